@@ -1,0 +1,186 @@
+"""Time our packages and katsdptelstate side by side, and print and save the ratios.
+
+Each side runs in a process of its own environment, on the same version of Python. A row is prepared on
+both sides, then timed in interleaved rounds (ours, peer, ours, peer ...), so that whatever else the
+machine does hits both. The ratio is the peer's median over ours: above 1 we are faster.
+
+Usage: ``python run.py PEER_PYTHON [--rows GLOB] [--rounds N] [--seconds S] [--json FILE]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness import Row, load_rows
+
+from telstate_testing import RedisServer, redis_binaries
+
+HERE = Path(__file__).parent
+SHARED_DATA = HERE.parents[1] / "shared" / "data"
+
+
+class Worker:
+    """One side, in its own process; use it as a context manager."""
+
+    def __init__(self, name: str, python: str, settings: dict[str, str], folder: Path) -> None:
+        command = [python, str(HERE / "harness.py"), name, json.dumps(settings), str(folder)]
+        self.name = name
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, **question: object) -> dict[str, Any]:
+        """Put a question (see `harness.serve`) and wait for the answer."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"The side {self.name!r} ended while asked {question}; see above.")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def spread(times: list[float]) -> float:
+    """Give the half width of the middle half of `times`, as a fraction of their median."""
+    if len(times) < 4:
+        return (max(times) - min(times)) / 2 / statistics.median(times)
+    low, middle, high = statistics.quantiles(times, n=4)
+    return (high - low) / 2 / middle
+
+
+def compare(
+    row: Row, ours: Worker, peer: Worker, rounds: int, seconds: float
+) -> dict[str, float | str | bool | None]:
+    """Time one row on both sides and give its line of the table."""
+    loops = {side: side.ask(prepare=row.title, seconds=seconds)["loops"] for side in (ours, peer)}
+    times: dict[Worker, list[float]] = {ours: [], peer: []}
+    for _ in range(rounds):
+        for side, count in loops.items():
+            if count:
+                taken = side.ask(time=row.title, loops=count)["seconds"]
+                times[side].append(taken / count)
+    for side in (ours, peer):
+        side.ask(drop=row.title)
+    result: dict[str, float | str | bool | None] = {"row": row.title, "at_least": row.at_least}
+    for side, measured in times.items():
+        result[f"{side.name}_seconds"] = statistics.median(measured) if measured else None
+        result[f"{side.name}_spread"] = spread(measured) if measured else None
+    ratio = None
+    if times[ours] and times[peer]:
+        ratio = statistics.median(times[peer]) / statistics.median(times[ours])
+    result["ratio"] = ratio
+    result["met"] = None if ratio is None or row.at_least is None else ratio >= row.at_least
+    return result
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time with a unit that suits it."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def line_of(result: dict[str, Any]) -> str:
+    """Write one line of the table."""
+    columns = [f"{result['row']:<58}"]
+    for side in ("ours", "peer"):
+        time, width = result[f"{side}_seconds"], result[f"{side}_spread"]
+        columns.append(f"{duration(time):>8} {'' if width is None else f'±{width:.0%}':>5}")
+    columns.append("     -" if result["ratio"] is None else f"{result['ratio']:>6.2f}")
+    columns.append("    -" if result["at_least"] is None else f"{result['at_least']:>5g}")
+    columns.append({None: "", True: "met", False: "MISSED"}[result["met"]])
+    return "  ".join(columns).rstrip()
+
+
+def versions(python: str) -> dict[str, str]:
+    """Say what is installed for an interpreter."""
+    code = (
+        "import json, importlib.metadata as m;"
+        "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"
+    )
+    output = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(output.stdout)
+    return {name: found[name] for name in sorted(found, key=str.lower)}
+
+
+def main() -> None:
+    """Run the rows that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("peer_python", help="interpreter of the environment with katsdptelstate")
+    parser.add_argument("--rows", default="*", help="only rows whose title matches this glob")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.1, help="length of one round of a side")
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
+    arguments = parser.parse_args()
+    rows = [row for row in load_rows().values() if fnmatch.fnmatch(row.title, arguments.rows)]
+    if not rows:
+        raise SystemExit(f"No row has a title that matches {arguments.rows!r}.")
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores; NumPy here "
+        f"{metadata.version('numpy')}; {arguments.rounds} interleaved rounds, medians"
+    )
+    print(f"{'row':<58}  {'ours':>8} {'':>5}  {'peer':>8} {'':>5}  {'ratio':>6}  {'want':>5}")
+    results = []
+    with ExitStack() as stack:
+        workers = []
+        for name, python in (("ours", sys.executable), ("peer", arguments.peer_python)):
+            settings = {"shared_data": str(SHARED_DATA)} if SHARED_DATA.is_dir() else {}
+            if redis_binaries():
+                server = stack.enter_context(RedisServer(redis_binaries()[-1]))
+                settings["redis_url"] = server.url
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telstate-")))
+            workers.append(stack.enter_context(Worker(name, python, settings, folder)))
+        for row in rows:
+            result = compare(row, workers[0], workers[1], arguments.rounds, arguments.seconds)
+            print(line_of(result), flush=True)
+            results.append(result)
+    report = {
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
+        "ours": versions(sys.executable),
+        "peer": versions(arguments.peer_python),
+        "rounds": arguments.rounds,
+        "results": results,
+    }
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    missed = sum(result["met"] is False for result in results)
+    print(f"{len(results)} rows, {missed} below what was asked for; saved to {arguments.json.name}")
+
+
+if __name__ == "__main__":
+    main()
