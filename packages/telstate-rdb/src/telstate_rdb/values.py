@@ -1,0 +1,288 @@
+"""The values that a key can have, as plain frozen records of bytes.
+
+A string is simply :class:`bytes`; everything else is one of the classes here. Rules:
+
+* What Redis stores as an integer is here as its decimal text, as Redis shows it to clients.
+* Members, elements and entries stand in the order of the file (which, for large sorted sets, is
+  descending). Where order has no meaning to Redis, ``==`` does not look at it.
+* Nothing here knows how a value was packed: a hash is a :class:`Hash`, be it from a zipmap, a
+  ziplist, a listpack or a table.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import attrs
+
+from telstate_rdb.constants import (
+    MODULE_NAME_CHARACTERS,
+    MODULE_NAME_LENGTH,
+    MODULE_VERSION_BITS,
+    TYPE_NAMES,
+    TypeName,
+)
+from telstate_rdb.crc import crc64
+
+
+@attrs.frozen
+class List:
+    """A list: `elements` from the left (head) to the right (tail)."""
+
+    type_name: ClassVar[TypeName] = "list"
+    elements: tuple[bytes, ...]
+
+
+@attrs.frozen
+class Set:
+    """A set: `members` in the order of the file; no member twice. Equality ignores order."""
+
+    type_name: ClassVar[TypeName] = "set"
+    members: tuple[bytes, ...] = attrs.field(eq=frozenset)
+
+
+@attrs.frozen(eq=False)
+class SortedSet:
+    """A sorted set, as two columns of equal length.
+
+    Equality ignores order and compares scores bit for bit (so a NaN equals itself, and -0.0 is
+    not 0.0).
+
+    Parameters
+    ----------
+    members
+        The members, in the order of the file.
+    scores
+        ``array('d')``: the float64 score of each member; may be infinite or NaN.
+
+    Examples
+    --------
+    >>> value = SortedSet((b"a", b"b"), array("d", [1.5, float("inf")]))
+    >>> list(zip(value.members, value.scores))
+    [(b'a', 1.5), (b'b', inf)]
+    """
+
+    type_name: ClassVar[TypeName] = "zset"
+    members: tuple[bytes, ...]
+    scores: array[float]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SortedSet):
+            return NotImplemented
+        if self.members == other.members:
+            return self.scores.tobytes() == other.scores.tobytes()
+        return self._bits() == other._bits()
+
+    __hash__ = None  # type: ignore[assignment]  # object's would tell equal values apart
+
+    def _bits(self) -> dict[bytes, int]:
+        """Give the 64 bits of each member's score."""
+        bits = memoryview(self.scores.tobytes()).cast("q")
+        return dict(zip(self.members, bits, strict=True))
+
+
+@attrs.frozen
+class Hash:
+    """A hash.
+
+    Parameters
+    ----------
+    fields
+        Value of each field.
+    expiries
+        When a field expires, in milliseconds since 1970; fields that never do are left out.
+    """
+
+    type_name: ClassVar[TypeName] = "hash"
+    fields: Mapping[bytes, bytes]
+    expiries: Mapping[bytes, int] = attrs.field(factory=dict)
+
+
+class StreamId(NamedTuple):
+    """The id of a stream's entry: milliseconds since 1970, then a number; in stream order."""
+
+    milliseconds: int
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds}-{self.sequence}"
+
+
+@attrs.frozen
+class StreamEntry:
+    """An entry of a stream: its id, and its fields and values (a field may come twice)."""
+
+    id: StreamId
+    fields: tuple[tuple[bytes, bytes], ...]
+
+
+@attrs.frozen
+class StreamPending:
+    """An entry that was delivered to a consumer and is not acknowledged yet.
+
+    `delivery_time` is of the last delivery, in milliseconds since 1970; `delivery_count` counts
+    them.
+    """
+
+    id: StreamId
+    delivery_time: int
+    delivery_count: int
+
+
+@attrs.frozen
+class StreamConsumer:
+    """A consumer of a group.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    seen_time
+        When it last tried anything, in milliseconds since 1970.
+    active_time
+        When it last got something, likewise; None where the file does not say, -1 for never.
+    pending
+        What it has not acknowledged: ids that are in the group's `pending` too.
+    """
+
+    name: bytes
+    seen_time: int
+    active_time: int | None
+    pending: tuple[StreamId, ...]
+
+
+@attrs.frozen
+class StreamGroup:
+    """A consumer group of a stream.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    last_id
+        The last entry delivered to it.
+    entries_read
+        How many entries it has read; None if that is not known.
+    pending
+        Everything delivered and not acknowledged, in the order of ids.
+    consumers
+        Its consumers.
+    """
+
+    name: bytes
+    last_id: StreamId
+    entries_read: int | None
+    pending: tuple[StreamPending, ...]
+    consumers: tuple[StreamConsumer, ...]
+
+
+@attrs.frozen
+class Stream:
+    """A stream.
+
+    Parameters
+    ----------
+    entries
+        Its entries, in the order of ids; deleted ones are not among them.
+    last_id
+        The last id that was given out.
+    first_id
+        Of the first entry; 0-0 for none.
+    max_deleted_id
+        The greatest id that was deleted; 0-0 for none (or where an old file does not say).
+    entries_added
+        How many entries were ever added (in an old file: how many there are).
+    groups
+        Its consumer groups.
+    """
+
+    type_name: ClassVar[TypeName] = "stream"
+    entries: tuple[StreamEntry, ...]
+    last_id: StreamId
+    first_id: StreamId
+    max_deleted_id: StreamId
+    entries_added: int
+    groups: tuple[StreamGroup, ...]
+
+
+@attrs.frozen
+class Module:
+    """A value of a module's own type, which only that module understands.
+
+    Parameters
+    ----------
+    id
+        The module's 64-bit id, see `name` and `version`.
+    body
+        Its values as they are in the file, with the mark of their end.
+    """
+
+    type_name: ClassVar[TypeName] = "module"
+    id: int
+    body: bytes
+
+    @property
+    def name(self) -> str:
+        """The name of the module's type, of nine characters."""
+        return module_name(self.id)
+
+    @property
+    def version(self) -> int:
+        """The version of the encoding, as the module counts."""
+        return self.id & ((1 << MODULE_VERSION_BITS) - 1)
+
+
+def module_name(module_id: int) -> str:
+    """Give the name that is in a module's id.
+
+    Examples
+    --------
+    >>> module_name(0x45e25238df912c03)
+    'ReJSON-RL'
+    """
+    shifts = range(MODULE_VERSION_BITS + 6 * (MODULE_NAME_LENGTH - 1), 0, -6)
+    return "".join(MODULE_NAME_CHARACTERS[module_id >> shift & 0x3F] for shift in shifts)
+
+
+Value = bytes | List | Set | SortedSet | Hash | Stream | Module
+"""What a key can hold; a string is plain bytes."""
+
+
+@attrs.frozen
+class RawValue:
+    """A value as it is in the file, not decoded: to be passed on as it is.
+
+    Parameters
+    ----------
+    type
+        The type byte, see :mod:`telstate_rdb.constants`.
+    body
+        The bytes of the value.
+    version
+        The version of the file: it settles what the type byte means.
+    """
+
+    type: int
+    body: bytes
+    version: int
+
+    @property
+    def type_name(self) -> TypeName:
+        """The kind of value: what ``TYPE`` would say."""
+        return TYPE_NAMES[self.type]
+
+    def dump(self, version: int | None = None) -> bytes:
+        """Make the payload that ``DUMP`` would give, for ``RESTORE``.
+
+        Parameters
+        ----------
+        version
+            The RDB version to claim (default: the file's). A server refuses a version above its
+            own; claiming a lower one than :data:`~telstate_rdb.constants.TYPE_VERSIONS` has for
+            the type only moves the refusal.
+        """
+        claimed = self.version if version is None else version
+        payload = b"%c%b%b" % (self.type, self.body, claimed.to_bytes(2, "little"))
+        return payload + crc64(payload).to_bytes(8, "little")

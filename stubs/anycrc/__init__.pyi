@@ -1,0 +1,6 @@
+from typing_extensions import Buffer
+
+class _CRC:
+    def calc(self, data: Buffer | str, init: int | None = None) -> int: ...
+
+def Model(name: str) -> _CRC: ...
