@@ -239,7 +239,7 @@ def module_name(module_id: int) -> str:
 
     Examples
     --------
-    >>> module_name(0x45e25238df912c03)
+    >>> module_name(0x45E25238DF912C03)
     'ReJSON-RL'
     """
     shifts = range(MODULE_VERSION_BITS + 6 * (MODULE_NAME_LENGTH - 1), 0, -6)
