@@ -242,8 +242,8 @@ def module_name(module_id: int) -> str:
     >>> module_name(0x45E25238DF912C03)
     'ReJSON-RL'
     """
-    shifts = range(MODULE_VERSION_BITS + 6 * (MODULE_NAME_LENGTH - 1), 0, -6)
-    return "".join(MODULE_NAME_CHARACTERS[module_id >> shift & 0x3F] for shift in shifts)
+    shifts = range(MODULE_VERSION_BITS, MODULE_VERSION_BITS + 6 * MODULE_NAME_LENGTH, 6)
+    return "".join(MODULE_NAME_CHARACTERS[module_id >> shift & 0x3F] for shift in reversed(shifts))
 
 
 Value = bytes | List | Set | SortedSet | Hash | Stream | Module
