@@ -1,0 +1,126 @@
+"""What a backend is, sync and asyncio: a place to execute operations and to watch keys.
+
+Rules: `execute` raises what goes wrong. `execute_many` takes one round trip; an operation in it
+that fails does not keep the others from being done, and its error stands in its place in the list
+that is given back; only what concerns all of them (no connection) is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from telstate_backends.operations.base import Operation
+from telstate_backends.updates import Event
+
+Result = TypeVar("Result")
+
+
+class Watcher(Protocol):
+    """What `watch` of a sync backend gives: events, one at a time, in order."""
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """Wait for the next event.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            How many seconds to wait at most; without it, as long as it takes.
+
+        Returns
+        -------
+        Update or CheckDue or None
+            `None` if the time is over or somebody called :meth:`wake`.
+
+        Raises
+        ------
+        CancelledError
+            If the backend is closed.
+        ConnectionError
+            If the store cannot be reached again.
+        """
+
+    def wake(self) -> None:
+        """Make :meth:`next` return now, or when it is next called. From any thread."""
+
+
+class AsyncWatcher(Protocol):
+    """What `watch` of an asyncio backend gives: events, one at a time, in order."""
+
+    async def next(self) -> Event:
+        """Wait for the next event.
+
+        Raises
+        ------
+        CancelledError
+            If the backend is closed (telstate's own error, not asyncio's).
+        ConnectionError
+            If the store cannot be reached again.
+        """
+
+
+class Backend(Protocol):
+    """A store as seen from ordinary code; its methods can be called from any thread."""
+
+    def execute(self, operation: Operation[Result], /) -> Result:
+        """Do one operation, atomically."""
+
+    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+        """Do operations in order, in one round trip; a failed one gives its error."""
+
+    def watch(
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+    ) -> AbstractContextManager[Watcher]:
+        """Be told about updates of keys, and of all keys that match globs, from now on.
+
+        The first event is :attr:`CheckDue.SUBSCRIBED`: no update after it is missed.
+        """
+
+    def close(self) -> None:
+        """Let go of connections and wake all watchers; can be called twice."""
+
+    def __enter__(self) -> Backend: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class AsyncBackend(Protocol):
+    """A store as seen from one asyncio event loop."""
+
+    async def execute(self, operation: Operation[Result], /) -> Result:
+        """Do one operation, atomically."""
+
+    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+        """Do operations in order, in one round trip; a failed one gives its error."""
+
+    def watch(
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+    ) -> AbstractAsyncContextManager[AsyncWatcher]:
+        """Be told about updates of keys, and of all keys that match globs, from now on.
+
+        The first event is :attr:`CheckDue.SUBSCRIBED`: no update after it is missed.
+        """
+
+    def close(self) -> None:
+        """Start to let go of connections and to wake all watchers; can be called twice."""
+
+    async def wait_closed(self) -> None:
+        """Wait until what :meth:`close` started is finished."""
+
+    async def __aenter__(self) -> AsyncBackend: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...

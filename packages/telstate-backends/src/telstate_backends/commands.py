@@ -1,0 +1,71 @@
+"""The Redis form of an operation: a command or a script, its keys and its arguments.
+
+Rules: a command is data; how it is sent, repeated or spread over nodes is the backend's business. A
+script is a small file ``scripts/<name>.lua`` of this package, read when it is first needed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import TypeAlias
+
+import attrs
+
+Argument: TypeAlias = bytes | str | int
+
+
+@attrs.frozen
+class Script:
+    """One ``.lua`` file.
+
+    Attributes
+    ----------
+    name : str
+        Its name, without the suffix.
+    source : bytes
+        Its text.
+    sha : str
+        What ``EVALSHA`` calls it.
+    """
+
+    name: str
+    source: bytes
+    sha: str
+
+
+@functools.cache
+def script(name: str) -> Script:
+    """Read a script of this package, once."""
+    # Here, so that a memory backend need not pay for these imports.
+    from importlib.resources import files
+
+    source = files("telstate_backends").joinpath("scripts", f"{name}.lua").read_bytes()
+    # The name of a script is not a secret: hence also on machines where SHA-1 is barred for those.
+    return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+
+@attrs.frozen
+class Command:
+    """What to send for an operation.
+
+    Attributes
+    ----------
+    name : str
+        Of the command, or of the script if `scripted`.
+    keys : tuple of bytes
+        All keys that it touches.
+    arguments : tuple
+        What follows the keys.
+    scripted : bool
+        Whether it is a script.
+    paged : bool
+        Whether the first argument is a cursor, to be replaced by the one in the reply until that is
+        0; the replies' second elements then make up the reply, a list of pages.
+    """
+
+    name: str
+    keys: tuple[bytes, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    scripted: bool = False
+    paged: bool = False

@@ -1,0 +1,80 @@
+"""The three kinds of key, their contents, and the names that Redis has for them.
+
+Rules: contents are frozen records of encoded bytes; nothing here knows what the bytes mean, except
+that a sample is an 8-byte timestamp and a value.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import attrs
+
+from telstate_codec.timestamps import decode_sample
+
+
+class KeyType(enum.Enum):
+    """What kind of key it is; the value is the type byte of its update messages."""
+
+    IMMUTABLE = 1  #: an attribute: one value, set once
+    MUTABLE = 2  #: a sensor: samples with timestamps
+    INDEXED = 3  #: a mapping of sub-keys to values, each set once
+
+
+@attrs.frozen
+class Immutable:
+    """Contents of an immutable key.
+
+    Attributes
+    ----------
+    value : bytes
+        The encoded value.
+    """
+
+    value: bytes
+
+
+@attrs.frozen
+class Mutable:
+    """The latest sample of a mutable key.
+
+    Attributes
+    ----------
+    value : bytes
+        The encoded value.
+    timestamp : float
+        Seconds since 1970.
+    """
+
+    value: bytes
+    timestamp: float
+
+    @classmethod
+    def of_member(cls, member: bytes) -> Mutable:
+        """Take apart one member of the sorted set: timestamp, then value."""
+        timestamp, value = decode_sample(member)
+        return cls(value, timestamp)
+
+
+@attrs.frozen(hash=False)
+class Indexed:
+    """All of an indexed key.
+
+    Attributes
+    ----------
+    items : dict[bytes, bytes]
+        Encoded sub-key to encoded value, in the order of the store.
+    """
+
+    items: dict[bytes, bytes]
+
+
+Contents: TypeAlias = Immutable | Mutable | Indexed
+
+#: What ``TYPE`` answers for each kind.
+REDIS_TYPES: dict[bytes, KeyType] = {
+    b"string": KeyType.IMMUTABLE,
+    b"zset": KeyType.MUTABLE,
+    b"hash": KeyType.INDEXED,
+}

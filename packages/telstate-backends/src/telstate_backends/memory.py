@@ -1,0 +1,138 @@
+"""The memory backend: operations applied to a store in this process, one at a time.
+
+Rules: any number of backends, sync and asyncio, may share one store; its lock sees to it that
+operations are atomic. Closing a backend wakes its own watchers and nothing else: the data live as
+long as somebody refers to the store.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+from telstate_backends.errors import CancelledError, TelstateError
+from telstate_backends.globs import Glob
+from telstate_backends.operations.base import Operation
+from telstate_backends.operations.snapshots import Dump
+from telstate_backends.store import Store
+from telstate_backends.updates import CheckDue, Event
+
+Result = TypeVar("Result")
+
+
+class MemoryWatcher:
+    """Events of a memory store, queued for one thread."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._events.put(CheckDue.SUBSCRIBED)
+        self.tell = self._events.put
+        self._closed = False
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """Wait for the next event; `None` if the time is over or somebody called `wake`."""
+        try:
+            event = self._events.get(timeout=None if timeout is None else max(timeout, 0.0))
+        except queue.Empty:
+            event = None
+        if self._closed:
+            raise CancelledError("the memory backend was closed while it was watched")
+        return event
+
+    def wake(self) -> None:
+        """Make `next` return now, or when it is next called."""
+        self._events.put(None)
+
+    def close(self) -> None:
+        """Make `next` raise from now on."""
+        self._closed = True
+        self.wake()
+
+
+class MemoryBackend:
+    """A store in memory, for ordinary code; its methods can be called from any thread.
+
+    Parameters
+    ----------
+    store : Store, optional
+        A store to share with other backends; by default a new one.
+
+    Examples
+    --------
+    >>> from telstate_backends import Get, MemoryBackend, SetImmutable
+    >>> backend = MemoryBackend()
+    >>> backend.execute(SetImmutable(b"n_chans", b"\\xff\\x10"))
+    >>> backend.execute(Get((b"beam_n_chans", b"n_chans")))
+    Immutable(value=b'\\xff\\x10')
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = Store() if store is None else store
+        self._lock = self.store.lock
+        self._watchers: set[MemoryWatcher] = set()
+
+    def __repr__(self) -> str:
+        return f"<MemoryBackend of {len(self.store.data)} keys>"
+
+    def execute(self, operation: Operation[Result], /) -> Result:
+        """Do one operation, atomically."""
+        with self._lock:
+            return operation.apply(self.store)
+
+    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+        """Do operations in order; one that fails gives its error in its place."""
+        with self._lock:
+            return apply_many(self.store, operations)
+
+    def dump(self, key: bytes) -> bytes | None:
+        """Give all that a key holds as a DUMP payload, `None` if it does not exist."""
+        return self.execute(Dump(key))
+
+    @contextmanager
+    def watch(
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+    ) -> Iterator[MemoryWatcher]:
+        """Be told about updates of keys, and of all keys that match globs, from now on."""
+        watcher = MemoryWatcher()
+        globs = [Glob(pattern) for pattern in patterns]
+        with self._lock:
+            self.store.listen(watcher.tell, keys, globs)
+            self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            with self._lock:
+                self._watchers.discard(watcher)
+                self.store.unlisten(watcher.tell, keys)
+
+    def close(self) -> None:
+        """Wake all watchers of this backend; the data stay where they are."""
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.close()
+
+    def __enter__(self) -> MemoryBackend:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self.close()
+
+
+def apply_many(store: Store, operations: Sequence[Operation[Any]]) -> list[Any]:
+    """Apply operations in order; one that fails gives its error in its place."""
+    results: list[Any] = []
+    for operation in operations:
+        try:
+            results.append(operation.apply(store))
+        except TelstateError as error:
+            results.append(error)
+    return results

@@ -1,0 +1,35 @@
+"""Operations: everything that can be asked of a store, as data."""
+
+from telstate_backends.operations.base import Operation, Result
+from telstate_backends.operations.listing import Keys, KeyTypes
+from telstate_backends.operations.ranges import GetRange
+from telstate_backends.operations.reading import Exists, Find, Get, GetIndexed, GetKeyType
+from telstate_backends.operations.snapshots import Dump, Export, Load
+from telstate_backends.operations.writing import (
+    AddSample,
+    Clear,
+    Delete,
+    SetImmutable,
+    SetIndexed,
+)
+
+__all__ = [
+    "AddSample",
+    "Clear",
+    "Delete",
+    "Dump",
+    "Exists",
+    "Export",
+    "Find",
+    "Get",
+    "GetIndexed",
+    "GetKeyType",
+    "GetRange",
+    "KeyTypes",
+    "Keys",
+    "Load",
+    "Operation",
+    "Result",
+    "SetImmutable",
+    "SetIndexed",
+]

@@ -1,0 +1,64 @@
+"""Samples of a mutable key between two times."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import attrs
+
+from telstate_backends.commands import Command
+from telstate_backends.kinds import KeyType
+from telstate_backends.operations.base import (
+    Operation,
+    as_bytes_list,
+    need_kind,
+    unexpected,
+    wrong_kind,
+)
+from telstate_backends.store import Samples, Store, kind_of
+
+
+@attrs.frozen
+class GetRange(Operation[list[bytes] | None]):
+    """The samples from `start` to before `end`, `None` if none of the keys exists.
+
+    Attributes
+    ----------
+    keys : tuple of bytes
+        Candidate keys, in the order of the view.
+    start, end : bytes
+        Bounds as :func:`telstate_codec.range_bounds` makes them, compared as bytes with the samples
+        (timestamp, then value). Where `end` is not above `start`, nothing lies between them.
+    include_previous : bool
+        Whether the last sample before `start`, if any, comes first.
+    """
+
+    keys: tuple[bytes, ...]
+    start: bytes
+    end: bytes
+    include_previous: bool = False
+
+    def apply(self, store: Store) -> list[bytes] | None:
+        found = store.find(self.keys)
+        if found is None:
+            return None
+        key, samples = found
+        if type(samples) is not Samples:
+            raise wrong_kind(key, kind_of(samples), KeyType.MUTABLE)
+        first = bisect_left(samples, self.start)
+        stop = bisect_left(samples, self.end) if self.end > self.start else first
+        if self.include_previous and first:
+            first -= 1
+        return samples[first:stop]
+
+    def command(self) -> Command:
+        previous = b"(" + self.start if self.include_previous else b""
+        return Command(
+            "get_range", self.keys, (b"[" + self.start, b"(" + self.end, previous), scripted=True
+        )
+
+    def parse(self, reply: object) -> list[bytes] | None:
+        if reply is None:
+            return None
+        (samples,) = need_kind(reply, KeyType.MUTABLE) or unexpected(reply)
+        return as_bytes_list(samples)

@@ -1,0 +1,167 @@
+"""Whole keys: into the store from a snapshot, and out of it as a DUMP payload.
+
+Rules: a payload is made here, of what the store holds, in the oldest form that every reader
+accepts; so it is the same for every backend and every version of the server, and fakeredis, whose
+``DUMP`` is its own affair, is no exception.
+"""
+
+from __future__ import annotations
+
+from array import array
+from itertools import chain, repeat
+from typing import ClassVar
+
+import attrs
+
+from telstate_backends.commands import Argument, Command
+from telstate_backends.kinds import Immutable, KeyType, Mutable
+from telstate_backends.operations.base import (
+    Operation,
+    as_bytes,
+    as_bytes_list,
+    as_pairs,
+    find_kind,
+    need_kind,
+    unexpected,
+    wrong_kind,
+)
+from telstate_backends.store import Fields, Samples, Store, Stored, kind_of
+from telstate_backends.updates import Update
+
+
+@attrs.frozen(hash=False)
+class Load(Operation[None]):
+    """Write a whole key at once, and publish its value, its latest sample, or its sub-keys.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    contents : Immutable or Samples or Fields
+        What it is to hold; not empty, and samples sorted and without repeats.
+    replace : bool
+        Whether what is there goes first (default). Otherwise samples and fields are put to those
+        that are there already, fields of the same name overwritten: so a very long key can be
+        loaded in parts.
+    """
+
+    writes: ClassVar[bool] = True
+
+    key: bytes
+    contents: Stored
+    replace: bool = True
+
+    def apply(self, store: Store) -> None:
+        present = None if self.replace else store.data.get(self.key)
+        if present is not None and type(present) is not type(self.contents):
+            raise wrong_kind(self.key, kind_of(present), kind_of(self.contents))
+        store.data[self.key] = _joined(present, self.contents)
+        if store.watched:
+            for update in _updates(self.key, self.contents):
+                store.publish(update)
+
+    def command(self) -> Command:
+        arguments: tuple[Argument, ...]
+        contents = self.contents
+        if type(contents) is Immutable:
+            arguments = ("string", contents.value)
+        elif type(contents) is Samples:
+            arguments = ("zset", *chain.from_iterable(zip(repeat(0), contents)))
+        else:
+            assert type(contents) is Fields
+            arguments = ("hash", *chain.from_iterable(contents.items()))
+        return Command("load", (self.key,), (int(self.replace), *arguments), scripted=True)
+
+    def parse(self, reply: object) -> None:
+        if reply is not None:
+            need_kind(reply, kind_of(self.contents))
+
+
+def _joined(present: Stored | None, added: Stored) -> Stored:
+    if type(added) is Samples:
+        samples = Samples(added)
+        if type(present) is Samples:
+            samples[:] = sorted({*present, *added})
+        return samples
+    if type(added) is Fields:
+        return Fields({**present, **added} if type(present) is Fields else added)
+    return added
+
+
+def _updates(key: bytes, contents: Stored) -> list[Update]:
+    if type(contents) is Immutable:
+        return [Update(key, KeyType.IMMUTABLE, contents.value)]
+    if type(contents) is Samples:
+        latest = Mutable.of_member(contents[-1])
+        return [Update(key, KeyType.MUTABLE, latest.value, timestamp=latest.timestamp)]
+    assert type(contents) is Fields
+    return [
+        Update(key, KeyType.INDEXED, value, sub_key=sub_key) for sub_key, value in contents.items()
+    ]
+
+
+@attrs.frozen
+class Export(Operation[Stored | None]):
+    """All that a key holds, `None` if it does not exist.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    """
+
+    key: bytes
+
+    def apply(self, store: Store) -> Stored | None:
+        stored = store.data.get(self.key)
+        return None if stored is None else _joined(None, stored)
+
+    def command(self) -> Command:
+        return Command("export", (self.key,), scripted=True)
+
+    def parse(self, reply: object) -> Stored | None:
+        if reply is None:
+            return None
+        kind, _, payload = find_kind(reply)
+        (body,) = payload if len(payload) == 1 else unexpected(reply)
+        if kind is KeyType.IMMUTABLE:
+            return Immutable(as_bytes(body))
+        if kind is KeyType.MUTABLE:
+            return Samples(as_bytes_list(body))
+        return Fields(as_pairs(body))
+
+
+@attrs.frozen
+class Dump(Operation[bytes | None]):
+    """All that a key holds as a DUMP payload, `None` if it does not exist.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    """
+
+    key: bytes
+
+    def apply(self, store: Store) -> bytes | None:
+        return _payload(store.data.get(self.key))
+
+    def command(self) -> Command:
+        return Export(self.key).command()
+
+    def parse(self, reply: object) -> bytes | None:
+        return _payload(Export(self.key).parse(reply))
+
+
+def _payload(stored: Stored | None) -> bytes | None:
+    # Here, so that who dumps nothing need not pay for these imports.
+    from telstate_rdb import Hash, SortedSet, encode_dump
+
+    if stored is None:
+        return None
+    if type(stored) is Immutable:
+        return encode_dump(stored.value)
+    if type(stored) is Samples:
+        return encode_dump(SortedSet(tuple(stored), array("d", bytes(8 * len(stored)))))
+    assert type(stored) is Fields
+    return encode_dump(Hash(dict(stored)))

@@ -1,0 +1,10 @@
+-- Add sample ARGV[1] to KEYS[1]; reply nothing unless the key is of another type.
+local key, sample = KEYS[1], ARGV[1]
+local kind = redis.call('TYPE', key).ok
+if kind ~= 'none' and kind ~= 'zset' then
+  return {kind, key}
+end
+if redis.call('ZADD', key, 0, sample) == 1 then
+  redis.call('PUBLISH', 'update/' .. key, '\2' .. sample)
+end
+return false

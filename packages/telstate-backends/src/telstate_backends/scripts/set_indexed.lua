@@ -1,0 +1,11 @@
+-- Set field ARGV[1] of KEYS[1] to ARGV[2] unless it exists; reply nothing if that took effect.
+local key, field, value = KEYS[1], ARGV[1], ARGV[2]
+local kind = redis.call('TYPE', key).ok
+if kind ~= 'none' and kind ~= 'hash' then
+  return {kind, key}
+end
+if redis.call('HSETNX', key, field, value) == 1 then
+  redis.call('PUBLISH', 'update/' .. key, '\3' .. #field .. '\n' .. field .. value)
+  return false
+end
+return {kind, key, redis.call('HGET', key, field)}

@@ -1,0 +1,130 @@
+"""The in-memory store: what a Redis database would hold, in dictionaries and sorted lists.
+
+Rules: keys and values are bytes, compared and sorted as bytes. Samples of a key are one sorted list
+without repeats, so that appending a later sample and reading the latest cost the same at any
+length. An empty collection does not exist. Operations run on a store one at a time: its backends
+hold its lock while they do, and listeners are called meanwhile, so they only queue. Who changes something calls :meth:`Store.publish` if
+the store is :attr:`Store.watched`.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from telstate_backends.globs import Glob
+from telstate_backends.kinds import Immutable, Indexed, KeyType, Mutable
+from telstate_backends.updates import Event, Update
+
+
+class Samples(list[bytes]):
+    """The samples of one mutable key: timestamp and value each, sorted, no two equal."""
+
+    __slots__ = ()
+
+    def insert_sample(self, member: bytes) -> bool:
+        """Put in one sample; `False` if it is there already."""
+        if not self or self[-1] < member:
+            self.append(member)
+            return True
+        index = bisect_left(self, member)
+        if self[index] == member:
+            return False
+        self.insert(index, member)
+        return True
+
+
+class Fields(dict[bytes, bytes]):
+    """The sub-keys and values of one indexed key."""
+
+    __slots__ = ()
+
+
+Stored: TypeAlias = Immutable | Samples | Fields
+Listener: TypeAlias = Callable[[Event], None]
+
+_KINDS: dict[type, KeyType] = {
+    Immutable: KeyType.IMMUTABLE,
+    Samples: KeyType.MUTABLE,
+    Fields: KeyType.INDEXED,
+}
+
+
+def kind_of(stored: Stored) -> KeyType:
+    """Tell the kind of key that holds this."""
+    return _KINDS[type(stored)]
+
+
+def contents_of(stored: Stored) -> Immutable | Mutable | Indexed:
+    """Give what a reader gets: the value, the latest sample, or all sub-keys."""
+    if type(stored) is Immutable:
+        return stored
+    if type(stored) is Samples:
+        return Mutable.of_member(stored[-1])
+    assert type(stored) is Fields
+    return Indexed(dict(stored))
+
+
+class Store:
+    """The contents of one memory backend, shared by its sync and asyncio handles.
+
+    Attributes
+    ----------
+    lock : threading.RLock
+        Held by whoever looks at anything else here.
+    data : dict[bytes, Immutable or Samples or Fields]
+        What each key holds.
+    listeners : dict[bytes, list of callables]
+        Who is told about the updates of a key.
+    pattern_listeners : list of (Glob, callable)
+        Who is told about the updates of all keys that match.
+    """
+
+    __slots__ = ("data", "listeners", "lock", "pattern_listeners")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.data: dict[bytes, Stored] = {}
+        self.listeners: dict[bytes, list[Listener]] = {}
+        self.pattern_listeners: list[tuple[Glob, Listener]] = []
+
+    def find(self, keys: tuple[bytes, ...]) -> tuple[bytes, Stored] | None:
+        """Give the first of the candidate keys that exists, with what it holds."""
+        data = self.data
+        for key in keys:
+            stored = data.get(key)
+            if stored is not None:
+                return key, stored
+        return None
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody is told about updates."""
+        return bool(self.listeners or self.pattern_listeners)
+
+    def publish(self, update: Update) -> None:
+        """Tell those who watch the key, once each."""
+        told = list(self.listeners.get(update.key, ()))
+        told += [listener for glob, listener in self.pattern_listeners if glob.matches(update.key)]
+        for listener in dict.fromkeys(told):
+            listener(update)
+
+    def listen(self, listener: Listener, keys: Iterable[bytes], globs: Iterable[Glob]) -> None:
+        """Tell `listener` about updates of these keys from now on."""
+        for key in set(keys):
+            self.listeners.setdefault(key, []).append(listener)
+        self.pattern_listeners += [(glob, listener) for glob in globs]
+
+    def unlisten(self, listener: Listener, keys: Iterable[bytes]) -> None:
+        """Tell `listener` nothing any more."""
+        for key in set(keys):
+            remaining = [other for other in self.listeners.get(key, ()) if other is not listener]
+            if remaining:
+                self.listeners[key] = remaining
+            else:
+                self.listeners.pop(key, None)
+        self.pattern_listeners = [
+            entry for entry in self.pattern_listeners if entry[1] is not listener
+        ]
