@@ -1,0 +1,122 @@
+"""Sorted sets: packed, with scores as text (versions 6 and 7), or with binary scores.
+
+Rules: samples of a sensor all have score 0 and mostly one length, so runs like that are written
+without looking at each of them. A packed one must be in order, as servers search it; in the other
+forms members stay as they come. Text of 17 significant digits keeps a score bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain, islice
+from operator import gt, lt
+
+from telstate_rdb.constants import (
+    SCORE_NEGATIVE_INFINITY,
+    SCORE_POSITIVE_INFINITY,
+    TYPE_VERSIONS,
+    TYPE_ZSET,
+    TYPE_ZSET_2,
+    TYPE_ZSET_LISTPACK,
+    TYPE_ZSET_ZIPLIST,
+)
+from telstate_rdb.encoding import limits
+from telstate_rdb.encoding.packed import (
+    encode_listpack,
+    encode_listpack_pairs,
+    encode_ziplist,
+    encode_ziplist_pairs,
+)
+from telstate_rdb.encoding.strings import (
+    Compress,
+    encode_length,
+    encode_string,
+    encode_with_suffix,
+    encode_with_suffixes,
+)
+from telstate_rdb.errors import RdbWriteError
+from telstate_rdb.values import SortedSet
+
+_SPECIAL_SCORES = {
+    b"inf": bytes((SCORE_POSITIVE_INFINITY,)),
+    b"-inf": bytes((SCORE_NEGATIVE_INFINITY,)),
+}
+
+
+def encode_sorted_set(
+    value: SortedSet, version: int, compress: Compress | None
+) -> tuple[int, bytes]:
+    """Write a sorted set: the type and the bytes."""
+    members, scores = value.members, value.scores
+    if len(members) != len(scores):
+        raise RdbWriteError(
+            f"A sorted set has {len(members)} members but {len(scores)} scores: there must be "
+            "one score for each member."
+        )
+    limits.refuse_empty(len(members), "sorted set")
+    same = scores.tobytes() == scores[:1].tobytes() * len(scores)
+    if any(map(math.isnan, scores[:1] if same else scores)):
+        raise RdbWriteError(
+            "A sorted set with a score of NaN cannot be written: no Redis server loads it "
+            "(6.2 even ends). Leave the member out or give it another score."
+        )
+    refuse_repeats(members, "sorted set")
+    if limits.SORTED_SET.allows(len(members), members):
+        listpack = version >= TYPE_VERSIONS[TYPE_ZSET_LISTPACK]
+        packed = _packed(members, scores, same, listpack)
+        kind = TYPE_ZSET_LISTPACK if listpack else TYPE_ZSET_ZIPLIST
+        return kind, encode_string(packed, compress)
+    binary = version >= TYPE_VERSIONS[TYPE_ZSET_2]
+    column = (_binary if binary else _text)(scores[:1] if same else scores)
+    if same:
+        pairs = encode_with_suffix(members, column[0], compress)
+    else:
+        pairs = encode_with_suffixes(members, column, compress)
+    return TYPE_ZSET_2 if binary else TYPE_ZSET, encode_length(len(members)) + pairs
+
+
+def refuse_repeats(members: Sequence[bytes], what: str) -> None:
+    """Refuse a collection with the same member twice; cheap for those in order, either way."""
+    if all(map(lt, members, islice(members, 1, None))):
+        return
+    if all(map(gt, members, islice(members, 1, None))):
+        return
+    if len(set(members)) < len(members):
+        repeated = Counter(members).most_common(1)[0][0]
+        raise RdbWriteError(
+            f"A {what} has the member {repeated!r} twice: no Redis server loads that. "
+            "Leave one of them out."
+        )
+
+
+def _packed(members: Sequence[bytes], scores: array[float], same: bool, listpack: bool) -> bytes:
+    """Pack members and scores, in order."""
+    if same:
+        score = b"%.17g" % scores[0]
+        ordered = sorted(members)
+        if listpack:
+            return encode_listpack_pairs(ordered, score)
+        return encode_ziplist_pairs(ordered, score)
+    pairs = sorted(zip(scores, members))
+    texts = chain.from_iterable((member, b"%.17g" % score) for score, member in pairs)
+    return encode_listpack(texts) if listpack else encode_ziplist(texts)
+
+
+def _binary(scores: array[float]) -> list[bytes]:
+    """Write scores as 8 bytes each, little-endian."""
+    if sys.byteorder == "big":
+        scores = scores[:]
+        scores.byteswap()
+    data = scores.tobytes()
+    return [data[place : place + 8] for place in range(0, len(data), 8)]
+
+
+def _text(scores: array[float]) -> list[bytes]:
+    """Write scores as text: a byte of length and that much ASCII, or one byte for infinities."""
+    texts = [b"%.17g" % score for score in scores]
+    special = _SPECIAL_SCORES
+    return [special.get(text) or b"%c%b" % (len(text), text) for text in texts]
