@@ -41,15 +41,24 @@ from telstate_backends.operations import (
 )
 from telstate_backends.store import Fields, Samples, Store
 from telstate_backends.updates import CheckDue, Event, Update
+from telstate_backends.waiting import IndexedWait, KeyWait, Verdict, Wait, wait, wait_async
 
 if TYPE_CHECKING:
-    pass
+    from telstate_backends.loading import LoadReport, Skipped, load_records, load_records_async
+    from telstate_backends.memory_async import AsyncMemoryBackend
 
-_LAZY: dict[str, str] = {}
+_LAZY = {
+    "AsyncMemoryBackend": "telstate_backends.memory_async",
+    "LoadReport": "telstate_backends.loading",
+    "Skipped": "telstate_backends.loading",
+    "load_records": "telstate_backends.loading",
+    "load_records_async": "telstate_backends.loading",
+}
 
 __all__ = [
     "AddSample",
     "AsyncBackend",
+    "AsyncMemoryBackend",
     "AsyncWatcher",
     "Backend",
     "CancelledError",
@@ -73,10 +82,13 @@ __all__ = [
     "Immutable",
     "ImmutableKeyError",
     "Indexed",
+    "IndexedWait",
     "KeyType",
     "KeyTypes",
+    "KeyWait",
     "Keys",
     "Load",
+    "LoadReport",
     "MemoryBackend",
     "Mutable",
     "Operation",
@@ -84,11 +96,18 @@ __all__ = [
     "Samples",
     "SetImmutable",
     "SetIndexed",
+    "Skipped",
     "Store",
     "TelstateError",
     "TimeoutError",
     "Update",
+    "Verdict",
+    "Wait",
     "Watcher",
+    "load_records",
+    "load_records_async",
+    "wait",
+    "wait_async",
 ]
 
 

@@ -7,7 +7,7 @@ that a sample is an 8-byte timestamp and a value.
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+from typing import TypeAlias, final
 
 import attrs
 
@@ -22,6 +22,7 @@ class KeyType(enum.Enum):
     INDEXED = 3  #: a mapping of sub-keys to values, each set once
 
 
+@final
 @attrs.frozen
 class Immutable:
     """Contents of an immutable key.
@@ -35,6 +36,7 @@ class Immutable:
     value: bytes
 
 
+@final
 @attrs.frozen
 class Mutable:
     """The latest sample of a mutable key.
@@ -57,6 +59,7 @@ class Mutable:
         return cls(value, timestamp)
 
 
+@final
 @attrs.frozen(hash=False)
 class Indexed:
     """All of an indexed key.

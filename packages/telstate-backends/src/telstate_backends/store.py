@@ -12,13 +12,14 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, final
 
 from telstate_backends.globs import Glob
 from telstate_backends.kinds import Immutable, Indexed, KeyType, Mutable
 from telstate_backends.updates import Event, Update
 
 
+@final
 class Samples(list[bytes]):
     """The samples of one mutable key: timestamp and value each, sorted, no two equal."""
 
@@ -36,6 +37,7 @@ class Samples(list[bytes]):
         return True
 
 
+@final
 class Fields(dict[bytes, bytes]):
     """The sub-keys and values of one indexed key."""
 
@@ -63,7 +65,6 @@ def contents_of(stored: Stored) -> Immutable | Mutable | Indexed:
         return stored
     if type(stored) is Samples:
         return Mutable.of_member(stored[-1])
-    assert type(stored) is Fields
     return Indexed(dict(stored))
 
 

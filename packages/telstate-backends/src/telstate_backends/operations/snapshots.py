@@ -8,7 +8,8 @@ accepts; so it is the same for every backend and every version of the server, an
 from __future__ import annotations
 
 from array import array
-from itertools import chain, repeat
+from collections.abc import Iterable
+from itertools import chain
 from typing import ClassVar
 
 import attrs
@@ -53,39 +54,50 @@ class Load(Operation[None]):
 
     def apply(self, store: Store) -> None:
         present = None if self.replace else store.data.get(self.key)
-        if present is not None and type(present) is not type(self.contents):
-            raise wrong_kind(self.key, kind_of(present), kind_of(self.contents))
-        store.data[self.key] = _joined(present, self.contents)
+        if present is None:
+            store.data[self.key] = _copy(self.contents)
+        else:
+            self._join(present)
         if store.watched:
             for update in _updates(self.key, self.contents):
                 store.publish(update)
 
-    def command(self) -> Command:
-        arguments: tuple[Argument, ...]
-        contents = self.contents
-        if type(contents) is Immutable:
-            arguments = ("string", contents.value)
-        elif type(contents) is Samples:
-            arguments = ("zset", *chain.from_iterable(zip(repeat(0), contents)))
+    def _join(self, present: Stored) -> None:
+        added = self.contents
+        if type(present) is Samples and type(added) is Samples:
+            if present[-1] < added[0]:
+                present.extend(added)
+            else:
+                present[:] = sorted({*present, *added})
+        elif type(present) is Fields and type(added) is Fields:
+            present.update(added)
         else:
-            assert type(contents) is Fields
-            arguments = ("hash", *chain.from_iterable(contents.items()))
-        return Command("load", (self.key,), (int(self.replace), *arguments), scripted=True)
+            raise wrong_kind(self.key, kind_of(present), kind_of(added))
+
+    def command(self) -> Command:
+        contents = self.contents
+        items: Iterable[Argument]
+        if type(contents) is Immutable:
+            name, items = "string", (contents.value,)
+        elif type(contents) is Samples:
+            scored: list[Argument] = [b"0"] * (2 * len(contents))
+            scored[1::2] = contents
+            name, items = "zset", scored
+        else:
+            name, items = "hash", chain.from_iterable(contents.items())
+        return Command("load", (self.key,), (int(self.replace), name, *items), scripted=True)
 
     def parse(self, reply: object) -> None:
         if reply is not None:
             need_kind(reply, kind_of(self.contents))
 
 
-def _joined(present: Stored | None, added: Stored) -> Stored:
-    if type(added) is Samples:
-        samples = Samples(added)
-        if type(present) is Samples:
-            samples[:] = sorted({*present, *added})
-        return samples
-    if type(added) is Fields:
-        return Fields({**present, **added} if type(present) is Fields else added)
-    return added
+def _copy(stored: Stored) -> Stored:
+    if type(stored) is Samples:
+        return Samples(stored)
+    if type(stored) is Fields:
+        return Fields(stored)
+    return stored
 
 
 def _updates(key: bytes, contents: Stored) -> list[Update]:
@@ -94,7 +106,6 @@ def _updates(key: bytes, contents: Stored) -> list[Update]:
     if type(contents) is Samples:
         latest = Mutable.of_member(contents[-1])
         return [Update(key, KeyType.MUTABLE, latest.value, timestamp=latest.timestamp)]
-    assert type(contents) is Fields
     return [
         Update(key, KeyType.INDEXED, value, sub_key=sub_key) for sub_key, value in contents.items()
     ]
@@ -114,7 +125,7 @@ class Export(Operation[Stored | None]):
 
     def apply(self, store: Store) -> Stored | None:
         stored = store.data.get(self.key)
-        return None if stored is None else _joined(None, stored)
+        return None if stored is None else _copy(stored)
 
     def command(self) -> Command:
         return Command("export", (self.key,), scripted=True)
@@ -163,5 +174,4 @@ def _payload(stored: Stored | None) -> bytes | None:
         return encode_dump(stored.value)
     if type(stored) is Samples:
         return encode_dump(SortedSet(tuple(stored), array("d", bytes(8 * len(stored)))))
-    assert type(stored) is Fields
     return encode_dump(Hash(dict(stored)))

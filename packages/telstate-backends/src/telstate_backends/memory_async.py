@@ -1,0 +1,143 @@
+"""The asyncio memory backend: the same store as :mod:`telstate_backends.memory`, awaited.
+
+Rules: no threads. Another thread that changes the store wakes a watcher with
+``loop.call_soon_threadsafe``. A watcher belongs to the event loop in which it was entered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+from telstate_backends.errors import CancelledError
+from telstate_backends.globs import Glob
+from telstate_backends.memory import MemoryBackend, apply_many
+from telstate_backends.operations.base import Operation
+from telstate_backends.operations.snapshots import Dump
+from telstate_backends.store import Store
+from telstate_backends.updates import CheckDue, Event
+
+Result = TypeVar("Result")
+
+
+class AsyncMemoryWatcher:
+    """Events of a memory store, queued for one event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._events.put_nowait(CheckDue.SUBSCRIBED)
+        self._closed = False
+
+    def tell(self, event: Event | None) -> None:
+        """Queue an event, from any thread."""
+        # The loop may be gone, if its owner left the watch unfinished: nobody is there to be told.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+    async def next(self) -> Event:
+        """Wait for the next event."""
+        event = None if self._closed else await self._events.get()
+        if event is None or self._closed:
+            raise CancelledError("the memory backend was closed while it was watched")
+        return event
+
+    def close(self) -> None:
+        """Make `next` raise from now on."""
+        self._closed = True
+        self.tell(None)
+
+
+class AsyncMemoryBackend:
+    """A store in memory, for asyncio.
+
+    Parameters
+    ----------
+    store : Store, optional
+        A store to share with other backends; by default a new one.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from telstate_backends import AsyncMemoryBackend, Get, SetImmutable
+    >>> async def main():
+    ...     async with AsyncMemoryBackend() as backend:
+    ...         await backend.execute(SetImmutable(b"n_chans", b"\\xff\\x10"))
+    ...         return await backend.execute(Get((b"n_chans",)))
+    >>> asyncio.run(main())
+    Immutable(value=b'\\xff\\x10')
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = Store() if store is None else store
+        self._lock = self.store.lock
+        self._watchers: set[AsyncMemoryWatcher] = set()
+
+    def __repr__(self) -> str:
+        return f"<AsyncMemoryBackend of {len(self.store.data)} keys>"
+
+    @classmethod
+    def from_sync(cls, backend: MemoryBackend) -> AsyncMemoryBackend:
+        """Make an asyncio backend that shares the data of a sync one."""
+        return cls(backend.store)
+
+    def to_sync(self) -> MemoryBackend:
+        """Make a sync backend that shares the data of this one."""
+        return MemoryBackend(self.store)
+
+    async def execute(self, operation: Operation[Result], /) -> Result:
+        """Do one operation, atomically."""
+        with self._lock:
+            return operation.apply(self.store)
+
+    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+        """Do operations in order; one that fails gives its error in its place."""
+        with self._lock:
+            return apply_many(self.store, operations)
+
+    async def dump(self, key: bytes) -> bytes | None:
+        """Give all that a key holds as a DUMP payload, `None` if it does not exist."""
+        return await self.execute(Dump(key))
+
+    @asynccontextmanager
+    async def watch(
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+    ) -> AsyncIterator[AsyncMemoryWatcher]:
+        """Be told about updates of keys, and of all keys that match globs, from now on."""
+        watcher = AsyncMemoryWatcher()
+        listener = watcher.tell
+        globs = [Glob(pattern) for pattern in patterns]
+        with self._lock:
+            self.store.listen(listener, keys, globs)
+            self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            with self._lock:
+                self._watchers.discard(watcher)
+                self.store.unlisten(listener, keys)
+
+    def close(self) -> None:
+        """Wake all watchers of this backend; the data stay where they are."""
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until what `close` started is finished."""
+
+    async def __aenter__(self) -> AsyncMemoryBackend:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self.close()
+        await self.wait_closed()

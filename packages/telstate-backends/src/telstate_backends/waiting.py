@@ -1,0 +1,275 @@
+"""Waiting for a key: a pure object decides, and two loops of a few lines feed it.
+
+Rules: a wait looks at the store before it subscribes, so that what is already true costs one trip;
+after that it looks whenever a check is due, and judges each update in between by the update itself.
+A key that an earlier candidate shadows does not count. Conditions see encoded bytes and are called
+by the loop, in the caller's own thread or task. The sync loop can be cancelled by a future and has a
+timeout; for the asyncio one, both are asyncio's own affair.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+import weakref
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+
+from telstate_backends.backend import AsyncBackend, Backend, Watcher
+from telstate_backends.errors import CancelledError, TimeoutError
+from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
+from telstate_backends.operations.base import Operation, wrong_kind
+from telstate_backends.operations.reading import Find, GetIndexed
+from telstate_backends.updates import CheckDue, Event, Update
+
+Checked = TypeVar("Checked")
+
+
+class Verdict(enum.Enum):
+    """What an update means to a wait."""
+
+    DONE = 1  #: what was waited for has happened
+    CHECK = 2  #: the store must be asked
+    IGNORE = 3  #: nothing
+
+
+class Wait(Protocol, Generic[Checked]):
+    """What is waited for: which keys to watch, what to ask, and how to judge the answers."""
+
+    keys: tuple[bytes, ...]
+
+    def question(self) -> Operation[Checked]:
+        """Give the operation whose result tells whether it has happened."""
+
+    def judge_answer(self, answer: Checked) -> bool:
+        """Tell whether it has happened, from the result of :meth:`question`."""
+
+    def judge_update(self, update: Update) -> Verdict:
+        """Tell whether it has happened, from an update that came after the last answer."""
+
+
+class KeyWait:
+    """A wait until a key exists, or until a condition on its contents is true.
+
+    Parameters
+    ----------
+    keys : tuple of bytes
+        Candidate keys, in the order of the view.
+    condition : callable, optional
+        Called with the contents (of a mutable key: a sample); without it, it is enough that the
+        key exists.
+    """
+
+    def __init__(
+        self, keys: tuple[bytes, ...], condition: Callable[[Contents], object] | None = None
+    ) -> None:
+        self.keys = keys
+        self._condition = condition
+        #: Place among the candidates of the first that exists, as far as is known.
+        self._first = len(keys)
+
+    def question(self) -> Find:
+        """Ask which candidate exists and what it holds."""
+        return Find(self.keys)
+
+    def judge_answer(self, answer: tuple[bytes, Contents] | None) -> bool:
+        """Try the condition on what the store holds."""
+        if answer is None:
+            self._first = len(self.keys)
+            return False
+        key, contents = answer
+        self._first = self.keys.index(key)
+        return self._holds(contents)
+
+    def judge_update(self, update: Update) -> Verdict:
+        """Try the condition on an update, if no earlier candidate shadows its key."""
+        place = self.keys.index(update.key)
+        if place > self._first:
+            return Verdict.CHECK  # shadowed, unless the earlier key has been deleted since
+        self._first = place
+        if update.kind is KeyType.INDEXED:
+            # The condition is on the whole of an indexed key, of which an update is a part.
+            return Verdict.DONE if self._condition is None else Verdict.CHECK
+        return Verdict.DONE if self._holds(_contents(update)) else Verdict.IGNORE
+
+    def _holds(self, contents: Contents) -> bool:
+        return self._condition is None or bool(self._condition(contents))
+
+
+def _contents(update: Update) -> Contents:
+    if update.timestamp is None:
+        return Immutable(update.value)
+    return Mutable(update.value, update.timestamp)
+
+
+class IndexedWait:
+    """A wait until a sub-key of an indexed key exists, or until a condition on its value is true.
+
+    Parameters
+    ----------
+    keys : tuple of bytes
+        Candidate keys, in the order of the view.
+    sub_key : bytes
+        The encoded sub-key.
+    condition : callable, optional
+        Called with the encoded value; without it, it is enough that the sub-key exists.
+    """
+
+    def __init__(
+        self,
+        keys: tuple[bytes, ...],
+        sub_key: bytes,
+        condition: Callable[[bytes], object] | None = None,
+    ) -> None:
+        self.keys = keys
+        self.sub_key = sub_key
+        self._condition = condition
+
+    def question(self) -> GetIndexed:
+        """Ask for the value; a key of another kind is an error."""
+        return GetIndexed(self.keys, self.sub_key)
+
+    def judge_answer(self, answer: bytes | None) -> bool:
+        """Try the condition on the value in the store."""
+        return answer is not None and (self._condition is None or bool(self._condition(answer)))
+
+    def judge_update(self, update: Update) -> Verdict:
+        """Try the condition on an update of the sub-key, if nothing can shadow its key."""
+        if update.key != self.keys[0]:
+            return Verdict.CHECK
+        if update.kind is not KeyType.INDEXED:
+            raise wrong_kind(update.key, update.kind, KeyType.INDEXED)
+        if update.sub_key == self.sub_key and self.judge_answer(update.value):
+            return Verdict.DONE
+        return Verdict.IGNORE
+
+
+class CancelFuture(Protocol):
+    """A future whose being done cancels a wait: one of `concurrent.futures` or of `asyncio`."""
+
+    def done(self) -> bool:
+        """Tell whether the wait is cancelled."""
+
+
+#: Seconds between two looks at a cancel future that cannot call back.
+_GLANCE = 0.1
+
+
+@attrs.frozen
+class _Deadline:
+    """How long a wait may still take, and whether it is cancelled."""
+
+    timeout: float | None
+    cancel_future: CancelFuture | None
+    end: float | None
+
+    @classmethod
+    def after(cls, timeout: float | None, cancel_future: CancelFuture | None) -> _Deadline:
+        return cls(timeout, cancel_future, None if timeout is None else time.monotonic() + timeout)
+
+    def remaining(self, keys: tuple[bytes, ...]) -> float | None:
+        """Give the seconds left; raise if there are none, or if the wait is cancelled."""
+        names = ", ".join(repr(key.decode("utf-8", "backslashreplace")) for key in keys)
+        if self.cancel_future is not None and self.cancel_future.done():
+            raise CancelledError(f"the wait for key {names} was cancelled")
+        left = None if self.end is None else self.end - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError(f"key {names} was waited for in vain for {self.timeout:g} s")
+        if self.cancel_future is not None and not hasattr(self.cancel_future, "add_done_callback"):
+            return _GLANCE if left is None else min(left, _GLANCE)
+        return left
+
+
+def wait(
+    backend: Backend,
+    wanted: Wait[Checked],
+    timeout: float | None = None,
+    cancel_future: CancelFuture | None = None,
+) -> None:
+    """Wait until something has happened in a store.
+
+    Parameters
+    ----------
+    backend : Backend
+        The store.
+    wanted : KeyWait or IndexedWait
+        What to wait for.
+    timeout : float, optional
+        How many seconds to wait at most; without it, as long as it takes.
+    cancel_future : future, optional
+        Cancels the wait when it is done: at once if it has ``add_done_callback``.
+
+    Raises
+    ------
+    TimeoutError
+        If it did not happen in time.
+    CancelledError
+        If `cancel_future` is done, or the backend is closed.
+    ImmutableKeyError
+        If the wait is for a sub-key and the key is of another kind.
+    """
+    deadline = _Deadline.after(timeout, cancel_future)
+    if wanted.judge_answer(backend.execute(wanted.question())):
+        return
+    deadline.remaining(wanted.keys)
+    with backend.watch(wanted.keys) as watcher:
+        _wake_when_done(cancel_future, watcher)
+        while True:
+            event = watcher.next(deadline.remaining(wanted.keys))
+            verdict = _judge(wanted, event)
+            if verdict is Verdict.CHECK:
+                if wanted.judge_answer(backend.execute(wanted.question())):
+                    return
+            elif verdict is Verdict.DONE:
+                return
+
+
+async def wait_async(backend: AsyncBackend, wanted: Wait[Checked]) -> None:
+    """Wait until something has happened in a store: :func:`wait`, awaited.
+
+    Parameters
+    ----------
+    backend : AsyncBackend
+        The store.
+    wanted : KeyWait or IndexedWait
+        What to wait for.
+
+    Raises
+    ------
+    ImmutableKeyError
+        If the wait is for a sub-key and the key is of another kind.
+    CancelledError
+        If the backend is closed (telstate's own error, not asyncio's).
+    """
+    if wanted.judge_answer(await backend.execute(wanted.question())):
+        return
+    async with backend.watch(wanted.keys) as watcher:
+        while True:
+            verdict = _judge(wanted, await watcher.next())
+            if verdict is Verdict.CHECK:
+                if wanted.judge_answer(await backend.execute(wanted.question())):
+                    return
+            elif verdict is Verdict.DONE:
+                return
+
+
+def _judge(wanted: Wait[Checked], event: Event | None) -> Verdict:
+    if event is None:
+        return Verdict.IGNORE
+    return Verdict.CHECK if isinstance(event, CheckDue) else wanted.judge_update(event)
+
+
+def _wake_when_done(cancel_future: CancelFuture | None, watcher: Watcher) -> None:
+    add_done_callback = getattr(cancel_future, "add_done_callback", None)
+    if add_done_callback is not None:
+        # A weak reference: a future that lives for hours may see thousands of waits.
+        reference = weakref.ref(watcher)
+
+        def wake(_: object) -> None:
+            watcher = reference()
+            if watcher is not None:
+                watcher.wake()
+
+        add_done_callback(wake)
