@@ -1,0 +1,103 @@
+"""What the synchronous and the asyncio telescope state have in common: views, names, attributes.
+
+No I/O happens here. Attribute access (``ts.key``) is in the classes themselves, since only the
+synchronous one has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Generic, Self, TypeVar
+
+from telstate.views import SEPARATOR, View
+from telstate_codec import Key
+
+BackendType = TypeVar("BackendType")
+
+
+class TelescopeStateBase(Generic[BackendType]):
+    """A view of a telescope state on some backend.
+
+    Attributes
+    ----------
+    SEPARATOR : str
+        What stands between the parts of a key (``'_'``).
+    """
+
+    SEPARATOR: ClassVar[str] = SEPARATOR
+
+    _backend: BackendType
+    _view: View
+
+    def _setup(self, backend: BackendType, view: View) -> None:
+        """Fill in a new instance; by way of `object` where attributes mean keys."""
+        object.__setattr__(self, "_backend", backend)
+        object.__setattr__(self, "_view", view)
+
+    def _sibling(self, view: View) -> Self:
+        """Make another view of the same backend, of the same class."""
+        sibling = type(self).__new__(type(self))
+        sibling._setup(self._backend, view)
+        return sibling
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The view's prefixes: reads try each in turn, writes use the first."""
+        return self._view.prefixes
+
+    @property
+    def backend(self) -> BackendType:
+        """Where the telescope state lives; shared by all views made from one another."""
+        return self._backend
+
+    @classmethod
+    def join(cls, *names: str) -> str:
+        """Join the parts of a key.
+
+        Examples
+        --------
+        >>> from telstate import TelescopeState
+        >>> TelescopeState.join("i0", "antenna_channelised_voltage", "n_chans")
+        'i0_antenna_channelised_voltage_n_chans'
+        """
+        return cls.SEPARATOR.join(names)
+
+    def view(self, name: Key, add_separator: bool = True, exclusive: bool = False) -> Self:
+        """Make a view in which `name` is the first prefix.
+
+        Parameters
+        ----------
+        name
+            The prefix.
+        add_separator
+            Whether ``_`` is appended, unless `name` is empty or ends with it.
+        exclusive
+            Whether `name` is the only prefix, instead of the first before the present ones.
+
+        Returns
+        -------
+        view
+            A view of the same backend.
+        """
+        return self._sibling(self._view.deeper(name, add_separator, exclusive))
+
+    def root(self) -> Self:
+        """Make a view of the same backend with the empty prefix only."""
+        return self._sibling(View(("",)))
+
+    def __repr__(self) -> str:
+        prefixes = ", ".join(map(repr, self.prefixes))
+        return f"<{type(self).__name__} on {self._backend!r}, prefixes ({prefixes})>"
+
+
+def check_prefixes(prefixes: Iterable[Key]) -> View:
+    """Make the view that a constructor's `prefixes` ask for.
+
+    Raises
+    ------
+    TypeError
+        If it is a single string, whose characters would each be taken for a prefix.
+    """
+    if isinstance(prefixes, (str, bytes)):
+        raise TypeError(f"prefixes must be a tuple of strings, not the string {prefixes!r}.")
+    return View(prefixes)

@@ -1,0 +1,200 @@
+"""Network endpoints on the command line and in configuration: ``host:port`` and lists of them.
+
+Rules: an IPv6 address stands in brackets. A list is separated by commas; in it ``host+N`` means the
+IPv4 address and the N that follow it. `endpoints_to_str` is the inverse and folds such runs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable, Iterator
+
+import attrs
+
+
+@attrs.define(hash=True, repr=False, order=False)
+class Endpoint:
+    """A host and a port; unpacks as a pair.
+
+    Parameters
+    ----------
+    host
+        Name, IPv4 address, or IPv6 address without brackets.
+    port
+        TCP or UDP port; None if there is none.
+
+    Examples
+    --------
+    >>> host, port = Endpoint("::1", 7148)
+    >>> host, port
+    ('::1', 7148)
+    >>> str(Endpoint("::1", 7148))
+    '[::1]:7148'
+    """
+
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.host!r}, {self.port!r})"
+
+    def __iter__(self) -> Iterator[str | int | None]:
+        return iter((self.host, self.port))
+
+
+def endpoint_parser(default_port: int | None) -> Callable[[str], Endpoint]:
+    """Make a function that reads ``host``, ``host:port`` or ``[v6::address]:port``.
+
+    It suits the `type` of an option of :mod:`argparse`: it raises `ValueError` for what is no endpoint.
+
+    Parameters
+    ----------
+    default_port
+        The port where the text names none.
+
+    Examples
+    --------
+    >>> endpoint_parser(6379)("localhost")
+    Endpoint('localhost', 6379)
+    """
+
+    def parse_endpoint(text: str) -> Endpoint:
+        host, port = _split(text, default_port)
+        return Endpoint(host, port)
+
+    return parse_endpoint
+
+
+def endpoint_list_parser(
+    default_port: int | None, single_port: bool = False
+) -> Callable[[str], list[Endpoint]]:
+    """Make a function that reads endpoints separated by commas, ``host+N`` among them.
+
+    Parameters
+    ----------
+    default_port
+        The port where an endpoint names none.
+    single_port
+        Whether it is a `ValueError` if not all ports are the same.
+
+    Examples
+    --------
+    >>> endpoint_list_parser(7148)("239.0.0.1+1,localhost:8000")
+    [Endpoint('239.0.0.1', 7148), Endpoint('239.0.0.2', 7148), Endpoint('localhost', 8000)]
+    """
+
+    def parse_endpoint_list(text: str) -> list[Endpoint]:
+        endpoints = [endpoint for part in text.split(",") for endpoint in _run(part, default_port)]
+        if single_port and len({endpoint.port for endpoint in endpoints}) > 1:
+            raise ValueError(f"All endpoints in {text!r} must use the same port.")
+        return endpoints
+
+    return parse_endpoint_list
+
+
+def endpoints_to_str(endpoints: Iterable[Endpoint]) -> str:
+    """Write endpoints as `endpoint_list_parser` reads them, runs of addresses folded.
+
+    IPv4 addresses come first, then IPv6, then names; within these by port (none first), addresses in
+    order, names as they were given.
+
+    Examples
+    --------
+    >>> endpoints_to_str([Endpoint("10.0.0.2", 7148), Endpoint("10.0.0.1", 7148)])
+    '10.0.0.1+1:7148'
+    """
+    parts: list[str] = []
+    numbered: dict[int, dict[int | None, list[int]]] = {4: {}, 6: {}}
+    named: dict[int | None, list[str]] = {}
+    for endpoint in endpoints:
+        address = _address(endpoint.host)
+        if address is None:
+            named.setdefault(endpoint.port, []).append(endpoint.host)
+        else:
+            numbered[address.version].setdefault(endpoint.port, []).append(int(address))
+    for version, ports in numbered.items():
+        for port in sorted(ports, key=_port_order):
+            for first, more in _fold(sorted(ports[port])):
+                parts.append(_text(version, first) + (f"+{more}" if more else "") + _suffix(port))
+    for port in sorted(named, key=_port_order):
+        parts += [host + _suffix(port) for host in named[port]]
+    return ",".join(parts)
+
+
+def _split(text: str, default_port: int | None) -> tuple[str, int | None]:
+    """Take host and port apart; the brackets of an IPv6 address go."""
+    host, colon, port = text.rpartition(":")
+    if not colon or (host.startswith("[") and port.endswith("]")):
+        host, number = text, default_port
+    else:
+        try:
+            number = int(port)
+        except ValueError as error:
+            raise ValueError(
+                f"{text!r} is no endpoint: {port!r} is no port number; "
+                "write host:port, with brackets round an IPv6 address."
+            ) from error
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            socket.inet_pton(socket.AF_INET6, host)
+        except OSError as error:
+            raise ValueError(
+                f"{text!r} is no endpoint: {host!r} in brackets is no IPv6 address."
+            ) from error
+    return host, number
+
+
+def _run(text: str, default_port: int | None) -> list[Endpoint]:
+    """Read one part of a list: one endpoint, or a run of consecutive IPv4 addresses."""
+    host, port = _split(text, default_port)
+    first, plus, more = host.rpartition("+")
+    if not plus:
+        return [Endpoint(host, port)]
+    try:
+        count = int(more)
+        start = int(ipaddress.IPv4Address(first))
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no run of endpoints: write an IPv4 address, '+' and how many more follow."
+        ) from error
+    if count < 0 or start + count > 0xFFFF_FFFF:
+        raise ValueError(f"{text!r} is no run of endpoints: there are not {count} more addresses.")
+    return [Endpoint(_text(4, number), port) for number in range(start, start + count + 1)]
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _text(version: int, number: int) -> str:
+    if version == 4:
+        return str(ipaddress.IPv4Address(number))
+    return f"[{ipaddress.IPv6Address(number)}]"
+
+
+def _suffix(port: int | None) -> str:
+    return "" if port is None else f":{port}"
+
+
+def _port_order(port: int | None) -> int:
+    return -1 if port is None else port
+
+
+def _fold(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """Give each run of consecutive numbers as its first and how many follow."""
+    start = previous = numbers[0]
+    for number in numbers[1:]:
+        if number != previous + 1:
+            yield start, previous - start
+            start = number
+        previous = number
+    yield start, previous - start

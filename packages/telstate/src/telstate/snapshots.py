@@ -1,0 +1,198 @@
+"""Snapshots: RDB files into a store, and stores into an RDB file.
+
+The work is done by `telstate_rdb` (bytes of the file) and `telstate_backends` (what a key holds); this
+is where they meet. What was written is readable by every Redis and by katsdptelstate.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from array import array
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
+
+from telstate_backends import (
+    Backend,
+    Export,
+    Fields,
+    Immutable,
+    Keys,
+    MemoryBackend,
+    Samples,
+    TelstateError,
+)
+from telstate_backends.store import Stored
+from telstate_codec import Key, encode_key, key_repr
+
+if TYPE_CHECKING:
+    from telstate.telescope_state import TelescopeState
+    from telstate_rdb import Value
+
+logger = logging.getLogger("telstate")
+
+# How many keys are asked for at once.
+BATCH = 100
+
+Progress = Callable[[int], object]
+
+
+def load_into(
+    backend: Backend,
+    file: str | os.PathLike[str] | BinaryIO,
+    progress: Progress | None = None,
+) -> int:
+    """Load a snapshot into a backend.
+
+    Parameters
+    ----------
+    backend
+        Where to.
+    file
+        Path of an RDB file, or an open binary file.
+    progress
+        Called now and then with the number of keys loaded so far.
+
+    Returns
+    -------
+    count
+        How many keys were loaded. What telstate does not have (Redis lists, say) is left out and
+        logged as a warning, since other programs may share the server that the file is from.
+    """
+    # Here, because most programs that use a live store never read a file.
+    from telstate_backends.loading import LoadReport, load_records
+    from telstate_rdb import read_rdb
+
+    def tell(report: LoadReport) -> None:
+        if progress is not None:
+            progress(report.keys)
+
+    report = load_records(backend, read_rdb(file), foreign="skip", progress=tell)
+    for skipped in report.skipped:
+        logger.warning("Key %s was not loaded: it holds %s", key_repr(skipped.key), skipped.reason)
+    return report.keys
+
+
+class RDBWriter:
+    """Write keys of one or more stores to an RDB file.
+
+    Use it as a context manager: the file appears, whole, at the end of the ``with`` block, and not at
+    all if that ends with an error or if no key was written.
+
+    Parameters
+    ----------
+    filename
+        Path of the file. One that is there already is replaced.
+
+    Attributes
+    ----------
+    keys_written : int
+        How many keys were written.
+    keys_failed : int
+        How many were asked for and not there, or could not be written; each is logged.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from telstate import RDBWriter, TelescopeState
+    >>> ts = TelescopeState()
+    >>> ts["n_chans"] = 4096
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "observation.rdb")
+    ...     with RDBWriter(path) as writer:
+    ...         writer.save(ts, keys=["n_chans", "n_pols"])
+    ...     TelescopeState().load_from_file(path)
+    1
+    >>> writer.keys_written, writer.keys_failed
+    (1, 1)
+    """
+
+    def __init__(self, filename: str | os.PathLike[str]) -> None:
+        from telstate_rdb import RdbWriter
+
+        self.filename = os.fspath(filename)
+        self.keys_written = 0
+        self.keys_failed = 0
+        self._writer = RdbWriter(self.filename, keep_empty=False)
+
+    def __enter__(self) -> RDBWriter:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer.__exit__(exception_type, exception, traceback)
+
+    def save(
+        self,
+        client: TelescopeState | Backend,
+        keys: Iterable[Key] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write keys of a store.
+
+        Parameters
+        ----------
+        client
+            A telescope state (of any view) or a backend.
+        keys
+            Full names of the keys (default: all); one that is not there is logged and counted.
+        progress
+            Called now and then with the number of keys written so far.
+        """
+        backend = _backend_of(client)
+        if keys is None:
+            wanted = backend.execute(Keys(b"*"))
+        else:
+            wanted = [encode_key(key) for key in keys]
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            for key, stored in zip(batch, backend.execute_many([Export(key) for key in batch])):
+                self._write(key, stored)
+            if progress is not None:
+                progress(self.keys_written)
+
+    def write_key(self, key: bytes, dumped: bytes) -> None:
+        """Write a key from what ``DUMP`` gave, of any version of Redis."""
+        self._writer.write_dump(key, dumped)
+        self.keys_written += 1
+
+    def _write(self, key: bytes, stored: Stored | TelstateError | None) -> None:
+        if stored is None or isinstance(stored, TelstateError):
+            self.keys_failed += 1
+            logger.error(
+                "Key %s was not saved: %s", key_repr(key), stored or "there is no such key"
+            )
+            return
+        self._writer.write(key, _value_of(stored))
+        self.keys_written += 1
+
+
+def _backend_of(client: TelescopeState | Backend) -> Backend:
+    """Find the backend to save from."""
+    if isinstance(client, MemoryBackend):
+        return client
+    backend = getattr(client, "backend", client)
+    if not hasattr(backend, "execute_many"):
+        raise TypeError(
+            f"Cannot save from a {type(client).__name__}; give a TelescopeState or a backend."
+        )
+    result: Backend = backend
+    return result
+
+
+def _value_of(stored: Stored) -> Value:
+    """Give what a key holds in the form of the RDB package."""
+    from telstate_rdb import Hash, SortedSet
+
+    if type(stored) is Immutable:
+        return stored.value
+    if type(stored) is Samples:
+        return SortedSet(tuple(stored), array("d", bytes(8 * len(stored))))
+    assert type(stored) is Fields
+    return Hash(stored)

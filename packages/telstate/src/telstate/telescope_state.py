@@ -1,0 +1,361 @@
+"""The synchronous telescope state.
+
+Each method is: build the call (pure), execute its operation, finish (pure); see `calls`. Only waiting
+and loading need more than one exchange with the store.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from typing import Any, BinaryIO, TypeVar
+
+from telstate import calls
+from telstate.base import TelescopeStateBase, check_prefixes
+from telstate.calls import Call, IndexedCondition, KeyCondition
+from telstate.endpoint import Endpoint
+from telstate.snapshots import load_into
+from telstate_backends import Backend, KeyType, MemoryBackend
+from telstate_backends.waiting import CancelFuture, wait
+from telstate_codec import ENCODING_DEFAULT, Key
+
+Result = TypeVar("Result")
+
+
+class TelescopeState(TelescopeStateBase[Backend]):
+    """Configuration, sensors and lookup tables of a telescope, by key.
+
+    A key is an *immutable* (set once), *mutable* (a sensor: values with timestamps) or *indexed* (a
+    dictionary whose entries are set once each). Keys are `str` or `bytes`; values are whatever
+    `telstate_codec.encode_value` takes. All methods can be called from any thread.
+
+    Parameters
+    ----------
+    endpoint
+        ``''`` for a new in-memory store, a backend, or where the server is: ``'host'``,
+        ``'host:port'``, ``'[v6::address]:port'``, an `Endpoint`, or a URL (``redis://``,
+        ``rediss://``, ``unix://``).
+    db
+        Number of the Redis database (default 0); must be 0 unless there is a server.
+    prefixes
+        The view: reads try each prefix in turn, writes use the first. Default: the root.
+    base
+        Another instance, whose backend is to be shared, instead of `endpoint` and `db`.
+
+    Raises
+    ------
+    ValueError
+        If the arguments contradict each other.
+    ConnectionError
+        If the server cannot be reached.
+
+    Examples
+    --------
+    >>> ts = TelescopeState()
+    >>> ts.add("gain", 1.5, ts=100.0)
+    >>> ts["n_chans"] = 4096
+    >>> ts.gain, ts["n_chans"]
+    (1.5, 4096)
+    >>> ts.view("beam")["n_chans"]
+    4096
+    """
+
+    def __init__(
+        self,
+        endpoint: str | Endpoint | Backend = "",
+        db: int = 0,
+        prefixes: Iterable[Key] = ("",),
+        base: TelescopeState | None = None,
+    ) -> None:
+        view = check_prefixes(prefixes)
+        if base is not None:
+            if endpoint != "" or db != 0:
+                raise ValueError("base brings its own store: give neither endpoint nor db with it.")
+            self._setup(base.backend, view)
+        else:
+            self._setup(_open_backend(endpoint, db), view)
+
+    def _run(self, call: Call[Result]) -> Result:
+        """Execute what a call asks for, and finish it."""
+        return call.finish(self._backend.execute(call.operation))
+
+    # Reading
+
+    def __contains__(self, key: Key) -> bool:
+        return self._run(calls.exists(self._view, key))
+
+    def __getitem__(self, key: Key) -> Any:
+        return self._run(calls.get_item(self._view, key))
+
+    # Keys are names, not positions: without this, iteration would ask for keys 0, 1, 2...
+    __iter__ = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            # Python and its tools probe for special methods; no server is asked about those.
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(error.args[0]) from error
+
+    def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
+        """Get an immutable's value, a mutable's latest value, or an indexed key's `dict`.
+
+        Parameters
+        ----------
+        key
+            The key.
+        default
+            What to return if there is no such key.
+        return_encoded
+            Whether to return the stored bytes instead (for an indexed key, a dict of bytes).
+
+        Raises
+        ------
+        DecodeError
+            If the stored bytes are no value, or are a pickle (see `set_allow_pickle`).
+        """
+        return self._run(calls.get(self._view, key, default, return_encoded))
+
+    def get_indexed(
+        self, key: Key, sub_key: Any, default: Any = None, return_encoded: bool = False
+    ) -> Any:
+        """Get one value of an indexed key, or `default` if there is no such key or sub-key.
+
+        Raises
+        ------
+        ImmutableKeyError
+            If the key is of another kind.
+        """
+        return self._run(calls.get_indexed(self._view, key, sub_key, default, return_encoded))
+
+    def get_range(
+        self,
+        key: Key,
+        st: float | None = None,
+        et: float | None = None,
+        include_previous: bool | None = None,
+        include_end: bool = False,
+        return_encoded: bool = False,
+    ) -> list[tuple[Any, float]]:
+        """Get the samples of a mutable key in a range of time.
+
+        The bare call gives the latest sample.
+
+        Parameters
+        ----------
+        key
+            The key.
+        st, et
+            Start and end in seconds since 1970. Default for `et`: the end of time; for `st`: `et`.
+        include_previous
+            Whether the last sample before `st` comes first, if it is before the end. Default:
+            whether `st` was left out.
+        include_end
+            Whether a sample at `et` itself is in the range.
+        return_encoded
+            Whether to give the stored bytes of the values.
+
+        Returns
+        -------
+        samples
+            Value and timestamp of each sample, by time (then by the bytes of the value).
+
+        Raises
+        ------
+        KeyError
+            If there is no such key.
+        ImmutableKeyError
+            If it is not mutable.
+        InvalidTimestampError
+            If a time is NaN.
+        """
+        return self._run(
+            calls.get_range(self._view, key, st, et, include_previous, include_end, return_encoded)
+        )
+
+    def key_type(self, key: Key) -> KeyType | None:
+        """Tell what kind of key it is, None if there is no such key."""
+        return self._run(calls.key_type(self._view, key))
+
+    def is_immutable(self, key: Key) -> bool:
+        """Tell whether a key is immutable. Deprecated: use `key_type`."""
+        warnings.warn(
+            "is_immutable is deprecated; use key_type, which tells all three kinds apart",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return self._run(calls.is_immutable(self._view, key))
+
+    def keys(self, filter: Key = "*") -> list[str]:
+        """List the full names of all keys that match a Redis glob, in every namespace, sorted."""
+        return self._run(calls.keys(filter))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._view.short_names(self.keys())
+
+    def __dir__(self) -> Iterable[str]:
+        names = self._view.short_names(self.keys())
+        return {*super().__dir__(), *(name for name in names if name.isidentifier())}
+
+    # Writing
+
+    def __setitem__(self, key: Key, value: Any) -> None:
+        self._run(calls.set_immutable(self._view, key, value))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+        elif hasattr(type(self), name):
+            raise AttributeError(
+                f"{name!r} is an attribute of the class; set a key of that name with ts[{name!r}]."
+            )
+        else:
+            self[name] = value
+
+    def add(
+        self,
+        key: Key,
+        value: Any,
+        ts: float | None = None,
+        immutable: bool = False,
+        encoding: bytes = ENCODING_DEFAULT,
+    ) -> None:
+        """Add a sample to a mutable key, or set an immutable one.
+
+        Parameters
+        ----------
+        key
+            The key.
+        value
+            The value.
+        ts
+            Time of the sample in seconds since 1970; finite and not negative. Default: now.
+        immutable
+            Whether to set an immutable key instead.
+        encoding
+            How to encode the value: `ENCODING_MSGPACK` (default) or `ENCODING_PICKLE`.
+
+        Raises
+        ------
+        ImmutableKeyError
+            If the key is of another kind, or immutable with another value.
+        InvalidTimestampError
+            If `ts` is negative or not finite.
+        EncodeError
+            If the value cannot be encoded.
+        """
+        self._run(calls.add(self._view, key, value, ts, immutable, encoding))
+
+    def set_indexed(
+        self, key: Key, sub_key: Any, value: Any, encoding: bytes = ENCODING_DEFAULT
+    ) -> None:
+        """Set one value of an indexed key, once.
+
+        Raises
+        ------
+        TypeError
+            If `sub_key` is not hashable.
+        ImmutableKeyError
+            If the key is of another kind, or the sub-key is set to another value.
+        """
+        self._run(calls.set_indexed(self._view, key, sub_key, value, encoding))
+
+    def delete(self, key: Key) -> None:
+        """Delete a key in every prefix of the view."""
+        self._run(calls.delete(self._view, key))
+
+    def clear(self) -> None:
+        """Delete every key of the store, whatever the view."""
+        self._run(calls.clear())
+
+    # Waiting
+
+    def wait_key(
+        self,
+        key: Key,
+        condition: KeyCondition | None = None,
+        timeout: float | None = None,
+        cancel_future: CancelFuture | None = None,
+    ) -> None:
+        """Wait until a key exists, or until a condition holds for it.
+
+        Parameters
+        ----------
+        key
+            The key.
+        condition
+            Called with the value and the timestamp (None unless the key is mutable) now and for
+            each update; for an indexed key, with the whole dict.
+        timeout
+            Seconds to wait at most. Default: as long as it takes.
+        cancel_future
+            Give up when this is done.
+
+        Raises
+        ------
+        TimeoutError
+            If the time is over.
+        CancelledError
+            If `cancel_future` is done.
+        """
+        wait(self._backend, calls.key_wait(self._view, key, condition), timeout, cancel_future)
+
+    def wait_indexed(
+        self,
+        key: Key,
+        sub_key: Any,
+        condition: IndexedCondition | None = None,
+        timeout: float | None = None,
+        cancel_future: CancelFuture | None = None,
+    ) -> None:
+        """Wait until a sub-key exists, or until a condition holds for its value.
+
+        Parameters and errors are those of `wait_key`; the condition is called with the value.
+
+        Raises
+        ------
+        ImmutableKeyError
+            If the key is of another kind, now or once it appears.
+        """
+        wanted = calls.indexed_wait(self._view, key, sub_key, condition)
+        wait(self._backend, wanted, timeout, cancel_future)
+
+    # Snapshots
+
+    def load_from_file(self, file: str | os.PathLike[str] | BinaryIO) -> int:
+        """Load a snapshot into the store, whatever the view.
+
+        Parameters
+        ----------
+        file
+            Path of an RDB file of any version, or an open binary file (that need not seek).
+
+        Returns
+        -------
+        count
+            How many keys were loaded.
+
+        Raises
+        ------
+        RdbParseError
+            If the file is broken.
+        OSError
+            If it cannot be opened.
+        """
+        return load_into(self._backend, file)
+
+
+def _open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
+    """Make the backend that the constructor's arguments ask for."""
+    if isinstance(endpoint, str) and not endpoint:
+        if db != 0:
+            raise ValueError(f"An in-memory store has no database {db}; leave db out.")
+        return MemoryBackend()
+    if isinstance(endpoint, (str, Endpoint)):
+        raise NotImplementedError
+    if db != 0:
+        raise ValueError("A backend brings its own database; leave db out.")
+    return endpoint

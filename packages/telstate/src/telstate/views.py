@@ -1,0 +1,91 @@
+"""What a view is: prefixes, in order, and the full keys that a name may stand for.
+
+Pure data: no backend is touched here. Reads try each prefix in turn, writes use the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from telstate_codec import Key, decode_key, encode_key
+
+SEPARATOR = "_"
+
+
+class View:
+    """An immutable tuple of prefixes.
+
+    Parameters
+    ----------
+    prefixes
+        From the first to be tried to the last; ``''`` is the root.
+
+    Attributes
+    ----------
+    prefixes : tuple of str
+        The same.
+
+    Examples
+    --------
+    >>> view = View(("",)).deeper("beam")
+    >>> view.prefixes
+    ('beam_', '')
+    >>> view.candidates("n_chans")
+    (b'beam_n_chans', b'n_chans')
+    """
+
+    __slots__ = ("_encoded", "prefixes")
+
+    def __init__(self, prefixes: Iterable[Key]) -> None:
+        self.prefixes = tuple(
+            prefix if isinstance(prefix, str) else decode_key(prefix) for prefix in prefixes
+        )
+        self._encoded = tuple(encode_key(prefix) for prefix in self.prefixes)
+
+    def candidates(self, key: Key) -> tuple[bytes, ...]:
+        """Give the full keys that a read tries, in order."""
+        encoded = encode_key(key)
+        return tuple([prefix + encoded for prefix in self._encoded])
+
+    def target(self, key: Key) -> bytes:
+        """Give the full key that a write uses.
+
+        Raises
+        ------
+        ValueError
+            If the view has no prefix at all.
+        """
+        if not self._encoded:
+            raise ValueError("A view without prefixes cannot be written to; add '' for the root.")
+        return self._encoded[0] + encode_key(key)
+
+    def deeper(self, name: Key, add_separator: bool = True, exclusive: bool = False) -> View:
+        """Put a prefix first, or alone.
+
+        Parameters
+        ----------
+        name
+            The prefix.
+        add_separator
+            Whether ``_`` is appended where `name` neither is empty nor ends with it.
+        exclusive
+            Whether the prefixes that are there are left out.
+        """
+        text = name if isinstance(name, str) else decode_key(name)
+        if add_separator and text and not text.endswith(SEPARATOR):
+            text += SEPARATOR
+        return View((text,) if exclusive else (text, *self.prefixes))
+
+    def short_names(self, keys: Iterable[str]) -> list[str]:
+        """Name keys as seen from this view: each without each prefix that it has, once, sorted."""
+        return sorted(
+            {
+                key.removeprefix(prefix)
+                for key in keys
+                for prefix in self.prefixes
+                if key.startswith(prefix)
+            }
+        )
+
+    def __repr__(self) -> str:
+        return f"View({self.prefixes!r})"

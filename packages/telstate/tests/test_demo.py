@@ -1,0 +1,33 @@
+"""The demonstration, run as a user runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+DEMO = Path(__file__).parents[1] / "examples" / "observation.py"
+
+
+def test_demo() -> None:
+    """It plays, saves and loads an observation, and shows it and the real one."""
+    output = subprocess.run([sys.executable, DEMO], capture_output=True, text=True, timeout=300)
+    assert output.returncode == 0, output.stderr
+    shown = output.stdout
+    assert "1testdata_sdp_l0.rdb: 199 keys, " in shown
+    assert "observation.rdb: " in shown
+    assert "product_B0  mutable" in shown
+    assert "peak_flux  indexed" in shown
+    assert "What was saved and loaded again is the same." in shown
+
+
+def test_demo_on_a_file_of_your_own(real_snapshot: Path, tmp_path: Path) -> None:
+    """It takes any file as an argument, and says what is wrong with one that is broken."""
+    copy = tmp_path / "mine.rdb"
+    copy.write_bytes(real_snapshot.read_bytes())
+    run = [sys.executable, DEMO, copy]
+    output = subprocess.run(run, capture_output=True, text=True, timeout=300)
+    assert output.returncode == 0, output.stderr
+    assert "mine.rdb: 199 keys, " in output.stdout
+    copy.write_bytes(b"REDIS0006 and then rubbish")
+    output = subprocess.run(run, capture_output=True, text=True, timeout=300)
+    assert output.returncode != 0
+    assert "mine.rdb" in output.stderr

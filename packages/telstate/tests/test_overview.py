@@ -1,0 +1,73 @@
+"""The tree of keys that people see."""
+
+import numpy
+from rich.console import Console
+
+from telstate import KeyType, TelescopeState
+from telstate.overview import KeySummary, describe, key_tree, summarise, time_of
+from telstate_codec import encode_value
+
+
+def drawn(ts: TelescopeState) -> list[str]:
+    """Draw a store, as lines of text."""
+    console = Console(width=150, record=True, quiet=True)
+    console.print(key_tree(summarise(ts), "all"))
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def test_summaries(ts: TelescopeState) -> None:
+    """Each kind of key is summarised: value, number of samples or sub-keys, first and last time."""
+    ts["a"] = [1, 2]
+    ts.add("b", 1.5, ts=0)
+    ts.add("b", 2.5, ts=60)
+    ts.set_indexed("c", "x", 3)
+    assert summarise(ts) == [
+        KeySummary("a", KeyType.IMMUTABLE, "[1, 2]"),
+        KeySummary("b", KeyType.MUTABLE, "2.5", 2, 0.0, 60.0),
+        KeySummary("c", KeyType.INDEXED, "['x'] = 3"),
+    ]
+    assert [key.name for key in summarise(ts, "[ab]")] == ["a", "b"]
+
+
+def test_tree(ts: TelescopeState) -> None:
+    """Names are cut at the separator, chains joined, alike branches drawn once."""
+    for number in range(4):
+        ts[f"m00{number}_observer"] = number
+        ts.add(f"m00{number}_target", "x", ts=0)
+    ts["i0_voltage_n_chans"] = 4096
+    ts["i0_voltage_bandwidth"] = 856e6
+    ts["n"] = 1
+    ts["n_more"] = 2
+    assert drawn(ts) == [
+        "all",
+        "├── i0_voltage",
+        "│   ├── bandwidth  immutable  856000000.0",
+        "│   └── n_chans  immutable  4096",
+        "├── m000",
+        "│   ├── observer  immutable  0",
+        "│   └── target  mutable  1 sample, 1970-01-01 00:00:00 to 1970-01-01 00:00:00, latest 'x'",
+        "├── 3 more like that: m001, m002, m003",
+        "└── n  immutable  1",
+        "    └── more  immutable  2",
+    ]
+
+
+def test_describe() -> None:
+    """A value is shown in a few words, whatever it is; a pickle and rubbish are not decoded."""
+    assert describe(encode_value(numpy.zeros((2, 3), "f4"))) == "float32 array, shape (2, 3)"
+    assert len(describe(encode_value("x" * 10_000))) < 100
+    assert len(describe(encode_value({"a": [list(range(100))] * 100}))) < 200
+    assert "not shown" in describe(b"\x80\x02K\x01.")
+    assert "not shown" in describe(b"")
+
+
+def test_time_of() -> None:
+    """A time is shown in UTC, one that no calendar has in seconds."""
+    assert time_of(1_600_000_000.0) == "2020-09-13 12:26:40"
+    assert time_of(1e300) == "1e+300 s"
+
+
+def test_names_are_not_markup(ts: TelescopeState) -> None:
+    """What looks like markup in a name or value is shown as it stands."""
+    ts["[red]key"] = "[bold]"
+    assert drawn(ts)[1] == "└── [red]key  immutable  '[bold]'"

@@ -1,0 +1,146 @@
+"""Snapshots through TelescopeState: real ones, our own, broken ones."""
+
+import gzip
+import io
+import logging
+from pathlib import Path
+
+import numpy
+import pytest
+
+from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState
+
+
+def fill(ts: TelescopeState) -> None:
+    """Write a key of each kind, and one that is long."""
+    ts["n_chans"] = 4096
+    ts["weights"] = numpy.arange(12, dtype=">f4").reshape(3, 4)
+    ts.set_indexed("peak", ("J1939-6342", 17), 14.9)
+    for number in range(1000):
+        ts.add("elevation", number / 7, ts=1.6e9 + number)
+
+
+def test_real_snapshot(ts: TelescopeState, real_snapshot: Path) -> None:
+    """The snapshot of a real observation reads, with the kinds and values that it is known to have."""
+    assert ts.load_from_file(real_snapshot) == 199
+    kinds = [ts.key_type(key) for key in ts.keys()]
+    assert kinds.count(KeyType.IMMUTABLE) == 77
+    assert kinds.count(KeyType.MUTABLE) == 122
+    assert ts["sdp_l0_n_chans"] == 4096
+    assert ts["stream_name"] == "sdp_l0"
+    assert ts["1606356963_obs_activity"] == b"stop"
+    assert ts["sdp_l0_bls_ordering"].nbytes > 250_000
+    view = ts.view("sdp_l0").view("1606356963").view("1606356963_sdp_l0")
+    assert view["int_time"] == 7.996616971962617
+    assert view["chunk_info"]["correlator_data"]["shape"][1:] == (4096, 7320)
+
+
+def test_round_trip_of_a_real_snapshot(
+    ts: TelescopeState, real_snapshot: Path, tmp_path: Path
+) -> None:
+    """What was loaded, saved and loaded again is the same to the byte."""
+    ts.load_from_file(real_snapshot)
+    with RDBWriter(tmp_path / "again.rdb") as writer:
+        writer.save(ts)
+    assert (writer.keys_written, writer.keys_failed) == (199, 0)
+    again = TelescopeState()
+    assert again.load_from_file(tmp_path / "again.rdb") == 199
+    assert again.keys() == ts.keys()
+    for key in ts.keys():
+        if ts.key_type(key) is KeyType.MUTABLE:
+            expected = ts.get_range(key, st=0, return_encoded=True)
+            assert again.get_range(key, st=0, return_encoded=True) == expected
+        else:
+            assert again.get(key, return_encoded=True) == ts.get(key, return_encoded=True)
+
+
+def test_sources(ts: TelescopeState, real_snapshot: Path, tmp_path: Path) -> None:
+    """A path may be text or a Path; an open file need not be able to seek."""
+    assert TelescopeState().load_from_file(str(real_snapshot)) == 199
+    with open(real_snapshot, "rb") as file:
+        assert TelescopeState().load_from_file(file) == 199
+    packed = gzip.compress(real_snapshot.read_bytes())
+    with gzip.open(io.BytesIO(packed)) as unpacked:
+        assert TelescopeState().load_from_file(unpacked) == 199  # type: ignore[arg-type]  # a GzipFile reads like a BinaryIO
+
+
+def test_load_ignores_the_view(ts: TelescopeState, real_snapshot: Path) -> None:
+    """A snapshot goes straight into the store."""
+    ts.view("elsewhere", exclusive=True).load_from_file(real_snapshot)
+    assert ts["sub_band"] == "l"
+
+
+def test_broken_snapshot(ts: TelescopeState, real_snapshot: Path, tmp_path: Path) -> None:
+    """A file that ends too early, or is no RDB file, is an error that names it."""
+    for name, content in {
+        "short.rdb": real_snapshot.read_bytes()[:-100],
+        "text.rdb": b"no RDB file at all",
+        "empty.rdb": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(RdbParseError, match=name):
+            ts.load_from_file(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        ts.load_from_file(tmp_path / "missing.rdb")
+
+
+def test_save_from_several_stores(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Several saves go into one file; what is missing is logged and counted."""
+    one, two = TelescopeState(), TelescopeState()
+    fill(one)
+    two["a_k"] = 1
+    with RDBWriter(tmp_path / "both.rdb") as writer:
+        writer.save(one, keys=(key for key in ["n_chans", "nope", b"peak"]))
+        writer.save(two.view("a").backend)
+    assert (writer.keys_written, writer.keys_failed) == (3, 1)
+    assert "'nope'" in caplog.text
+    again = TelescopeState()
+    again.load_from_file(tmp_path / "both.rdb")
+    assert again.keys() == ["a_k", "n_chans", "peak"]
+
+
+def test_write_key(tmp_path: Path) -> None:
+    """A payload of DUMP goes into a file as it is."""
+    ts = TelescopeState()
+    fill(ts)
+    assert isinstance(ts.backend.dump(b"elevation"), bytes)  # type: ignore[attr-defined]  # memory's
+    with RDBWriter(tmp_path / "one.rdb") as writer:
+        writer.write_key(b"elevation", ts.backend.dump(b"elevation"))  # type: ignore[attr-defined]  # memory's
+    again = TelescopeState()
+    again.load_from_file(tmp_path / "one.rdb")
+    assert again.get_range("elevation", st=0) == ts.get_range("elevation", st=0)
+
+
+def test_no_file_without_keys_or_after_an_error(tmp_path: Path) -> None:
+    """A file with no key is not left behind, and an error leaves the old file as it was."""
+    with RDBWriter(tmp_path / "empty.rdb") as writer:
+        writer.save(TelescopeState())
+    assert list(tmp_path.iterdir()) == []
+    old = tmp_path / "old.rdb"
+    old.write_bytes(b"old")
+    ts = TelescopeState()
+    fill(ts)
+    with pytest.raises(ZeroDivisionError), RDBWriter(old) as writer:
+        writer.save(ts)
+        1 / 0  # noqa: B018  # the error of somebody's code between two saves
+    assert old.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_save_refuses_what_is_no_store(tmp_path: Path) -> None:
+    """Something else than a store is a TypeError that says what is wanted."""
+    with pytest.raises(TypeError, match="TelescopeState"), RDBWriter(tmp_path / "x.rdb") as writer:
+        writer.save(3)  # type: ignore[arg-type]  # that it is refused is the test
+
+
+def test_foreign_keys(ts: TelescopeState, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What telstate does not have is left out of the store, and logged by name."""
+    from telstate_rdb import List, RdbWriter
+
+    with RdbWriter(tmp_path / "foreign.rdb") as writer:
+        writer.write(b"a_list", List((b"x",)))
+        writer.write(b"n_chans", b"\xff\x05")
+    with caplog.at_level(logging.WARNING, "telstate"):
+        assert ts.load_from_file(tmp_path / "foreign.rdb") == 1
+    assert "'a_list'" in caplog.text
+    assert ts.keys() == ["n_chans"]

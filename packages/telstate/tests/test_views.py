@@ -1,0 +1,78 @@
+"""Views: prefixes, the candidates of a read, the target of a write."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate import TelescopeState
+from telstate.views import View
+
+
+@pytest.mark.parametrize(
+    ("name", "add_separator", "exclusive", "prefixes"),
+    [
+        ("x", True, False, ("x_", "")),
+        ("x_", True, False, ("x_", "")),
+        ("x", False, False, ("x", "")),
+        ("", True, False, ("", "")),
+        (b"x", True, False, ("x_", "")),
+        ("x", True, True, ("x_",)),
+    ],
+)
+def test_view(
+    ts: TelescopeState, name: str, add_separator: bool, exclusive: bool, prefixes: tuple[str, ...]
+) -> None:
+    """A view puts its name first or alone, the separator appended unless it is there or unwanted."""
+    assert ts.view(name, add_separator, exclusive).prefixes == prefixes
+
+
+def test_views_share_a_backend(ts: TelescopeState) -> None:
+    """Views and the root made from one another are of one class and one store."""
+    view = ts.view("a").view("b")
+    assert view.prefixes == ("b_", "a_", "")
+    assert view.root().prefixes == ("",)
+    assert view.backend is ts.backend
+    assert type(view) is TelescopeState
+
+
+def test_reads_try_each_prefix_and_writes_use_the_first(ts: TelescopeState) -> None:
+    """A key in an earlier prefix shadows later ones wholly, indexed keys too."""
+    view = ts.view("a").view("b")
+    ts["k"] = "root"
+    assert view["k"] == "root"
+    ts.set_indexed("a_k", 1, "a")
+    assert view["k"] == {1: "a"}
+    assert view.get_indexed("k", 2, "no such sub-key") == "no such sub-key"
+    view["k"] = "b"
+    assert ts["b_k"] == view["k"] == "b"
+    view.delete("k")
+    assert ts.keys() == []
+
+
+def test_write_without_prefix() -> None:
+    """A view without prefixes reads nothing, and says how to write."""
+    ts = TelescopeState(prefixes=())
+    assert "k" not in ts
+    with pytest.raises(ValueError, match="without prefixes"):
+        ts["k"] = 1
+
+
+def test_prefixes_are_no_string() -> None:
+    """A string for the prefixes is refused: each character would count as one."""
+    with pytest.raises(TypeError, match="tuple of strings"):
+        TelescopeState(prefixes="ab")
+
+
+@given(st.lists(st.binary(max_size=4), max_size=4), st.binary(max_size=6))
+def test_candidates(prefixes: list[bytes], key: bytes) -> None:
+    """Whatever bytes prefixes and keys are, the candidates are their concatenations."""
+    view = View(prefixes)
+    assert view.candidates(key) == tuple(prefix + key for prefix in prefixes)
+    if prefixes:
+        assert view.target(key) == prefixes[0] + key
+
+
+def test_short_names() -> None:
+    """Names are shown as the view sees them."""
+    assert View(("a_", "")).short_names(["a_k", "a_m", "z"]) == ["a_k", "a_m", "k", "m", "z"]
+    assert View(("a_",)).short_names(["a_k", "z"]) == ["k"]
