@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import anycrc
 
-_calculate = anycrc.Model("CRC64-REDIS").calc
+_model = anycrc.Model("CRC64-REDIS")
+_calculate = _model.calc
 
 
 def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
@@ -28,3 +29,21 @@ def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
     '0xe9c6d914c4b8d9ca'
     """
     return _calculate(data, crc)
+
+
+def combine_crc64(first: int, second: int, second_size: int) -> int:
+    """Compute the checksum of two pieces in a row from the checksum of each.
+
+    Parameters
+    ----------
+    first, second
+        The checksums of the pieces, each from the start.
+    second_size
+        How many bytes the second piece has; the time taken hardly depends on it.
+
+    Examples
+    --------
+    >>> hex(combine_crc64(crc64(b"12345"), crc64(b"6789"), 4))
+    '0xe9c6d914c4b8d9ca'
+    """
+    return _model.combine(first, second, second_size)

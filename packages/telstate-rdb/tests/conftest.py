@@ -1,0 +1,32 @@
+"""What the tests of this package share.
+
+Modules beside this one that hold no tests (``rdb_...``) are imported by their bare names.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from telstate_testing import RedisBinary, RedisServer, redis_binaries
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+NO_SERVER = pytest.param(None, marks=pytest.mark.skip(reason="no redis-server on this machine"))
+
+
+@pytest.fixture(scope="session", params=redis_binaries() or [NO_SERVER], ids=str)
+def redis_binary(request: pytest.FixtureRequest) -> RedisBinary:
+    """Each Redis server of this machine in turn."""
+    binary: RedisBinary = request.param
+    return binary
+
+
+@pytest.fixture(scope="session")
+def redis_server(redis_binary: RedisBinary) -> Iterator[RedisServer]:
+    """A running server of each version in turn; tests share it and must not mind its content."""
+    with RedisServer(redis_binary) as server:
+        yield server
