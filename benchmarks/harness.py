@@ -42,8 +42,8 @@ class Side:
     name
         ``'ours'`` or ``'peer'``.
     settings
-        What `run.py` passes on: ``shared_data`` (the folder of real snapshots, or absent) and
-        ``redis_url`` (a server of this side's own, or absent where there is no server).
+        What `run.py` passes on: ``test_data`` (a folder with a real snapshot), ``shared_data`` (one
+        with more of them, or absent) and ``redis_url`` (a server of this side's own, or absent where there is no server).
     folder
         A temporary folder of this side's own.
     """

@@ -30,6 +30,7 @@ from telstate_testing import RedisServer, redis_binaries
 
 HERE = Path(__file__).parent
 SHARED_DATA = HERE.parents[1] / "shared" / "data"
+TEST_DATA = HERE.parent / "packages" / "telstate" / "tests" / "data"
 
 
 class Worker:
@@ -158,7 +159,9 @@ def main() -> None:
     with ExitStack() as stack:
         workers = []
         for name, python in (("ours", sys.executable), ("peer", arguments.peer_python)):
-            settings = {"shared_data": str(SHARED_DATA)} if SHARED_DATA.is_dir() else {}
+            settings = {"test_data": str(TEST_DATA)}
+            if SHARED_DATA.is_dir():
+                settings["shared_data"] = str(SHARED_DATA)
             if redis_binaries():
                 server = stack.enter_context(RedisServer(redis_binaries()[-1]))
                 settings["redis_url"] = server.url
