@@ -11,6 +11,7 @@ from telstate_backends import (
     ConnectionError,
     ImmutableKeyError,
     KeyType,
+    MemoryBackend,
     TimeoutError,
 )
 from telstate_codec import (
@@ -46,6 +47,7 @@ __all__ = [
     "InvalidKeyError",
     "InvalidTimestampError",
     "KeyType",
+    "MemoryBackend",
     "PICKLE_PROTOCOL",
     "PicklePolicy",
     "RDBWriter",

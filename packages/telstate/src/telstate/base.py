@@ -6,6 +6,7 @@ synchronous one has it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import ClassVar, Generic, Self, TypeVar
 
@@ -88,6 +89,15 @@ class TelescopeStateBase(Generic[BackendType]):
     def __repr__(self) -> str:
         prefixes = ", ".join(map(repr, self.prefixes))
         return f"<{type(self).__name__} on {self._backend!r}, prefixes ({prefixes})>"
+
+
+def warn_is_immutable(stacklevel: int) -> None:
+    """Warn, on behalf of the caller `stacklevel` above, that `is_immutable` is deprecated."""
+    warnings.warn(
+        "is_immutable is deprecated; use key_type, which tells all three kinds apart",
+        FutureWarning,
+        stacklevel=stacklevel + 1,
+    )
 
 
 def check_prefixes(prefixes: Iterable[Key]) -> View:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from telstate_backends import (
+    AsyncBackend,
     Backend,
     Export,
     Fields,
@@ -28,6 +29,7 @@ from telstate_codec import Key, encode_key, key_repr
 
 if TYPE_CHECKING:
     from telstate.telescope_state import TelescopeState
+    from telstate_backends.loading import LoadReport
     from telstate_rdb import Value
 
 logger = logging.getLogger("telstate")
@@ -61,14 +63,34 @@ def load_into(
         logged as a warning, since other programs may share the server that the file is from.
     """
     # Here, because most programs that use a live store never read a file.
-    from telstate_backends.loading import LoadReport, load_records
+    from telstate_backends.loading import load_records
     from telstate_rdb import read_rdb
 
-    def tell(report: LoadReport) -> None:
-        if progress is not None:
-            progress(report.keys)
+    report = load_records(backend, read_rdb(file), foreign="skip", progress=_teller(progress))
+    return _loaded(report)
 
-    report = load_records(backend, read_rdb(file), foreign="skip", progress=tell)
+
+async def load_into_async(
+    backend: AsyncBackend,
+    file: str | os.PathLike[str] | BinaryIO,
+    progress: Progress | None = None,
+) -> int:
+    """Load a snapshot into an asyncio backend: `load_into`, awaited."""
+    from telstate_backends.loading import load_records_async
+    from telstate_rdb import read_rdb
+
+    report = await load_records_async(
+        backend, read_rdb(file), foreign="skip", progress=_teller(progress)
+    )
+    return _loaded(report)
+
+
+def _teller(progress: Progress | None) -> Callable[[LoadReport], object] | None:
+    return None if progress is None else lambda report: progress(report.keys)
+
+
+def _loaded(report: LoadReport) -> int:
+    """Log what was left out, and give how many keys were loaded."""
     for skipped in report.skipped:
         logger.warning("Key %s was not loaded: it holds %s", key_repr(skipped.key), skipped.reason)
     return report.keys

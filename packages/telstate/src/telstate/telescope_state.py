@@ -7,12 +7,11 @@ and loading need more than one exchange with the store.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable
 from typing import Any, BinaryIO, TypeVar
 
 from telstate import calls
-from telstate.base import TelescopeStateBase, check_prefixes
+from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
 from telstate.calls import Call, IndexedCondition, KeyCondition
 from telstate.endpoint import Endpoint
 from telstate.snapshots import load_into
@@ -182,11 +181,7 @@ class TelescopeState(TelescopeStateBase[Backend]):
 
     def is_immutable(self, key: Key) -> bool:
         """Tell whether a key is immutable. Deprecated: use `key_type`."""
-        warnings.warn(
-            "is_immutable is deprecated; use key_type, which tells all three kinds apart",
-            FutureWarning,
-            stacklevel=2,
-        )
+        warn_is_immutable(stacklevel=2)
         return self._run(calls.is_immutable(self._view, key))
 
     def keys(self, filter: Key = "*") -> list[str]:

@@ -1,0 +1,173 @@
+"""The telescope state for asyncio: `TelescopeState`, and its backends in `memory` and `redis`.
+
+Each method does what the synchronous one of the same name does, and is awaited; what both mean is in
+`telstate.calls`. Setting and testing have names here, since operators cannot be awaited: ``await
+ts.set(key, value)`` and ``await ts.exists(key)``; reading has both, ``await ts[key]`` too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Iterable
+from typing import Any, BinaryIO, TypeVar
+
+from telstate import calls
+from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
+from telstate.calls import Call, IndexedCondition, KeyCondition
+from telstate.snapshots import load_into_async
+from telstate_backends import AsyncBackend, KeyType
+from telstate_backends.waiting import wait_async
+from telstate_codec import ENCODING_DEFAULT, Key
+
+__all__ = ["TelescopeState"]
+
+Result = TypeVar("Result")
+
+
+class TelescopeState(TelescopeStateBase[AsyncBackend]):
+    """A telescope state for asyncio; see `telstate.TelescopeState` for what the methods mean.
+
+    Parameters
+    ----------
+    backend
+        Where it lives. Default: a new in-memory store.
+    prefixes
+        The view: reads try each prefix in turn, writes use the first. Default: the root.
+    base
+        Another instance, whose backend is to be shared, instead of `backend`.
+
+    Raises
+    ------
+    ValueError
+        If both `backend` and `base` are given.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from telstate.aio import TelescopeState
+    >>> async def main():
+    ...     ts = TelescopeState()
+    ...     await ts.set("n_chans", 4096)
+    ...     await ts.add("gain", 1.5, ts=100.0)
+    ...     return await ts["n_chans"], await ts.get("gain")
+    >>> asyncio.run(main())
+    (4096, 1.5)
+    """
+
+    def __init__(
+        self,
+        backend: AsyncBackend | None = None,
+        prefixes: Iterable[Key] = ("",),
+        base: TelescopeState | None = None,
+    ) -> None:
+        if base is not None:
+            if backend is not None:
+                raise ValueError("base brings its own backend: give only one of the two.")
+            backend = base.backend
+        elif backend is None:
+            from telstate_backends import AsyncMemoryBackend
+
+            backend = AsyncMemoryBackend()
+        self._setup(backend, check_prefixes(prefixes))
+
+    async def _run(self, call: Call[Result]) -> Result:
+        """Execute what a call asks for, and finish it."""
+        return call.finish(await self._backend.execute(call.operation))
+
+    # Reading
+
+    async def exists(self, key: Key) -> bool:
+        """Tell whether a key exists: ``key in ts``, awaited."""
+        return await self._run(calls.exists(self._view, key))
+
+    def __getitem__(self, key: Key) -> Awaitable[Any]:
+        return self._run(calls.get_item(self._view, key))
+
+    # Keys are names, not positions: without this, iteration would ask for keys 0, 1, 2...
+    __iter__ = None
+
+    async def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
+        """Get an immutable's value, a mutable's latest value, or an indexed key's `dict`."""
+        return await self._run(calls.get(self._view, key, default, return_encoded))
+
+    async def get_indexed(
+        self, key: Key, sub_key: Any, default: Any = None, return_encoded: bool = False
+    ) -> Any:
+        """Get one value of an indexed key, or `default`."""
+        return await self._run(calls.get_indexed(self._view, key, sub_key, default, return_encoded))
+
+    async def get_range(
+        self,
+        key: Key,
+        st: float | None = None,
+        et: float | None = None,
+        include_previous: bool | None = None,
+        include_end: bool = False,
+        return_encoded: bool = False,
+    ) -> list[tuple[Any, float]]:
+        """Get the samples of a mutable key in a range of time, by default the latest."""
+        return await self._run(
+            calls.get_range(self._view, key, st, et, include_previous, include_end, return_encoded)
+        )
+
+    async def key_type(self, key: Key) -> KeyType | None:
+        """Tell what kind of key it is, None if there is no such key."""
+        return await self._run(calls.key_type(self._view, key))
+
+    async def is_immutable(self, key: Key) -> bool:
+        """Tell whether a key is immutable. Deprecated: use `key_type`."""
+        warn_is_immutable(stacklevel=2)
+        return await self._run(calls.is_immutable(self._view, key))
+
+    async def keys(self, filter: Key = "*") -> list[str]:
+        """List the full names of all keys that match a Redis glob, in every namespace, sorted."""
+        return await self._run(calls.keys(filter))
+
+    # Writing
+
+    async def set(self, key: Key, value: Any) -> None:
+        """Set an immutable key: ``ts[key] = value``, awaited."""
+        await self._run(calls.set_immutable(self._view, key, value))
+
+    async def add(
+        self,
+        key: Key,
+        value: Any,
+        ts: float | None = None,
+        immutable: bool = False,
+        encoding: bytes = ENCODING_DEFAULT,
+    ) -> None:
+        """Add a sample to a mutable key, or set an immutable one."""
+        await self._run(calls.add(self._view, key, value, ts, immutable, encoding))
+
+    async def set_indexed(
+        self, key: Key, sub_key: Any, value: Any, encoding: bytes = ENCODING_DEFAULT
+    ) -> None:
+        """Set one value of an indexed key, once."""
+        await self._run(calls.set_indexed(self._view, key, sub_key, value, encoding))
+
+    async def delete(self, key: Key) -> None:
+        """Delete a key in every prefix of the view."""
+        await self._run(calls.delete(self._view, key))
+
+    async def clear(self) -> None:
+        """Delete every key of the store, whatever the view."""
+        await self._run(calls.clear())
+
+    # Waiting
+
+    async def wait_key(self, key: Key, condition: KeyCondition | None = None) -> None:
+        """Wait until a key exists, or until a condition holds for it; cancel it as any task."""
+        await wait_async(self._backend, calls.key_wait(self._view, key, condition))
+
+    async def wait_indexed(
+        self, key: Key, sub_key: Any, condition: IndexedCondition | None = None
+    ) -> None:
+        """Wait until a sub-key exists, or until a condition holds for its value."""
+        await wait_async(self._backend, calls.indexed_wait(self._view, key, sub_key, condition))
+
+    # Snapshots
+
+    async def load_from_file(self, file: str | os.PathLike[str] | BinaryIO) -> int:
+        """Load a snapshot into the store, whatever the view; gives the number of keys."""
+        return await load_into_async(self._backend, file)
