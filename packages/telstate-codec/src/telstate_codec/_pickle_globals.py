@@ -1,0 +1,292 @@
+"""What a pickle of plain data may name, and what it may do with it: tables.
+
+`find_global` turns a name into a harmless thing: a class (as a value, or to be called through
+`CALLS`), or a `Function` of ours that stands for one of Python's. Nothing of what is found is ever
+called, only the constructors here are; each checks its arguments itself, so that no argument that a
+pickle can make does harm, and calls the real thing with known ones. NumPy's names are in
+`_pickle_numpy`, which is imported at the first of them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final, TypeAlias
+
+from ._pickle_limits import MAX_BITS, MAX_DIGITS, Limits, refuse
+
+Arguments: TypeAlias = tuple[Any, ...]
+Call: TypeAlias = Callable[[Limits, Arguments], object]
+
+
+class Function:
+    """Stands for a function while a pickle is read. It can be called, and must not be left over."""
+
+    __slots__ = ("call", "name")
+    __hash__ = None  # type: ignore[assignment]  # cannot be a key, so cannot hide in one
+
+    def __init__(self, name: str, call: Call) -> None:
+        self.name = name
+        self.call = call
+
+
+class Unfinished:
+    """A value that needs a BUILD opcode to be one; `result` is set when it got it."""
+
+    __slots__ = ("result",)
+    __hash__ = None  # type: ignore[assignment]  # cannot be a key, so cannot hide in one
+
+    def __init__(self) -> None:
+        self.result: object = None
+
+    def build(self, limits: Limits, state: object) -> object:
+        """Make the value from its state."""
+        raise NotImplementedError
+
+
+def find_global(module: str, name: str) -> object:
+    """Give what stands for a global, or refuse it by name."""
+    try:
+        return GLOBALS[module, name]
+    except KeyError:
+        pass
+    if module.split(".")[0] == "numpy":
+        from . import _pickle_numpy
+
+        try:
+            found = _pickle_numpy.GLOBALS[module, name]
+        except KeyError:
+            pass
+        else:
+            CALLS.update(_pickle_numpy.CALLS)
+            return found
+    text = f"{module}.{name}"
+    shown = text if text.isascii() and text.isprintable() else ascii(text)
+    refuse(f"the global {shown} is not plain data")
+
+
+def as_bytes(value: object, limits: Limits) -> bytes:
+    """Give the bytes that Python 2 wrote as ``str`` (read as Latin-1), or Python 3 as `bytes`."""
+    if isinstance(value, str):
+        limits.charge(len(value))
+        return value.encode("latin-1")
+    if isinstance(value, (bytes, bytearray)):
+        limits.charge(len(value))
+        return bytes(value)
+    refuse(f"bytes are needed, not {type(value).__name__}")
+
+
+def _encode(limits: Limits, args: Arguments) -> object:
+    """`_codecs.encode`, with which Python 3 writes bytes in old protocols; Latin-1 only."""
+    match args:
+        case (str(text), "latin1" | "latin-1"):
+            return as_bytes(text, limits)
+    refuse("_codecs.encode is for Latin-1 only")
+
+
+def _reconstructor(limits: Limits, args: Arguments) -> object:
+    if len(args) == 3 and args[0] is object and args[1] is object and args[2] is None:
+        return object()
+    refuse("copyreg._reconstructor is for plain objects only")
+
+
+def _bytes(limits: Limits, args: Arguments) -> bytes:
+    match args:
+        case ():
+            return b""
+        case (bytes() | bytearray() as data,):
+            return as_bytes(data, limits)
+    refuse("bytes are made of bytes")
+
+
+def _bytearray(limits: Limits, args: Arguments) -> bytearray:
+    match args:
+        case (str(text), "latin1" | "latin-1"):
+            return bytearray(as_bytes(text, limits))
+    return bytearray(_bytes(limits, args))
+
+
+def _complex(limits: Limits, args: Arguments) -> object:
+    if len(args) == 2 and all(type(part) in (int, float) for part in args):
+        return complex(*args)
+    refuse("complex needs two numbers")
+
+
+def _elements(limits: Limits, args: Arguments) -> list[object]:
+    if not args:
+        return []
+    (elements,) = args
+    if type(elements) not in (list, tuple):
+        refuse("a set is made of a list")
+    limits.charge(8 * len(elements))
+    limits.check_elements(elements)
+    return list(elements)
+
+
+def _set(limits: Limits, args: Arguments) -> object:
+    return set(_elements(limits, args))
+
+
+def _frozenset(limits: Limits, args: Arguments) -> object:
+    return frozenset(_elements(limits, args))
+
+
+def _slice(limits: Limits, args: Arguments) -> object:
+    if all(part is None or type(part) is int for part in args):
+        return slice(*args)
+    refuse("slice needs integers")
+
+
+def _range(limits: Limits, args: Arguments) -> object:
+    if all(type(part) is int for part in args):
+        return range(*args)
+    refuse("range needs integers")
+
+
+def _ordered_dict(limits: Limits, args: Arguments) -> object:
+    result: OrderedDict[object, object] = OrderedDict()
+    if args:
+        (pairs,) = args
+        if type(pairs) not in (list, tuple) or not all(type(p) in (list, tuple) for p in pairs):
+            refuse("OrderedDict is made of pairs")
+        limits.charge(8 * len(pairs))
+        limits.check_elements(key for key, _ in pairs)
+        result.update(pairs)
+    return result
+
+
+def _defaultdict(limits: Limits, args: Arguments) -> object:
+    limits.charge_fragile()
+    if not args:
+        return defaultdict()
+    (factory,) = args
+    if factory is None or any(factory is kind for kind in _FACTORIES):
+        return defaultdict(factory)
+    refuse("the factory of a defaultdict must be a plain class")
+
+
+def _integers(args: Arguments, least: int, most: int) -> None:
+    if not least <= len(args) <= most or any(type(number) is not int for number in args):
+        refuse("a date or time is made of integers")
+
+
+def _zone(rest: Arguments) -> datetime.timezone | None:
+    match rest:
+        case ():
+            return None
+        case (datetime.timezone() as zone,):
+            return zone
+    refuse("a time zone must be a datetime.timezone")
+
+
+def _date(limits: Limits, args: Arguments) -> object:
+    (packed,) = args
+    high, low, month, day = as_bytes(packed, limits)
+    return datetime.date(high << 8 | low, month, day)
+
+
+def _time(limits: Limits, args: Arguments) -> object:
+    packed, *rest = args
+    hour, minute, second, *micro = as_bytes(packed, limits)
+    zone = _zone(tuple(rest))
+    return datetime.time(
+        hour & 127, minute, second, _big_endian(micro), tzinfo=zone, fold=hour >> 7
+    )
+
+
+def _datetime(limits: Limits, args: Arguments) -> object:
+    packed, *rest = args
+    high, low, month, day, hour, minute, second, *micro = as_bytes(packed, limits)
+    numbers = (high << 8 | low, month & 127, day, hour, minute, second, _big_endian(micro))
+    return datetime.datetime(*numbers, tzinfo=_zone(tuple(rest)), fold=month >> 7)
+
+
+def _big_endian(three: list[int]) -> int:
+    high, middle, low = three
+    return high << 16 | middle << 8 | low
+
+
+def _timedelta(limits: Limits, args: Arguments) -> object:
+    _integers(args, 0, 3)
+    if any(number.bit_length() > 64 for number in args):
+        refuse("a timedelta is out of range")
+    return datetime.timedelta(*args)
+
+
+def _timezone(limits: Limits, args: Arguments) -> object:
+    match args:
+        case (datetime.timedelta(),) | (datetime.timedelta(), str()):
+            return datetime.timezone(*args)
+    refuse("a timezone is made of a timedelta and a name")
+
+
+_FRACTION: Final = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}(/[0-9]{{1,{MAX_DIGITS}}})?")
+
+
+def _fraction(limits: Limits, args: Arguments) -> object:
+    match args:
+        case (str(text),) if _FRACTION.fullmatch(text):  # no exponent: 1e999999999 takes for ever
+            return Fraction(text)
+        case (int(top), int(bottom)) if max(top.bit_length(), bottom.bit_length()) <= MAX_BITS:
+            return Fraction(top, bottom)
+    refuse("a Fraction is made of two integers of moderate size")
+
+
+def _decimal(limits: Limits, args: Arguments) -> object:
+    match args:
+        case (str(text),) if len(text) <= MAX_DIGITS:
+            return Decimal(text)
+    refuse("a Decimal is made of a text of moderate length")
+
+
+_PYTHON_2: Final = {"long": int, "unicode": str, "xrange": range}
+_CLASSES: Final[tuple[type, ...]] = (
+    *(bool, bytearray, bytes, complex, dict, float, frozenset, int, list, object),
+    *(range, set, slice, str, tuple),
+)
+_FACTORIES: Final = (bool, bytes, dict, float, frozenset, int, list, set, str, tuple, complex)
+
+GLOBALS: Final[dict[tuple[str, str], object]] = {
+    **{
+        (module, kind.__name__): kind for module in ("__builtin__", "builtins") for kind in _CLASSES
+    },
+    **{("__builtin__", name): kind for name, kind in _PYTHON_2.items()},
+    **{(module, "Ellipsis"): Ellipsis for module in ("__builtin__", "builtins")},
+    ("_codecs", "encode"): Function("_codecs.encode", _encode),
+    ("copy_reg", "_reconstructor"): Function("copy_reg._reconstructor", _reconstructor),
+    ("copyreg", "_reconstructor"): Function("copyreg._reconstructor", _reconstructor),
+    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): defaultdict,
+    **{
+        ("datetime", kind.__name__): kind
+        for kind in (datetime.date, datetime.time, datetime.datetime)
+        + (datetime.timedelta, datetime.timezone)
+    },
+    ("fractions", "Fraction"): Fraction,
+    ("decimal", "Decimal"): Decimal,
+}
+"""(module, name) as a pickle spells it -> what stands for it."""
+
+CALLS: Final[dict[type, Call]] = {
+    bytes: _bytes,
+    bytearray: _bytearray,
+    complex: _complex,
+    set: _set,
+    frozenset: _frozenset,
+    slice: _slice,
+    range: _range,
+    OrderedDict: _ordered_dict,
+    defaultdict: _defaultdict,
+    datetime.date: _date,
+    datetime.time: _time,
+    datetime.datetime: _datetime,
+    datetime.timedelta: _timedelta,
+    datetime.timezone: _timezone,
+    Fraction: _fraction,
+    Decimal: _decimal,
+}
+"""Class -> what a pickle calls it with, checked. NumPy's are added when first needed."""
