@@ -11,7 +11,7 @@ class TelstateError(RuntimeError):
 
 
 class InvalidKeyError(TelstateError):
-    """A key cannot be used: it is not text or bytes, or text that has no bytes."""
+    """A key cannot be used, for example text that has no bytes."""
 
 
 class InvalidTimestampError(ValueError, TelstateError):

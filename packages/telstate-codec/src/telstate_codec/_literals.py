@@ -1,0 +1,154 @@
+"""Reads the Python literal in the header of a ``.npy`` file, without Python's own parser.
+
+A header is text that NumPy wrote with `repr`: a dictionary of strings, booleans, integers, tuples
+and lists. Python's parser would read it too, but it also reads much else, warns about odd escapes,
+and takes much memory and stack for text that was made to hurt. This one knows only literals, and
+its work and memory are proportional to the text. Whatever it does not know is a `ValueError`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_DEPTH: Final = 32
+"""Brackets within brackets; NumPy's own dtypes within dtypes need two each."""
+
+_TOKEN: Final = re.compile(
+    r"""[ \t\r\n]*(?:
+        [uU]?(?P<string>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")
+      | (?P<integer>-?[0-9]{1,20})[lL]?\b    # NumPy on Python 2 wrote 3L
+      | (?P<name>True|False|None)\b
+      | (?P<mark>[][(){},:])
+      | (?P<end>\Z)
+    )""",
+    re.VERBOSE,
+)
+_ESCAPE: Final = re.compile(
+    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL
+)
+_SIMPLE_ESCAPES: Final = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
+_NAMES: Final = {"True": True, "False": False, "None": None}
+_CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
+
+
+def read_literal(text: str) -> object:
+    """Give the value of a literal.
+
+    Parameters
+    ----------
+    text
+        A literal of dictionaries with string keys, lists, tuples, strings, integers, booleans and
+        ``None``, with white space around it.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else; the message says where.
+
+    Examples
+    --------
+    >>> read_literal("{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }  ")
+    {'descr': '<f8', 'fortran_order': False, 'shape': (3,)}
+    """
+    reader = _Reader(text)
+    value = reader.value(0)
+    if reader.kind != "end":
+        raise reader.unexpected()
+    return value
+
+
+class _Reader:
+    """A recursive-descent reader that always looks at the next token: its `kind` and `text`."""
+
+    def __init__(self, text: str) -> None:
+        self._source = text
+        self._position = 0
+        self._start = 0
+        self.kind = ""
+        self.text = ""
+        self._advance()
+
+    def _advance(self) -> None:
+        self._start = self._position
+        match = _TOKEN.match(self._source, self._position)
+        if match is None or match.lastgroup is None:
+            raise self.unexpected()
+        self.kind = match.lastgroup
+        self.text = match[self.kind]
+        self._position = match.end()
+
+    def unexpected(self) -> ValueError:
+        near = self._source[self._start : self._start + 20]
+        return ValueError(f"character {self._start} does not belong there: {near!r}")
+
+    def _take(self, mark: str) -> bool:
+        found = self.kind == "mark" and self.text == mark
+        if found:
+            self._advance()
+        return found
+
+    def value(self, depth: int) -> object:
+        if depth > MAX_DEPTH:
+            raise ValueError(f"brackets are nested more than {MAX_DEPTH} deep")
+        kind, text = self.kind, self.text
+        if kind == "mark" and text in _CLOSING:
+            self._advance()
+            if text == "{":
+                return self._dictionary(depth + 1)
+            items, comma = self._items(_CLOSING[text], depth + 1)
+            if text == "[":
+                return items
+            return tuple(items) if comma or not items else items[0]
+        if kind not in ("string", "integer", "name"):
+            raise self.unexpected()
+        self._advance()
+        if kind == "string":
+            return _unescape(text[1:-1])
+        return int(text) if kind == "integer" else _NAMES[text]
+
+    def _items(self, closing: str, depth: int) -> tuple[list[object], bool]:
+        """Read up to the closing bracket; tell whether there was a comma (it makes a tuple)."""
+        items: list[object] = []
+        comma = False
+        while not self._take(closing):
+            if items and not comma:
+                raise self.unexpected()
+            items.append(self.value(depth))
+            separated = self._take(",")
+            comma = comma or separated
+            if not separated:
+                if not self._take(closing):
+                    raise self.unexpected()
+                break
+        return items, comma
+
+    def _dictionary(self, depth: int) -> dict[str, object]:
+        items: dict[str, object] = {}
+        while not self._take("}"):
+            key = self.value(depth) if self.kind == "string" else None
+            if not isinstance(key, str) or not self._take(":"):
+                raise self.unexpected()
+            if key in items:
+                raise ValueError(f"key {key!r} is there twice")
+            items[key] = self.value(depth)
+            if not self._take(","):
+                if not self._take("}"):
+                    raise self.unexpected()
+                break
+        return items
+
+
+def _unescape(text: str) -> str:
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(_character, text)
+
+
+def _character(match: re.Match[str]) -> str:
+    x, u, long, simple = match.groups()
+    if simple is not None:
+        if simple not in _SIMPLE_ESCAPES:
+            raise ValueError(f"unknown escape \\{simple}")
+        return _SIMPLE_ESCAPES[simple]
+    return chr(int(x or u or long, 16))
