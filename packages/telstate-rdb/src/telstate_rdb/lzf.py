@@ -1,0 +1,108 @@
+"""LZF, the compression of strings in RDB files: decompressing.
+
+python-lzf is used where it is installed (extra ``lzf``; written in C), otherwise the function
+here. Rules: the full size is known beforehand and nothing is made beyond it; data that lead
+anywhere else are :exc:`RdbParseError`. See :mod:`telstate_rdb.constants` for the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from telstate_rdb.constants import LZF_MAX_COPY
+from telstate_rdb.errors import RdbParseError
+
+try:
+    import lzf
+except ImportError:
+    _c_decompress: Callable[[bytes, int], bytes | None] | None = None
+else:
+    _c_decompress = lzf.decompress
+
+MAX_RATIO = LZF_MAX_COPY // 3
+"""No data can grow by more than this when they are decompressed."""
+
+_SMALL = 4096
+"""Up to this size, joining bytes anew is quicker than appending to a bytearray."""
+
+# By control byte: the most significant part of the distance of a copy, and its length.
+_DISTANCES = tuple(((control & 31) << 8) + 1 for control in range(256))
+_LENGTHS = tuple((control >> 5) + 2 for control in range(256))
+
+
+def decompress(data: bytes, size: int) -> bytes:
+    """Decompress a string.
+
+    Parameters
+    ----------
+    data
+        The compressed bytes.
+    size
+        How many bytes they stand for.
+
+    Raises
+    ------
+    RdbParseError
+        If they do not: the data are cut short, point to before their start, or stand for more or
+        fewer bytes.
+
+    Examples
+    --------
+    >>> decompress(bytes([0]) + b"a" + bytes([0b111_00000, 1, 0]), 11)
+    b'aaaaaaaaaaa'
+    """
+    if size > len(data) * MAX_RATIO:
+        raise RdbParseError(f"{len(data)} compressed bytes cannot stand for {size}")
+    if _c_decompress is None:
+        return decompress_in_python(data, size)
+    try:
+        full = _c_decompress(data, size) if size else b""
+    except ValueError:
+        full = None
+    if full is None or len(full) != size or not size:
+        return decompress_in_python(data, size)  # which says what is wrong
+    return full
+
+
+def decompress_in_python(data: bytes, size: int) -> bytes:
+    """Do what :func:`decompress` does, without python-lzf.
+
+    Slices are moved, never single bytes: what it costs depends on the number of literals and
+    copies.
+    """
+    distances = _DISTANCES
+    lengths = _LENGTHS
+    out: bytes | bytearray = b"" if size <= _SMALL else bytearray()
+    position = 0
+    end = len(data)
+    done = 0  # len(out)
+    try:
+        while position < end:
+            control = data[position]
+            if control < 32:  # literal bytes
+                start = position + 1
+                position = start + control + 1
+                out += data[start:position]
+                done += control + 1
+                continue
+            if control < 224:  # a short copy
+                start = done - distances[control] - data[position + 1]
+                stop = start + lengths[control]
+                position += 2
+            else:
+                start = done - distances[control] - data[position + 2]
+                stop = start + data[position + 1] + 9
+                position += 3
+            if start < 0:
+                raise RdbParseError("compressed data point to before their start")
+            if stop <= done:
+                out += out[start:stop]
+            else:  # it overlaps what it makes: a repetition
+                length = stop - start
+                out += (out[start:] * (length // (done - start) + 1))[:length]
+            done += stop - start
+    except IndexError:
+        raise RdbParseError("compressed data are cut short") from None
+    if len(out) != size or done != size or position != end:
+        raise RdbParseError(f"compressed data do not stand for {size} bytes as they say")
+    return bytes(out)

@@ -1,0 +1,59 @@
+"""Values of modules: not understood, but known where they end.
+
+A value is a sequence of an opcode and what it says, up to an opcode that ends it; see
+:mod:`telstate_rdb.constants`.
+"""
+
+from __future__ import annotations
+
+from telstate_rdb.constants import (
+    MODULE_DOUBLE,
+    MODULE_END,
+    MODULE_FLOAT,
+    MODULE_SIGNED,
+    MODULE_STRING,
+    MODULE_UNSIGNED,
+)
+from telstate_rdb.source import Source
+from telstate_rdb.values import Module
+
+
+def read_module(source: Source) -> Module:
+    """Read a module's value (type 7)."""
+    return Module(source.read_length(), read_module_body(source))
+
+
+def skip_module(source: Source) -> None:
+    """Go over a module's value (type 7)."""
+    source.read_length()
+    skip_module_body(source)
+
+
+def read_module_body(source: Source) -> bytes:
+    """Read module values with the mark of their end."""
+    source.start_capture()
+    skip_module_body(source)
+    return source.end_capture()
+
+
+def skip_module_body(source: Source) -> None:
+    """Go over module values and the mark of their end."""
+    while (opcode := source.read_length()) != MODULE_END:
+        if opcode in (MODULE_SIGNED, MODULE_UNSIGNED):
+            source.read_length()
+        elif opcode == MODULE_STRING:
+            source.skip_string()
+        elif opcode == MODULE_DOUBLE:
+            source.skip(8)
+        elif opcode == MODULE_FLOAT:
+            source.skip(4)
+        else:
+            raise source.error(f"a module's value has the unknown opcode {opcode}")
+
+
+def refuse_old_module(source: Source) -> Module:
+    """Refuse a module's value of the form that only the module can find the end of (type 6)."""
+    raise source.error(
+        "the value is of a module in the form of release candidates of Redis 4.0 (type 6), "
+        "which only that module can read"
+    )

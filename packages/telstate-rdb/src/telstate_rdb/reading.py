@@ -1,0 +1,228 @@
+"""Reading RDB files: the iterator over their records.
+
+Rules: opening a file and its header are checked at the call, everything else as the records are
+asked for. In strict mode (the default) whatever is wrong is an error, after the records before it;
+to recover what can be had from a broken file, see :mod:`telstate_rdb.recovering`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from types import TracebackType
+from typing import Generic, Literal, TypedDict, TypeVar, Unpack, overload
+
+from telstate_rdb.constants import TypeName
+from telstate_rdb.records import AuxiliaryRecord, KeyRecord
+from telstate_rdb.recovering import Loss, recover
+from telstate_rdb.selection import make_selection
+from telstate_rdb.source import BinaryReader, Progress, Source
+from telstate_rdb.values import RawValue, Value
+from telstate_rdb.walking import AnyRecord, Checksum, Walk, read_end, read_header, walk
+
+RdbSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader
+"""Where a snapshot can come from: a path, the bytes themselves or an open binary file."""
+
+RecordT = TypeVar("RecordT", covariant=True)
+
+
+class ReadOptions(TypedDict, total=False):
+    """The options of :func:`read_rdb` that do not change what kind of records it gives."""
+
+    strict: bool
+    databases: Collection[int] | int | None
+    keys: str | bytes | None
+    types: Collection[TypeName] | TypeName | None
+    progress: Progress | None
+    name: str | None
+
+
+class RdbReader(Generic[RecordT]):
+    """An iterator over the records of a file; made by :func:`read_rdb`.
+
+    It can be used in a ``with`` statement, to close the file before everything is read.
+
+    Attributes
+    ----------
+    version
+        The RDB version of the file.
+    losses
+        What could not be recovered, so far (empty in strict mode, where it is an error).
+    """
+
+    def __init__(self, state: Walk, records: Iterator[RecordT], losses: list[Loss]) -> None:
+        self._state = state
+        self._records = records
+        self.version = state.version
+        self.losses = losses
+
+    @property
+    def checksum(self) -> Checksum:
+        """What the checksum says; sure once all records were asked for."""
+        return self._state.checksum
+
+    @property
+    def name(self) -> str | None:
+        """The name of the file, if it has one."""
+        return self._state.source.name
+
+    @property
+    def size(self) -> int | None:
+        """The size of the file in bytes, if it was known or has been reached."""
+        return self._state.source.size
+
+    def __iter__(self) -> Iterator[RecordT]:
+        return self._records
+
+    def __next__(self) -> RecordT:
+        return next(self._records)
+
+    def __enter__(self) -> RdbReader[RecordT]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, if it was opened here; nothing more can be read then."""
+        self._state.source.close()
+
+
+@overload
+def read_rdb(
+    source: RdbSource,
+    *,
+    raw: Literal[False] = False,
+    auxiliary: Literal[False] = False,
+    **options: Unpack[ReadOptions],
+) -> RdbReader[KeyRecord[Value]]: ...
+
+
+@overload
+def read_rdb(
+    source: RdbSource,
+    *,
+    raw: Literal[True],
+    auxiliary: Literal[False] = False,
+    **options: Unpack[ReadOptions],
+) -> RdbReader[KeyRecord[RawValue]]: ...
+
+
+@overload
+def read_rdb(
+    source: RdbSource,
+    *,
+    raw: Literal[False] = False,
+    auxiliary: Literal[True],
+    **options: Unpack[ReadOptions],
+) -> RdbReader[KeyRecord[Value] | AuxiliaryRecord]: ...
+
+
+@overload
+def read_rdb(
+    source: RdbSource,
+    *,
+    raw: Literal[True],
+    auxiliary: Literal[True],
+    **options: Unpack[ReadOptions],
+) -> RdbReader[KeyRecord[RawValue] | AuxiliaryRecord]: ...
+
+
+def read_rdb(
+    source: RdbSource,
+    *,
+    strict: bool = True,
+    databases: Collection[int] | int | None = None,
+    keys: str | bytes | None = None,
+    types: Collection[TypeName] | TypeName | None = None,
+    raw: bool = False,
+    auxiliary: bool = False,
+    progress: Progress | None = None,
+    name: str | None = None,
+) -> RdbReader[AnyRecord]:
+    """Read an RDB file of any version from 1 to 12, or of Valkey 9.
+
+    Memory is bounded by the largest value, not by the file; every byte is checked against the
+    checksum.
+
+    Parameters
+    ----------
+    source
+        A path, the bytes of a file, or an open binary file, which need not be able to seek: a
+        pipe, a decompressor, a socket's ``makefile("rb")``. It is read from where it stands to its
+        end, and is not closed.
+    strict
+        Whether anything wrong with the file is an error, after the records before it have been
+        given (the default). Otherwise as many whole records as can be had are given, and
+        :attr:`RdbReader.losses` says what was lost and where.
+    databases
+        The number, or numbers, of the databases that are wanted (default: all).
+    keys
+        A pattern as of the command ``KEYS`` for the keys that are wanted (default: all).
+    types
+        The type, or types, that are wanted, by the names that the command ``TYPE`` gives them:
+        ``"string"``, ``"list"``, ``"set"``, ``"zset"``, ``"hash"``, ``"stream"``, ``"module"``
+        (default: all). What is not wanted is passed over without being decoded.
+    raw
+        Whether values are to be left as they are in the file, as
+        :class:`~telstate_rdb.values.RawValue`, to be given to ``RESTORE`` for instance. They are
+        not checked for being sound, except by the checksum.
+    auxiliary
+        Whether records that are not keys are wanted too: facts about the file, sizes of databases,
+        functions, data of modules, see :data:`~telstate_rdb.records.AuxiliaryRecord`.
+    progress
+        Called now and then with the number of bytes read and the size of the file (None where it
+        is not known).
+    name
+        What to call the file in errors (default: its own name).
+
+    Returns
+    -------
+    RdbReader
+        An iterator over the records, in the order of the file.
+
+    Raises
+    ------
+    RdbParseError
+        At once: if it is no RDB file or of an unknown version. From the iterator, in strict mode:
+        if it is cut short, its checksum is wrong, anything is malformed or follows its end.
+    OSError
+        If the file cannot be opened or read.
+
+    Examples
+    --------
+    >>> snapshot = b"REDIS0003" b"\\xfe\\x00" b"\\x00\\x04gain\\x031.5" b"\\xff"
+    >>> for record in read_rdb(snapshot):
+    ...     print(record.database, record.key, record.value)
+    0 b'gain' b'1.5'
+    """
+    selection = make_selection(databases, keys, types)
+    opened = Source(source, name=name, progress=progress)
+    try:
+        version = read_header(opened)
+    except BaseException:
+        opened.close()
+        raise
+    losses: list[Loss] = []
+    state = Walk(opened, version, selection, raw or not strict, auxiliary, keep=not strict)
+    records = _strictly(state) if strict else _recovering(state, raw, losses)
+    return RdbReader(state, records, losses)
+
+
+def _strictly(state: Walk) -> Iterator[AnyRecord]:
+    """Give all records, and then check the end."""
+    with state.source:
+        yield from walk(state)
+        read_end(state)
+
+
+def _recovering(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
+    """Give the records that are whole."""
+    with state.source:
+        yield from recover(state, raw, losses)

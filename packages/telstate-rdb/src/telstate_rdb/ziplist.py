@@ -1,0 +1,173 @@
+"""Ziplists, the packed form of small collections up to Redis 6.2: decoding.
+
+A pure function on bytes; the layout is drawn in :mod:`telstate_rdb.constants`. Every length, the
+sizes of entries before each one and the counts of the header are checked; entries of one size, as
+a sensor's samples have, are taken all at once.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from struct import Struct
+from struct import error as StructError
+
+from telstate_rdb.constants import (
+    ZIPLIST_COUNT_UNKNOWN,
+    ZIPLIST_END,
+    ZIPLIST_HEADER_SIZE,
+    ZIPLIST_INT8,
+    ZIPLIST_INT16,
+    ZIPLIST_INT24,
+    ZIPLIST_INT32,
+    ZIPLIST_INT64,
+    ZIPLIST_SMALL_FIRST,
+    ZIPLIST_SMALL_LAST,
+    ZIPLIST_STRING_32BIT,
+)
+from telstate_rdb.errors import RdbParseError
+
+_HEADER = Struct("<IIH")
+_U32_LE = Struct("<I")
+_U32_BE = Struct(">I")
+
+# Size and meaning of integer entries, by encoding byte.
+_INTEGER_SIZES = {
+    ZIPLIST_INT8: 1,
+    ZIPLIST_INT16: 2,
+    ZIPLIST_INT24: 3,
+    ZIPLIST_INT32: 4,
+    ZIPLIST_INT64: 8,
+}
+_SMALL_INTEGERS = {
+    code: b"%d" % (code - ZIPLIST_SMALL_FIRST)
+    for code in range(ZIPLIST_SMALL_FIRST, ZIPLIST_SMALL_LAST + 1)
+}
+
+
+def decode_ziplist(data: bytes) -> list[bytes]:
+    """Give the entries of a ziplist; integers as decimal text.
+
+    Raises
+    ------
+    RdbParseError
+        If it is not a ziplist from its first byte to its last.
+
+    Examples
+    --------
+    >>> decode_ziplist(bytes.fromhex("10000000 0d000000 0200 000161 03f4 ff"))
+    [b'a', b'3']
+    """
+    try:
+        size, tail, count = _HEADER.unpack_from(data)
+        if size != len(data):
+            raise RdbParseError(f"a ziplist of {len(data)} bytes says that it has {size}")
+        entries, last = _entries(data)
+    except (IndexError, StructError):
+        raise RdbParseError("a ziplist is cut short") from None
+    if count != len(entries) and count != ZIPLIST_COUNT_UNKNOWN:
+        raise RdbParseError(f"a ziplist of {len(entries)} entries says that it has {count}")
+    if tail != last:
+        raise RdbParseError(f"a ziplist's last entry is at its byte {last}, not at {tail}")
+    return entries
+
+
+def _entries(data: bytes) -> tuple[list[bytes], int]:
+    """Give the entries and the offset of the last one."""
+    out: list[bytes] = []
+    append = out.append
+    size = len(data)
+    last = start = ZIPLIST_HEADER_SIZE
+    expected = 0  # size of the entry before, as it should be repeated here
+    while True:
+        previous = data[start]
+        if previous == expected and previous < 254:
+            position = start + 1
+        elif previous == ZIPLIST_END:
+            break
+        elif previous == 254 and _U32_LE.unpack_from(data, start + 1)[0] == expected:
+            position = start + 5
+        else:
+            raise RdbParseError(f"a ziplist's entry at its byte {start} follows no entry")
+        code = data[position]
+        if code < 64:
+            begin = position + 1
+            stop = begin + code
+        elif code < 128:
+            begin = position + 2
+            stop = begin + ((code & 63) << 8 | data[position + 1])
+        elif code in _SMALL_INTEGERS:
+            append(_SMALL_INTEGERS[code])
+            position += 1
+            expected = position - start
+            last = start
+            start = position
+            continue
+        elif code in _INTEGER_SIZES:
+            begin = position + 1
+            stop = begin + _INTEGER_SIZES[code]
+            if stop >= size:
+                raise RdbParseError(f"a ziplist's entry at its byte {start} points outside it")
+            append(b"%d" % int.from_bytes(data[begin:stop], "little", signed=True))
+            expected = stop - start
+            last = start
+            start = stop
+            continue
+        elif code == ZIPLIST_STRING_32BIT:
+            begin = position + 5
+            stop = begin + _U32_BE.unpack_from(data, position + 1)[0]
+        else:
+            raise RdbParseError(f"a ziplist's entry at its byte {start} is of no kind ({code:#x})")
+        if stop >= size:
+            raise RdbParseError(f"a ziplist's entry at its byte {start} points outside it")
+        append(data[begin:stop])
+        expected = stop - start
+        last = start
+        start = stop
+    if start != size - 1:
+        raise RdbParseError(f"a ziplist ends at its byte {start}, with more bytes behind it")
+    return out, last
+
+
+@lru_cache(256)
+def _uniform_pairs(width: int, count: int) -> tuple[Struct, bytes, bytes, bytes]:
+    """Give the form of `count` pairs of `width` bytes and a small integer, and their headers."""
+    layout = Struct(f"<{ZIPLIST_HEADER_SIZE}x" + f"2x{width}s2x" * count + "x")
+    return layout, bytes((width,)) * count, bytes((width + 2,)) * count, b"\x02" * (count - 1)
+
+
+def decode_uniform_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
+    """Decode pairs whose first are strings of one size below 64 and second one small integer.
+
+    Such are the samples of a sensor: members of one length, each with the score 0.
+
+    Returns
+    -------
+    members, score
+        The first of each pair and the second that they share, or None if `data` are anything
+        else, sound or not.
+    """
+    size = len(data)
+    if size < ZIPLIST_HEADER_SIZE + 6:
+        return None
+    width = data[ZIPLIST_HEADER_SIZE + 1]
+    if width >= 64:
+        return None
+    stride = width + 4
+    count, rest = divmod(size - ZIPLIST_HEADER_SIZE - 1, stride)
+    if rest or not count:
+        return None
+    layout, widths, sizes, twos = _uniform_pairs(width, count)
+    second = ZIPLIST_HEADER_SIZE + 2 + width
+    code = data[second + 1 : second + 2]
+    if (
+        data[ZIPLIST_HEADER_SIZE + 1 :: stride] != widths
+        or data[second + 1 : -1 : stride] != code * count
+        or data[second::stride] != sizes
+        or data[ZIPLIST_HEADER_SIZE + stride : -1 : stride] != twos
+        or data[ZIPLIST_HEADER_SIZE] != 0
+        or data[-1] != ZIPLIST_END
+        or code[0] not in _SMALL_INTEGERS
+        or _HEADER.unpack_from(data) != (size, size - 3, 2 * count)
+    ):
+        return None
+    return layout.unpack(data), _SMALL_INTEGERS[code[0]]

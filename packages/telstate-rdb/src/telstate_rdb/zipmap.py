@@ -1,0 +1,55 @@
+"""Zipmaps, the packed form of small hashes up to Redis 2.4: decoding.
+
+A pure function on bytes; the layout is drawn in :mod:`telstate_rdb.constants`.
+"""
+
+from __future__ import annotations
+
+from telstate_rdb.constants import ZIPMAP_BIG_LENGTH, ZIPMAP_COUNT_UNKNOWN, ZIPMAP_END
+from telstate_rdb.errors import RdbParseError
+
+
+def decode_zipmap(data: bytes) -> list[bytes]:
+    """Give the fields and values of a zipmap, in turn.
+
+    Raises
+    ------
+    RdbParseError
+        If it is not a zipmap from its first byte to its last.
+
+    Examples
+    --------
+    >>> decode_zipmap(bytes.fromhex("01 0161 020062 63 ff"))
+    [b'a', b'bc']
+    """
+    out: list[bytes] = []
+    try:
+        position = 1
+        while data[position] != ZIPMAP_END:
+            field, position = _string(data, position, 0)
+            value, position = _string(data, position, 1)
+            out += field, value
+    except IndexError:
+        raise RdbParseError("a zipmap is cut short") from None
+    if position != len(data) - 1:
+        raise RdbParseError(f"a zipmap ends at its byte {position}, with more bytes behind it")
+    if data[0] < ZIPMAP_COUNT_UNKNOWN and data[0] != len(out) // 2:
+        raise RdbParseError(f"a zipmap of {len(out) // 2} fields says that it has {data[0]}")
+    return out
+
+
+def _string(data: bytes, position: int, padded: int) -> tuple[bytes, int]:
+    """Read a field (or, with `padded` 1, a value and the padding behind it)."""
+    length = data[position]
+    start = position + 1
+    if length == ZIPMAP_BIG_LENGTH:
+        start += 4
+        length = int.from_bytes(data[position + 1 : start], "little")
+    elif length == ZIPMAP_END:
+        raise RdbParseError(f"a zipmap has a field without a value before its byte {position}")
+    padding = data[start] if padded else 0
+    start += padded
+    stop = start + length
+    if stop + padding >= len(data):
+        raise RdbParseError(f"a zipmap's string at its byte {position} points outside it")
+    return data[start:stop], stop + padding
