@@ -39,6 +39,7 @@ from telstate_backends.operations import (
     SetImmutable,
     SetIndexed,
 )
+from telstate_backends.retrying import RetryPolicy
 from telstate_backends.store import Fields, Samples, Store
 from telstate_backends.updates import CheckDue, Event, Update
 from telstate_backends.waiting import IndexedWait, KeyWait, Verdict, Wait, wait, wait_async
@@ -46,11 +47,14 @@ from telstate_backends.waiting import IndexedWait, KeyWait, Verdict, Wait, wait,
 if TYPE_CHECKING:
     from telstate_backends.loading import LoadReport, Skipped, load_records, load_records_async
     from telstate_backends.memory_async import AsyncMemoryBackend
+    from telstate_backends.redis import AsyncRedisBackend, RedisBackend
 
 _LAZY = {
     "AsyncMemoryBackend": "telstate_backends.memory_async",
+    "AsyncRedisBackend": "telstate_backends.redis",
     "LoadReport": "telstate_backends.loading",
     "Skipped": "telstate_backends.loading",
+    "RedisBackend": "telstate_backends.redis",
     "load_records": "telstate_backends.loading",
     "load_records_async": "telstate_backends.loading",
 }
@@ -59,6 +63,7 @@ __all__ = [
     "AddSample",
     "AsyncBackend",
     "AsyncMemoryBackend",
+    "AsyncRedisBackend",
     "AsyncWatcher",
     "Backend",
     "CancelledError",
@@ -92,7 +97,9 @@ __all__ = [
     "MemoryBackend",
     "Mutable",
     "Operation",
+    "RedisBackend",
     "RefusedError",
+    "RetryPolicy",
     "Samples",
     "SetImmutable",
     "SetIndexed",

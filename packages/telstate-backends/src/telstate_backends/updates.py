@@ -50,7 +50,7 @@ class CheckDue(enum.Enum):
 
     SUBSCRIBED = 1  #: updates arrive from now on; what happened before is in the store
     RECONNECTED = 2  #: the connection was lost for a while
-    LOADED = 3  #: the store was changed in bulk
+    UNREADABLE = 3  #: a message made no sense
 
 
 Event: TypeAlias = Update | CheckDue

@@ -1,0 +1,7 @@
+"""Redis as a store: a server, a master found by Sentinel, a cluster, or fakeredis."""
+
+from telstate_backends.redis.backend import RedisBackend
+from telstate_backends.redis.backend_async import AsyncRedisBackend
+from telstate_backends.retrying import RetryPolicy
+
+__all__ = ["AsyncRedisBackend", "RedisBackend", "RetryPolicy"]

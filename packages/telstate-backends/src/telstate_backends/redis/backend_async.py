@@ -1,0 +1,194 @@
+"""The Redis backend for asyncio: :mod:`telstate_backends.redis.backend`, awaited.
+
+Rules: the same; and all watchers share one pub/sub connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+
+from telstate_backends.commands import Command
+from telstate_backends.errors import ConnectionError
+from telstate_backends.kinds import KeyType
+from telstate_backends.operations.base import Operation
+from telstate_backends.operations.reading import GetKeyType
+from telstate_backends.operations.snapshots import Dump
+from telstate_backends.redis import clients, wire
+from telstate_backends.redis.failures import FAILURES, outcome, translate
+from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
+from telstate_backends.retrying import RetryPolicy
+
+Result = TypeVar("Result")
+
+
+class AsyncRedisBackend:
+    """A Redis server, for asyncio; it belongs to one event loop.
+
+    Parameters
+    ----------
+    client : redis.asyncio.Redis
+        A client that does not decode responses; from now on it belongs to the backend, which closes
+        it and switches off its own retries.
+    retry : RetryPolicy, optional
+        How long to repeat what is safe to repeat; by default for 10 seconds.
+
+    Raises
+    ------
+    ValueError
+        If the client decodes responses.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, *, retry: RetryPolicy = RetryPolicy()) -> None:
+        arguments = client.connection_pool.connection_kwargs
+        clients.check(arguments)
+        self._client = client
+        self._retry = retry
+        self.address = clients.address_of(arguments)
+        self._hub = Hub(client, self._find_kind, self.address)
+        self._closed = False
+        client.set_retry(Retry(NoBackoff(), 0))
+
+    @classmethod
+    async def from_url(
+        cls, url: str, db: int | None = None, *, retry: RetryPolicy = RetryPolicy()
+    ) -> AsyncRedisBackend:
+        """Connect to a server.
+
+        Parameters
+        ----------
+        url : str
+            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path``;
+            options of redis-py may follow (``?socket_timeout=2``).
+        db : int, optional
+            The database, if the URL does not name one.
+        retry : RetryPolicy, optional
+            How long to repeat what is safe to repeat; by default for 10 seconds.
+
+        Raises
+        ------
+        ConnectionError
+            If the server cannot be reached now.
+        """
+        backend = cls(redis.asyncio.Redis.from_url(url, **clients.options(url, db)), retry=retry)
+        try:
+            await backend._client.ping()
+        except FAILURES as error:
+            await backend._client.aclose()
+            raise translate(error, backend.address) from error
+        return backend
+
+    def __repr__(self) -> str:
+        return f"<AsyncRedisBackend at {self.address}>"
+
+    async def execute(self, operation: Operation[Result], /) -> Result:
+        """Do one operation, atomically."""
+        reply = await self._persist(lambda: self._ask(operation.command()), operation.idempotent)
+        return operation.parse(reply)
+
+    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+        """Do operations in order, in one round trip; a failed one gives its error."""
+        commands = [operation.command() for operation in operations]
+        safe = wire.repeatable(operations)
+        replies = await self._persist(lambda: self._ask_many(commands), safe) if commands else []
+        return [
+            wire.parse(operation, outcome(reply, self.address))
+            for operation, reply in zip(operations, replies, strict=True)
+        ]
+
+    async def dump(self, key: bytes) -> bytes | None:
+        """Give all that a key holds as a DUMP payload, `None` if it does not exist."""
+        return await self.execute(Dump(key))
+
+    @asynccontextmanager
+    async def watch(
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+    ) -> AsyncIterator[AsyncRedisWatcher]:
+        """Be told about updates of keys, and of all keys that match globs, from now on."""
+        watcher = AsyncRedisWatcher(keys, patterns)
+        self._hub.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._hub.remove(watcher)
+
+    def close(self) -> None:
+        """Wake all watchers and start to let go of connections."""
+        self._closed = True
+        self._hub.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until all connections are gone."""
+        await self._hub.wait_closed()
+        await self._client.aclose()
+
+    async def __aenter__(self) -> AsyncRedisBackend:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+    async def _find_kind(self, key: bytes) -> KeyType | None:
+        return await self.execute(GetKeyType((key,)))
+
+    async def _persist(self, attempt: Callable[[], Awaitable[Result]], safe: bool) -> Result:
+        """Try, and if that is safe try again while the connection fails."""
+        attempts = None
+        while True:
+            if self._closed:
+                raise ConnectionError(f"the backend for Redis at {self.address} is closed")
+            try:
+                return await attempt()
+            except FAILURES as error:
+                failure = translate(error, self.address)
+                attempts = attempts or self._retry.begin()
+                delay = attempts.next_delay()
+                if delay is None or not safe or not isinstance(failure, ConnectionError):
+                    raise failure from error
+            await asyncio.sleep(delay)
+
+    async def _ask(self, command: Command) -> object:
+        if command.paged:
+            return await self._ask_pages(command)
+        # redis-py leaves this method without annotations.
+        send: Any = self._client.execute_command
+        try:
+            return await send(*wire.brief(command))
+        except NoScriptError:
+            return await send(*wire.in_full(command))
+
+    async def _ask_pages(self, command: Command) -> list[object]:
+        cursor, pages = 0, []
+        while True:
+            cursor, found = wire.split_page(await self._ask(wire.page(command, cursor)))
+            pages.append(found)
+            if cursor == 0:
+                return pages
+
+    async def _ask_many(self, commands: Sequence[Command]) -> list[object]:
+        replies: list[object] = []
+        for paged, run in wire.runs(commands):
+            if paged:
+                replies += [await self._ask(commands[index]) for index in run]
+                continue
+            pipeline: Any = self._client.pipeline(transaction=False)
+            async with pipeline:
+                for pieces in wire.batch(commands[index] for index in run):
+                    pipeline.execute_command(*pieces)
+                replies += await pipeline.execute(raise_on_error=False)
+        return replies

@@ -1,0 +1,47 @@
+"""When a silent pub/sub connection is to be asked whether it lives, and when it is given up.
+
+Rules: pure; the times come from outside. A connection on which nothing has come for `interval`
+seconds gets a PING; if nothing comes within `patience` seconds of that, it is dead. So a server that
+vanished without a word (a pulled cable, a firewall) is noticed, and nothing is sent on a busy line.
+"""
+
+from __future__ import annotations
+
+
+class Pulse:
+    """The life signs of one connection.
+
+    Parameters
+    ----------
+    now : float
+        The time in seconds, by any clock.
+    interval : float
+        Silence after which to ask (default 15 s).
+    patience : float
+        How long to wait for the answer (default 5 s).
+    """
+
+    def __init__(self, now: float, interval: float = 15.0, patience: float = 5.0) -> None:
+        self.interval = interval
+        self.patience = patience
+        self._heard = now
+        self._asked: float | None = None
+
+    def hear(self, now: float) -> None:
+        """Take note that something came."""
+        self._heard = now
+        self._asked = None
+
+    def ask(self, now: float) -> None:
+        """Take note that a PING was sent."""
+        self._asked = now
+
+    def seconds(self, now: float) -> float:
+        """Give the time until something is to be done."""
+        due = self._heard + self.interval if self._asked is None else self._asked + self.patience
+        return max(0.0, due - now)
+
+    @property
+    def asked(self) -> bool:
+        """Whether a PING is on its way, so that if nothing came in time the connection is dead."""
+        return self._asked is not None

@@ -1,0 +1,225 @@
+"""Watching keys of a Redis server on asyncio: one pub/sub connection for all watchers.
+
+Rules: :class:`Subscriptions` decides; only the hub's own task and its two children (one sends, one
+reads) touch the connection, so that cancelling a watcher never breaks it. The connection is made when it is first needed,
+made anew for as long as there is a watcher, and kept until the backend is closed. Every event goes
+to the queue of the watchers that want it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import redis.asyncio
+
+from telstate_backends.errors import CancelledError, RefusedError, TelstateError
+from telstate_backends.kinds import KeyType
+from telstate_backends.redis.failures import FAILURES, is_locked_out, translate
+from telstate_backends.redis.health import Pulse
+from telstate_backends.redis.subscriptions import (
+    Listener,
+    Subscriptions,
+    Topic,
+    split,
+    take,
+)
+from telstate_backends.retrying import FOREVER
+from telstate_backends.updates import Event
+
+
+class AsyncRedisWatcher:
+    """Events of some keys, for one task; made by :meth:`AsyncRedisBackend.watch`."""
+
+    def __init__(self, keys: Sequence[bytes], patterns: Sequence[bytes]) -> None:
+        self._events: asyncio.Queue[Event | TelstateError] = asyncio.Queue()
+        self._failure: TelstateError | None = None
+        self.listener = Listener(self._events.put_nowait, keys, patterns)
+
+    async def next(self) -> Event:
+        """Wait for the next event."""
+        if self._failure is not None:
+            raise self._failure
+        event = await self._events.get()
+        if isinstance(event, TelstateError):
+            raise event
+        return event
+
+    def fail(self, failure: TelstateError) -> None:
+        """Make `next` raise from now on."""
+        self._failure = failure
+        self._events.put_nowait(failure)
+
+
+class Hub:
+    """The pub/sub connection of one asyncio backend.
+
+    Parameters
+    ----------
+    client : redis.asyncio.Redis
+        Where the connection comes from.
+    find_kind : callable
+        Asks for the kind of a key.
+    address : str
+        Of the server, for messages.
+    """
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        find_kind: Callable[[bytes], Awaitable[KeyType | None]],
+        address: str,
+    ) -> None:
+        self._client = client
+        self._find_kind = find_kind
+        self._address = address
+        self._subscriptions = Subscriptions()
+        self._watchers: set[AsyncRedisWatcher] = set()
+        #: What to subscribe (True) or unsubscribe (False) next, in order.
+        self._outbox: deque[tuple[bool, set[Topic]]] = deque()
+        self._outbox_filled = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def add(self, watcher: AsyncRedisWatcher) -> None:
+        """Give a watcher its events from now on."""
+        if self._closed:
+            watcher.fail(self._closing_error())
+            return
+        self._watchers.add(watcher)
+        self._post(True, self._subscriptions.add(watcher.listener))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="telstate pub/sub")
+
+    def remove(self, watcher: AsyncRedisWatcher) -> None:
+        """Give a watcher no more events."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+            self._post(False, self._subscriptions.remove(watcher.listener))
+
+    def close(self) -> None:
+        """Wake all watchers with an error and stop reading."""
+        self._closed = True
+        self._fail_all(self._closing_error())
+        if self._task is not None:
+            self._task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone."""
+        if self._task is not None:
+            await _end([self._task])
+
+    def _post(self, subscribe: bool, topics: set[Topic]) -> None:
+        if topics:
+            self._outbox.append((subscribe, topics))
+            self._outbox_filled.set()
+
+    async def _run(self) -> None:
+        """Keep a connection until cancelled, or until the server refuses us for good."""
+        attempts = FOREVER.begin()
+        while True:
+            if not self._subscriptions.topics:
+                self._outbox.clear()
+                self._outbox_filled.clear()
+                await self._outbox_filled.wait()
+            began = asyncio.get_running_loop().time()
+            error = await self._converse()
+            failure = translate(error, self._address)
+            if isinstance(failure, RefusedError) or is_locked_out(error):
+                self._fail_all(failure)
+                return
+            if asyncio.get_running_loop().time() - began > FOREVER.longest_delay:
+                attempts = FOREVER.begin()
+            await asyncio.sleep(attempts.next_delay() or 0.0)
+
+    async def _converse(self) -> BaseException:
+        """Use one connection for as long as it lasts; give what ended it."""
+        # redis-py leaves some of these methods without annotations.
+        pubsub: Any = self._client.pubsub()
+        self._outbox.clear()
+        self._post(True, self._subscriptions.topics)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._send(pubsub)
+            tasks += [
+                asyncio.create_task(self._send_all(pubsub)),
+                asyncio.create_task(self._read_all(pubsub)),
+            ]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        except (*FAILURES, TelstateError) as error:
+            return error
+        finally:
+            await _end(tasks)
+            self._subscriptions.lose()
+            try:
+                await pubsub.aclose()
+            except FAILURES:
+                pass  # it is lost already
+        raise AssertionError("neither reader nor sender ends without an error")
+
+    async def _send_all(self, pubsub: Any) -> None:
+        while True:
+            await self._outbox_filled.wait()
+            await self._send(pubsub)
+
+    async def _send(self, pubsub: Any) -> None:
+        """Send what is in the outbox, what goes together in one command."""
+        while self._outbox:
+            subscribe, topics = self._outbox.popleft()
+            while self._outbox and self._outbox[0][0] is subscribe:
+                # Nobody subscribes twice without leaving in between, so this is a plain union.
+                topics = topics | self._outbox.popleft()[1]
+            channels, patterns = split(topics)
+            if subscribe:
+                self._subscriptions.sent(topics)
+            if channels:
+                await (pubsub.subscribe if subscribe else pubsub.unsubscribe)(*channels)
+            if patterns:
+                await (pubsub.psubscribe if subscribe else pubsub.punsubscribe)(*patterns)
+        self._outbox_filled.clear()
+
+    async def _read_all(self, pubsub: Any) -> None:
+        """Read messages, asking whether the server lives if it is silent for long."""
+        clock = asyncio.get_running_loop().time
+        pulse = Pulse(clock())
+        while True:
+            reply = await pubsub.get_message(timeout=max(0.001, pulse.seconds(clock())))
+            if reply is not None:
+                pulse.hear(clock())
+                await self._take(reply)
+            elif pulse.seconds(clock()) == 0:
+                if pulse.asked:
+                    raise TimeoutError("no answer to PING")
+                pulse.ask(clock())
+                await pubsub.ping()
+
+    async def _take(self, reply: Mapping[str, object]) -> None:
+        message = take(self._subscriptions, reply)
+        if message is None or self._subscriptions.deliver(message):
+            return
+        kind = await self._find_kind(message.key)
+        if kind is not None:
+            self._subscriptions.deliver(message, kind)
+
+    def _fail_all(self, failure: TelstateError) -> None:
+        for watcher in tuple(self._watchers):
+            self.remove(watcher)
+            watcher.fail(failure)
+
+    def _closing_error(self) -> TelstateError:
+        return CancelledError(f"Redis at {self._address} was closed while it was watched")
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they are done, however often they have to be told."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        # redis-py loses a cancellation that comes while it sends, hence the timeout.
+        _, pending = await asyncio.wait(pending, timeout=0.05)

@@ -1,0 +1,174 @@
+"""Watching keys of a Redis server from one thread.
+
+Rules: a watcher has a pub/sub connection of its own. It sleeps until the socket has something, the
+time is over, or somebody writes to its wake-up socket: it never polls (except fakeredis, which has
+no socket). A lost connection is made anew for as long as the watch lasts, and then a check is due.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+
+from telstate_backends.errors import CancelledError, RefusedError
+from telstate_backends.operations.reading import GetKeyType
+from telstate_backends.redis.failures import FAILURES, is_locked_out, translate
+from telstate_backends.redis.health import Pulse
+from telstate_backends.redis.subscriptions import Listener, Subscriptions, split, take
+from telstate_backends.retrying import FOREVER, Attempts
+from telstate_backends.updates import CheckDue, Event
+
+#: Seconds between two looks at a connection that has no socket.
+_FAKE_POLL = 0.01
+
+
+class RedisWatcher:
+    """Events of some keys, for one thread; made by :meth:`RedisBackend.watch`."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        execute: Callable[[GetKeyType], Any],
+        address: str,
+        keys: Sequence[bytes],
+        patterns: Sequence[bytes],
+    ) -> None:
+        self._client = client
+        self._execute = execute
+        self._address = address
+        self._events: deque[Event] = deque()
+        self._subscriptions = Subscriptions()
+        self._subscriptions.add(Listener(self._events.append, keys, patterns))
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
+        self._closed = False
+        # redis-py leaves most of its methods without annotations.
+        self._pubsub: Any = None
+        self._pulse = Pulse(time.monotonic())
+        self._attempts: Attempts | None = None
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """Wait for the next event; `None` if the time is over or somebody called `wake`."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if self._closed:
+                raise CancelledError(f"Redis at {self._address} was closed while it was watched")
+            if self._events:
+                return self._events.popleft()
+            if self._woken():
+                return None
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if not self._step(left) and left == 0:
+                return None
+
+    def wake(self) -> None:
+        """Make `next` return now, or when it is next called."""
+        try:
+            self._wake_sender.send(b"!")
+        except OSError:
+            pass  # already awake a thousand times over, or released
+
+    def close(self) -> None:
+        """Make `next` raise from now on."""
+        self._closed = True
+        self.wake()
+
+    def release(self) -> None:
+        """Let go of the connection; to be called by the thread that watches."""
+        self._drop()
+        self._wake_receiver.close()
+        self._wake_sender.close()
+
+    def _step(self, left: float | None) -> bool:
+        """Do one thing, or wait for one; False if nothing came."""
+        try:
+            if self._pubsub is None:
+                self._connect()
+            return self._read(left)
+        except FAILURES as error:
+            failure = translate(error, self._address)
+            self._drop()
+            if isinstance(failure, RefusedError) or is_locked_out(error):
+                raise failure from error
+        self._attempts = self._attempts or FOREVER.begin()
+        delay = self._attempts.next_delay() or 0.0
+        self._sleep(None, delay if left is None else min(left, delay))
+        return False
+
+    def _connect(self) -> None:
+        make_pubsub: Callable[[], Any] = self._client.pubsub
+        self._pubsub = make_pubsub()
+        self._pulse = Pulse(time.monotonic())
+        channels, patterns = split(self._subscriptions.topics)
+        self._subscriptions.sent(self._subscriptions.topics)
+        if channels:
+            self._pubsub.subscribe(*channels)
+        if patterns:
+            self._pubsub.psubscribe(*patterns)
+
+    def _drop(self) -> None:
+        if self._pubsub is None:
+            return
+        self._subscriptions.lose()
+        try:
+            self._pubsub.close()
+        except FAILURES:
+            pass  # it is lost already
+        self._pubsub = None
+
+    def _read(self, left: float | None) -> bool:
+        connection = self._pubsub.connection
+        now = time.monotonic()
+        quiet = self._pulse.seconds(now)
+        if not connection.can_read(timeout=0):
+            awake = self._sleep(connection, quiet if left is None else min(left, quiet))
+            now = time.monotonic()
+            if not awake:
+                if self._pulse.seconds(now) == 0:
+                    self._take_pulse(now)
+                return False
+            if not connection.can_read(timeout=0):
+                return False
+        self._pulse.hear(now)
+        self._attempts = None
+        # What is there may be the beginning of a long message, whose rest is allowed its time.
+        message = take(self._subscriptions, self._pubsub.get_message(timeout=self._pulse.patience))
+        if message is not None and not self._subscriptions.deliver(message):
+            kind = self._execute(GetKeyType((message.key,)))
+            if kind is None:
+                self._events.append(CheckDue.UNREADABLE)
+            else:
+                self._subscriptions.deliver(message, kind)
+        return True
+
+    def _take_pulse(self, now: float) -> None:
+        if self._pulse.asked:
+            raise TimeoutError("no answer to PING")
+        self._pulse.ask(now)
+        self._pubsub.ping()
+
+    def _sleep(self, connection: Any, seconds: float) -> bool:
+        """Sleep until the connection has something or `wake` is called; False if neither."""
+        poll = select.poll()
+        poll.register(self._wake_receiver, select.POLLIN)
+        # There is no public way to the socket; every redis-py from 5 to 8 has it here.
+        sock = getattr(connection, "_sock", None)
+        if isinstance(sock, socket.socket):
+            poll.register(sock, select.POLLIN)
+        elif connection is not None:
+            seconds = min(seconds, _FAKE_POLL)
+        # Rounded up, so as not to wake just before the time and go round idly.
+        return bool(poll.poll(int(seconds * 1000) + 1))
+
+    def _woken(self) -> bool:
+        try:
+            return bool(self._wake_receiver.recv(4096))
+        except BlockingIOError:
+            return False

@@ -1,0 +1,82 @@
+"""How commands are put on the wire, and batches of them: pure, shared by sync and asyncio.
+
+Rules: a script goes by its digest (``EVALSHA``); if the server does not know it, the text is sent,
+which also makes it known. In a batch the first use of each script sends the text straight away, so
+that order is kept even if the server has just lost its scripts. A paged command cannot be part of a
+batch in order, so it is done by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from telstate_backends.commands import Argument, Command, script
+from telstate_backends.errors import TelstateError
+from telstate_backends.operations.base import Operation, as_int, unexpected
+
+Pieces = tuple[Argument, ...]
+
+
+def brief(command: Command) -> Pieces:
+    """Give what to send, a script by its digest."""
+    if not command.scripted:
+        return (command.name, *command.keys, *command.arguments)
+    digest = script(command.name).sha
+    return ("EVALSHA", digest, len(command.keys), *command.keys, *command.arguments)
+
+
+def in_full(command: Command) -> Pieces:
+    """Give what to send, a script by its text."""
+    source = script(command.name).source
+    return ("EVAL", source, len(command.keys), *command.keys, *command.arguments)
+
+
+def batch(commands: Iterable[Command]) -> Iterator[Pieces]:
+    """Give what to send for commands that follow each other on one connection."""
+    known: set[str] = set()
+    for command in commands:
+        if command.scripted and command.name not in known:
+            known.add(command.name)
+            yield in_full(command)
+        else:
+            yield brief(command)
+
+
+def page(command: Command, cursor: int) -> Command:
+    """Give the command for the page at a cursor."""
+    arguments = (cursor, *command.arguments[1:])
+    return Command(command.name, command.keys, arguments, scripted=command.scripted)
+
+
+def split_page(reply: object) -> tuple[int, object]:
+    """Take apart the reply for a page: the next cursor, and what is on the page."""
+    if not isinstance(reply, (list, tuple)) or len(reply) != 2:
+        unexpected(reply)
+    cursor, found = reply
+    return int(cursor) if isinstance(cursor, bytes) else as_int(cursor), found
+
+
+def runs(commands: Sequence[Command]) -> Iterator[tuple[bool, range]]:
+    """Cut commands into runs that go in one round trip, and those that are paged."""
+    start = 0
+    for paged, run in groupby(commands, lambda command: command.paged):
+        stop = start + sum(1 for _ in run)
+        yield paged, range(start, stop)
+        start = stop
+
+
+def repeatable(operations: Iterable[Operation[Any]]) -> bool:
+    """Tell whether all of these may be sent again."""
+    return all(operation.idempotent for operation in operations)
+
+
+def parse(operation: Operation[Any], reply: object) -> Any:
+    """Tell what a reply of a batch means; an error is given back, not raised."""
+    if isinstance(reply, TelstateError):
+        return reply
+    try:
+        return operation.parse(reply)
+    except TelstateError as error:
+        return error
