@@ -82,7 +82,7 @@ class AsyncRedisBackend:
         try:
             await backend._client.ping()
         except FAILURES as error:
-            await backend._client.aclose()
+            await clients.close(backend._client)
             raise translate(error, backend.address) from error
         return backend
 
@@ -128,7 +128,7 @@ class AsyncRedisBackend:
     async def wait_closed(self) -> None:
         """Wait until all connections are gone."""
         await self._hub.wait_closed()
-        await self._client.aclose()
+        await clients.close(self._client)
 
     async def __aenter__(self) -> AsyncRedisBackend:
         return self

@@ -17,6 +17,7 @@ import redis.asyncio
 
 from telstate_backends.errors import CancelledError, RefusedError, TelstateError
 from telstate_backends.kinds import KeyType
+from telstate_backends.redis import clients
 from telstate_backends.redis.failures import FAILURES, is_locked_out, translate
 from telstate_backends.redis.health import Pulse
 from telstate_backends.redis.subscriptions import (
@@ -157,7 +158,7 @@ class Hub:
             await _end(tasks)
             self._subscriptions.lose()
             try:
-                await pubsub.aclose()
+                await clients.close(pubsub)
             except FAILURES:
                 pass  # it is lost already
         raise AssertionError("neither reader nor sender ends without an error")

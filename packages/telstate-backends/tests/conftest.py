@@ -1,0 +1,84 @@
+"""Servers and backends for the tests: one server of each version for a whole run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from telstate_testing import RedisServer, redis_binaries
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import subjects  # noqa: E402  # a helper beside the tests, found by the line above
+
+SERVERS = {str(binary): binary for binary in redis_binaries()}
+#: The newest server also with the other protocol.
+KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-resp3" for name in list(SERVERS)[-1:])]
+
+
+@pytest.fixture(scope="session")
+def server_urls() -> Iterator[dict[str, str]]:
+    """URLs of the servers, started when they are first asked for."""
+    with ExitStack() as stack:
+        yield _Urls(stack)
+
+
+class _Urls(dict[str, str]):
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__()
+        self._stack = stack
+
+    def __missing__(self, name: str) -> str:
+        server = self._stack.enter_context(RedisServer(SERVERS[name]))
+        self[name] = server.url
+        return server.url
+
+
+@pytest.fixture(params=list(SERVERS))
+def server_url(request: pytest.FixtureRequest, server_urls: dict[str, str]) -> str:
+    """The URL of an empty server, of each version in turn."""
+    return _emptied(server_urls[request.param])
+
+
+@pytest.fixture
+def newest_url(server_urls: dict[str, str]) -> str:
+    """The URL of an empty server of the newest version."""
+    if not SERVERS:
+        pytest.skip("there is no Redis server")
+    return _emptied(server_urls[list(SERVERS)[-1]])
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "asyncio"])
+def asynchronous(request: pytest.FixtureRequest) -> bool:
+    """Both manners in turn."""
+    return bool(request.param)
+
+
+@pytest.fixture(params=KINDS)
+async def subject(
+    request: pytest.FixtureRequest, asynchronous: bool, server_urls: dict[str, str]
+) -> AsyncIterator[subjects.Subject]:
+    """An empty backend of each kind and manner in turn."""
+    kind: str = request.param
+    if kind == "memory":
+        made = subjects.memory(asynchronous)
+    elif kind == "fakeredis":
+        made = subjects.fake(asynchronous)
+    else:
+        url = _emptied(server_urls[kind.removesuffix("-resp3")])
+        protocol = 3 if kind.endswith("-resp3") else 2
+        made = subjects.real(asynchronous, f"{url}?protocol={protocol}&socket_timeout=20")
+    yield made
+    await made.close()
+
+
+def _emptied(url: str) -> str:
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        client.script_flush()
+    return url

@@ -1,0 +1,160 @@
+"""The backends under test, sync and asyncio, behind one face, so that one suite serves all.
+
+Rules: a subject is awaited, whatever is behind it; a sync backend is called as it is, and where it
+may block for long, in a thread. Nothing here is clever: what a test sees is what the backend does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import fakeredis
+import redis
+import redis.asyncio
+
+from telstate_backends import (
+    AsyncBackend,
+    AsyncMemoryBackend,
+    AsyncRedisBackend,
+    AsyncWatcher,
+    Backend,
+    Event,
+    MemoryBackend,
+    Operation,
+    RedisBackend,
+    Wait,
+    Watcher,
+    wait,
+    wait_async,
+)
+
+Result = TypeVar("Result")
+
+#: Seconds after which a test that waits has failed.
+LONG = 20.0
+
+
+class SubjectWatcher(ABC):
+    """A watcher of a subject."""
+
+    @abstractmethod
+    async def next(self) -> Event:
+        """Give the next event, which must come soon."""
+
+
+class Subject(ABC):
+    """A backend under test."""
+
+    @abstractmethod
+    async def execute(self, operation: Operation[Result]) -> Result:
+        """Do one operation."""
+
+    @abstractmethod
+    async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        """Do operations in order."""
+
+    @abstractmethod
+    def watch(self, *keys: bytes, patterns: Sequence[bytes] = ()) -> Any:
+        """Watch keys and patterns: an asynchronous context manager of a `SubjectWatcher`."""
+
+    @abstractmethod
+    async def wait(self, wanted: Wait[Any]) -> None:
+        """Wait for something, which must come soon."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the backend."""
+
+
+class _SyncWatcher(SubjectWatcher):
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+
+    async def next(self) -> Event:
+        event = await asyncio.to_thread(self.watcher.next, LONG)
+        assert event is not None, "nothing came"
+        return event
+
+
+class SyncSubject(Subject):
+    """A sync backend under test."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    async def execute(self, operation: Operation[Result]) -> Result:
+        return self.backend.execute(operation)
+
+    async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        return self.backend.execute_many(operations)
+
+    @asynccontextmanager
+    async def watch(
+        self, *keys: bytes, patterns: Sequence[bytes] = ()
+    ) -> AsyncIterator[SubjectWatcher]:
+        with self.backend.watch(keys, patterns) as watcher:
+            yield _SyncWatcher(watcher)
+
+    async def wait(self, wanted: Wait[Any]) -> None:
+        await asyncio.to_thread(wait, self.backend, wanted, LONG)
+
+    async def close(self) -> None:
+        self.backend.close()
+
+
+class _AsyncWatcher(SubjectWatcher):
+    def __init__(self, watcher: AsyncWatcher) -> None:
+        self.watcher = watcher
+
+    async def next(self) -> Event:
+        return await asyncio.wait_for(self.watcher.next(), LONG)
+
+
+class AsyncSubject(Subject):
+    """An asyncio backend under test."""
+
+    def __init__(self, backend: AsyncBackend) -> None:
+        self.backend = backend
+
+    async def execute(self, operation: Operation[Result]) -> Result:
+        return await self.backend.execute(operation)
+
+    async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        return await self.backend.execute_many(operations)
+
+    @asynccontextmanager
+    async def watch(
+        self, *keys: bytes, patterns: Sequence[bytes] = ()
+    ) -> AsyncIterator[SubjectWatcher]:
+        async with self.backend.watch(keys, patterns) as watcher:
+            yield _AsyncWatcher(watcher)
+
+    async def wait(self, wanted: Wait[Any]) -> None:
+        await asyncio.wait_for(wait_async(self.backend, wanted), LONG)
+
+    async def close(self) -> None:
+        self.backend.close()
+        await self.backend.wait_closed()
+
+
+def memory(asynchronous: bool) -> Subject:
+    """Make a subject in memory."""
+    return AsyncSubject(AsyncMemoryBackend()) if asynchronous else SyncSubject(MemoryBackend())
+
+
+def fake(asynchronous: bool) -> Subject:
+    """Make a subject on a fakeredis client of its own."""
+    if asynchronous:
+        return AsyncSubject(AsyncRedisBackend(fakeredis.FakeAsyncRedis()))
+    return SyncSubject(RedisBackend(fakeredis.FakeRedis()))
+
+
+def real(asynchronous: bool, url: str) -> Subject:
+    """Make a subject on a server that runs already."""
+    if asynchronous:
+        return AsyncSubject(AsyncRedisBackend(redis.asyncio.Redis.from_url(url)))
+    return SyncSubject(RedisBackend(redis.Redis.from_url(url)))

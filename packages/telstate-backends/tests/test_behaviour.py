@@ -1,0 +1,382 @@
+"""What every backend does, sync and asyncio alike."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from subjects import Subject
+
+from telstate_backends import (
+    AddSample,
+    CheckDue,
+    Clear,
+    Delete,
+    Exists,
+    Export,
+    Fields,
+    Find,
+    Get,
+    GetIndexed,
+    GetKeyType,
+    GetRange,
+    Immutable,
+    ImmutableKeyError,
+    Indexed,
+    IndexedWait,
+    Keys,
+    KeyType,
+    KeyTypes,
+    KeyWait,
+    Load,
+    Mutable,
+    Operation,
+    Samples,
+    SetImmutable,
+    SetIndexed,
+    Update,
+)
+from telstate_codec.timestamps import encode_sample
+
+BEGIN, END = bytes(8), b"\xff" * 8
+
+
+def at(timestamp: float, value: bytes = b"v") -> bytes:
+    """Make a sample."""
+    return encode_sample(timestamp, value)
+
+
+async def fill(subject: Subject) -> None:
+    """Write one key of each kind, and a shadowed one."""
+    results = await subject.execute_many(
+        [
+            SetImmutable(b"fixed", b"one"),
+            AddSample(b"sensor", at(1.0)),
+            SetIndexed(b"table", b"row", b"cell"),
+            SetImmutable(b"a_table", b"shadow"),
+        ]
+    )
+    assert results == [None, None, None, None]
+
+
+async def test_nothing_is_there_at_first(subject: Subject) -> None:
+    """In an empty store every question about a key has the answer that says so."""
+    keys = (b"a_x", b"x")
+    assert await subject.execute(Exists(keys)) is False
+    assert await subject.execute(GetKeyType(keys)) is None
+    assert await subject.execute(Get(keys)) is None
+    assert await subject.execute(Find(keys)) is None
+    assert await subject.execute(GetIndexed(keys, b"s")) is None
+    assert await subject.execute(GetRange(keys, BEGIN, END)) is None
+    assert await subject.execute(Export(b"x")) is None
+    assert await subject.execute(Keys()) == []
+    assert await subject.execute(KeyTypes()) == {}
+    assert await subject.execute(Delete(keys)) == 0
+
+
+async def test_an_immutable_is_set_once(subject: Subject) -> None:
+    """The first value stays, and every later setter is given it."""
+    assert await subject.execute(SetImmutable(b"k", b"\xff\x01")) is None
+    assert await subject.execute(SetImmutable(b"k", b"\xff\x02")) == b"\xff\x01"
+    assert await subject.execute(SetImmutable(b"k", b"\xff\x01")) == b"\xff\x01"
+    assert await subject.execute(Get((b"k",))) == Immutable(b"\xff\x01")
+    assert await subject.execute(GetKeyType((b"k",))) is KeyType.IMMUTABLE
+
+
+async def test_an_empty_value_is_a_value(subject: Subject) -> None:
+    """Empty bytes are stored and given back, as a value, a sample's value, and a sub-key."""
+    await subject.execute(SetImmutable(b"k", b""))
+    await subject.execute(AddSample(b"s", at(1.0, b"")))
+    await subject.execute(SetIndexed(b"i", b"", b""))
+    assert await subject.execute(SetImmutable(b"k", b"x")) == b""
+    assert await subject.execute(Get((b"k",))) == Immutable(b"")
+    assert await subject.execute(Get((b"s",))) == Mutable(b"", 1.0)
+    assert await subject.execute(GetIndexed((b"i",), b"")) == b""
+    assert await subject.execute(SetIndexed(b"i", b"", b"x")) == b""
+
+
+async def test_samples_sort_by_time_and_equal_ones_are_kept_once(subject: Subject) -> None:
+    """Late samples sort in, a repeat changes nothing, and the latest sample is what Get gives."""
+    for sample in (at(3.0), at(1.0), at(2.0, b"b"), at(2.0, b"a"), at(1.0)):
+        await subject.execute(AddSample(b"s", sample))
+    assert await subject.execute(GetRange((b"s",), BEGIN, END)) == [
+        at(1.0),
+        at(2.0, b"a"),
+        at(2.0, b"b"),
+        at(3.0),
+    ]
+    assert await subject.execute(Get((b"s",))) == Mutable(b"v", 3.0)
+    assert await subject.execute(GetKeyType((b"s",))) is KeyType.MUTABLE
+
+
+@pytest.mark.parametrize(
+    "start, end, previous, expected",
+    [
+        (BEGIN, END, False, [1.0, 2.0, 3.0]),
+        (at(2.0, b""), END, False, [2.0, 3.0]),
+        (at(1.0, b""), at(3.0, b""), False, [1.0, 2.0]),
+        (at(2.0, b""), at(3.0, b""), True, [1.0, 2.0]),
+        (END, END, True, [3.0]),
+        (END, END, False, []),
+        (at(3.0, b""), at(1.0, b""), True, [2.0]),
+        (at(3.0, b""), at(1.0, b""), False, []),
+        (BEGIN, END, True, [1.0, 2.0, 3.0]),
+        (BEGIN, BEGIN, True, []),
+    ],
+)
+async def test_ranges(
+    subject: Subject, start: bytes, end: bytes, previous: bool, expected: list[float]
+) -> None:
+    """A range holds its start, not its end, and on request the last sample before its start."""
+    await subject.execute_many([AddSample(b"s", at(time)) for time in (1.0, 2.0, 3.0)])
+    found = await subject.execute(GetRange((b"none", b"s"), start, end, previous))
+    assert found == [at(time) for time in expected]
+
+
+async def test_an_indexed_key_keeps_the_first_value_of_each_sub_key(subject: Subject) -> None:
+    """Sub-keys are set once each, in the order in which they came."""
+    assert await subject.execute(SetIndexed(b"i", b"b", b"1")) is None
+    assert await subject.execute(SetIndexed(b"i", b"a", b"2")) is None
+    assert await subject.execute(SetIndexed(b"i", b"b", b"3")) == b"1"
+    assert await subject.execute(Get((b"i",))) == Indexed({b"b": b"1", b"a": b"2"})
+    assert await subject.execute(GetIndexed((b"i",), b"a")) == b"2"
+    assert await subject.execute(GetIndexed((b"i",), b"c")) is None
+
+
+async def test_an_earlier_key_shadows_later_ones_wholly(subject: Subject) -> None:
+    """Only the first candidate that exists counts, even if a later one would have the answer."""
+    await fill(subject)
+    await subject.execute(SetIndexed(b"b_table", b"other", b"x"))
+    assert await subject.execute(Get((b"no", b"a_table", b"table"))) == Immutable(b"shadow")
+    assert await subject.execute(Find((b"no", b"a_table", b"table"))) == (
+        b"a_table",
+        Immutable(b"shadow"),
+    )
+    assert await subject.execute(GetIndexed((b"b_table", b"table"), b"row")) is None
+    with pytest.raises(ImmutableKeyError, match="'a_table'"):
+        await subject.execute(GetIndexed((b"a_table", b"table"), b"row"))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        SetImmutable(b"sensor", b"x"),
+        SetImmutable(b"table", b"x"),
+        AddSample(b"fixed", at(1.0)),
+        AddSample(b"table", at(1.0)),
+        SetIndexed(b"fixed", b"s", b"x"),
+        SetIndexed(b"sensor", b"s", b"x"),
+        GetIndexed((b"none", b"fixed"), b"s"),
+        GetIndexed((b"none", b"sensor"), b"s"),
+        GetRange((b"none", b"fixed"), BEGIN, END),
+        GetRange((b"none", b"table"), BEGIN, END),
+        Load(b"table", Samples([at(1.0)]), replace=False),
+    ],
+)
+async def test_a_key_of_the_wrong_kind_is_named(
+    subject: Subject, operation: Operation[object]
+) -> None:
+    """An operation on a key of another kind changes nothing and says which key it was."""
+    await fill(subject)
+    before = [await subject.execute(Export(key)) for key in (b"fixed", b"sensor", b"table")]
+    with pytest.raises(ImmutableKeyError, match="'(fixed|sensor|table)' is"):
+        await subject.execute(operation)
+    after = [await subject.execute(Export(key)) for key in (b"fixed", b"sensor", b"table")]
+    assert after == before
+
+
+async def test_delete_in_every_prefix(subject: Subject) -> None:
+    """Delete takes away all the keys it is given and counts those that existed."""
+    await fill(subject)
+    assert await subject.execute(Delete((b"a_table", b"none", b"table"))) == 2
+    assert await subject.execute(Keys()) == [b"fixed", b"sensor"]
+
+
+async def test_clear(subject: Subject) -> None:
+    """After Clear there is nothing, and new keys can be of other kinds."""
+    await fill(subject)
+    await subject.execute(Clear())
+    assert await subject.execute(Keys()) == []
+    assert await subject.execute(SetImmutable(b"sensor", b"x")) is None
+
+
+async def test_keys_are_sorted_as_bytes_and_filtered(subject: Subject) -> None:
+    """Keys gives full names in every namespace, sorted as bytes; KeyTypes their kinds too."""
+    await fill(subject)
+    await subject.execute(SetImmutable(b"\xe9\x00[", b"x"))
+    assert await subject.execute(Keys()) == [
+        b"a_table",
+        b"fixed",
+        b"sensor",
+        b"table",
+        b"\xe9\x00[",
+    ]
+    assert await subject.execute(Keys(b"*t[a-c]b*")) == [b"a_table", b"table"]
+    assert await subject.execute(KeyTypes(b"[^f]*e*")) == {
+        b"a_table": KeyType.IMMUTABLE,
+        b"sensor": KeyType.MUTABLE,
+        b"table": KeyType.INDEXED,
+    }
+
+
+async def test_many_keys_are_listed_once_each(subject: Subject) -> None:
+    """A listing of more keys than fit on a page is complete and without repeats."""
+    names = sorted(b"key%d" % number for number in range(5000))
+    await subject.execute_many([SetImmutable(name, b"x") for name in names])
+    assert await subject.execute(Keys()) == names
+    assert list(await subject.execute(KeyTypes(b"key1*"))) == [
+        name for name in names if name.startswith(b"key1")
+    ]
+
+
+async def test_a_batch_is_done_in_order_with_an_error_for_each_failure(subject: Subject) -> None:
+    """Later operations see earlier ones, and one that fails stops no other."""
+    results = await subject.execute_many(
+        [
+            SetImmutable(b"k", b"1"),
+            Keys(),
+            AddSample(b"k", at(1.0)),
+            Get((b"k",)),
+            Delete((b"k",)),
+            AddSample(b"k", at(1.0)),
+            KeyTypes(),
+            Exists((b"k",)),
+        ]
+    )
+    failure = results.pop(2)
+    assert isinstance(failure, ImmutableKeyError) and "'k'" in str(failure)
+    assert results == [None, [b"k"], Immutable(b"1"), 1, None, {b"k": KeyType.MUTABLE}, True]
+    assert await subject.execute_many([]) == []
+
+
+async def test_load_replaces_a_key_or_adds_to_it(subject: Subject) -> None:
+    """A whole key is written at once, or in parts that join what is there."""
+    await fill(subject)
+    await subject.execute(Load(b"fixed", Samples([at(1.0), at(3.0)])))
+    await subject.execute(Load(b"fixed", Samples([at(2.0), at(3.0)]), replace=False))
+    await subject.execute(Load(b"table", Fields({b"a": b"1", b"b": b"2"})))
+    await subject.execute(Load(b"table", Fields({b"c": b"3"}), replace=False))
+    await subject.execute(Load(b"sensor", Immutable(b"x")))
+    await subject.execute(Load(b"new", Fields({b"%d" % n: b"x" for n in range(9001)})))
+    assert await subject.execute(Export(b"fixed")) == [at(1.0), at(2.0), at(3.0)]
+    assert await subject.execute(Export(b"table")) == {b"a": b"1", b"b": b"2", b"c": b"3"}
+    assert await subject.execute(Get((b"sensor",))) == Immutable(b"x")
+    exported = await subject.execute(Export(b"new"))
+    assert isinstance(exported, Fields) and len(exported) == 9001
+
+
+async def test_updates_are_seen_once_and_only_if_they_took_effect(subject: Subject) -> None:
+    """A watcher is told of each change that took effect, in order, and of nothing else."""
+    async with subject.watch(b"k", b"s", b"i", patterns=[b"k*", b"[is]"]) as watcher:
+        assert await watcher.next() is CheckDue.SUBSCRIBED
+        await subject.execute(SetImmutable(b"k", b"1"))
+        await subject.execute(SetImmutable(b"k", b"2"))
+        await subject.execute(AddSample(b"s", at(1.5)))
+        await subject.execute(AddSample(b"s", at(1.5)))
+        await subject.execute(SetIndexed(b"i", b"a\n", b"\n1"))
+        await subject.execute(SetIndexed(b"i", b"a\n", b"2"))
+        await subject.execute(SetImmutable(b"other", b"1"))
+        await subject.execute(SetImmutable(b"k2", b"last"))
+        assert [await watcher.next() for _ in range(4)] == [
+            Update(b"k", KeyType.IMMUTABLE, b"1"),
+            Update(b"s", KeyType.MUTABLE, b"v", timestamp=1.5),
+            Update(b"i", KeyType.INDEXED, b"\n1", sub_key=b"a\n"),
+            Update(b"k2", KeyType.IMMUTABLE, b"last"),
+        ]
+
+
+async def test_a_wait_ends_when_the_key_comes(subject: Subject) -> None:
+    """A wait for a key in any prefix ends as soon as it is written."""
+    waiting = asyncio.create_task(subject.wait(KeyWait((b"a_k", b"k"))))
+    await asyncio.sleep(0.05)
+    await subject.execute(AddSample(b"k", at(1.0)))
+    await waiting
+
+
+async def test_a_wait_for_what_is_there_ends_at_once(subject: Subject) -> None:
+    """A wait for something that is already true needs no update."""
+    await fill(subject)
+    await subject.wait(KeyWait((b"none", b"fixed")))
+    await subject.wait(IndexedWait((b"none", b"table"), b"row", lambda value: value == b"cell"))
+
+
+async def test_a_condition_is_tried_on_each_update(subject: Subject) -> None:
+    """A condition sees the store first and then every sample, though a later one hides it."""
+    seen: list[object] = []
+
+    def condition(contents: object) -> bool:
+        seen.append(contents)
+        return contents == Mutable(b"here", 5.0)
+
+    await subject.execute(AddSample(b"s", at(1.0)))
+    waiting = asyncio.create_task(subject.wait(KeyWait((b"s",), condition)))
+    while len(seen) < 2:  # once before it subscribes, once after
+        await asyncio.sleep(0.01)
+    await subject.execute_many([AddSample(b"s", at(5.0, b"here")), AddSample(b"s", at(9.0))])
+    await waiting
+    assert seen[-1] == Mutable(b"here", 5.0)
+
+
+async def test_shadowed_keys_do_not_count(subject: Subject) -> None:
+    """A wait is not ended by an update of a key that an earlier one shadows, until that is gone."""
+    await subject.execute(SetImmutable(b"a_k", b"no"))
+    wanted = KeyWait((b"a_k", b"k"), lambda contents: contents == Mutable(b"yes", 1.0))
+    waiting = asyncio.create_task(subject.wait(wanted))
+    await asyncio.sleep(0.1)
+    await subject.execute(AddSample(b"k", at(1.0, b"yes")))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await subject.execute(Delete((b"a_k", b"k")))
+    await subject.execute(AddSample(b"k", at(1.0, b"yes")))
+    await waiting
+
+
+async def test_a_wait_for_a_sub_key(subject: Subject) -> None:
+    """A wait for a sub-key ends when its value is right; whole dictionaries can be waited for."""
+    one = asyncio.create_task(
+        subject.wait(IndexedWait((b"a_i", b"i"), b"x", lambda value: value == b"2"))
+    )
+    whole = asyncio.create_task(
+        subject.wait(
+            KeyWait((b"a_i", b"i"), lambda contents: contents == Indexed({b"w": b"1", b"x": b"2"}))
+        )
+    )
+    await asyncio.sleep(0.05)
+    await subject.execute(SetIndexed(b"i", b"w", b"1"))
+    await subject.execute(SetIndexed(b"i", b"x", b"2"))
+    await asyncio.gather(one, whole)
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_wait_for_a_sub_key_of_another_kind_fails(subject: Subject, before: bool) -> None:
+    """If the key is not indexed, now or once it appears, the wait says so."""
+    if before:
+        await fill(subject)
+    waiting = asyncio.create_task(subject.wait(IndexedWait((b"fixed",), b"x")))
+    await asyncio.sleep(0.05)
+    if not before:
+        await fill(subject)
+    with pytest.raises(ImmutableKeyError, match="'fixed' is immutable"):
+        await waiting
+
+
+async def test_loading_wakes_waiters(subject: Subject) -> None:
+    """A key that comes from a snapshot ends a wait like any other."""
+    waiting = asyncio.create_task(subject.wait(KeyWait((b"s",))))
+    await asyncio.sleep(0.05)
+    await subject.execute(Load(b"s", Samples([at(1.0)])))
+    await waiting
+
+
+async def test_many_waits_at_once(subject: Subject) -> None:
+    """Each of many simultaneous waits ends with its own key."""
+    waits = [asyncio.create_task(subject.wait(KeyWait((b"k%d" % n,)))) for n in range(5)]
+    await asyncio.sleep(0.05)
+    await subject.execute_many([SetImmutable(b"k%d" % n, b"x") for n in range(5)])
+    await asyncio.gather(*waits)
+
+
+async def test_a_closed_backend_can_be_closed_again(subject: Subject) -> None:
+    """Closing twice is closing."""
+    await subject.close()
+    await subject.close()
