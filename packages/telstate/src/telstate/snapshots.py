@@ -20,7 +20,6 @@ from telstate_backends import (
     Fields,
     Immutable,
     Keys,
-    MemoryBackend,
     Samples,
     TelstateError,
 )
@@ -28,6 +27,7 @@ from telstate_backends.store import Stored
 from telstate_codec import Key, encode_key, key_repr
 
 if TYPE_CHECKING:
+    import redis
     from telstate.telescope_state import TelescopeState
     from telstate_backends.loading import LoadReport
     from telstate_rdb import Value
@@ -152,7 +152,7 @@ class RDBWriter:
 
     def save(
         self,
-        client: TelescopeState | Backend,
+        client: TelescopeState | Backend | redis.Redis,
         keys: Iterable[Key] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -161,7 +161,7 @@ class RDBWriter:
         Parameters
         ----------
         client
-            A telescope state (of any view) or a backend.
+            A telescope state (of any view), a backend, or a redis-py client.
         keys
             Full names of the keys (default: all); one that is not there is logged and counted.
         progress
@@ -195,17 +195,20 @@ class RDBWriter:
         self.keys_written += 1
 
 
-def _backend_of(client: TelescopeState | Backend) -> Backend:
-    """Find the backend to save from."""
-    if isinstance(client, MemoryBackend):
-        return client
+def _backend_of(client: TelescopeState | Backend | redis.Redis) -> Backend:
+    """Find or make the backend to save from."""
     backend = getattr(client, "backend", client)
-    if not hasattr(backend, "execute_many"):
-        raise TypeError(
-            f"Cannot save from a {type(client).__name__}; give a TelescopeState or a backend."
-        )
-    result: Backend = backend
-    return result
+    if hasattr(backend, "execute_many"):
+        found: Backend = backend
+        return found
+    if hasattr(backend, "connection_pool"):
+        from telstate_backends.redis import RedisBackend
+
+        return RedisBackend(backend)
+    raise TypeError(
+        f"Cannot save from a {type(client).__name__}; give a TelescopeState, a backend or a "
+        "redis-py client."
+    )
 
 
 def _value_of(stored: Stored) -> Value:

@@ -13,13 +13,14 @@ from typing import Any, BinaryIO, TypeVar
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
 from telstate.calls import Call, IndexedCondition, KeyCondition
-from telstate.endpoint import Endpoint
+from telstate.endpoint import Endpoint, endpoint_parser
 from telstate.snapshots import load_into
 from telstate_backends import Backend, KeyType, MemoryBackend
 from telstate_backends.waiting import CancelFuture, wait
 from telstate_codec import ENCODING_DEFAULT, Key
 
 Result = TypeVar("Result")
+REDIS_PORT = 6379
 
 
 class TelescopeState(TelescopeStateBase[Backend]):
@@ -345,12 +346,20 @@ class TelescopeState(TelescopeStateBase[Backend]):
 
 def _open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
     """Make the backend that the constructor's arguments ask for."""
-    if isinstance(endpoint, str) and not endpoint:
+    if not isinstance(endpoint, (str, Endpoint)):
+        if db != 0:
+            raise ValueError("A backend brings its own database; leave db out.")
+        return endpoint
+    if endpoint == "":
         if db != 0:
             raise ValueError(f"An in-memory store has no database {db}; leave db out.")
         return MemoryBackend()
-    if isinstance(endpoint, (str, Endpoint)):
-        raise NotImplementedError
-    if db != 0:
-        raise ValueError("A backend brings its own database; leave db out.")
-    return endpoint
+    # Here, because who uses no server need not pay for this import.
+    from telstate_backends.redis import RedisBackend
+
+    if isinstance(endpoint, str) and "://" in endpoint:
+        return RedisBackend.from_url(endpoint, db or None)
+    address = endpoint_parser(REDIS_PORT)(endpoint) if isinstance(endpoint, str) else endpoint
+    if address.port is None:
+        address = Endpoint(address.host, REDIS_PORT)
+    return RedisBackend.from_url(f"redis://{address}", db)

@@ -30,7 +30,8 @@ class GetRange(Operation[list[bytes] | None]):
         Bounds as :func:`telstate_codec.range_bounds` makes them, compared as bytes with the samples
         (timestamp, then value). Where `end` is not above `start`, nothing lies between them.
     include_previous : bool
-        Whether the last sample before `start`, if any, comes first.
+        Whether the last sample before `start` comes first, if there is one and it is before `end`
+        (as katsdptelstate has it, where `end` is before `start`).
     """
 
     keys: tuple[bytes, ...]
@@ -46,7 +47,7 @@ class GetRange(Operation[list[bytes] | None]):
         if type(samples) is not Samples:
             raise wrong_kind(key, kind_of(samples), KeyType.MUTABLE)
         first = bisect_left(samples, self.start)
-        stop = bisect_left(samples, self.end) if self.end > self.start else first
+        stop = bisect_left(samples, self.end)
         if self.include_previous and first:
             first -= 1
         return samples[first:stop]
