@@ -45,6 +45,7 @@ from telstate_rdb.zipmap import decode_zipmap
 
 Reader = Callable[[Source], Value]
 Skipper = Callable[[Source], object]
+PackedDecoder = Callable[[bytes], Value]
 
 
 # ----------------------------------------------------------------------- lists of packed nodes
@@ -79,57 +80,47 @@ def _read_quicklist_2(source: Source) -> List:
 # ---------------------------------------------------------------------------- one packed form
 
 
-def _read_zset_ziplist(source: Source) -> SortedSet:
-    data = source.read_string()
+def as_it_is(data: bytes) -> bytes:
+    """Decode a string."""
+    return data
+
+
+def _decode_zset_ziplist(data: bytes) -> SortedSet:
     uniform = ziplist.decode_uniform_pairs(data)
     if uniform is None:
         return make_sorted_set_of_pairs(decode_ziplist(data))
     return make_sorted_set(uniform[0], [float(uniform[1])] * len(uniform[0]))
 
 
-def _read_zset_listpack(source: Source) -> SortedSet:
-    data = source.read_string()
+def _decode_zset_listpack(data: bytes) -> SortedSet:
     uniform = listpack.decode_uniform_pairs(data)
     if uniform is None:
         return make_sorted_set_of_pairs(decode_listpack(data))
     return make_sorted_set(uniform[0], [float(uniform[1])] * len(uniform[0]))
 
 
-def _reader_of_hash(decode: Callable[[bytes], list[bytes]]) -> Reader:
-    """Make the reader of a hash in a packed form of fields and values."""
+def _hash_of(unpack: Callable[[bytes], list[bytes]]) -> PackedDecoder:
+    """Make the decoder of a hash in a packed form of fields and values."""
 
-    def read(source: Source) -> Hash:
-        entries = decode(source.read_string())
+    def decode(data: bytes) -> Hash:
+        entries = unpack(data)
         return make_hash(entries[::2], entries[1::2])
 
-    return read
+    return decode
 
 
-def _reader_of_set(decode: Callable[[bytes], list[bytes]]) -> Reader:
-    """Make the reader of a set in a packed form."""
-
-    def read(source: Source) -> Set:
-        return make_set(decode(source.read_string()))
-
-    return read
+def _set_of(unpack: Callable[[bytes], list[bytes]]) -> PackedDecoder:
+    """Make the decoder of a set in a packed form."""
+    return lambda data: make_set(unpack(data))
 
 
-def _read_list_ziplist(source: Source) -> List:
-    return List(tuple(decode_ziplist(source.read_string())))
+def _decode_list_ziplist(data: bytes) -> List:
+    return List(tuple(decode_ziplist(data)))
 
 
-# ---------------------------------------------------------------- hashes with expiring fields
-
-
-def _read_hash_listpack_ex(source: Source) -> Hash:
-    """Read a hash of (field, value, expiry) behind the least expiry (type 25)."""
-    source.skip(8)
-    return _read_hash_listpack_ex_pre_ga(source)
-
-
-def _read_hash_listpack_ex_pre_ga(source: Source) -> Hash:
-    """Read a hash of (field, value, expiry) (type 23)."""
-    entries = decode_listpack(source.read_string())
+def _decode_hash_listpack_ex(data: bytes) -> Hash:
+    """Decode a hash of (field, value, expiry or 0)."""
+    entries = decode_listpack(data)
     try:
         expiries = [int(text) for text in entries[2::3]]
     except ValueError:
@@ -137,6 +128,35 @@ def _read_hash_listpack_ex_pre_ga(source: Source) -> Hash:
     if len(entries) % 3 or min(expiries, default=0) < 0:
         raise RdbParseError("a hash has a field without a value or a sound expiry")
     return make_hash_with_expiries(entries[::3], entries[1::3], expiries)
+
+
+PACKED_DECODERS: dict[int, PackedDecoder] = {
+    c.TYPE_STRING: as_it_is,
+    c.TYPE_HASH_ZIPMAP: _hash_of(decode_zipmap),
+    c.TYPE_LIST_ZIPLIST: _decode_list_ziplist,
+    c.TYPE_SET_INTSET: _set_of(decode_intset),
+    c.TYPE_ZSET_ZIPLIST: _decode_zset_ziplist,
+    c.TYPE_HASH_ZIPLIST: _hash_of(decode_ziplist),
+    c.TYPE_HASH_LISTPACK: _hash_of(decode_listpack),
+    c.TYPE_ZSET_LISTPACK: _decode_zset_listpack,
+    c.TYPE_SET_LISTPACK: _set_of(decode_listpack),
+    c.TYPE_HASH_LISTPACK_EX_PRE_GA: _decode_hash_listpack_ex,
+}
+"""The types whose values are one string, and what turns that into the value."""
+
+
+def _reader_of(decode: PackedDecoder) -> Reader:
+    """Make the reader of a value that is one string."""
+    return lambda source: decode(source.read_string())
+
+
+# ---------------------------------------------------------------- hashes with expiring fields
+
+
+def _read_hash_listpack_ex(source: Source) -> Hash:
+    """Read a listpack of (field, value, expiry) behind the least expiry (type 25)."""
+    source.skip(8)
+    return _decode_hash_listpack_ex(source.read_string())
 
 
 def _read_hash_metadata(source: Source) -> Hash:
@@ -223,7 +243,9 @@ def _behind(size: int, skip: Skipper) -> Skipper:
 # ------------------------------------------------------------------------------------ tables
 
 _COMMON: dict[int, tuple[Reader, Skipper]] = {
-    c.TYPE_STRING: (Source.read_string, Source.skip_string),
+    **{
+        type_: (_reader_of(decode), Source.skip_string) for type_, decode in PACKED_DECODERS.items()
+    },
     c.TYPE_LIST: (read_list, _skipper_of_table(1)),
     c.TYPE_SET: (read_set, _skipper_of_table(1)),
     c.TYPE_ZSET: (read_sorted_set_of_text, _skip_zset),
@@ -231,29 +253,23 @@ _COMMON: dict[int, tuple[Reader, Skipper]] = {
     c.TYPE_ZSET_2: (read_sorted_set, _skipper_of_table(1, 8)),
     c.TYPE_MODULE: (refuse_old_module, refuse_old_module),
     c.TYPE_MODULE_2: (read_module, skip_module),
-    c.TYPE_HASH_ZIPMAP: (_reader_of_hash(decode_zipmap), Source.skip_string),
-    c.TYPE_LIST_ZIPLIST: (_read_list_ziplist, Source.skip_string),
-    c.TYPE_SET_INTSET: (_reader_of_set(decode_intset), Source.skip_string),
-    c.TYPE_ZSET_ZIPLIST: (_read_zset_ziplist, Source.skip_string),
-    c.TYPE_HASH_ZIPLIST: (_reader_of_hash(decode_ziplist), Source.skip_string),
     c.TYPE_LIST_QUICKLIST: (_read_quicklist, _skipper_of_table(1)),
     c.TYPE_STREAM_LISTPACKS: (read_stream_1, skip_stream_1),
-    c.TYPE_HASH_LISTPACK: (_reader_of_hash(decode_listpack), Source.skip_string),
-    c.TYPE_ZSET_LISTPACK: (_read_zset_listpack, Source.skip_string),
     c.TYPE_LIST_QUICKLIST_2: (_read_quicklist_2, _skip_lengths_and_strings(1)),
     c.TYPE_STREAM_LISTPACKS_2: (read_stream_2, skip_stream_2),
-    c.TYPE_SET_LISTPACK: (_reader_of_set(decode_listpack), Source.skip_string),
     c.TYPE_STREAM_LISTPACKS_3: (read_stream_3, skip_stream_3),
 }
 
 _REDIS = _COMMON | {
     c.TYPE_HASH_METADATA_PRE_GA: (_read_hash_metadata_pre_ga, _skip_lengths_and_strings(2)),
-    c.TYPE_HASH_LISTPACK_EX_PRE_GA: (_read_hash_listpack_ex_pre_ga, Source.skip_string),
     c.TYPE_HASH_METADATA: (_read_hash_metadata, _behind(8, _skip_lengths_and_strings(2))),
     c.TYPE_HASH_LISTPACK_EX: (_read_hash_listpack_ex, _behind(8, Source.skip_string)),
 }
 
-_VALKEY = _COMMON | {c.TYPE_VALKEY_HASH_2: (_read_valkey_hash, _skipper_of_table(2, 8))}
+_VALKEY = {
+    **{t: codec for t, codec in _COMMON.items() if t < c.TYPE_VALKEY_HASH_2},
+    c.TYPE_VALKEY_HASH_2: (_read_valkey_hash, _skipper_of_table(2, 8)),
+}
 
 
 def codecs_of_version(version: int) -> Mapping[int, tuple[Reader, Skipper]]:

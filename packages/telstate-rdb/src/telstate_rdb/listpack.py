@@ -49,18 +49,20 @@ def decode_listpack(data: bytes) -> list[bytes]:
             raise RdbParseError(f"a listpack of {len(data)} bytes says that it has {size}")
         entries = _entries(data)
     except (IndexError, StructError):
-        raise RdbParseError("a listpack is cut short") from None
+        raise RdbParseError("a listpack is cut short or points outside itself") from None
     if count != len(entries) and count != LISTPACK_COUNT_UNKNOWN:
         raise RdbParseError(f"a listpack of {len(entries)} entries says that it has {count}")
     return entries
 
 
 def _entries(data: bytes) -> list[bytes]:
-    """Give the entries."""
+    """Give the entries.
+
+    What is cut short shows where it ends: every entry must be followed by its size.
+    """
     out: list[bytes] = []
     append = out.append
     small = _SMALL_INTEGERS
-    size = len(data)
     start = LISTPACK_HEADER_SIZE
     while True:
         code = data[start]
@@ -90,8 +92,6 @@ def _entries(data: bytes) -> list[bytes]:
             break
         else:
             raise RdbParseError(f"a listpack's entry at its byte {start} is of no kind ({code:#x})")
-        if stop >= size:
-            raise RdbParseError(f"a listpack's entry at its byte {start} points outside it")
         append(text)
         length = stop - start
         if length < 128:
@@ -103,7 +103,7 @@ def _entries(data: bytes) -> list[bytes]:
             if data[stop : stop + len(mark)] != mark:
                 raise RdbParseError(_wrong_size(start))
             start = stop + len(mark)
-    if start != size - 1:
+    if start != len(data) - 1:
         raise RdbParseError(f"a listpack ends at its byte {start}, with more bytes behind it")
     return out
 

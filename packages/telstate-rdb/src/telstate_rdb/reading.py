@@ -18,7 +18,7 @@ from telstate_rdb.recovering import Loss, recover
 from telstate_rdb.selection import make_selection
 from telstate_rdb.source import BinaryReader, Progress, Source
 from telstate_rdb.values import RawValue, Value
-from telstate_rdb.walking import AnyRecord, Checksum, Walk, read_end, read_header, walk
+from telstate_rdb.walking import AnyRecord, Checksum, Walk, read_header, walk
 
 RdbSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader
 """Where a snapshot can come from: a path, the bytes themselves or an open binary file."""
@@ -210,19 +210,10 @@ def read_rdb(
         opened.close()
         raise
     losses: list[Loss] = []
-    state = Walk(opened, version, selection, raw or not strict, auxiliary, keep=not strict)
-    records = _strictly(state) if strict else _recovering(state, raw, losses)
+    if strict:
+        state = Walk(opened, version, selection, raw, auxiliary, finish=True)
+        records = walk(state)
+    else:
+        state = Walk(opened, version, selection, True, auxiliary, keep=True)
+        records = recover(state, raw, losses)
     return RdbReader(state, records, losses)
-
-
-def _strictly(state: Walk) -> Iterator[AnyRecord]:
-    """Give all records, and then check the end."""
-    with state.source:
-        yield from walk(state)
-        read_end(state)
-
-
-def _recovering(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
-    """Give the records that are whole."""
-    with state.source:
-        yield from recover(state, raw, losses)

@@ -68,6 +68,11 @@ def recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
     losses
         Where losses go.
     """
+    with state.source:
+        yield from _recover(state, raw, losses)
+
+
+def _recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
     source = state.source
     while True:
         try:

@@ -109,6 +109,11 @@ class StreamId(NamedTuple):
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.sequence}"
 
+    @classmethod
+    def from_bytes(cls, data: bytes) -> StreamId:
+        """Make an id of the 16 bytes, big-endian, that it has in a file."""
+        return cls(int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big"))
+
 
 @attrs.frozen
 class StreamEntry:

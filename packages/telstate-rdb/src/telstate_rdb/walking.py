@@ -12,16 +12,16 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import attrs
 
 from telstate_rdb import constants as c
 from telstate_rdb.auxiliary import AUXILIARY_READERS
-from telstate_rdb.decoders import codecs_of_version
+from telstate_rdb.decoders import PACKED_DECODERS, as_it_is, codecs_of_version
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.lzf import decompress
+from telstate_rdb.lzf import decompress_short
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.selection import Selection
 from telstate_rdb.source import Source
@@ -34,9 +34,11 @@ Checksum = Literal["unread", "ok", "wrong", "not computed", "none"]
 """What the checksum says: not reached yet, right, wrong, left out by the writer (0), or that files
 of this version have none."""
 
-_NOT_QUICK = 1 << 62  # as a length: nothing that the quick part can take
-
 AnyRecord = KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord
+
+
+class _NotQuick(Exception):
+    """The quick part leaves a record to the slow one."""
 
 
 @attrs.define
@@ -57,6 +59,8 @@ class Walk:
         Whether records that are not keys are wanted.
     keep
         Whether the source is to keep the record under way, to go back to its start.
+    finish
+        Whether the walk includes what is behind the mark of the end, and closes the file.
     database
         The current database.
     checksum
@@ -69,6 +73,7 @@ class Walk:
     raw: bool = False
     auxiliary: bool = False
     keep: bool = False
+    finish: bool = False
     database: int = 0
     checksum: Checksum = "unread"
 
@@ -102,18 +107,34 @@ def read_header(source: Source) -> int:
     return version
 
 
+def _quick_decoders(state: Walk) -> list[Callable[[bytes], Value] | None]:
+    """Give, by type byte, what turns the one string that a value consists of into the value."""
+    decoders: list[Callable[[bytes], Value] | None] = [None] * 256
+    if state.selection is None and not state.raw:
+        for type_ in codecs_of_version(state.version):
+            decoders[type_] = PACKED_DECODERS.get(type_)
+    return decoders
+
+
 def walk(state: Walk) -> Iterator[AnyRecord]:
-    """Give the records of a file up to the mark of its end, and leave the source behind that."""
+    """Give the records of a file up to the mark of its end, and leave the source behind that.
+
+    Raises
+    ------
+    RdbParseError
+        At the first record that is not sound.
+    """
     source = state.source
     codecs = codecs_of_version(state.version)
     selection = state.selection
     raw = state.raw
-    quick = selection is None and not raw
+    quick = _quick_decoders(state)
     new = tuple.__new__
     record_class: type[KeyRecord[Value]] = KeyRecord
     database = state.database
     expiry = idle = frequency = None
     key: bytes | None = None
+    value: Value = b""
     where = source.offset
     buffer = source.buffer
     position = source.position
@@ -127,55 +148,55 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
                 position = source.position
                 end = len(buffer)
             try:
-                type_ = buffer[position]
-                if not type_ and quick:  # a string
-                    length = buffer[position + 1]
-                    if length < 64:
-                        start = position + 2
-                        stop = start + length
-                        key = buffer[start:stop]
-                        length = buffer[stop]
-                        value: Value = b""
-                        if length < 64:
-                            start = stop + 1
-                            stop = start + length
-                            value = buffer[start:stop]
-                        elif length < 128:
-                            start = stop + 2
-                            stop = start + ((length & 63) << 8 | buffer[stop + 1])
-                            value = buffer[start:stop]
-                        elif length == c.STRING_LZF:
-                            length = buffer[stop + 1]
-                            start = stop + 2
-                            if length >= 64:
-                                length = (
-                                    (length & 63) << 8 | buffer[start]
-                                    if length < 128
-                                    else _NOT_QUICK
-                                )
-                                start += 1
-                            size = buffer[start]
-                            start += 1
-                            if size >= 64:
-                                size = (
-                                    (size & 63) << 8 | buffer[start] if size < 128 else _NOT_QUICK
-                                )
-                                start += 1
-                            stop = start + length
-                            if stop <= end and size != _NOT_QUICK:
-                                where = source.base + start
-                                value = decompress(buffer[start:stop], size)
-                            else:
-                                stop = _NOT_QUICK
-                        else:
-                            stop = _NOT_QUICK
-                        if stop <= end:
-                            position = stop
-                            yield new(record_class, (database, key, value, expiry, idle, frequency))
-                            expiry = idle = frequency = None
-                            continue
-            except IndexError:
-                pass  # the buffer ends within the record
+                decode = quick[buffer[position]]
+                if decode is None:
+                    raise _NotQuick
+                length = buffer[position + 1]
+                if length < 64:
+                    start = position + 2
+                    stop = start + length
+                elif length < 128:
+                    start = position + 3
+                    stop = start + ((length & 63) << 8 | buffer[position + 2])
+                else:
+                    raise _NotQuick
+                key = buffer[start:stop]
+                length = buffer[stop]
+                if length < 64:
+                    start = stop + 1
+                    stop = start + length
+                    data = buffer[start:stop]
+                elif length < 128:
+                    start = stop + 2
+                    stop = start + ((length & 63) << 8 | buffer[stop + 1])
+                    data = buffer[start:stop]
+                elif length == c.STRING_LZF:
+                    length = buffer[stop + 1]
+                    start = stop + 2
+                    if length >= 64:
+                        if length >= 128:
+                            raise _NotQuick
+                        length = (length & 63) << 8 | buffer[start]
+                        start += 1
+                    size = buffer[start]
+                    start += 1
+                    if size >= 64:
+                        if size >= 128:
+                            raise _NotQuick
+                        size = (size & 63) << 8 | buffer[start]
+                        start += 1
+                    stop = start + length
+                    data = decompress_short(buffer[start:stop], size)
+                else:
+                    raise _NotQuick
+                value = data if decode is as_it_is else decode(data)
+            except (_NotQuick, IndexError, ValueError, RdbParseError):
+                stop = end + 1
+            if stop <= end:
+                position = stop
+                yield new(record_class, (database, key, value, expiry, idle, frequency))
+                expiry = idle = frequency = None
+                continue
 
             # The slow part: everything else, and whatever was not plainly right above.
             key = None
@@ -209,6 +230,8 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
             elif opcode == c.OPCODE_DATABASE:
                 state.database = database = source.read_length()
             elif opcode == c.OPCODE_END:
+                if state.finish:
+                    read_end(state)
                 return
             elif opcode in AUXILIARY_READERS:
                 record = AUXILIARY_READERS[opcode](source, database)
@@ -228,6 +251,9 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
         if error.offset is None:
             error.offset = where
         raise
+    finally:
+        if state.finish:
+            source.close()
 
 
 def read_end(state: Walk) -> None:

@@ -12,6 +12,7 @@ from struct import Struct
 from struct import error as StructError
 
 from telstate_rdb.constants import (
+    ZIPLIST_BIG_PREVIOUS,
     ZIPLIST_COUNT_UNKNOWN,
     ZIPLIST_END,
     ZIPLIST_HEADER_SIZE,
@@ -63,7 +64,7 @@ def decode_ziplist(data: bytes) -> list[bytes]:
             raise RdbParseError(f"a ziplist of {len(data)} bytes says that it has {size}")
         entries, last = _entries(data)
     except (IndexError, StructError):
-        raise RdbParseError("a ziplist is cut short") from None
+        raise RdbParseError("a ziplist is cut short or points outside itself") from None
     if count != len(entries) and count != ZIPLIST_COUNT_UNKNOWN:
         raise RdbParseError(f"a ziplist of {len(entries)} entries says that it has {count}")
     if tail != last:
@@ -72,60 +73,54 @@ def decode_ziplist(data: bytes) -> list[bytes]:
 
 
 def _entries(data: bytes) -> tuple[list[bytes], int]:
-    """Give the entries and the offset of the last one."""
+    """Give the entries and the offset of the last one.
+
+    What is cut short shows where it ends: every entry must be followed by a byte.
+    """
     out: list[bytes] = []
     append = out.append
-    size = len(data)
-    last = start = ZIPLIST_HEADER_SIZE
-    expected = 0  # size of the entry before, as it should be repeated here
+    small = _SMALL_INTEGERS
+    start = ZIPLIST_HEADER_SIZE
+    previous = 0  # size of the entry before, as it should be repeated here
+    quick = 0  # the same, or -1 where that takes more than a byte
     while True:
-        previous = data[start]
-        if previous == expected and previous < 254:
-            position = start + 1
-        elif previous == ZIPLIST_END:
-            break
-        elif previous == 254 and _U32_LE.unpack_from(data, start + 1)[0] == expected:
+        position = start + 1
+        if data[start] != quick:
+            if data[start] == ZIPLIST_END:
+                break
             position = start + 5
-        else:
-            raise RdbParseError(f"a ziplist's entry at its byte {start} follows no entry")
+            if (
+                data[start] != ZIPLIST_BIG_PREVIOUS
+                or _U32_LE.unpack_from(data, start + 1)[0] != previous
+            ):
+                raise RdbParseError(f"a ziplist's entry at its byte {start} follows no entry")
         code = data[position]
         if code < 64:
             begin = position + 1
             stop = begin + code
+            append(data[begin:stop])
         elif code < 128:
             begin = position + 2
             stop = begin + ((code & 63) << 8 | data[position + 1])
-        elif code in _SMALL_INTEGERS:
-            append(_SMALL_INTEGERS[code])
-            position += 1
-            expected = position - start
-            last = start
-            start = position
-            continue
+            append(data[begin:stop])
+        elif code in small:
+            stop = position + 1
+            append(small[code])
         elif code in _INTEGER_SIZES:
-            begin = position + 1
-            stop = begin + _INTEGER_SIZES[code]
-            if stop >= size:
-                raise RdbParseError(f"a ziplist's entry at its byte {start} points outside it")
-            append(b"%d" % int.from_bytes(data[begin:stop], "little", signed=True))
-            expected = stop - start
-            last = start
-            start = stop
-            continue
+            stop = position + 1 + _INTEGER_SIZES[code]
+            append(b"%d" % int.from_bytes(data[position + 1 : stop], "little", signed=True))
         elif code == ZIPLIST_STRING_32BIT:
             begin = position + 5
             stop = begin + _U32_BE.unpack_from(data, position + 1)[0]
+            append(data[begin:stop])
         else:
             raise RdbParseError(f"a ziplist's entry at its byte {start} is of no kind ({code:#x})")
-        if stop >= size:
-            raise RdbParseError(f"a ziplist's entry at its byte {start} points outside it")
-        append(data[begin:stop])
-        expected = stop - start
-        last = start
+        previous = stop - start
+        quick = previous if previous < ZIPLIST_BIG_PREVIOUS else -1
         start = stop
-    if start != size - 1:
+    if start != len(data) - 1:
         raise RdbParseError(f"a ziplist ends at its byte {start}, with more bytes behind it")
-    return out, last
+    return out, start - previous
 
 
 @lru_cache(256)
