@@ -1,0 +1,114 @@
+"""The safe policy on real pickles: each is read as the value that its writer had."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import pathlib
+import warnings
+from base64 import b64decode
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pytest
+
+from telstate_codec.pickles import PicklePolicy, load_pickle
+
+DATA = pathlib.Path(__file__).parent / "data" / "pickles"
+MERGED = json.loads(gzip.decompress((DATA / "pickles.json.gz").read_bytes()))
+
+
+def load_describe() -> Any:
+    """Load the module that the writers described their values with."""
+    spec = importlib.util.spec_from_file_location("describe", DATA / "describe.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.describe
+
+
+describe = load_describe()
+PICKLES = defaultdict(list)
+for _name, _protocol, _writers, _expected, _data in MERGED["pickles"]:
+    PICKLES[_name].append((_protocol, _writers, MERGED["expected"][_expected], b64decode(_data)))
+
+
+def safe(value: bytes) -> Any:
+    """Load a pickle with the safe policy."""
+    return load_pickle(value, PicklePolicy.SAFE)
+
+
+def one(name: str, protocol: int = 2) -> Any:
+    """Load what Python 2 wrote under a name."""
+    return safe(next(data for number, _, _, data in PICKLES[name] if number == protocol))
+
+
+def test_there_are_pickles_of_both_pythons_and_of_every_old_protocol() -> None:
+    """The test data hold what they are for."""
+    pythons = {python.rsplit(".", 1)[0] for python, _, _ in MERGED["writers"]}
+    assert pythons == {"2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11"}
+    numpys = {numpy for python, numpy, _ in MERGED["writers"] if python.startswith("2")}
+    assert numpys == {"1.8.2", "1.10.4", "1.13.3", "1.16.6"}
+    assert {protocol for cases in PICKLES.values() for protocol, *_ in cases} == {0, 1, 2}
+    assert len(PICKLES) > 150
+
+
+@pytest.mark.parametrize("name", sorted(PICKLES))
+def test_safe_policy_reads_what_was_written(name: str) -> None:
+    """Every writer's pickle of a value, in every protocol, is read as that value, without a word."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for protocol, writers, expected, data in PICKLES[name]:
+            context = f"protocol {protocol}, {[MERGED['writers'][index] for index in writers]}"
+            assert describe(safe(data)) == expected, context
+    assert caught == []
+
+
+@pytest.mark.parametrize("name", sorted(PICKLES))
+def test_trust_reads_the_same(name: str) -> None:
+    """The safe policy gives what Python's own unpickler gives, NumPy's byte order included."""
+    if name == "structured aligned":
+        pytest.skip("NumPy 2 forgets the alignment flag of pickles written by NumPy 1 on Python 2")
+    for _, _, _, data in PICKLES[name]:
+        assert describe(safe(data)) == describe(load_pickle(data, PicklePolicy.TRUST))
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_shared_values_stay_shared(protocol: int) -> None:
+    """What was one object in several places is one object again."""
+    first, second, third = one("shared", protocol)
+    assert first is second and third["again"] is first
+    first, second, third = one("array shared", protocol)
+    assert first is second and third["gains"] is first
+    pair, again, (inner,), keyed = one("shared tuple", protocol)
+    assert pair is again is inner is keyed[pair]
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_recursive_values_hold_themselves(protocol: int) -> None:
+    """Lists, dictionaries and tuples that hold themselves do so again."""
+    recursive = one("recursive list", protocol)
+    assert recursive[0] is recursive
+    looped = one("recursive dict", protocol)
+    assert looped["self"] is looped
+    outer = one("recursive tuple", protocol)
+    assert outer[0][0] is outer
+
+
+@pytest.mark.parametrize("name", sorted(name for name in PICKLES if "array" in name))
+def test_arrays_own_their_memory_and_can_be_written(name: str) -> None:
+    """No array shares its memory with the pickle or with another array."""
+    for _, _, _, data in PICKLES[name]:
+        value = safe(data)
+        for array in value if isinstance(value, list) else [value]:
+            if isinstance(array, np.ndarray):
+                assert array.flags.owndata and array.flags.writeable
+
+
+def test_gaps_in_structures_are_as_written() -> None:
+    """The bytes between the fields are those of the pickle, not what was in memory before."""
+    for _, _, _, data in PICKLES["structured offsets"]:
+        array = safe(data)
+        assert array.tobytes() == bytes(array.nbytes)
