@@ -9,6 +9,7 @@ from subjects import Subject
 
 from telstate_backends import (
     AddSample,
+    AddSamples,
     CheckDue,
     Clear,
     Delete,
@@ -109,6 +110,20 @@ async def test_samples_sort_by_time_and_equal_ones_are_kept_once(subject: Subjec
     assert await subject.execute(GetKeyType((b"s",))) is KeyType.MUTABLE
 
 
+async def test_many_samples_are_added_at_once(subject: Subject) -> None:
+    """Samples that are added together are as if added one by one, updates included."""
+    await subject.execute(AddSample(b"s", at(2.0)))
+    async with subject.watch(b"s") as watcher:
+        assert await watcher.next() is CheckDue.SUBSCRIBED
+        await subject.execute(AddSamples(b"s", (at(3.0), at(1.0), at(2.0), at(3.0))))
+        assert [await watcher.next(), await watcher.next()] == [
+            Update(b"s", KeyType.MUTABLE, b"v", timestamp=time) for time in (3.0, 1.0)
+        ]
+    await subject.execute(AddSamples(b"none", ()))
+    assert await subject.execute(Keys()) == [b"s"]
+    assert await subject.execute(Export(b"s")) == [at(1.0), at(2.0), at(3.0)]
+
+
 @pytest.mark.parametrize(
     "start, end, previous, expected",
     [
@@ -164,6 +179,7 @@ async def test_an_earlier_key_shadows_later_ones_wholly(subject: Subject) -> Non
         SetImmutable(b"table", b"x"),
         AddSample(b"fixed", at(1.0)),
         AddSample(b"table", at(1.0)),
+        AddSamples(b"table", (at(1.0), at(2.0))),
         SetIndexed(b"fixed", b"s", b"x"),
         SetIndexed(b"sensor", b"s", b"x"),
         GetIndexed((b"none", b"fixed"), b"s"),
@@ -224,9 +240,8 @@ async def test_many_keys_are_listed_once_each(subject: Subject) -> None:
     names = sorted(b"key%d" % number for number in range(5000))
     await subject.execute_many([SetImmutable(name, b"x") for name in names])
     assert await subject.execute(Keys()) == names
-    assert list(await subject.execute(KeyTypes(b"key1*"))) == [
-        name for name in names if name.startswith(b"key1")
-    ]
+    kinds = await subject.execute(KeyTypes(b"key1*"))
+    assert list(kinds) == [name for name in names if name.startswith(b"key1")]
 
 
 async def test_a_batch_is_done_in_order_with_an_error_for_each_failure(subject: Subject) -> None:

@@ -22,6 +22,7 @@ from telstate_backends.kinds import Contents, Immutable, Indexed, KeyType, Mutab
 from telstate_backends.memory import MemoryBackend
 from telstate_backends.operations import (
     AddSample,
+    AddSamples,
     Clear,
     Delete,
     Dump,
@@ -61,6 +62,7 @@ _LAZY = {
 
 __all__ = [
     "AddSample",
+    "AddSamples",
     "AsyncBackend",
     "AsyncMemoryBackend",
     "AsyncRedisBackend",

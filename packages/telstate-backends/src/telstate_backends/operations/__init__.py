@@ -7,6 +7,7 @@ from telstate_backends.operations.reading import Exists, Find, Get, GetIndexed, 
 from telstate_backends.operations.snapshots import Dump, Export, Load
 from telstate_backends.operations.writing import (
     AddSample,
+    AddSamples,
     Clear,
     Delete,
     SetImmutable,
@@ -15,6 +16,7 @@ from telstate_backends.operations.writing import (
 
 __all__ = [
     "AddSample",
+    "AddSamples",
     "Clear",
     "Delete",
     "Dump",

@@ -89,6 +89,37 @@ class AddSample(Operation[None]):
 
 
 @attrs.frozen
+class AddSamples(Operation[None]):
+    """Add many samples to a mutable key at once; those that are there already change nothing.
+
+    Each that is new is published, in the order in which they are given.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    members : tuple of bytes
+        The samples, as in :class:`AddSample`; with none, nothing is done.
+    """
+
+    writes: ClassVar[bool] = True
+
+    key: bytes
+    members: tuple[bytes, ...]
+
+    def apply(self, store: Store) -> None:
+        for member in self.members:
+            AddSample(self.key, member).apply(store)
+
+    def command(self) -> Command:
+        return Command("add_samples", (self.key,), self.members, scripted=True)
+
+    def parse(self, reply: object) -> None:
+        if reply is not None:
+            need_kind(reply, KeyType.MUTABLE)
+
+
+@attrs.frozen
 class SetIndexed(Operation[bytes | None]):
     """Set a sub-key: `None` if that took effect, else the value that is there already.
 
