@@ -112,8 +112,6 @@ class _Reader:
         items: list[object] = []
         comma = False
         while not self._take(closing):
-            if items and not comma:
-                raise self.unexpected()
             items.append(self.value(depth))
             separated = self._take(",")
             comma = comma or separated

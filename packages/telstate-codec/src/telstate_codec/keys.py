@@ -74,7 +74,9 @@ def key_repr(key: Key) -> str:
     else:
         try:
             raw = key.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # no key of a store, but a message about it still wants to show it
+        except (
+            UnicodeEncodeError
+        ):  # no key of a store, but a message about it still wants to show it
             return repr(key)
     try:
         return repr(raw.decode("utf-8"))

@@ -1,0 +1,49 @@
+"""Python values to telescope state bytes and back; see README.md for what it is for."""
+
+from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK, ENCODING_PICKLE
+from .errors import (
+    DecodeError,
+    EncodeError,
+    InvalidKeyError,
+    InvalidTimestampError,
+    TelstateError,
+)
+from .keys import Key, decode_key, encode_key, key_repr
+from .pickles import PICKLE_PROTOCOL, PicklePolicy, set_allow_pickle
+from .timestamps import (
+    decode_sample,
+    decode_timestamp,
+    encode_sample,
+    encode_timestamp,
+    range_bounds,
+)
+from .values import decode_value, encode_value, equal_encoded_values
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ALLOWED_ENCODINGS",
+    "ENCODING_DEFAULT",
+    "ENCODING_MSGPACK",
+    "ENCODING_PICKLE",
+    "PICKLE_PROTOCOL",
+    "DecodeError",
+    "EncodeError",
+    "InvalidKeyError",
+    "InvalidTimestampError",
+    "Key",
+    "PicklePolicy",
+    "TelstateError",
+    "decode_key",
+    "decode_sample",
+    "decode_timestamp",
+    "decode_value",
+    "encode_key",
+    "encode_sample",
+    "encode_timestamp",
+    "encode_value",
+    "equal_encoded_values",
+    "key_repr",
+    "range_bounds",
+    "set_allow_pickle",
+]

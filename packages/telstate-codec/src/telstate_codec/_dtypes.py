@@ -1,0 +1,173 @@
+"""NumPy dtypes and their descriptors, both ways.
+
+A descriptor is what the header of a ``.npy`` file says of a dtype, as plain Python: a string such
+as ``'<f8'``, or for a structured dtype a list of fields, each ``(name, descriptor)`` or ``(name,
+descriptor, shape)``. A name may be ``(title, name)``; a field with the name ``''`` and a descriptor
+such as ``'|V4'`` is padding.
+
+Reading is strict, because descriptors come from anywhere and ``numpy.dtype`` takes nearly anything:
+some strings warn, some run Python's parser, and in older releases some overflow. Only the forms that
+NumPy writes, and a few plain names, get that far. Object dtypes do not, either way.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+DType: TypeAlias = np.dtype[Any]
+Descriptor: TypeAlias = str | list[Any]
+
+MAX_EMPTY: Final = 2**24
+"""Elements that occupy no byte, at most: NumPy visits each one, so a few bytes could cost hours."""
+
+_MAX_ITEM_SIZE: Final = 2**31 - 1
+_MAX_DEPTH: Final = 32
+_WRITABLE_KINDS: Final = frozenset("biufcmMSUV")
+
+_DESCRIPTOR: Final = re.compile(
+    r"""[<>|=]?(?:
+        (?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32))
+      | (?P<flexible>[SUV])(?P<length>0|[1-9][0-9]{0,9})
+      | [mM]8(?:\[(?:[1-9][0-9]{0,8})?(?:Y|M|W|D|h|m|s|ms|us|μs|ns|ps|fs|as|generic)\])?
+      | (?:[?bBhHiIlLqQefdgFDG])
+    )|bool|u?int(?:8|16|32|64)|float(?:16|32|64)|complex(?:64|128)""",
+    re.VERBOSE,
+)
+
+
+def describe(dtype: DType) -> Descriptor:
+    """Give the descriptor of a dtype.
+
+    Raises
+    ------
+    ValueError
+        If it has none, as dtypes with Python objects or with overlapping fields do.
+
+    Examples
+    --------
+    >>> describe(np.dtype([("time", ">f8"), ("gain", "<c8", (2,))]))
+    [('time', '>f8'), ('gain', '<c8', (2,))]
+    """
+    names = dtype.names
+    if dtype.hasobject or (names is None and dtype.kind not in _WRITABLE_KINDS):
+        raise ValueError(f"dtype {dtype} holds Python objects")
+    if names is None:
+        return dtype.str
+    fields = dtype.fields or {}
+    descriptor: list[Any] = []
+    end = 0
+    for name in names:
+        field, offset, *title = fields[name]
+        if offset < end:
+            raise ValueError(f"dtype {dtype} has fields that overlap or are not in order")
+        if offset > end:
+            descriptor.append(("", f"|V{offset - end}"))
+        full_name = (title[0], name) if title else name
+        if field.subdtype is None:
+            descriptor.append((full_name, describe(field)))
+        else:
+            base, shape = field.subdtype
+            descriptor.append((full_name, describe(base), shape))
+        end = offset + field.itemsize
+    if dtype.itemsize > end:
+        descriptor.append(("", f"|V{dtype.itemsize - end}"))
+    return descriptor
+
+
+def dtype_of(descriptor: object) -> DType:
+    """Give the dtype that a descriptor, of unknown origin, stands for.
+
+    Raises
+    ------
+    ValueError
+        If it is not a descriptor, or one with Python objects.
+
+    Examples
+    --------
+    >>> dtype_of([("time", ">f8"), ("", "|V4"), ("flag", "|b1")]).itemsize
+    13
+    """
+    return _dtype_of(descriptor, 0)
+
+
+def _dtype_of(descriptor: object, depth: int) -> DType:
+    if isinstance(descriptor, str):
+        return _plain(descriptor)
+    if not isinstance(descriptor, list):
+        raise ValueError(f"dtype descriptor {_short(descriptor)} is neither a string nor a list")
+    if depth >= _MAX_DEPTH:
+        raise ValueError(f"structured dtypes are nested more than {_MAX_DEPTH} deep")
+    names: list[str] = []
+    titles: list[str | None] = []
+    formats: list[DType] = []
+    offsets: list[int] = []
+    end = 0
+    for field in descriptor:
+        if not isinstance(field, tuple) or len(field) not in (2, 3):
+            raise ValueError(f"field {_short(field)} of a dtype is not a tuple of 2 or 3")
+        dtype = _dtype_of(field[1], depth + 1)
+        name, title = _split_name(field[0])
+        if name or len(field) == 3 or dtype.kind != "V" or dtype.names is not None:
+            if len(field) == 3:
+                dtype = _subarray(dtype, field[2])
+            names.append(name)
+            titles.append(title)
+            formats.append(dtype)
+            offsets.append(end)
+        end += dtype.itemsize
+        if end > _MAX_ITEM_SIZE:
+            raise ValueError(f"a dtype of {end} bytes is larger than NumPy allows")
+    layout: Any = {
+        "names": names,
+        "titles": titles,
+        "formats": formats,
+        "offsets": offsets,
+        "itemsize": end,
+    }
+    return np.dtype(layout)
+
+
+def _plain(text: str) -> DType:
+    match = _DESCRIPTOR.fullmatch(text)
+    if match is None:
+        if "O" in text:
+            raise ValueError(f"dtype {text[:40]!r} stands for Python objects, which are refused")
+        raise ValueError(f"{text[:40]!r} is not a dtype that is stored")
+    if match["flexible"] is not None:
+        size = int(match["length"]) * (4 if match["flexible"] == "U" else 1)
+        if size > _MAX_ITEM_SIZE:
+            raise ValueError(f"dtype {text!r} is larger than NumPy allows")
+    return np.dtype(text)
+
+
+def _split_name(name: object) -> tuple[str, str | None]:
+    if isinstance(name, str):
+        return name, None
+    if isinstance(name, tuple) and len(name) == 2:
+        title, inner = name
+        if isinstance(title, str) and isinstance(inner, str):
+            return inner, title
+    raise ValueError(f"field name {_short(name)} is neither a string nor (title, name)")
+
+
+def _subarray(base: DType, shape: object) -> DType:
+    lengths = shape if isinstance(shape, tuple) else (shape,)
+    count = 1
+    for length in lengths:
+        # type() and not isinstance: a bool is no length.
+        if type(length) is not int or length < 0:
+            raise ValueError(f"{_short(shape)} is not the shape of a field")
+        count *= max(length, 1)
+    if count > MAX_EMPTY and 0 in (base.itemsize, *lengths):
+        raise ValueError(f"a field of shape {_short(shape)} and of no bytes is refused")
+    if count * base.itemsize > _MAX_ITEM_SIZE:
+        raise ValueError(f"a field of shape {_short(shape)} is larger than NumPy allows")
+    return np.dtype((base, lengths))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

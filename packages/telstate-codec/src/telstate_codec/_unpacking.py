@@ -1,0 +1,276 @@
+"""MessagePack to values, with the extension types, from bytes that nobody vouches for.
+
+msgpack's C code does the work, and guards against most of what bytes can do to it. Against the rest
+there are three passes, each tried only where the one before it gave up:
+
+1. quick: no list of more than `_QUICK_ITEMS`, text and bytes as dictionary keys. msgpack makes a
+   list as long as it is said to be before it has seen its items, and does that for each of up to a
+   thousand lists within lists, so this bounds what it takes for lists that are not there.
+2. checked: the lengths of everything are first checked without making anything.
+3. any keys: as 2, with any dictionary keys. Other than text and bytes, keys can be made to have the
+   same hash, and a dictionary of many such keys takes hours; those are refused.
+
+Most values need only the first. Tuples are extension types, whose payload is MessagePack again, so
+they recurse through Python: their depth is limited, and below a few levels msgpack's state is put on
+the heap, as it takes tens of kilobytes of the C stack otherwise. Each level also has a copy of its
+payload in memory, which is why deep levels must be small.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import msgpack
+
+from ._layout import EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR, EXT_TUPLE, MAX_TUPLE_DEPTH
+from .errors import DecodeError
+
+Hook: TypeAlias = Callable[[int, bytes], Any]
+Reader: TypeAlias = Callable[[bytes | memoryview, Hook], Any]
+
+_COMPLEX: Final = struct.Struct(">dd")
+_unpackb: Final = msgpack.unpackb
+
+_QUICK_ITEMS: Final = 512
+_STACK_DEPTH: Final = 4  # tuples within tuples that msgpack may read with its state on the C stack
+_COPY_DEPTH: Final = 16  # tuples within tuples that may be of any size
+_COPY_SIZE: Final = 2**16  # bytes of those further in
+_SLICE_SIZE: Final = 2**12  # bytes from which a view costs less than a copy
+_MANY_KEYS: Final = 64  # keys of the same hash in one dictionary
+
+
+# --------------------------------------------------------------------------------- the three passes
+
+
+def _quick(data: bytes | memoryview, hook: Hook) -> Any:
+    return _unpackb(data, ext_hook=hook, max_array_len=_QUICK_ITEMS)
+
+
+def _checked(data: bytes | memoryview, hook: Hook) -> Any:
+    first_object(data)
+    return _unpackb(data, ext_hook=hook)
+
+
+def _any_keys(data: bytes | memoryview, hook: Hook) -> Any:
+    first_object(data)
+    return _unpackb(data, ext_hook=hook, strict_map_key=False, object_pairs_hook=_dictionary)
+
+
+def _quick_on_heap(data: bytes | memoryview, hook: Hook) -> Any:
+    return _on_heap(data, ext_hook=hook, max_array_len=_QUICK_ITEMS)
+
+
+def _checked_on_heap(data: bytes | memoryview, hook: Hook) -> Any:
+    first_object(data)
+    return _on_heap(data, ext_hook=hook)
+
+
+def _any_keys_on_heap(data: bytes | memoryview, hook: Hook) -> Any:
+    first_object(data)
+    return _on_heap(data, ext_hook=hook, strict_map_key=False, object_pairs_hook=_dictionary)
+
+
+def _on_heap(data: bytes | memoryview, **options: Any) -> Any:
+    unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(data)), **options)
+    unpacker.feed(data)
+    value = unpacker.unpack()
+    if unpacker.tell() != len(data):
+        raise DecodeError("The value goes on after its end.")
+    return value
+
+
+def first_object(data: bytes | memoryview) -> int:
+    """Give the bytes that the first object takes, without making it.
+
+    Raises
+    ------
+    ValueError, msgpack.OutOfData
+        If it is malformed or goes on beyond the data.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(data)))
+    unpacker.feed(data)
+    unpacker.skip()
+    return unpacker.tell()
+
+
+def _dictionary(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    if len(pairs) > _MANY_KEYS:
+        hashes = Counter(hash(key) for key, _ in pairs)
+        if max(hashes.values()) > _MANY_KEYS:
+            raise DecodeError("A dictionary has too many keys that have the same hash.")
+    return dict(pairs)
+
+
+# --------------------------------------------------------------------------------- extension types
+
+
+def _read_complex(data: bytes, start: int = 0) -> complex:
+    if len(data) - start != _COMPLEX.size:
+        raise DecodeError(f"A complex number takes 16 bytes, not {len(data) - start}.")
+    return complex(*_COMPLEX.unpack_from(data, start))
+
+
+def _read_array(data: bytes, start: int = 0) -> Any:
+    from . import arrays
+
+    _direct[EXT_ARRAY] = arrays.decode_array  # next time, without the detour
+    return arrays.decode_array(data, start)
+
+
+def _read_scalar(data: bytes, start: int = 0) -> Any:
+    from . import arrays
+
+    _direct[EXT_SCALAR] = arrays.decode_scalar
+    return arrays.decode_scalar(data, start)
+
+
+_direct: Final[dict[int, Callable[..., Any]]] = {
+    EXT_COMPLEX: _read_complex,
+    EXT_ARRAY: _read_array,
+    EXT_SCALAR: _read_scalar,
+}
+
+
+def _make_hook(depth: int, reader: Reader, inner: Hook) -> Hook:
+    """Make the function that is called for extension types at a depth of tuples."""
+
+    def hook(code: int, data: bytes) -> Any:
+        if code == EXT_TUPLE:
+            if depth >= _COPY_DEPTH and len(data) > _COPY_SIZE:
+                raise DecodeError(f"A large tuple is nested more than {_COPY_DEPTH} deep.")
+            items = reader(data, inner)
+            if type(items) is not list:
+                raise DecodeError("A tuple is not encoded as a list.")
+            return tuple(items)
+        try:
+            read = _direct[code]
+        except KeyError:
+            raise DecodeError(
+                f"MessagePack extension type {code} is not known; a newer version may know it."
+            ) from None
+        return read(data)
+
+    return hook
+
+
+def _too_deep(code: int, data: bytes) -> Any:
+    if code == EXT_TUPLE:
+        raise DecodeError(f"Tuples are nested more than {MAX_TUPLE_DEPTH} deep.")
+    return _OUTERMOST[0][1](code, data)
+
+
+def _make_hooks(on_stack: Reader, on_heap: Reader) -> Hook:
+    hook = _too_deep
+    for depth in reversed(range(MAX_TUPLE_DEPTH)):
+        hook = _make_hook(depth, on_stack if depth < _STACK_DEPTH else on_heap, hook)
+    return hook
+
+
+_OUTERMOST: Final[list[tuple[Reader, Hook]]] = [
+    (_quick, _make_hooks(_quick, _quick_on_heap)),
+    (_checked, _make_hooks(_checked, _checked_on_heap)),
+    (_any_keys, _make_hooks(_any_keys, _any_keys_on_heap)),
+]
+_QUICK_HOOK: Final = _OUTERMOST[0][1]
+
+
+# ------------------------------------------------------------------------------------ whole values
+
+
+def unpack(data: bytes | memoryview) -> Any:
+    """Give the value of MessagePack, whole; may raise nearly any exception."""
+    try:
+        return _unpackb(data, ext_hook=_QUICK_HOOK, max_array_len=_QUICK_ITEMS)
+    except DecodeError:
+        raise
+    except (ValueError, TypeError):
+        return _unpack_slowly(data)
+
+
+def _unpack_slowly(data: bytes | memoryview) -> Any:
+    _, (checked, checked_hook), (any_keys, any_keys_hook) = _OUTERMOST
+    try:
+        return checked(data, checked_hook)
+    except DecodeError:
+        raise
+    except (ValueError, TypeError):
+        return any_keys(data, any_keys_hook)
+
+
+def decode_msgpack(value: bytes) -> Any:
+    """Give the value of header byte and MessagePack.
+
+    Raises
+    ------
+    DecodeError
+        Whatever is wrong with the bytes.
+    """
+    try:
+        return _by_form[value[1]](value)
+    except DecodeError:
+        raise
+    except Exception as error:
+        # Everything: the bytes are not ours, nor is all the code that reads them, and the caller is
+        # promised a value or a DecodeError.
+        raise DecodeError(f"The value cannot be decoded: {_reason(error)}.") from error
+
+
+def _decode_plain(value: bytes) -> Any:
+    return unpack(value[1:] if len(value) < _SLICE_SIZE else memoryview(value)[1:])
+
+
+def _decode_extension(value: bytes, code: int, size: int, start: int) -> Any:
+    """Decode an extension type that is the whole value, without copying its payload."""
+    if len(value) - start == size:
+        read = _direct.get(code)
+        if read is not None:
+            return read(value, start)
+    return _decode_plain(value)
+
+
+def _decode_ext8(value: bytes) -> Any:
+    if len(value) - 4 == value[2]:
+        read = _direct.get(value[3])
+        if read is not None:
+            return read(value, 4)
+    return _decode_plain(value)
+
+
+def _decode_ext16(value: bytes) -> Any:
+    return _decode_extension(value, value[4], int.from_bytes(value[2:4], "big"), 5)
+
+
+def _decode_ext32(value: bytes) -> Any:
+    return _decode_extension(value, value[6], int.from_bytes(value[2:6], "big"), 7)
+
+
+def _decode_fixed(value: bytes) -> Any:
+    return _decode_extension(value, value[2], 1 << (value[1] - 0xD4), 3)
+
+
+# How to decode a value, by the byte after the header.
+_by_form: Final[list[Callable[[bytes], Any]]] = [_decode_plain] * 256
+_by_form[0xC7:0xCA] = [_decode_ext8, _decode_ext16, _decode_ext32]
+_by_form[0xD4:0xD9] = [_decode_fixed] * 5
+
+
+_REASONS: Final[list[tuple[type[Exception], str]]] = [
+    (msgpack.OutOfData, "it ends too early"),
+    (msgpack.StackError, "lists or dictionaries are nested too deeply"),
+    (msgpack.FormatError, "it holds byte 0xc1 where an object should start"),
+    (msgpack.ExtraData, "it goes on after its end"),
+    (IndexError, "it ends too early"),
+    (RecursionError, "it is nested too deeply"),
+    (MemoryError, "there is not enough memory"),
+]
+
+
+def _reason(error: Exception) -> str:
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason
+    text = str(error).rstrip(".")
+    return text or type(error).__name__

@@ -1,0 +1,203 @@
+"""NumPy arrays and scalars to the payloads of their extension types, and back.
+
+An array's payload is a ``.npy`` file (see `telstate_codec._npy`). The bytes are those of
+``numpy.save``, which spends most of its time on the header; here the headers are remembered (a
+bounded number of them) and the elements are copied once. A scalar's payload is the descriptor of
+its dtype, in MessagePack, and the bytes of the value.
+
+Loading this module loads NumPy: nothing imports it before the first array or scalar is seen. Sizes
+that are read are compared with what is there before memory is asked for. Errors are `ValueError`;
+the caller makes `EncodeError` or `DecodeError` of them.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._dtypes import DType, describe, dtype_of
+from ._layout import ENCODING_MSGPACK, EXT_ARRAY, EXT_SCALAR, MAX_PAYLOAD, ext_header
+from ._npy import MAGIC, Header, Shape, header_end, read_header, write_header
+from ._remembered import Remembered
+
+Array: TypeAlias = NDArray[Any]
+
+_SCATTERED: Final = 2**16  # bytes from which scattered elements are worth a buffer of their own
+_WHOLE, _PAYLOAD = 0, 1  # which of two prefixes: of an encoded value, of a payload in one
+
+# The bytes that NumPy gives for an empty string, whose dtype has no size.
+_EMPTY_STRINGS: Final = {"U": 4, "S": 1}
+
+# NumPy's own way from a dtype and bytes to a scalar, the one that pickled scalars name.
+_make_scalar = cast(Callable[[DType, bytes], Any], np.float64(0).__reduce__()[0])
+
+
+# ------------------------------------------------------------------------------------------ arrays
+
+
+def _array_prefixes(key: tuple[DType, Shape, bool]) -> tuple[bytes, bytes]:
+    """Give what comes before an array's elements: in an encoded value, and in a payload."""
+    dtype, shape, _ = key
+    header = write_header(*key)
+    size = len(header) + dtype.itemsize * math.prod(shape)
+    if size > MAX_PAYLOAD:
+        raise ValueError(f"an array of {size} bytes is larger than MessagePack allows")
+    return ENCODING_MSGPACK + ext_header(EXT_ARRAY, size) + header, header
+
+
+_prefixes: Final[Remembered[tuple[DType, Shape, bool], tuple[bytes, bytes]]] = Remembered(
+    _array_prefixes, lambda key, prefixes: len(prefixes[_WHOLE])
+)
+_headers: Final[Remembered[bytes, Header]] = Remembered(
+    read_header, lambda header, content: len(header)
+)
+
+
+def encode_array(array: Array) -> bytes:
+    """Give an array as a whole encoded value."""
+    # A subclass (matrix, masked array, memory map) is stored as the plain array in it.
+    plain = array if type(array) is np.ndarray else np.asarray(array)
+    if plain.flags.c_contiguous:
+        return b"".join((_prefixes[plain.dtype, plain.shape, False][_WHOLE], plain))
+    return _join_other(plain, _WHOLE)
+
+
+def array_payload(array: Array) -> bytes:
+    """Give an array as the payload of an extension type: a ``.npy`` file."""
+    plain = array if type(array) is np.ndarray else np.asarray(array)
+    if plain.flags.c_contiguous:
+        return b"".join((_prefixes[plain.dtype, plain.shape, False][_PAYLOAD], plain))
+    return _join_other(plain, _PAYLOAD)
+
+
+def _join_other(array: Array, which: int) -> bytes:
+    """Join the prefix and the elements of an array that is not in C order."""
+    if array.flags.f_contiguous:
+        return b"".join((_prefixes[array.dtype, array.shape, True][which], array.T))
+    prefix = _prefixes[array.dtype, array.shape, False][which]
+    # Assigning structured elements may leave out the padding between fields; tobytes() does not.
+    if array.nbytes < _SCATTERED or array.dtype.names is not None:
+        return prefix + array.tobytes()
+    # A BytesIO gives away the very bytes it was filled with, so they are filled in place.
+    stream = io.BytesIO()
+    stream.seek(len(prefix) + array.nbytes - 1)
+    stream.write(b"\0")
+    with stream.getbuffer() as view:
+        view[: len(prefix)] = prefix
+        target: Array = np.ndarray(array.shape, array.dtype, view, len(prefix))
+        target[...] = array
+        del target  # it holds on to the view
+    return stream.getvalue()
+
+
+def decode_array(data: bytes, start: int = 0) -> Array:
+    """Give the array whose ``.npy`` file goes from an offset to the end of the data.
+
+    It owns its memory and is writable.
+    """
+    # The usual case, version 1, is short; header_end() does the same for all, with checks.
+    if data[start + 6 : start + 8] == b"\1\0" and start + 10 < len(data):
+        body = start + 10 + data[start + 8] + 256 * data[start + 9]
+        if not data.startswith(MAGIC, start) or body > len(data):
+            body = header_end(data, start)
+    else:
+        body = header_end(data, start)
+    dtype, shape, order, nbytes = _headers[data[start:body]]
+    if len(data) - body != nbytes:
+        raise ValueError(
+            f"an array of shape {shape} and dtype {dtype} takes {nbytes} bytes, "
+            f"but {len(data) - body} follow its header"
+        )
+    if not nbytes:
+        return np.zeros(shape, dtype, order)
+    if dtype.names is not None:
+        return _copy_structured(dtype, shape, order, data, body)
+    return np.ndarray(shape, dtype, data, body, None, order).copy(order)
+
+
+def _copy_structured(dtype: DType, shape: Shape, order: str, data: bytes, body: int) -> Array:
+    """Copy byte by byte, since copying element by element may leave out padding."""
+    array: Array = np.empty(shape, dtype, order)
+    raw = np.frombuffer(data, np.uint8, -1, body)
+    np.ndarray(raw.shape, np.uint8, array if order == "C" else array.T)[...] = raw
+    return array
+
+
+# ----------------------------------------------------------------------------------------- scalars
+
+
+def _scalar_prefixes(dtype: DType) -> tuple[bytes, bytes]:
+    """Give what comes before a scalar's bytes: in an encoded value, and in a payload."""
+    # Packing imports this module when it meets NumPy, so it is imported here.
+    from ._packing import pack
+
+    descriptor = pack(describe(dtype))
+    size = len(descriptor) + (dtype.itemsize or _EMPTY_STRINGS.get(dtype.kind, 0))
+    if size > MAX_PAYLOAD:
+        raise ValueError(f"a scalar of {size} bytes is larger than MessagePack allows")
+    return ENCODING_MSGPACK + ext_header(EXT_SCALAR, size) + descriptor, descriptor
+
+
+def _read_descriptor(packed: bytes) -> tuple[DType, int]:
+    """Give the dtype of a packed descriptor, and the number of bytes of a value."""
+    from ._unpacking import unpack
+
+    dtype = dtype_of(unpack(packed))
+    return dtype, dtype.itemsize
+
+
+_written_dtypes: Final[Remembered[DType, tuple[bytes, bytes]]] = Remembered(
+    _scalar_prefixes, lambda dtype, prefixes: len(prefixes[_WHOLE])
+)
+_read_dtypes: Final[Remembered[bytes, tuple[DType, int]]] = Remembered(
+    _read_descriptor, lambda packed, dtype: len(packed)
+)
+
+
+def encode_scalar(scalar: np.generic) -> bytes:
+    """Give a NumPy scalar as a whole encoded value."""
+    return _written_dtypes[scalar.dtype][_WHOLE] + scalar.tobytes()
+
+
+def scalar_payload(scalar: np.generic) -> bytes:
+    """Give a NumPy scalar as the payload of an extension type."""
+    return _written_dtypes[scalar.dtype][_PAYLOAD] + scalar.tobytes()
+
+
+def scalar_encoders(
+    kind: type[np.generic],
+) -> tuple[Callable[[np.generic], bytes], Callable[[np.generic], bytes]]:
+    """Give `encode_scalar` and `scalar_payload`, or quicker ones that do for one type only."""
+    if kind.__module__ != "numpy" or np.dtype(kind).kind not in "biufc":
+        return encode_scalar, scalar_payload
+    whole, payload = _written_dtypes[np.dtype(kind)]
+    join = b"".join
+    return lambda scalar: join((whole, scalar)), lambda scalar: join((payload, scalar))
+
+
+def decode_scalar(data: bytes, start: int = 0) -> Any:
+    """Give the scalar whose payload goes from an offset to the end of the data."""
+    first = data[start]
+    if 0xA0 <= first <= 0xBF:  # a short string, as all but structured dtypes are
+        end = start + first - 0x9F
+    else:
+        end = start + _first_object(data[start:])
+    dtype, size = _read_dtypes[data[start:end]]
+    raw = data[end:]
+    if len(raw) != size:
+        if size or len(raw) != _EMPTY_STRINGS.get(dtype.kind) or any(raw):
+            raise ValueError(f"a scalar of dtype {dtype} takes {size} bytes, not {len(raw)}")
+        raw = b""
+    return _make_scalar(dtype, raw)
+
+
+def _first_object(data: bytes) -> int:
+    """Give the bytes that the first MessagePack object takes."""
+    from ._unpacking import first_object
+
+    return first_object(data)

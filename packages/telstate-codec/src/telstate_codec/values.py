@@ -1,0 +1,143 @@
+"""Python values to encoded values and back: the header byte decides who reads the rest.
+
+MessagePack is `telstate_codec._packing` and `_unpacking`, pickles are `telstate_codec.pickles`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK
+from ._packing import encode_msgpack
+from ._unpacking import decode_msgpack
+from .errors import DecodeError
+from .pickles import PicklePolicy, dump_pickle, load_pickle, pickle_policy
+
+_MSGPACK_BYTE = ENCODING_MSGPACK[0]
+_LAST_PICKLE_BYTE = 0x80
+
+
+def encode_value(value: object, encoding: bytes = ENCODING_DEFAULT) -> bytes:
+    r"""Encode a value, in the bytes that every client of a telescope state reads.
+
+    Parameters
+    ----------
+    value
+        ``None``, a `bool`, `int` (-2**63 to 2**64-1), `float`, `complex`, `str`, `bytes`, a NumPy
+        array or scalar of any dtype without Python objects, or a `list`, `dict` or `tuple` of such
+        values. Subclasses of the built-in types are refused, except those of `tuple` and `complex`,
+        which come back as plain ones, as do subclasses of arrays.
+    encoding
+        `ENCODING_MSGPACK` (the default) or `ENCODING_PICKLE`, which can hold more types, but which
+        readers refuse unless told otherwise.
+
+    Returns
+    -------
+    bytes
+        The same for the same value, always.
+
+    Raises
+    ------
+    EncodeError
+        If the value, or something in it, cannot be encoded, or if there is no such encoding.
+
+    Examples
+    --------
+    >>> encode_value({"bandwidth": 856e6})
+    b'\xff\x81\xa9bandwidth\xcbA\xc9\x82\xca\x00\x00\x00\x00'
+    >>> encode_value(("J1939-6342", 17))
+    b'\xff\xc7\r\x01\x92\xaaJ1939-6342\x11'
+    """
+    if encoding == ENCODING_MSGPACK:
+        return encode_msgpack(value)
+    if encoding in ALLOWED_ENCODINGS:
+        return dump_pickle(value)
+    raise ValueError(
+        f"Encoding {encoding!r} is not known; use ENCODING_MSGPACK or ENCODING_PICKLE."
+    )
+
+
+def decode_value(
+    value: bytes | bytearray | memoryview,
+    allow_pickle: bool | str | PicklePolicy | None = None,
+) -> Any:
+    r"""Decode a value. Whatever the bytes are, it gives a value or raises `DecodeError`.
+
+    Parameters
+    ----------
+    value
+        An encoded value. Anything but `bytes` is copied first.
+    allow_pickle
+        What to do with pickles: ``False`` refuse, ``"safe"`` read plain data only, ``True`` trust
+        them with everything. By default, what `set_allow_pickle` or the environment says.
+
+    Returns
+    -------
+    object
+        What was encoded. Arrays own their memory and are writable.
+
+    Raises
+    ------
+    DecodeError
+        If the bytes are not an encoded value, or are a pickle and the policy refuses it.
+
+    Examples
+    --------
+    >>> decode_value(b'\xff\xc7\r\x01\x92\xaaJ1939-6342\x11')
+    ('J1939-6342', 17)
+    >>> decode_value(b"\x90")
+    Traceback (most recent call last):
+    telstate_codec.errors.DecodeError: Header byte 0x90 is not known; a newer version may be needed.
+    """
+    data = value if type(value) is bytes else _to_bytes(value)
+    if not data:
+        raise DecodeError("The value is empty; it should start with a header byte.")
+    first = data[0]
+    if first == _MSGPACK_BYTE:
+        return decode_msgpack(data)
+    if first <= _LAST_PICKLE_BYTE:
+        return load_pickle(data, None if allow_pickle is None else pickle_policy(allow_pickle))
+    raise DecodeError(f"Header byte {first:#04x} is not known; a newer version may be needed.")
+
+
+def _to_bytes(value: object) -> bytes:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise TypeError(f"An encoded value must be bytes, not {type(value).__name__}.")
+
+
+def equal_encoded_values(a: bytes, b: bytes) -> bool:
+    r"""Tell whether two encoded values count as equal, as immutable keys require.
+
+    They are if their bytes are equal, or if one is a `str` and the other the `bytes` of its UTF-8
+    (which Python 2 did not tell apart). Nothing else is: not 1 and 1.0, nor text within lists.
+
+    Parameters
+    ----------
+    a, b
+        Two encoded values.
+
+    Raises
+    ------
+    DecodeError
+        If they differ and one of them cannot be decoded.
+
+    Examples
+    --------
+    >>> equal_encoded_values(encode_value("caf\xe9"), encode_value(b"caf\xc3\xa9"))
+    True
+    >>> equal_encoded_values(encode_value(1), encode_value(1.0))
+    False
+    """
+    if a == b:
+        return True
+    first, second = _utf8(decode_value(a)), _utf8(decode_value(b))
+    return first is not None and first == second
+
+
+def _utf8(value: object) -> bytes | None:
+    """Give the bytes of text or bytes, and ``None`` of anything else."""
+    if isinstance(value, str):
+        # A pickle may hold surrogates; they are equal to themselves.
+        return value.encode("utf-8", "surrogatepass")
+    return value if isinstance(value, bytes) else None
