@@ -60,8 +60,8 @@ def _distinct(draw: st.DrawFn, size: int) -> list[bytes]:
     if kind == "samples":
         return [b"%08d" % (number * 17) + generator.randbytes(9) for number in range(size)]
     if kind == "integers":
-        spread = draw(st.sampled_from([1 << 15, 1 << 31, 1 << 62]))
-        return [b"%d" % number for number in generator.sample(range(-spread, spread), size)]
+        spread = draw(st.sampled_from([1 << 15, 1 << 31, 1 << 63]))
+        return [b"%d" % number for number in range(-spread, -spread + 7 * size, 7)]
     most = 64 if kind == "words" else 200
     return [b"%d:" % number + b"x" * generator.randrange(most - 8) for number in range(size)]
 
@@ -113,7 +113,8 @@ def streams(draw: st.DrawFn, counters: bool = True) -> Stream:
     """A stream; `counters`: with those that came in versions 10 and 11."""
     ids = sorted(draw(st.sets(IDS, max_size=8)))
     entries = [StreamEntry(one, draw(FIELDS)) for one in ids]
-    if entries and draw(st.booleans()):
+    repeated: bool = draw(st.booleans())
+    if entries and repeated:
         last = entries[-1]
         room = min(draw(st.sampled_from([99, 100, 250])), 2**64 - 1 - last.id.sequence)
         entries += [

@@ -1,0 +1,318 @@
+"""Write RDB files that every reader accepts, or of the version that was asked for.
+
+Rules:
+
+* The target is replaced as a whole when all went well, and is not touched otherwise; see
+  :mod:`telstate_rdb.replacing`.
+* Without a version the file is of version 6, which everybody reads, whatever the values came from.
+  The first value that version 6 cannot hold (a stream, a field's expiry, a module's value) raises
+  the version of the file to the lowest that can hold it; the keys written before stay as they are,
+  for every form of a lower version is one of a higher version too. As the version stands at the
+  front, the header is written again at the end, and its checksum joined to that of the rest (which
+  takes no second look at the file: a CRC is linear).
+* A value that comes packed (:class:`~telstate_rdb.values.RawValue`, a DUMP payload) is passed on as
+  it is if its type is one that the file's version knows; otherwise it is decoded and encoded anew.
+* A key that cannot be written is an error that leaves the file as if it had not been tried.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+
+from telstate_rdb.constants import (
+    EVERY_READER_VERSION,
+    MAGIC_REDIS,
+    MAGIC_VALKEY,
+    OPCODE_DATABASE,
+    OPCODE_END,
+    OPCODE_EXPIRY_MS,
+    OPCODE_FREQUENCY,
+    OPCODE_IDLE,
+    VALKEY_VERSION,
+)
+from telstate_rdb.crc import combine_crc64, crc64
+from telstate_rdb.encoding.auxiliary import encode_auxiliary
+from telstate_rdb.encoding.lzf import compress_lzf
+from telstate_rdb.encoding.strings import encode_length, encode_string
+from telstate_rdb.encoding.values import check_version
+from telstate_rdb.errors import RdbParseError, RdbWriteError
+from telstate_rdb.payloads import parse_dump
+from telstate_rdb.records import AuxiliaryRecord, KeyRecord
+from telstate_rdb.replacing import Replacement
+from telstate_rdb.transcoding import check_extent, transcode
+from telstate_rdb.values import RawValue, Value
+
+_FLUSH_BYTES = 1 << 20
+_USE_VERSION = 9  # the first that tells idle time and frequency of a key
+
+
+class RdbWriter:
+    """Writes an RDB file: a context manager.
+
+    The file is there, whole, when the ``with`` block has ended without an exception; until then,
+    and after an exception, the target is what it was before.
+
+    Parameters
+    ----------
+    path
+        The file to make or to replace. A symbolic link is followed.
+    version
+        The RDB version to write: 6 to 12, or 80 for Valkey 9. By default 6, which every reader
+        accepts, or the lowest above it that holds all that is written.
+    compress
+        Whether to compress strings (LZF): by python-lzf if it is installed, else (slowly) in
+        Python. Every reader knows how to read them.
+    keep_empty
+        Whether to write a file if there was no key in it. If not, the target is left as it is.
+
+    Raises
+    ------
+    ValueError
+        If the version is not one that is written.
+
+    Examples
+    --------
+    >>> from telstate_rdb.values import Hash
+    >>> with RdbWriter("example.rdb") as writer:
+    ...     writer.write(b"n_chans", b"4096")
+    ...     writer.write(b"peak", Hash({b"17": b"14.9"}), expiry=1800000000000)
+    >>> writer.keys_written, writer.version
+    (2, 6)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        version: int | None = None,
+        *,
+        compress: bool = False,
+        keep_empty: bool = True,
+    ) -> None:
+        if version is not None:
+            check_version(version)
+        self._replacement = Replacement(path)
+        self._asked = version
+        self._version = EVERY_READER_VERSION if version is None else version
+        self._compress = compress_lzf if compress else None
+        self._keep_empty = keep_empty
+        self._keys: dict[int, set[bytes]] = {}
+        self._database: int | None = None
+        self._chunks: list[bytes] = []
+        self._chunk_bytes = 0
+        self._crc = 0  # of all that was written, but for the header
+        self._size = 0  # likewise
+
+    @property
+    def version(self) -> int:
+        """The RDB version of the file, as far as is known by now."""
+        return self._version
+
+    @property
+    def keys_written(self) -> int:
+        """How many keys were written."""
+        return sum(map(len, self._keys.values()))
+
+    def write(
+        self,
+        key: bytes,
+        value: Value | RawValue,
+        expiry: int | None = None,
+        database: int = 0,
+        *,
+        idle: int | None = None,
+        frequency: int | None = None,
+    ) -> None:
+        """Write a key.
+
+        Parameters
+        ----------
+        key
+            The key. It must not have been written in this database before: servers refuse a
+            file that has a key twice.
+        value
+            Its value: bytes for a string, or see :mod:`telstate_rdb.values`.
+        expiry
+            When it expires, in milliseconds since 1970; None for never.
+        database
+            The number of the database.
+        idle, frequency
+            For how many seconds the key was not used, and its LFU counter (0 to 255). Written
+            only if a version of 9 or above was asked for.
+
+        Raises
+        ------
+        RdbWriteError
+            If the key cannot be written (others still can), or the file cannot.
+        TypeError
+            If key or value are not of the types above.
+        """
+        self._check(key, expiry, database, idle, frequency)
+        try:
+            kind, body, version = transcode(value, self._asked, self._compress)
+        except RdbWriteError as error:
+            raise RdbWriteError(f"Key {key!r} cannot be written: {error}") from error
+        parts = [] if database == self._database else [_select(database)]
+        if expiry is not None:
+            parts.append(b"%c%b" % (OPCODE_EXPIRY_MS, expiry.to_bytes(8, "little")))
+        if self._asked is not None and self._asked >= _USE_VERSION:
+            if idle is not None:
+                parts.append(b"%c%b" % (OPCODE_IDLE, encode_length(idle)))
+            if frequency is not None:
+                parts.append(b"%c%c" % (OPCODE_FREQUENCY, frequency))
+        parts += (b"%c%b" % (kind, encode_string(key, self._compress)), body)
+        self._version = max(self._version, version)
+        self._database = database
+        self._keys.setdefault(database, set()).add(key)
+        self._put(parts)
+
+    def write_dump(
+        self, key: bytes, payload: bytes, expiry: int | None = None, database: int = 0
+    ) -> None:
+        """Write a key whose value is what ``DUMP`` gave for it.
+
+        Parameters
+        ----------
+        key, expiry, database
+            As in `write`; note that a payload does not say when its key expires.
+        payload
+            What ``DUMP`` gave: from a server of any version.
+
+        Raises
+        ------
+        RdbParseError
+            If the payload is broken. The file is as if it had not been tried.
+        RdbWriteError, TypeError
+            As in `write`.
+        """
+        try:
+            raw = parse_dump(payload)
+            check_extent(raw)
+            self.write(key, raw, expiry, database)
+        except RdbParseError as error:
+            error.key = key
+            raise
+
+    def write_record(
+        self, record: KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord
+    ) -> None:
+        """Write a record as a reader gave it.
+
+        Auxiliary fields and sizes are hints: they are left out unless a version was asked for
+        that has them.
+
+        Raises
+        ------
+        RdbWriteError, TypeError
+            As in `write`; also if the version asked for has no such record.
+        """
+        if isinstance(record, KeyRecord):
+            self.write(
+                record.key,
+                record.value,
+                record.expiry,
+                record.database,
+                idle=record.idle,
+                frequency=record.frequency,
+            )
+            return
+        self._check_open()
+        auxiliary = encode_auxiliary(record)
+        if auxiliary.version > self._version or self._asked is None:
+            if auxiliary.is_hint:
+                return
+            if self._asked is not None:
+                raise RdbWriteError(
+                    f"RDB version {self._asked} has no {type(record).__name__}: it needs version "
+                    f"{auxiliary.version} or later."
+                )
+        self._version = max(self._version, auxiliary.version)
+        self._put([auxiliary.data])
+
+    def __enter__(self) -> RdbWriter:
+        if self._replacement.is_open or self._size or self._keys:
+            raise RdbWriteError(f"The writer of {self._replacement.path} was used already.")
+        self._replacement.open()
+        self._replacement.write(_header(self._version))
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exception is not None or not (self._keep_empty or self._keys):
+            self._replacement.discard()
+            return
+        self._check_open()
+        try:
+            self._put([bytes((OPCODE_END,))])
+            self._flush()
+            header = _header(self._version)
+            crc = combine_crc64(crc64(header), self._crc, self._size)
+            self._replacement.write(crc.to_bytes(8, "little"))
+            self._replacement.rewrite_start(header)
+            self._replacement.commit()
+        except BaseException:
+            self._replacement.discard()
+            raise
+
+    def _check_open(self) -> None:
+        if not self._replacement.is_open:
+            raise RdbWriteError(
+                f"{self._replacement.path} is not open for writing: use RdbWriter in a with "
+                "statement, and only inside of it; after an error of writing, start again."
+            )
+
+    def _check(
+        self,
+        key: bytes,
+        expiry: int | None,
+        database: int,
+        idle: int | None,
+        frequency: int | None,
+    ) -> None:
+        self._check_open()
+        if not isinstance(key, bytes):
+            raise TypeError(f"A key must be bytes, but {key!r} is of type {type(key).__name__}.")
+        if key in self._keys.get(database, ()):
+            raise RdbWriteError(
+                f"Key {key!r} is in database {database} of this file already: no server loads a "
+                "file that has a key twice."
+            )
+        for name, number, limit in (
+            ("database", database, 1 << 32),
+            ("expiry (ms since 1970)", expiry, 1 << 63),
+            ("idle time (s)", idle, 1 << 63),
+            ("frequency", frequency, 1 << 8),
+        ):
+            if number is not None and not 0 <= number < limit:
+                raise RdbWriteError(
+                    f"Key {key!r} has {number} as its {name}: it must be at least 0 and less "
+                    f"than {limit}."
+                )
+
+    def _put(self, parts: list[bytes]) -> None:
+        self._chunks += parts
+        self._chunk_bytes += sum(map(len, parts))
+        if self._chunk_bytes >= _FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._chunk_bytes = 0
+        self._crc = crc64(data, self._crc)
+        self._size += len(data)
+        self._replacement.write(data)
+
+
+def _header(version: int) -> bytes:
+    if version >= VALKEY_VERSION:
+        return b"%b%03d" % (MAGIC_VALKEY, version)
+    return b"%b%04d" % (MAGIC_REDIS, version)
+
+
+def _select(database: int) -> bytes:
+    return b"%c%b" % (OPCODE_DATABASE, encode_length(database))
