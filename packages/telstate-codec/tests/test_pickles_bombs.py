@@ -1,0 +1,275 @@
+"""The safe policy against pickles that want all memory, or all time, or a deep recursion.
+
+Every bomb goes off in one process of its own that may take 200 MB more than it has, and a minute of
+processor time: it must give a value or a `DecodeError`, and the next one must, too.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import subprocess
+import sys
+from base64 import b64encode
+
+import numpy as np
+import pytest
+
+MANY = 100_000
+
+
+def long(number: int) -> bytes:
+    """Push an integer of any size."""
+    data = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8b" + struct.pack("<i", len(data)) + data
+
+
+def text(length: int) -> bytes:
+    """Push a text of a length."""
+    return b"T" + struct.pack("<i", length) + b"x" * length
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\nq\x05(cnumpy\nndarray\n(K\x00tU\x01btq\x06R"
+BYTE = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbq\x07"
+OBJECTS = BYTE.replace(b"U\x02u1", b"U\x01O")
+VOID = b"cnumpy\ndtype\nq\x08(U\x02V0K\x00K\x01tR(K\x03U\x01|NNN%sK\x01K\x00tb"
+NO_BYTES = VOID % b"K\x00"
+PRIME = 2**61 - 1  # Python's hash of an integer is its remainder by this
+
+REFUSED: dict[str, tuple[bytes, str]] = {
+    # lengths that are not there
+    "BINSTRING": (b"T\xff\xff\xff\x7f.", "too early"),
+    "negative BINSTRING": (b"T\xff\xff\xff\xff.", "too early"),
+    "BINUNICODE": (b"X\xff\xff\xff\xff.", "too early"),
+    "BINUNICODE8": (b"\x8d" + b"\xff" * 7 + b"\x7f.", "too early"),
+    "BINBYTES": (b"B\xff\xff\xff\x7f.", "too early"),
+    "BINBYTES8": (b"\x8e" + b"\x00" * 5 + b"\x01\x00\x00.", "too early"),
+    "BYTEARRAY8": (b"\x96" + b"\x00" * 5 + b"\x01\x00\x00.", "too early"),
+    "LONG4": (b"\x8b\xff\xff\xff\x7f.", "too early"),
+    "FRAME": (b"\x80\x04\x95" + b"\x00" * 5 + b"\x01\x00\x00N.", "too early"),
+    # numbers that are not what they seem
+    "LONG of a million digits": (b"L" + b"9" * 1_000_000 + b"L\n.", "too long"),
+    "INT of a million digits": (b"I" + b"9" * 1_000_000 + b"\n.", "too long"),
+    "FLOAT of a million digits": (b"F" + b"9" * 1_000_000 + b"\n.", "too long"),
+    "PUT of a million digits": (b"Np" + b"9" * 1_000_000 + b"\n.", "too long"),
+    "Fraction of a huge power": (b"cfractions\nFraction\n(U\x0b1e999999999tR.", "moderate size"),
+    "Fraction of huge integers": (
+        b"cfractions\nFraction\n(" + long(3**700_000) + long(5**400_000) + b"tR.",
+        "moderate size",
+    ),
+    "Decimal of a megabyte": (b"cdecimal\nDecimal\n(T\x00\x00\x10\x00" + b"9" * 2**20 + b"tR.", "moderate"),
+    "timedelta of a megabyte": (b"cdatetime\ntimedelta\n(" + long(7**300_000) + b"tR.", "out of range"),
+    "bytearray of 1 TB": (b"cbuiltins\nbytearray\n(\x8a\x06\x00\x00\x00\x00\x00\x01tR.", "of bytes"),
+    "bytes of 1 TB": (b"cbuiltins\nbytes\n(\x8a\x06\x00\x00\x00\x00\x00\x01tR.", "of bytes"),
+    # arrays that are larger than their bytes
+    "array of 1 TB": (
+        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + BYTE + b"\x89U\x00tb.", "more or fewer"
+    ),
+    "array of 1 TB by reconstruction": (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x00\x01t"
+        b"U\x01btR.",
+        "not finished",
+    ),
+    "array of 1 TB of nothing": (
+        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + NO_BYTES + b"\x89U\x00tb.", "memory"
+    ),
+    "objects, 1 TB": (
+        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + OBJECTS + b"\x89]tb.", "made of a list"
+    ),
+    "no elements of 2 GB": (
+        ARRAY + b"(K\x01(K\x00t" + VOID % b"J\xff\xff\xff\x7f" + b"\x89U\x00tb.", "memory"
+    ),
+    "scalar of 2 GB": (
+        b"cnumpy.core.multiarray\nscalar\n(" + VOID % b"J\xff\xff\xff\x7f" + b"U\x00tR.", "more or fewer"
+    ),
+    "shape of a megabyte": (
+        ARRAY + b"(K\x01(" + long(7**300_000) + b"t" + BYTE + b"\x89U\x00tb.", "a shape is impossible"
+    ),
+    # one thing in many places, copied each time
+    "text encoded again and again": (
+        b"c_codecs\nencode\nq\x00" + text(MANY) + b"U\x06latin1\x86q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "memory",
+    ),
+    "bytearray again and again": (
+        b"cbuiltins\nbytearray\nq\x00" + text(MANY) + b"U\x06latin1\x86q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "memory",
+    ),
+    "array again and again": (
+        BYTE + b"(K\x01(" + struct.pack("<ci", b"J", MANY) + b"th\x07\x89" + text(MANY) + b"tq\x01"
+        + ARRAY + b"h\x01b" + b"h\x05h\x06Rh\x01b" * MANY + b".",
+        "memory",
+    ),
+    "scalar again and again": (
+        b"cnumpy.core.multiarray\nscalar\nq\x00" + VOID % struct.pack("<ci", b"J", MANY) + text(MANY)
+        + b"\x86q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "memory",
+    ),
+    "set again and again": (
+        b"cbuiltins\nset\nq\x00](" + b"".join(b"M" + struct.pack("<H", i) for i in range(50_000))
+        + b"e\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "memory",
+    ),
+    "OrderedDict again and again": (
+        b"ccollections\nOrderedDict\nq\x00](" + b"N\x85" * MANY + b"e\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "",
+    ),
+    "objects again and again": (
+        OBJECTS + b"(K\x01(" + struct.pack("<ci", b"J", MANY) + b"th\x07\x89](" + b"N" * MANY + b"etq\x01"
+        + ARRAY + b"h\x01b" + b"h\x05h\x06Rh\x01b" * MANY + b".",
+        "memory",
+    ),
+    # keys whose hash takes for ever
+    "doubled tuples as a key": (b"})" + b"2\x86" * 60 + b"Ns.", "far more work"),
+    "tripled tuples as a key": (b"})" + b"22\x87" * 40 + b"Ns.", "far more work"),
+    "doubled tuples as an element": (b"\x8f()" + b"2\x86" * 60 + b"\x90.", "far more work"),
+    "doubled tuples in a frozenset": (b"()" + b"2\x86" * 60 + b"\x91.", "far more work"),
+    "doubled tuples in a set": (
+        b"cbuiltins\nset\n](N)" + b"2\x86" * 60 + b"e\x85R.", "far more work"
+    ),
+    "doubled tuples in an OrderedDict": (
+        b"ccollections\nOrderedDict\n]()" + b"2\x86" * 60 + b"N\x86e\x85R.", "far more work"
+    ),
+    "doubled tuples of frozensets": (
+        b"}(\x91" + b"q\x00\x85h\x00\x86q\x01(h\x00h\x01\x91" * 60 + b"Ns.", ""
+    ),
+    "one long tuple as a key, often": (
+        b"}(" + b"N" * 50_000 + b"tq\x00" + b"Nsh\x00" * MANY + b"Ns.", "far more work"
+    ),
+    "one long integer as a key, often": (
+        b"}" + long(7**300_000) + b"q\x00" + b"Nsh\x00" * MANY + b"Ns.", ""
+    ),
+    "two equal long texts as keys, often": (
+        b"}" + text(2**20) + b"Ns" + text(2**20) + b"q\x00" + b"Nsh\x00" * 300_000 + b"Ns.", "far more work"
+    ),
+    "deep tuples as a key": (b"})" + b"\x85" * MANY + b"Ns.", "nested more than 64 deep"),
+    "deep frozensets": (b"(" * MANY + b"\x91" * MANY + b".", "nested more than 64 deep"),
+    "integers of one hash": (
+        b"}(" + b"".join(long(PRIME * i) + b"N" for i in range(1, MANY)) + b"u.", "the same hash"
+    ),
+    "integers of one hash, one by one": (
+        b"}" + b"".join(long(PRIME * i) + b"Ns" for i in range(1, MANY)) + b".", "the same hash"
+    ),
+    "elements of one hash": (
+        b"\x8f(" + b"".join(long(PRIME * i) for i in range(1, MANY)) + b"\x90.", "the same hash"
+    ),
+    "elements of one hash in a call": (
+        b"cbuiltins\nset\n](" + b"".join(long(PRIME * i) for i in range(1, MANY)) + b"e\x85R.",
+        "the same hash",
+    ),
+    "complex numbers of one hash": (
+        b"cbuiltins\ncomplex\nq\x000}(" + b"".join(
+            b"h\x00G" + struct.pack(">d", -1000003.0 * i) + b"G" + struct.pack(">d", i) + b"\x86RN"
+            for i in range(1, MANY)
+        ) + b"u.",
+        "the same hash",
+    ),
+    # structures that are larger than they look
+    "doubled structure": (
+        VOID.replace(b"NNN%s", b"N%s") % (b"(U\x01at}U\x01a" + BYTE + b"K\x00\x86sK\x01")
+        + b"".join(
+            b"q\x09h\x08(U\x02V%dK\x00K\x01tR(K\x03U\x01|N(U\x01aU\x01bt}(U\x01ah\x09K\x00\x86U\x01bh\x09K\x00\x86u"
+            b"K\x01K\x01K\x00tb" % 1 for _ in range(28)
+        ) + b".",
+        "memory",
+    ),
+    "deep structure": (
+        BYTE + b"h\x07" + b"".join(
+            b"q\x09cnumpy\ndtype\n(U\x02V1K\x00K\x01tR(K\x03U\x01|N(U\x01at}U\x01ah\x09K\x00\x86sK\x01K\x01K\x00tb"
+            for _ in range(100)
+        ) + b".",
+        "nested more than 32 deep",
+    ),
+    # what the destructors of would recurse
+    "deep defaultdicts": (
+        b"ccollections\ndefaultdict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".", "more than 1000"
+    ),
+    "deep arrays of objects": (
+        OBJECTS + ARRAY + b"(K\x01K\x01\x85h\x07\x89](" + b"h\x05h\x06R(K\x01K\x01\x85h\x07\x89](" * MANY
+        + b"N" + b"etb" * MANY + b"etb.",
+        "more than 1000",
+    ),
+}  # fmt: skip
+"""Bomb -> pickle, and a part of the message ("": a value is fine, too)."""
+
+HARMLESS: dict[str, bytes] = {
+    "memo index of 2**31": b"Nr\xff\xff\xff\x7f.",
+    "memo index of 2**32": b"Nr\xff\xff\xff\xff.",
+    "memo index of 10**18": b"Np1000000000000000000\n.",
+    "many memo indices": b"N" + b"".join(b"r" + struct.pack("<I", i << 12) for i in range(MANY)) + b".",
+    "deep lists": b"]" * MANY + b"a" * (MANY - 1) + b".",
+    "deep tuples": b")" + b"\x85" * MANY + b".",
+    "deep dictionaries": b"}N" * MANY + b"}" + b"s" * MANY + b".",
+    "deep OrderedDicts": b"ccollections\nOrderedDict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".",
+    "deep marks": b"(" * MANY + b"t" * MANY + b".",
+    "marks only": b"(" * 1_000_000 + b"N.",
+    "doubled lists": b"]" + b"2a" * 60 + b".",
+    "doubled tuples": b")" + b"2\x86" * 60 + b".",
+    "doubled tuples and NumPy": b"cnumpy\nfloat64\n\x85" + b"2\x86" * 60 + b".",
+    "one integer of a megabyte": long(7**300_000) + b".",
+    "huge range": b"cbuiltins\nrange\n(\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x70tR.",
+    "huge Decimal": b"cdecimal\nDecimal\n(U\x0b1e999999999tR.",
+    "duplicates": b"N" + b"2" * 1_000_000 + b".",
+    "many equal keys": b"}(" + b"K\x01N" * MANY + b"u.",
+    "many float keys": b"}(" + b"".join(b"G" + struct.pack(">d", i) + b"N" for i in range(MANY)) + b"u.",
+    "many tuple keys": b"}(" + b"".join(b"J" + struct.pack("<i", i) + b"\x85N" for i in range(MANY)) + b"u.",
+    "quotes": b"S'" + b"\\x41" * MANY + b"'\n.",
+    "backslashes": b"S'" + b"\\" * (2 * MANY) + b"'\n.",
+    "real data": pickle.dumps({str(i): (i, np.float64(i), np.arange(i % 7)) for i in range(2000)}, 2),
+}  # fmt: skip
+
+SCRIPT = """
+import base64, json, os, pathlib, resource, sys
+import numpy
+from telstate_codec.errors import DecodeError
+from telstate_codec.pickles import PicklePolicy, load_pickle
+
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+room = pages * os.sysconf("SC_PAGE_SIZE") + 200 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+for line in sys.stdin:
+    name, data = json.loads(line)
+    try:
+        outcome = "a value"
+        load_pickle(base64.b64decode(data), PicklePolicy.SAFE)
+    except DecodeError as error:
+        outcome = str(error)
+    print(json.dumps([name, outcome]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, str]:
+    """Set off all bombs in a process that is held short."""
+    bombs = {name: data for name, (data, _) in REFUSED.items()} | HARMLESS
+    lines = [json.dumps([name, b64encode(data).decode()]) for name, data in bombs.items()]
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+    )
+    results: dict[str, str] = dict(map(json.loads, run.stdout.splitlines()))
+    missing = next((name for name in bombs if name not in results), None)
+    results["exit"] = f"{run.returncode} at {missing}: {run.stderr[-500:]}"
+    return results
+
+
+def test_no_bomb_went_off(outcomes: dict[str, str]) -> None:
+    """The process that read all the bombs is alive at the end."""
+    assert outcomes["exit"] == "0 at None: "
+
+
+@pytest.mark.parametrize("bomb", sorted(REFUSED))
+def test_bomb_is_refused(bomb: str, outcomes: dict[str, str]) -> None:
+    """A bomb is a DecodeError for the right reason, not for want of memory."""
+    reason = REFUSED[bomb][1]
+    assert reason in outcomes[bomb]
+    assert "MemoryError" not in outcomes[bomb]
+
+
+@pytest.mark.parametrize("bomb", sorted(HARMLESS))
+def test_harmless_bomb_is_a_value(bomb: str, outcomes: dict[str, str]) -> None:
+    """What looks like a bomb, but takes no more than it is, is read."""
+    assert outcomes[bomb] == "a value"
