@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEMO = Path(__file__).parents[1] / "examples" / "observation.py"
+DEMO = str(Path(__file__).parents[1] / "examples" / "observation.py")
 
 
 def test_demo() -> None:
@@ -23,7 +23,7 @@ def test_demo_on_a_file_of_your_own(real_snapshot: Path, tmp_path: Path) -> None
     """It takes any file as an argument, and says what is wrong with one that is broken."""
     copy = tmp_path / "mine.rdb"
     copy.write_bytes(real_snapshot.read_bytes())
-    run = [sys.executable, DEMO, copy]
+    run = [sys.executable, DEMO, str(copy)]
     output = subprocess.run(run, capture_output=True, text=True, timeout=300)
     assert output.returncode == 0, output.stderr
     assert "mine.rdb: 199 keys, " in output.stdout

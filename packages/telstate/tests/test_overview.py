@@ -1,5 +1,7 @@
 """The tree of keys that people see."""
 
+import io
+
 import numpy
 from rich.console import Console
 
@@ -10,9 +12,9 @@ from telstate_codec import encode_value
 
 def drawn(ts: TelescopeState) -> list[str]:
     """Draw a store, as lines of text."""
-    console = Console(width=150, record=True, quiet=True)
-    console.print(key_tree(summarise(ts), "all"))
-    return [line.rstrip() for line in console.export_text().splitlines()]
+    output = io.StringIO()
+    Console(width=150, file=output).print(key_tree(summarise(ts), "all"))
+    return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
 def test_summaries(ts: TelescopeState) -> None:

@@ -90,7 +90,8 @@ def test_save_from_several_stores(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     fill(one)
     two["a_k"] = 1
     with RDBWriter(tmp_path / "both.rdb") as writer:
-        writer.save(one, keys=(key for key in ["n_chans", "nope", b"peak"]))
+        keys: list[str | bytes] = ["n_chans", "nope", b"peak"]
+        writer.save(one, keys=iter(keys))
         writer.save(two.view("a").backend)
     assert (writer.keys_written, writer.keys_failed) == (3, 1)
     assert "'nope'" in caplog.text

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -97,11 +98,12 @@ def test_kinds(ts: TelescopeState) -> None:
     assert [ts.key_type(key) for key in "imx"] == list(KeyType)
     with pytest.warns(FutureWarning, match="key_type"):
         assert ts.is_immutable("i")
-    for key, attempts in {
+    refused: dict[str, list[Callable[[], object]]] = {
         "i": [lambda: ts.add("i", 1), lambda: ts.set_indexed("i", 1, 1), lambda: ts.get_range("i")],
         "m": [lambda: ts.set_indexed("m", 1, 1), lambda: ts.get_indexed("m", 1)],
         "x": [lambda: ts.add("x", 1), lambda: ts.get_range("x"), lambda: ts.wait_indexed("m", 1)],
-    }.items():
+    }
+    for attempts in refused.values():
         for attempt in attempts:
             with pytest.raises(ImmutableKeyError):
                 attempt()

@@ -94,7 +94,12 @@ def test_shadowed(ts: TelescopeState) -> None:
 
 def test_wait_indexed(ts: TelescopeState) -> None:
     """A sub-key is waited for with its value; a key of another kind is refused once it appears."""
-    thread = soon(lambda: [ts.set_indexed("x", number, number) for number in range(5)])
+
+    def write() -> None:
+        for number in range(5):
+            ts.set_indexed("x", number, number)
+
+    thread = soon(write)
     ts.wait_indexed("x", 4, lambda value: value == 4, timeout=30)
     thread.join()
     thread = soon(lambda: ts.add("m", 1))

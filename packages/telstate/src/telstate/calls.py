@@ -12,7 +12,7 @@ import math
 import reprlib
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, SupportsFloat, TypeVar
 
 import attrs
 
@@ -159,7 +159,12 @@ def get_range(
 
 
 def add(
-    view: View, key: Key, value: object, ts: float | None, immutable: bool, encoding: bytes
+    view: View,
+    key: Key,
+    value: object,
+    ts: SupportsFloat | None,
+    immutable: bool,
+    encoding: bytes,
 ) -> Call[None]:
     """``ts.add(key, value, ts)``."""
     if immutable:

@@ -11,7 +11,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from telstate_backends import (
     AsyncBackend,
@@ -28,6 +28,7 @@ from telstate_codec import Key, encode_key, key_repr
 
 if TYPE_CHECKING:
     import redis
+
     from telstate.telescope_state import TelescopeState
     from telstate_backends.loading import LoadReport
     from telstate_rdb import Value
@@ -197,7 +198,7 @@ class RDBWriter:
 
 def _backend_of(client: TelescopeState | Backend | redis.Redis) -> Backend:
     """Find or make the backend to save from."""
-    backend = getattr(client, "backend", client)
+    backend: Any = getattr(client, "backend", client)
     if hasattr(backend, "execute_many"):
         found: Backend = backend
         return found

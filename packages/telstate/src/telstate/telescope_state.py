@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
@@ -215,7 +215,7 @@ class TelescopeState(TelescopeStateBase[Backend]):
         self,
         key: Key,
         value: Any,
-        ts: float | None = None,
+        ts: SupportsFloat | None = None,
         immutable: bool = False,
         encoding: bytes = ENCODING_DEFAULT,
     ) -> None:
