@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate import TelescopeState
-from telstate.views import View
+from telstate.views import MOST_REMEMBERED, View
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,12 @@ def test_short_names() -> None:
     """Names are shown as the view sees them."""
     assert View(("a_", "")).short_names(["a_k", "a_m", "z"]) == ["a_k", "a_m", "k", "m", "z"]
     assert View(("a_",)).short_names(["a_k", "z"]) == ["k"]
+
+
+def test_many_keys() -> None:
+    """However many keys are asked for, each gets its own candidates, and few are remembered."""
+    view = View(("a_", ""))
+    for number in range(3 * MOST_REMEMBERED):
+        name = f"k{number % 2000}"
+        assert view.candidates(name) == (f"a_{name}".encode(), name.encode())
+    assert view.candidates("k1") == view.candidates(b"k1")

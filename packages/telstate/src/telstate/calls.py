@@ -1,6 +1,6 @@
 """What each method of a telescope state means, without doing it.
 
-A `Call` is the operation to execute and what to make of its result. The functions here build calls
+A `Call` is a pair: the operation to execute, and what to make of its result. The functions here build calls
 from a view and the method's arguments; they do no I/O, so that the synchronous class, the asyncio class
 and batches share all of it: each method is "build the call, execute its operation, finish".
 """
@@ -12,9 +12,7 @@ import math
 import reprlib
 import time
 from collections.abc import Callable
-from typing import Any, Generic, SupportsFloat, TypeVar
-
-import attrs
+from typing import Any, SupportsFloat, TypeAlias, TypeVar
 
 from telstate.views import View
 from telstate_backends import (
@@ -64,40 +62,29 @@ _short.maxstring = _short.maxother = 200
 _short.maxdict = _short.maxlist = _short.maxtuple = 10
 
 
-@attrs.frozen
-class Call(Generic[Result]):
-    """One method call: the operation, and how its result becomes the method's.
-
-    Attributes
-    ----------
-    operation
-        What the backend is to execute.
-    finish
-        Turns the operation's result into what the method returns, or raises.
-    """
-
-    operation: Operation[Any]
-    finish: Callable[[Any], Result]
+# One method call: what the backend is to execute, and what turns its result into the method's (or
+# raises). A plain tuple, because one is made for every call, and nothing is made faster.
+Call: TypeAlias = tuple[Operation[Any], Callable[[Any], Result]]
 
 
 def exists(view: View, key: Key) -> Call[bool]:
     """``key in ts``."""
-    return Call(Exists(view.candidates(key)), bool)
+    return Exists(view.candidates(key)), bool
 
 
 def key_type(view: View, key: Key) -> Call[KeyType | None]:
     """``ts.key_type(key)``."""
-    return Call(GetKeyType(view.candidates(key)), _same)
+    return GetKeyType(view.candidates(key)), _same
 
 
 def is_immutable(view: View, key: Key) -> Call[bool]:
     """``ts.is_immutable(key)``: an indexed key is not one."""
-    return Call(GetKeyType(view.candidates(key)), lambda kind: kind is KeyType.IMMUTABLE)
+    return GetKeyType(view.candidates(key)), lambda kind: kind is KeyType.IMMUTABLE
 
 
 def keys(pattern: Key) -> Call[list[str]]:
     """``ts.keys(filter)``."""
-    return Call(Keys(encode_key(pattern)), lambda found: sorted(map(decode_key, found)))
+    return Keys(encode_key(pattern)), lambda found: sorted(map(decode_key, found))
 
 
 def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any]:
@@ -106,7 +93,7 @@ def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any
     def finish(contents: Contents | None) -> object:
         return default if contents is None else _read(contents, return_encoded)
 
-    return Call(Get(view.candidates(key)), finish)
+    return Get(view.candidates(key)), finish
 
 
 def get_item(view: View, key: Key) -> Call[Any]:
@@ -117,7 +104,7 @@ def get_item(view: View, key: Key) -> Call[Any]:
             raise missing(view, key)
         return _read(contents, False)
 
-    return Call(Get(view.candidates(key)), finish)
+    return Get(view.candidates(key)), finish
 
 
 def get_indexed(
@@ -130,7 +117,7 @@ def get_indexed(
             return default
         return value if return_encoded else decode_value(value)
 
-    return Call(GetIndexed(view.candidates(key), encode_value(sub_key)), finish)
+    return GetIndexed(view.candidates(key), encode_value(sub_key)), finish
 
 
 def get_range(
@@ -155,7 +142,7 @@ def get_range(
             return [(value, timestamp) for timestamp, value in samples]
         return [(decode_value(value), timestamp) for timestamp, value in samples]
 
-    return Call(GetRange(view.candidates(key), first, last, previous), finish)
+    return GetRange(view.candidates(key), first, last, previous), finish
 
 
 def add(
@@ -171,7 +158,7 @@ def add(
         return set_immutable(view, key, value, encoding)
     timestamp = time.time() if ts is None else float(ts)
     member = encode_sample(timestamp, encode_value(value, encoding))
-    return Call(AddSample(view.target(key), member), _nothing)
+    return AddSample(view.target(key), member), _nothing
 
 
 def set_immutable(
@@ -185,7 +172,7 @@ def set_immutable(
         if present is not None:
             _compare(key_repr(target), present, encoded, value)
 
-    return Call(SetImmutable(target, encoded), finish)
+    return SetImmutable(target, encoded), finish
 
 
 def set_indexed(
@@ -200,17 +187,17 @@ def set_indexed(
         if present is not None:
             _compare(f"{key_repr(target)}[{sub_key!r}]", present, encoded, value)
 
-    return Call(SetIndexed(target, encode_value(sub_key), encoded), finish)
+    return SetIndexed(target, encode_value(sub_key), encoded), finish
 
 
 def delete(view: View, key: Key) -> Call[None]:
     """``ts.delete(key)``."""
-    return Call(Delete(view.candidates(key)), _nothing)
+    return Delete(view.candidates(key)), _nothing
 
 
 def clear() -> Call[None]:
     """``ts.clear()``."""
-    return Call(Clear(), _nothing)
+    return Clear(), _nothing
 
 
 def missing(view: View, key: Key) -> KeyError:

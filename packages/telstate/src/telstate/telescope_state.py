@@ -78,7 +78,8 @@ class TelescopeState(TelescopeStateBase[Backend]):
 
     def _run(self, call: Call[Result]) -> Result:
         """Execute what a call asks for, and finish it."""
-        return call.finish(self._backend.execute(call.operation))
+        operation, finish = call
+        return finish(self._backend.execute(operation))
 
     # Reading
 

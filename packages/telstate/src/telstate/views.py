@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from telstate_codec import Key, decode_key, encode_key
 
 SEPARATOR = "_"
+# Programs ask for the same few keys again and again; one that asks for many gains nothing by more.
+MOST_REMEMBERED = 1024
 
 
 class View:
@@ -34,18 +36,28 @@ class View:
     (b'beam_n_chans', b'n_chans')
     """
 
-    __slots__ = ("_encoded", "prefixes")
+    __slots__ = ("_encoded", "_remembered", "prefixes")
 
     def __init__(self, prefixes: Iterable[Key]) -> None:
         self.prefixes = tuple(
             prefix if isinstance(prefix, str) else decode_key(prefix) for prefix in prefixes
         )
         self._encoded = tuple(encode_key(prefix) for prefix in self.prefixes)
+        self._remembered: dict[str, tuple[bytes, ...]] = {}
 
     def candidates(self, key: Key) -> tuple[bytes, ...]:
         """Give the full keys that a read tries, in order."""
-        encoded = encode_key(key)
-        return tuple([prefix + encoded for prefix in self._encoded])
+        remembered = self._remembered
+        # Text only: 'a' and b'a' have one hash, and comparing them is an error under python -bb.
+        found = remembered.get(key) if type(key) is str else None
+        if found is None:
+            encoded = encode_key(key)
+            found = tuple([prefix + encoded for prefix in self._encoded])
+            if type(key) is str:
+                if len(remembered) >= MOST_REMEMBERED:
+                    remembered.clear()
+                remembered[key] = found
+        return found
 
     def target(self, key: Key) -> bytes:
         """Give the full key that a write uses.

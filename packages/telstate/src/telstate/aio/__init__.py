@@ -72,7 +72,8 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
 
     async def _run(self, call: Call[Result]) -> Result:
         """Execute what a call asks for, and finish it."""
-        return call.finish(await self._backend.execute(call.operation))
+        operation, finish = call
+        return finish(await self._backend.execute(operation))
 
     # Reading
 
