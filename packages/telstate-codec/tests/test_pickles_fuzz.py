@@ -1,0 +1,270 @@
+"""The safe policy on pickles that nobody wrote: a value or a DecodeError, and nothing else.
+
+Nothing else means: no other exception, no warning, nothing that the interpreter reports as done. And
+on pickles that Python does write, of invented plain data: the value.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import fractions
+import gzip
+import json
+import math
+import pathlib
+import pickle
+import pickletools
+import sys
+import warnings
+from base64 import b64decode
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import hypothesis.extra.numpy as numpys
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from telstate_codec.errors import DecodeError
+from telstate_codec.pickles import PicklePolicy, load_pickle
+
+DATA = pathlib.Path(__file__).parent / "data" / "pickles" / "pickles.json.gz"
+MERGED = json.loads(gzip.decompress(DATA.read_bytes()))
+PICKLES = {
+    (name, protocol): b64decode(data)
+    for name, protocol, writers, _, data in MERGED["pickles"]
+    if MERGED["writers"][writers[0]][0].startswith("2.7")
+}
+
+EVENTS: list[str] = []
+LISTENING = False
+
+
+def hear(event: str, args: object) -> None:
+    """Note what the interpreter reports, except the ids that our machine asks for."""
+    if LISTENING and event != "builtins.id":
+        EVENTS.append(event)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hook() -> None:
+    """Hear what the interpreter reports, from here on: a hook cannot be removed."""
+    for data in PICKLES.values():  # everything is imported now
+        load_pickle(data, PicklePolicy.SAFE)
+    sys.addaudithook(hear)
+
+
+def check_all(pickles: Iterable[bytes]) -> int:
+    """Load pickles; give how many have a value. Fail for any other effect."""
+    global LISTENING
+    good = 0
+    EVENTS.clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        LISTENING = True
+        try:
+            for data in pickles:
+                try:
+                    load_pickle(data, PicklePolicy.SAFE)
+                    good += 1
+                except DecodeError:
+                    pass
+        finally:
+            LISTENING = False
+    assert [str(warning.message) for warning in caught] == []
+    assert EVENTS == []
+    return good
+
+
+CHANGED = [
+    ("obs_params", 0),
+    ("dict more keys", 2),
+    ("longs", 2),
+    ("sets", 1),
+    ("OrderedDict", 2),
+    ("datetime", 2),
+    ("Fraction", 2),
+    ("Decimal", 0),
+    ("array fortran", 2),
+    ("array object", 2),
+    ("array datetime64 25us", 2),
+    ("scalar void", 2),
+    ("scalar text", 0),
+    ("structured nested", 2),
+    ("structured titles", 2),
+    ("recursive tuple 3", 2),
+]
+
+
+def changes(data: bytes) -> Iterator[bytes]:
+    """Give every single-byte change of some bytes."""
+    for position in range(len(data)):
+        for byte in range(256):
+            if byte != data[position]:
+                yield data[:position] + bytes([byte]) + data[position + 1 :]
+
+
+@pytest.mark.parametrize(("name", "protocol"), CHANGED)
+def test_every_change_of_a_byte(name: str, protocol: int) -> None:
+    """A pickle with any one byte changed gives a value or a DecodeError."""
+    data = PICKLES[name, protocol]
+    # Every value of a byte takes long where there are many bytes; there, the telling ones.
+    few = {0, 1, 0x7F, 0x80, 0xFF, *b".(t2bRhq]}NK\x89"}
+    if len(data) <= 400:
+        check_all(changes(data))
+    else:
+        check_all(
+            data[:position] + bytes([byte]) + data[position + 1 :]
+            for position in range(len(data))
+            for byte in few
+        )
+
+
+@pytest.mark.parametrize(("name", "protocol"), sorted(PICKLES))
+def test_every_truncation(name: str, protocol: int) -> None:
+    """No pickle that lacks its end has a value, and what follows the end does not matter."""
+    data = PICKLES[name, protocol]
+    step = max(1, len(data) // 500)
+    assert check_all(data[:end] for end in range(0, len(data), step)) == 0
+    assert check_all([data + b"x", data + b"\x80\x02cposix\nsystem\n"]) == 2
+
+
+@pytest.mark.parametrize(("name", "protocol"), CHANGED)
+def test_bytes_left_out_or_doubled(name: str, protocol: int) -> None:
+    """A pickle with a byte missing or twice gives a value or a DecodeError."""
+    data = PICKLES[name, protocol]
+    check_all(data[:place] + data[place + 1 :] for place in range(len(data)))
+    check_all(data[:place] + data[place - 1 :] for place in range(1, len(data)))
+
+
+def pieces() -> list[bytes]:
+    """Give all opcodes with small arguments, and all instructions of real pickles."""
+    found = {bytes([byte]) for byte in range(256)}
+    found |= {opcode + bytes([index]) for opcode in (b"q", b"h") for index in range(4)}
+    found |= {b"K\x00", b"K\x01", b"M\x00\x01", b"J\xff\xff\xff\xff", b"G" + bytes(8), b"U\x01a"}
+    found |= {b"U\x08abcdefgh", b"\x8a\x01\x05", b"X\x02\x00\x00\x00f8", b"C\x04abcd", b"I01\n"}
+    for (name, protocol), data in PICKLES.items():
+        if protocol == 2 and len(data) < 1000:
+            starts = [
+                position for _, _, position in pickletools.genops(data) if position is not None
+            ]
+            found |= {data[start:end] for start, end in zip(starts, starts[1:], strict=False)}
+    return sorted(found)
+
+
+PIECES = pieces()
+FINISHED = [
+    b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
+    b"cnumpy\ndtype\n(U\x01OK\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
+    b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR",
+    b"cnumpy.core.multiarray\nscalar\n",
+    b"cbuiltins\nset\n",
+    b"](K\x01K\x02e",
+    b"}(K\x01K\x02u",
+    b"(K\x01K\x02t",
+    b"2",
+    b"\x85R",
+    b"\x86R",
+    b"tR",
+    b"tb",
+]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(PIECES) | st.sampled_from(FINISHED), max_size=60))
+def test_opcode_soups(soup: list[bytes]) -> None:
+    """Any sequence of instructions gives a value or a DecodeError."""
+    check_all([b"".join(soup) + b"."])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=100))
+def test_any_bytes(data: bytes) -> None:
+    """Any bytes give a value or a DecodeError."""
+    check_all([data, b"\x80\x02" + data, data + b"."])
+
+
+def values() -> st.SearchStrategy[Any]:
+    """Give plain data."""
+    numbers = st.integers() | st.integers(-(2**600), 2**600) | st.floats() | st.complex_numbers()
+    dates = st.datetimes() | st.dates() | st.times() | st.timedeltas()
+    exact = st.fractions() | st.decimals(allow_nan=False)
+    keys = st.none() | st.booleans() | numbers | st.text() | st.binary() | dates | exact
+    keys |= st.tuples(keys, keys) | st.frozensets(st.integers())
+    dtypes = numpys.scalar_dtypes() | numpys.unicode_string_dtypes() | numpys.byte_string_dtypes()
+    dtypes |= numpys.array_dtypes(allow_subarrays=True)
+    arrays = numpys.arrays(dtypes, numpys.array_shapes(min_dims=0, min_side=0, max_dims=4))
+    leaves = keys | arrays | arrays.filter(lambda array: array.size).map(lambda a: a.flat[0])
+    leaves |= (
+        st.binary().map(bytearray) | dtypes | st.sampled_from([int, np.float32, object, range(5)])
+    )
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=5)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(keys, inner, max_size=5)
+        | st.dictionaries(keys, inner, max_size=3).map(OrderedDict)
+        | st.sets(keys, max_size=5),
+        max_leaves=8,
+    )
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two values are the same: types, dtypes and bits."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, np.dtype):
+        return one == other and one.isalignedstruct == other.isalignedstruct
+    if isinstance(one, (np.ndarray, np.generic)):
+        if one.shape != other.shape or one.dtype.newbyteorder("=") != other.dtype.newbyteorder("="):
+            return False
+        if isinstance(one, np.ndarray) and one.flags.fnc != other.flags.fnc:
+            return False
+        return bool(one.dtype.names or one.astype(other.dtype).tobytes() == other.tobytes())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict):
+        return len(one) == len(other) and all(map(same, one.items(), other.items()))
+    if isinstance(one, float):
+        return one == other or math.isnan(one) and math.isnan(other)
+    if isinstance(one, complex):
+        return same((one.real, one.imag), (other.real, other.imag))
+    return bool(one == other) or repr(one) == repr(other)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(values(), st.integers(0, 5))
+def test_plain_data_of_this_python(value: Any, protocol: int) -> None:
+    """What this Python and NumPy pickle of plain data, with any protocol, is read as it was."""
+    loaded = load_pickle(pickle.dumps(value, protocol), PicklePolicy.SAFE)
+    assert same(loaded, pickle.loads(pickle.dumps(value, protocol), encoding="latin1"))
+
+
+def test_kinds_of_plain_data_of_this_python() -> None:
+    """Newer protocols have opcodes of their own for bytes, sets, long text and arrays; all are read."""
+    everything = {
+        "text": ["", "x" * 300, "\u20ac" * 300, "\ud800"],
+        "bytes": [b"", b"x" * 300, bytearray(b"x"), bytearray()],
+        "sets": [set(), {1}, frozenset(), frozenset({1, 2})],
+        "numbers": [2**4000, -1, 1e-5, True, ...],
+        "exact": [fractions.Fraction(1, 3), decimal.Decimal("1.5")],
+        "times": [datetime.datetime(2020, 1, 1, fold=1), datetime.timezone.utc],
+        "slices": [slice(1, 2), range(3)],
+        "keys": {(1, "a"): None, frozenset({1}): None, 2**90: None},
+    }
+    for protocol in range(6):
+        data = pickle.dumps(everything, protocol)
+        assert same(load_pickle(data, PicklePolicy.SAFE), pickle.loads(data))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_this_numpy(protocol: int, order: Any) -> None:
+    """Arrays in protocol 5 come from a buffer; here, too, they are the reader's own."""
+    array = np.array(np.arange(6, dtype=np.float32).reshape(2, 3), order=order)
+    loaded: Any = load_pickle(pickle.dumps(array, protocol), PicklePolicy.SAFE)
+    assert same(loaded, array)
+    assert loaded.flags.owndata and loaded.flags.writeable
