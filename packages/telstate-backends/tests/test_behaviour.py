@@ -133,7 +133,8 @@ async def test_many_samples_are_added_at_once(subject: Subject) -> None:
         (at(2.0, b""), at(3.0, b""), True, [1.0, 2.0]),
         (END, END, True, [3.0]),
         (END, END, False, []),
-        (at(3.0, b""), at(1.0, b""), True, [2.0]),
+        (at(2.0, b""), at(2.0, b""), True, [1.0]),
+        (at(3.0, b""), at(1.0, b""), True, []),
         (at(3.0, b""), at(1.0, b""), False, []),
         (BEGIN, END, True, [1.0, 2.0, 3.0]),
         (BEGIN, BEGIN, True, []),
@@ -142,7 +143,7 @@ async def test_many_samples_are_added_at_once(subject: Subject) -> None:
 async def test_ranges(
     subject: Subject, start: bytes, end: bytes, previous: bool, expected: list[float]
 ) -> None:
-    """A range holds its start, not its end, and on request the last sample before its start."""
+    """A range holds its start, not its end; on request the last sample before both too."""
     await subject.execute_many([AddSample(b"s", at(time)) for time in (1.0, 2.0, 3.0)])
     found = await subject.execute(GetRange((b"none", b"s"), start, end, previous))
     assert found == [at(time) for time in expected]

@@ -14,16 +14,15 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
-from redis.retry import Retry
+from redis.cluster import RedisCluster
 
-from telstate_backends.commands import Command
 from telstate_backends.errors import ConnectionError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
-from telstate_backends.redis import clients, wire
+from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES, outcome, translate
+from telstate_backends.redis.links import link_to
+from telstate_backends.redis.urls import connect, place_of
 from telstate_backends.redis.watcher import RedisWatcher
 from telstate_backends.retrying import RetryPolicy
 
@@ -35,7 +34,7 @@ class RedisBackend:
 
     Parameters
     ----------
-    client : redis.Redis
+    client : redis.Redis or redis.RedisCluster
         A client that does not decode responses; from now on it belongs to the backend, which closes
         it and switches off its own retries.
     retry : RetryPolicy, optional
@@ -49,19 +48,18 @@ class RedisBackend:
         If the client decodes responses.
     """
 
-    def __init__(self, client: redis.Redis, *, retry: RetryPolicy = RetryPolicy()) -> None:
-        arguments = client.connection_pool.connection_kwargs
-        clients.check(arguments)
-        self._client = client
+    def __init__(
+        self, client: redis.Redis | RedisCluster, *, retry: RetryPolicy = RetryPolicy()
+    ) -> None:
+        self._link = link_to(client)
         self._retry = retry
         self._closing = threading.Event()
         self._watchers: set[RedisWatcher] = set()
-        self.address = clients.address_of(arguments)
-        client.set_retry(Retry(NoBackoff(), 0))
+        self.address = self._link.address
         try:
-            client.ping()
+            self._link.ping()
         except FAILURES as error:
-            client.close()
+            self._link.close()
             raise translate(error, self.address) from error
 
     @classmethod
@@ -73,28 +71,35 @@ class RedisBackend:
         Parameters
         ----------
         url : str
-            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path``;
-            options of redis-py may follow (``?socket_timeout=2``).
+            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path``,
+            ``redis+sentinel://host:port,host:port/service/db``,
+            ``redis+cluster://host:port,host:port``; options of redis-py may follow
+            (``?socket_timeout=2``). Timeouts are 5 s by default.
         db : int, optional
             The database, if the URL does not name one.
         retry : RetryPolicy, optional
             How long to repeat what is safe to repeat; by default for 10 seconds.
         """
-        return cls(redis.Redis.from_url(url, **clients.options(url, db)), retry=retry)
+        try:
+            client = connect(url, db)
+        except FAILURES as error:
+            raise translate(error, place_of(url)) from error
+        return cls(client, retry=retry)
 
     def __repr__(self) -> str:
         return f"<RedisBackend at {self.address}>"
 
     def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically."""
-        reply = self._persist(lambda: self._ask(operation.command()), operation.idempotent)
+        reply = self._persist(lambda: self._link.ask(operation), operation.idempotent)
         return operation.parse(reply)
 
     def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
         """Do operations in order, in one round trip; a failed one gives its error."""
-        commands = [operation.command() for operation in operations]
+        if not operations:
+            return []
         safe = wire.repeatable(operations)
-        replies = self._persist(lambda: self._ask_many(commands), safe) if commands else []
+        replies = self._persist(lambda: self._link.ask_many(operations), safe)
         return [
             wire.parse(operation, outcome(reply, self.address))
             for operation, reply in zip(operations, replies, strict=True)
@@ -109,7 +114,7 @@ class RedisBackend:
         self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
     ) -> Iterator[RedisWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = RedisWatcher(self._client, self.execute, self.address, keys, patterns)
+        watcher = RedisWatcher(self._link, self.execute, self.address, keys, patterns)
         self._watchers.add(watcher)
         if self._closing.is_set():
             watcher.close()
@@ -124,7 +129,7 @@ class RedisBackend:
         self._closing.set()
         for watcher in tuple(self._watchers):
             watcher.close()
-        self._client.close()
+        self._link.close()
 
     def __enter__(self) -> RedisBackend:
         return self
@@ -153,34 +158,3 @@ class RedisBackend:
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
             self._closing.wait(delay)
-
-    def _ask(self, command: Command) -> object:
-        if command.paged:
-            return self._ask_pages(command)
-        # redis-py leaves this method without annotations.
-        send: Callable[..., object] = self._client.execute_command
-        try:
-            return send(*wire.brief(command))
-        except NoScriptError:
-            return send(*wire.in_full(command))
-
-    def _ask_pages(self, command: Command) -> list[object]:
-        cursor, pages = 0, []
-        while True:
-            cursor, found = wire.split_page(self._ask(wire.page(command, cursor)))
-            pages.append(found)
-            if cursor == 0:
-                return pages
-
-    def _ask_many(self, commands: Sequence[Command]) -> list[object]:
-        replies: list[object] = []
-        for paged, run in wire.runs(commands):
-            if paged:
-                replies += [self._ask(commands[index]) for index in run]
-                continue
-            pipeline: Any
-            with self._client.pipeline(transaction=False) as pipeline:
-                for pieces in wire.batch(commands[index] for index in run):
-                    pipeline.execute_command(*pieces)
-                replies += pipeline.execute(raise_on_error=False)
-        return replies

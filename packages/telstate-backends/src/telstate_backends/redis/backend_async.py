@@ -12,19 +12,18 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.asyncio.cluster import RedisCluster
 
-from telstate_backends.commands import Command
 from telstate_backends.errors import ConnectionError
 from telstate_backends.kinds import KeyType
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.reading import GetKeyType
 from telstate_backends.operations.snapshots import Dump
-from telstate_backends.redis import clients, wire
+from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES, outcome, translate
 from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
+from telstate_backends.redis.links_async import link_to
+from telstate_backends.redis.urls import connect_async
 from telstate_backends.retrying import RetryPolicy
 
 Result = TypeVar("Result")
@@ -35,7 +34,7 @@ class AsyncRedisBackend:
 
     Parameters
     ----------
-    client : redis.asyncio.Redis
+    client : redis.asyncio.Redis or redis.asyncio.RedisCluster
         A client that does not decode responses; from now on it belongs to the backend, which closes
         it and switches off its own retries.
     retry : RetryPolicy, optional
@@ -47,15 +46,17 @@ class AsyncRedisBackend:
         If the client decodes responses.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, retry: RetryPolicy = RetryPolicy()) -> None:
-        arguments = client.connection_pool.connection_kwargs
-        clients.check(arguments)
-        self._client = client
+    def __init__(
+        self,
+        client: redis.asyncio.Redis | RedisCluster,
+        *,
+        retry: RetryPolicy = RetryPolicy(),
+    ) -> None:
+        self._link = link_to(client)
         self._retry = retry
-        self.address = clients.address_of(arguments)
-        self._hub = Hub(client, self._find_kind, self.address)
+        self.address = self._link.address
+        self._hub = Hub(self._link.pubsub, self._find_kind, self.address)
         self._closed = False
-        client.set_retry(Retry(NoBackoff(), 0))
 
     @classmethod
     async def from_url(
@@ -66,8 +67,10 @@ class AsyncRedisBackend:
         Parameters
         ----------
         url : str
-            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path``;
-            options of redis-py may follow (``?socket_timeout=2``).
+            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path``,
+            ``redis+sentinel://host:port,host:port/service/db``,
+            ``redis+cluster://host:port,host:port``; options of redis-py may follow
+            (``?socket_timeout=2``). Timeouts are 5 s by default.
         db : int, optional
             The database, if the URL does not name one.
         retry : RetryPolicy, optional
@@ -78,11 +81,11 @@ class AsyncRedisBackend:
         ConnectionError
             If the server cannot be reached now.
         """
-        backend = cls(redis.asyncio.Redis.from_url(url, **clients.options(url, db)), retry=retry)
+        backend = cls(connect_async(url, db), retry=retry)
         try:
-            await backend._client.ping()
+            await backend._link.ping()
         except FAILURES as error:
-            await clients.close(backend._client)
+            await backend._link.close()
             raise translate(error, backend.address) from error
         return backend
 
@@ -91,14 +94,15 @@ class AsyncRedisBackend:
 
     async def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically."""
-        reply = await self._persist(lambda: self._ask(operation.command()), operation.idempotent)
+        reply = await self._persist(lambda: self._link.ask(operation), operation.idempotent)
         return operation.parse(reply)
 
     async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
         """Do operations in order, in one round trip; a failed one gives its error."""
-        commands = [operation.command() for operation in operations]
+        if not operations:
+            return []
         safe = wire.repeatable(operations)
-        replies = await self._persist(lambda: self._ask_many(commands), safe) if commands else []
+        replies = await self._persist(lambda: self._link.ask_many(operations), safe)
         return [
             wire.parse(operation, outcome(reply, self.address))
             for operation, reply in zip(operations, replies, strict=True)
@@ -128,7 +132,7 @@ class AsyncRedisBackend:
     async def wait_closed(self) -> None:
         """Wait until all connections are gone."""
         await self._hub.wait_closed()
-        await clients.close(self._client)
+        await self._link.close()
 
     async def __aenter__(self) -> AsyncRedisBackend:
         return self
@@ -161,34 +165,3 @@ class AsyncRedisBackend:
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
             await asyncio.sleep(delay)
-
-    async def _ask(self, command: Command) -> object:
-        if command.paged:
-            return await self._ask_pages(command)
-        # redis-py leaves this method without annotations.
-        send: Any = self._client.execute_command
-        try:
-            return await send(*wire.brief(command))
-        except NoScriptError:
-            return await send(*wire.in_full(command))
-
-    async def _ask_pages(self, command: Command) -> list[object]:
-        cursor, pages = 0, []
-        while True:
-            cursor, found = wire.split_page(await self._ask(wire.page(command, cursor)))
-            pages.append(found)
-            if cursor == 0:
-                return pages
-
-    async def _ask_many(self, commands: Sequence[Command]) -> list[object]:
-        replies: list[object] = []
-        for paged, run in wire.runs(commands):
-            if paged:
-                replies += [await self._ask(commands[index]) for index in run]
-                continue
-            pipeline: Any = self._client.pipeline(transaction=False)
-            async with pipeline:
-                for pieces in wire.batch(commands[index] for index in run):
-                    pipeline.execute_command(*pieces)
-                replies += await pipeline.execute(raise_on_error=False)
-        return replies

@@ -1,65 +1,34 @@
-"""What the sync and the asyncio backend want of a redis-py client, and what they call the server.
+"""What the sync and the asyncio links want of a redis-py client, and what they call the server.
 
-Rules: connections have timeouts and health checks by default. redis-py's own retries are switched
-off, because they repeat everything: the backend repeats what is safe. An address never holds a
-password.
+Rules: an address never holds a password.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from redis.connection import parse_url
 
-#: Given to every connection that is made from a URL, unless the URL says otherwise.
-DEFAULTS: Mapping[str, Any] = {
-    "socket_timeout": 5.0,
-    "socket_connect_timeout": 5.0,
-    "socket_keepalive": True,
-    "health_check_interval": 30,
-}
-
-
-def options(url: str, db: int | None) -> dict[str, Any]:
-    """Give the arguments for redis-py's `from_url`.
-
-    Raises
-    ------
-    ValueError
-        If the URL is none that redis-py understands, or names another database than `db`.
-    """
-    try:
-        # redis-py leaves this function without annotations.
-        parse: Callable[[str], dict[str, Any]] = parse_url
-        parsed = parse(url)
-    except (ValueError, AttributeError):
-        # Without the cause, whose text may hold a piece of the password.
-        scheme = url.partition("://")[0] if "://" in url else ""
-        raise ValueError(
-            f"this {scheme!r} URL is not a valid address of a Redis server (redis://host:port/db, "
-            "rediss://..., unix:///path); quote special characters in user and password"
-        ) from None
-    chosen = parsed.get("db")
-    if db is not None and chosen is not None and chosen != db:
-        raise ValueError(f"the URL asks for database {chosen}, but db is {db}; give only one")
-    arguments = {name: value for name, value in DEFAULTS.items() if name not in parsed}
-    if "path" in parsed:
-        del arguments["socket_keepalive"]
-    if db is not None:
-        arguments["db"] = db
-    return arguments
-
-
-def address_of(connection_arguments: Mapping[str, Any]) -> str:
-    """Name the server that connections with these arguments go to, without any password."""
-    path = connection_arguments.get("path")
+def address_of(pool: Any) -> str:
+    """Name the server that a pool's connections go to, without any password."""
+    service = getattr(pool, "service_name", None)
+    if service is not None:
+        return f"master {service!r} of Sentinel"
+    arguments = pool.connection_kwargs
+    path = arguments.get("path")
     if path:
         return f"unix:{path}"
-    host = connection_arguments.get("host", "localhost")
-    if ":" in host:
-        host = f"[{host}]"
-    return f"{host}:{connection_arguments.get('port', 6379)}"
+    return join(arguments.get("host", "localhost"), arguments.get("port", 6379))
+
+
+def cluster_address(node: Any) -> str:
+    """Name a cluster by one of its nodes."""
+    return f"cluster {join(node.host, node.port)}"
+
+
+def join(host: str, port: int) -> str:
+    """Write host and port together, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def check(connection_arguments: Mapping[str, Any]) -> None:

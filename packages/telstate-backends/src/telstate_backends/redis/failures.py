@@ -13,6 +13,9 @@ from telstate_backends.errors import ConnectionError, RefusedError, TelstateErro
 #: Everything that redis-py, and the sockets below it, may raise.
 FAILURES = (theirs.RedisError, theirs.RedisClusterException, OSError)
 
+#: Those of them by which a connection is lost, or a cluster may have changed.
+LOST = (theirs.ConnectionError, theirs.TimeoutError, theirs.RedisClusterException, OSError)
+
 _MEANINGS: tuple[tuple[type[BaseException], type[TelstateError], str], ...] = (
     (
         theirs.AuthenticationError,

@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import redis.asyncio
-
 from telstate_backends.errors import CancelledError, RefusedError, TelstateError
 from telstate_backends.kinds import KeyType
 from telstate_backends.redis import clients
@@ -59,8 +57,8 @@ class Hub:
 
     Parameters
     ----------
-    client : redis.asyncio.Redis
-        Where the connection comes from.
+    make_pubsub : callable
+        Makes a redis-py pub/sub object, on a new connection.
     find_kind : callable
         Asks for the kind of a key.
     address : str
@@ -69,11 +67,11 @@ class Hub:
 
     def __init__(
         self,
-        client: redis.asyncio.Redis,
+        make_pubsub: Callable[[], Awaitable[Any]],
         find_kind: Callable[[bytes], Awaitable[KeyType | None]],
         address: str,
     ) -> None:
-        self._client = client
+        self._make_pubsub = make_pubsub
         self._find_kind = find_kind
         self._address = address
         self._subscriptions = Subscriptions()
@@ -137,8 +135,11 @@ class Hub:
 
     async def _converse(self) -> BaseException:
         """Use one connection for as long as it lasts; give what ended it."""
-        # redis-py leaves some of these methods without annotations.
-        pubsub: Any = self._client.pubsub()
+        try:
+            # redis-py leaves some of its methods without annotations.
+            pubsub: Any = await self._make_pubsub()
+        except FAILURES as error:
+            return error
         self._outbox.clear()
         self._post(True, self._subscriptions.topics)
         tasks: list[asyncio.Task[None]] = []

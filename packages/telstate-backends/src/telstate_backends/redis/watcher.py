@@ -14,12 +14,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import redis
-
 from telstate_backends.errors import CancelledError, RefusedError
 from telstate_backends.operations.reading import GetKeyType
 from telstate_backends.redis.failures import FAILURES, is_locked_out, translate
 from telstate_backends.redis.health import Pulse
+from telstate_backends.redis.links import Link
 from telstate_backends.redis.subscriptions import Listener, Subscriptions, split, take
 from telstate_backends.retrying import FOREVER, Attempts
 from telstate_backends.updates import CheckDue, Event
@@ -33,13 +32,13 @@ class RedisWatcher:
 
     def __init__(
         self,
-        client: redis.Redis,
+        link: Link,
         execute: Callable[[GetKeyType], Any],
         address: str,
         keys: Sequence[bytes],
         patterns: Sequence[bytes],
     ) -> None:
-        self._client = client
+        self._link = link
         self._execute = execute
         self._address = address
         self._events: deque[Event] = deque()
@@ -103,8 +102,7 @@ class RedisWatcher:
         return False
 
     def _connect(self) -> None:
-        make_pubsub: Callable[[], Any] = self._client.pubsub
-        self._pubsub = make_pubsub()
+        self._pubsub = self._link.pubsub()
         self._pulse = Pulse(time.monotonic())
         channels, patterns = split(self._subscriptions.topics)
         self._subscriptions.sent(self._subscriptions.topics)

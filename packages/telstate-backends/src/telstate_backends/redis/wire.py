@@ -33,6 +33,11 @@ def in_full(command: Command) -> Pieces:
     return ("EVAL", source, len(command.keys), *command.keys, *command.arguments)
 
 
+def repeated(command: Command) -> Pieces:
+    """Give what to send to a server that may never have seen the script."""
+    return in_full(command) if command.scripted else brief(command)
+
+
 def batch(commands: Iterable[Command]) -> Iterator[Pieces]:
     """Give what to send for commands that follow each other on one connection."""
     known: set[str] = set()

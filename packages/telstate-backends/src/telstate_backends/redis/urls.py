@@ -1,0 +1,215 @@
+"""From a URL to a redis-py client, sync and asyncio: one table of schemes.
+
+Rules: connections have timeouts and health checks by default, and no retries of redis-py's own. A
+URL is never shown in an error, because it may hold a password.
+
+=====================  =========================================================================
+``redis://``           ``[user:password@]host[:port][/db]``
+``rediss://``          the same, over TLS
+``unix://``            ``[user:password@]/path[?db=...]``
+``redis+sentinel://``  ``[user:password@]host[:port][,host[:port]...]/service[/db]``
+``redis+cluster://``   ``[user:password@]host[:port][,host[:port]...]``
+=====================  =========================================================================
+
+``rediss+sentinel://`` and ``rediss+cluster://`` use TLS too. Options of redis-py may follow each URL
+(``?socket_timeout=2``); those that start with ``sentinel_`` are for the Sentinels themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeAlias
+from urllib.parse import quote, unquote
+
+import attrs
+import redis
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.sentinel
+from redis.connection import parse_url
+
+from telstate_backends.redis.clients import join
+
+#: Given to every connection that is made from a URL, unless the URL says otherwise.
+DEFAULTS: Mapping[str, Any] = {
+    "socket_timeout": 5.0,
+    "socket_connect_timeout": 5.0,
+    "socket_keepalive": True,
+    "health_check_interval": 30,
+}
+
+Client: TypeAlias = "redis.Redis | redis.cluster.RedisCluster"
+AsyncClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.cluster.RedisCluster"
+
+
+@attrs.frozen
+class Target:
+    """What a URL says.
+
+    Attributes
+    ----------
+    scheme : str
+        Before the ``://``.
+    hosts : list of (str, int)
+        Where Sentinels or nodes of a cluster are; empty for the other schemes.
+    service : str
+        The name of the master, for Sentinel.
+    arguments : dict
+        For every connection: credentials, database, timeouts, TLS.
+    """
+
+    scheme: str
+    hosts: list[tuple[str, int]]
+    service: str
+    arguments: dict[str, Any]
+
+
+def parse(url: str, db: int | None) -> Target:
+    """Read a URL.
+
+    Raises
+    ------
+    ValueError
+        If it is no URL of ours, or names another database than `db`.
+    """
+    scheme, separator, rest = url.partition("://")
+    base, _, variant = scheme.partition("+")
+    if not separator or (base, variant) not in _FORMS:
+        known = ", ".join(f"{'+'.join(filter(None, form))}://" for form in _FORMS)
+        raise ValueError(f"{scheme if separator else 'this'!r} is no scheme of ours; use {known}")
+    hosts: list[tuple[str, int]] = []
+    service = ""
+    if variant:
+        hosts, service, rest = _take_hosts(rest, _FORMS[base, variant], scheme)
+    try:
+        given: dict[str, Any] = _untyped(parse_url)(f"{base}://{rest}")
+    except (ValueError, AttributeError):
+        _refuse(scheme)
+    connection_class = given.pop("connection_class", None)
+    if connection_class is not None and base == "rediss" and variant:
+        given["ssl"] = True
+    if variant:
+        del given["host"]
+        given.pop("port", None)
+    chosen = given.get("db")
+    if db is not None and chosen is not None and chosen != db:
+        raise ValueError(f"the URL asks for database {chosen}, but db is {db}; give only one")
+    arguments = {**DEFAULTS, **given}
+    if "path" in arguments:
+        del arguments["socket_keepalive"]
+    if db is not None:
+        arguments["db"] = db
+    return Target(scheme, hosts, service, arguments)
+
+
+#: Every scheme, and the port that its hosts have by default.
+_FORMS = {
+    ("redis", ""): 6379,
+    ("rediss", ""): 6379,
+    ("unix", ""): 0,
+    ("redis", "sentinel"): 26379,
+    ("rediss", "sentinel"): 26379,
+    ("redis", "cluster"): 6379,
+    ("rediss", "cluster"): 6379,
+}
+
+
+def _take_hosts(rest: str, port: int, scheme: str) -> tuple[list[tuple[str, int]], str, str]:
+    """Take hosts and service out of a URL; what is left is one that redis-py reads."""
+    place, question, query = rest.partition("?")
+    authority, _, path = place.partition("/")
+    user, at, listed = authority.rpartition("@")
+    service = ""
+    if scheme.endswith("+sentinel"):
+        service, _, path = path.partition("/")
+        if not service:
+            _refuse(scheme)
+    hosts = []
+    for host in listed.split(","):
+        name, colon, digits = host.rpartition(":")
+        if not colon or host.endswith("]"):
+            name, digits = host, str(port)
+        if not name or not digits.isdigit():
+            _refuse(scheme)
+        hosts.append((name.strip("[]"), int(digits)))
+    return hosts, unquote(service), f"{user}{at}host/{quote(path)}{question}{query}"
+
+
+def _refuse(scheme: str) -> NoReturn:
+    # Without the cause, whose text may hold a piece of the password.
+    raise ValueError(
+        f"this {scheme}:// URL is not a valid address; the forms are redis://host:port/db, "
+        "unix:///path, redis+sentinel://host:port,host:port/service/db and "
+        "redis+cluster://host:port,host:port; quote special characters in user and password"
+    ) from None
+
+
+def place_of(url: str) -> str:
+    """Name what a valid URL leads to, without any password."""
+    target = parse(url, None)
+    place = ",".join(join(*host) for host in target.hosts)
+    return f"{target.service} of {place}" if target.service else place
+
+
+def connect(url: str, db: int | None) -> Client:
+    """Make a sync client."""
+    target = parse(url, db)
+    if target.scheme.endswith("+sentinel"):
+        own, others = _sentinel_arguments(target.arguments)
+        sentinel = _untyped(redis.sentinel.Sentinel)(target.hosts, sentinel_kwargs=own, **others)
+        client: redis.Redis = sentinel.master_for(target.service)
+        return client
+    if target.scheme.endswith("+cluster"):
+        nodes = [_untyped(redis.cluster.ClusterNode)(*host) for host in target.hosts]
+        return redis.cluster.RedisCluster(
+            startup_nodes=nodes, **_cluster_arguments(target.arguments)
+        )
+    return redis.Redis.from_url(url, **_extra(target.arguments))
+
+
+def connect_async(url: str, db: int | None) -> AsyncClient:
+    """Make an asyncio client."""
+    target = parse(url, db)
+    if target.scheme.endswith("+sentinel"):
+        own, others = _sentinel_arguments(target.arguments)
+        make_sentinel = _untyped(redis.asyncio.sentinel.Sentinel)
+        sentinel = make_sentinel(target.hosts, sentinel_kwargs=own, **others)
+        client: redis.asyncio.Redis = sentinel.master_for(target.service)
+        return client
+    if target.scheme.endswith("+cluster"):
+        nodes = [redis.asyncio.cluster.ClusterNode(*host) for host in target.hosts]
+        return redis.asyncio.cluster.RedisCluster(
+            startup_nodes=nodes, **_cluster_arguments(target.arguments)
+        )
+    return redis.asyncio.Redis.from_url(url, **_extra(target.arguments))
+
+
+def _untyped(thing: Callable[..., Any]) -> Callable[..., Any]:
+    """Give something of redis-py's that it leaves without annotations, so that it can be called."""
+    return thing
+
+
+def _extra(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what redis-py does not read from the URL by itself."""
+    return {name: arguments[name] for name in (*DEFAULTS, "db") if name in arguments}
+
+
+def _sentinel_arguments(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the arguments for connections to Sentinels, and those for the master."""
+    prefix = "sentinel_"
+    own = {name: value for name, value in arguments.items() if name in (*DEFAULTS, "ssl")}
+    own |= {
+        name.removeprefix(prefix): value
+        for name, value in arguments.items()
+        if name.startswith(prefix)
+    }
+    return own, {name: value for name, value in arguments.items() if not name.startswith(prefix)}
+
+
+def _cluster_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the arguments for a cluster, which has one database only."""
+    if arguments.get("db"):
+        raise ValueError("a Redis Cluster has database 0 only")
+    return {name: value for name, value in arguments.items() if name != "db"}
