@@ -19,7 +19,7 @@ from telstate_rdb.shaping import (
     make_hash,
     make_hash_with_expiries,
     make_set,
-    make_sorted_set,
+    make_sorted_set_of_one_score,
     make_sorted_set_of_pairs,
 )
 from telstate_rdb.source import Source
@@ -89,14 +89,14 @@ def _decode_zset_ziplist(data: bytes) -> SortedSet:
     uniform = ziplist.decode_uniform_pairs(data)
     if uniform is None:
         return make_sorted_set_of_pairs(decode_ziplist(data))
-    return make_sorted_set(uniform[0], [float(uniform[1])] * len(uniform[0]))
+    return make_sorted_set_of_one_score(*uniform)
 
 
 def _decode_zset_listpack(data: bytes) -> SortedSet:
     uniform = listpack.decode_uniform_pairs(data)
     if uniform is None:
         return make_sorted_set_of_pairs(decode_listpack(data))
-    return make_sorted_set(uniform[0], [float(uniform[1])] * len(uniform[0]))
+    return make_sorted_set_of_one_score(*uniform)
 
 
 def _hash_of(unpack: Callable[[bytes], list[bytes]]) -> PackedDecoder:

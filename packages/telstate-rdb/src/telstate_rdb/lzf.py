@@ -64,22 +64,6 @@ def decompress(data: bytes, size: int) -> bytes:
     return full
 
 
-def decompress_short(data: bytes, size: int) -> bytes:
-    """Do what :func:`decompress` does, quickly, for what is known to be short.
-
-    Raises
-    ------
-    ValueError or RdbParseError
-        If the data are broken; :func:`decompress` says in which way.
-    """
-    if _c_decompress is None:
-        return decompress_in_python(data, size)
-    full = _c_decompress(data, size)
-    if full is None or len(full) != size:
-        raise ValueError
-    return full
-
-
 def decompress_in_python(data: bytes, size: int) -> bytes:
     """Do what :func:`decompress` does, without python-lzf.
 
@@ -122,3 +106,8 @@ def decompress_in_python(data: bytes, size: int) -> bytes:
     if len(out) != size or done != size or position != end:
         raise RdbParseError(f"compressed data do not stand for {size} bytes as they say")
     return bytes(out)
+
+
+decompress_quickly: Callable[[bytes, int], bytes | None] = _c_decompress or decompress_in_python
+"""The quickest way for what is known to be short. Wrong data give anything but the right size, or
+raise ValueError or RdbParseError; :func:`decompress` says what is wrong with them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.values import Hash, Set, SortedSet
@@ -52,6 +53,17 @@ def make_sorted_set(members: Sequence[bytes], scores: bytes | bytearray | list[f
         if sys.byteorder == "big":
             column.byteswap()
     return SortedSet(tuple(members), column)
+
+
+def make_sorted_set_of_one_score(members: tuple[bytes, ...], score: bytes) -> SortedSet:
+    """Make a sorted set whose members have the same score, given as text."""
+    return SortedSet(members, _constant(score, len(members))[:])
+
+
+@lru_cache(256)
+def _constant(score: bytes, count: int) -> array[float]:
+    """Make a column of a score, which must not leave this module except as a copy."""
+    return array("d", [parse_score(score)]) * count
 
 
 def make_sorted_set_of_pairs(entries: list[bytes]) -> SortedSet:

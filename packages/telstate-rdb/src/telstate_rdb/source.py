@@ -36,7 +36,7 @@ from telstate_rdb.crc import crc64
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf import decompress
 
-CHUNK_SIZE = 1 << 20
+CHUNK_SIZE = 1 << 18
 """How many bytes are asked of a file at once."""
 
 _BIG_READ = 1 << 24  # a long string is read in pieces of this size: its length may be a lie

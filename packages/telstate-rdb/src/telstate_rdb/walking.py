@@ -21,7 +21,7 @@ from telstate_rdb import constants as c
 from telstate_rdb.auxiliary import AUXILIARY_READERS
 from telstate_rdb.decoders import PACKED_DECODERS, as_it_is, codecs_of_version
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.lzf import decompress_short
+from telstate_rdb.lzf import decompress_quickly
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.selection import Selection
 from telstate_rdb.source import Source
@@ -130,10 +130,13 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
     raw = state.raw
     quick = _quick_decoders(state)
     new = tuple.__new__
+    string_lzf = c.STRING_LZF
+    look_ahead = LOOK_AHEAD
     record_class: type[KeyRecord[Value]] = KeyRecord
     database = state.database
     expiry = idle = frequency = None
     key: bytes | None = None
+    data: bytes | None
     value: Value = b""
     where = source.offset
     buffer = source.buffer
@@ -141,9 +144,9 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
     end = len(buffer)
     try:
         while True:
-            if end - position < LOOK_AHEAD:
+            if end - position < look_ahead:
                 source.position = position
-                source.look_ahead(LOOK_AHEAD)
+                source.look_ahead(look_ahead)
                 buffer = source.buffer
                 position = source.position
                 end = len(buffer)
@@ -170,7 +173,7 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
                     start = stop + 2
                     stop = start + ((length & 63) << 8 | buffer[stop + 1])
                     data = buffer[start:stop]
-                elif length == c.STRING_LZF:
+                elif length == string_lzf:
                     length = buffer[stop + 1]
                     start = stop + 2
                     if length >= 64:
@@ -186,7 +189,9 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
                         size = (size & 63) << 8 | buffer[start]
                         start += 1
                     stop = start + length
-                    data = decompress_short(buffer[start:stop], size)
+                    data = decompress_quickly(buffer[start:stop], size)
+                    if data is None or len(data) != size:
+                        raise _NotQuick
                 else:
                     raise _NotQuick
                 value = data if decode is as_it_is else decode(data)
