@@ -42,8 +42,9 @@ class Side:
     name
         ``'ours'`` or ``'peer'``.
     settings
-        What `run.py` passes on: ``test_data`` (a folder with a real snapshot), ``shared_data`` (one
-        with more of them, or absent) and ``redis_url`` (a server of this side's own, or absent where there is no server).
+        What `run.py` passes on: ``test_data`` (a folder with a real snapshot), ``snapshot`` (a large
+        one of Redis 7, or absent), ``snapshot_version_6`` (its contents for older readers) and
+        ``redis_url`` (a server of this side's own, or absent where there is no server).
     folder
         A temporary folder of this side's own.
     """

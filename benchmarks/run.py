@@ -26,6 +26,7 @@ from typing import Any
 
 from harness import Row, load_rows
 
+from telstate import RDBWriter, TelescopeState
 from telstate_testing import RedisServer, redis_binaries
 
 HERE = Path(__file__).parent
@@ -138,6 +139,18 @@ def versions(python: str) -> dict[str, str]:
     return {name: found[name] for name in sorted(found, key=str.lower)}
 
 
+def snapshots(folder: Path) -> dict[str, str]:
+    """Give the large snapshot, and a copy that the peer can read; nothing where there is none."""
+    path = SHARED_DATA / "telstate" / "m64-redis7.rdb"
+    if not path.exists():
+        return {}
+    ts = TelescopeState()
+    ts.load_from_file(path)
+    with RDBWriter(folder / "version6.rdb") as writer:
+        writer.save(ts)
+    return {"snapshot": str(path), "snapshot_version_6": str(folder / "version6.rdb")}
+
+
 def main() -> None:
     """Run the rows that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -158,10 +171,10 @@ def main() -> None:
     results = []
     with ExitStack() as stack:
         workers = []
+        shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telstate-")))
+        common = {"test_data": str(TEST_DATA), **snapshots(shared)}
         for name, python in (("ours", sys.executable), ("peer", arguments.peer_python)):
-            settings = {"test_data": str(TEST_DATA)}
-            if SHARED_DATA.is_dir():
-                settings["shared_data"] = str(SHARED_DATA)
+            settings = dict(common)
             if redis_binaries():
                 server = stack.enter_context(RedisServer(redis_binaries()[-1]))
                 settings["redis_url"] = server.url
