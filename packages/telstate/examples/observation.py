@@ -79,7 +79,7 @@ def observe(ts: TelescopeState, progress: Progress) -> None:
     """Play an observation of a quarter of an hour into a telescope state."""
     configure(ts)
     capture_block = str(int(START))
-    ts.add("capture_block_id", capture_block, ts=START)
+    ts["capture_block_id"] = capture_block
     block = ts.view(capture_block)
     block["obs_params"] = {"observer": "A. Stronomer", "antennas": ANTENNAS, "horizon": 15.0}
     seconds = progress.add_task("observing", total=DURATION)
@@ -130,14 +130,15 @@ def show_range(ts: TelescopeState, console: Console, width: int = 8) -> None:
     assert sensor.first is not None and sensor.last is not None
     start = sensor.last - (sensor.last - sensor.first) / 10
     samples = ts.get_range(sensor.name, st=start, include_previous=True, et=math.inf)
-    table = Table(title=f"{sensor.name} from {time_of(start)}", title_justify="left")
-    table.add_column("time (UTC)")
+    console.print(f"{sensor.name} from {time_of(start)}:", highlight=False)
+    table = Table()
+    table.add_column("time (UTC)", min_width=19)
     table.add_column("value", overflow="ellipsis", no_wrap=True)
     for value, timestamp in samples[:width]:
         table.add_row(time_of(timestamp), str(value))
-    if len(samples) > width:
-        table.caption = f"{len(samples) - width} more samples"
     console.print(table)
+    if len(samples) > width:
+        console.print(f"and {len(samples) - width} more samples", highlight=False)
 
 
 def look(path: Path, ts: TelescopeState, console: Console) -> None:
@@ -145,7 +146,11 @@ def look(path: Path, ts: TelescopeState, console: Console) -> None:
     keys = summarise(ts)
     samples = sum(key.count for key in keys if key.kind is KeyType.MUTABLE)
     title = f"{path.name}: {len(keys)} keys, {samples} samples, {os.path.getsize(path)} bytes"
-    console.print(key_tree(keys, title), no_wrap=True, overflow="ellipsis", crop=True)
+    # Cut to the width of a terminal; whole where the output goes elsewhere.
+    if console.is_terminal:
+        console.print(key_tree(keys, title), no_wrap=True, overflow="ellipsis", crop=True)
+    else:
+        console.print(key_tree(keys, title), soft_wrap=True)
     show_range(ts, console)
     console.print()
 

@@ -14,7 +14,7 @@ def test_demo() -> None:
     shown = output.stdout
     assert "1testdata_sdp_l0.rdb: 199 keys, " in shown
     assert "observation.rdb: " in shown
-    assert "product_B0  mutable" in shown
+    assert "B0  mutable  6 samples, " in shown
     assert "peak_flux  indexed" in shown
     assert "What was saved and loaded again is the same." in shown
 

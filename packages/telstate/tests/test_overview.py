@@ -47,8 +47,8 @@ def test_tree(ts: TelescopeState) -> None:
         "│   └── n_chans  immutable  4096",
         "├── m000",
         "│   ├── observer  immutable  0",
-        "│   └── target  mutable  1 sample, 1970-01-01 00:00:00 to 1970-01-01 00:00:00, latest 'x'",
-        "├── 3 more like that: m001, m002, m003",
+        "│   └── target  mutable  1 sample, 1970-01-01 00:00:00, 'x'",
+        "├── 3 more like m000: m001, m002, m003",
         "└── n  immutable  1",
         "    └── more  immutable  2",
     ]

@@ -32,7 +32,7 @@ def test_real_snapshot(ts: TelescopeState, real_snapshot: Path) -> None:
     assert ts["sdp_l0_bls_ordering"].nbytes > 250_000
     view = ts.view("sdp_l0").view("1606356963").view("1606356963_sdp_l0")
     assert view["int_time"] == 7.996616971962617
-    assert view["chunk_info"]["correlator_data"]["shape"][1:] == (4096, 7320)
+    assert view["chunk_info"]["correlator_data"]["shape"][1:] == (4096, 7080)
 
 
 def test_round_trip_of_a_real_snapshot(

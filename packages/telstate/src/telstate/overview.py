@@ -153,7 +153,7 @@ def _draw(branch: Branch, tree: Tree) -> None:
             _draw(below, tree.add(_line(name, below)))
         if len(shown) < len(alike):
             names = ", ".join(name for name, _ in alike[1:])
-            tree.add(Text(f"{len(alike) - 1} more like that: {names}", style="dim"))
+            tree.add(Text(f"{len(alike) - 1} more like {alike[0][0]}: {names}", style="dim"))
 
 
 def _line(name: str, branch: Branch) -> Text:
@@ -162,10 +162,13 @@ def _line(name: str, branch: Branch) -> Text:
         return Text(name, style="bold")
     line = Text.assemble((name, "cyan"), "  ", (key.kind.name.lower(), "magenta"), "  ")
     if key.first is not None and key.last is not None:
-        samples = "sample" if key.count == 1 else "samples"
-        span = f"{key.count} {samples}, {time_of(key.first)} to {time_of(key.last)}, latest "
+        if key.count == 1:
+            span = f"1 sample, {time_of(key.first)}, "
+        else:
+            span = f"{key.count} samples, {time_of(key.first)} to {time_of(key.last)}, latest "
         line.append(span, style="green")
     elif key.kind is KeyType.INDEXED:
-        line.append(f"{key.count} sub-keys, such as ", style="green")
+        sub_keys = "1 sub-key, " if key.count == 1 else f"{key.count} sub-keys, such as "
+        line.append(sub_keys, style="green")
     line.append(key.value)
     return line
