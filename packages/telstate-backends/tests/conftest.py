@@ -14,11 +14,13 @@ from telstate_testing import RedisServer, redis_binaries
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import clusters  # noqa: E402  # a helper beside the tests, found by the line above
 import subjects  # noqa: E402  # a helper beside the tests, found by the line above
 
 SERVERS = {str(binary): binary for binary in redis_binaries()}
 #: The newest server also with the other protocol.
 KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-resp3" for name in list(SERVERS)[-1:])]
+KINDS += ["cluster"] if SERVERS else []
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,13 @@ class _Urls(dict[str, str]):
         server = self._stack.enter_context(RedisServer(SERVERS[name]))
         self[name] = server.url
         return server.url
+
+
+@pytest.fixture(scope="session")
+def cluster_ports() -> Iterator[list[int]]:
+    """The ports of a cluster of the newest version."""
+    with clusters.running_cluster(list(SERVERS.values())[-1]) as servers:
+        yield [server.port for server in servers]
 
 
 @pytest.fixture(params=list(SERVERS))
@@ -69,6 +78,12 @@ async def subject(
         made = subjects.memory(asynchronous)
     elif kind == "fakeredis":
         made = subjects.fake(asynchronous)
+    elif kind == "cluster":
+        ports = request.getfixturevalue("cluster_ports")
+        for port in ports:
+            _emptied(f"redis://127.0.0.1:{port}")
+        url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
+        made = await subjects.spread(asynchronous, url)
     else:
         url = _emptied(server_urls[kind.removesuffix("-resp3")])
         protocol = 3 if kind.endswith("-resp3") else 2

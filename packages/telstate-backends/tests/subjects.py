@@ -158,3 +158,10 @@ def real(asynchronous: bool, url: str) -> Subject:
     if asynchronous:
         return AsyncSubject(AsyncRedisBackend(redis.asyncio.Redis.from_url(url)))
     return SyncSubject(RedisBackend(redis.Redis.from_url(url)))
+
+
+async def spread(asynchronous: bool, url: str) -> Subject:
+    """Make a subject on a cluster that runs already."""
+    if asynchronous:
+        return AsyncSubject(await AsyncRedisBackend.from_url(url))
+    return SyncSubject(RedisBackend.from_url(url))

@@ -21,6 +21,12 @@ def address_of(pool: Any) -> str:
     return join(arguments.get("host", "localhost"), arguments.get("port", 6379))
 
 
+def sentinels_of(pool: Any) -> list[Any]:
+    """Give the clients of the Sentinels that a pool asks for its master."""
+    manager = getattr(pool, "sentinel_manager", None)
+    return [] if manager is None else list(manager.sentinels)
+
+
 def cluster_address(node: Any) -> str:
     """Name a cluster by one of its nodes."""
     return f"cluster {join(node.host, node.port)}"

@@ -105,7 +105,10 @@ class ServerLink:
     def close(self) -> None:
         """Let go of all connections."""
         self._client.close()
-        self._client.connection_pool.disconnect()
+        pool = self._client.connection_pool
+        pool.disconnect()
+        for sentinel in clients.sentinels_of(pool):
+            sentinel.close()
 
 
 class ClusterLink:

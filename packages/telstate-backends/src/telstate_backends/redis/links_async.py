@@ -104,7 +104,10 @@ class AsyncServerLink:
     async def close(self) -> None:
         """Let go of all connections."""
         await clients.close(self._client)
-        await self._client.connection_pool.disconnect()
+        pool = self._client.connection_pool
+        await pool.disconnect()
+        for sentinel in clients.sentinels_of(pool):
+            await clients.close(sentinel)
 
 
 class AsyncClusterLink:
@@ -156,7 +159,7 @@ class AsyncClusterLink:
             pool = redis.asyncio.ConnectionPool(
                 connection_class=node.connection_class, **node.connection_kwargs
             )
-            server = AsyncServerLink(redis.asyncio.Redis.from_pool(pool))
+            server = AsyncServerLink(redis.asyncio.Redis(connection_pool=pool))
             self._servers[node.name] = server
         return server
 

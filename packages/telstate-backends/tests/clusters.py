@@ -1,0 +1,98 @@
+"""A Redis Cluster and a Sentinel of the tests' own, on free loopback ports."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import redis
+
+from telstate_testing import RedisBinary, RedisServer
+from telstate_testing.servers import free_port
+
+SLOTS = 16384
+PATIENCE = 30.0
+
+
+@contextmanager
+def running_cluster(binary: RedisBinary, replicas: bool = False) -> Iterator[list[RedisServer]]:
+    """Run three masters that serve all slots, and on request a replica of each after them."""
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+    with ExitStack() as stack:
+        # The port of the cluster bus must be free too, and fit below 65536.
+        servers = [
+            stack.enter_context(RedisServer(binary, (*options, "--cluster-port", str(free_port()))))
+            for _ in range(6 if replicas else 3)
+        ]
+        # redis-py leaves some of its methods without annotations.
+        nodes: list[Any] = [
+            stack.enter_context(redis.Redis(port=server.port)) for server in servers
+        ]
+        for number, node in enumerate(nodes[:3]):
+            first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
+            node.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+        for server in servers[1:]:
+            bus = int(server.options[server.options.index("--cluster-port") + 1])
+            nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", server.port, bus)
+        _until(lambda: all(_knows(node, len(servers)) for node in nodes))
+        for master, replica in zip(nodes[:3], nodes[3:]):
+            name = master.execute_command("CLUSTER MYID").decode()
+            replica.execute_command("CLUSTER REPLICATE", name)
+        _until(lambda: all(node.cluster("info")["cluster_state"] == "ok" for node in nodes))
+        if replicas:
+            _until(lambda: all(_replicated(node) for node in nodes[3:]))
+        yield servers
+
+
+@contextmanager
+def running_sentinel(binary: RedisBinary) -> Iterator[tuple[int, RedisServer]]:
+    """Run a master named ``store``, its replica, and a Sentinel; give its port, and the master."""
+    with ExitStack() as stack:
+        master = stack.enter_context(RedisServer(binary))
+        replica = stack.enter_context(
+            RedisServer(binary, ("--replicaof", f"127.0.0.1 {master.port}"))
+        )
+        port = free_port()
+        settings = replica.folder / "sentinel.conf"
+        settings.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {replica.folder}\n"
+            f"sentinel monitor store 127.0.0.1 {master.port} 1\n"
+            "sentinel down-after-milliseconds store 500\n"
+            "sentinel failover-timeout store 3000\n"
+        )
+        process = subprocess.Popen(
+            [binary.path, settings, "--sentinel"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        with redis.Redis(port=replica.port) as client:
+            _until(lambda: _replicated(client))
+        with redis.Redis(port=port) as client:
+            _until(lambda: client.sentinel_master("store")["num-slaves"] == 1)
+        yield port, master
+
+
+def _knows(node: Any, count: int) -> bool:
+    lines = node.execute_command("CLUSTER NODES")
+    return len(lines) == count and all(line["connected"] for line in lines.values())
+
+
+def _replicated(node: redis.Redis) -> bool:
+    return node.info("replication").get("master_link_status") == "up"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if condition():
+                return
+        except redis.RedisError:
+            pass  # not yet
+        assert time.monotonic() < deadline, "the servers did not come together"
+        time.sleep(0.05)
