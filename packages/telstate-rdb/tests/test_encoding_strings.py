@@ -80,7 +80,9 @@ def test_many_strings_are_each_string(
     """Writing many strings gives the bytes that writing each gives."""
     each = [encode_string(text, compress) for text in texts]
     assert encode_strings(texts, compress) == b"".join(each)
-    assert encode_with_suffix(texts, suffix, compress) == b"".join(one + suffix for one in each)
+    if texts:
+        with_suffix = b"".join(one + suffix for one in each)
+        assert encode_with_suffix(texts, suffix, b"start", compress) == b"start" + with_suffix
     suffixes = [b"%d" % place for place in range(len(texts))]
     expected = b"".join(map(b"".join, zip(each, suffixes, strict=True)))
     assert encode_with_suffixes(texts, suffixes, compress) == expected

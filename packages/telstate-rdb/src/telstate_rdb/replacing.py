@@ -31,6 +31,7 @@ from telstate_rdb.errors import RdbWriteError
 
 _NEW_FILE_MODE = 0o666  # less what the umask takes away
 _ATTEMPTS = 100
+_PIECE = 1 << 18  # bytes given to the system at once: more of them take longer each
 _SUFFIX = ".part"
 _O_TMPFILE = getattr(os, "O_TMPFILE", None)
 _DESCRIPTORS = "/proc/self/fd"
@@ -94,7 +95,7 @@ class Replacement:
         view = memoryview(data)
         with self._telling("written"):
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                view = view[os.write(self._descriptor, view[:_PIECE]) :]
 
     def rewrite_start(self, data: bytes) -> None:
         """Replace the first bytes of the new content."""

@@ -21,7 +21,7 @@ from telstate_rdb.constants import (
 )
 from telstate_rdb.decoders import codecs_of_version
 from telstate_rdb.encoding.strings import Compress
-from telstate_rdb.encoding.values import encode_value, lowest_version
+from telstate_rdb.encoding.values import encode_lowest, lowest_version
 from telstate_rdb.payloads import PAYLOAD_NAME, decode_raw
 from telstate_rdb.source import Source
 from telstate_rdb.values import RawValue, Value
@@ -108,5 +108,4 @@ def transcode(
         if passes(value, target):
             return value.type, value.body, target
         value = decoded
-    target = lowest_version(value) if version is None else version
-    return (*encode_value(value, target, compress), target)
+    return encode_lowest(value, version, compress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 
 from telstate_rdb.constants import (
@@ -54,6 +55,9 @@ _LISTPACK_INTEGERS = (
     (32, LISTPACK_INT32, 4),
     (64, LISTPACK_INT64, 8),
 )
+_ZIPLIST_HEADER, _ZIPLIST_END = struct.Struct("<IIH"), bytes((ZIPLIST_END,))
+_LISTPACK_HEADER, _LISTPACK_END = struct.Struct("<IH"), bytes((LISTPACK_END,))
+_PLAIN_COUNT = 0x7FFF  # so many pairs at the most: their number fits into either header
 _PLAIN_BELOW = 0x40  # texts shorter than this have one byte of length, in either form
 
 
@@ -84,19 +88,26 @@ def encode_ziplist(texts: Iterable[bytes]) -> bytes:
 def encode_ziplist_pairs(texts: Sequence[bytes], second: bytes) -> bytes:
     """Pack texts, each followed by the same second text (the score 0 of samples, say)."""
     if _is_plain_run(texts):
-        size = len(texts[0])
-        body = ziplist_body(second)
-        head = bytes((1 + len(body), size))
-        tail = bytes((2 + size,)) + body
-        entries = b"\x00" + repeat_between(texts, head, tail)[1:]
-        return _close_ziplist(entries, 2 * len(texts), len(tail))
+        size, count = len(texts[0]), len(texts)
+        between, first, last = _ziplist_frame(size, second)
+        whole = ZIPLIST_HEADER_SIZE + count * (size + len(between)) + 1
+        start = _ZIPLIST_HEADER.pack(whole, whole - len(last), 2 * count) + first
+        return repeat_between(texts, between, start, last)
     return encode_ziplist(chain.from_iterable((text, second) for text in texts))
+
+
+@lru_cache(256)
+def _ziplist_frame(size: int, second: bytes) -> tuple[bytes, bytes, bytes]:
+    """Give what stands between, before and behind texts of one size with one second text."""
+    body = ziplist_body(second)
+    tail = bytes((2 + size,)) + body
+    return tail + bytes((1 + len(body), size)), bytes((0, size)), tail + _ZIPLIST_END
 
 
 def _close_ziplist(entries: bytes, count: int, last: int) -> bytes:
     """Put header and end around entries, the last of which has `last` bytes."""
     size = ZIPLIST_HEADER_SIZE + len(entries) + 1
-    header = struct.pack("<IIH", size, size - 1 - last, min(count, ZIPLIST_COUNT_UNKNOWN))
+    header = _ZIPLIST_HEADER.pack(size, size - 1 - last, min(count, ZIPLIST_COUNT_UNKNOWN))
     return b"%b%b%c" % (header, entries, ZIPLIST_END)
 
 
@@ -137,13 +148,22 @@ def encode_listpack(texts: Iterable[bytes]) -> bytes:
 
 def encode_listpack_pairs(texts: Sequence[bytes], second: bytes) -> bytes:
     """Pack texts, each followed by the same second text (the score 0 of samples, say)."""
-    tail = listpack_entry(second)
     if _is_plain_run(texts):
-        size = len(texts[0])
-        head = bytes((LISTPACK_STRING_6BIT | size,))
-        entries = repeat_between(texts, head, bytes((1 + size,)) + tail)
-        return _close_listpack(entries, 2 * len(texts))
+        size, count = len(texts[0]), len(texts)
+        between, first, last = _listpack_frame(size, second)
+        whole = LISTPACK_HEADER_SIZE + count * (size + len(between)) + 1
+        start = _LISTPACK_HEADER.pack(whole, 2 * count) + first
+        return repeat_between(texts, between, start, last)
+    tail = listpack_entry(second)
     return join_listpack([part for text in texts for part in (listpack_entry(text), tail)])
+
+
+@lru_cache(256)
+def _listpack_frame(size: int, second: bytes) -> tuple[bytes, bytes, bytes]:
+    """Give what stands between, before and behind texts of one size with one second text."""
+    head = bytes((LISTPACK_STRING_6BIT | size,))
+    tail = bytes((1 + size,)) + listpack_entry(second)
+    return tail + head, head, tail + _LISTPACK_END
 
 
 def join_listpack(entries: Sequence[bytes]) -> bytes:
@@ -153,7 +173,7 @@ def join_listpack(entries: Sequence[bytes]) -> bytes:
 
 def _close_listpack(entries: bytes, count: int) -> bytes:
     size = LISTPACK_HEADER_SIZE + len(entries) + 1
-    header = struct.pack("<IH", size, min(count, LISTPACK_COUNT_UNKNOWN))
+    header = _LISTPACK_HEADER.pack(size, min(count, LISTPACK_COUNT_UNKNOWN))
     return b"%b%b%c" % (header, entries, LISTPACK_END)
 
 
@@ -222,7 +242,7 @@ def _encode_integer(number: int, forms: tuple[tuple[int, int, int], ...]) -> byt
 
 
 def _is_plain_run(texts: Sequence[bytes]) -> bool:
-    """Whether all texts are short, of one length, and none of them is an integer."""
-    if not texts or len(texts[0]) >= _PLAIN_BELOW:
+    """Whether the texts (not too many) are short, of one length, and none of them is an integer."""
+    if not 0 < len(texts) <= _PLAIN_COUNT or len(texts[0]) >= _PLAIN_BELOW:
         return False
-    return len(set(map(len, texts))) == 1 and not may_hold_integers(texts)
+    return not may_hold_integers(texts) and len(set(map(len, texts))) == 1

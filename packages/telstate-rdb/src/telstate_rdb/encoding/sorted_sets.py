@@ -41,6 +41,9 @@ from telstate_rdb.encoding.strings import (
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.values import SortedSet
 
+_FEW = 100  # up to here, it is quicker to make a set than to look whether they are in order
+_LISTPACK_VERSION = TYPE_VERSIONS[TYPE_ZSET_LISTPACK]
+_BINARY_VERSION = TYPE_VERSIONS[TYPE_ZSET_2]
 _SPECIAL_SCORES = {
     b"inf": bytes((SCORE_POSITIVE_INFINITY,)),
     b"-inf": bytes((SCORE_NEGATIVE_INFINITY,)),
@@ -52,38 +55,43 @@ def encode_sorted_set(
 ) -> tuple[int, bytes]:
     """Write a sorted set: the type and the bytes."""
     members, scores = value.members, value.scores
-    if len(members) != len(scores):
+    count = len(members)
+    if count != len(scores):
         raise RdbWriteError(
-            f"A sorted set has {len(members)} members but {len(scores)} scores: there must be "
-            "one score for each member."
+            f"A sorted set has {count} members but {len(scores)} scores: there must be one score "
+            "for each member."
         )
-    limits.refuse_empty(len(members), "sorted set")
-    same = scores.tobytes() == scores[:1].tobytes() * len(scores)
-    if any(map(math.isnan, scores[:1] if same else scores)):
+    limits.refuse_empty(count, "sorted set")
+    bits = scores.tobytes()
+    same = bits == bits[:8] * count
+    if scores[0] != scores[0] or not same and any(map(math.isnan, scores)):
         raise RdbWriteError(
             "A sorted set with a score of NaN cannot be written: no Redis server loads it "
             "(6.2 even ends). Leave the member out or give it another score."
         )
     refuse_repeats(members, "sorted set")
-    if limits.SORTED_SET.allows(len(members), members):
-        listpack = version >= TYPE_VERSIONS[TYPE_ZSET_LISTPACK]
+    if limits.SORTED_SET.allows(count, members):
+        listpack = version >= _LISTPACK_VERSION
         packed = _packed(members, scores, same, listpack)
         kind = TYPE_ZSET_LISTPACK if listpack else TYPE_ZSET_ZIPLIST
         return kind, encode_string(packed, compress)
-    binary = version >= TYPE_VERSIONS[TYPE_ZSET_2]
+    binary = version >= _BINARY_VERSION
+    kind = TYPE_ZSET_2 if binary else TYPE_ZSET
     column = (_binary if binary else _text)(scores[:1] if same else scores)
+    start = encode_length(count)
     if same:
-        pairs = encode_with_suffix(members, column[0], compress)
-    else:
-        pairs = encode_with_suffixes(members, column, compress)
-    return TYPE_ZSET_2 if binary else TYPE_ZSET, encode_length(len(members)) + pairs
+        return kind, encode_with_suffix(members, column[0], start, compress)
+    return kind, start + encode_with_suffixes(members, column, compress)
 
 
 def refuse_repeats(members: Sequence[bytes], what: str) -> None:
     """Refuse a collection with the same member twice; cheap for those in order, either way."""
-    if all(map(lt, members, islice(members, 1, None))):
+    if len(members) < _FEW:
+        if len(frozenset(members)) == len(members):
+            return
+    elif all(map(lt, members, islice(members, 1, None))):
         return
-    if all(map(gt, members, islice(members, 1, None))):
+    elif all(map(gt, members, islice(members, 1, None))):
         return
     if len(set(members)) < len(members):
         repeated = Counter(members).most_common(1)[0][0]

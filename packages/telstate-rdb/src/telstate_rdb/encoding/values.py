@@ -70,13 +70,8 @@ def lowest_version(value: Value) -> int:
     >>> lowest_version(b"anything"), lowest_version(Hash({b"f": b"v"}, {b"f": 1800000000000}))
     (6, 12)
     """
-    if isinstance(value, Stream):
-        return lowest_stream_version(value)
-    if isinstance(value, Module):
-        return TYPE_VERSIONS[TYPE_MODULE_2]
-    if isinstance(value, Hash) and value.expiries:
-        return TYPE_VERSIONS[TYPE_HASH_METADATA]
-    return EVERY_READER_VERSION
+    need = _NEEDS.get(type(value))
+    return EVERY_READER_VERSION if need is None else need(value)
 
 
 def encode_value(value: Value, version: int, compress: Compress | None = None) -> tuple[int, bytes]:
@@ -103,6 +98,20 @@ def encode_value(value: Value, version: int, compress: Compress | None = None) -
     TypeError
         If it is not a value at all.
     """
+    kind, body, _ = encode_lowest(value, version, compress)
+    return kind, body
+
+
+def encode_lowest(
+    value: Value, version: int | None, compress: Compress | None
+) -> tuple[int, bytes, int]:
+    """Do what `encode_value` does; for None, in the lowest version that holds the value.
+
+    Returns
+    -------
+    type, body, version
+        As in `encode_value`, and the version.
+    """
     encoder = _ENCODERS.get(type(value))
     if encoder is None:
         kinds = ", ".join(kind.__name__ for kind in _ENCODERS)
@@ -110,7 +119,9 @@ def encode_value(value: Value, version: int, compress: Compress | None = None) -
             f"A value of a key is one of {kinds}, but this is of type {type(value).__name__}."
         )
     needed = lowest_version(value)
-    if version < needed:
+    if version is None:
+        version = needed
+    elif version < needed:
         advice = (
             " (or telstate_rdb.without_counters() of it)"
             if isinstance(value, Stream) and version >= TYPE_VERSIONS[TYPE_STREAM_LISTPACKS]
@@ -121,12 +132,20 @@ def encode_value(value: Value, version: int, compress: Compress | None = None) -
             f"write version {needed} ({VERSION_RELEASES[needed]}) or later{advice}."
         )
     try:
-        return encoder(value, version, compress)
+        return (*encoder(value, version, compress), version)
     except (struct.error, OverflowError) as error:
         raise RdbWriteError(
             f"A number in this {type(value).__name__.lower()} is outside of what the format "
             f"holds ({error})."
         ) from error
+
+
+def _lowest_hash_version(value: Hash) -> int:
+    return TYPE_VERSIONS[TYPE_HASH_METADATA] if value.expiries else EVERY_READER_VERSION
+
+
+def _lowest_module_version(value: Module) -> int:
+    return TYPE_VERSIONS[TYPE_MODULE_2]
 
 
 def _encode_bytes(value: bytes, version: int, compress: Compress | None) -> tuple[int, bytes]:
@@ -152,6 +171,11 @@ def _encode_module(value: Module, version: int, compress: Compress | None) -> tu
 
 
 # The functions take the class that they stand beside; a table cannot say so, hence Any.
+_NEEDS: dict[type, Callable[[Any], int]] = {
+    Hash: _lowest_hash_version,
+    Stream: lowest_stream_version,
+    Module: _lowest_module_version,
+}
 _ENCODERS: dict[type, Callable[[Any, int, Compress | None], tuple[int, bytes]]] = {
     bytes: _encode_bytes,
     List: encode_list,
