@@ -126,14 +126,13 @@ def written_by_itself(side: Side) -> str | None:
     path = side.settings.get("snapshot_version_6")
     if path is None:
         return None
-    from katsdptelstate import TelescopeState
-    from katsdptelstate.rdb_writer import RDBWriter
-
+    peer: Any = importlib.import_module("katsdptelstate")
+    writer_module: Any = importlib.import_module("katsdptelstate.rdb_writer")
     own = side.folder / "snapshot.rdb"
     if not own.exists():
-        ts = TelescopeState()
+        ts = peer.TelescopeState()
         ts.load_from_file(path)
-        with RDBWriter(str(own)) as writer:
+        with writer_module.RDBWriter(str(own)) as writer:
             writer.save(ts)
     return str(own)
 
