@@ -1,0 +1,190 @@
+"""Replacing a file: the new content is there whole, or not at all, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from telstate_rdb import replacing
+from telstate_rdb.errors import RdbWriteError
+from telstate_rdb.replacing import Replacement
+
+
+@pytest.fixture(params=["nameless", "named"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of keeping what is not whole yet: a file without a name, and one with one."""
+    if request.param == "named":
+        monkeypatch.setattr(replacing, "_O_TMPFILE", None)
+    return str(request.param)
+
+
+def replace(path: Path, data: bytes = b"new") -> None:
+    """Replace a file."""
+    replacement = Replacement(path)
+    replacement.open()
+    replacement.write(data)
+    replacement.commit()
+
+
+@pytest.mark.usefixtures("way")
+class TestEitherWay:
+    """What holds on file systems with and without nameless files."""
+
+    def test_new_file(self, tmp_path: Path) -> None:
+        """A file that was not there is made, and nothing else."""
+        replace(tmp_path / "a.rdb")
+        assert os.listdir(tmp_path) == ["a.rdb"]
+        assert (tmp_path / "a.rdb").read_bytes() == b"new"
+
+    def test_old_file_until_the_end(self, tmp_path: Path) -> None:
+        """Until the commit everybody sees the old content, then the new."""
+        path = tmp_path / "a.rdb"
+        path.write_bytes(b"old")
+        replacement = Replacement(path)
+        replacement.open()
+        replacement.write(b"??w")
+        replacement.rewrite_start(b"ne")
+        assert path.read_bytes() == b"old"
+        replacement.commit()
+        assert path.read_bytes() == b"new"
+        assert not replacement.is_open
+        assert os.listdir(tmp_path) == ["a.rdb"]
+
+    def test_discard(self, tmp_path: Path) -> None:
+        """What is discarded leaves the old file, and nothing of the new."""
+        path = tmp_path / "a.rdb"
+        path.write_bytes(b"old")
+        replacement = Replacement(path)
+        replacement.open()
+        replacement.write(b"new")
+        replacement.discard()
+        replacement.discard()
+        assert path.read_bytes() == b"old"
+        assert os.listdir(tmp_path) == ["a.rdb"]
+
+    @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+    def test_mode_of_the_old_file(self, tmp_path: Path, mode: int) -> None:
+        """The new file has the mode of the old one."""
+        path = tmp_path / "a.rdb"
+        path.write_bytes(b"old")
+        path.chmod(mode)
+        replace(path)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+    def test_mode_of_a_new_file(self, tmp_path: Path) -> None:
+        """A file that was not there has the mode that any new file has."""
+        replace(tmp_path / "a.rdb")
+        (tmp_path / "ordinary").write_bytes(b"")
+        modes = [(tmp_path / name).stat().st_mode for name in ("a.rdb", "ordinary")]
+        assert modes[0] == modes[1]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    def test_owner(self, tmp_path: Path) -> None:
+        """The new file belongs to whom the old one belonged to."""
+        path = tmp_path / "a.rdb"
+        path.write_bytes(b"old")
+        os.chown(path, 12345, 54321)
+        replace(path)
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_symbolic_link(self, tmp_path: Path, there: bool) -> None:
+        """A symbolic link stays one, and what it points to gets the new content."""
+        folder = tmp_path / "elsewhere"
+        folder.mkdir()
+        if there:
+            (folder / "real.rdb").write_bytes(b"old")
+        link = tmp_path / "a.rdb"
+        link.symlink_to("elsewhere/real.rdb")
+        replace(link)
+        assert link.is_symlink()
+        assert (folder / "real.rdb").read_bytes() == b"new"
+        assert os.listdir(folder) == ["real.rdb"]
+
+    def test_longest_name(self, tmp_path: Path) -> None:
+        """A name as long as file systems allow is no hindrance."""
+        replace(tmp_path / ("ä" * 127))
+        assert os.listdir(tmp_path) == ["ä" * 127]
+
+    def test_relative_path_and_working_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A path is taken from where the process is when writing begins."""
+        (tmp_path / "sub").mkdir()
+        monkeypatch.chdir(tmp_path)
+        replacement = Replacement("a.rdb")
+        replacement.open()
+        monkeypatch.chdir(tmp_path / "sub")
+        replacement.write(b"new")
+        replacement.commit()
+        assert (tmp_path / "a.rdb").read_bytes() == b"new"
+        assert os.listdir(tmp_path / "sub") == []
+
+    def test_two_at_once(self, tmp_path: Path) -> None:
+        """Of two that write one file at once, the last one to finish wins, and both are whole."""
+        path = tmp_path / "a.rdb"
+        first, second = Replacement(path), Replacement(path)
+        for replacement, data in ((first, b"first"), (second, b"second")):
+            replacement.open()
+            replacement.write(data)
+        second.commit()
+        assert path.read_bytes() == b"second"
+        first.commit()
+        assert path.read_bytes() == b"first"
+        assert os.listdir(tmp_path) == ["a.rdb"]
+
+    def test_folder_removed_meanwhile(self, tmp_path: Path) -> None:
+        """Where the folder is gone at the end, the error says so."""
+        folder = tmp_path / "sub"
+        folder.mkdir()
+        replacement = Replacement(folder / "a.rdb")
+        replacement.open()
+        for left in folder.iterdir():
+            left.unlink()
+        folder.rmdir()
+        with pytest.raises(RdbWriteError, match="could not be put in place: No such file"):
+            replacement.commit()
+        assert not replacement.is_open
+
+
+def test_part_files_that_were_left_are_removed(tmp_path: Path) -> None:
+    """Part files of the same target that nobody holds go; those in use and all others stay."""
+    left = tmp_path / f".a.rdb.{'0' * 16}.part"
+    others = [tmp_path / name for name in (f".b.rdb.{'0' * 16}.part", ".a.rdb.part", "a.rdb.part")]
+    for path in (left, *others):
+        path.write_bytes(b"?")
+    descriptor, used = replacing._open_named(tmp_path / "a.rdb")
+    replace(tmp_path / "a.rdb")
+    assert sorted(tmp_path.iterdir()) == sorted([*others, used, tmp_path / "a.rdb"])
+    os.close(descriptor)
+    replace(tmp_path / "a.rdb")
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "a.rdb"])
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """A device, a pipe or a folder is refused, and stays."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/full")):
+        with pytest.raises(RdbWriteError, match="is not a regular file"):
+            Replacement(path).open()
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    """A path into a folder that is not there is the system's own error, at once."""
+    with pytest.raises(FileNotFoundError):
+        Replacement(tmp_path / "no" / "a.rdb").open()
+
+
+def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the folder cannot be synced, the error says that the new file is there all the same."""
+
+    def fail(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(replacing, "_sync_folder", fail)
+    with pytest.raises(RdbWriteError, match="is written, but its folder could not be synced"):
+        replace(tmp_path / "a.rdb")
+    assert (tmp_path / "a.rdb").read_bytes() == b"new"
