@@ -1,13 +1,19 @@
 """Values to MessagePack, with the extension types for tuples, complex numbers and NumPy.
 
 msgpack's packer does the plain types, strictly (a subclass is never taken for its base), and asks
-`_Level.other` about everything else. A packer is costly to make and cheap to use again, but must not
-be used by two threads at once, nor for a tuple while it is busy with the list around it. So each
-level of tuples has packers of its own; one is taken out of a list, used, and put back.
+`_Worker.other` about everything else. A packer is costly to make and cheap to use again, but must
+not be used by two threads at once, nor for a tuple while it is busy with the list around it. So each
+level of tuples has workers of its own, each with a packer; one is taken out of a list, used, and put
+back.
+
+A large array within a list, a dictionary or a tuple does not go through the packer, which would copy
+it several times: a mark goes, and the array takes its place when all is joined.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 import struct
 import sys
 from collections.abc import Callable
@@ -31,51 +37,92 @@ _COMPLEX: Final = struct.Struct(">dd")
 _COMPLEX_HEADER: Final = ENCODING_MSGPACK + ext_header(EXT_COMPLEX, _COMPLEX.size)
 
 _KEPT: Final = 2**18  # a packer that has grown beyond this many bytes is not kept
-_SPARE: Final = 16  # packers that are kept for each level, for as many threads
+_IDLE: Final = 16  # workers that are kept for each level, for as many threads
+_LARGE: Final = 2**15  # bytes of an array from which it is worth a detour
 
 # How to make the payload of a value of a type that is no MessagePack type, and its extension code.
-# NumPy's types are added when they are first seen.
-_payloads: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {}
+# (for a tuple, its level does that). NumPy's types are added when they are first seen.
+_payloads: Final[dict[type, tuple[int, Callable[[Any], bytes] | None]]] = {}
 # How to encode a value of a type whole, where that is not simply header and MessagePack.
 _whole: Final[dict[type, Callable[[Any], bytes]]] = {}
 
 
+class _Worker:
+    """A packer and what it needs to know while it packs one value."""
+
+    def __init__(self, level: _Level) -> None:
+        self._level = level
+        self._packer = msgpack.Packer(default=self._other, strict_types=True)
+        # What no value can contain by chance or on purpose; it never gets out.
+        self._mark = os.urandom(16)
+        self._large: list[tuple[Any, ...]] = []
+
+    def pack(self, value: object) -> bytes | tuple[Any, ...]:
+        """Give the MessagePack of a value, or a tuple of its parts, buffers to be joined."""
+        data = self._packer.pack(value)
+        return self._put_in_large(data) if self._large else data
+
+    def _put_in_large(self, data: bytes) -> tuple[Any, ...]:
+        large, self._large = self._large, []
+        parts = data.split(ext_header(EXT_ARRAY, len(self._mark)) + self._mark)
+        return tuple(itertools.chain(parts[:1], *map(_followed, large, parts[1:])))
+
+    def _other(self, value: Any) -> msgpack.ExtType:
+        """Answer the packer that met a type which MessagePack does not have."""
+        maker = _payloads.get(type(value)) or _find_payload(value)
+        code, payload = maker
+        if payload is not None:
+            if code != EXT_ARRAY or value.nbytes < _LARGE:
+                return _extension(code, payload(value))
+            from .arrays import array_parts
+
+            return self._replaced(code, array_parts(value))
+        inside = self._level.pack_inside(value)
+        if type(inside) is bytes:
+            return _extension(code, inside)
+        return self._replaced(code, inside)
+
+    def _replaced(self, code: int, parts: tuple[Any, ...]) -> msgpack.ExtType:
+        """Keep the parts of a payload for later; give what stands for them meanwhile."""
+        self._large.append((ext_header(code, _size(parts)), *parts))
+        return _extension(EXT_ARRAY, self._mark)
+
+
 class _Level:
-    """Packs what is inside a given number of tuples."""
+    """What is inside a given number of tuples, and the workers for it that are not busy."""
 
     def __init__(self, depth: int) -> None:
         self._depth = depth
-        self._spare: list[msgpack.Packer] = []
+        self._idle: list[_Worker] = []
 
-    def pack(self, value: object) -> bytes:
+    def pack(self, value: object) -> bytes | tuple[Any, ...]:
+        """Give the MessagePack of a value, or a tuple of its parts, buffers to be joined."""
         try:
-            packer = self._spare.pop()
+            worker = self._idle.pop()
         except IndexError:
-            packer = msgpack.Packer(default=self._other, strict_types=True)
-        # After an error the packer is dropped, whatever state it is in.
-        data = packer.pack(value)
-        if len(data) <= _KEPT and len(self._spare) < _SPARE:
-            self._spare.append(packer)
-        return data
+            worker = _Worker(self)
+        # After an error the worker is dropped, whatever state it is in.
+        packed = worker.pack(value)
+        if len(packed) <= _KEPT and len(self._idle) < _IDLE:
+            self._idle.append(worker)
+        return packed
 
-    def pack_tuple(self, value: tuple[Any, ...]) -> bytes:
-        """Give the payload of a tuple at this level."""
+    def pack_inside(self, value: tuple[Any, ...]) -> bytes | tuple[Any, ...]:
+        """Give the payload of a tuple at this level, or its parts."""
         if self._depth >= MAX_TUPLE_DEPTH:
             raise EncodeError(f"Tuples nested more than {MAX_TUPLE_DEPTH} deep cannot be encoded.")
         return _LEVELS[self._depth + 1].pack(list(value))
 
-    def _other(self, value: Any) -> msgpack.ExtType:
-        """Answer the packer that met a type which MessagePack does not have."""
-        kind = type(value)
-        if kind is tuple:
-            return _extension(EXT_TUPLE, self.pack_tuple(value))
-        maker = _payloads.get(kind)
-        if maker is None:
-            if isinstance(value, tuple):
-                return _extension(EXT_TUPLE, self.pack_tuple(value))
-            maker = _find_payload(value)
-        code, payload = maker
-        return _extension(code, payload(value))
+
+def _size(parts: tuple[Any, ...]) -> int:
+    size = sum(part.nbytes if hasattr(part, "nbytes") else len(part) for part in parts)
+    if size > MAX_PAYLOAD:
+        raise EncodeError(f"A tuple of {size} bytes is larger than MessagePack allows.")
+    return size
+
+
+def _followed(large: tuple[Any, ...], part: bytes) -> tuple[Any, ...]:
+    return *large, part
 
 
 def _extension(code: int, payload: bytes) -> msgpack.ExtType:
@@ -84,13 +131,22 @@ def _extension(code: int, payload: bytes) -> msgpack.ExtType:
 
 
 _LEVELS: Final = [_Level(depth) for depth in range(MAX_TUPLE_DEPTH + 1)]
-pack: Final = _LEVELS[0].pack
+
+
+_pack: Final = _LEVELS[0].pack
+
+
+def pack(value: object) -> bytes:
+    """Give a value as MessagePack."""
+    packed = _pack(value)
+    return packed if type(packed) is bytes else b"".join(packed)
 
 
 def _pack_complex(value: complex) -> bytes:
     return _COMPLEX.pack(value.real, value.imag)
 
 
+_payloads[tuple] = (EXT_TUPLE, None)
 _payloads[complex] = (EXT_COMPLEX, _pack_complex)
 
 
@@ -116,7 +172,10 @@ def encode_msgpack(value: object) -> bytes:
 
 
 def _encode_plain(value: object) -> bytes:
-    return ENCODING_MSGPACK + pack(value)
+    packed = _pack(value)
+    if type(packed) is bytes:
+        return ENCODING_MSGPACK + packed
+    return b"".join((ENCODING_MSGPACK, *packed))
 
 
 def _encode_bytes(value: bytes) -> bytes:
@@ -129,8 +188,10 @@ def _encode_bytes(value: bytes) -> bytes:
 
 
 def _encode_tuple(value: tuple[Any, ...]) -> bytes:
-    payload = _LEVELS[0].pack_tuple(value)
-    return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, len(payload)), payload))
+    payload = _LEVELS[0].pack_inside(value)
+    if type(payload) is bytes:
+        return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, len(payload)), payload))
+    return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, _size(payload)), *payload))
 
 
 def _encode_complex(value: complex) -> bytes:
@@ -153,13 +214,15 @@ def _find_whole(value: object) -> Callable[[Any], bytes]:
     return _encode_plain  # the packer knows it, or _find_payload() names it
 
 
-def _find_payload(value: object) -> tuple[int, Callable[[Any], bytes]]:
+def _find_payload(value: Any) -> tuple[int, Callable[[Any], bytes] | None]:
     """Find how to make the payload for a value of a type that is not in the table (yet)."""
     if _is_numpy(value):
         _, code, payload = _numpy_encoders(value)
         return code, payload
+    if isinstance(value, tuple):
+        return _payloads[tuple]
     if isinstance(value, complex):
-        return EXT_COMPLEX, _pack_complex
+        return _payloads[complex]
     if type(value) is int:
         raise EncodeError(
             f"An integer of {value.bit_length()} bits cannot be encoded; "

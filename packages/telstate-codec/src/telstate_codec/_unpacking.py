@@ -3,9 +3,9 @@
 msgpack's C code does the work, and guards against most of what bytes can do to it. Against the rest
 there are three passes, each tried only where the one before it gave up:
 
-1. quick: no list of more than `_QUICK_ITEMS`, text and bytes as dictionary keys. msgpack makes a
-   list as long as it is said to be before it has seen its items, and does that for each of up to a
-   thousand lists within lists, so this bounds what it takes for lists that are not there.
+1. quick: only short lists, and text and bytes as dictionary keys. msgpack makes a list as long as it
+   is said to be before it has seen its items, and does that for each of up to a thousand lists
+   within lists, so this bounds what it takes for lists that are not there.
 2. checked: the lengths of everything are first checked without making anything.
 3. any keys: as 2, with any dictionary keys. Other than text and bytes, keys can be made to have the
    same hash, and a dictionary of many such keys takes hours; those are refused.
@@ -34,7 +34,8 @@ Reader: TypeAlias = Callable[[bytes | memoryview, Hook], Any]
 _COMPLEX: Final = struct.Struct(">dd")
 _unpackb: Final = msgpack.unpackb
 
-_QUICK_ITEMS: Final = 512
+_QUICK_ITEMS: Final = 512  # in a list, unless the value itself is a longer one
+_QUICK_TOP: Final = 4096
 _STACK_DEPTH: Final = 4  # tuples within tuples that msgpack may read with its state on the C stack
 _COPY_DEPTH: Final = 16  # tuples within tuples that may be of any size
 _COPY_SIZE: Final = 2**16  # bytes of those further in
@@ -113,20 +114,27 @@ def _read_complex(data: bytes, start: int = 0) -> complex:
     return complex(*_COMPLEX.unpack_from(data, start))
 
 
-def _read_array(data: bytes, start: int = 0) -> Any:
+def _load_arrays() -> None:
+    """Load NumPy, now that there is something of it to decode."""
+    global make_scalar
     from . import arrays
 
-    _direct[EXT_ARRAY] = arrays.decode_array  # next time, without the detour
-    return arrays.decode_array(data, start)
+    _direct[EXT_ARRAY] = arrays.decode_array
+    _direct[EXT_SCALAR] = arrays.decode_scalar
+    make_scalar = arrays.make_scalar
+
+
+def _read_array(data: bytes, start: int = 0) -> Any:
+    _load_arrays()
+    return _direct[EXT_ARRAY](data, start)
 
 
 def _read_scalar(data: bytes, start: int = 0) -> Any:
-    from . import arrays
-
-    _direct[EXT_SCALAR] = arrays.decode_scalar
-    return arrays.decode_scalar(data, start)
+    _load_arrays()
+    return _direct[EXT_SCALAR](data, start)
 
 
+# How to read the payload of an extension type that goes from an offset to the end of the data.
 _direct: Final[dict[int, Callable[..., Any]]] = {
     EXT_COMPLEX: _read_complex,
     EXT_ARRAY: _read_array,
@@ -145,36 +153,39 @@ def _make_hook(depth: int, reader: Reader, inner: Hook) -> Hook:
             if type(items) is not list:
                 raise DecodeError("A tuple is not encoded as a list.")
             return tuple(items)
-        try:
-            read = _direct[code]
-        except KeyError:
-            raise DecodeError(
-                f"MessagePack extension type {code} is not known; a newer version may know it."
-            ) from None
-        return read(data)
+        return _other_extension(code, data)
 
     return hook
+
+
+def _other_extension(code: int, data: bytes) -> Any:
+    try:
+        read = _direct[code]
+    except KeyError:
+        raise DecodeError(
+            f"MessagePack extension type {code} is not known; a newer version may know it."
+        ) from None
+    return read(data)
 
 
 def _too_deep(code: int, data: bytes) -> Any:
     if code == EXT_TUPLE:
         raise DecodeError(f"Tuples are nested more than {MAX_TUPLE_DEPTH} deep.")
-    return _OUTERMOST[0][1](code, data)
+    return _other_extension(code, data)
 
 
-def _make_hooks(on_stack: Reader, on_heap: Reader) -> Hook:
-    hook = _too_deep
+def _make_hooks(on_stack: Reader, on_heap: Reader) -> tuple[Hook, Hook]:
+    """Make the hooks of all depths; give those outside of all tuples and inside of one."""
+    hook = outer = _too_deep
     for depth in reversed(range(MAX_TUPLE_DEPTH)):
-        hook = _make_hook(depth, on_stack if depth < _STACK_DEPTH else on_heap, hook)
-    return hook
+        hook, outer = _make_hook(depth, on_stack if depth < _STACK_DEPTH else on_heap, hook), hook
+    return hook, outer
 
 
-_OUTERMOST: Final[list[tuple[Reader, Hook]]] = [
-    (_quick, _make_hooks(_quick, _quick_on_heap)),
-    (_checked, _make_hooks(_checked, _checked_on_heap)),
-    (_any_keys, _make_hooks(_any_keys, _any_keys_on_heap)),
-]
-_QUICK_HOOK: Final = _OUTERMOST[0][1]
+_QUICK_HOOK, _QUICK_INNER = _make_hooks(_quick, _quick_on_heap)
+_CHECKED_HOOK, _ = _make_hooks(_checked, _checked_on_heap)
+_ANY_KEYS_HOOK, _ = _make_hooks(_any_keys, _any_keys_on_heap)
+quick_hook: Final = _QUICK_HOOK
 
 
 # ------------------------------------------------------------------------------------ whole values
@@ -182,22 +193,21 @@ _QUICK_HOOK: Final = _OUTERMOST[0][1]
 
 def unpack(data: bytes | memoryview) -> Any:
     """Give the value of MessagePack, whole; may raise nearly any exception."""
+    limit = _QUICK_ITEMS
+    if data[:1] == b"\xdc":  # the list that the value is may itself be longer than those in it
+        limit = max(limit, min(_QUICK_TOP, int.from_bytes(data[1:3], "big")))
     try:
-        return _unpackb(data, ext_hook=_QUICK_HOOK, max_array_len=_QUICK_ITEMS)
+        return _unpackb(data, ext_hook=_QUICK_HOOK, max_array_len=limit)
     except DecodeError:
         raise
     except (ValueError, TypeError):
-        return _unpack_slowly(data)
-
-
-def _unpack_slowly(data: bytes | memoryview) -> Any:
-    _, (checked, checked_hook), (any_keys, any_keys_hook) = _OUTERMOST
+        pass
     try:
-        return checked(data, checked_hook)
+        return _checked(data, _CHECKED_HOOK)
     except DecodeError:
         raise
     except (ValueError, TypeError):
-        return any_keys(data, any_keys_hook)
+        return _any_keys(data, _ANY_KEYS_HOOK)
 
 
 def decode_msgpack(value: bytes) -> Any:
@@ -222,21 +232,13 @@ def _decode_plain(value: bytes) -> Any:
     return unpack(value[1:] if len(value) < _SLICE_SIZE else memoryview(value)[1:])
 
 
-def _decode_extension(value: bytes, code: int, size: int, start: int) -> Any:
-    """Decode an extension type that is the whole value, without copying its payload."""
-    if len(value) - start == size:
-        read = _direct.get(code)
-        if read is not None:
-            return read(value, start)
-    return _decode_plain(value)
-
-
 def _decode_ext8(value: bytes) -> Any:
-    if len(value) - 4 == value[2]:
-        read = _direct.get(value[3])
-        if read is not None:
-            return read(value, 4)
-    return _decode_plain(value)
+    cut = _OTHER_CUTS.get(value[2])
+    if cut is not None:
+        dtype = scalar_dtypes.get(value[:cut])
+        if dtype is not None:
+            return make_scalar(dtype, value[cut:])
+    return _decode_extension(value, value[3], value[2], 4)
 
 
 def _decode_ext16(value: bytes) -> Any:
@@ -251,10 +253,70 @@ def _decode_fixed(value: bytes) -> Any:
     return _decode_extension(value, value[2], 1 << (value[1] - 0xD4), 3)
 
 
+def _decode_extension(value: bytes, code: int, size: int, start: int) -> Any:
+    """Decode a value that is all one extension type, without copying its payload first."""
+    if len(value) - start == size:
+        if code == EXT_TUPLE:
+            return _decode_tuple(value, start)
+        read = _direct.get(code)
+        if read is not None:
+            return read(value, start)
+    return _decode_plain(value)
+
+
+def _decode_tuple(value: bytes, start: int) -> Any:
+    data = value[start:] if len(value) < _SLICE_SIZE else memoryview(value)[start:]
+    try:
+        items = _unpackb(data, ext_hook=_QUICK_INNER, max_array_len=_QUICK_ITEMS)
+    except DecodeError:
+        raise
+    except (ValueError, TypeError):
+        return _decode_plain(value)
+    if type(items) is not list:
+        raise DecodeError("A tuple is not encoded as a list.")
+    return tuple(items)
+
+
 # How to decode a value, by the byte after the header.
 _by_form: Final[list[Callable[[bytes], Any]]] = [_decode_plain] * 256
 _by_form[0xC7:0xCA] = [_decode_ext8, _decode_ext16, _decode_ext32]
 _by_form[0xD4:0xD9] = [_decode_fixed] * 5
+
+
+# ---------------------------------------------------------------------------------- shortest paths
+
+# Whether a value can be unpacked at once, by the byte after the header: numbers, None, booleans,
+# short text and bytes.
+is_short: Final = [
+    form < 0x80
+    or 0xA0 <= form < 0xC0
+    or form in (0xC0, 0xC2, 0xC3, 0xC4, 0xD9)
+    or form >= 0xE0
+    or 0xCA <= form <= 0xD3
+    for form in range(256)
+]
+
+# The bytes of a NumPy number at the end of a value, negative, by the byte after the header, and by
+# the size of the payload; those before it tell its dtype.
+scalar_cuts: Final = [0] * 256
+scalar_cuts[0xC7] = scalar_cuts[0xD8] = -8
+scalar_cuts[0xD7] = -4
+_OTHER_CUTS: Final = {5: -1, 6: -2, 21: -16, 37: -32}
+
+# The dtypes of NumPy scalars by all that comes before their bytes in an encoded value.
+scalar_dtypes: Final[dict[bytes, Any]] = {}
+_SCALAR_DTYPES: Final = 1024
+
+
+def make_scalar(dtype: Any, raw: bytes) -> Any:
+    """Stand in until NumPy is loaded: make a scalar, given as many bytes as it takes."""
+    raise AssertionError("a dtype without NumPy")  # scalar_dtypes is empty until then
+
+
+def remember_scalar(prefix: bytes, dtype: Any) -> None:
+    """Remember the dtype of values that start with a prefix, which only the number follows."""
+    if len(scalar_dtypes) < _SCALAR_DTYPES and dtype.kind in "biufcmM":
+        scalar_dtypes[prefix] = dtype
 
 
 _REASONS: Final[list[tuple[type[Exception], str]]] = [

@@ -5,7 +5,7 @@ An array's payload is a ``.npy`` file (see `telstate_codec._npy`). The bytes are
 bounded number of them) and the elements are copied once. A scalar's payload is the descriptor of
 its dtype, in MessagePack, and the bytes of the value.
 
-Loading this module loads NumPy: nothing imports it before the first array or scalar is seen. Sizes
+Loading this module loads NumPy: packing and unpacking import it when they first meet one. Sizes
 that are read are compared with what is there before memory is asked for. Errors are `ValueError`;
 the caller makes `EncodeError` or `DecodeError` of them.
 """
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from ._dtypes import DType, describe, dtype_of
 from ._layout import ENCODING_MSGPACK, EXT_ARRAY, EXT_SCALAR, MAX_PAYLOAD, ext_header
 from ._npy import MAGIC, Header, Shape, header_end, read_header, write_header
+from ._packing import pack
 from ._remembered import Remembered
+from ._unpacking import first_object, remember_scalar, unpack
 
 Array: TypeAlias = NDArray[Any]
 
@@ -33,8 +35,9 @@ _WHOLE, _PAYLOAD = 0, 1  # which of two prefixes: of an encoded value, of a payl
 # The bytes that NumPy gives for an empty string, whose dtype has no size.
 _EMPTY_STRINGS: Final = {"U": 4, "S": 1}
 
-# NumPy's own way from a dtype and bytes to a scalar, the one that pickled scalars name.
-_make_scalar = cast(Callable[[DType, bytes], Any], np.float64(0).__reduce__()[0])
+# NumPy's own way from a dtype and bytes to a scalar, the one that pickled scalars name. It checks
+# that the bytes are enough, but not that they are not too many.
+make_scalar = cast(Callable[[DType, bytes], Any], np.float64(0).__reduce__()[0])
 
 
 # ------------------------------------------------------------------------------------------ arrays
@@ -64,25 +67,31 @@ def encode_array(array: Array) -> bytes:
     plain = array if type(array) is np.ndarray else np.asarray(array)
     if plain.flags.c_contiguous:
         return b"".join((_prefixes[plain.dtype, plain.shape, False][_WHOLE], plain))
-    return _join_other(plain, _WHOLE)
+    prefix, elements = _other_parts(plain, _WHOLE)
+    return b"".join((prefix, elements)) if prefix else bytes(elements)
+
+
+def array_parts(array: Array) -> tuple[bytes, Array | bytes]:
+    """Give the payload of an array, a ``.npy`` file, as header and elements, not yet copied."""
+    plain = array if type(array) is np.ndarray else np.asarray(array)
+    if plain.flags.c_contiguous:
+        return _prefixes[plain.dtype, plain.shape, False][_PAYLOAD], plain
+    return _other_parts(plain, _PAYLOAD)
 
 
 def array_payload(array: Array) -> bytes:
-    """Give an array as the payload of an extension type: a ``.npy`` file."""
-    plain = array if type(array) is np.ndarray else np.asarray(array)
-    if plain.flags.c_contiguous:
-        return b"".join((_prefixes[plain.dtype, plain.shape, False][_PAYLOAD], plain))
-    return _join_other(plain, _PAYLOAD)
+    """Give the payload of an array in one piece."""
+    return b"".join(array_parts(array))
 
 
-def _join_other(array: Array, which: int) -> bytes:
-    """Join the prefix and the elements of an array that is not in C order."""
+def _other_parts(array: Array, which: int) -> tuple[bytes, Array | bytes]:
+    """Give prefix and elements of an array that is not in C order."""
     if array.flags.f_contiguous:
-        return b"".join((_prefixes[array.dtype, array.shape, True][which], array.T))
+        return _prefixes[array.dtype, array.shape, True][which], array.T
     prefix = _prefixes[array.dtype, array.shape, False][which]
     # Assigning structured elements may leave out the padding between fields; tobytes() does not.
     if array.nbytes < _SCATTERED or array.dtype.names is not None:
-        return prefix + array.tobytes()
+        return prefix, array.tobytes()
     # A BytesIO gives away the very bytes it was filled with, so they are filled in place.
     stream = io.BytesIO()
     stream.seek(len(prefix) + array.nbytes - 1)
@@ -92,7 +101,7 @@ def _join_other(array: Array, which: int) -> bytes:
         target: Array = np.ndarray(array.shape, array.dtype, view, len(prefix))
         target[...] = array
         del target  # it holds on to the view
-    return stream.getvalue()
+    return b"", stream.getvalue()
 
 
 def decode_array(data: bytes, start: int = 0) -> Array:
@@ -133,9 +142,6 @@ def _copy_structured(dtype: DType, shape: Shape, order: str, data: bytes, body: 
 
 def _scalar_prefixes(dtype: DType) -> tuple[bytes, bytes]:
     """Give what comes before a scalar's bytes: in an encoded value, and in a payload."""
-    # Packing imports this module when it meets NumPy, so it is imported here.
-    from ._packing import pack
-
     descriptor = pack(describe(dtype))
     size = len(descriptor) + (dtype.itemsize or _EMPTY_STRINGS.get(dtype.kind, 0))
     if size > MAX_PAYLOAD:
@@ -145,8 +151,6 @@ def _scalar_prefixes(dtype: DType) -> tuple[bytes, bytes]:
 
 def _read_descriptor(packed: bytes) -> tuple[DType, int]:
     """Give the dtype of a packed descriptor, and the number of bytes of a value."""
-    from ._unpacking import unpack
-
     dtype = dtype_of(unpack(packed))
     return dtype, dtype.itemsize
 
@@ -186,18 +190,13 @@ def decode_scalar(data: bytes, start: int = 0) -> Any:
     if 0xA0 <= first <= 0xBF:  # a short string, as all but structured dtypes are
         end = start + first - 0x9F
     else:
-        end = start + _first_object(data[start:])
+        end = start + first_object(data[start:])
     dtype, size = _read_dtypes[data[start:end]]
     raw = data[end:]
     if len(raw) != size:
         if size or len(raw) != _EMPTY_STRINGS.get(dtype.kind) or any(raw):
             raise ValueError(f"a scalar of dtype {dtype} takes {size} bytes, not {len(raw)}")
         raw = b""
-    return _make_scalar(dtype, raw)
-
-
-def _first_object(data: bytes) -> int:
-    """Give the bytes that the first MessagePack object takes."""
-    from ._unpacking import first_object
-
-    return first_object(data)
+    elif start:
+        remember_scalar(data[:end], dtype)
+    return make_scalar(dtype, raw)

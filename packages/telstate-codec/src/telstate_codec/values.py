@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgpack import unpackb
+
+from . import _unpacking
 from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK
 from ._packing import encode_msgpack
-from ._unpacking import decode_msgpack
+from ._unpacking import decode_msgpack, is_short, scalar_cuts, scalar_dtypes
 from .errors import DecodeError
 from .pickles import PicklePolicy, dump_pickle, load_pickle, pickle_policy
 
@@ -89,21 +92,37 @@ def decode_value(
     Traceback (most recent call last):
     telstate_codec.errors.DecodeError: Header byte 0x90 is not known; a newer version may be needed.
     """
-    data = value if type(value) is bytes else _to_bytes(value)
-    if not data:
+    # The shortest way for what is stored most, numbers and short text; anything unusual raises an
+    # exception or falls through, and starts again on the thorough way.
+    try:
+        form = value[1]
+        if is_short[form]:
+            if value[0] == _MSGPACK_BYTE:
+                return unpackb(value[1:])
+        else:
+            cut = scalar_cuts[form]
+            if cut:
+                dtype = scalar_dtypes.get(value[:cut])
+                if dtype is not None:
+                    return _unpacking.make_scalar(dtype, value[cut:])
+    except Exception:
+        pass  # the thorough way says what is wrong
+    return _decode(value, allow_pickle)
+
+
+def _decode(value: object, allow_pickle: bool | str | PicklePolicy | None) -> Any:
+    if isinstance(value, (bytearray, memoryview)):
+        value = bytes(value)
+    elif not isinstance(value, bytes):
+        raise TypeError(f"An encoded value must be bytes, not {type(value).__name__}.")
+    if not value:
         raise DecodeError("The value is empty; it should start with a header byte.")
-    first = data[0]
+    first = value[0]
     if first == _MSGPACK_BYTE:
-        return decode_msgpack(data)
+        return decode_msgpack(value)
     if first <= _LAST_PICKLE_BYTE:
-        return load_pickle(data, None if allow_pickle is None else pickle_policy(allow_pickle))
+        return load_pickle(value, None if allow_pickle is None else pickle_policy(allow_pickle))
     raise DecodeError(f"Header byte {first:#04x} is not known; a newer version may be needed.")
-
-
-def _to_bytes(value: object) -> bytes:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    raise TypeError(f"An encoded value must be bytes, not {type(value).__name__}.")
 
 
 def equal_encoded_values(a: bytes, b: bytes) -> bool:
