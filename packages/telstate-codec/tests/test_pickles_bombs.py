@@ -15,7 +15,7 @@ from base64 import b64encode
 
 import numpy as np
 
-MANY = 100_000
+MANY = 50_000
 
 
 def long(number: int) -> bytes:
@@ -179,6 +179,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         ) + b".",
         "nested more than 32 deep",
     ),
+    # nesting
+    "deep lists": (b"]" * MANY + b"a" * (MANY - 1) + b".", "nested more than 1000 deep"),
+    "deep tuples": (b")" + b"\x85" * MANY + b".", "nested more than 1000 deep"),
+    "deep dictionaries": (b"}N" * MANY + b"}" + b"s" * MANY + b".", "nested more than 1000 deep"),
+    "deep OrderedDicts": (b"ccollections\nOrderedDict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".", "nested more than 1000 deep"),
+    "deep marks": (b"(" * MANY + b"t" * MANY + b".", "nested more than 1000 deep"),
     # what the destructors of would recurse
     "deep defaultdicts": (
         b"ccollections\ndefaultdict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".", "more than 1000"
@@ -196,12 +202,10 @@ HARMLESS: dict[str, bytes] = {
     "memo index of 2**32": b"Nr\xff\xff\xff\xff.",
     "memo index of 10**18": b"Np1000000000000000000\n.",
     "many memo indices": b"N" + b"".join(b"r" + struct.pack("<I", i << 12) for i in range(MANY)) + b".",
-    "deep lists": b"]" * MANY + b"a" * (MANY - 1) + b".",
-    "deep tuples": b")" + b"\x85" * MANY + b".",
-    "deep dictionaries": b"}N" * MANY + b"}" + b"s" * MANY + b".",
-    "deep OrderedDicts": b"ccollections\nOrderedDict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".",
-    "deep marks": b"(" * MANY + b"t" * MANY + b".",
     "marks only": b"(" * 1_000_000 + b"N.",
+    "lists, just not too deep": b"]" * 1000 + b"a" * 999 + b".",
+    "one tuple in many lists": b"]N\x85q\x000](" + b"](h\x00h\x00eh\x00\x85" * 5000 + b"e.",
+    "a list in itself, often": b"]q\x00(" + b"h\x00\x85" * 5000 + b"e.",
     "doubled lists": b"]" + b"2a" * 60 + b".",
     "doubled tuples": b")" + b"2\x86" * 60 + b".",
     "doubled tuples and NumPy": b"cnumpy\nfloat64\n\x85" + b"2\x86" * 60 + b".",

@@ -119,13 +119,14 @@ def test_every_change_of_a_byte(name: str, protocol: int) -> None:
         )
 
 
-@pytest.mark.parametrize(("name", "protocol"), sorted(PICKLES))
-def test_every_truncation(name: str, protocol: int) -> None:
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_every_truncation(protocol: int) -> None:
     """No pickle without its end has a value, and what follows the end does not matter."""
-    data = PICKLES[name, protocol]
-    step = max(1, len(data) // 100)
-    assert check_all(data[:end] for end in range(0, len(data), step)) == 0
-    assert check_all([data + b"x", data + b"\x80\x02cposix\nsystem\n"]) == 2
+    for (name, number), data in PICKLES.items():
+        if number == protocol:
+            step = max(1, len(data) // 100)
+            assert check_all(data[:end] for end in range(0, len(data), step)) == 0, name
+            assert check_all([data + b"x", data + b"\x80\x02cposix\nsystem\n"]) == 2, name
 
 
 @pytest.mark.parametrize(("name", "protocol"), CHANGED)
@@ -169,7 +170,7 @@ FINISHED = [
 ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(PIECES) | st.sampled_from(FINISHED), max_size=60))
 def test_opcode_soups(soup: list[bytes]) -> None:
     """Any sequence of instructions gives a value or a DecodeError."""
@@ -188,7 +189,9 @@ def values() -> st.SearchStrategy[Any]:
     numbers = st.integers() | st.integers(-(2**600), 2**600) | st.floats() | st.complex_numbers()
     dates = st.datetimes() | st.dates() | st.times() | st.timedeltas()
     exact = st.fractions() | st.decimals(allow_nan=False)
-    keys: st.SearchStrategy[Any] = st.none() | st.booleans() | numbers | st.text() | st.binary() | dates | exact
+    keys: st.SearchStrategy[Any] = (
+        st.none() | st.booleans() | numbers | st.text() | st.binary() | dates | exact
+    )
     keys |= st.tuples(keys, keys) | st.frozensets(st.integers())
     dtypes = numpys.scalar_dtypes() | numpys.unicode_string_dtypes() | numpys.byte_string_dtypes()
     dtypes |= numpys.array_dtypes(allow_subarrays=True)
@@ -231,7 +234,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other) or repr(one) == repr(other)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(values(), st.integers(0, 5))
 def test_plain_data_of_this_python(value: Any, protocol: int) -> None:
     """What this Python and NumPy pickle of plain data, with any protocol, is read as it was."""

@@ -17,6 +17,8 @@ MAX_DIGITS: Final = 4300
 """Longest decimal number; Python's own limit, for the same reason (quadratic time)."""
 MAX_BITS: Final = 16384
 """Longest integer that is calculated with (numerators), not just read."""
+MAX_DEPTH: Final = 1000
+"""Deepest nesting of a value; Python's picklers recurse, and give up sooner."""
 MAX_KEY_DEPTH: Final = 64
 """Deepest nesting of tuples and frozensets in a key or an element of a set."""
 MAX_EQUAL_HASHES: Final = 100

@@ -8,8 +8,8 @@ be understood at all.
 
 Rules: a handler is a function of the machine and the position behind its opcode; it gives the
 position of the next opcode. Anything that goes wrong in it, whatever the exception, means that the
-pickle is broken or refused. Time and memory are of the order of the pickle's size (`_pickle_limits`);
-nothing recurses, so that nesting has no limit.
+pickle is broken or refused. Time and memory are of the order of the pickle's size (`_pickle_limits`),
+and nothing recurses.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from ._pickle_globals import CALLS, Function, Unfinished, find_global
-from ._pickle_limits import MAX_DIGITS, Limits, Refusal, refuse
+from ._pickle_limits import MAX_DEPTH, MAX_DIGITS, Limits, Refusal, refuse
 from .errors import DecodeError
 
 STOP: Final = ord(".")
+_PUT_SHORT: Final = ord("q")
 _TRUNCATED: Final = "it ends too early"
+_LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes, complex})
 _DICTIONARIES: Final = frozenset({dict, OrderedDict, defaultdict})
 
 
 class Machine:
     """The state while one pickle is read."""
 
-    __slots__ = ("data", "size", "stack", "marks", "memo", "limits", "has_globals")
+    __slots__ = ("data", "size", "stack", "marks", "memo", "limits", "has_globals", "containers")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -42,6 +44,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
         self.limits = Limits(len(data))
         self.has_globals = False
+        self.containers = 0  # made by opcodes; no value is nested deeper than this
 
     def pop_mark(self) -> list[Any]:
         """Give what was pushed since the last mark, and go back to before it."""
@@ -75,16 +78,20 @@ def load_plain(data: bytes) -> object:
         If it is broken or has anything but plain data in it; names what, and where.
     """
     machine = Machine(data)
-    handlers = HANDLERS
+    handlers, memo = HANDLERS, machine.memo
     pos = 0
     try:
         opcode = data[0]
         while opcode != STOP:
-            pos = handlers[opcode](machine, pos + 1)
+            if opcode == _PUT_SHORT:  # here and not by its handler, because it is every third one
+                memo[data[pos + 1]] = machine.stack[-1]
+                pos += 2
+            else:
+                pos = handlers[opcode](machine, pos + 1)
             opcode = data[pos]
         value = machine.stack.pop()
-        if machine.has_globals:
-            _check_finished(value)
+        if machine.has_globals or machine.containers > MAX_DEPTH:
+            _check_value(value)
         return value
     except Exception as error:
         raise DecodeError(
@@ -103,29 +110,47 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}"
 
 
-def _check_finished(value: object) -> None:
-    """Refuse functions, and arrays and dtypes that were begun but not finished, inside a value."""
-    seen: set[int] = set()
-    todo: list[Any] = [value]
+def _check_value(value: object) -> None:
+    """Refuse what must not be inside a value.
+
+    That is functions, arrays and dtypes that were begun but not finished, and nesting so deep that
+    comparing, hashing or printing the value would overflow the stack.
+    """
+    depths: dict[int, int] = {}  # of the values seen; 0 while we are in one
+    todo: list[tuple[Any, bool]] = [(value, False)]
     while todo:
-        item = todo.pop()
-        kind = type(item)
-        if kind in (str, float, int):
+        item, left = todo.pop()
+        if not left and id(item) in depths:
             continue
-        if isinstance(item, Function):
+        inner = _inner(item)
+        if left:
+            deepest = max((depths.get(id(part), 0) for part in inner), default=0)
+            if deepest >= MAX_DEPTH:
+                refuse(f"it is nested more than {MAX_DEPTH} deep")
+            depths[id(item)] = deepest + 1
+        elif isinstance(item, Function):
             refuse(f"the function {item.name} is not plain data")
-        if isinstance(item, Unfinished):
+        elif isinstance(item, Unfinished):
             refuse("an array or dtype is not finished, or part of itself")
-        children: Callable[[], Any] | None = None
-        if kind in (list, tuple):
-            children = item.__iter__
-        elif kind in _DICTIONARIES:
-            children = item.values  # keys cannot hold them: they have no hash
-        elif kind.__name__ == "ndarray" and item.dtype.hasobject:
-            children = item.ravel().tolist
-        if children is not None and id(item) not in seen:
-            seen.add(id(item))
-            todo.extend(children())
+        elif inner:
+            depths[id(item)] = 0
+            todo.append((item, True))
+            todo += [(part, False) for part in inner]
+
+
+def _inner(item: Any) -> list[Any]:
+    """Give the parts of a container that matter to `_check_value` (keys do not: they are small)."""
+    kind = type(item)
+    parts: Any
+    if kind in (list, tuple):
+        parts = item
+    elif kind in _DICTIONARIES:
+        parts = item.values()
+    elif kind.__name__ == "ndarray" and item.dtype.hasobject:
+        parts = item.ravel().tolist()
+    else:
+        return []
+    return [part for part in parts if type(part) not in _LEAVES]
 
 
 # Numbers and constants
@@ -150,12 +175,24 @@ def _packed(layout: str) -> Handler:
     return push
 
 
+def _float(machine: Machine, pos: int) -> int:
+    push, data = machine.stack.append, machine.data
+    push(_unpack_float(data, pos)[0])
+    pos += 8
+    while data[pos] == _FLOAT_CODE:  # they often come in rows
+        push(_unpack_float(data, pos + 1)[0])
+        pos += 9
+    return pos
+
+
 def _small_int(machine: Machine, pos: int) -> int:
     machine.stack.append(machine.data[pos])
     return pos + 1
 
 
 _INTEGER: Final = re.compile(rb"([+-]?[0-9]{1,%d})L?" % MAX_DIGITS)
+_FLOAT_CODE: Final = ord("G")
+_unpack_float: Final = struct.Struct(">d").unpack_from
 _FLOAT: Final = re.compile(rb"[+-]?(inf|nan|[0-9]+\.?[0-9]*(e[+-]?[0-9]+)?)")
 _BOOLEANS: Final = {b"00": False, b"01": True}
 
@@ -188,11 +225,16 @@ def _long(machine: Machine, pos: int, length_size: int) -> int:
 
 # Strings
 
+# Size of a length -> how to read it.
+_LENGTHS: Final = {1: struct.Struct("<B"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
+
 
 def _text(length_size: int, encoding: str, errors: str = "strict") -> Handler:
+    unpack = _LENGTHS[length_size].unpack_from
+
     def push(machine: Machine, pos: int) -> int:
         start = pos + length_size
-        end = start + int.from_bytes(machine.data[pos:start], "little")
+        end: int = start + unpack(machine.data, pos)[0]
         if end > machine.size:
             refuse(_TRUNCATED)
         machine.stack.append(machine.data[start:end].decode(encoding, errors))
@@ -211,11 +253,13 @@ def _short_text(machine: Machine, pos: int) -> int:
 
 
 def _bytes(length_size: int, kind: type[bytes] | type[bytearray]) -> Handler:
+    unpack = _LENGTHS[length_size].unpack_from
+
     def push(machine: Machine, pos: int) -> int:
         start = pos + length_size
-        end = start + int.from_bytes(machine.data[pos:start], "little")
-        machine.stack.append(kind(machine.take(start, end - start)))
-        return end
+        length: int = unpack(machine.data, pos)[0]
+        machine.stack.append(kind(machine.take(start, length)))
+        return start + length
 
     return push
 
@@ -250,6 +294,7 @@ def _unicode_line(machine: Machine, pos: int) -> int:
 
 def _empty(kind: Callable[[], object]) -> Handler:
     def push(machine: Machine, pos: int) -> int:
+        machine.containers += 1
         machine.stack.append(kind())
         return pos
 
@@ -264,12 +309,14 @@ def _mark(machine: Machine, pos: int) -> int:
 
 def _list(machine: Machine, pos: int) -> int:
     items = machine.pop_mark()
+    machine.containers += 1
     machine.stack.append(items)
     return pos
 
 
 def _tuple(machine: Machine, pos: int) -> int:
     items = machine.pop_mark()
+    machine.containers += 1
     machine.stack.append(tuple(items))
     return pos
 
@@ -277,6 +324,7 @@ def _tuple(machine: Machine, pos: int) -> int:
 def _tuple_of(count: int) -> Handler:
     def push(machine: Machine, pos: int) -> int:
         stack = machine.stack
+        machine.containers += 1
         if len(stack) < count:
             refuse("it lacks a value")
         stack[-count:] = (tuple(stack[-count:]),)
@@ -305,6 +353,7 @@ def _extend(machine: Machine, items: list[Any] | tuple[Any]) -> None:
 
 def _dict(machine: Machine, pos: int) -> int:
     items = machine.pop_mark()
+    machine.containers += 1
     machine.stack.append({})
     _update(machine, items)
     return pos
@@ -350,6 +399,8 @@ def _frozen_set(machine: Machine, pos: int) -> int:
 
 # Stack and memo
 
+_unpack_index: Final = _LENGTHS[4].unpack_from
+
 
 def _pop(machine: Machine, pos: int) -> int:
     if machine.stack:
@@ -390,13 +441,8 @@ def _put_line(machine: Machine, pos: int) -> int:
     return pos
 
 
-def _put_short(machine: Machine, pos: int) -> int:
-    machine.memo[machine.data[pos]] = machine.stack[-1]
-    return pos + 1
-
-
 def _put_long(machine: Machine, pos: int) -> int:
-    machine.memo[int.from_bytes(machine.take(pos, 4), "little")] = machine.stack[-1]
+    machine.memo[_unpack_index(machine.data, pos)[0]] = machine.stack[-1]
     return pos + 4
 
 
@@ -417,7 +463,7 @@ def _get_short(machine: Machine, pos: int) -> int:
 
 
 def _get_long(machine: Machine, pos: int) -> int:
-    _get(machine, int.from_bytes(machine.take(pos, 4), "little"))
+    _get(machine, _unpack_index(machine.data, pos)[0])
     return pos + 4
 
 
@@ -521,7 +567,7 @@ _OPCODES: Final[dict[bytes, Handler]] = {
     b"\x8a": lambda machine, pos: _long(machine, pos, 1),
     b"\x8b": lambda machine, pos: _long(machine, pos, 4),
     b"F": _float_line,
-    b"G": _packed(">d"),
+    b"G": _float,
     b"S": _quoted_text,
     b"U": _short_text,
     b"T": _text(4, "latin-1"),
@@ -554,7 +600,6 @@ _OPCODES: Final[dict[bytes, Handler]] = {
     b"1": _pop_mark,
     b"2": _duplicate,
     b"p": _put_line,
-    b"q": _put_short,
     b"r": _put_long,
     b"\x94": _memoize,
     b"g": _get_line,

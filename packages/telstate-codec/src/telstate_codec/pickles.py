@@ -54,6 +54,9 @@ class PicklePolicy(enum.Enum):
     TRUST = "1"
 
 
+_TRUST: Final = PicklePolicy.TRUST  # quicker to look up
+
+
 class _Settings:
     """The policy of this process, and whether the next pickle is worth a warning."""
 
@@ -131,7 +134,7 @@ def load_pickle(value: bytes, policy: PicklePolicy | None = None) -> object:
         if _Settings.warn and policy is not PicklePolicy.REFUSE:
             _Settings.warn = False
             warnings.warn(WARNING, FutureWarning, stacklevel=2)
-    if policy is PicklePolicy.TRUST:
+    if policy is _TRUST:
         try:
             return pickle.loads(value, encoding="latin1")
         except Exception as error:
