@@ -39,7 +39,7 @@ from telstate_rdb.tables import (
     read_sorted_set_of_text,
     skip_items,
 )
-from telstate_rdb.values import Hash, List, Set, SortedSet, Value
+from telstate_rdb.values import Hash, List, SortedSet, Value
 from telstate_rdb.ziplist import decode_ziplist
 from telstate_rdb.zipmap import decode_zipmap
 

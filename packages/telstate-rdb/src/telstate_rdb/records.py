@@ -12,7 +12,7 @@ import attrs
 
 from telstate_rdb.values import module_name
 
-ValueT = TypeVar("ValueT")
+ValueT = TypeVar("ValueT", covariant=True)
 
 
 class KeyRecord(NamedTuple, Generic[ValueT]):

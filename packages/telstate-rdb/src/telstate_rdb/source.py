@@ -122,7 +122,7 @@ class Source:
             self.size = _size_of(self._owned)
         else:
             file_name = getattr(source, "name", None)
-            self.name = name or (file_name if isinstance(file_name, str) else None)
+            self.name = name or (file_name if isinstance(file_name, str) else None) or None
             self._file = source
             self.size = _size_of(source)
 

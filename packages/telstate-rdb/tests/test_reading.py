@@ -1,0 +1,372 @@
+"""Reading: sources, options, what comes with a key, and what comes besides keys."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from array import array
+from pathlib import Path
+
+import pytest
+from rdb_data import Dripping
+
+from telstate_rdb import (
+    AuxiliaryField,
+    DatabaseSize,
+    FunctionLibrary,
+    Hash,
+    KeyRecord,
+    List,
+    Module,
+    ModuleAuxiliary,
+    PreReleaseFunction,
+    RawValue,
+    RdbParseError,
+    Set,
+    SlotInformation,
+    SortedSet,
+    Value,
+    decode_dump,
+    read_rdb,
+)
+from telstate_rdb.crc import crc64
+from telstate_rdb.reading import ReadOptions
+from telstate_rdb.values import module_name
+
+MODULE_ID = bytes.fromhex("81 45e25238df912c03")
+MODULE_BODY = bytes.fromhex("01 4005 02 07") + b"\x04" + struct.pack("<d", 1.5)
+MODULE_BODY += b"\x03" + struct.pack("<f", 0.5) + b"\x05\x03abc" + b"\x00"
+BIG = bytes(range(256)) * 100
+
+# One of everything a file can have, in plain forms.
+PARTS = (
+    b"\xfa\x09redis-ver\x057.0.0",
+    b"\xf5\x05#!lua",
+    b"\xf6\x01f\x03lua\x01\x04what\x04code",
+    b"\xf6\x01g\x03lua\x00\x04code",
+    b"\xf7" + MODULE_ID + b"\x02\x01" + MODULE_BODY,
+    b"\xfe\x00\xfb\x03\x01",
+    b"\xf4\x05\x02\x01",
+    b"\x00\x01a\x01A",
+    b"\xfd" + struct.pack("<i", 1700000000) + b"\x00\x01b\xc1\x39\x30",
+    b"\xfc" + struct.pack("<q", 1700000000123) + b"\xf9\x07\x01\x04list\x02\x01x\x01y",
+    b"\xf8\x41\x00\x02\x03set\x02\x01x\xc0\xff",
+    b"\xfe\x07",
+    b"\x03\x04zset\x05\x01a\x031.5\x01b\xfd\x01c\xfe\x01d\xff\x01e\x02-1",
+    b"\x04\x04hash\x02\x01f\x01v\x01g\xc3\x05\x0b\x00a\xe0\x01\x00",
+    b"\x05\x05zset2\x02\x01a" + struct.pack("<d", 2.5) + b"\x01b" + struct.pack("<d", -0.0),
+    b"\x07\x06module" + MODULE_ID + MODULE_BODY,
+    b"\x00\x03big\x80" + struct.pack(">I", len(BIG)) + BIG,
+)
+KEYS: list[KeyRecord[Value]] = [
+    KeyRecord(0, b"a", b"A"),
+    KeyRecord(0, b"b", b"12345", 1700000000000),
+    KeyRecord(0, b"list", List((b"x", b"y")), 1700000000123, None, 7),
+    KeyRecord(0, b"set", Set((b"x", b"-1")), None, 256),
+    KeyRecord(
+        7,
+        b"zset",
+        SortedSet(
+            (b"a", b"b", b"c", b"d", b"e"),
+            array("d", [1.5, float("nan"), float("inf"), float("-inf"), -1.0]),
+        ),
+    ),
+    KeyRecord(7, b"hash", Hash({b"f": b"v", b"g": b"a" * 11})),
+    KeyRecord(7, b"zset2", SortedSet((b"a", b"b"), array("d", [2.5, -0.0]))),
+    KeyRecord(7, b"module", Module(0x45E25238DF912C03, MODULE_BODY)),
+    KeyRecord(7, b"big", BIG),
+]
+
+
+def finished(*parts: bytes, version: int = 11, crc: bool = True) -> bytes:
+    """Make a file of its records."""
+    data = b"REDIS%04d" % version + b"".join(parts) + b"\xff"
+    return data + (crc64(data).to_bytes(8, "little") if crc else bytes(8))
+
+
+SNAPSHOT = finished(*PARTS)
+
+
+def test_keys() -> None:
+    """Every key comes with its database, value, expiry and use, and with nobody else's."""
+    reader = read_rdb(SNAPSHOT)
+    assert reader.version == 11
+    checksums = [reader.checksum]
+    assert list(reader) == KEYS
+    checksums.append(reader.checksum)
+    assert checksums == ["unread", "ok"]
+
+
+def test_everything() -> None:
+    """What is not a key is given where it is asked for, in the order of the file."""
+    records = list(read_rdb(SNAPSHOT, auxiliary=True))
+    assert [record for record in records if isinstance(record, KeyRecord)] == KEYS
+    assert [record for record in records if not isinstance(record, KeyRecord)] == [
+        AuxiliaryField(b"redis-ver", b"7.0.0"),
+        FunctionLibrary(b"#!lua"),
+        PreReleaseFunction(b"f", b"lua", b"what", b"code"),
+        PreReleaseFunction(b"g", b"lua", None, b"code"),
+        ModuleAuxiliary(0x45E25238DF912C03, 1, MODULE_BODY),
+        DatabaseSize(0, 3, 1),
+        SlotInformation(5, 2, 1),
+    ]
+    assert module_name(0x45E25238DF912C03) == "ReJSON-RL"
+
+
+def test_path(tmp_path: Path) -> None:
+    """A file is read by its name, as text or as a path, and closed at its end."""
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(SNAPSHOT)
+    assert list(read_rdb(path)) == KEYS
+    assert list(read_rdb(str(path))) == KEYS
+    with read_rdb(path) as reader:
+        assert reader.name == str(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A file that cannot be opened is the operating system's error, at the call."""
+    with pytest.raises(FileNotFoundError):
+        read_rdb(tmp_path / "none.rdb")
+
+
+def test_bytes() -> None:
+    """Bytes, a bytearray and a view of either are snapshots too."""
+    for source in (SNAPSHOT, bytearray(SNAPSHOT), memoryview(SNAPSHOT)):
+        assert list(read_rdb(source)) == KEYS
+
+
+def test_open_file(tmp_path: Path) -> None:
+    """An open file is read from where it stands, and left open."""
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(b"before" + SNAPSHOT)
+    for buffering in (0, -1):
+        with path.open("rb", buffering=buffering) as file:
+            file.seek(6)
+            assert list(read_rdb(file)) == KEYS
+            assert not file.closed
+
+
+def test_files_that_cannot_seek() -> None:
+    """A pipe, a decompressor, a socket and a file that gives single bytes are all the same."""
+    compressed = gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(SNAPSHOT)))
+    reading, writing = os.pipe()
+    thread = threading.Thread(target=_write_all, args=(writing,))
+    thread.start()
+    with open(reading, "rb") as pipe:
+        assert list(read_rdb(pipe)) == KEYS
+    thread.join()
+    ours, theirs = socket.socketpair()
+    with ours, ours.makefile("rb") as file:
+        with theirs:
+            theirs.sendall(SNAPSHOT)
+        assert list(read_rdb(file)) == KEYS
+    assert list(read_rdb(compressed)) == KEYS
+    assert list(read_rdb(Dripping(SNAPSHOT))) == KEYS
+
+
+def _write_all(descriptor: int) -> None:
+    with open(descriptor, "wb") as pipe:
+        pipe.write(SNAPSHOT)
+
+
+def test_broken_decompressor() -> None:
+    """Compressed data that are cut short are an error of the snapshot."""
+    data = gzip.compress(SNAPSHOT)
+    with pytest.raises(RdbParseError, match="cannot be read further"):
+        list(read_rdb(gzip.GzipFile(fileobj=io.BytesIO(data[:-30]))))
+
+
+def test_non_blocking_file() -> None:
+    """A file that has nothing yet, and does not wait, is no end of the file."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with open(writing, "wb"), open(reading, "rb", buffering=0) as file:
+        with pytest.raises(BlockingIOError):
+            read_rdb(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"REDIS00", "this is no RDB file: it starts with b'REDIS00'"),
+        (b"ELFELFELFELF", "this is no RDB file"),
+        (b"REDIS0000\xff", "RDB version 0 of Redis is not known"),
+        (b"REDIS0013\xff", "RDB version 13 of Redis is not known"),
+        (b"VALKEY012\xff", "RDB version 12 of Valkey is not known"),
+        (b"REDIS00-1\xff", "this is no RDB file"),
+    ],
+)
+def test_header(data: bytes, reason: str) -> None:
+    """What is no RDB file, or of an unknown version, is refused at the call."""
+    with pytest.raises(RdbParseError, match=reason) as caught:
+        read_rdb(data, name="this.rdb")
+    assert (caught.value.file, caught.value.offset) == ("this.rdb", 0)
+
+
+@pytest.mark.parametrize("version", range(1, 13))
+def test_versions(version: int) -> None:
+    """All versions from 1 to 12 are read; a checksum comes with 5."""
+    data = b"REDIS%04d\xfe\x00\x00\x01k\x01v\xff" % version
+    reader = read_rdb(data + (bytes(8) if version >= 5 else b""))
+    assert list(reader) == [KeyRecord(0, b"k", b"v")]
+    assert reader.checksum == ("not computed" if version >= 5 else "none")
+
+
+def test_wrong_checksum() -> None:
+    """A wrong checksum is an error that shows both, after all records."""
+    data = finished(b"\x00\x01k\x01v")
+    changed = data.replace(b"\x01v", b"\x01w")
+    reader = read_rdb(changed)
+    assert next(reader) == KeyRecord(0, b"k", b"w")
+    stored = int.from_bytes(data[-8:], "little")
+    computed = crc64(changed[:-8])
+    with pytest.raises(RdbParseError) as caught:
+        next(reader)
+    assert caught.value.reason == (
+        f"the checksum is {stored:016x}, but that of the file's bytes is {computed:016x}"
+    )
+    assert caught.value.offset == len(data) - 8
+    assert reader.checksum == "wrong"
+
+
+def test_error_names_the_place(tmp_path: Path) -> None:
+    """An error says in which file, at which byte and in which key's value it is."""
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(finished(b"\x00\x01k\x01v", b"\x0d\x05wrong\x02ab"))
+    reader = read_rdb(path)
+    assert next(reader) == KeyRecord(0, b"k", b"v")
+    with pytest.raises(RdbParseError) as caught:
+        next(reader)
+    assert caught.value.key == b"wrong"
+    assert caught.value.offset == 9 + 5 + 7
+    assert str(caught.value) == (
+        f"{path}, byte 21, key b'wrong': a ziplist is cut short or points outside itself"
+    )
+
+
+def test_unknown_type_is_named() -> None:
+    """An unknown type or opcode is an error that names it and the version."""
+    for byte in (8, 26, 0x80, 0xF3):
+        with pytest.raises(RdbParseError, match=f"byte {byte:#04x} is no opcode.* version 11"):
+            list(read_rdb(finished(bytes([byte]) + b"\x01k\x01v")))
+    with pytest.raises(RdbParseError, match="byte 0x17 is no opcode.* version 80"):
+        list(read_rdb(b"VALKEY080\x17\x01k\x01v\xff" + bytes(8)))
+
+
+def test_old_module_is_refused() -> None:
+    """A module's value of type 6 cannot be passed over, and the error says so."""
+    with pytest.raises(RdbParseError, match="type 6"):
+        list(read_rdb(finished(b"\x06\x01k" + MODULE_ID + b"\x00")))
+
+
+# -------------------------------------------------------------------------------- options
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"databases": 7}, {b"zset", b"hash", b"zset2", b"module", b"big"}),
+        ({"databases": [0, 3]}, {b"a", b"b", b"list", b"set"}),
+        ({"keys": "z*"}, {b"zset", b"zset2"}),
+        ({"keys": b"?"}, {b"a", b"b"}),
+        ({"types": "zset"}, {b"zset", b"zset2"}),
+        ({"types": ["string", "module"]}, {b"a", b"b", b"module", b"big"}),
+        ({"types": ["hash", "list"], "databases": {0}}, {b"list"}),
+        ({"databases": []}, set()),
+    ],
+)
+def test_selection(options: ReadOptions, wanted: set[bytes]) -> None:
+    """What is wanted is given as if everything was, and the checksum is still computed."""
+    reader = read_rdb(SNAPSHOT, **options)
+    assert list(reader) == [record for record in KEYS if record.key in wanted]
+    assert reader.checksum == "ok"
+
+
+def test_what_is_not_wanted_is_not_decoded() -> None:
+    """A malformed value that is passed over does no harm."""
+    data = finished(b"\x0d\x05wrong\x02ab", b"\x00\x01k\x01v")
+    assert list(read_rdb(data, keys="k")) == [KeyRecord(0, b"k", b"v")]
+
+
+def test_unknown_type_in_selection() -> None:
+    """A type that Redis does not have is a mistake of the caller."""
+    with pytest.raises(ValueError, match="unknown types.*zset"):
+        read_rdb(SNAPSHOT, types="sorted_set")  # type: ignore[arg-type]  # the mistake
+
+
+def test_raw() -> None:
+    """A raw value has exactly the value's bytes, and its payload stands for the same value."""
+    raw = list(read_rdb(SNAPSHOT, raw=True))
+    assert [(r.database, r.key, r.expiry, r.idle, r.frequency) for r in raw] == [
+        (r.database, r.key, r.expiry, r.idle, r.frequency) for r in KEYS
+    ]
+    assert [decode_dump(r.value.dump()) for r in raw] == [r.value for r in KEYS]
+    assert raw[0].value == RawValue(0, b"\x01A", 11)
+    assert [record.value.type_name for record in raw] == [
+        *("string", "string", "list", "set", "zset", "hash", "zset", "module", "string")
+    ]
+    assert list(read_rdb(Dripping(SNAPSHOT), raw=True)) == raw
+
+
+def test_progress(tmp_path: Path) -> None:
+    """Progress is reported as it is made, with the size of the file where that is known."""
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(SNAPSHOT)
+    seen: list[tuple[int, int | None]] = []
+    list(read_rdb(path, progress=lambda done, size: seen.append((done, size))))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    dripped: list[tuple[int, int | None]] = []
+    list(read_rdb(Dripping(SNAPSHOT), progress=lambda done, size: dripped.append((done, size))))
+    assert [seen[-1], dripped[-1]] == [(len(SNAPSHOT), len(SNAPSHOT)), (len(SNAPSHOT), None)]
+
+
+def test_closing(tmp_path: Path) -> None:
+    """A reader that is left early closes its file, and so does one that is dropped."""
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(SNAPSHOT)
+    with read_rdb(path) as reader:
+        assert next(reader) == KEYS[0]
+    unread = read_rdb(path)
+    unread.close()
+
+
+def test_memory_is_bounded_by_the_largest_value(tmp_path: Path) -> None:
+    """A file of 128 MB with values of 1 MB is read in a few megabytes."""
+    value = b"\x00\x01k\x80" + struct.pack(">I", 1 << 20) + bytes(1 << 20)
+    path = tmp_path / "dump.rdb"
+    with path.open("wb") as file:
+        file.write(b"REDIS0004")
+        for _ in range(128):
+            file.write(value)
+        file.write(b"\xff")
+    code = (
+        "import resource, sys; from telstate_rdb import read_rdb\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "count = sum(1 for _ in read_rdb(sys.argv[1]))\n"
+        "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True
+    )
+    count, kilobytes = map(int, output.stdout.split())
+    assert count == 128
+    assert kilobytes < 16 * 1024
+
+
+def test_import_is_light() -> None:
+    """Importing the package loads neither NumPy nor what only the command line needs."""
+    code = (
+        "import sys, telstate_rdb\n"
+        "print([name for name in ('numpy', 'rich', 'click', 'rdbtools') if name in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert output.stdout == "[]\n"
