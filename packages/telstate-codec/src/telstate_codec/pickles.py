@@ -7,7 +7,7 @@ policy     chosen by                     what happens to a pickle
 ========== ============================= ===================================================
 ``REFUSE`` ``False``, ``"0"``, (default) `DecodeError` that says how to allow it
 ``SAFE``   ``"safe"``                    plain data is read by our own machine
-                                         (`telstate_codec._pickle_machine`), which can call
+                                         (`telstate_codec._pickle_reader`), which can call
                                          nothing; anything else is a `DecodeError`
 ``TRUST``  ``True``, ``"1"``             Python's unpickler does whatever the pickle says
 ========== ============================= ===================================================
@@ -142,7 +142,7 @@ def load_pickle(value: bytes, policy: PicklePolicy | None = None) -> object:
     if policy is PicklePolicy.REFUSE:
         raise DecodeError(REFUSAL)
     # Only here, so that nobody pays for the machine who does not use it.
-    from ._pickle_machine import load_plain
+    from ._pickle_reader import load_plain
 
     return load_plain(value)
 
