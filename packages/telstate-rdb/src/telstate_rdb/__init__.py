@@ -4,6 +4,7 @@ Start with `read_rdb` and `RdbWriter`; `decode_dump` and `encode_dump` are for p
 """
 
 from telstate_rdb.dumping import encode_dump
+from telstate_rdb.encoding.streams import without_counters
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.payloads import decode_dump, parse_dump
 from telstate_rdb.reading import RdbReader, read_rdb
@@ -64,4 +65,5 @@ __all__ = [
     "encode_dump",
     "parse_dump",
     "read_rdb",
+    "without_counters",
 ]
