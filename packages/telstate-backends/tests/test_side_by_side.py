@@ -1,0 +1,194 @@
+"""Memory and a real server, driven side by side: they must agree on everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from telstate_backends import (
+    AddSample,
+    AddSamples,
+    Backend,
+    Clear,
+    Delete,
+    Dump,
+    Exists,
+    Export,
+    Fields,
+    Find,
+    Get,
+    GetIndexed,
+    GetKeyType,
+    GetRange,
+    Glob,
+    Immutable,
+    Keys,
+    KeyTypes,
+    Load,
+    MemoryBackend,
+    Operation,
+    RedisBackend,
+    Samples,
+    SetImmutable,
+    SetIndexed,
+    TelstateError,
+)
+from telstate_codec.timestamps import encode_sample
+from telstate_rdb import decode_dump
+
+KEYS = st.sampled_from([b"", b"a", b"a_a", b"\xff", b"\x00[b", b"update/a"])
+VIEWS = st.lists(KEYS, min_size=1, max_size=4).map(tuple)
+VALUES = st.one_of(st.binary(max_size=3), st.just(bytes(100)))
+# Few different times, so that samples meet; -0.0 as no writer of ours would send it.
+TIMES = st.sampled_from([0.0, 5e-324, 1.0, 1.5, 2.0, 1.7e308, -0.0])
+SAMPLES = st.builds(encode_sample, TIMES, VALUES)
+NEGATIVE_ZERO = st.builds(lambda value: b"\x80" + bytes(7) + value, VALUES)
+MEMBERS = st.one_of(SAMPLES, NEGATIVE_ZERO)
+BOUNDS = st.one_of(SAMPLES.map(lambda sample: sample[:8]), st.just(b"\xff" * 8))
+FIELDS = st.dictionaries(VALUES, VALUES, min_size=1, max_size=3).map(Fields)
+LOADED = st.one_of(
+    VALUES.map(Immutable),
+    st.sets(MEMBERS, min_size=1).map(lambda members: Samples(sorted(members))),
+    FIELDS,
+)
+PATTERNS = st.lists(
+    st.sampled_from([b"*", b"?", b"a", b"[a-c]", b"[^a]", b"[", b"\\", b"\xff", b"_"]), max_size=4
+).map(b"".join)
+
+OPERATIONS: st.SearchStrategy[Operation[Any]] = st.one_of(
+    st.builds(SetImmutable, KEYS, VALUES),
+    st.builds(AddSample, KEYS, MEMBERS),
+    st.builds(AddSamples, KEYS, st.lists(MEMBERS, max_size=4).map(tuple)),
+    st.builds(SetIndexed, KEYS, VALUES, VALUES),
+    st.builds(Load, KEYS, LOADED, st.booleans()),
+    st.builds(Delete, VIEWS),
+    st.builds(Exists, VIEWS),
+    st.builds(GetKeyType, VIEWS),
+    st.builds(Get, VIEWS),
+    st.builds(Find, VIEWS),
+    st.builds(GetIndexed, VIEWS, VALUES),
+    st.builds(GetRange, VIEWS, BOUNDS, BOUNDS, st.booleans()),
+    st.builds(Keys, PATTERNS),
+    st.builds(KeyTypes, PATTERNS),
+    st.builds(Export, KEYS),
+    st.builds(Clear),
+)
+
+
+@pytest.fixture
+def server(server_url: str) -> Iterator[RedisBackend]:
+    """A backend on an empty server, of each version in turn."""
+    with RedisBackend.from_url(server_url) as backend:
+        yield backend
+
+
+def outcome(call: Callable[[], object]) -> object:
+    """Give what comes of it, an error as its class and text."""
+    try:
+        return call()
+    except TelstateError as error:
+        return type(error), str(error)
+
+
+def contents(backend: Backend, key: bytes) -> object:
+    """Decode a dump."""
+    payload = backend.execute(Dump(key))
+    assert payload is not None
+    return decode_dump(payload)
+
+
+def plain(results: list[Any]) -> list[Any]:
+    """Make errors comparable."""
+    return [
+        (type(each), str(each)) if isinstance(each, TelstateError) else each for each in results
+    ]
+
+
+def test_memory_and_server_agree(server: RedisBackend) -> None:
+    """Every result, every error text and every final dump is the same in memory as on a server."""
+
+    class Machine(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            server.execute(Clear())
+            self.memory = MemoryBackend()
+
+        @rule(operation=OPERATIONS)
+        def one(self, operation: Operation[Any]) -> None:
+            expected = outcome(lambda: self.memory.execute(operation))
+            assert outcome(lambda: server.execute(operation)) == expected
+
+        @rule(operations=st.lists(OPERATIONS, max_size=5))
+        def several(self, operations: list[Operation[Any]]) -> None:
+            expected = plain(self.memory.execute_many(operations))
+            assert plain(server.execute_many(operations)) == expected
+
+        @invariant()
+        def same_kinds(self) -> None:
+            assert server.execute(KeyTypes()) == self.memory.execute(KeyTypes())
+
+        def teardown(self) -> None:
+            for key in self.memory.execute(Keys()):
+                # Decoded, because a large hash has no order of its own on a server.
+                assert contents(server, key) == contents(self.memory, key)
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis leaves it without
+        Machine,
+        settings=settings(
+            max_examples=40,
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_globs_match_as_the_server_matches(server_url: str, seed: int) -> None:
+    """Thousands of patterns match the same keys here as in the server's own SCAN."""
+    import random
+
+    chance = random.Random(seed)
+    letters = [
+        b"a",
+        b"b",
+        b"c",
+        b"-",
+        b"]",
+        b"[",
+        b"^",
+        b"\\",
+        b"*",
+        b"?",
+        b"\xc3",
+        b"\x00",
+        b"\xff",
+    ]
+    weights = [5, 4, 3, 3, 4, 4, 3, 3, 4, 3, 1, 1, 1]
+
+    def text(longest: int) -> bytes:
+        return b"".join(chance.choices(letters, weights, k=chance.randint(0, longest)))
+
+    keys = {text(5) for _ in range(1500)} | {b""}
+    patterns = [text(8) for _ in range(2000)] + [b"*", b"**", b""]
+    with redis.Redis.from_url(server_url) as client:
+        client.mset({key: b"" for key in keys})
+        with client.pipeline(transaction=False) as pipeline:
+            for pattern in patterns:
+                pipeline.scan(0, match=pattern, count=100_000)
+            for pattern, (cursor, found) in zip(patterns, pipeline.execute(), strict=True):
+                assert cursor == 0
+                matches = Glob(pattern).matches
+                assert (pattern, {key for key in keys if matches(key)}) == (pattern, set(found))
