@@ -142,7 +142,7 @@ def decode_uniform_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
         else, sound or not.
     """
     size = len(data)
-    if size < ZIPLIST_HEADER_SIZE + 6:
+    if size < ZIPLIST_HEADER_SIZE + 5:
         return None
     width = data[ZIPLIST_HEADER_SIZE + 1]
     if width >= 64:

@@ -1,0 +1,97 @@
+"""LZF: what is compressed, by whomever, is decompressed; what is broken is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate_rdb.errors import RdbParseError
+from telstate_rdb.lzf import MAX_RATIO, decompress, decompress_in_python
+
+DECOMPRESSORS = [decompress, decompress_in_python]
+
+LITERAL = st.binary(min_size=1, max_size=32)
+COPY = st.tuples(st.integers(1, 8192), st.integers(3, 264))
+
+
+def compressed(steps: list[bytes | tuple[int, int]]) -> tuple[bytes, bytes]:
+    """Compress as the steps say; give the data, and what they stand for, made byte by byte."""
+    data = bytearray()
+    full = bytearray()
+    for step in steps:
+        if isinstance(step, bytes):
+            data += bytes([len(step) - 1]) + step
+            full += step
+            continue
+        distance, length = step
+        distance = min(distance, len(full))
+        if not distance:
+            continue
+        high, low = divmod(distance - 1, 256)
+        if length < 9:
+            data += bytes([(length - 2) << 5 | high, low])
+        else:
+            data += bytes([0xE0 | high, length - 9, low])
+        for _ in range(length):
+            full.append(full[-distance])
+    return bytes(data), bytes(full)
+
+
+@pytest.mark.parametrize("function", DECOMPRESSORS)
+@given(steps=st.lists(LITERAL | COPY, max_size=60))
+def test_every_way_to_compress(function: object, steps: list[bytes | tuple[int, int]]) -> None:
+    """Literals and copies of every length and distance, overlapping or not, are understood."""
+    data, full = compressed(steps)
+    assert callable(function)
+    assert function(data, len(full)) == full
+
+
+@pytest.mark.parametrize("function", DECOMPRESSORS)
+def test_long_strings(function: object) -> None:
+    """Strings beyond the size where the way of joining changes are right too."""
+    steps: list[bytes | tuple[int, int]] = [b"abcdefghij", (10, 264), (1, 264), (270, 200)]
+    data, full = compressed(steps * 50)
+    assert callable(function)
+    assert function(data, len(full)) == full
+
+
+@pytest.mark.parametrize("function", DECOMPRESSORS)
+@given(data=st.binary(max_size=60), size=st.integers(0, 5000))
+def test_rubbish(function: object, data: bytes, size: int) -> None:
+    """Whatever the bytes, they give a string of the size or RdbParseError."""
+    assert callable(function)
+    try:
+        assert len(function(data, size)) == size
+    except RdbParseError:
+        pass
+
+
+@pytest.mark.parametrize("function", DECOMPRESSORS)
+@pytest.mark.parametrize(
+    ("data", "size", "reason"),
+    [
+        (b"\x00a\x20\x01", 4, "before their start"),
+        (b"\x20\x00", 3, "before their start"),
+        (b"\x00a\xe0\x00\x05", 10, "before their start"),
+        (b"\x02ab", 3, "do not stand for 3"),
+        (b"\x00a\x20", 4, "cut short"),
+        (b"\x00a\xe0\x00", 4, "cut short"),
+        (b"\x01ab", 3, "do not stand for 3"),
+        (b"\x01ab", 1, "do not stand for 1"),
+        (b"\x01ab", 0, "do not stand for 0"),
+    ],
+)
+def test_broken(function: object, data: bytes, size: int, reason: str) -> None:
+    """What does not stand for the size is refused for its reason."""
+    assert callable(function)
+    with pytest.raises(RdbParseError, match=reason):
+        function(data, size)
+
+
+def test_bomb() -> None:
+    """A size that no data of that length can have is refused without trying."""
+    data, full = compressed([b"a", *[(1, 264)] * 50])
+    assert len(full) < len(data) * MAX_RATIO
+    with pytest.raises(RdbParseError, match="cannot stand for"):
+        decompress(data, len(data) * MAX_RATIO + 1)

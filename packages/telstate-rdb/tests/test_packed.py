@@ -1,0 +1,227 @@
+"""Packed forms: ziplists, listpacks, intsets and zipmaps, entry by entry, sound and broken."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate_rdb import RdbParseError, listpack, ziplist
+from telstate_rdb.intset import decode_intset
+from telstate_rdb.listpack import backward_size, decode_listpack
+from telstate_rdb.ziplist import decode_ziplist
+from telstate_rdb.zipmap import decode_zipmap
+
+LONG = bytes(range(256)) * 2
+
+# One row for each kind of entry: its bytes without what links it to others, and its text.
+ZIPLIST_ENTRIES = [
+    (b"\x00", b""),
+    (b"\x05hello", b"hello"),
+    (b"\x3f" + LONG[:63], LONG[:63]),
+    (b"\x40\x40" + LONG[:64], LONG[:64]),
+    (b"\x42\x00" + LONG, LONG),
+    (b"\x80\x00\x00\x00\x03abc", b"abc"),
+    (b"\xc0\xff\x7f", b"32767"),
+    (b"\xd0\x00\x00\x00\x80", b"-2147483648"),
+    (b"\xe0" + b"\xff" * 8, b"-1"),
+    (b"\xf0\x00\x00\x80", b"-8388608"),
+    (b"\xf1", b"0"),
+    (b"\xfd", b"12"),
+    (b"\xfe\x80", b"-128"),
+]
+LISTPACK_ENTRIES = [
+    (b"\x00", b"0"),
+    (b"\x7f", b"127"),
+    (b"\x80", b""),
+    (b"\x85hello", b"hello"),
+    (b"\xbf" + LONG[:63], LONG[:63]),
+    (b"\xc0\x80", b"128"),
+    (b"\xcf\xff", b"4095"),
+    (b"\xd0\x00", b"-4096"),
+    (b"\xdf\xff", b"-1"),
+    (b"\xe0\x40" + LONG[:64], LONG[:64]),
+    (b"\xe2\x00" + LONG, LONG),
+    (b"\xf0\x03\x00\x00\x00abc", b"abc"),
+    (b"\xf1\x00\x80", b"-32768"),
+    (b"\xf2\xff\xff\x7f", b"8388607"),
+    (b"\xf3\x00\x00\x00\x80", b"-2147483648"),
+    (b"\xf4" + b"\xff" * 7 + b"\x7f", b"9223372036854775807"),
+]
+
+
+def make_ziplist(entries: list[bytes], count: int | None = None) -> bytes:
+    """Make a ziplist of entries without the sizes in front of them."""
+    body = b""
+    last = previous = 0
+    for entry in entries:
+        last = len(body)
+        size = bytes([previous]) if previous < 254 else b"\xfe" + struct.pack("<I", previous)
+        body += size + entry
+        previous = len(size) + len(entry)
+    count = len(entries) if count is None else count
+    return struct.pack("<IIH", len(body) + 11, 10 + last, count) + body + b"\xff"
+
+
+def make_listpack(entries: list[bytes], count: int | None = None) -> bytes:
+    """Make a listpack of entries without the sizes behind them."""
+    body = b"".join(entry + backward_size(len(entry)) for entry in entries)
+    count = len(entries) if count is None else count
+    return struct.pack("<IH", len(body) + 7, count) + body + b"\xff"
+
+
+FORMS = [
+    pytest.param(make_ziplist, decode_ziplist, ZIPLIST_ENTRIES, id="ziplist"),
+    pytest.param(make_listpack, decode_listpack, LISTPACK_ENTRIES, id="listpack"),
+]
+Make = Callable[..., bytes]
+Decode = Callable[[bytes], list[bytes]]
+Entries = list[tuple[bytes, bytes]]
+
+
+@pytest.mark.parametrize(("make", "decode", "entries"), FORMS)
+def test_every_kind_of_entry(make: Make, decode: Decode, entries: Entries) -> None:
+    """Every kind of entry is understood, alone, after every other, and where the count is left out."""
+    assert decode(make([])) == []
+    assert decode(make([entry for entry, _ in entries], 65535)) == [text for _, text in entries]
+    for first, first_text in entries:
+        for second, second_text in entries:
+            assert decode(make([first, second])) == [first_text, second_text]
+
+
+@pytest.mark.parametrize(("make", "decode", "entries"), FORMS)
+def test_every_change(make: Make, decode: Decode, entries: Entries) -> None:
+    """Every change of a byte, every truncation and every addition gives entries or RdbParseError."""
+    data = make([entry for entry, _ in entries])
+    for position in range(len(data)):
+        for change in (1, 0x80, 0xFF, 0x40):
+            changed = data[:position] + bytes([data[position] ^ change]) + data[position + 1 :]
+            try:
+                decode(changed)
+            except RdbParseError:
+                pass
+        with pytest.raises(RdbParseError):
+            decode(data[:position])
+    with pytest.raises(RdbParseError):
+        decode(data + b"\xff")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (make_ziplist([b"\x01a"], 2), "1 entries says that it has 2"),
+        (make_ziplist([b"\x3fa"]), "points outside itself"),
+        (make_ziplist([b"\x80\xff\xff\xff\xffa"]), "points outside itself"),
+        (make_ziplist([b"\xff"]), "of no kind"),
+        (make_ziplist([b"\x90"]), "of no kind"),
+        (make_ziplist([b"\x01a"])[:-1] + b"\xff\xff", "says that it has"),
+        (
+            make_ziplist([b"\x01a", b"\x01b"]).replace(b"\x03\x01b", b"\x04\x01b"),
+            "follows no entry",
+        ),
+        (b"\x0f\0\0\0\x0a\0\0\0\x01\0\0\x01a\xff\xff", "with more bytes behind it"),
+        (b"\x0e\0\0\0\x0b\0\0\0\x01\0\0\x01a\xff", "last entry is at its byte 10, not at 11"),
+        (b"\x0e\0\0\0\x0a\0\0\0", "cut short"),
+    ],
+)
+def test_broken_ziplists(data: bytes, reason: str) -> None:
+    """A broken ziplist is refused for its reason."""
+    with pytest.raises(RdbParseError, match=reason):
+        decode_ziplist(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (make_listpack([b"\x81a"], 2), "1 entries says that it has 2"),
+        (make_listpack([b"\xbfa"]), "points outside itself"),
+        (make_listpack([b"\xf0\xff\xff\xff\xffa"]), "does not end with its size"),
+        (make_listpack([b"\xf5"]), "of no kind"),
+        (b"\x0a\0\0\0\x01\0\x81a\x03\xff", "does not end with its size"),
+        (b"\x09\0\0\0\x01\0\x01\x02\xff", "does not end with its size"),
+        (b"\x0a\0\0\0\x01\0\x01\x01\xff\xff", "with more bytes behind it"),
+        (b"\x0e\0\0\0", "cut short"),
+    ],
+)
+def test_broken_listpacks(data: bytes, reason: str) -> None:
+    """A broken listpack is refused for its reason."""
+    with pytest.raises(RdbParseError, match=reason):
+        decode_listpack(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "cut short"),
+        (b"\x01\x01a", "points outside it"),
+        (b"\x01\x05a\x00\xff", "points outside it"),
+        (b"\x01\x01a\x01\x05b\xff", "points outside it"),
+        (b"\x01\x01a\xff", "a field without a value"),
+        (b"\x02\x01a\x01\x00b\xff", "1 fields says that it has 2"),
+        (b"\x01\x01a\x01\x00b\xff\xff", "with more bytes behind it"),
+    ],
+)
+def test_broken_zipmaps(data: bytes, reason: str) -> None:
+    """A broken zipmap is refused for its reason."""
+    with pytest.raises(RdbParseError, match=reason):
+        decode_zipmap(data)
+
+
+def test_zipmap() -> None:
+    """Long strings, padding, and a count that is left out are understood."""
+    big = b"\xfe" + struct.pack("<I", 300)
+    data = b"\xfe\x01a\x02\x03bc???" + big + b"f" * 300 + big + b"\x00" + b"v" * 300 + b"\xff"
+    assert decode_zipmap(data) == [b"a", b"bc", b"f" * 300, b"v" * 300]
+
+
+@pytest.mark.parametrize(("width", "code"), [(2, "h"), (4, "i"), (8, "q")])
+def test_intset(width: int, code: str) -> None:
+    """Integers of each width are understood, the least and the greatest included."""
+    greatest = 2 ** (8 * width - 1) - 1
+    numbers = [-greatest - 1, -1, 0, greatest]
+    data = struct.pack(f"<II4{code}", width, 4, *numbers)
+    assert decode_intset(data) == [b"%d" % number for number in numbers]
+    with pytest.raises(RdbParseError, match="says that it has 4 integers"):
+        decode_intset(data + b"\0")
+
+
+PAIRS = st.tuples(st.integers(0, 70), st.integers(1, 40), st.integers(0, 14))
+
+
+@given(PAIRS, st.integers(0, 1000), st.integers(1, 255))
+def test_uniform_pairs(shape: tuple[int, int, int], position: int, change: int) -> None:
+    """Pairs taken in bulk are those taken one by one, and a change is never overlooked."""
+    width, count, second = shape
+    members = [(b"%d" % i).rjust(width, b".")[-width or 99 :] for i in range(count)]
+    members = [member[:width] for member in members]
+    head = (
+        bytes([width]) if width < 64 else b"\x40" + bytes([width]),
+        bytes([128 + width]) if width < 64 else b"\xe0" + bytes([width]),
+    )
+    number = bytes([0xF1 + second]) if second < 13 else bytes([0xFE, second])
+    for data, decode, bulk in (
+        (
+            make_ziplist([part for m in members for part in (head[0] + m, number)]),
+            decode_ziplist,
+            ziplist.decode_uniform_pairs,
+        ),
+        (
+            make_listpack([part for m in members for part in (head[1] + m, bytes([second]))]),
+            decode_listpack,
+            listpack.decode_uniform_pairs,
+        ),
+    ):
+        assert decode(data) == [part for m in members for part in (m, b"%d" % second)]
+        found = bulk(data)
+        if found is not None:
+            assert found == (tuple(members), b"%d" % second)
+        else:
+            assert width > 63 or second > 12
+        position %= len(data)
+        changed = data[:position] + bytes([data[position] ^ change]) + data[position + 1 :]
+        found = bulk(changed)
+        if found is not None:
+            assert [part for m in found[0] for part in (m, found[1])] == decode(changed)
