@@ -66,8 +66,9 @@ def _class(pattern: bytes, position: int) -> tuple[str, int]:
             members.add(pattern[position + 1])
             position += 2
         elif pattern[position + 1 : position + 2] == b"-" and position + 2 < len(pattern):
-            low, high = sorted((byte, pattern[position + 2]))
-            members.update(range(low, high + 1))
+            # Redis compares characters as C has them, which are signed on most machines.
+            low, high = sorted((byte ^ 128, pattern[position + 2] ^ 128))
+            members.update(code ^ 128 for code in range(low, high + 1))
             position += 3
         else:
             members.add(byte)
