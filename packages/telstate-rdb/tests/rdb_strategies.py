@@ -122,13 +122,15 @@ def streams(draw: st.DrawFn, counters: bool = True) -> Stream:
             for step in range(1, room + 1)
         ]
     no_id = StreamId(0, 0)
+    # Groups and consumers are in the order of their names, as servers keep them.
+    groups = draw(st.lists(_groups(counters), max_size=2, unique_by=lambda group: group.name))
     return Stream(
         tuple(entries),
         last_id=entries[-1].id if entries else draw(IDS),
         first_id=entries[0].id if entries else no_id,
         max_deleted_id=draw(IDS) if counters else no_id,
         entries_added=draw(NUMBERS) if counters else len(entries),
-        groups=tuple(draw(st.lists(_groups(counters), max_size=2, unique_by=lambda g: g.name))),
+        groups=tuple(sorted(groups, key=lambda group: group.name)),
     )
 
 
@@ -148,7 +150,7 @@ def _groups(draw: st.DrawFn, counters: bool) -> StreamGroup:
             draw(st.just(-1) | NUMBERS) if counters else None,
             tuple(one.id for one in share),
         )
-        for name, share in zip(names, shares, strict=True)
+        for name, share in zip(sorted(names), shares, strict=True)
     )
     read = draw(st.none() | NUMBERS) if counters else None
     return StreamGroup(draw(st.binary(max_size=30)), draw(IDS), read, tuple(pending), consumers)

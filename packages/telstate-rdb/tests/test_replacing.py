@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from telstate_rdb import replacing
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.replacing import Replacement
