@@ -267,3 +267,18 @@ def test_arrays_of_this_numpy(protocol: int, order: Any) -> None:
     loaded: Any = load_pickle(pickle.dumps(array, protocol), PicklePolicy.SAFE)
     assert same(loaded, array)
     assert loaded.flags.owndata and loaded.flags.writeable
+
+
+def test_keys_of_one_hash_bring_no_warning() -> None:
+    """NumPy's dates are keys of their own kind only: old releases warn when they are compared."""
+    dates = [np.datetime64(5, "s"), np.datetime64(5, "D"), np.timedelta64(5, "s")]
+    keys = [5, 5.0, 5 + 0j, np.int8(5), np.float64(5), np.longdouble(5), np.complex64(5), *dates]
+    dumped = [pickletools.optimize(pickle.dumps(key, 2))[2:-1] for key in keys]
+    inside = [key + b"\x85" for key in dumped]
+    pairs = [(one, other) for dump in (dumped, inside) for one in dump for other in dump]
+    check_all(b"}" + one + b"Ns" + other + b"Ns." for one, other in pairs)
+    check_all(b"\x8f(" + one + other + b"\x90." for one, other in pairs)
+    alike = b"}" + dumped[-1] + b"Ns" + dumped[-1] + b"Ns."
+    assert load_pickle(alike, PicklePolicy.SAFE) == {keys[-1]: None}
+    with pytest.raises(DecodeError, match="dates of NumPy cannot be keys together with"):
+        load_pickle(b"}" + dumped[-1] + b"Ns" + dumped[0] + b"Ns.", PicklePolicy.SAFE)

@@ -27,6 +27,10 @@ MAX_FRAGILE: Final = 1000
 """Most values in one pickle whose destructors recurse (object arrays, `defaultdict`)."""
 
 _CHEAP: Final = frozenset({float, bool, type(None), type(Ellipsis), type, object})
+_TIMES: Final = frozenset({"datetime64", "timedelta64"})
+_UNFIT: Final = frozenset({"void"})  # its hash takes the time of all its fields
+_UNFIT_INSIDE: Final = _UNFIT | _TIMES  # `_check` does not see what they are compared to
+_UNKNOWN: Final = object()
 _DEAR: Final = frozenset({Fraction, Decimal})
 
 
@@ -39,6 +43,16 @@ def refuse(reason: str) -> NoReturn:
     raise Refusal(reason)
 
 
+class _Crowd:
+    """What is known of the keys of one dictionary or set."""
+
+    __slots__ = ("hashes", "family")
+
+    def __init__(self) -> None:
+        self.hashes: dict[int, int] = {}  # hash -> number of keys
+        self.family: object = _UNKNOWN
+
+
 class Limits:
     """What is left to spend while one pickle of `size` bytes is read."""
 
@@ -48,7 +62,7 @@ class Limits:
         self._room = 8 * size + 4096
         self._work = 4 * size + 10_000
         self._fragile = MAX_FRAGILE
-        self._crowds: dict[tuple[int, int], int] = {}
+        self._crowds: dict[int, _Crowd] = {}  # by the id of the dictionary or set
 
     def charge(self, count: int) -> None:
         """Account for `count` bytes that are about to be copied (8 for an element)."""
@@ -64,21 +78,28 @@ class Limits:
 
     def check_elements(self, elements: Iterable[object]) -> None:
         """Check what is to be a set, before it is one."""
-        crowd: dict[tuple[int, int], int] = {}
+        crowd = _Crowd()
         for element in elements:
             if type(element) is not str or len(element) > 256:
-                self._check(element, 0, crowd)
+                self._check(element, crowd)
 
     def check_keys(self, keys: Iterable[object], owner: object) -> None:
         """Check keys that are to be put into the dictionary or set `owner`."""
+        crowd = None
         for key in keys:
             if type(key) is not str or len(key) > 256:
-                self._check(key, id(owner), self._crowds)
+                if crowd is None:
+                    crowd = self._crowds.setdefault(id(owner), _Crowd())
+                self._check(key, crowd)
 
-    def _check(self, key: object, owner: int, crowd: dict[tuple[int, int], int]) -> None:
+    def _check(self, key: object, crowd: _Crowd) -> None:
+        family = str(getattr(key, "dtype")) if type(key).__name__ in _TIMES else None
+        if crowd.family is not _UNKNOWN and crowd.family != family:
+            refuse("dates of NumPy cannot be keys together with other things")  # old NumPys warn
+        crowd.family = family
         if self._weigh(key, 0):
-            place = (owner, hash(key))
-            crowd[place] = number = crowd.get(place, 0) + 1
+            place = hash(key)
+            crowd.hashes[place] = number = crowd.hashes.get(place, 0) + 1
             if number > MAX_EQUAL_HASHES:
                 refuse("too many keys have the same hash")
 
@@ -103,7 +124,8 @@ class Limits:
                 self._weigh(item, depth + 1)
             return True
         self._spend(100 if kind in _DEAR else 1)
-        if getattr(kind, "__hash__") is None or kind.__name__ == "void":
+        unfit = _UNFIT_INSIDE if depth else _UNFIT
+        if getattr(kind, "__hash__") is None or kind.__name__ in unfit:
             refuse(f"a {kind.__name__} cannot be a key")
         return kind not in _CHEAP
 

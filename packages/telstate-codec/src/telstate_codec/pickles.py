@@ -56,6 +56,14 @@ class PicklePolicy(enum.Enum):
 
 _TRUST: Final = PicklePolicy.TRUST  # quicker to look up
 
+# What `set_allow_pickle` takes; 0, 1 and NumPy's booleans are found here, too.
+_POLICIES: Final[dict[object, PicklePolicy]] = {
+    False: PicklePolicy.REFUSE,
+    True: PicklePolicy.TRUST,
+    **{policy.value: policy for policy in PicklePolicy},
+    **{policy: policy for policy in PicklePolicy},
+}
+
 
 class _Settings:
     """The policy of this process, and whether the next pickle is worth a warning."""
@@ -101,16 +109,12 @@ def pickle_policy(allow: bool | str | PicklePolicy | None) -> PicklePolicy:
     """
     if allow is None:
         return _process_policy()
-    if isinstance(allow, PicklePolicy):
-        return allow
-    if isinstance(allow, str):
-        try:
-            return PicklePolicy(allow)
-        except ValueError:
-            pass
-    elif allow in (False, True):  # 0, 1 and NumPy's booleans too
-        return PicklePolicy.TRUST if allow else PicklePolicy.REFUSE
-    raise ValueError(f"allow is {allow!r}; it must be a bool, '0', '1', 'safe' or a PicklePolicy")
+    try:
+        return _POLICIES[allow]
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"allow is {allow!r}; it must be a bool, '0', '1', 'safe' or a PicklePolicy"
+        ) from None
 
 
 def load_pickle(value: bytes, policy: PicklePolicy | None = None) -> object:
@@ -156,7 +160,7 @@ def dump_pickle(value: object) -> bytes:
         If the value cannot be pickled (the reason is chained).
     """
     try:
-        return pickle.dumps(value, protocol=PICKLE_PROTOCOL)
+        return pickle.dumps(value, PICKLE_PROTOCOL)
     except Exception as error:
         kind = type(value).__name__
         raise EncodeError(f"A {kind} cannot be pickled: {_summary(error)}") from error
