@@ -1,0 +1,201 @@
+"""Tables: uniform or not, in one piece or many, they hold what was put into them."""
+
+from __future__ import annotations
+
+import io
+import struct
+from array import array
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate_rdb import Hash, KeyRecord, List, RawValue, Set, SortedSet, Value, read_rdb
+from telstate_rdb.source import Source
+
+# Strings come in runs of one length: what the reader takes in bulk, and what breaks its runs.
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 8, 17, 62, 63, 64, 65, 200, 300]),
+        st.sampled_from([1, 2, 7, 8, 9, 63, 64, 65, 130]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+SCORES = st.lists(st.floats(allow_nan=False), min_size=1, max_size=3)
+
+
+class Pieces(io.RawIOBase):
+    """A file that gives so many bytes at a time and cannot seek."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._file = io.BytesIO(data)
+        self._size = size
+
+    def read(self, size: int = -1) -> bytes:
+        """Give the next piece, however much is asked for."""
+        return self._file.read(self._size)
+
+
+def strings(runs: list[tuple[int, int]]) -> list[bytes]:
+    """Make different strings in runs of one length; the shortest ones cannot all differ."""
+    return [
+        (
+            (b"%x:" % (place * 1000 + i)).ljust(size, b"\x07")[:size]
+            if size < 9
+            else (b"%x:" % (place * 1000 + i)).ljust(size, b"\x07")
+        )
+        for place, (size, count) in enumerate(runs)
+        for i in range(count)
+    ]
+
+
+def length(number: int) -> bytes:
+    """Encode a length."""
+    if number < 64:
+        return bytes([number])
+    if number < 16384:
+        return bytes([0x40 | number >> 8, number & 255])
+    return b"\x80" + number.to_bytes(4, "big")
+
+
+def string(data: bytes) -> bytes:
+    """Encode a string plainly."""
+    return length(len(data)) + data
+
+
+def check(type_: int, count: int, body: bytes, expected: Value, piece: int) -> None:
+    """Hold a table against what it should be: whole, in pieces, raw, passed over, cut short."""
+    value = length(count) + body
+    data = b"REDIS0004" + bytes([type_]) + b"\x01k" + value + b"\x00\x01z\x01z\xff"
+    records = [KeyRecord(0, b"k", expected), KeyRecord(0, b"z", b"z")]
+    for source in (data, Pieces(data, piece)):
+        assert list(read_rdb(source)) == records
+    for source in (data, Pieces(data, piece)):
+        assert list(read_rdb(source, keys="z")) == records[1:]
+    for source in (data, Pieces(data, piece)):
+        assert next(read_rdb(source, raw=True)).value == RawValue(type_, value, 4)
+
+
+PIECE = st.sampled_from([1, 7, 100, 1000, 5000])
+
+
+@given(RUNS, PIECE)
+def test_lists(runs: list[tuple[int, int]], piece: int) -> None:
+    """A list's elements come in order."""
+    elements = strings(runs)
+    body = b"".join(map(string, elements))
+    check(1, len(elements), body, List(tuple(elements)), piece)
+
+
+@given(RUNS, PIECE)
+def test_sets(runs: list[tuple[int, int]], piece: int) -> None:
+    """A set's members come in the order of the file."""
+    members = list(dict.fromkeys(strings(runs)))
+    body = b"".join(map(string, members))
+    check(2, len(members), body, Set(tuple(members)), piece)
+
+
+@given(RUNS, st.integers(0, 70), PIECE)
+def test_hashes(runs: list[tuple[int, int]], size: int, piece: int) -> None:
+    """A hash's values belong to their fields."""
+    fields = {field: field[::-1].rjust(size) for field in strings(runs)}
+    body = b"".join(string(field) + string(value) for field, value in fields.items())
+    check(4, len(fields), body, Hash(fields), piece)
+
+
+@given(RUNS, SCORES, PIECE)
+def test_sorted_sets(runs: list[tuple[int, int]], scores: list[float], piece: int) -> None:
+    """A sorted set's scores belong to their members, equal or not."""
+    members = list(dict.fromkeys(strings(runs)))
+    column = [scores[i % len(scores)] for i in range(len(members))]
+    body = b"".join(string(m) + struct.pack("<d", s) for m, s in zip(members, column))
+    check(5, len(members), body, SortedSet(tuple(members), array("d", column)), piece)
+
+
+@given(RUNS, SCORES, PIECE)
+def test_sorted_sets_of_text(runs: list[tuple[int, int]], scores: list[float], piece: int) -> None:
+    """Scores as text belong to their members too."""
+    members = list(dict.fromkeys(strings(runs)))
+    column = [scores[i % len(scores)] for i in range(len(members))]
+    body = b"".join(string(m) + text_score(s) for m, s in zip(members, column))
+    check(3, len(members), body, SortedSet(tuple(members), array("d", column)), piece)
+
+
+def text_score(score: float) -> bytes:
+    """Encode a score as text."""
+    if score in (float("inf"), float("-inf")):
+        return b"\xfe" if score > 0 else b"\xff"
+    text = repr(score).encode()
+    return bytes([len(text)]) + text
+
+
+@pytest.mark.parametrize("change", ["length", "score"])
+@pytest.mark.parametrize("place", [0, 1, 7, 8, 63, 64, 65, 127, 499])
+def test_one_that_differs(change: str, place: int) -> None:
+    """One member of another length, or with another score, is found in a run wherever it is."""
+    members = [b"%017d" % i for i in range(500)]
+    column = [0.0] * 500
+    if change == "length":
+        members[place] += b"!"
+    else:
+        column[place] = 5e-324
+    body = b"".join(string(m) + struct.pack("<d", s) for m, s in zip(members, column))
+    check(5, 500, body, SortedSet(tuple(members), array("d", column)), 3000)
+    body = b"".join(string(m) + text_score(s) for m, s in zip(members, column))
+    check(3, 500, body, SortedSet(tuple(members), array("d", column)), 3000)
+
+
+def test_more_than_a_window() -> None:
+    """A sorted set of 200,000 members, read in chunks, is whole."""
+    members = tuple(b"%020d" % i for i in range(200_000))
+    body = b"".join(b"\x14" + member + bytes(8) for member in members)
+    data = b"REDIS0004\x05\x01k\x80" + struct.pack(">I", 200_000) + body + b"\xff"
+    (record,) = read_rdb(io.BytesIO(data))
+    assert record.value == SortedSet(members, array("d", bytes(1_600_000)))
+    assert list(read_rdb(io.BytesIO(data), types="string")) == []
+
+
+ODD: list[tuple[str, bytes, bytes]] = [
+    ("integer", b"\xc0\xff", b"-1"),
+    ("long", b"\x80" + struct.pack(">I", 20000) + b"x" * 20000, b"x" * 20000),
+    ("very long", b"\x81" + struct.pack(">Q", 3) + b"abc", b"abc"),
+    ("compressed", b"\xc3\x05\x0b\x00a\xe0\x01\x00", b"a" * 11),
+]
+
+
+@pytest.mark.parametrize(("name", "encoded", "expected"), ODD, ids=[name for name, _, _ in ODD])
+def test_odd_strings(name: str, encoded: bytes, expected: bytes) -> None:
+    """Strings in unusual forms are found among usual ones."""
+    before, after = [b"%03d" % i for i in range(20)], [b"%03d" % i for i in range(20, 40)]
+    elements = (*before, expected, *after)
+    parts = [*map(string, before), encoded, *map(string, after)]
+    check(1, 41, b"".join(parts), List(elements), 50)
+    zeros = array("d", bytes(8 * 41))
+    check(5, 41, b"".join(part + bytes(8) for part in parts), SortedSet(elements, zeros), 50)
+    check(3, 41, b"".join(part + b"\x010" for part in parts), SortedSet(elements, zeros), 50)
+    pairs = b"".join(part + b"\x01v" for part in parts)
+    check(4, 41, pairs, Hash(dict.fromkeys(elements, b"v")), 50)
+
+
+READS: list[tuple[Callable[[Source], object], bytes, object]] = [
+    (Source.read_length, b"\x3f", 63),
+    (Source.read_length, b"\x7f\xff", 16383),
+    (Source.read_length, b"\x80\x00\x01\x00\x00", 65536),
+    (Source.read_length, b"\x81" + b"\xff" * 8, 2**64 - 1),
+    (Source.read_string, b"\xc0\x80", b"-128"),
+    (Source.read_string, b"\xc1\x00\x80", b"-32768"),
+    (Source.read_string, b"\xc2\xff\xff\xff\x7f", b"2147483647"),
+]
+
+
+@pytest.mark.parametrize(("read", "data", "expected"), READS)
+def test_lengths_and_integers(
+    read: Callable[[Source], object], data: bytes, expected: object
+) -> None:
+    """Each form of a length and of an integer is understood, and takes its bytes and no more."""
+    source = Source(data + b"more")
+    assert read(source) == expected
+    assert source.offset == len(data)
+    assert read(Source(Pieces(data, 1))) == expected
