@@ -17,6 +17,7 @@ import numpy
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from telstate import KeyType, RDBWriter, TelescopeState
 from telstate.overview import key_tree, summarise, time_of
@@ -132,10 +133,11 @@ def show_range(ts: TelescopeState, console: Console, width: int = 8) -> None:
     samples = ts.get_range(sensor.name, st=start, include_previous=True, et=math.inf)
     console.print(f"{sensor.name} from {time_of(start)}:", highlight=False)
     table = Table()
-    table.add_column("time (UTC)", min_width=19)
-    table.add_column("value", overflow="ellipsis", no_wrap=True)
+    table.add_column("time (UTC)", no_wrap=True)
+    table.add_column("value", no_wrap=True)
+    room = console.width - 26  # the time and the lines of the table
     for value, timestamp in samples[:width]:
-        table.add_row(time_of(timestamp), str(value))
+        table.add_row(time_of(timestamp), Text(str(value)[:room]))
     console.print(table)
     if len(samples) > width:
         console.print(f"and {len(samples) - width} more samples", highlight=False)
