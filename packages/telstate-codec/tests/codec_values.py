@@ -54,9 +54,7 @@ class Grid(np.ndarray):  # type: ignore[type-arg]  # its elements do not matter
 Pair = collections.namedtuple("Pair", ["left", "right"])
 
 NUMBER_DTYPES = [
-    order + code
-    for order in "<>"
-    for code in "b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16".split()
+    order + code for order in "<>" for code in "b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16".split()
 ]
 TIME_DTYPES = [
     f"{order}{kind}8{unit}"

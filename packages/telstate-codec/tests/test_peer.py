@@ -104,7 +104,9 @@ def test_what_the_peer_refuses_is_refused() -> None:
 
 def test_bytes_that_nobody_wrote_are_read_alike(peer: Peer) -> None:
     """Of changed bytes, what both read is the same; we read no pickles, and know what is missing."""
-    whole = encode_value({"a": [1, 2.5, None, (True, "x")], "b": b"y", "c": np.arange(2, dtype="i2")})
+    whole = encode_value(
+        {"a": [1, 2.5, None, (True, "x")], "b": b"y", "c": np.arange(2, dtype="i2")}
+    )
     values = [
         whole[:index] + bytes([byte]) + whole[index + 1 :]
         for index in range(1, len(whole))
