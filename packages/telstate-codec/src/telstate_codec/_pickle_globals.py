@@ -50,20 +50,14 @@ class Unfinished:
 
 def find_global(module: str, name: str) -> object:
     """Give what stands for a global, or refuse it by name."""
-    try:
-        return GLOBALS[module, name]
-    except KeyError:
-        pass
-    if module.split(".")[0] == "numpy":
+    place = (module, name)
+    if place not in GLOBALS and module.split(".")[0] == "numpy":
         from . import _pickle_numpy
 
-        try:
-            found = _pickle_numpy.GLOBALS[module, name]
-        except KeyError:
-            pass
-        else:
-            CALLS.update(_pickle_numpy.CALLS)
-            return found
+        CALLS.update(_pickle_numpy.CALLS)
+        GLOBALS.update(_pickle_numpy.GLOBALS)
+    if place in GLOBALS:
+        return GLOBALS[place]
     text = f"{module}.{name}"
     shown = text if text.isascii() and text.isprintable() else ascii(text)
     refuse(f"the global {shown} is not plain data")
@@ -269,7 +263,7 @@ GLOBALS: Final[dict[tuple[str, str], object]] = {
     ("fractions", "Fraction"): Fraction,
     ("decimal", "Decimal"): Decimal,
 }
-"""(module, name) as a pickle spells it -> what stands for it."""
+"""(module, name) as a pickle spells it -> what stands for it. NumPy's are added when needed."""
 
 CALLS: Final[dict[type, Call]] = {
     bytes: _bytes,
@@ -289,4 +283,4 @@ CALLS: Final[dict[type, Call]] = {
     Fraction: _fraction,
     Decimal: _decimal,
 }
-"""Class -> what a pickle calls it with, checked. NumPy's are added when first needed."""
+"""Class -> what is done when a pickle calls it. NumPy's are added when needed."""
