@@ -10,6 +10,7 @@ from .errors import (
 )
 from .keys import Key, decode_key, encode_key, key_repr
 from .pickles import PICKLE_PROTOCOL, PicklePolicy, set_allow_pickle
+from .samples import decode_samples
 from .timestamps import (
     decode_sample,
     decode_timestamp,
@@ -36,6 +37,7 @@ __all__ = [
     "TelstateError",
     "decode_key",
     "decode_sample",
+    "decode_samples",
     "decode_timestamp",
     "decode_value",
     "encode_key",

@@ -40,7 +40,7 @@ from telstate_codec import (
     DecodeError,
     Key,
     decode_key,
-    decode_sample,
+    decode_samples,
     decode_value,
     encode_key,
     encode_sample,
@@ -137,10 +137,7 @@ def get_range(
     def finish(members: list[bytes] | None) -> list[tuple[Any, float]]:
         if members is None:
             raise missing(view, key)
-        samples = [decode_sample(member) for member in members]
-        if return_encoded:
-            return [(value, timestamp) for timestamp, value in samples]
-        return [(decode_value(value), timestamp) for timestamp, value in samples]
+        return decode_samples(members, return_encoded)
 
     return GetRange(view.candidates(key), first, last, previous), finish
 
