@@ -15,7 +15,6 @@ import math
 import pathlib
 import pickle
 import pickletools
-import sys
 import warnings
 from base64 import b64decode
 from collections import OrderedDict
@@ -25,6 +24,7 @@ from typing import Any
 import hypothesis.extra.numpy as numpys
 import numpy as np
 import pytest
+from codec_pickles import AUDIT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -39,43 +39,20 @@ PICKLES = {
     if MERGED["writers"][writers[0]][0].startswith("2.7")
 }
 
-EVENTS: list[str] = []
-LISTENING = False
-
-
-def hear(event: str, args: object) -> None:
-    """Note what the interpreter reports, except the ids that our machine asks for."""
-    if LISTENING and event != "builtins.id":
-        EVENTS.append(event)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def hook() -> None:
-    """Hear what the interpreter reports, from here on: a hook cannot be removed."""
-    for data in PICKLES.values():  # everything is imported now
-        load_pickle(data, PicklePolicy.SAFE)
-    sys.addaudithook(hear)
-
 
 def check_all(pickles: Iterable[bytes]) -> int:
     """Load pickles; give how many have a value. Fail for any other effect."""
-    global LISTENING
     good = 0
-    EVENTS.clear()
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, AUDIT as events:
         warnings.simplefilter("always")
-        LISTENING = True
-        try:
-            for data in pickles:
-                try:
-                    load_pickle(data, PicklePolicy.SAFE)
-                    good += 1
-                except DecodeError:
-                    pass
-        finally:
-            LISTENING = False
+        for data in pickles:
+            try:
+                load_pickle(data, PicklePolicy.SAFE)
+                good += 1
+            except DecodeError:
+                pass
     assert [str(warning.message) for warning in caught] == []
-    assert EVENTS == []
+    assert events == []
     return good
 
 
