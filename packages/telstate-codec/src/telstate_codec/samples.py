@@ -52,11 +52,11 @@ def decode_samples(
         floats = _decode_floats(members)
         if floats is not None:
             return floats
-    unpack = _TIMESTAMP.unpack_from
     try:
+        timed = zip(map(_TIMESTAMP.unpack_from, members), members)
         if return_encoded:
-            return [(member[SIZE:], unpack(member)[0]) for member in members]
-        return [(decode_value(member[SIZE:]), unpack(member)[0]) for member in members]
+            return [(member[SIZE:], timestamp) for (timestamp,), member in timed]
+        return [(decode_value(member[SIZE:]), timestamp) for (timestamp,), member in timed]
     except struct.error as error:
         for member in members:
             decode_sample(member)  # the one that is too short says so
