@@ -81,14 +81,14 @@ def batch(side: Side) -> Timed:
                 ts.add("gain", 1.5, ts=float(start + number))
 
         return add_each
-    from telstate_backends import AddSample
+    from telstate_backends import AddSamples
     from telstate_codec import encode_sample, encode_value
 
     def add_all() -> None:
         start = next(clock) * SAMPLES
         value = encode_value(1.5)
-        samples = [encode_sample(float(start + number), value) for number in range(SAMPLES)]
-        ts.backend.execute_many([AddSample(b"gain", sample) for sample in samples])
+        samples = tuple([encode_sample(float(start + n), value) for n in range(SAMPLES)])
+        ts.backend.execute(AddSamples(b"gain", samples))
 
     return add_all
 
