@@ -1,0 +1,172 @@
+"""The command line: what it says of a file, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from telstate_rdb.__main__ import main
+from telstate_rdb.crc import crc64
+
+KEYS = b"\xfe\x00\x00\x04gain\x031.5\x00\x02:x\x01v\x01\x04list\x02\x01a\x01b"
+KEYS += b"\xfe\x03\xfc" + (1_700_000_000_000).to_bytes(8, "little") + b"\x00\x05a\x1b[2J\x02vv"
+CONTENT = b"REDIS0011\xfa\x09redis-ver\x057.2.4\xfa\x05ctime\xc2\x00\xf1\x53\x65" + KEYS + b"\xff"
+SOUND = CONTENT + crc64(CONTENT).to_bytes(8, "little")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A sound file."""
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(SOUND)
+    return path
+
+
+class Result(NamedTuple):
+    """How a command ended."""
+
+    exit_code: object
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run the command in this process."""
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+    return Result(ended.value.code, output.getvalue(), errors.getvalue())
+
+
+def test_summary(path: Path) -> None:
+    """The summary names version, server, verdict, shares and the biggest keys."""
+    result = run(path)
+    assert result.exit_code == 0
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert lines[:8] == [
+        f"file               {path}",
+        "format             RDB version 11 (since Redis 7.2)",
+        "written by         Redis 7.2.4",
+        "created            2023-11-14 22:13:20 UTC",
+        "checksum           ok",
+        "sound              yes",
+        "keys               4 of 29 bytes",
+        "function libraries 0",
+    ]
+    assert [line.split() for line in lines[8:12]] == [
+        ["database", "type", "keys", "bytes"],
+        ["0", "list", "1", "9"],
+        ["0", "string", "2", "12"],
+        ["3", "string", "1", "8"],
+    ]
+    assert lines[12:] == [
+        "",
+        "biggest keys:",
+        "             9   0 list    list",
+        "             8   3 string  a\\x1b[2J (expires 2023-11-14 22:13:20 UTC)",
+        "             8   0 string  gain",
+        "             4   0 string  :x",
+    ]
+
+
+def test_json(path: Path) -> None:
+    """As JSON, the summary has the same facts."""
+    result = run(path, "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert report["sound"] is True
+    assert report["checksum"] == "ok"
+    assert (report["keys"], report["bytes"]) == (4, 29)
+    assert report["databases"] == {
+        "0": {"list": {"keys": 1, "bytes": 9}, "string": {"keys": 2, "bytes": 12}},
+        "3": {"string": {"keys": 1, "bytes": 8}},
+    }
+    assert report["facts"] == {"redis-ver": "7.2.4", "ctime": "1700000000"}
+    assert [entry["key"] for entry in report["biggest"]] == ["list", "a\\x1b[2J", "gain", ":x"]
+    assert "listed" not in report
+
+
+def test_keys(path: Path) -> None:
+    """With a pattern, all keys that match are listed, and only they are counted."""
+    result = run(path, "--keys", "[gl]*")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-2:] == [
+        "             8   0 string  gain",
+        "             9   0 list    list",
+    ]
+    report = json.loads(run(path, "--json", "--keys", "gain").stdout)
+    assert report["keys"] == 1
+    assert [entry["key"] for entry in report["listed"]] == ["gain"]
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (SOUND[:-3] + b"abc", "the checksum is"),
+        (SOUND + b"!", "more bytes behind the end"),
+        (SOUND[:-20], "the file"),
+        (
+            SOUND.replace(b"\x01\x04list\x02", b"\x0a\x04list\x02"),
+            "key list: a ziplist is cut short",
+        ),
+    ],
+)
+def test_not_sound(path: Path, data: bytes, complaint: str) -> None:
+    """A file that is not sound is summarised as far as it goes, and the command fails."""
+    path.write_bytes(data)
+    for options in ([], ["--json"]):
+        result = run(path, *options)
+        assert result.exit_code == 1
+        assert complaint in result.stderr
+        assert "gain" in result.stdout
+    assert json.loads(run(path, "--json").stdout)["sound"] is False
+
+
+def test_no_snapshot(path: Path) -> None:
+    """What is no snapshot is refused in one line."""
+    path.write_bytes(b"root:x:0:0")
+    result = run(path)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (f"{path}, byte 0: this is no RDB file: it starts with b'root:x:0:'\n")
+
+
+def test_mistakes(path: Path) -> None:
+    """A file that is not there is a mistake of the user."""
+    assert run(path / "nothing").exit_code == 2
+    assert run().exit_code == 2
+
+
+def test_standard_input() -> None:
+    """A dash stands for standard input."""
+    command = [sys.executable, "-m", "telstate_rdb", "-", "--json"]
+    output = subprocess.run(command, input=SOUND, capture_output=True, check=True)
+    assert json.loads(output.stdout)["keys"] == 4
+    assert output.stderr == b""
+
+
+def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
+    """A large file has a progress bar where standard error is a terminal, and nowhere else."""
+    path = tmp_path / "large.rdb"
+    value = b"\x00\x01k\x80" + (1 << 20).to_bytes(4, "big") + bytes(1 << 20)
+    path.write_bytes(b"REDIS0004" + value * 17 + b"\xff")
+    command = [sys.executable, "-m", "telstate_rdb", str(path), "--json"]
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm"}
+    try:
+        subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, env=environment)
+        assert b"large.rdb" in os.read(ours, 1 << 16)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    quiet = subprocess.run(command, capture_output=True, check=True)
+    assert quiet.stderr == b""
