@@ -165,10 +165,10 @@ def encode_msgpack(value: object) -> bytes:
         return encoder(value)
     except EncodeError:
         raise
-    except (ValueError, TypeError, OverflowError, BufferError) as error:
-        raise EncodeError(f"The value cannot be encoded: {error}") from error
-    except RecursionError as error:
-        raise EncodeError("The value is nested too deeply, or contains itself.") from error
+    except (ValueError, TypeError, OverflowError, BufferError, RecursionError) as error:
+        if "recursion" in str(error):  # the packer's own limit is a ValueError
+            raise EncodeError("The value is nested too deeply, or contains itself.") from error
+        raise EncodeError(f"The value cannot be encoded: {str(error).rstrip('.')}.") from error
 
 
 def _encode_plain(value: object) -> bytes:

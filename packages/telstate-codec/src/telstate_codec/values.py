@@ -129,7 +129,8 @@ def equal_encoded_values(a: bytes, b: bytes) -> bool:
     r"""Tell whether two encoded values count as equal, as immutable keys require.
 
     They are if their bytes are equal, or if one is a `str` and the other the `bytes` of its UTF-8
-    (which Python 2 did not tell apart). Nothing else is: not 1 and 1.0, nor text within lists.
+    (which Python 2 did not tell apart; NumPy's `str_` and `bytes_` are text and bytes too). Nothing
+    else is: not 1 and 1.0, nor text within lists.
 
     Parameters
     ----------

@@ -1,0 +1,136 @@
+"""Keys as bytes and text; timestamps, samples and ranges of time in byte order."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate_codec import (
+    DecodeError,
+    InvalidKeyError,
+    InvalidTimestampError,
+    TelstateError,
+    decode_key,
+    decode_sample,
+    decode_timestamp,
+    encode_key,
+    encode_sample,
+    encode_timestamp,
+    key_repr,
+    range_bounds,
+)
+
+times = st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
+
+
+@given(st.binary())
+def test_any_bytes_are_a_key(key: bytes) -> None:
+    """A key survives the way to text and back, even if it is not UTF-8."""
+    assert encode_key(decode_key(key)) == key
+    assert encode_key(key) == key
+
+
+@given(st.text())
+def test_any_text_is_a_key(key: str) -> None:
+    """Text is UTF-8 in the store."""
+    assert encode_key(key) == key.encode()
+    assert decode_key(encode_key(key)) == key
+
+
+def test_keys_that_cannot_be() -> None:
+    """Text that stands for no bytes is an InvalidKeyError; what is no text or bytes a TypeError."""
+    with pytest.raises(InvalidKeyError, match="surrogate"):
+        encode_key("a\ud800")
+    for wrong in (None, 3, bytearray(b"a"), ["a"]):
+        with pytest.raises(TypeError, match="must be str or bytes"):
+            encode_key(wrong)  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_keys_in_messages() -> None:
+    """Keys are shown as text, or as bytes where they are not UTF-8."""
+    assert key_repr("gain") == key_repr(b"gain") == "'gain'"
+    assert key_repr(b"caf\xe9") == key_repr("caf\udce9") == r"b'caf\xe9'"
+    assert key_repr("a\ud800") == r"'a\ud800'"
+
+
+@given(times)
+def test_timestamps_come_back(time: float) -> None:
+    """A timestamp is eight bytes, which give it back."""
+    assert len(encode_timestamp(time)) == 8
+    assert decode_timestamp(encode_timestamp(time)) == time
+
+
+@given(times, times)
+def test_timestamps_sort_as_bytes(a: float, b: float) -> None:
+    """The bytes of timestamps sort as the timestamps do."""
+    assert (encode_timestamp(a) < encode_timestamp(b)) == (a < b)
+    assert (encode_timestamp(a) == encode_timestamp(b)) == (a == b)
+
+
+def test_there_is_one_zero() -> None:
+    """Negative zero is written as positive zero."""
+    assert encode_timestamp(-0.0) == bytes(8)
+
+
+@pytest.mark.parametrize("time", [-1.0, -5e-324, math.inf, -math.inf, math.nan, 10**400])
+def test_timestamps_that_cannot_be(time: float) -> None:
+    """Negative, infinite and other odd timestamps are refused."""
+    for encode in (encode_timestamp, lambda time: encode_sample(time, b"")):
+        with pytest.raises(InvalidTimestampError) as caught:
+            encode(time)
+        assert isinstance(caught.value, TelstateError)
+        assert isinstance(caught.value, ValueError)
+
+
+@given(times, st.binary())
+def test_samples_come_back(time: float, value: bytes) -> None:
+    """A sample is its timestamp and its value."""
+    assert decode_sample(encode_sample(time, value)) == (time, value)
+
+
+def test_timestamps_and_samples_that_are_too_short() -> None:
+    """Fewer than eight bytes are a DecodeError."""
+    with pytest.raises(DecodeError, match="8 bytes, not 7"):
+        decode_timestamp(bytes(7))
+    with pytest.raises(DecodeError, match="8 bytes, but it has 7"):
+        decode_sample(bytes(7))
+
+
+@given(
+    st.floats(allow_nan=False),
+    st.floats(allow_nan=False),
+    st.booleans(),
+    times,
+    st.binary(max_size=9),
+)
+def test_ranges_hold_what_they_say(
+    start: float, end: float, include_end: bool, time: float, value: bytes
+) -> None:
+    """A sample is within the bounds as bytes exactly if its time is in the range."""
+    minimum, maximum = range_bounds(start, end, include_end)
+    inside = start <= time < end or (include_end and start <= time == end)
+    assert (minimum <= encode_sample(time, value) < maximum) == inside
+
+
+@given(times)
+def test_ends_of_ranges(time: float) -> None:
+    """The end itself is in the range if it is to be, and the next float is not."""
+    sample = encode_sample(time, b"\xff" * 9)
+    after = encode_sample(math.nextafter(time, math.inf), b"") if time < 1.7e308 else b"\xff"
+    minimum, maximum = range_bounds(time, time, True)
+    assert minimum <= sample < maximum <= after
+    minimum, maximum = range_bounds(time, time, False)
+    assert minimum == maximum
+
+
+def test_ranges_without_bounds() -> None:
+    """Minus infinity is the start of time, plus infinity its end, and NaN is refused."""
+    assert range_bounds(-math.inf, math.inf, False) == (bytes(8), b"\x7f\xf0" + bytes(6))
+    assert range_bounds(-0.0, math.inf, True) == (bytes(8), b"\x7f\xf0" + bytes(6))
+    assert range_bounds(math.inf, -1.0, False) == (b"\x7f\xf0" + bytes(6), bytes(8))
+    for start, end in ((math.nan, 1.0), (1.0, math.nan)):
+        with pytest.raises(InvalidTimestampError):
+            range_bounds(start, end, False)
