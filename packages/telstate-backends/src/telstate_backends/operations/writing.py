@@ -112,7 +112,8 @@ class AddSamples(Operation[None]):
             AddSample(self.key, member).apply(store)
 
     def command(self) -> Command:
-        return Command("add_samples", (self.key,), self.members, scripted=True)
+        # Without repeats: the script asks which are there before it adds them, and publishes the rest.
+        return Command("add_samples", (self.key,), tuple(dict.fromkeys(self.members)), scripted=True)
 
     def parse(self, reply: object) -> None:
         if reply is not None:

@@ -1,13 +1,26 @@
--- Add samples ARGV to KEYS[1]; reply nothing unless the key is of another type.
+-- Add samples ARGV, no two of them equal, to KEYS[1]; reply nothing unless the key is of another type.
 local key = KEYS[1]
 local kind = redis.call('TYPE', key).ok
 if kind ~= 'none' and kind ~= 'zset' then
   return {kind, key}
 end
 local channel = 'update/' .. key
-for _, sample in ipairs(ARGV) do
-  if redis.call('ZADD', key, 0, sample) == 1 then
-    redis.call('PUBLISH', channel, '\2' .. sample)
+-- Lua cannot pass on more than some 8,000 arguments at once; a score goes with each sample.
+for first = 1, #ARGV, 3000 do
+  local last = math.min(first + 2999, #ARGV)
+  local present = redis.call('ZMSCORE', key, unpack(ARGV, first, last))
+  local scored = {}
+  for i = first, last do
+    if not present[i - first + 1] then
+      scored[#scored + 1] = '0'
+      scored[#scored + 1] = ARGV[i]
+    end
+  end
+  if #scored > 0 then
+    redis.call('ZADD', key, unpack(scored))
+    for i = 2, #scored, 2 do
+      redis.call('PUBLISH', channel, '\2' .. scored[i])
+    end
   end
 end
 return false
