@@ -118,6 +118,28 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         + ARRAY + b"h\x01b" + b"h\x05h\x06Rh\x01b" * MANY + b".",
         "memory",
     ),
+    "Fraction again and again": (
+        b"cfractions\nFraction\nq\x00T\xa0\x0f\x00\x00" + b"7" * 1999 + b"/" + b"3" * 2000
+        + b"\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "memory",
+    ),
+    "Fraction of integers again and again": (
+        b"cfractions\nFraction\nq\x00" + long(3**10_000) + long(5**6_000)
+        + b"\x86q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "memory",
+    ),
+    "Decimal again and again": (
+        b"cdecimal\nDecimal\nq\x00T\xa0\x0f\x00\x00" + b"7" * 4000
+        + b"\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "memory",
+    ),
+    "structure again and again": (
+        b"cnumpy\ndtype\nq\x08(U\x02V1tq\x03R(K\x03U\x01|N("
+        + b"".join(b"U\x04%04d" % i for i in range(2000)) + b"t}("
+        + b"".join(b"U\x04%04d" % i + (BYTE if i == 0 else b"h\x07") + b"K\x00\x86" for i in range(2000))
+        + b"uK\x01K\x01K\x00tq\x04b" + b"h\x08h\x03Rh\x04b" * MANY + b".",
+        "memory",
+    ),
     # keys whose hash takes for ever
     "doubled tuples as a key": (b"})" + b"2\x86" * 60 + b"Ns.", "far more work"),
     "tripled tuples as a key": (b"})" + b"22\x87" * 40 + b"Ns.", "far more work"),

@@ -224,8 +224,10 @@ _FRACTION: Final = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}(/[0-9]{{1,{MAX_DIGITS
 def _fraction(limits: Limits, args: Arguments) -> object:
     match args:
         case (str(text),) if _FRACTION.fullmatch(text):  # no exponent: 1e999999999 takes for ever
+            limits.charge(len(text))  # nothing is copied, but it takes long
             return Fraction(text)
         case (int(top), int(bottom)) if max(top.bit_length(), bottom.bit_length()) <= MAX_BITS:
+            limits.charge((top.bit_length() + bottom.bit_length()) // 8)
             return Fraction(top, bottom)
     refuse("a Fraction is made of two integers of moderate size")
 
@@ -233,6 +235,7 @@ def _fraction(limits: Limits, args: Arguments) -> object:
 def _decimal(limits: Limits, args: Arguments) -> object:
     match args:
         case (str(text),) if len(text) <= MAX_DIGITS:
+            limits.charge(len(text))
             return Decimal(text)
     refuse("a Decimal is made of a text of moderate length")
 
