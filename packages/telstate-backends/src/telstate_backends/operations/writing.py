@@ -113,7 +113,9 @@ class AddSamples(Operation[None]):
 
     def command(self) -> Command:
         # Without repeats: the script asks which are there before it adds them, and publishes the rest.
-        return Command("add_samples", (self.key,), tuple(dict.fromkeys(self.members)), scripted=True)
+        return Command(
+            "add_samples", (self.key,), tuple(dict.fromkeys(self.members)), scripted=True
+        )
 
     def parse(self, reply: object) -> None:
         if reply is not None:

@@ -153,11 +153,18 @@ class AsyncRedisBackend:
     async def _persist(self, attempt: Callable[[], Awaitable[Result]], safe: bool) -> Result:
         """Try, and if that is safe try again while the connection fails."""
         attempts = None
+        task = asyncio.current_task()
+        cancellations = 0 if task is None else task.cancelling()
         while True:
             if self._closed:
                 raise ConnectionError(f"the backend for Redis at {self.address} is closed")
             try:
-                return await attempt()
+                result = await attempt()
+                # Before Python 3.12, a cancellation that comes just when redis-py has sent a
+                # command is lost in asyncio.wait_for; nobody else would hear of it.
+                if task is not None and task.cancelling() > cancellations:
+                    raise asyncio.CancelledError
+                return result
             except FAILURES as error:
                 failure = translate(error, self.address)
                 attempts = attempts or self._retry.begin()

@@ -53,6 +53,11 @@ _MEANINGS: tuple[tuple[type[BaseException], type[TelstateError], str], ...] = (
         "Redis at {address} does not permit this ({words}); use another user",
     ),
     (
+        theirs.OutOfMemoryError,
+        RefusedError,
+        "Redis at {address} is out of memory ({words}); delete something, or allow it more",
+    ),
+    (
         theirs.ReadOnlyError,
         RefusedError,
         "Redis at {address} is a read-only replica ({words}); write to its master",

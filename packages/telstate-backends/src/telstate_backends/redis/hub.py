@@ -108,7 +108,8 @@ class Hub:
     async def wait_closed(self) -> None:
         """Wait until the connection is gone."""
         if self._task is not None:
-            await _end([self._task])
+            # Not cancelled again: that would keep it from tidying up.
+            await asyncio.wait([self._task])
 
     def _post(self, subscribe: bool, topics: set[Topic]) -> None:
         if topics:
@@ -118,7 +119,7 @@ class Hub:
     async def _run(self) -> None:
         """Keep a connection until cancelled, or until the server refuses us for good."""
         attempts = FOREVER.begin()
-        while True:
+        while not self._closed:
             if not self._subscriptions.topics:
                 self._outbox.clear()
                 self._outbox_filled.clear()
@@ -145,6 +146,8 @@ class Hub:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._send(pubsub)
+            if self._closed:
+                raise asyncio.CancelledError  # which may have been lost, see _end
             tasks += [
                 asyncio.create_task(self._send_all(pubsub)),
                 asyncio.create_task(self._read_all(pubsub)),
@@ -223,5 +226,6 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     while pending:
         for task in pending:
             task.cancel()
-        # redis-py loses a cancellation that comes while it sends, hence the timeout.
+        # Before Python 3.12, a cancellation that comes just when redis-py has sent a command is lost
+        # in asyncio.wait_for, hence the timeout.
         _, pending = await asyncio.wait(pending, timeout=0.05)

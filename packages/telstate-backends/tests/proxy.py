@@ -1,0 +1,99 @@
+"""A TCP proxy that loses, swallows or cuts what passes through it, when told to."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from types import TracebackType
+
+
+class Proxy:
+    """A proxy to a loopback port, as a context manager.
+
+    Attributes
+    ----------
+    port : int
+        Where it listens.
+    swallow : bool
+        While true, whatever comes is lost, in both directions, and connections stay open.
+    cut_after : int or None
+        If set, the next connection over which replies of this many bytes have passed is cut there.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self.target_port = target_port
+        self.swallow = False
+        self.cut_after: int | None = None
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    def cut(self) -> None:
+        """Cut every connection that there is."""
+        for each in self._sockets:
+            _shut(each)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target_port))
+            except OSError:
+                client.close()
+                continue
+            self._sockets += [client, server]
+            self._start(self._pump, client, server, False)
+            self._start(self._pump, server, client, True)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                if self.swallow:
+                    continue
+                if replies and self.cut_after is not None:
+                    part, left = data[: self.cut_after], self.cut_after - len(data)
+                    sink.sendall(part)
+                    self.cut_after = left if left > 0 else None
+                    if left <= 0:
+                        break
+                else:
+                    sink.sendall(data)
+        except OSError:
+            pass  # the other direction was faster to close
+        _shut(source)
+        _shut(sink)
+
+    def _start(self, target: object, *arguments: object) -> None:
+        assert callable(target)
+        thread = threading.Thread(target=target, args=arguments)
+        self._threads.append(thread)
+        thread.start()
+
+    def __enter__(self) -> Proxy:
+        self._start(self._accept)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _shut(self._listener)
+        self._listener.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join()
+        for each in self._sockets:
+            each.close()
+
+
+def _shut(each: socket.socket) -> None:
+    try:
+        each.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # nothing left to shut

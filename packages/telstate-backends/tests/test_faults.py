@@ -1,0 +1,407 @@
+"""What networks and servers do, really done: and what users of the backends see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from conftest import SERVERS
+from proxy import Proxy
+
+from telstate_backends import (
+    AddSample,
+    AsyncRedisBackend,
+    CancelledError,
+    CheckDue,
+    ConnectionError,
+    Delete,
+    Exists,
+    Export,
+    Get,
+    GetIndexed,
+    GetKeyType,
+    GetRange,
+    Immutable,
+    Keys,
+    KeyType,
+    KeyWait,
+    MemoryBackend,
+    Operation,
+    RedisBackend,
+    RefusedError,
+    RetryPolicy,
+    SetImmutable,
+    SetIndexed,
+    TimeoutError,
+    Update,
+    wait,
+    wait_async,
+)
+from telstate_codec.timestamps import encode_sample
+from telstate_testing import RedisServer
+from telstate_testing.servers import free_port
+
+pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+
+LONG = 30.0
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of the newest version, for this test alone."""
+    with RedisServer(list(SERVERS.values())[-1]) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(newest_url: str) -> Iterator[Proxy]:
+    """A proxy to an empty server."""
+    with Proxy(int(newest_url.rpartition(":")[2])) as proxy:
+        yield proxy
+
+
+def later(seconds: float, *actions: Callable[[], object]) -> threading.Thread:
+    """Do something in a while."""
+
+    def act() -> None:
+        time.sleep(seconds)
+        for action in actions:
+            action()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    "outage", [0.0, 4.0, pytest.param(30.0, marks=pytest.mark.slow)], ids=lambda s: f"{s:g}s"
+)
+async def test_everything_goes_on_after_a_restart(server: RedisServer, outage: float) -> None:
+    """Reads, writes, batches and waits begun before a crash end well after the restart."""
+    url, retry = server.url, RetryPolicy(seconds=outage + 20)
+    async with await AsyncRedisBackend.from_url(url, retry=retry) as asynchronous:
+        with RedisBackend.from_url(url, retry=retry) as backend, ThreadPoolExecutor(5) as threads:
+            waits = [threads.submit(wait, backend, KeyWait((b"k",)), outage + LONG)]
+            task = asyncio.create_task(wait_async(asynchronous, KeyWait((b"a_k", b"k"))))
+            await asyncio.sleep(0.3)
+            server.kill()
+            restarting = later(outage, server.start)
+            read = threads.submit(backend.execute, Get((b"none",)))
+            write = threads.submit(backend.execute, SetImmutable(b"w", b"1"))
+            batch = asynchronous.execute_many([SetIndexed(b"i", b"1", b"2"), Exists((b"i",))])
+            assert await batch == [None, True]
+            assert await asyncio.wrap_future(read) is None
+            assert await asyncio.wrap_future(write) in (None, b"1")
+            assert not task.done()
+            await asynchronous.execute(SetImmutable(b"k", b"1"))
+            await asyncio.wait_for(task, LONG)
+            await asyncio.wrap_future(waits[0])
+            restarting.join()
+
+
+def test_a_server_that_stays_away_is_an_error_within_the_bound(server: RedisServer) -> None:
+    """When the bound is over the error is ours, names the address and has its cause."""
+    with RedisBackend.from_url(server.url, retry=RetryPolicy(seconds=0.2)) as backend:
+        server.kill()
+        with pytest.raises(ConnectionError, match=f"127.0.0.1:{server.port}") as caught:
+            backend.execute(Get((b"k",)))
+        assert isinstance(caught.value.__cause__, redis.RedisError | OSError)
+        with pytest.raises(ConnectionError, match=f"127.0.0.1:{server.port}"):
+            backend.execute_many([Get((b"k",))])
+
+
+@pytest.mark.parametrize("passed", [0, 1, 5])
+def test_a_reply_cut_short_is_asked_for_again(proxy: Proxy, passed: int) -> None:
+    """What is safe to repeat is repeated after a cut, and takes effect once."""
+    with RedisBackend.from_url(f"redis://127.0.0.1:{proxy.port}") as backend:
+        backend.execute(SetImmutable(b"k", b"value"))
+        proxy.cut_after = passed
+        assert backend.execute(Get((b"k",))) == Immutable(b"value")
+        proxy.cut_after = passed
+        backend.execute(AddSample(b"s", encode_sample(1.0, b"v")))
+        proxy.cut_after = passed
+        assert backend.execute_many([SetIndexed(b"i", b"1", b"2")])[0] in (None, b"2")
+        assert backend.execute(Export(b"s")) == [encode_sample(1.0, b"v")]
+
+
+async def test_what_is_not_safe_to_repeat_is_not(proxy: Proxy) -> None:
+    """A deletion whose reply is lost is an error, because it may have been done."""
+    url = f"redis://127.0.0.1:{proxy.port}"
+    with RedisBackend.from_url(url) as backend:
+        proxy.cut_after = 1
+        with pytest.raises(ConnectionError, match=f"127.0.0.1:{proxy.port}"):
+            backend.execute(Delete((b"k",)))
+        proxy.cut_after = 1
+        with pytest.raises(ConnectionError):
+            backend.execute_many([Get((b"k",)), Delete((b"k",))])
+    async with await AsyncRedisBackend.from_url(url) as asynchronous:
+        proxy.cut_after = 1
+        with pytest.raises(ConnectionError):
+            await asynchronous.execute(Delete((b"k",)))
+
+
+async def test_a_black_hole_is_noticed(proxy: Proxy) -> None:
+    """If nothing comes back any more, the socket timeout makes it an error with the address."""
+    url, retry = f"redis://127.0.0.1:{proxy.port}?socket_timeout=0.2", RetryPolicy(seconds=0)
+    with RedisBackend.from_url(url, retry=retry) as backend:
+        async with await AsyncRedisBackend.from_url(url, retry=retry) as asynchronous:
+            proxy.swallow = True
+            with pytest.raises(ConnectionError, match=f"127.0.0.1:{proxy.port} did not answer"):
+                backend.execute(Get((b"k",)))
+            with pytest.raises(ConnectionError, match=f"127.0.0.1:{proxy.port} did not answer"):
+                await asynchronous.execute(Get((b"k",)))
+            proxy.swallow = False
+            assert backend.execute(Get((b"k",))) is None
+
+
+async def test_a_watch_is_told_of_a_cut(proxy: Proxy) -> None:
+    """After its connection was lost, a watcher learns that a check is due, and updates go on."""
+    url = f"redis://127.0.0.1:{proxy.port}"
+    async with await AsyncRedisBackend.from_url(url) as asynchronous:
+        with RedisBackend.from_url(url) as backend, backend.watch([b"k"]) as watcher:
+            async with asynchronous.watch([b"k"]) as async_watcher:
+                assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+                assert await async_watcher.next() is CheckDue.SUBSCRIBED
+                proxy.cut()
+                assert await asyncio.to_thread(watcher.next, LONG) is CheckDue.RECONNECTED
+                assert await async_watcher.next() is CheckDue.RECONNECTED
+                backend.execute(SetImmutable(b"k", b"1"))
+                expected = Update(b"k", KeyType.IMMUTABLE, b"1")
+                assert watcher.next(LONG) == expected
+                assert await async_watcher.next() == expected
+
+
+async def test_a_silent_watch_notices_a_black_hole(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch whose line is dead without a word finds that out by itself, and reconnects."""
+    from telstate_backends.redis.health import Pulse
+
+    monkeypatch.setattr(Pulse.__init__, "__defaults__", (0.2, 0.2))
+    url = f"redis://127.0.0.1:{proxy.port}"
+    async with await AsyncRedisBackend.from_url(url) as asynchronous:
+        with RedisBackend.from_url(url) as backend, backend.watch([b"k"]) as watcher:
+            async with asynchronous.watch([b"k"]) as async_watcher:
+                assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+                assert await async_watcher.next() is CheckDue.SUBSCRIBED
+                proxy.swallow = True
+                reopening = later(0.6, lambda: setattr(proxy, "swallow", False))
+                sync_event = asyncio.create_task(asyncio.to_thread(watcher.next, LONG))
+                assert await asyncio.wait_for(async_watcher.next(), LONG) is CheckDue.RECONNECTED
+                assert await sync_event is CheckDue.RECONNECTED
+                reopening.join()
+
+
+def test_a_server_that_comes_up_late() -> None:
+    """A server that is not there is an error at once; once it is there, all is well."""
+    server = RedisServer(list(SERVERS.values())[-1], port=free_port())
+    url = f"redis://user:sesame@127.0.0.1:{server.port}"
+    with pytest.raises(ConnectionError, match=f"127.0.0.1:{server.port}") as caught:
+        RedisBackend.from_url(url)
+    assert "sesame" not in str(caught.value) + repr(caught.value.__cause__)
+    with server, RedisBackend.from_url(server.url) as backend:
+        assert backend.execute(Keys()) == []
+
+
+def test_a_flushed_script_cache(newest_url: str) -> None:
+    """Operations alone and in batches work, in order, though the server has lost its scripts."""
+    with redis.Redis.from_url(newest_url) as client, RedisBackend.from_url(newest_url) as backend:
+        for number in range(3):
+            key = b"k%d" % number
+            client.script_flush()
+            assert backend.execute_many(
+                [SetImmutable(key, b"1"), Get((key,)), SetImmutable(key, b"2")]
+            ) == [None, Immutable(b"1"), b"1"]
+            client.script_flush()
+            assert backend.execute(Get((key,))) == Immutable(b"1")
+
+
+def test_a_batch_half_refused_for_memory(server: RedisServer) -> None:
+    """When memory is full, writes are refused one by one, by name, and reads go on."""
+    with redis.Redis(port=server.port) as client, RedisBackend.from_url(server.url) as backend:
+        backend.execute(SetImmutable(b"k", b"1"))
+        client.config_set("maxmemory", "1mb")
+        refused, read, also_refused = backend.execute_many(
+            [SetImmutable(b"x", b"1"), Get((b"k",)), AddSample(b"s", encode_sample(1.0, b""))]
+        )
+        assert isinstance(refused, RefusedError) and "memory" in str(refused)
+        assert isinstance(also_refused, RefusedError)
+        assert str(server.port) in str(refused)
+        assert read == Immutable(b"1")
+        with pytest.raises(RefusedError, match="memory"):
+            backend.execute(SetImmutable(b"x", b"1"))
+        client.config_set("maxmemory", "0")
+        assert backend.execute(Keys()) == [b"k"]
+
+
+def test_a_read_only_replica(server: RedisServer) -> None:
+    """A replica reads and refuses to write, saying what it is."""
+    options = ("--replicaof", f"127.0.0.1 {server.port}")
+    with RedisServer(list(SERVERS.values())[-1], options) as replica:
+        with RedisBackend.from_url(replica.url) as backend:
+            read, write = backend.execute_many([Get((b"k",)), SetImmutable(b"k", b"1")])
+            assert read is None
+            assert isinstance(write, RefusedError) and str(replica.port) in str(write)
+
+
+def test_users_and_passwords(newest_url: str) -> None:
+    """An ACL user does what is permitted; what is not, and a wrong password, are our errors."""
+    place = newest_url.removeprefix("redis://")
+    with redis.Redis.from_url(newest_url) as client:
+        client.acl_setuser(
+            "anna",
+            enabled=True,
+            passwords=["+sesame"],
+            keys=["open*"],
+            channels=["update/open*"],
+            commands=["+@all"],
+        )
+        try:
+            with RedisBackend.from_url(f"redis://anna:sesame@{place}") as backend:
+                allowed, denied = backend.execute_many(
+                    [SetImmutable(b"open", b"1"), SetImmutable(b"shut", b"1")]
+                )
+                assert allowed is None
+                assert isinstance(denied, RefusedError) and "permi" in str(denied)
+                assert "sesame" not in repr(backend)
+                with backend.watch([b"shut"]) as watcher, pytest.raises(RefusedError):
+                    watcher.next(LONG)
+            with pytest.raises(ConnectionError, match="password") as caught:
+                RedisBackend.from_url(f"redis://anna:wrong-word@{place}")
+            assert "wrong-word" not in str(caught.value)
+        finally:
+            client.acl_deluser("anna")
+
+
+def test_a_url_with_a_mistake_keeps_its_password() -> None:
+    """A URL that cannot be read is a ValueError that shows nothing of it."""
+    for url in ("redis://:pass/word@host", "redis+sentinel://:password@host", "http://a:pass@b"):
+        with pytest.raises(ValueError) as caught:
+            RedisBackend.from_url(url)
+        assert "pass" not in str(caught.value).replace("user and password", "")
+        assert caught.value.__cause__ is None
+
+
+def _race(arguments: tuple[str, int]) -> bytes | None:
+    url, number = arguments
+    with RedisBackend.from_url(url) as backend:
+        return backend.execute(SetImmutable(b"race", b"%d" % number))
+
+
+def test_many_processes_race_to_set_one_immutable(newest_url: str) -> None:
+    """Of fifty processes exactly one wins, and all others are told the winner's value."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(10) as pool:
+        replies = pool.map(_race, [(newest_url, number) for number in range(50)], chunksize=1)
+    assert replies.count(None) == 1
+    assert set(replies) == {None, b"%d" % replies.index(None)}
+
+
+async def test_a_thousand_waiters_share_one_connection(newest_url: str) -> None:
+    """A thousand tasks wait on one pub/sub connection, and each ends with its own key."""
+    async with await AsyncRedisBackend.from_url(newest_url) as backend:
+        tasks = [
+            asyncio.create_task(wait_async(backend, KeyWait((b"k%d" % number,))))
+            for number in range(1000)
+        ]
+        with redis.Redis.from_url(newest_url) as client:
+            while len(client.pubsub_channels("update/*")) < 1000:
+                await asyncio.sleep(0.02)
+            subscribed = [each for each in client.client_list() if each["sub"] != "0"]
+        assert [each["sub"] for each in subscribed] == ["1000"]
+        await backend.execute_many([SetImmutable(b"k%d" % number, b"x") for number in range(1000)])
+        await asyncio.wait_for(asyncio.gather(*tasks), LONG)
+
+
+async def test_a_cancelled_wait_leaves_nothing(newest_url: str) -> None:
+    """A task cancelled while it waits leaves no subscription, and others are not disturbed."""
+    async with await AsyncRedisBackend.from_url(newest_url) as backend:
+        staying = asyncio.create_task(wait_async(backend, KeyWait((b"stay",))))
+        for number in range(20):
+            task = asyncio.create_task(wait_async(backend, KeyWait((b"go",))))
+            await asyncio.sleep(0.003 * (number % 5))
+            task.cancel()
+            await asyncio.wait([task])
+        with redis.Redis.from_url(newest_url) as client:
+            while client.pubsub_channels("*") != [b"update/stay"]:
+                await asyncio.sleep(0.02)
+        await backend.execute(SetImmutable(b"stay", b"x"))
+        await asyncio.wait_for(staying, LONG)
+        before = set(asyncio.all_tasks())
+    left = asyncio.all_tasks() & before - {asyncio.current_task()}
+    assert not [task for task in left if not task.done()]
+
+
+def test_a_sync_wait_wakes_at_once(newest_url: str) -> None:
+    """A wait ends when its time is over, it is cancelled, or the backend is closed."""
+    for backend in (RedisBackend.from_url(newest_url), MemoryBackend()):
+        with backend, ThreadPoolExecutor(1) as threads:
+            with pytest.raises(TimeoutError, match="'k'"):
+                wait(backend, KeyWait((b"k",)), timeout=0.05)
+            cancel: Future[None] = Future()
+            waiting = threads.submit(wait, backend, KeyWait((b"k",)), None, cancel)
+            time.sleep(0.1)
+            cancel.set_result(None)
+            with pytest.raises(CancelledError, match="'k'"):
+                waiting.result(LONG)
+            waiting = threads.submit(wait, backend, KeyWait((b"k",)))
+            time.sleep(0.1)
+            backend.close()
+            with pytest.raises(CancelledError, match="closed"):
+                waiting.result(LONG)
+
+
+def test_old_writers_messages_are_understood(newest_url: str) -> None:
+    """A message without its type byte is read by the type of its key."""
+    sample = encode_sample(5.0, b"\xff\x01")
+    with redis.Redis.from_url(newest_url) as client, RedisBackend.from_url(newest_url) as backend:
+        client.zadd("s", {sample: 0})
+        client.set("k", b"\xff\x02")
+        with backend.watch([b"s", b"k", b"gone"]) as watcher:
+            assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+            client.publish("update/s", sample)
+            client.publish("update/k", b"\xff\x02")
+            client.publish("update/gone", b"\xff\x02")
+            client.publish("update/k", b"\x03broken")
+            assert [watcher.next(LONG) for _ in range(4)] == [
+                Update(b"s", KeyType.MUTABLE, b"\xff\x01", timestamp=5.0),
+                Update(b"k", KeyType.IMMUTABLE, b"\xff\x02"),
+                CheckDue.UNREADABLE,
+                CheckDue.UNREADABLE,
+            ]
+
+
+EIGHT = tuple(prefix + b"k" for prefix in (b"a", b"b", b"c", b"d", b"e", b"f", b"g", b""))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Get(EIGHT),
+        Exists(EIGHT),
+        GetKeyType(EIGHT),
+        GetIndexed(EIGHT, b"x"),
+        GetRange(EIGHT, bytes(8), b"\xff" * 8, True),
+        Delete(EIGHT),
+    ],
+)
+def test_a_view_of_eight_prefixes_is_one_round_trip(
+    server_url: str, operation: Operation[Any]
+) -> None:
+    """The server itself counts one read from its clients for each operation, however deep."""
+    with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
+        backend.execute(operation)
+        before = client.info("stats")["total_reads_processed"]
+        backend.execute(operation)
+        backend.execute_many([operation] * 10)
+        after = client.info("stats")["total_reads_processed"]
+        # One each for the operation, the batch, and the second INFO.
+        assert after - before == 3
