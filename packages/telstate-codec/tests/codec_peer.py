@@ -8,12 +8,13 @@ after decoding (or none); for bytes: the latter.
 import json
 import sys
 import warnings
+from typing import Any
 
 from codec_values import describe, from_seed
 from katsdptelstate.encoding import decode_value, encode_value
 
 
-def encoded(seed):  # type: ignore[no-untyped-def]  # the peer's environment has no mypy
+def encoded(seed: int) -> bytes | None:
     """Encode the value of a seed."""
     try:
         return encode_value(from_seed(seed))
@@ -21,7 +22,7 @@ def encoded(seed):  # type: ignore[no-untyped-def]  # the peer's environment has
         return None
 
 
-def described(value):  # type: ignore[no-untyped-def]  # as above
+def described(value: bytes | None) -> Any:
     """Describe what bytes are decoded to."""
     if value is None:
         return None
@@ -31,7 +32,7 @@ def described(value):  # type: ignore[no-untyped-def]  # as above
         return None
 
 
-def main():  # type: ignore[no-untyped-def]  # as above
+def main() -> None:
     """Answer until the input ends."""
     warnings.simplefilter("ignore")
     for line in sys.stdin:

@@ -12,7 +12,7 @@ import decimal
 import enum
 import random
 import struct
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Phasor(complex):
     """A complex all the same."""
 
 
-class Grid(np.ndarray):  # type: ignore[type-arg]  # its elements do not matter
+class Grid(np.ndarray):
     """An array all the same."""
 
 
@@ -120,7 +120,8 @@ def dtype(source: random.Random, depth: int = 2) -> np.dtype[Any]:
     layout: dict[str, Any] = {"names": names, "formats": formats}
     if source.random() < 0.3:
         layout["titles"] = [f"title {name}" for name in names]
-    return np.dtype(layout, align=source.random() < 0.4)  # type: ignore[call-overload]  # Any dict
+    structured: np.dtype[Any] = np.dtype(cast(Any, layout), align=source.random() < 0.4)
+    return structured
 
 
 def array(source: random.Random) -> np.ndarray[Any, Any]:
@@ -157,9 +158,9 @@ def filled(source: random.Random, kind: np.dtype[Any], shape: Any) -> np.ndarray
             result[name] = filled(source, base, (*result.shape, *inner))
     elif kind.kind == "U":
         size = kind.itemsize // 4
-        result.flat = [text(source, source.randrange(size + 1)) for _ in range(result.size)]
+        result.flat[:] = [text(source, source.randrange(size + 1)) for _ in range(result.size)]
     elif kind.kind == "b":
-        result.flat = [source.random() < 0.5 for _ in range(result.size)]
+        result.flat[:] = [source.random() < 0.5 for _ in range(result.size)]
     elif result.size:
         raw = bytes(source.randrange(256) for _ in range(result.nbytes))
         result = np.frombuffer(raw, kind).reshape(shape).copy()

@@ -13,6 +13,7 @@ NumPy writes, and a few plain names, get that far. Object dtypes do not, either 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -56,7 +57,7 @@ def describe(dtype: DType) -> Descriptor:
         raise ValueError(f"dtype {dtype} holds Python objects")
     if names is None:
         return dtype.str
-    fields = dtype.fields or {}
+    fields: Mapping[str, Any] = dtype.fields or {}
     descriptor: list[Any] = []
     end = 0
     for name in names:
@@ -127,7 +128,8 @@ def _dtype_of(descriptor: object, depth: int) -> DType:
         "offsets": offsets,
         "itemsize": end,
     }
-    return np.dtype(layout)
+    dtype_with_fields: DType = np.dtype(layout)
+    return dtype_with_fields
 
 
 def _plain(text: str) -> DType:

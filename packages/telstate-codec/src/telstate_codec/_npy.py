@@ -14,12 +14,13 @@ Errors are `ValueError`.
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ._dtypes import MAX_EMPTY, DType, describe, dtype_of
 from ._literals import read_literal
 
 Shape: TypeAlias = tuple[int, ...]
+Order: TypeAlias = Literal["C", "F"]
 
 MAGIC: Final = b"\x93NUMPY"
 _ALIGNMENT: Final = 64
@@ -34,7 +35,7 @@ class Header(NamedTuple):
 
     dtype: DType
     shape: Shape
-    order: str
+    order: Order
     nbytes: int
 
 
@@ -51,7 +52,7 @@ def write_header(dtype: DType, shape: Shape, fortran: bool) -> bytes:
     --------
     >>> import numpy as np
     >>> write_header(np.dtype("u1"), (3,), False)[:60]
-    b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shap"
+    b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': "
     """
     _check_empty(dtype, shape)
     text = f"{{'descr': {describe(dtype)!r}, 'fortran_order': {fortran!r}, 'shape': {shape!r}, }}"

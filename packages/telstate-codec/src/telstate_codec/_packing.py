@@ -17,7 +17,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgpack
 
@@ -32,6 +32,9 @@ from ._layout import (
     ext_header,
 )
 from .errors import EncodeError
+
+Parts: TypeAlias = tuple[Any, ...]  # bytes and arrays, which b"".join() takes alike
+Packed: TypeAlias = bytes | Parts  # a tuple is of large parts, not yet copied
 
 _COMPLEX: Final = struct.Struct(">dd")
 _COMPLEX_HEADER: Final = ENCODING_MSGPACK + ext_header(EXT_COMPLEX, _COMPLEX.size)
@@ -55,14 +58,14 @@ class _Worker:
         self._packer = msgpack.Packer(default=self._other, strict_types=True)
         # What no value can contain by chance or on purpose; it never gets out.
         self._mark = os.urandom(16)
-        self._large: list[tuple[Any, ...]] = []
+        self._large: list[Parts] = []
 
-    def pack(self, value: object) -> bytes | tuple[Any, ...]:
+    def pack(self, value: object) -> Packed:
         """Give the MessagePack of a value, or a tuple of its parts, buffers to be joined."""
         data = self._packer.pack(value)
         return self._put_in_large(data) if self._large else data
 
-    def _put_in_large(self, data: bytes) -> tuple[Any, ...]:
+    def _put_in_large(self, data: bytes) -> Parts:
         large, self._large = self._large, []
         parts = data.split(ext_header(EXT_ARRAY, len(self._mark)) + self._mark)
         return tuple(itertools.chain(parts[:1], *map(_followed, large, parts[1:])))
@@ -78,11 +81,11 @@ class _Worker:
 
             return self._replaced(code, array_parts(value))
         inside = self._level.pack_inside(value)
-        if type(inside) is bytes:
+        if isinstance(inside, bytes):
             return _extension(code, inside)
         return self._replaced(code, inside)
 
-    def _replaced(self, code: int, parts: tuple[Any, ...]) -> msgpack.ExtType:
+    def _replaced(self, code: int, parts: Parts) -> msgpack.ExtType:
         """Keep the parts of a payload for later; give what stands for them meanwhile."""
         self._large.append((ext_header(code, _size(parts)), *parts))
         return _extension(EXT_ARRAY, self._mark)
@@ -95,7 +98,7 @@ class _Level:
         self._depth = depth
         self._idle: list[_Worker] = []
 
-    def pack(self, value: object) -> bytes | tuple[Any, ...]:
+    def pack(self, value: object) -> Packed:
         """Give the MessagePack of a value, or a tuple of its parts, buffers to be joined."""
         try:
             worker = self._idle.pop()
@@ -107,21 +110,21 @@ class _Level:
             self._idle.append(worker)
         return packed
 
-    def pack_inside(self, value: tuple[Any, ...]) -> bytes | tuple[Any, ...]:
+    def pack_inside(self, value: tuple[Any, ...]) -> Packed:
         """Give the payload of a tuple at this level, or its parts."""
         if self._depth >= MAX_TUPLE_DEPTH:
             raise EncodeError(f"Tuples nested more than {MAX_TUPLE_DEPTH} deep cannot be encoded.")
         return _LEVELS[self._depth + 1].pack(list(value))
 
 
-def _size(parts: tuple[Any, ...]) -> int:
+def _size(parts: Parts) -> int:
     size = sum(part.nbytes if hasattr(part, "nbytes") else len(part) for part in parts)
     if size > MAX_PAYLOAD:
         raise EncodeError(f"A tuple of {size} bytes is larger than MessagePack allows.")
     return size
 
 
-def _followed(large: tuple[Any, ...], part: bytes) -> tuple[Any, ...]:
+def _followed(large: Parts, part: bytes) -> Parts:
     return *large, part
 
 
@@ -139,7 +142,7 @@ _pack: Final = _LEVELS[0].pack
 def pack(value: object) -> bytes:
     """Give a value as MessagePack."""
     packed = _pack(value)
-    return packed if type(packed) is bytes else b"".join(packed)
+    return packed if isinstance(packed, bytes) else b"".join(packed)
 
 
 def _pack_complex(value: complex) -> bytes:
@@ -173,7 +176,7 @@ def encode_msgpack(value: object) -> bytes:
 
 def _encode_plain(value: object) -> bytes:
     packed = _pack(value)
-    if type(packed) is bytes:
+    if isinstance(packed, bytes):
         return ENCODING_MSGPACK + packed
     return b"".join((ENCODING_MSGPACK, *packed))
 
@@ -189,7 +192,7 @@ def _encode_bytes(value: bytes) -> bytes:
 
 def _encode_tuple(value: tuple[Any, ...]) -> bytes:
     payload = _LEVELS[0].pack_inside(value)
-    if type(payload) is bytes:
+    if isinstance(payload, bytes):
         return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, len(payload)), payload))
     return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, _size(payload)), *payload))
 
@@ -251,8 +254,10 @@ def _numpy_encoders(value: object) -> tuple[Callable[[Any], bytes], int, Callabl
 
     from . import arrays
 
-    kind = type(value)
-    if isinstance(value, np.generic):
+    kind: Any = type(value)
+    whole: Callable[[Any], bytes]
+    payload: Callable[[Any], bytes]
+    if issubclass(kind, np.generic):
         code = EXT_SCALAR
         whole, payload = arrays.scalar_encoders(kind)
     else:

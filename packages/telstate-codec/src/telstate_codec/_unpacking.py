@@ -34,6 +34,9 @@ Reader: TypeAlias = Callable[[bytes | memoryview, Hook], Any]
 _COMPLEX: Final = struct.Struct(">dd")
 _unpackb: Final = msgpack.unpackb
 
+# Makes a scalar from its dtype and bytes, once NumPy is loaded (scalar_dtypes is empty until then).
+make_scalar: Callable[[Any, Any], Any]
+
 _QUICK_ITEMS: Final = 512  # in a list, unless the value itself is a longer one
 _QUICK_TOP: Final = 4096
 _STACK_DEPTH: Final = 4  # tuples within tuples that msgpack may read with its state on the C stack
@@ -176,7 +179,8 @@ def _too_deep(code: int, data: bytes) -> Any:
 
 def _make_hooks(on_stack: Reader, on_heap: Reader) -> tuple[Hook, Hook]:
     """Make the hooks of all depths; give those outside of all tuples and inside of one."""
-    hook = outer = _too_deep
+    hook: Hook = _too_deep
+    outer = hook
     for depth in reversed(range(MAX_TUPLE_DEPTH)):
         hook, outer = _make_hook(depth, on_stack if depth < _STACK_DEPTH else on_heap, hook), hook
     return hook, outer
@@ -304,13 +308,8 @@ scalar_cuts[0xD7] = -4
 _OTHER_CUTS: Final = {5: -1, 6: -2, 21: -16, 37: -32}
 
 # The dtypes of NumPy scalars by all that comes before their bytes in an encoded value.
-scalar_dtypes: Final[dict[bytes, Any]] = {}
+scalar_dtypes: Final[dict[Any, Any]] = {}
 _SCALAR_DTYPES: Final = 1024
-
-
-def make_scalar(dtype: Any, raw: bytes) -> Any:
-    """Stand in until NumPy is loaded: make a scalar, given as many bytes as it takes."""
-    raise AssertionError("a dtype without NumPy")  # scalar_dtypes is empty until then
 
 
 def remember_scalar(prefix: bytes, dtype: Any) -> None:

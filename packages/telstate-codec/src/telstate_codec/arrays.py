@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from ._dtypes import DType, describe, dtype_of
 from ._layout import ENCODING_MSGPACK, EXT_ARRAY, EXT_SCALAR, MAX_PAYLOAD, ext_header
-from ._npy import MAGIC, Header, Shape, header_end, read_header, write_header
+from ._npy import MAGIC, Header, Order, Shape, header_end, read_header, write_header
 from ._packing import pack
 from ._remembered import Remembered
 from ._unpacking import first_object, remember_scalar, unpack
 
 Array: TypeAlias = NDArray[Any]
+Elements: TypeAlias = Any  # an array or bytes: what b"".join() takes
 
 _SCATTERED: Final = 2**16  # bytes from which scattered elements are worth a buffer of their own
 _WHOLE, _PAYLOAD = 0, 1  # which of two prefixes: of an encoded value, of a payload in one
@@ -64,16 +65,16 @@ _headers: Final[Remembered[bytes, Header]] = Remembered(
 def encode_array(array: Array) -> bytes:
     """Give an array as a whole encoded value."""
     # A subclass (matrix, masked array, memory map) is stored as the plain array in it.
-    plain = array if type(array) is np.ndarray else np.asarray(array)
+    plain: Elements = array if type(array) is np.ndarray else np.asarray(array)
     if plain.flags.c_contiguous:
         return b"".join((_prefixes[plain.dtype, plain.shape, False][_WHOLE], plain))
     prefix, elements = _other_parts(plain, _WHOLE)
     return b"".join((prefix, elements)) if prefix else bytes(elements)
 
 
-def array_parts(array: Array) -> tuple[bytes, Array | bytes]:
+def array_parts(array: Array) -> tuple[bytes, Elements]:
     """Give the payload of an array, a ``.npy`` file, as header and elements, not yet copied."""
-    plain = array if type(array) is np.ndarray else np.asarray(array)
+    plain: Elements = array if type(array) is np.ndarray else np.asarray(array)
     if plain.flags.c_contiguous:
         return _prefixes[plain.dtype, plain.shape, False][_PAYLOAD], plain
     return _other_parts(plain, _PAYLOAD)
@@ -84,7 +85,7 @@ def array_payload(array: Array) -> bytes:
     return b"".join(array_parts(array))
 
 
-def _other_parts(array: Array, which: int) -> tuple[bytes, Array | bytes]:
+def _other_parts(array: Array, which: int) -> tuple[bytes, Elements]:
     """Give prefix and elements of an array that is not in C order."""
     if array.flags.f_contiguous:
         return _prefixes[array.dtype, array.shape, True][which], array.T
@@ -129,7 +130,7 @@ def decode_array(data: bytes, start: int = 0) -> Array:
     return np.ndarray(shape, dtype, data, body, None, order).copy(order)
 
 
-def _copy_structured(dtype: DType, shape: Shape, order: str, data: bytes, body: int) -> Array:
+def _copy_structured(dtype: DType, shape: Shape, order: Order, data: bytes, body: int) -> Array:
     """Copy byte by byte, since copying element by element may leave out padding."""
     array: Array = np.empty(shape, dtype, order)
     raw = np.frombuffer(data, np.uint8, -1, body)
@@ -175,7 +176,7 @@ def scalar_payload(scalar: np.generic) -> bytes:
 
 def scalar_encoders(
     kind: type[np.generic],
-) -> tuple[Callable[[np.generic], bytes], Callable[[np.generic], bytes]]:
+) -> tuple[Callable[[Any], bytes], Callable[[Any], bytes]]:
     """Give `encode_scalar` and `scalar_payload`, or quicker ones that do for one type only."""
     if kind.__module__ != "numpy" or np.dtype(kind).kind not in "biufc":
         return encode_scalar, scalar_payload

@@ -47,7 +47,7 @@ def encode_value(value: object, encoding: bytes = ENCODING_DEFAULT) -> bytes:
     Examples
     --------
     >>> encode_value({"bandwidth": 856e6})
-    b'\xff\x81\xa9bandwidth\xcbA\xc9\x82\xca\x00\x00\x00\x00'
+    b'\xff\x81\xa9bandwidth\xcbA\xc9\x82\xc3\x00\x00\x00\x00'
     >>> encode_value(("J1939-6342", 17))
     b'\xff\xc7\r\x01\x92\xaaJ1939-6342\x11'
     """
