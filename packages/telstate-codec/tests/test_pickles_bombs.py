@@ -30,7 +30,10 @@ def text(length: int) -> bytes:
 
 
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\nq\x05(cnumpy\nndarray\n(K\x00tU\x01btq\x06R"
-BYTE = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbq\x07"
+BYTE = (
+    b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xff"
+    b"J\xff\xff\xff\xffK\x00tbq\x07"
+)
 OBJECTS = BYTE.replace(b"U\x02u1", b"U\x01O")
 VOID = b"cnumpy\ndtype\nq\x08(U\x02V0K\x00K\x01tR(K\x03U\x01|NNN%sK\x01K\x00tb"
 NO_BYTES = VOID % b"K\x00"
@@ -57,13 +60,23 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         b"cfractions\nFraction\n(" + long(3**700_000) + long(5**400_000) + b"tR.",
         "moderate size",
     ),
-    "Decimal of a megabyte": (b"cdecimal\nDecimal\n(T\x00\x00\x10\x00" + b"9" * 2**20 + b"tR.", "moderate"),
-    "timedelta of a megabyte": (b"cdatetime\ntimedelta\n(" + long(7**300_000) + b"tR.", "out of range"),
-    "bytearray of 1 TB": (b"cbuiltins\nbytearray\n(\x8a\x06\x00\x00\x00\x00\x00\x01tR.", "of bytes"),
+    "Decimal of a megabyte": (
+        b"cdecimal\nDecimal\n(T\x00\x00\x10\x00" + b"9" * 2**20 + b"tR.",
+        "moderate",
+    ),
+    "timedelta of a megabyte": (
+        b"cdatetime\ntimedelta\n(" + long(7**300_000) + b"tR.",
+        "out of range",
+    ),
+    "bytearray of 1 TB": (
+        b"cbuiltins\nbytearray\n(\x8a\x06\x00\x00\x00\x00\x00\x01tR.",
+        "of bytes",
+    ),
     "bytes of 1 TB": (b"cbuiltins\nbytes\n(\x8a\x06\x00\x00\x00\x00\x00\x01tR.", "of bytes"),
     # arrays that are larger than their bytes
     "array of 1 TB": (
-        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + BYTE + b"\x89U\x00tb.", "more or fewer"
+        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + BYTE + b"\x89U\x00tb.",
+        "more or fewer",
     ),
     "array of 1 TB by reconstruction": (
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x00\x01t"
@@ -71,73 +84,130 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "not finished",
     ),
     "array of 1 TB of nothing": (
-        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + NO_BYTES + b"\x89U\x00tb.", "memory"
+        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + NO_BYTES + b"\x89U\x00tb.",
+        "memory",
     ),
     "objects, 1 TB": (
-        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + OBJECTS + b"\x89]tb.", "made of a list"
+        ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + OBJECTS + b"\x89]tb.",
+        "made of a list",
     ),
     "no elements of 2 GB": (
-        ARRAY + b"(K\x01(K\x00t" + VOID % b"J\xff\xff\xff\x7f" + b"\x89U\x00tb.", "memory"
+        ARRAY + b"(K\x01(K\x00t" + VOID % b"J\xff\xff\xff\x7f" + b"\x89U\x00tb.",
+        "memory",
     ),
     "scalar of 2 GB": (
-        b"cnumpy.core.multiarray\nscalar\n(" + VOID % b"J\xff\xff\xff\x7f" + b"U\x00tR.", "more or fewer"
+        b"cnumpy.core.multiarray\nscalar\n(" + VOID % b"J\xff\xff\xff\x7f" + b"U\x00tR.",
+        "more or fewer",
     ),
     "shape of a megabyte": (
-        ARRAY + b"(K\x01(" + long(7**300_000) + b"t" + BYTE + b"\x89U\x00tb.", "a shape is impossible"
+        ARRAY + b"(K\x01(" + long(7**300_000) + b"t" + BYTE + b"\x89U\x00tb.",
+        "a shape is impossible",
     ),
     # one thing in many places, copied each time
     "text encoded again and again": (
-        b"c_codecs\nencode\nq\x00" + text(MANY) + b"U\x06latin1\x86q\x01" + b"h\x00h\x01R" * MANY + b".",
+        b"c_codecs\nencode\nq\x00"
+        + text(MANY)
+        + b"U\x06latin1\x86q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
         "memory",
     ),
     "bytearray again and again": (
-        b"cbuiltins\nbytearray\nq\x00" + text(MANY) + b"U\x06latin1\x86q\x01" + b"h\x00h\x01R" * MANY + b".",
+        b"cbuiltins\nbytearray\nq\x00"
+        + text(MANY)
+        + b"U\x06latin1\x86q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
         "memory",
     ),
     "array again and again": (
-        BYTE + b"(K\x01(" + struct.pack("<ci", b"J", MANY) + b"th\x07\x89" + text(MANY) + b"tq\x01"
-        + ARRAY + b"h\x01b" + b"h\x05h\x06Rh\x01b" * MANY + b".",
+        BYTE
+        + b"(K\x01("
+        + struct.pack("<ci", b"J", MANY)
+        + b"th\x07\x89"
+        + text(MANY)
+        + b"tq\x01"
+        + ARRAY
+        + b"h\x01b"
+        + b"h\x05h\x06Rh\x01b" * MANY
+        + b".",
         "memory",
     ),
     "scalar again and again": (
-        b"cnumpy.core.multiarray\nscalar\nq\x00" + VOID % struct.pack("<ci", b"J", MANY) + text(MANY)
-        + b"\x86q\x01" + b"h\x00h\x01R" * MANY + b".",
+        b"cnumpy.core.multiarray\nscalar\nq\x00"
+        + VOID % struct.pack("<ci", b"J", MANY)
+        + text(MANY)
+        + b"\x86q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
         "memory",
     ),
     "set again and again": (
-        b"cbuiltins\nset\nq\x00](" + b"".join(b"M" + struct.pack("<H", i) for i in range(50_000))
-        + b"e\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        b"cbuiltins\nset\nq\x00]("
+        + b"".join(b"M" + struct.pack("<H", i) for i in range(50_000))
+        + b"e\x85q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
         "memory",
     ),
     "OrderedDict again and again": (
-        b"ccollections\nOrderedDict\nq\x00](" + b"NN\x86" * MANY + b"e\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        b"ccollections\nOrderedDict\nq\x00]("
+        + b"NN\x86" * MANY
+        + b"e\x85q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
         "",
     ),
     "objects again and again": (
-        OBJECTS + b"(K\x01(" + struct.pack("<ci", b"J", MANY) + b"th\x07\x89](" + b"N" * MANY + b"etq\x01"
-        + ARRAY + b"h\x01b" + b"h\x05h\x06Rh\x01b" * MANY + b".",
+        OBJECTS
+        + b"(K\x01("
+        + struct.pack("<ci", b"J", MANY)
+        + b"th\x07\x89]("
+        + b"N" * MANY
+        + b"etq\x01"
+        + ARRAY
+        + b"h\x01b"
+        + b"h\x05h\x06Rh\x01b" * MANY
+        + b".",
         "memory",
     ),
     "Fraction again and again": (
-        b"cfractions\nFraction\nq\x00T\xa0\x0f\x00\x00" + b"7" * 1999 + b"/" + b"3" * 2000
-        + b"\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        b"cfractions\nFraction\nq\x00T\xa0\x0f\x00\x00"
+        + b"7" * 1999
+        + b"/"
+        + b"3" * 2000
+        + b"\x85q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
         "memory",
     ),
     "Fraction of integers again and again": (
-        b"cfractions\nFraction\nq\x00" + long(3**10_000) + long(5**6_000)
-        + b"\x86q\x01" + b"h\x00h\x01R" * MANY + b".",
+        b"cfractions\nFraction\nq\x00"
+        + long(3**10_000)
+        + long(5**6_000)
+        + b"\x86q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
         "memory",
     ),
     "Decimal again and again": (
-        b"cdecimal\nDecimal\nq\x00T\xa0\x0f\x00\x00" + b"7" * 4000
-        + b"\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        b"cdecimal\nDecimal\nq\x00T\xa0\x0f\x00\x00"
+        + b"7" * 4000
+        + b"\x85q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
         "memory",
     ),
     "structure again and again": (
         b"cnumpy\ndtype\nq\x08(U\x02V1tq\x03R(K\x03U\x01|N("
-        + b"".join(b"U\x04%04d" % i for i in range(2000)) + b"t}("
-        + b"".join(b"U\x04%04d" % i + (BYTE if i == 0 else b"h\x07") + b"K\x00\x86" for i in range(2000))
-        + b"uK\x01K\x01K\x00tq\x04b" + b"h\x08h\x03Rh\x04b" * MANY + b".",
+        + b"".join(b"U\x04%04d" % i for i in range(2000))
+        + b"t}("
+        + b"".join(
+            b"U\x04%04d" % i + (BYTE if i == 0 else b"h\x07") + b"K\x00\x86" for i in range(2000)
+        )
+        + b"uK\x01K\x01K\x00tq\x04b"
+        + b"h\x08h\x03Rh\x04b" * MANY
+        + b".",
         "memory",
     ),
     # keys whose hash takes for ever
@@ -146,43 +216,54 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "doubled tuples as an element": (b"\x8f()" + b"2\x86" * 60 + b"\x90.", "far more work"),
     "doubled tuples in a frozenset": (b"()" + b"2\x86" * 60 + b"\x91.", "far more work"),
     "doubled tuples in a set": (
-        b"cbuiltins\nset\n](N)" + b"2\x86" * 60 + b"e\x85R.", "far more work"
+        b"cbuiltins\nset\n](N)" + b"2\x86" * 60 + b"e\x85R.",
+        "far more work",
     ),
     "doubled tuples in an OrderedDict": (
-        b"ccollections\nOrderedDict\n]()" + b"2\x86" * 60 + b"N\x86e\x85R.", "far more work"
+        b"ccollections\nOrderedDict\n]()" + b"2\x86" * 60 + b"N\x86e\x85R.",
+        "far more work",
     ),
     "doubled tuples of frozensets": (
-        b"}(\x91" + b"q\x00\x85h\x00\x86q\x01(h\x00h\x01\x91" * 60 + b"Ns.", ""
+        b"}(\x91" + b"q\x00\x85h\x00\x86q\x01(h\x00h\x01\x91" * 60 + b"Ns.",
+        "",
     ),
     "one long tuple as a key, often": (
-        b"}(" + b"N" * 50_000 + b"tq\x00" + b"Nsh\x00" * MANY + b"Ns.", "far more work"
+        b"}(" + b"N" * 50_000 + b"tq\x00" + b"Nsh\x00" * MANY + b"Ns.",
+        "far more work",
     ),
     "one long integer as a key, often": (
-        b"}" + long(7**300_000) + b"q\x00" + b"Nsh\x00" * MANY + b"Ns.", ""
+        b"}" + long(7**300_000) + b"q\x00" + b"Nsh\x00" * MANY + b"Ns.",
+        "",
     ),
     "two equal long texts as keys, often": (
-        b"}" + text(2**20) + b"Ns" + text(2**20) + b"q\x00" + b"Nsh\x00" * 300_000 + b"Ns.", "far more work"
+        b"}" + text(2**20) + b"Ns" + text(2**20) + b"q\x00" + b"Nsh\x00" * 300_000 + b"Ns.",
+        "far more work",
     ),
     "deep tuples as a key": (b"})" + b"\x85" * MANY + b"Ns.", "nested more than 64 deep"),
     "deep frozensets": (b"(" * MANY + b"\x91" * MANY + b".", "nested more than 64 deep"),
     "integers of one hash": (
-        b"}(" + b"".join(long(PRIME * i) + b"N" for i in range(1, MANY)) + b"u.", "the same hash"
+        b"}(" + b"".join(long(PRIME * i) + b"N" for i in range(1, MANY)) + b"u.",
+        "the same hash",
     ),
     "integers of one hash, one by one": (
-        b"}" + b"".join(long(PRIME * i) + b"Ns" for i in range(1, MANY)) + b".", "the same hash"
+        b"}" + b"".join(long(PRIME * i) + b"Ns" for i in range(1, MANY)) + b".",
+        "the same hash",
     ),
     "elements of one hash": (
-        b"\x8f(" + b"".join(long(PRIME * i) for i in range(1, MANY)) + b"\x90.", "the same hash"
+        b"\x8f(" + b"".join(long(PRIME * i) for i in range(1, MANY)) + b"\x90.",
+        "the same hash",
     ),
     "elements of one hash in a call": (
         b"cbuiltins\nset\n](" + b"".join(long(PRIME * i) for i in range(1, MANY)) + b"e\x85R.",
         "the same hash",
     ),
     "complex numbers of one hash": (
-        b"cbuiltins\ncomplex\nq\x000}(" + b"".join(
+        b"cbuiltins\ncomplex\nq\x000}("
+        + b"".join(
             b"h\x00G" + struct.pack(">d", -1000003.0 * i) + b"G" + struct.pack(">d", i) + b"\x86RN"
             for i in range(1, MANY)
-        ) + b"u.",
+        )
+        + b"u.",
         "the same hash",
     ),
     # structures that are larger than they look
@@ -190,40 +271,56 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         VOID.replace(b"NNN%s", b"N%s") % (b"(U\x01at}U\x01a" + BYTE + b"K\x00\x86sK\x01")
         + b"".join(
             b"q\x09h\x08(U\x02V%dK\x00K\x01tR(K\x03U\x01|N(U\x01aU\x01bt}(U\x01ah\x09K\x00\x86U\x01bh\x09K\x00\x86u"
-            b"K\x01K\x01K\x00tb" % 1 for _ in range(28)
-        ) + b".",
+            b"K\x01K\x01K\x00tb" % 1
+            for _ in range(28)
+        )
+        + b".",
         "memory",
     ),
     "deep structure": (
-        BYTE + b"h\x07" + b"".join(
+        BYTE
+        + b"h\x07"
+        + b"".join(
             b"q\x09cnumpy\ndtype\n(U\x02V1K\x00K\x01tR(K\x03U\x01|N(U\x01at}U\x01ah\x09K\x00\x86sK\x01K\x01K\x00tb"
             for _ in range(100)
-        ) + b".",
+        )
+        + b".",
         "nested more than 32 deep",
     ),
     # nesting
     "deep lists": (b"]" * MANY + b"a" * (MANY - 1) + b".", "nested more than 1000 deep"),
     "deep tuples": (b")" + b"\x85" * MANY + b".", "nested more than 1000 deep"),
     "deep dictionaries": (b"}N" * MANY + b"}" + b"s" * MANY + b".", "nested more than 1000 deep"),
-    "deep OrderedDicts": (b"ccollections\nOrderedDict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".", "nested more than 1000 deep"),
+    "deep OrderedDicts": (
+        b"ccollections\nOrderedDict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".",
+        "nested more than 1000 deep",
+    ),
     "deep marks": (b"(" * MANY + b"t" * MANY + b".", "nested more than 1000 deep"),
     # what the destructors of would recurse
     "deep defaultdicts": (
-        b"ccollections\ndefaultdict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".", "more than 1000"
-    ),
-    "deep arrays of objects": (
-        OBJECTS + ARRAY + b"(K\x01K\x01\x85h\x07\x89](" + b"h\x05h\x06R(K\x01K\x01\x85h\x07\x89](" * MANY
-        + b"N" + b"etb" * MANY + b"etb.",
+        b"ccollections\ndefaultdict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".",
         "more than 1000",
     ),
-}  # fmt: skip
+    "deep arrays of objects": (
+        OBJECTS
+        + ARRAY
+        + b"(K\x01K\x01\x85h\x07\x89]("
+        + b"h\x05h\x06R(K\x01K\x01\x85h\x07\x89](" * MANY
+        + b"N"
+        + b"etb" * MANY
+        + b"etb.",
+        "more than 1000",
+    ),
+}
 """Bomb -> pickle, and a part of the message ("": a value is fine, too)."""
 
 HARMLESS: dict[str, bytes] = {
     "memo index of 2**31": b"Nr\xff\xff\xff\x7f.",
     "memo index of 2**32": b"Nr\xff\xff\xff\xff.",
     "memo index of 10**18": b"Np1000000000000000000\n.",
-    "many memo indices": b"N" + b"".join(b"r" + struct.pack("<I", i << 12) for i in range(MANY)) + b".",
+    "many memo indices": b"N"
+    + b"".join(b"r" + struct.pack("<I", i << 12) for i in range(MANY))
+    + b".",
     "marks only": b"(" * 1_000_000 + b"N.",
     "lists, just not too deep": b"]" * 1000 + b"a" * 999 + b".",
     "one tuple in many lists": b"]N\x85q\x000](" + b"](h\x00h\x00eh\x00\x85" * 5000 + b"e.",
@@ -236,12 +333,18 @@ HARMLESS: dict[str, bytes] = {
     "huge Decimal": b"cdecimal\nDecimal\n(U\x0b1e999999999tR.",
     "duplicates": b"N" + b"2" * 1_000_000 + b".",
     "many equal keys": b"}(" + b"K\x01N" * MANY + b"u.",
-    "many float keys": b"}(" + b"".join(b"G" + struct.pack(">d", i) + b"N" for i in range(MANY)) + b"u.",
-    "many tuple keys": b"}(" + b"".join(b"J" + struct.pack("<i", i) + b"\x85N" for i in range(MANY)) + b"u.",
+    "many float keys": b"}("
+    + b"".join(b"G" + struct.pack(">d", i) + b"N" for i in range(MANY))
+    + b"u.",
+    "many tuple keys": b"}("
+    + b"".join(b"J" + struct.pack("<i", i) + b"\x85N" for i in range(MANY))
+    + b"u.",
     "quotes": b"S'" + b"\\x41" * MANY + b"'\n.",
     "backslashes": b"S'" + b"\\" * (2 * MANY) + b"'\n.",
-    "real data": pickle.dumps({str(i): (i, np.float64(i), np.arange(i % 7)) for i in range(2000)}, 2),
-}  # fmt: skip
+    "real data": pickle.dumps(
+        {str(i): (i, np.float64(i), np.arange(i % 7)) for i in range(2000)}, 2
+    ),
+}
 
 SCRIPT = """
 import base64, json, os, pathlib, resource, sys

@@ -2,8 +2,8 @@
 
 A pickle of a few bytes can ask for a great deal: by referring to one long string again and again,
 each time to be copied; by nesting a tuple in itself fifty times, two by two, and using it as a key,
-whose hash then takes 2**50 steps; by keys that all have one hash. What pickles of honest data ask for
-is bounded by their length, and so is what may be spent on any.
+whose hash then takes 2**50 steps; by keys that all have one hash. What pickles of honest data ask
+for is bounded by their length, and so is what may be spent on any.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_DIGITS: Final = 4300
 MAX_BITS: Final = 16384
 """Longest integer that is calculated with (numerators), not just read."""
 MAX_DEPTH: Final = 1000
-"""Deepest nesting of a value; Python's picklers recurse, and give up sooner."""
+"""Deepest nesting of a value; the picklers of Python 2 and early 3 recursed, and gave up sooner."""
 MAX_KEY_DEPTH: Final = 64
 """Deepest nesting of tuples and frozensets in a key or an element of a set."""
 MAX_EQUAL_HASHES: Final = 100

@@ -51,6 +51,6 @@ Handler: TypeAlias = Callable[[Machine, int], int]
 """What an opcode does.
 
 It gets the machine and the position behind the opcode, and gives the position of the next opcode.
-Whatever it raises means that the pickle is broken or refused. It must not recurse, and what it spends
-beyond the size of what it reads it takes from `Machine.limits`.
+Whatever it raises means that the pickle is broken or refused. It must not recurse, and what it
+spends beyond the size of what it reads it takes from `Machine.limits`.
 """

@@ -192,12 +192,23 @@ def _get_long(machine: Machine, pos: int) -> int:
 # Globals
 
 
+# "module\nname" as a pickle spells it -> what was found; of the few names that are found at all.
+_FOUND: Final[dict[bytes, object]] = {}
+
+
 def _global(machine: Machine, pos: int) -> int:
-    module, pos = machine.line(pos, 256)
-    name, pos = machine.line(pos, 256)
+    find = machine.data.find
+    middle = find(b"\n", pos, pos + 257)
+    end = find(b"\n", middle + 1, middle + 258)
+    if middle < 0 or end < 0:
+        refuse("the name of a global has no end, or is too long")
+    both = machine.data[pos:end]
+    if both not in _FOUND:
+        module, name = both.decode().split("\n")
+        _FOUND[both] = find_global(module, name)
     machine.has_globals = True
-    machine.stack.append(find_global(module.decode(), name.decode()))
-    return pos
+    machine.stack.append(_FOUND[both])
+    return end + 1
 
 
 def _stack_global(machine: Machine, pos: int) -> int:

@@ -12,9 +12,9 @@ policy     chosen by                     what happens to a pickle
 ``TRUST``  ``True``, ``"1"``             Python's unpickler does whatever the pickle says
 ========== ============================= ===================================================
 
-The policy of the process is the one given to `set_allow_pickle`, or else that of the environment,
-looked at when the first pickle (or the first question about the policy) arrives. A policy given with
-a value beats both.
+The policy of the process is the one given to `set_allow_pickle`, or else that of the environment
+(`TELSTATE_ALLOW_PICKLE`, or else `KATSDPTELSTATE_ALLOW_PICKLE`: ``0``, ``1`` or ``safe``), looked at
+when the first pickle arrives. A policy given with a value beats both.
 """
 
 from __future__ import annotations

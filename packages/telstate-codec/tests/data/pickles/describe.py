@@ -1,9 +1,10 @@
 """Say in JSON what a Python value is, in words that every Python and NumPy agree on.
 
-Runs on Python 2.7 and on Python 3: the writer of a pickle describes the value that it wrote, and the test describes
-the value that it read; the two must be equal. So that they can be, Python 2's `str` is described as the text that
-Latin-1 makes of it (that is how telescope state reads it), and its `long` as an `int`.
-Only sets and (plain, unordered) dictionaries are sorted; floats and array elements are described to the last bit.
+Runs on Python 2.7 and on Python 3: the writer of a pickle describes the value that it wrote, and
+the test describes the value that it read; the two must be equal. So that they can be, Python 2's
+`str` is described as the text that Latin-1 makes of it (that is how telescope state reads it), and
+its `long` as an `int`. Only sets and (plain, unordered) dictionaries are sorted; floats and array
+elements are described to the last bit.
 """
 
 # Python 2.7 runs this file too, and Python 2 has no annotations:
