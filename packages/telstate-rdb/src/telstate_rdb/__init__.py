@@ -6,7 +6,7 @@ Start with `read_rdb` and `RdbWriter`; `decode_dump` and `encode_dump` are for p
 from telstate_rdb.dumping import encode_dump
 from telstate_rdb.encoding.streams import without_counters
 from telstate_rdb.errors import RdbParseError, RdbWriteError
-from telstate_rdb.payloads import decode_dump, parse_dump
+from telstate_rdb.payloads import decode_dump, decode_raw, parse_dump
 from telstate_rdb.reading import RdbReader, read_rdb
 from telstate_rdb.records import (
     AuxiliaryField,
@@ -18,6 +18,7 @@ from telstate_rdb.records import (
     PreReleaseFunction,
     SlotInformation,
 )
+from telstate_rdb.recovering import Loss
 from telstate_rdb.values import (
     Hash,
     List,
@@ -43,6 +44,7 @@ __all__ = [
     "Hash",
     "KeyRecord",
     "List",
+    "Loss",
     "Module",
     "ModuleAuxiliary",
     "PreReleaseFunction",
@@ -62,6 +64,7 @@ __all__ = [
     "StreamPending",
     "Value",
     "decode_dump",
+    "decode_raw",
     "encode_dump",
     "parse_dump",
     "read_rdb",

@@ -4,6 +4,9 @@ A value that is malformed, but whose end is known, costs only its key. Where it 
 more where the next record begins, the file is searched for a place from which several records in
 a row make sense, or from which everything does up to the end; what lies between is lost.
 
+In the middle of a value much can look like a record. So where all keys before were printable text,
+keys behind the damage must be, too; and none may be empty or come twice in a row of records.
+
 Rules: a record that is given was whole, as far as anybody can tell; what was not is a
 :class:`Loss`. Nothing is raised for what is wrong with the file, except for its header.
 """
@@ -73,37 +76,56 @@ def recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
 
 
 def _recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
+    """Do what :func:`recover` does, with the file open."""
     source = state.source
-    while True:
+    texts = True  # whether all keys so far were printable
+    end = 0  # behind the mark of the end, once that is reached
+    resumed = True
+    while resumed:
+        resumed = False
         try:
             for record in walk(state):
-                if isinstance(record, KeyRecord) and isinstance(record.value, RawValue):
-                    try:
-                        value = decode_raw(record.value)
-                    except RdbParseError as error:
-                        lost = len(record.value.body)
-                        losses.append(Loss(source.offset - lost, lost, record.key, error.reason))
-                        continue
-                    if not raw:
-                        record = record._replace(value=value)
-                yield record
-            break
+                if not isinstance(record, KeyRecord) or not isinstance(record.value, RawValue):
+                    yield record
+                    continue
+                texts = texts and _is_text(record.key)
+                try:
+                    value = decode_raw(record.value)
+                except RdbParseError as error:
+                    lost = len(record.value.body)
+                    if not _goes_on(
+                        state, texts
+                    ):  # then the end of the value was not the end of it
+                        error.key = record.key
+                        raise
+                    losses.append(Loss(source.offset - lost, lost, record.key, error.reason))
+                else:
+                    yield record if raw else record._replace(value=value)
+            end = source.offset
+            read_end(state)
         except RdbParseError as error:
             start = source.offset if source.keep_from is None else source.keep_from
-            found = _search(state, start)
-            size = None if found is None else found - start
-            losses.append(Loss(start, size, error.key, error.reason))
+            found = _search(state, start, texts)
             if found is None:
-                return
+                lost = start if state.checksum == "unread" else end
+                losses.append(Loss(lost, None, error.key, error.reason))
+            else:
+                losses.append(Loss(start, found - start, error.key, error.reason))
+                state.checksum = "unread"
+                resumed = True
+
+
+def _goes_on(state: Walk, texts: bool) -> bool:
+    """Tell whether records go on where the source is."""
+    source = state.source
     try:
-        source.keep_from = None
-        read_end(state)
-    except RdbParseError as error:
-        offset = source.offset if error.offset is None else error.offset
-        losses.append(Loss(offset, None, None, error.reason))
+        source.look_ahead(SEARCH_WINDOW)
+    except RdbParseError:
+        return False
+    return _makes_sense(state, source.buffer, source.position, source.ended, texts)
 
 
-def _search(state: Walk, start: int) -> int | None:
+def _search(state: Walk, start: int, texts: bool) -> int | None:
     """Leave the source at the next place behind `start` where records go on; give its offset."""
     source = state.source
     plausible = {
@@ -127,7 +149,7 @@ def _search(state: Walk, start: int) -> int | None:
             stop = len(buffer) if ended else max(len(buffer) - SEARCH_WINDOW // 2, first + 1)
             for position in range(first, stop):
                 if buffer[position] in plausible and _makes_sense(
-                    state, buffer, position, source.base, ended
+                    state, buffer, position, ended, texts
                 ):
                     source.position = position
                     return source.offset
@@ -139,7 +161,15 @@ def _search(state: Walk, start: int) -> int | None:
     return None
 
 
-def _makes_sense(state: Walk, buffer: bytes, position: int, base: int, ended: bool) -> bool:
+def _is_text(key: bytes) -> bool:
+    """Tell whether a key can be printed."""
+    try:
+        return key.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
+def _makes_sense(state: Walk, buffer: bytes, position: int, ended: bool, texts: bool) -> bool:
     """Tell whether sound records begin at `position`: enough of them, or all up to the end."""
     source = Source(buffer)
     source.position = position
@@ -148,7 +178,9 @@ def _makes_sense(state: Walk, buffer: bytes, position: int, base: int, ended: bo
     try:
         for record in walk(trial):
             if isinstance(record, KeyRecord) and isinstance(record.value, RawValue):
-                if (trial.database, record.key) in keys:
+                if not record.key or (trial.database, record.key) in keys:
+                    return False  # zeros look like strings of no length
+                if texts and not _is_text(record.key):
                     return False
                 decode_raw(record.value)
                 keys.add((trial.database, record.key))
