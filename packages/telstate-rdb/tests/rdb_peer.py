@@ -85,10 +85,7 @@ def make_callback(base: Any) -> Any:
 
 def main(paths: list[str]) -> None:
     """Read each file and print what is in it."""
-    from rdbtools import (  # type: ignore[import-not-found]  # only the peer has it
-        RdbCallback,
-        RdbParser,
-    )
+    from rdbtools import RdbCallback, RdbParser
 
     for path in paths:
         callback = make_callback(RdbCallback)
