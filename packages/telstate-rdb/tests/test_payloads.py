@@ -1,0 +1,74 @@
+"""DUMP payloads: version and checksum are looked at, and only then the value."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate_rdb import RawValue, RdbParseError, decode_dump, decode_raw, parse_dump
+from telstate_rdb.crc import combine_crc64, crc64
+
+PAYLOAD = bytes.fromhex("000176060007e5a632ec6db65d")  # of the string "v"
+
+
+def sealed(body: bytes, version: int = 9) -> bytes:
+    """Give a payload its version and checksum."""
+    payload = body + version.to_bytes(2, "little")
+    return payload + crc64(payload).to_bytes(8, "little")
+
+
+def test_decode() -> None:
+    """A payload stands for its value, as bytes of any kind."""
+    assert decode_dump(PAYLOAD) == b"v"
+    assert decode_dump(bytearray(PAYLOAD)) == b"v"
+    assert decode_dump(memoryview(PAYLOAD)) == b"v"
+    assert parse_dump(PAYLOAD) == RawValue(0, b"\x01v", 6)
+    assert parse_dump(PAYLOAD).dump() == PAYLOAD
+    assert decode_raw(RawValue(0, b"\x01v", 6)) == b"v"
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "offset"),
+    [
+        (b"", "cannot hold anything", 0),
+        (b"\x01" + PAYLOAD[1:], "the checksum is", 5),
+        (PAYLOAD[:-1] + b"\0", "the checksum is", 5),
+        (sealed(b"\x00\x01v", 13), "RDB version 13 is not known", 3),
+        (sealed(b"\x00\x01v", 0), "RDB version 0 is not known", 3),
+        (sealed(b"\x08\x01v"), "type 8 is not known in version 9", 0),
+        (sealed(b"\x18\x01v", 80), "type 24 is not known in version 80", 0),
+        (sealed(b"\x00\x01vw"), "more bytes behind the value", 3),
+        (sealed(b"\x00\x02v"), "2 bytes are said to follow", 2),
+        (sealed(b"\x0b\x01v"), "an intset is cut short", 1),
+    ],
+)
+def test_broken(payload: bytes, reason: str, offset: int) -> None:
+    """A broken payload is refused for its reason, with the byte where it was noticed."""
+    with pytest.raises(RdbParseError, match=reason) as caught:
+        decode_dump(payload)
+    assert caught.value.file == "DUMP payload"
+    assert caught.value.offset == offset
+
+
+def test_unknown_type_of_raw_value() -> None:
+    """A raw value of an unknown type is refused when it is decoded."""
+    with pytest.raises(RdbParseError, match="type 26 is not known"):
+        decode_raw(RawValue(26, b"", 12))
+
+
+@given(st.integers(0, len(PAYLOAD) - 1), st.integers(1, 255))
+def test_changed_byte(position: int, change: int) -> None:
+    """No changed byte goes unnoticed."""
+    changed = bytearray(PAYLOAD)
+    changed[position] ^= change
+    with pytest.raises(RdbParseError):
+        decode_dump(changed)
+
+
+@given(st.binary(), st.binary())
+def test_checksum_in_pieces(first: bytes, second: bytes) -> None:
+    """The checksum of a whole can be had from its pieces."""
+    whole = crc64(first + second)
+    assert crc64(second, crc64(first)) == whole
+    assert combine_crc64(crc64(first), crc64(second), len(second)) == whole
