@@ -257,6 +257,19 @@ def test_tools_of_rdbtools(peer: str, peer_with_ours: dict[str, str], tmp_path: 
         assert kinds == [[line[1], line[2], line[5]] for line in expected["MemoryCallback"]]
 
 
+def test_default_files(peer: str, tmp_path: Path) -> None:
+    """rdbtools reads our default files, compressed or not, and finds in them what we find."""
+    plain = [value for value in all_kinds() if not isinstance(value, Stream)]
+    paths = [tmp_path / "plain.rdb", tmp_path / "compressed.rdb"]
+    for path in paths:
+        with RdbWriter(path, compress=path.stem == "compressed") as writer:
+            for number, value in enumerate(plain):
+                writer.write(b"%d" % number, value, expiry=10**12, database=number % 3)
+    for path, theirs in zip(paths, their_calls(peer, *paths), strict=True):
+        assert comparable(our_calls(path)) == comparable(theirs)
+        assert theirs[-1][0] == "end_rdb"
+
+
 def without_packing(output: str) -> str:
     """Leave out what says how things are packed."""
     return "\n".join(line for line in output.splitlines() if "listpack" not in line)

@@ -1,0 +1,97 @@
+"""Default files are read by katsdptelstate and by rdbtools, whatever they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rdb_data import SHARED_DATA
+
+from telstate_rdb import Hash, KeyRecord, RdbWriter, SortedSet, read_rdb
+from telstate_testing import peer_python
+
+SNAPSHOTS = SHARED_DATA / "telstate"
+
+# Run by the peer's Python: per key its kind and a checksum of the encoded values, as JSON.
+LOAD = """
+import hashlib, json, sys
+import katsdptelstate
+
+telstate = katsdptelstate.TelescopeState()
+count = telstate.load_from_file(sys.argv[1])
+found = {}
+for key in telstate.keys():
+    kind = telstate.key_type(key).name
+    digest = hashlib.sha256()
+    if kind == "MUTABLE":
+        for value, time in telstate.get_range(key, st=0, et=float("inf"), return_encoded=True):
+            digest.update(repr(time).encode() + value)
+    elif kind == "INDEXED":
+        items = telstate.get(key, return_encoded=True)
+        for sub_key in sorted(items):
+            digest.update(sub_key + items[sub_key])
+    else:
+        digest.update(telstate.get(key, return_encoded=True))
+    found[key] = [kind, digest.hexdigest()]
+assert count == len(found), (count, len(found))
+json.dump(found, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="session")
+def peer() -> str:
+    """The Python that has katsdptelstate."""
+    found = peer_python()
+    if found is None:
+        pytest.skip("no environment with katsdptelstate was made; TELSTATE_PEER_PYTHON names it")
+    return str(found)
+
+
+def samples(value: SortedSet) -> Iterator[bytes]:
+    """Give what the peer's checksum is of: time and encoded value of each sample, in order."""
+    for member in sorted(value.members):
+        (time,) = struct.unpack(">d", member[:8])
+        yield repr(time).encode() + member[8:]
+
+
+def summary(record: KeyRecord[Any]) -> list[str]:
+    """Give kind and checksum of a key, as `LOAD` does."""
+    value = record.value
+    if isinstance(value, SortedSet):
+        return ["MUTABLE", hashlib.sha256(b"".join(samples(value))).hexdigest()]
+    if isinstance(value, Hash):
+        items = b"".join(field + value.fields[field] for field in sorted(value.fields))
+        return ["INDEXED", hashlib.sha256(items).hexdigest()]
+    return ["IMMUTABLE", hashlib.sha256(value).hexdigest()]
+
+
+@pytest.mark.skipif(not SNAPSHOTS.is_dir(), reason="the shared data are not there")
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("name", ["m4-redis7.rdb", "1testdata_sdp_l0.rdb"])
+def test_katsdptelstate_reads_our_copies(
+    peer: str, tmp_path: Path, name: str, raw: bool, compress: bool
+) -> None:
+    """A snapshot of Redis 7, and a real one, copied by us: every key is there, byte for byte."""
+    path = tmp_path / "copy.rdb"
+    with (
+        RdbWriter(path, compress=compress) as writer,
+        read_rdb(SNAPSHOTS / name, raw=raw) as reader,
+    ):
+        writer.write_records(reader)
+    done = subprocess.run(
+        [peer, "-c", LOAD, str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    expected = {
+        record.key.decode("utf-8", "surrogateescape"): summary(record)
+        for record in read_rdb(SNAPSHOTS / name)
+    }
+    assert json.loads(done.stdout) == expected
+    assert writer.version == 6
