@@ -195,6 +195,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         ARRAY + b"(K\x01(J\xff\xff\xff\xffJ\xff\xff\xff\xfft" + DOUBLE + b"\x89U\x0812345678tb",
         "a shape is impossible",
     ),
+    "array of characters that do not exist": (
+        ARRAY
+        + b"(K\x01(K\x01tcnumpy\ndtype\n(U\x02U2K\x00K\x01tR(K\x03U\x01>NNNK\x08K\x04K\x08tb"
+        + b"\x89U\x08\x00\x00\x00\x41\x00\x11\x00\x00tb",
+        "characters that do not exist",
+    ),
     "array whose shape overflows": (
         ARRAY + b"(K\x01(" + b"\x8a\x08\0\0\0\0\0\0\0\x40" * 4 + b"t" + DOUBLE + b"\x89U\x00tb",
         "more or fewer bytes",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import sys
 from typing import Any, Final
 
 import numpy as np
@@ -179,6 +180,8 @@ def _array(limits: Limits, shape: Any, dtype: Any, order: Any, data: object) -> 
     if not raw:
         limits.charge(dtype.itemsize + count)  # NumPy makes room for one element, or for S1
         return np.empty(shape, dtype, order)
+    if dtype.kind == "U" and np.frombuffer(raw, f"{dtype.byteorder}u4").max() > sys.maxunicode:
+        refuse("an array of text has characters that do not exist")  # NumPy would notice too late
     return _copy(np.ndarray(shape, dtype, raw, order=order))
 
 
