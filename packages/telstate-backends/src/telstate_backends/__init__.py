@@ -37,6 +37,7 @@ from telstate_backends.operations import (
     KeyTypes,
     Load,
     Operation,
+    Restore,
     SetImmutable,
     SetIndexed,
 )
@@ -46,7 +47,14 @@ from telstate_backends.updates import CheckDue, Event, Update
 from telstate_backends.waiting import IndexedWait, KeyWait, Verdict, Wait, wait, wait_async
 
 if TYPE_CHECKING:
-    from telstate_backends.loading import LoadReport, Skipped, load_records, load_records_async
+    from telstate_backends.loading import (
+        LoadReport,
+        Skipped,
+        load_rdb,
+        load_rdb_async,
+        load_records,
+        load_records_async,
+    )
     from telstate_backends.memory_async import AsyncMemoryBackend
     from telstate_backends.redis import AsyncRedisBackend, RedisBackend
 
@@ -56,6 +64,8 @@ _LAZY = {
     "LoadReport": "telstate_backends.loading",
     "Skipped": "telstate_backends.loading",
     "RedisBackend": "telstate_backends.redis",
+    "load_rdb": "telstate_backends.loading",
+    "load_rdb_async": "telstate_backends.loading",
     "load_records": "telstate_backends.loading",
     "load_records_async": "telstate_backends.loading",
 }
@@ -101,6 +111,7 @@ __all__ = [
     "Operation",
     "RedisBackend",
     "RefusedError",
+    "Restore",
     "RetryPolicy",
     "Samples",
     "SetImmutable",
@@ -113,6 +124,8 @@ __all__ = [
     "Verdict",
     "Wait",
     "Watcher",
+    "load_rdb",
+    "load_rdb_async",
     "load_records",
     "load_records_async",
     "wait",

@@ -9,7 +9,7 @@ enough not to hold up an event loop or a server for long; a very long key goes i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import eq
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -17,20 +17,25 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import attrs
 
 from telstate_backends.backend import AsyncBackend, Backend
-from telstate_backends.errors import ForeignKeyError
+from telstate_backends.errors import ForeignKeyError, RefusedError
 from telstate_backends.kinds import Immutable
-from telstate_backends.operations.snapshots import Load
+from telstate_backends.operations.snapshots import Load, Restore
 from telstate_backends.store import Fields, Samples, Stored
 from telstate_codec.keys import key_repr
 
 if TYPE_CHECKING:
-    from telstate_rdb import KeyRecord, Value
+    from telstate_rdb import KeyRecord, RawValue, Value
+    from telstate_rdb.reading import RdbSource
+
+    Record: TypeAlias = KeyRecord[Value] | KeyRecord[RawValue]
 
 #: A batch is sent when it has this many bytes of keys and values, or this many operations.
 BATCH_BYTES = 1 << 20
 BATCH_LENGTH = 1000
 #: Samples or sub-keys of one key that are sent at once.
 PART_LENGTH = 20_000
+#: The version of DUMP payloads that every server takes.
+PAYLOAD_VERSION = 6
 
 
 @attrs.frozen
@@ -69,9 +74,73 @@ Foreign: TypeAlias = Literal["refuse", "skip"]
 Progress: TypeAlias = Callable[[LoadReport], object]
 
 
+def load_rdb(
+    backend: Backend,
+    source: RdbSource,
+    *,
+    foreign: Foreign = "refuse",
+    progress: Progress | None = None,
+    databases: Collection[int] | int | None = None,
+    keys: str | bytes | None = None,
+    strict: bool = True,
+) -> LoadReport:
+    """Load a snapshot into a backend, in the way that is fastest for it.
+
+    Parameters
+    ----------
+    backend : Backend
+        Where to.
+    source : path or bytes or binary file
+        The RDB file.
+    foreign, progress
+        As for :func:`load_records`.
+    databases, keys, strict
+        As for :func:`telstate_rdb.read_rdb`: which databases and keys (default: all), and whether a
+        broken file is an error (default) or as much as can be had is loaded.
+
+    Returns
+    -------
+    LoadReport
+        What was loaded and what was skipped.
+    """
+    return load_records(
+        backend, _read(backend, source, options), foreign=foreign, progress=progress
+    )
+
+
+async def load_rdb_async(
+    backend: AsyncBackend,
+    source: RdbSource,
+    *,
+    foreign: Foreign = "refuse",
+    progress: Progress | None = None,
+    databases: Collection[int] | int | None = None,
+    keys: str | bytes | None = None,
+    strict: bool = True,
+) -> LoadReport:
+    """Load a snapshot into an asyncio backend: :func:`load_rdb`, awaited."""
+    records = _read(backend, source, databases, keys, strict)
+    return await load_records_async(backend, records, foreign=foreign, progress=progress)
+
+
+def _read(
+    backend: Backend | AsyncBackend,
+    source: RdbSource,
+    databases: Collection[int] | int | None,
+    keys: str | bytes | None,
+    strict: bool,
+) -> Iterable[Record]:
+    # Here, so that who loads nothing need not pay for this import.
+    from telstate_rdb import read_rdb
+
+    if getattr(backend, "takes_payloads", False):
+        return read_rdb(source, raw=True, databases=databases, keys=keys, strict=strict)
+    return read_rdb(source, databases=databases, keys=keys, strict=strict)
+
+
 def load_records(
     backend: Backend,
-    records: Iterable[KeyRecord[Value]],
+    records: Iterable[Record],
     *,
     foreign: Foreign = "refuse",
     progress: Progress | None = None,
@@ -83,7 +152,8 @@ def load_records(
     backend : Backend
         Where to.
     records : iterable of telstate_rdb.KeyRecord
-        What, for example from :func:`telstate_rdb.read_rdb`; of every database that it gives.
+        What, for example from :func:`telstate_rdb.read_rdb`; of every database that it gives. Raw
+        values are passed on to the backend as they are, if it can read them.
     foreign : {"refuse", "skip"}
         Whether a key that telstate cannot have is an error (default), or is skipped and reported.
     progress : callable, optional
@@ -106,14 +176,15 @@ def load_records(
     """
     report = LoadReport()
     for batch in batches(records, report, foreign, time.time()):
-        _check(backend.execute_many(batch))
+        refused = _refused(batch, backend.execute_many(batch))
+        _refused(refused, backend.execute_many(refused))
         _count(batch, report, progress)
     return report
 
 
 async def load_records_async(
     backend: AsyncBackend,
-    records: Iterable[KeyRecord[Value]],
+    records: Iterable[Record],
     *,
     foreign: Foreign = "refuse",
     progress: Progress | None = None,
@@ -123,17 +194,18 @@ async def load_records_async(
 
     report = LoadReport()
     for batch in batches(records, report, foreign, time.time()):
-        _check(await backend.execute_many(batch))
+        refused = _refused(batch, await backend.execute_many(batch))
+        _refused(refused, await backend.execute_many(refused))
         _count(batch, report, progress)
         await sleep(0)  # a memory backend does not make others wait either
     return report
 
 
 def batches(
-    records: Iterable[KeyRecord[Value]], report: LoadReport, foreign: Foreign, now: float
-) -> Iterator[list[Load]]:
+    records: Iterable[Record], report: LoadReport, foreign: Foreign, now: float
+) -> Iterator[list[Load | Restore]]:
     """Cut records into lists of operations; what is skipped goes to the report."""
-    batch: list[Load] = []
+    batch: list[Load | Restore] = []
     size = 0
     for record in records:
         contents = _contents(record, now)
@@ -145,9 +217,9 @@ def batches(
                 )
             report.skipped.append(Skipped(record.key, contents))
             continue
-        for part, replace in _parts(contents):
-            batch.append(Load(record.key, part, replace))
-            size += len(record.key) + _size(part)
+        for operation in _operations(record, contents):
+            batch.append(operation)
+            size += _size(operation)
             if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
                 yield batch
                 batch, size = [], 0
@@ -158,14 +230,18 @@ def batches(
 _EXPIRED = "nothing any more: it has expired"
 
 
-def _contents(record: KeyRecord[Value], now: float) -> Stored | str:
+def _contents(record: Record, now: float) -> Stored | str:
     """Give what the key is to hold, or say what is the matter with it."""
     # Here, so that who loads nothing need not pay for this import.
-    from telstate_rdb import Hash, SortedSet
+    from telstate_rdb import Hash, RawValue, SortedSet, decode_raw
 
     value = record.value
     if record.expiry is not None and record.expiry <= now * 1000:
         return _EXPIRED
+    if isinstance(value, RawValue):
+        if value.type_name not in ("string", "zset", "hash"):
+            return f"a Redis {value.type_name}"
+        value = decode_raw(value)
     if isinstance(value, bytes):
         return Immutable(value)
     if isinstance(value, SortedSet):
@@ -200,21 +276,45 @@ def _parts(contents: Stored) -> Iterator[tuple[Stored, bool]]:
             yield Fields(islice(items, PART_LENGTH)), start == 0
 
 
-def _size(contents: Stored) -> int:
+def _operations(record: Record, contents: Stored) -> Iterator[Load | Restore]:
+    # Here, so that who loads nothing need not pay for this import.
+    from telstate_rdb import RawValue
+    from telstate_rdb.constants import TYPE_VERSIONS
+
+    if isinstance(record.value, RawValue):
+        # The oldest version that has the type, so that no server refuses it without need.
+        version = max(TYPE_VERSIONS[record.value.type], PAYLOAD_VERSION)
+        yield Restore(record.key, record.value.dump(version), contents)
+    else:
+        for part, replace in _parts(contents):
+            yield Load(record.key, part, replace)
+
+
+def _size(operation: Load | Restore) -> int:
+    if isinstance(operation, Restore):
+        return len(operation.key) + len(operation.payload)
+    contents = operation.contents
     if type(contents) is Immutable:
-        return len(contents.value)
+        return len(operation.key) + len(contents.value)
     if type(contents) is Samples:
-        return sum(map(len, contents))
-    return sum(map(len, contents)) + sum(map(len, contents.values()))
+        return len(operation.key) + sum(map(len, contents))
+    return len(operation.key) + sum(map(len, contents)) + sum(map(len, contents.values()))
 
 
-def _check(results: list[object]) -> None:
-    for result in results:
-        if isinstance(result, Exception):
+def _refused(batch: Sequence[Load | Restore], results: Sequence[object]) -> list[Load | Restore]:
+    """Give what is to be written in the slower way; an error of that is raised."""
+    slower: list[Load | Restore] = []
+    for operation, result in zip(batch, results, strict=True):
+        if isinstance(result, RefusedError) and isinstance(operation, Restore):
+            slower += [
+                Load(operation.key, part, replace) for part, replace in _parts(operation.contents)
+            ]
+        elif isinstance(result, Exception):
             raise result
+    return slower
 
 
-def _count(batch: list[Load], report: LoadReport, progress: Progress | None) -> None:
-    report.keys += sum(load.replace for load in batch)
+def _count(batch: list[Load | Restore], report: LoadReport, progress: Progress | None) -> None:
+    report.keys += sum(isinstance(each, Restore) or each.replace for each in batch)
     if progress is not None:
         progress(report)

@@ -4,7 +4,7 @@ from telstate_backends.operations.base import Operation, Result
 from telstate_backends.operations.listing import Keys, KeyTypes
 from telstate_backends.operations.ranges import GetRange
 from telstate_backends.operations.reading import Exists, Find, Get, GetIndexed, GetKeyType
-from telstate_backends.operations.snapshots import Dump, Export, Load
+from telstate_backends.operations.snapshots import Dump, Export, Load, Restore
 from telstate_backends.operations.writing import (
     AddSample,
     AddSamples,
@@ -31,6 +31,7 @@ __all__ = [
     "Keys",
     "Load",
     "Operation",
+    "Restore",
     "Result",
     "SetImmutable",
     "SetIndexed",

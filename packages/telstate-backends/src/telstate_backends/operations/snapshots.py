@@ -111,6 +111,39 @@ def _updates(key: bytes, contents: Stored) -> list[Update]:
     ]
 
 
+@attrs.frozen(hash=False)
+class Restore(Operation[None]):
+    """Write a whole key at once from a DUMP payload, and publish it as :class:`Load` does.
+
+    A server takes a payload faster than anything else; one that is too old for it, or that is none
+    (fakeredis), refuses it, and then :class:`Load` writes the same.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    payload : bytes
+        As ``DUMP`` gives it; of a type that telstate has.
+    contents : Immutable or Samples or Fields
+        What is in it.
+    """
+
+    writes: ClassVar[bool] = True
+
+    key: bytes
+    payload: bytes
+    contents: Stored
+
+    def apply(self, store: Store) -> None:
+        Load(self.key, self.contents).apply(store)
+
+    def command(self) -> Command:
+        return Command("restore", (self.key,), (self.payload,), scripted=True)
+
+    def parse(self, reply: object) -> None:
+        return None
+
+
 @attrs.frozen
 class Export(Operation[Stored | None]):
     """All that a key holds, `None` if it does not exist.

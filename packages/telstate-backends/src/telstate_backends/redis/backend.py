@@ -48,6 +48,9 @@ class RedisBackend:
         If the client decodes responses.
     """
 
+    #: Whether whole keys are best written as DUMP payloads, see :func:`load_rdb`.
+    takes_payloads = True
+
     def __init__(
         self, client: redis.Redis | RedisCluster, *, retry: RetryPolicy = RetryPolicy()
     ) -> None:

@@ -46,6 +46,9 @@ class AsyncRedisBackend:
         If the client decodes responses.
     """
 
+    #: Whether whole keys are best written as DUMP payloads, see :func:`load_rdb`.
+    takes_payloads = True
+
     def __init__(
         self,
         client: redis.asyncio.Redis | RedisCluster,

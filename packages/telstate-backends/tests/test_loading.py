@@ -1,0 +1,168 @@
+"""Loading and dumping: every backend, every kind of key, and what telstate does not have."""
+
+from __future__ import annotations
+
+import io
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import redis
+from conftest import SERVERS
+from subjects import AsyncSubject, Subject, SyncSubject
+
+from telstate_backends import (
+    AddSample,
+    Clear,
+    Dump,
+    Export,
+    Fields,
+    ForeignKeyError,
+    GetKeyType,
+    Immutable,
+    Keys,
+    Load,
+    LoadReport,
+    MemoryBackend,
+    RedisBackend,
+    Samples,
+    SetImmutable,
+    Skipped,
+    load_rdb,
+    load_rdb_async,
+    load_records,
+    load_records_async,
+)
+from telstate_codec.timestamps import encode_sample
+from telstate_rdb import Hash, KeyRecord, List, SortedSet, Value, decode_dump
+
+SAMPLES = [encode_sample(float(number), b"v%d" % number) for number in range(50_000)]
+RECORDS: list[KeyRecord[Value]] = [
+    KeyRecord(0, b"fixed", b"\xff\x01"),
+    # As Redis writes long sorted sets: from the last to the first; and a -0.0 is a 0.
+    KeyRecord(0, b"long", SortedSet(tuple(SAMPLES[::-1]), array("d", bytes(8 * 50_000)))),
+    KeyRecord(3, b"minus", SortedSet((SAMPLES[2], SAMPLES[1]), array("d", [0.0, -0.0]))),
+    KeyRecord(0, b"table", Hash({b"%d" % number: b"cell" for number in range(25_000)})),
+    KeyRecord(0, b"later", b"stays", expiry=1 << 50),
+]
+FOREIGN: list[KeyRecord[Value]] = [
+    KeyRecord(0, b"list", List((b"x",))),
+    KeyRecord(0, b"scores", SortedSet((SAMPLES[0],), array("d", [1.0]))),
+    KeyRecord(0, b"fields", Hash({b"a": b"b"}, {b"a": 1 << 50})),
+]
+EXPIRED: KeyRecord[Value] = KeyRecord(0, b"expired", b"gone", expiry=1000)
+
+
+async def load(subject: Subject, records: Iterable[Any], **options: Any) -> LoadReport:
+    """Load records into a subject."""
+    if isinstance(subject, SyncSubject):
+        return load_records(subject.backend, records, **options)
+    assert isinstance(subject, AsyncSubject)
+    return await load_records_async(subject.backend, records, **options)
+
+
+async def test_records_are_loaded(subject: Subject) -> None:
+    """All kinds of keys arrive whole, replacing what was there, with progress and a count."""
+    seen: list[int] = []
+    await subject.execute(SetImmutable(b"long", b"old"))
+    report = await load(subject, RECORDS, progress=lambda so_far: seen.append(so_far.keys))
+    assert (report.keys, report.skipped) == (5, [])
+    assert seen == sorted(seen) and seen[-1] == 5
+    assert await subject.execute(Export(b"fixed")) == Immutable(b"\xff\x01")
+    assert await subject.execute(Export(b"long")) == SAMPLES
+    assert await subject.execute(Export(b"minus")) == SAMPLES[1:3]
+    assert await subject.execute(Export(b"table")) == RECORDS[3].value.fields  # type: ignore[union-attr]  # a Hash
+    assert await subject.execute(Export(b"later")) == Immutable(b"stays")
+
+
+@pytest.mark.parametrize("record", FOREIGN, ids=lambda record: record.key.decode())
+def test_what_telstate_does_not_have_is_refused_by_name(record: KeyRecord[Value]) -> None:
+    """A foreign key is an error that names it and says how to leave it out."""
+    with pytest.raises(ForeignKeyError, match=f"{record.key.decode()!r}.*foreign='skip'"):
+        load_records(MemoryBackend(), [record])
+
+
+def test_what_telstate_does_not_have_is_skipped_on_request() -> None:
+    """Foreign keys are left out and reported with what they hold; expired ones always are."""
+    backend = MemoryBackend()
+    report = load_records(backend, [*FOREIGN, EXPIRED, RECORDS[0]], foreign="skip")
+    assert report.keys == 1
+    assert report.skipped == [
+        Skipped(b"list", "a Redis list"),
+        Skipped(b"scores", "a sorted set with scores that are not 0"),
+        Skipped(b"fields", "a hash with fields that expire"),
+        Skipped(b"expired", "nothing any more: it has expired"),
+    ]
+    assert load_records(backend, [EXPIRED]).keys == 0
+
+
+async def test_dumps_are_the_same_from_every_backend(subject: Subject) -> None:
+    """A dump can be decoded and is of a form that the oldest readers accept."""
+    await subject.execute(SetImmutable(b"fixed", b"\xff\x01"))
+    await subject.execute(AddSample(b"sensor", SAMPLES[1]))
+    await subject.execute(Load(b"table", Fields({b"a": b"1", b"b": bytes(100)})))
+    payloads = [await subject.execute(Dump(key)) for key in (b"fixed", b"sensor", b"table")]
+    assert await subject.execute(Dump(b"none")) is None
+    assert [decode_dump(payload) for payload in payloads if payload is not None] == [
+        b"\xff\x01",
+        SortedSet((SAMPLES[1],), array("d", [0.0])),
+        Hash({b"a": b"1", b"b": bytes(100)}),
+    ]
+    assert {payload[-10:-8] for payload in payloads if payload is not None} <= {
+        version.to_bytes(2, "little") for version in range(1, 7)
+    }
+
+
+def test_servers_take_our_dumps(server_url: str) -> None:
+    """Every server restores what any backend dumps."""
+    with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
+        for contents in (Immutable(b"x"), Samples(SAMPLES[:300]), Fields({b"a": b"1"})):
+            memory = MemoryBackend()
+            memory.execute(Load(b"k", contents))
+            payload = memory.dump(b"k")
+            assert payload is not None
+            client.restore("k", 0, payload, replace=True)
+            assert backend.execute(Export(b"k")) == contents
+            assert backend.dump(b"k") == payload
+
+
+@pytest.mark.skipif(not SERVERS, reason="there is no Redis server to write a snapshot")
+async def test_a_servers_snapshot_goes_into_every_backend(
+    subject: Subject, newest_url: str
+) -> None:
+    """A snapshot of a server is loaded, as payloads where that is faster, with the same result."""
+    with RedisBackend.from_url(newest_url) as source, redis.Redis.from_url(newest_url) as client:
+        source.execute(Load(b"long", Samples(SAMPLES[:2000])))
+        source.execute(Load(b"short", Samples(SAMPLES[:20])))
+        source.execute(Load(b"table", Fields({b"a": b"1"})))
+        source.execute(SetImmutable(b"fixed", b"12345"))
+        client.rpush("list", "x")
+        expected = {key: source.execute(Export(key)) for key in source.execute(Keys(b"[^l]*"))}
+        expected[b"long"] = Samples(SAMPLES[:2000])
+        client.save()
+        folder = client.config_get("dir")["dir"]
+        with open(f"{folder}/dump.rdb", "rb") as file:
+            content = file.read()
+    await subject.execute(Clear())
+    if isinstance(subject, SyncSubject):
+        report = load_rdb(subject.backend, content, foreign="skip")
+    else:
+        assert isinstance(subject, AsyncSubject)
+        report = await load_rdb_async(subject.backend, io.BytesIO(content), foreign="skip")
+    assert report.keys == 4
+    assert [skipped.key for skipped in report.skipped] == [b"list"]
+    assert {key: await subject.execute(Export(key)) for key in expected} == expected
+
+
+def test_a_foreign_key_on_a_server_is_named(newest_url: str) -> None:
+    """Whoever meets a list or scores on a server gets an error that names the key."""
+    with redis.Redis.from_url(newest_url) as client, RedisBackend.from_url(newest_url) as backend:
+        client.rpush("list", "x")
+        client.zadd("scores", {"abcdefghi": 1.0})
+        with pytest.raises(ForeignKeyError, match="'list' holds a Redis list"):
+            backend.execute(GetKeyType((b"none", b"list")))
+        with pytest.raises(ForeignKeyError, match="'scores'"):
+            backend.execute(Export(b"scores"))
+        with pytest.raises(ForeignKeyError, match="'scores'"):
+            backend.execute(Dump(b"scores"))
