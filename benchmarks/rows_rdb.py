@@ -1,0 +1,131 @@
+"""Reading a snapshot: ours, giving whole records, and rdbtools with a callback that does nothing.
+
+The file is of 80 MB, as Redis 6.2 would save it (rdbtools reads nothing newer): 200,000 strings of
+100 bytes, half of them compressible; a sorted set of a million members; 20,000 sorted sets of 20.
+rdbtools is at its best with python-lzf; ``nox -s bench`` gives that to the peer where there is a
+compiler. Ours is timed as it is installed.
+"""
+
+import importlib
+import random
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness import Side, Timed, row
+
+STRINGS = 200_000
+MEMBERS = 1_000_000
+SETS = 20_000
+SET_SIZE = 20
+VALUE_SIZE = 28  # of a member: timestamp and value
+KINDS = ("strings", "large", "small")
+
+
+def strings(chooser: random.Random) -> Iterator[bytes]:
+    """Give the records of the strings; the compressible ones are compressed as by Redis."""
+    for number in range(STRINGS):
+        key = b"string:%06d" % number
+        if number % 2:
+            value = b"\x40\x64" + chooser.randbytes(100)
+        else:  # the number twice, "abcdefgh" ten times, "tail"
+            value = b"\xc3\x1c\x40\x64\x07%08d\xc0\x07\x07abcdefgh\xe0\x3f\x07\x03tail" % number
+        yield bytes([0, len(key)]) + key + value
+
+
+def large_set(chooser: random.Random) -> Iterator[bytes]:
+    """Give the pieces of the record of the large sorted set, the greatest member first."""
+    yield b"\x05\x03big\x80" + struct.pack(">I", MEMBERS)
+    for number in range(MEMBERS, 0, -1):
+        yield b"\x27" + struct.pack(">d", 1.5e9 + number) + chooser.randbytes(31) + bytes(8)
+
+
+def small_sets(chooser: random.Random) -> Iterator[bytes]:
+    """Give the records of the small sorted sets: ziplists, compressed as by Redis.
+
+    What repeats from one member to the next, and is compressed, is nine bytes: the score, the sizes
+    and the start of the timestamp.
+    """
+    stride = VALUE_SIZE + 4
+    size = 10 + SET_SIZE * stride + 1
+    head = struct.pack("<IIH", size, size - 3, 2 * SET_SIZE)
+    for number in range(SETS):
+        members = [
+            struct.pack(">d", 1.5e9 + i) + chooser.randbytes(VALUE_SIZE - 8)
+            for i in range(SET_SIZE)
+        ]
+        first = head + bytes([0, VALUE_SIZE]) + members[0] + bytes([VALUE_SIZE + 2, 0xF1, 2])
+        first += bytes([VALUE_SIZE]) + members[1]
+        data = b"".join(
+            bytes([len(part) - 1]) + part for part in (first[i : i + 32] for i in range(0, 78, 32))
+        )
+        for member in members[2:]:
+            data += bytes([0xE0, 0, stride - 1, VALUE_SIZE - 6]) + member[5:]
+        data += bytes([1, VALUE_SIZE + 2, 0xF1, 0, 0xFF])
+        key = b"small:%05d" % number
+        sizes = struct.pack(">HH", 0x4000 | len(data), 0x4000 | size)
+        yield bytes([12, len(key)]) + key + b"\xc3" + sizes + data
+
+
+def write(path: Path, *kinds: str) -> None:
+    """Write a snapshot without a checksum."""
+    makers: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
+        "strings": strings,
+        "large": large_set,
+        "small": small_sets,
+    }
+    chooser = random.Random(1)
+    with path.open("wb") as file:
+        file.write(b"REDIS0009\xfe\x00")
+        for kind in kinds:
+            file.writelines(makers[kind](chooser))
+        file.write(b"\xff" + bytes(8))
+
+
+def reader(side: Side, path: Path) -> Callable[[], object]:
+    """Give what reads a whole snapshot."""
+    if side.is_ours:
+        read_rdb = importlib.import_module("telstate_rdb").read_rdb
+
+        def ours() -> None:
+            for _ in read_rdb(path):
+                pass
+
+        return ours
+    rdbtools = importlib.import_module("rdbtools")
+    return lambda: rdbtools.RdbParser(rdbtools.RdbCallback(string_escape=None)).parse(str(path))
+
+
+@row("rdb: read 80 MB of strings, a large and small sorted sets", at_least=5)
+def read_all(side: Side) -> Timed:
+    path = side.folder / "all.rdb"
+    write(path, *KINDS)
+    return reader(side, path)
+
+
+@row("rdb: read 200,000 strings, half of them compressed")
+def read_strings(side: Side) -> Timed:
+    path = side.folder / "strings.rdb"
+    write(path, "strings")
+    return reader(side, path)
+
+
+@row("rdb: read a sorted set of a million members")
+def read_large(side: Side) -> Timed:
+    path = side.folder / "large.rdb"
+    write(path, "large")
+    return reader(side, path)
+
+
+@row("rdb: read 20,000 compressed sorted sets of 20 members")
+def read_small(side: Side) -> Timed:
+    path = side.folder / "small.rdb"
+    write(path, "small")
+    return reader(side, path)
+
+
+@row("rdb: read a snapshot of telescope state, written by the peer")
+def read_snapshot(side: Side) -> Timed:
+    if "snapshot_version_6" not in side.settings:
+        return None
+    return reader(side, Path(side.settings["snapshot_version_6"]))
