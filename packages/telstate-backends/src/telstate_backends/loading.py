@@ -103,9 +103,8 @@ def load_rdb(
     LoadReport
         What was loaded and what was skipped.
     """
-    return load_records(
-        backend, _read(backend, source, options), foreign=foreign, progress=progress
-    )
+    records = _read(backend, source, databases, keys, strict)
+    return load_records(backend, records, foreign=foreign, progress=progress)
 
 
 async def load_rdb_async(
