@@ -2,8 +2,8 @@
 
 msgpack's packer does the plain types, strictly (a subclass is never taken for its base), and asks
 `_Worker.other` about everything else. A packer is costly to make and cheap to use again, but must
-not be used by two threads at once, nor for a tuple while it is busy with the list around it. So each
-level of tuples has workers of its own, each with a packer; one is taken out of a list, used, and put
+not be used by two threads at once, nor for a tuple while it is busy with the list around it. So there
+are workers, each with a packer, for each depth of tuples; one is taken out of a list, used, and put
 back.
 
 A large array within a list, a dictionary or a tuple does not go through the packer, which would copy
@@ -17,7 +17,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import msgpack
 
@@ -39,8 +39,11 @@ Packed: TypeAlias = bytes | Parts  # a tuple is of large parts, not yet copied
 _COMPLEX: Final = struct.Struct(">dd")
 _COMPLEX_HEADER: Final = ENCODING_MSGPACK + ext_header(EXT_COMPLEX, _COMPLEX.size)
 
+_EMPTY_LIST: Final = b"\x90"
+_ExtType: Final = msgpack.ExtType
+_extension: Final = tuple.__new__  # ExtType's own constructor checks longer than the packer packs
+
 _KEPT: Final = 2**18  # a packer that has grown beyond this many bytes is not kept
-_IDLE: Final = 16  # workers that are kept for each level, for as many threads
 _LARGE: Final = 2**15  # bytes of an array from which it is worth a detour
 
 # How to make the payload of a value of a type that is no MessagePack type, and its extension code.
@@ -51,70 +54,79 @@ _whole: Final[dict[type, Callable[[Any], bytes]]] = {}
 
 
 class _Worker:
-    """A packer and what it needs to know while it packs one value."""
+    """A packer, and what it needs to know while it packs one value."""
 
-    def __init__(self, level: _Level) -> None:
-        self._level = level
-        self._packer = msgpack.Packer(default=self._other, strict_types=True)
+    def __init__(self, depth: int) -> None:
+        self.pack: Final = msgpack.Packer(default=self._other, strict_types=True).pack
+        self.large: list[Parts] = []
+        self._depth = depth
         # What no value can contain by chance or on purpose; it never gets out.
         self._mark = os.urandom(16)
-        self._large: list[Parts] = []
 
-    def pack(self, value: object) -> Packed:
-        """Give the MessagePack of a value, or a tuple of its parts, buffers to be joined."""
-        data = self._packer.pack(value)
-        return self._put_in_large(data) if self._large else data
-
-    def _put_in_large(self, data: bytes) -> Parts:
-        large, self._large = self._large, []
+    def with_large(self, data: bytes) -> Parts:
+        """Put the large parts in place of their marks."""
+        large, self.large = self.large, []
         parts = data.split(ext_header(EXT_ARRAY, len(self._mark)) + self._mark)
         return tuple(itertools.chain(parts[:1], *map(_followed, large, parts[1:])))
 
     def _other(self, value: Any) -> msgpack.ExtType:
         """Answer the packer that met a type which MessagePack does not have."""
-        maker = _payloads.get(type(value)) or _find_payload(value)
-        code, payload = maker
-        if payload is not None:
-            if code != EXT_ARRAY or value.nbytes < _LARGE:
-                return _extension(code, payload(value))
-            from .arrays import array_parts
+        kind = type(value)
+        if kind is not tuple:
+            code, payload = _payloads.get(kind) or _find_payload(value)
+            if payload is not None:
+                if code != EXT_ARRAY or value.nbytes < _LARGE:
+                    return _extension(_ExtType, (code, payload(value)))
+                from .arrays import array_parts
 
-            return self._replaced(code, array_parts(value))
-        inside = self._level.pack_inside(value)
-        if isinstance(inside, bytes):
-            return _extension(code, inside)
-        return self._replaced(code, inside)
+                return self._replaced(code, array_parts(value))
+        inside = pack_tuple(value, self._depth)
+        if type(inside) is tuple:
+            return self._replaced(EXT_TUPLE, inside)
+        return _extension(_ExtType, (EXT_TUPLE, inside))
 
     def _replaced(self, code: int, parts: Parts) -> msgpack.ExtType:
         """Keep the parts of a payload for later; give what stands for them meanwhile."""
-        self._large.append((ext_header(code, _size(parts)), *parts))
-        return _extension(EXT_ARRAY, self._mark)
+        self.large.append((ext_header(code, _size(parts)), *parts))
+        return _extension(_ExtType, (EXT_ARRAY, self._mark))
 
 
-class _Level:
-    """What is inside a given number of tuples, and the workers for it that are not busy."""
+# Idle workers for what is inside of so many tuples. A worker is there for each thread that was busy
+# at that depth at the same time.
+_idle: Final[list[list[_Worker]]] = [[] for _ in range(MAX_TUPLE_DEPTH + 1)]
 
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
-        self._idle: list[_Worker] = []
 
-    def pack(self, value: object) -> Packed:
-        """Give the MessagePack of a value, or a tuple of its parts, buffers to be joined."""
-        try:
-            worker = self._idle.pop()
-        except IndexError:
-            worker = _Worker(self)
-        # After an error the worker is dropped, whatever state it is in.
-        packed = worker.pack(value)
-        if len(packed) <= _KEPT and len(self._idle) < _IDLE:
-            self._idle.append(worker)
-        return packed
+def pack_at(depth: int, value: object) -> Packed:
+    """Give the MessagePack of a value inside of so many tuples; large parts are not yet copied."""
+    idle = _idle[depth]
+    try:
+        worker = idle.pop()
+    except IndexError:
+        worker = _Worker(depth)
+    # After an error the worker is dropped, whatever state it is in.
+    packed: Packed = worker.pack(value)
+    if len(packed) <= _KEPT:
+        if worker.large:
+            packed = worker.with_large(cast(bytes, packed))
+        idle.append(worker)
+    elif worker.large:
+        packed = worker.with_large(cast(bytes, packed))
+    return packed
 
-    def pack_inside(self, value: tuple[Any, ...]) -> Packed:
-        """Give the payload of a tuple at this level, or its parts."""
-        if self._depth >= MAX_TUPLE_DEPTH:
-            raise EncodeError(f"Tuples nested more than {MAX_TUPLE_DEPTH} deep cannot be encoded.")
-        return _LEVELS[self._depth + 1].pack(list(value))
+
+def pack_tuple(value: tuple[Any, ...], depth: int) -> Packed:
+    """Give the payload of a tuple inside of so many others; large parts are not yet copied."""
+    if not value:
+        return _EMPTY_LIST
+    if depth >= MAX_TUPLE_DEPTH:
+        raise EncodeError(f"Tuples nested more than {MAX_TUPLE_DEPTH} deep cannot be encoded.")
+    return pack_at(depth + 1, list(value))
+
+
+def pack(value: object) -> bytes:
+    """Give a value as MessagePack."""
+    packed = pack_at(0, value)
+    return packed if isinstance(packed, bytes) else b"".join(packed)
 
 
 def _size(parts: Parts) -> int:
@@ -126,23 +138,6 @@ def _size(parts: Parts) -> int:
 
 def _followed(large: Parts, part: bytes) -> Parts:
     return *large, part
-
-
-def _extension(code: int, payload: bytes) -> msgpack.ExtType:
-    # ExtType's own constructor spends more time on checking than the packer on packing.
-    return tuple.__new__(msgpack.ExtType, (code, payload))
-
-
-_LEVELS: Final = [_Level(depth) for depth in range(MAX_TUPLE_DEPTH + 1)]
-
-
-_pack: Final = _LEVELS[0].pack
-
-
-def pack(value: object) -> bytes:
-    """Give a value as MessagePack."""
-    packed = _pack(value)
-    return packed if isinstance(packed, bytes) else b"".join(packed)
 
 
 def _pack_complex(value: complex) -> bytes:
@@ -175,7 +170,7 @@ def encode_msgpack(value: object) -> bytes:
 
 
 def _encode_plain(value: object) -> bytes:
-    packed = _pack(value)
+    packed = pack_at(0, value)
     if isinstance(packed, bytes):
         return ENCODING_MSGPACK + packed
     return b"".join((ENCODING_MSGPACK, *packed))
@@ -191,7 +186,7 @@ def _encode_bytes(value: bytes) -> bytes:
 
 
 def _encode_tuple(value: tuple[Any, ...]) -> bytes:
-    payload = _LEVELS[0].pack_inside(value)
+    payload = pack_tuple(value, 0)
     if isinstance(payload, bytes):
         return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, len(payload)), payload))
     return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, _size(payload)), *payload))

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import msgpack
+from msgpack import unpackb
 
 from ._layout import EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR, EXT_TUPLE, MAX_TUPLE_DEPTH
 from .errors import DecodeError
@@ -32,17 +33,15 @@ Hook: TypeAlias = Callable[[int, bytes], Any]
 Reader: TypeAlias = Callable[[bytes | memoryview, Hook], Any]
 
 _COMPLEX: Final = struct.Struct(">dd")
-_unpackb: Final = msgpack.unpackb
+_unpack_complex: Final = _COMPLEX.unpack_from
+_EMPTY_LIST: Final = b"\x90"
 
-# Makes a scalar from its dtype and bytes, once NumPy is loaded (scalar_dtypes is empty until then).
-make_scalar: Callable[[Any, Any], Any]
-
-_QUICK_ITEMS: Final = 512  # in a list, unless the value itself is a longer one
+QUICK_ITEMS: Final = 512  # in a list, unless the value itself is a longer one
 _QUICK_TOP: Final = 4096
 _STACK_DEPTH: Final = 4  # tuples within tuples that msgpack may read with its state on the C stack
 _COPY_DEPTH: Final = 16  # tuples within tuples that may be of any size
 _COPY_SIZE: Final = 2**16  # bytes of those further in
-_SLICE_SIZE: Final = 2**12  # bytes from which a view costs less than a copy
+SMALL: Final = 2**12  # bytes from which a view costs less than a copy
 _MANY_KEYS: Final = 64  # keys of the same hash in one dictionary
 
 
@@ -50,21 +49,21 @@ _MANY_KEYS: Final = 64  # keys of the same hash in one dictionary
 
 
 def _quick(data: bytes | memoryview, hook: Hook) -> Any:
-    return _unpackb(data, ext_hook=hook, max_array_len=_QUICK_ITEMS)
+    return unpackb(data, ext_hook=hook, max_array_len=QUICK_ITEMS)
 
 
 def _checked(data: bytes | memoryview, hook: Hook) -> Any:
     first_object(data)
-    return _unpackb(data, ext_hook=hook)
+    return unpackb(data, ext_hook=hook)
 
 
 def _any_keys(data: bytes | memoryview, hook: Hook) -> Any:
     first_object(data)
-    return _unpackb(data, ext_hook=hook, strict_map_key=False, object_pairs_hook=_dictionary)
+    return unpackb(data, ext_hook=hook, strict_map_key=False, object_pairs_hook=_dictionary)
 
 
 def _quick_on_heap(data: bytes | memoryview, hook: Hook) -> Any:
-    return _on_heap(data, ext_hook=hook, max_array_len=_QUICK_ITEMS)
+    return _on_heap(data, ext_hook=hook, max_array_len=QUICK_ITEMS)
 
 
 def _checked_on_heap(data: bytes | memoryview, hook: Hook) -> Any:
@@ -114,27 +113,23 @@ def _dictionary(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 def _read_complex(data: bytes, start: int = 0) -> complex:
     if len(data) - start != _COMPLEX.size:
         raise DecodeError(f"A complex number takes 16 bytes, not {len(data) - start}.")
-    return complex(*_COMPLEX.unpack_from(data, start))
-
-
-def _load_arrays() -> None:
-    """Load NumPy, now that there is something of it to decode."""
-    global make_scalar
-    from . import arrays
-
-    _direct[EXT_ARRAY] = arrays.decode_array
-    _direct[EXT_SCALAR] = arrays.decode_scalar
-    make_scalar = arrays.make_scalar
+    return complex(*_unpack_complex(data, start))
 
 
 def _read_array(data: bytes, start: int = 0) -> Any:
-    _load_arrays()
-    return _direct[EXT_ARRAY](data, start)
+    """Load NumPy, now that there is something of it, and let it go on without this detour."""
+    from . import arrays
+
+    _direct[EXT_ARRAY] = arrays.decode_array
+    return arrays.decode_array(data, start)
 
 
 def _read_scalar(data: bytes, start: int = 0) -> Any:
-    _load_arrays()
-    return _direct[EXT_SCALAR](data, start)
+    """Do the same for scalars."""
+    from . import arrays
+
+    _direct[EXT_SCALAR] = arrays.decode_scalar
+    return arrays.decode_scalar(data, start)
 
 
 # How to read the payload of an extension type that goes from an offset to the end of the data.
@@ -152,13 +147,26 @@ def _make_hook(depth: int, reader: Reader, inner: Hook) -> Hook:
         if code == EXT_TUPLE:
             if depth >= _COPY_DEPTH and len(data) > _COPY_SIZE:
                 raise DecodeError(f"A large tuple is nested more than {_COPY_DEPTH} deep.")
-            items = reader(data, inner)
-            if type(items) is not list:
-                raise DecodeError("A tuple is not encoded as a list.")
-            return tuple(items)
+            return _to_tuple(reader(data, inner))
         return _other_extension(code, data)
 
-    return hook
+    def quick_hook(code: int, data: bytes) -> Any:
+        # The same as hook, for tuples that are not deep and the first pass.
+        if code == EXT_TUPLE:
+            if data == _EMPTY_LIST:
+                return ()
+            items = unpackb(data, ext_hook=inner, max_array_len=QUICK_ITEMS)
+            return tuple(items) if type(items) is list else _to_tuple(items)
+        read = _direct.get(code)
+        return _other_extension(code, data) if read is None else read(data)
+
+    return quick_hook if reader is _quick else hook
+
+
+def _to_tuple(items: object) -> tuple[Any, ...]:
+    if type(items) is not list:
+        raise DecodeError("A tuple is not encoded as a list.")
+    return tuple(items)
 
 
 def _other_extension(code: int, data: bytes) -> Any:
@@ -197,11 +205,11 @@ quick_hook: Final = _QUICK_HOOK
 
 def unpack(data: bytes | memoryview) -> Any:
     """Give the value of MessagePack, whole; may raise nearly any exception."""
-    limit = _QUICK_ITEMS
+    limit = QUICK_ITEMS
     if data[:1] == b"\xdc":  # the list that the value is may itself be longer than those in it
         limit = max(limit, min(_QUICK_TOP, int.from_bytes(data[1:3], "big")))
     try:
-        return _unpackb(data, ext_hook=_QUICK_HOOK, max_array_len=limit)
+        return unpackb(data, ext_hook=_QUICK_HOOK, max_array_len=limit)
     except DecodeError:
         raise
     except (ValueError, TypeError):
@@ -223,7 +231,7 @@ def decode_msgpack(value: bytes) -> Any:
         Whatever is wrong with the bytes.
     """
     try:
-        return _by_form[value[1]](value)
+        return by_form[value[1]](value)
     except DecodeError:
         raise
     except Exception as error:
@@ -233,15 +241,10 @@ def decode_msgpack(value: bytes) -> Any:
 
 
 def _decode_plain(value: bytes) -> Any:
-    return unpack(value[1:] if len(value) < _SLICE_SIZE else memoryview(value)[1:])
+    return unpack(value[1:] if len(value) < SMALL else memoryview(value)[1:])
 
 
 def _decode_ext8(value: bytes) -> Any:
-    cut = _OTHER_CUTS.get(value[2])
-    if cut is not None:
-        dtype = scalar_dtypes.get(value[:cut])
-        if dtype is not None:
-            return make_scalar(dtype, value[cut:])
     return _decode_extension(value, value[3], value[2], 4)
 
 
@@ -251,6 +254,12 @@ def _decode_ext16(value: bytes) -> Any:
 
 def _decode_ext32(value: bytes) -> Any:
     return _decode_extension(value, value[6], int.from_bytes(value[2:6], "big"), 7)
+
+
+def _decode_fixed_16(value: bytes) -> Any:
+    if value[2] == EXT_COMPLEX and len(value) == 19:
+        return complex(*_unpack_complex(value, 3))
+    return _decode_fixed(value)
 
 
 def _decode_fixed(value: bytes) -> Any:
@@ -269,43 +278,43 @@ def _decode_extension(value: bytes, code: int, size: int, start: int) -> Any:
 
 
 def _decode_tuple(value: bytes, start: int) -> Any:
-    data = value[start:] if len(value) < _SLICE_SIZE else memoryview(value)[start:]
+    data = value[start:] if len(value) < SMALL else memoryview(value)[start:]
     try:
-        items = _unpackb(data, ext_hook=_QUICK_INNER, max_array_len=_QUICK_ITEMS)
+        items = unpackb(data, ext_hook=_QUICK_INNER, max_array_len=QUICK_ITEMS)
     except DecodeError:
         raise
     except (ValueError, TypeError):
         return _decode_plain(value)
-    if type(items) is not list:
-        raise DecodeError("A tuple is not encoded as a list.")
-    return tuple(items)
+    return _to_tuple(items)
 
 
 # How to decode a value, by the byte after the header.
-_by_form: Final[list[Callable[[bytes], Any]]] = [_decode_plain] * 256
-_by_form[0xC7:0xCA] = [_decode_ext8, _decode_ext16, _decode_ext32]
-_by_form[0xD4:0xD9] = [_decode_fixed] * 5
+by_form: Final[list[Callable[[bytes], Any]]] = [_decode_plain] * 256
+by_form[0xC7:0xCA] = [_decode_ext8, _decode_ext16, _decode_ext32]
+by_form[0xD4:0xD8] = [_decode_fixed] * 4
+by_form[0xD8] = _decode_fixed_16
 
 
-# ---------------------------------------------------------------------------------- shortest paths
+# ----------------------------------------------------------------------------------- shortest ways
 
-# Whether a value can be unpacked at once, by the byte after the header: numbers, None, booleans,
-# short text and bytes.
-is_short: Final = [
-    form < 0x80
-    or 0xA0 <= form < 0xC0
-    or form in (0xC0, 0xC2, 0xC3, 0xC4, 0xD9)
-    or form >= 0xE0
-    or 0xCA <= form <= 0xD3
-    for form in range(256)
-]
+# How `decode_value` may begin, by the byte after the header. Negative: perhaps with a NumPy number,
+# and the bytes that it then takes at the end.
+SHORT: Final = 1  # numbers, None, booleans, and text and bytes that are not too large
+CONTAINER: Final = 2  # lists and dictionaries
+ways: Final = [0] * 256
+ways[0x00:0x80] = [SHORT] * 128
+ways[0xE0:0x100] = ways[0xA0:0xC0] = [SHORT] * 32
+ways[0xCA:0xD4] = [SHORT] * 10
+for _form in (0xC0, 0xC2, 0xC3, 0xC4, 0xC5, 0xD9, 0xDA):
+    ways[_form] = SHORT
+ways[0x80:0xA0] = [CONTAINER] * 32
+ways[0xDC] = ways[0xDE] = CONTAINER
+ways[0xC7] = ways[0xD8] = -8
+ways[0xD7] = -4
 
-# The bytes of a NumPy number at the end of a value, negative, by the byte after the header, and by
-# the size of the payload; those before it tell its dtype.
-scalar_cuts: Final = [0] * 256
-scalar_cuts[0xC7] = scalar_cuts[0xD8] = -8
-scalar_cuts[0xD7] = -4
-_OTHER_CUTS: Final = {5: -1, 6: -2, 21: -16, 37: -32}
+# The same for other NumPy numbers, by the size of the payload.
+EXT_8: Final = 0xC7
+other_ways: Final = {5: -1, 6: -2, 21: -16, 37: -32}
 
 # The dtypes of NumPy scalars by all that comes before their bytes in an encoded value.
 scalar_dtypes: Final[dict[Any, Any]] = {}

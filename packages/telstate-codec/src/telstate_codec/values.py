@@ -5,19 +5,34 @@ MessagePack is `telstate_codec._packing` and `_unpacking`, pickles are `telstate
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgpack import unpackb
 
-from . import _unpacking
 from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK
 from ._packing import encode_msgpack
-from ._unpacking import decode_msgpack, is_short, scalar_cuts, scalar_dtypes
+from ._unpacking import (
+    CONTAINER,
+    EXT_8,
+    QUICK_ITEMS,
+    SHORT,
+    SMALL,
+    by_form,
+    decode_msgpack,
+    other_ways,
+    quick_hook,
+    scalar_dtypes,
+    ways,
+)
 from .errors import DecodeError
 from .pickles import PicklePolicy, dump_pickle, load_pickle, pickle_policy
 
 _MSGPACK_BYTE = ENCODING_MSGPACK[0]
 _LAST_PICKLE_BYTE = 0x80
+
+_ways = ways  # as globals of this module, they are found sooner
+_scalar_dtype = scalar_dtypes.get
 
 
 def encode_value(value: object, encoding: bytes = ENCODING_DEFAULT) -> bytes:
@@ -92,22 +107,44 @@ def decode_value(
     Traceback (most recent call last):
     telstate_codec.errors.DecodeError: Header byte 0x90 is not known; a newer version may be needed.
     """
-    # The shortest way for what is stored most, numbers and short text; anything unusual raises an
-    # exception or falls through, and starts again on the thorough way.
+    # The shortest ways, for what is stored most. Whatever is unusual falls through, or raises an
+    # exception, and starts again on the thorough way, which says what is wrong.
     try:
         form = value[1]
-        if is_short[form]:
-            if value[0] == _MSGPACK_BYTE:
-                return unpackb(value[1:])
-        else:
-            cut = scalar_cuts[form]
-            if cut:
-                dtype = scalar_dtypes.get(value[:cut])
+        way = _ways[form]
+        if way < 0:  # a NumPy number perhaps, and how many bytes it then takes at the end
+            dtype = _scalar_dtype(value[:way])
+            if dtype is not None:
+                return _make_scalar(dtype, value[way:])
+            other_way = other_ways.get(value[2]) if form == EXT_8 else None
+            if other_way is not None:
+                dtype = _scalar_dtype(value[:other_way])
                 if dtype is not None:
-                    return _unpacking.make_scalar(dtype, value[cut:])
+                    return _make_scalar(dtype, value[other_way:])
+        elif value[0] == _MSGPACK_BYTE:
+            if way == SHORT:
+                return unpackb(value[1:])
+            if way == CONTAINER and len(value) <= SMALL:
+                return unpackb(value[1:], ext_hook=quick_hook, max_array_len=QUICK_ITEMS)
+        if type(value) is bytes and value[0] == _MSGPACK_BYTE:
+            return by_form[form](value)
+    except DecodeError:
+        raise
     except Exception:
-        pass  # the thorough way says what is wrong
+        pass
     return _decode(value, allow_pickle)
+
+
+def _make_first_scalar(dtype: Any, raw: Any) -> Any:
+    """Stand in for `telstate_codec.arrays.make_scalar`, which loads NumPy."""
+    global _make_scalar
+    from .arrays import make_scalar
+
+    _make_scalar = make_scalar
+    return make_scalar(dtype, raw)
+
+
+_make_scalar: Callable[[Any, Any], Any] = _make_first_scalar
 
 
 def _decode(value: object, allow_pickle: bool | str | PicklePolicy | None) -> Any:
