@@ -42,8 +42,8 @@ class Load(Operation[None]):
         What it is to hold; not empty, and samples sorted and without repeats.
     replace : bool
         Whether what is there goes first (default). Otherwise samples and fields are put to those
-        that are there already, fields of the same name overwritten: so a very long key can be
-        loaded in parts.
+        that are there already, fields of the same name (and an immutable's value) overwritten: so a
+        very long key can be loaded in parts.
     """
 
     writes: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class Load(Operation[None]):
 
     def apply(self, store: Store) -> None:
         present = None if self.replace else store.data.get(self.key)
-        if present is None:
+        if present is None or type(present) is type(self.contents) is Immutable:
             store.data[self.key] = _copy(self.contents)
         else:
             self._join(present)
