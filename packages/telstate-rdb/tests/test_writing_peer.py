@@ -80,11 +80,11 @@ def test_katsdptelstate_reads_our_copies(
 ) -> None:
     """A snapshot of Redis 7, and a real one, copied by us: every key is there, byte for byte."""
     path = tmp_path / "copy.rdb"
-    with (
-        RdbWriter(path, compress=compress) as writer,
-        read_rdb(SNAPSHOTS / name, raw=raw) as reader,
-    ):
-        writer.write_records(reader)
+    with RdbWriter(path, compress=compress) as writer:
+        if raw:
+            writer.write_records(read_rdb(SNAPSHOTS / name, raw=True))
+        else:
+            writer.write_records(read_rdb(SNAPSHOTS / name))
     done = subprocess.run(
         [peer, "-c", LOAD, str(path)], capture_output=True, text=True, timeout=120
     )

@@ -226,6 +226,7 @@ class RdbWriter:
         """
         self._check_open()
         plain = self._compress is None
+        append = self._chunks.append
         for record in records:
             if not isinstance(record, KeyRecord):
                 self.write_record(record)
@@ -240,7 +241,11 @@ class RdbWriter:
                 and key not in (keys := self._keys[database])
             ):
                 keys.add(key)
-                self._put(b"\0" + encode_string(key) + encode_string(value))
+                data = b"\0" + encode_string(key) + encode_string(value)
+                append(data)
+                self._chunk_bytes += len(data)
+                if self._chunk_bytes >= _FLUSH_BYTES:
+                    self._flush()
             else:
                 self._write(database, key, value, expiry, idle, frequency)
 

@@ -39,7 +39,12 @@ from telstate_rdb.constants import (
     ZIPLIST_STRING_14BIT,
     ZIPLIST_STRING_32BIT,
 )
-from telstate_rdb.encoding.strings import integer_of, may_hold_integers, repeat_between
+from telstate_rdb.encoding.strings import (
+    INTEGER_TEXT,
+    integer_of,
+    may_hold_integers,
+    repeat_between,
+)
 
 # An integer takes the first form that it fits: bits (signed), first byte, bytes that follow.
 _ZIPLIST_INTEGERS = (
@@ -87,8 +92,8 @@ def encode_ziplist(texts: Iterable[bytes]) -> bytes:
 
 def encode_ziplist_pairs(texts: Sequence[bytes], second: bytes) -> bytes:
     """Pack texts, each followed by the same second text (the score 0 of samples, say)."""
-    if _is_plain_run(texts):
-        size, count = len(texts[0]), len(texts)
+    if size := _plain_size(texts):
+        count = len(texts)
         between, first, last = _ziplist_frame(size, second)
         whole = ZIPLIST_HEADER_SIZE + count * (size + len(between)) + 1
         start = _ZIPLIST_HEADER.pack(whole, whole - len(last), 2 * count) + first
@@ -148,8 +153,8 @@ def encode_listpack(texts: Iterable[bytes]) -> bytes:
 
 def encode_listpack_pairs(texts: Sequence[bytes], second: bytes) -> bytes:
     """Pack texts, each followed by the same second text (the score 0 of samples, say)."""
-    if _is_plain_run(texts):
-        size, count = len(texts[0]), len(texts)
+    if size := _plain_size(texts):
+        count = len(texts)
         between, first, last = _listpack_frame(size, second)
         whole = LISTPACK_HEADER_SIZE + count * (size + len(between)) + 1
         start = _LISTPACK_HEADER.pack(whole, 2 * count) + first
@@ -241,8 +246,12 @@ def _encode_integer(number: int, forms: tuple[tuple[int, int, int], ...]) -> byt
     raise OverflowError(f"{number} has more than 64 bits")
 
 
-def _is_plain_run(texts: Sequence[bytes]) -> bool:
-    """Whether the texts (not too many) are short, of one length, and none of them is an integer."""
-    if not 0 < len(texts) <= _PLAIN_COUNT or len(texts[0]) >= _PLAIN_BELOW:
-        return False
-    return not may_hold_integers(texts) and len(set(map(len, texts))) == 1
+def _plain_size(texts: Sequence[bytes]) -> int:
+    """Give the length of the texts if all have one, a short one, and none is an integer; else 0."""
+    sizes = set(map(len, texts))
+    if len(sizes) != 1 or len(texts) > _PLAIN_COUNT:
+        return 0
+    (size,) = sizes
+    if size >= _PLAIN_BELOW or size <= INTEGER_TEXT and may_hold_integers(texts):
+        return 0
+    return size

@@ -41,6 +41,7 @@ from telstate_rdb.encoding.strings import (
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.values import SortedSet
 
+_PIECE = 4096  # members
 _FEW = 100  # up to here, it is quicker to make a set than to look whether they are in order
 _LISTPACK_VERSION = TYPE_VERSIONS[TYPE_ZSET_LISTPACK]
 _BINARY_VERSION = TYPE_VERSIONS[TYPE_ZSET_2]
@@ -61,7 +62,8 @@ def encode_sorted_set(
             f"A sorted set has {count} members but {len(scores)} scores: there must be one score "
             "for each member."
         )
-    limits.refuse_empty(count, "sorted set")
+    if not count:
+        limits.refuse_empty(count, "sorted set")
     bits = scores.tobytes()
     same = bits == bits[:8] * count
     if scores[0] != scores[0] or not same and any(map(math.isnan, scores)):
@@ -69,19 +71,36 @@ def encode_sorted_set(
             "A sorted set with a score of NaN cannot be written: no Redis server loads it "
             "(6.2 even ends). Leave the member out or give it another score."
         )
-    refuse_repeats(members, "sorted set")
-    if limits.SORTED_SET.allows(count, members):
+    if count <= limits.SORTED_SET.items and max(map(len, members)) <= limits.SORTED_SET.longest:
+        refuse_repeats(members, "sorted set")
         listpack = version >= _LISTPACK_VERSION
         packed = _packed(members, scores, same, listpack)
         kind = TYPE_ZSET_LISTPACK if listpack else TYPE_ZSET_ZIPLIST
         return kind, encode_string(packed, compress)
     binary = version >= _BINARY_VERSION
-    kind = TYPE_ZSET_2 if binary else TYPE_ZSET
-    column = (_binary if binary else _text)(scores[:1] if same else scores)
-    start = encode_length(count)
-    if same:
-        return kind, encode_with_suffix(members, column[0], start, compress)
-    return kind, start + encode_with_suffixes(members, column, compress)
+    write_scores = _binary if binary else _text
+    table = _table(members, write_scores(scores[:1]) if same else write_scores(scores), compress)
+    return TYPE_ZSET_2 if binary else TYPE_ZSET, table
+
+
+def _table(members: Sequence[bytes], scores: Sequence[bytes], compress: Compress | None) -> bytes:
+    """Write members, each with its score, or with the only score that there is.
+
+    This goes by pieces that a processor's cache holds, as a million members need long to be
+    looked at three times, but not to be looked at once.
+    """
+    parts = [encode_length(len(members))]
+    in_order = True
+    for start in range(0, len(members), _PIECE):
+        piece = members[start : start + _PIECE]
+        in_order = in_order and all(map(lt, piece, members[start + 1 : start + 1 + _PIECE]))
+        if len(scores) == 1:
+            parts.append(encode_with_suffix(piece, scores[0], compress))
+        else:
+            parts.append(encode_with_suffixes(piece, scores[start : start + _PIECE], compress))
+    if not in_order:
+        refuse_repeats(members, "sorted set")
+    return b"".join(parts)
 
 
 def refuse_repeats(members: Sequence[bytes], what: str) -> None:

@@ -28,7 +28,7 @@ Compress = Callable[[bytes], bytes | None]
 
 COMPRESS_ABOVE = 20  # bytes: nothing shorter is tried, as in Redis
 _INT32_TEXT = 11  # the longest text of a 32-bit integer: -2147483648
-_INT64_TEXT = 20  # the longest text of a 64-bit integer
+INTEGER_TEXT = 20  # the longest text of a 64-bit integer
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 _DIGITS = b"-0123456789"
 _AFTER_DIGITS = b":"  # no text from here on begins like an integer
@@ -68,13 +68,13 @@ def integer_of(text: bytes) -> int | None:
     >>> integer_of(b"-12"), integer_of(b"012"), integer_of(b"-0"), integer_of(b"9223372036854775808")
     (-12, None, None, None)
     """
-    if len(text) > _INT64_TEXT or _INTEGER(text) is None:
+    if len(text) > INTEGER_TEXT or _INTEGER(text) is None:
         return None
     number = int(text)
     return number if -1 << 63 <= number < 1 << 63 else None
 
 
-def may_hold_integers(texts: Sequence[bytes], longest: int = _INT64_TEXT) -> bool:
+def may_hold_integers(texts: Sequence[bytes], longest: int = INTEGER_TEXT) -> bool:
     """Say whether one of the texts could be the text of an integer: False is certain."""
     if not texts or min(texts) >= _AFTER_DIGITS or min(map(len, texts)) > longest:
         return False
@@ -133,19 +133,19 @@ def encode_with_suffixes(
 
 
 def encode_with_suffix(
-    texts: Sequence[bytes], suffix: bytes, start: bytes, compress: Compress | None = None
+    texts: Sequence[bytes], suffix: bytes, compress: Compress | None = None
 ) -> bytes:
-    """Write `start`, then strings (at least one), each with the same bytes right after it."""
+    """Write strings (at least one), each with the same bytes right after it."""
     sizes = set(map(len, texts))
     compresses = compress is not None and max(sizes) > COMPRESS_ABOVE
     if compresses or min(sizes) <= _INT32_TEXT and may_hold_integers(texts, _INT32_TEXT):
         encoded = [encode_string(text, compress) for text in texts]
-        return repeat_between(encoded, suffix, start, suffix)
+        return repeat_between(encoded, suffix, b"", suffix)
     if len(sizes) == 1:
         head = encode_length(sizes.pop())
-        return repeat_between(texts, suffix + head, start + head, suffix)
+        return repeat_between(texts, suffix + head, head, suffix)
     heads = map(encode_length, map(len, texts))
-    return start + interleave(heads, texts, [suffix] * len(texts))
+    return interleave(heads, texts, [suffix] * len(texts))
 
 
 def repeat_between(texts: Sequence[bytes], between: bytes, first: bytes, last: bytes) -> bytes:
