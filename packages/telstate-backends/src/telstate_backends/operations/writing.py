@@ -108,6 +108,9 @@ class AddSamples(Operation[None]):
     members: tuple[bytes, ...]
 
     def apply(self, store: Store) -> None:
+        present = store.data.get(self.key)
+        if present is not None and type(present) is not Samples:
+            raise wrong_kind(self.key, kind_of(present), KeyType.MUTABLE)
         for member in self.members:
             AddSample(self.key, member).apply(store)
 
