@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from telstate_rdb.constants import LZF_MAX_COPY
+from telstate_rdb.constants import LZF_MAX_COPY, LZF_MAX_LITERAL
 from telstate_rdb.errors import RdbParseError
 
 try:
@@ -72,36 +72,42 @@ def decompress_in_python(data: bytes, size: int) -> bytes:
     """
     distances = _DISTANCES
     lengths = _LENGTHS
-    out: bytes | bytearray = b"" if size <= _SMALL else bytearray()
-    position = 0
     end = len(data)
-    done = 0  # len(out)
     try:
+        done = data[0] + 1  # len(out); what begins with a copy fails below
+        position = done + 1
+        out: bytes | bytearray = data[1:position]
+        if size > _SMALL:
+            out = bytearray(out)
+        if done > LZF_MAX_LITERAL:
+            raise RdbParseError("compressed data point to before their start")
         while position < end:
             control = data[position]
             if control < 32:  # literal bytes
                 start = position + 1
-                position = start + control + 1
+                position += control + 2
                 out += data[start:position]
                 done += control + 1
                 continue
-            if control < 224:  # a short copy
+            if control < 224:
                 start = done - distances[control] - data[position + 1]
-                stop = start + lengths[control]
+                length = lengths[control]
                 position += 2
             else:
                 start = done - distances[control] - data[position + 2]
-                stop = start + data[position + 1] + 9
+                length = data[position + 1] + 9
                 position += 3
-            if start < 0:
-                raise RdbParseError("compressed data point to before their start")
-            if stop <= done:
+            stop = start + length
+            if 0 <= start and stop <= done:
                 out += out[start:stop]
+            elif start < 0:
+                raise RdbParseError("compressed data point to before their start")
             else:  # it overlaps what it makes: a repetition
-                length = stop - start
                 out += (out[start:] * (length // (done - start) + 1))[:length]
-            done += stop - start
+            done += length
     except IndexError:
+        if not data and not size:
+            return b""
         raise RdbParseError("compressed data are cut short") from None
     if len(out) != size or done != size or position != end:
         raise RdbParseError(f"compressed data do not stand for {size} bytes as they say")

@@ -8,8 +8,7 @@ many items at a time. This is five times as fast as going from string to string.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import chain
+from functools import lru_cache, partial
 from struct import Struct
 
 MIN_RUN = 8
@@ -19,8 +18,6 @@ FIRST_WINDOW = 64
 """How many items are looked at first; after each run that fills the window, more."""
 
 MAX_WINDOW = 1 << 16
-
-_BLOCK = 64  # items that one struct takes apart
 
 
 def run_length(
@@ -50,33 +47,46 @@ def run_length(
     return count
 
 
-@lru_cache(512)
 def _layout(parts: tuple[int, ...], count: int) -> Struct:
     """Give the form of `count` items; bytes skipped and bytes taken alternate in `parts`."""
     codes = "".join(f"{size}{'xs'[i % 2]}" for i, size in enumerate(parts) if size or i % 2)
     return Struct("<" + codes * count)
 
 
+# By how many items each takes apart; a form of many items is large, so few of them are kept.
+_LAYOUTS = {
+    count: lru_cache(kept)(partial(_layout, count=count))
+    for count, kept in ((1024, 8), (64, 64), (1, 512))
+}
+
+
 def take_apart(
-    buffer: bytes, position: int, count: int, stride: int, parts: tuple[int, ...]
-) -> chain[bytes]:
-    """Give the strings in `count` items of equal form, in order.
+    out: list[bytes],
+    buffer: bytes,
+    position: int,
+    count: int,
+    stride: int,
+    parts: tuple[int, ...],
+) -> None:
+    """Append the strings in `count` items of equal form, in order.
 
     Parameters
     ----------
+    out
+        What they are appended to.
     buffer, position, count, stride
         As in :func:`run_length`.
     parts
         The form of an item: how many bytes to skip, how many to take, how many to skip...
     """
-    blocks = count // _BLOCK
     view = memoryview(buffer)
-    middle = position + blocks * _BLOCK * stride
-    stop = position + count * stride
-    return chain(
-        chain.from_iterable(_layout(parts, _BLOCK).iter_unpack(view[position:middle])),
-        chain.from_iterable(_layout(parts, 1).iter_unpack(view[middle:stop])),
-    )
+    for size, layout in _LAYOUTS.items():
+        if count >= size:
+            blocks, count = divmod(count, size)
+            stop = position + blocks * size * stride
+            for strings in layout(parts).iter_unpack(view[position:stop]):
+                out += strings
+            position = stop
 
 
 def column_of_doubles(buffer: bytes, position: int, count: int, stride: int) -> bytes:

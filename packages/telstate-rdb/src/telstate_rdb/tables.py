@@ -80,7 +80,7 @@ def read_strings(source: Source, count: int) -> list[bytes]:
                         run = run_length(buffer, position, limit, stride, offsets)
                         if run >= MIN_RUN:
                             parts = (start - position, stop - start)
-                            out += take_apart(buffer, position, run, stride, parts)
+                            take_apart(out, buffer, position, run, stride, parts)
                             position += run * stride
                             count -= run
                             window = min(window * 8, MAX_WINDOW) if run == limit else FIRST_WINDOW
@@ -136,7 +136,7 @@ def read_sorted_set(source: Source) -> SortedSet:
                     run = run_length(buffer, position, limit, stride, offsets)
                     if run >= MIN_RUN:
                         parts = (start - position, stop - start, 8)
-                        members += take_apart(buffer, position, run, stride, parts)
+                        take_apart(members, buffer, position, run, stride, parts)
                         scores += column_of_doubles(buffer, stop, run, stride)
                         position += run * stride
                         count -= run
@@ -188,7 +188,7 @@ def read_sorted_set_of_text(source: Source) -> SortedSet:
                     run = run_length(buffer, position, limit, stride, same)
                     if run >= MIN_RUN:
                         parts = (start - position, stop - start, following - stop)
-                        members += take_apart(buffer, position, run, stride, parts)
+                        take_apart(members, buffer, position, run, stride, parts)
                         source.position = stop
                         scores += [_read_text_score(source, known)] * run
                         source.position = position + run * stride

@@ -132,6 +132,7 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
     new = tuple.__new__
     string_lzf = c.STRING_LZF
     look_ahead = LOOK_AHEAD
+    plain = as_it_is
     record_class: type[KeyRecord[Value]] = KeyRecord
     database = state.database
     expiry = idle = frequency = None
@@ -194,7 +195,7 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
                         raise _NotQuick
                 else:
                     raise _NotQuick
-                value = data if decode is as_it_is else decode(data)
+                value = data if decode is plain else decode(data)
             except (_NotQuick, IndexError, ValueError, RdbParseError):
                 stop = end + 1
             if stop <= end:
