@@ -1,4 +1,5 @@
-"""Reading a snapshot: ours, giving whole records, and rdbtools with a callback that does nothing.
+"""Reading a snapshot: ours, giving whole records, and rdbtools with a callback that does nothing;
+and writing one: ours, from records and from DUMP payloads, and katsdptelstate from payloads.
 
 The file is of 80 MB, as Redis 6.2 would save it (rdbtools reads nothing newer): 200,000 strings of
 100 bytes, half of them compressible; a sorted set of a million members; 20,000 sorted sets of 20.
@@ -129,3 +130,61 @@ def read_snapshot(side: Side) -> Timed:
     if "snapshot_version_6" not in side.settings:
         return None
     return reader(side, Path(side.settings["snapshot_version_6"]))
+
+
+# ---------------------------------------------------------------------------------- writing
+
+
+def define_write(what: str, *kinds: str) -> None:
+    """Define the row for writing the records of a file that another row reads."""
+
+    @row(f"rdb: write {what}")
+    def write_records(side: Side) -> Timed:
+        if not side.is_ours:
+            return None
+        rdb = importlib.import_module("telstate_rdb")
+        path = side.folder / "source.rdb"
+        write(path, *kinds)
+        records = list(rdb.read_rdb(path))
+
+        def ours() -> None:
+            with rdb.RdbWriter(side.folder / "written.rdb") as writer:
+                writer.write_records(records)
+
+        return ours
+
+
+define_write("80 MB of strings, a large and small sorted sets, from records", *KINDS)
+define_write("200,000 strings, from records", "strings")
+define_write("a sorted set of a million members, from records", "large")
+define_write("20,000 sorted sets of 20 members, from records", "small")
+
+
+def checksum(data: bytes) -> int:
+    """Compute the checksum of a payload: slowly, as no library for it is on both sides."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x95AC9329AC4BC9B5 if crc & 1 else 0)
+    return crc
+
+
+@row("rdb: write 20,000 keys from DUMP payloads")
+def write_payloads(side: Side) -> Timed:
+    payload = b"\x00\x40\x64" + random.Random(1).randbytes(100) + b"\x09\x00"
+    payload += checksum(payload).to_bytes(8, "little")
+    keys = [b"string:%06d" % number for number in range(20_000)]
+    path = side.folder / "payloads.rdb"
+    if side.is_ours:
+        make = importlib.import_module("telstate_rdb").RdbWriter
+    else:
+        make = importlib.import_module("katsdptelstate.rdb_writer").RDBWriter
+
+    def run() -> None:
+        with make(path) as writer:
+            write_key = writer.write_dump if side.is_ours else writer.write_key
+            for key in keys:
+                write_key(key, payload)
+
+    return run

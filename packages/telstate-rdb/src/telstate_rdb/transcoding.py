@@ -9,14 +9,24 @@ from __future__ import annotations
 
 from telstate_rdb.constants import (
     EVERY_READER_VERSION,
+    LENGTH_14BIT,
+    LENGTH_32BIT,
+    TYPE_HASH_LISTPACK,
     TYPE_HASH_LISTPACK_EX,
     TYPE_HASH_METADATA,
     TYPE_HASH_METADATA_PRE_GA,
+    TYPE_HASH_ZIPLIST,
     TYPE_HASH_ZIPMAP,
+    TYPE_LIST_ZIPLIST,
     TYPE_MODULE,
     TYPE_MODULE_2,
+    TYPE_SET_INTSET,
+    TYPE_SET_LISTPACK,
+    TYPE_STRING,
     TYPE_VALKEY_HASH_2,
     TYPE_VERSIONS,
+    TYPE_ZSET_LISTPACK,
+    TYPE_ZSET_ZIPLIST,
     VALKEY_VERSION,
 )
 from telstate_rdb.decoders import codecs_of_version
@@ -26,6 +36,18 @@ from telstate_rdb.payloads import PAYLOAD_NAME, decode_raw
 from telstate_rdb.source import Source
 from telstate_rdb.values import RawValue, Value
 
+_ONE_STRING = frozenset(
+    {
+        TYPE_STRING,
+        TYPE_LIST_ZIPLIST,
+        TYPE_SET_INTSET,
+        TYPE_ZSET_ZIPLIST,
+        TYPE_HASH_ZIPLIST,
+        TYPE_HASH_LISTPACK,
+        TYPE_ZSET_LISTPACK,
+        TYPE_SET_LISTPACK,
+    }
+)
 _NEVER_PASS = frozenset({TYPE_HASH_ZIPMAP, TYPE_MODULE})
 _FIRST_OF_A_FAMILY = TYPE_HASH_METADATA_PRE_GA
 _OF_REDIS = frozenset({TYPE_HASH_METADATA, TYPE_HASH_LISTPACK_EX})
@@ -41,6 +63,11 @@ def check_extent(raw: RawValue) -> None:
     RdbParseError
         If it does not; the offset counts from the type byte in front of the body.
     """
+    if raw.type in _ONE_STRING and raw.body[0] < LENGTH_32BIT:  # the usual: a short string
+        first, *second = raw.body[:2]
+        size = 1 + first if first < LENGTH_14BIT else 2 + ((first & 0x3F) << 8 | sum(second))
+        if size == len(raw.body):
+            return
     source = Source(raw.body, name=PAYLOAD_NAME)
     source.base = 1
     source.size = 1 + len(raw.body)

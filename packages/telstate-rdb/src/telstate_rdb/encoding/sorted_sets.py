@@ -12,7 +12,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain, islice
+from itertools import chain
 from operator import gt, lt
 
 from telstate_rdb.constants import (
@@ -42,7 +42,6 @@ from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.values import SortedSet
 
 _PIECE = 4096  # members
-_FEW = 100  # up to here, it is quicker to make a set than to look whether they are in order
 _LISTPACK_VERSION = TYPE_VERSIONS[TYPE_ZSET_LISTPACK]
 _BINARY_VERSION = TYPE_VERSIONS[TYPE_ZSET_2]
 _SPECIAL_SCORES = {
@@ -62,8 +61,7 @@ def encode_sorted_set(
             f"A sorted set has {count} members but {len(scores)} scores: there must be one score "
             "for each member."
         )
-    if not count:
-        limits.refuse_empty(count, "sorted set")
+    limits.refuse_empty(count, "sorted set")
     bits = scores.tobytes()
     same = bits == bits[:8] * count
     if scores[0] != scores[0] or not same and any(map(math.isnan, scores)):
@@ -91,9 +89,11 @@ def _table(members: Sequence[bytes], scores: Sequence[bytes], compress: Compress
     """
     parts = [encode_length(len(members))]
     in_order = True
+    # Servers write the greatest member first.
+    compare = gt if len(members) > 1 and members[0] > members[1] else lt
     for start in range(0, len(members), _PIECE):
         piece = members[start : start + _PIECE]
-        in_order = in_order and all(map(lt, piece, members[start + 1 : start + 1 + _PIECE]))
+        in_order = in_order and all(map(compare, piece, members[start + 1 : start + 1 + _PIECE]))
         if len(scores) == 1:
             parts.append(encode_with_suffix(piece, scores[0], compress))
         else:
@@ -104,15 +104,8 @@ def _table(members: Sequence[bytes], scores: Sequence[bytes], compress: Compress
 
 
 def refuse_repeats(members: Sequence[bytes], what: str) -> None:
-    """Refuse a collection with the same member twice; cheap for those in order, either way."""
-    if len(members) < _FEW:
-        if len(frozenset(members)) == len(members):
-            return
-    elif all(map(lt, members, islice(members, 1, None))):
-        return
-    elif all(map(gt, members, islice(members, 1, None))):
-        return
-    if len(set(members)) < len(members):
+    """Refuse a collection with the same member twice."""
+    if len(frozenset(members)) < len(members):
         repeated = Counter(members).most_common(1)[0][0]
         raise RdbWriteError(
             f"A {what} has the member {repeated!r} twice: no Redis server loads that. "
