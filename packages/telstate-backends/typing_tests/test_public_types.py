@@ -1,0 +1,56 @@
+"""The public types, pinned: mypy checks this file, nothing runs it."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import redis
+import redis.asyncio
+
+import telstate_backends as tb
+
+SYNC: list[tb.Backend] = [tb.MemoryBackend(), tb.RedisBackend(redis.Redis())]
+ASYNC: list[tb.AsyncBackend] = [
+    tb.AsyncMemoryBackend(),
+    tb.AsyncRedisBackend(redis.asyncio.Redis()),
+]
+
+
+def sync_results(backend: tb.Backend) -> None:
+    """Every operation gives its own type of result."""
+    assert_type(backend.execute(tb.Exists((b"k",))), bool)
+    assert_type(backend.execute(tb.GetKeyType((b"k",))), tb.KeyType | None)
+    assert_type(backend.execute(tb.Get((b"k",))), tb.Immutable | tb.Mutable | tb.Indexed | None)
+    assert_type(backend.execute(tb.Find((b"k",))), tuple[bytes, tb.Contents] | None)
+    assert_type(backend.execute(tb.GetIndexed((b"k",), b"s")), bytes | None)
+    assert_type(backend.execute(tb.GetRange((b"k",), b"", b"")), list[bytes] | None)
+    assert_type(backend.execute(tb.SetImmutable(b"k", b"v")), bytes | None)
+    assert_type(backend.execute(tb.SetIndexed(b"k", b"s", b"v")), bytes | None)
+    assert_type(backend.execute(tb.Delete((b"k",))), int)
+    assert_type(backend.execute(tb.Keys()), list[bytes])
+    assert_type(backend.execute(tb.KeyTypes()), dict[bytes, tb.KeyType])
+    assert_type(backend.execute(tb.Dump(b"k")), bytes | None)
+    assert_type(backend.execute(tb.Export(b"k")), tb.Immutable | tb.Samples | tb.Fields | None)
+    assert_type(backend.execute_many([tb.Keys(), tb.Exists(())]), list[Any])
+    assert_type(tb.load_rdb(backend, "file.rdb"), tb.LoadReport)
+    with backend.watch([b"k"]) as watcher:
+        assert_type(watcher.next(), tb.Update | tb.CheckDue | None)
+
+
+async def async_results(backend: tb.AsyncBackend) -> None:
+    """The same, awaited."""
+    assert_type(await backend.execute(tb.Exists((b"k",))), bool)
+    assert_type(await backend.execute(tb.Get((b"k",))), tb.Contents | None)
+    assert_type(await backend.execute_many([tb.Keys()]), list[Any])
+    assert_type(await tb.load_rdb_async(backend, b""), tb.LoadReport)
+    assert_type(await tb.wait_async(backend, tb.KeyWait((b"k",))), None)
+    async with backend.watch([b"k"]) as watcher:
+        assert_type(await watcher.next(), tb.Update | tb.CheckDue)
+
+
+async def constructors() -> None:
+    """What makes a backend gives that backend."""
+    assert_type(tb.RedisBackend.from_url("redis://localhost", 1), tb.RedisBackend)
+    assert_type(await tb.AsyncRedisBackend.from_url("redis://localhost"), tb.AsyncRedisBackend)
+    assert_type(tb.AsyncMemoryBackend().to_sync(), tb.MemoryBackend)
+    assert_type(tb.AsyncMemoryBackend.from_sync(tb.MemoryBackend()), tb.AsyncMemoryBackend)
