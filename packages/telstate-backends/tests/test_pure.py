@@ -1,0 +1,199 @@
+"""The decisions behind the backends, tested without any I/O."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate_backends import (
+    AddSample,
+    CheckDue,
+    Event,
+    Get,
+    Glob,
+    KeyType,
+    MemoryBackend,
+    RetryPolicy,
+    Update,
+)
+from telstate_backends.redis.health import Pulse
+from telstate_backends.redis.subscriptions import Listener, Message, Subscriptions, Topic
+from telstate_backends.redis.urls import parse
+from telstate_backends.retrying import Attempts
+from telstate_backends.updates import parse_message
+from telstate_codec import DecodeError, encode_sample
+
+
+def test_importing_costs_little() -> None:
+    """The package and a memory backend need neither redis nor numpy nor asyncio."""
+    code = (
+        "import sys, telstate_backends as tb; tb.MemoryBackend().execute(tb.Keys());"
+        "print([name for name in ('redis', 'numpy', 'asyncio', 'telstate_rdb') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    """What the package says it exports can be imported, and nothing else can."""
+    import telstate_backends
+
+    for name in telstate_backends.__all__:
+        assert getattr(telstate_backends, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        telstate_backends.nonsense
+
+
+@pytest.mark.parametrize("pattern", [b"a*" * 40 + b"b", b"*a" * 40 + b"b", b"*[^b]" * 30 + b"b"])
+def test_no_pattern_takes_long(pattern: bytes) -> None:
+    """A pattern that makes naive matchers run for ages is decided in no time."""
+    started = time.process_time()
+    assert not Glob(pattern).matches(b"a" * 2000)
+    # Naive matching would take longer than the age of the universe, so the bound can be generous.
+    assert time.process_time() - started < 30
+
+
+def test_a_million_samples_cost_as_much_as_ten() -> None:
+    """Appending at the end and reading the latest do not depend on how many there are."""
+    backend = MemoryBackend()
+    members = [encode_sample(float(number), b"") for number in range(200_000)]
+    seconds = []
+    for start in (0, 100_000):
+        began = time.process_time()
+        for member in members[start : start + 100_000]:
+            backend.execute(AddSample(b"s", member))
+            backend.execute(Get((b"s",)))
+        seconds.append(time.process_time() - began)
+    # Proportional cost would make the second half three times as slow; noise does not.
+    assert seconds[1] < 2.5 * seconds[0]
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_delays_are_bounded(attempt: int, fraction: float) -> None:
+    """However many failures there were, the delay is positive and within its bound."""
+    assert 0 < RetryPolicy().delay(attempt, fraction) <= RetryPolicy().longest_delay
+
+
+def test_attempts_end_with_the_bound() -> None:
+    """Attempts go on with growing delays until the bound, and then there are no more."""
+    now = 0.0
+    attempts = Attempts(RetryPolicy(1.0, 0.1, 0.4), clock=lambda: now, jitter=lambda: 0.0)
+    delays = []
+    while (delay := attempts.next_delay()) is not None:
+        delays.append(delay)
+        now += delay
+    assert delays == [0.1, 0.2, 0.4]
+    assert RetryPolicy(0.0).begin().next_delay() is None
+
+
+def test_a_pulse_asks_after_silence_and_gives_up_after_more() -> None:
+    """Silence leads to a question, and silence after that to the end; a sound starts anew."""
+    pulse = Pulse(0.0, interval=10.0, patience=3.0)
+    assert (pulse.seconds(4.0), pulse.asked) == (6.0, False)
+    pulse.ask(10.0)
+    assert (pulse.seconds(11.0), pulse.asked) == (2.0, True)
+    pulse.hear(12.0)
+    assert (pulse.seconds(12.0), pulse.asked) == (10.0, False)
+    assert pulse.seconds(99.0) == 0.0
+
+
+@given(st.binary())
+def test_any_message_is_read_or_refused(message: bytes) -> None:
+    """Whatever is published is an update, needs the kind of its key, or is a DecodeError."""
+    try:
+        update = parse_message(b"k", message)
+    except DecodeError:
+        return
+    assert update is None or update.key == b"k"
+
+
+@given(st.binary(), st.binary())
+def test_indexed_messages_survive(sub_key: bytes, value: bytes) -> None:
+    """Sub-key and value come out as they went in, whatever bytes they are."""
+    message = b"\x03%d\n" % len(sub_key) + sub_key + value
+    assert parse_message(b"k", message) == Update(b"k", KeyType.INDEXED, value, sub_key=sub_key)
+
+
+CHANNEL, OTHER = Topic(b"update/k", False), Topic(b"update/k*", True)
+
+
+def watching(*keys: bytes, patterns: tuple[bytes, ...] = ()) -> tuple[Listener, list[Event]]:
+    """Make a listener and what it hears."""
+    events: list[Event] = []
+    return Listener(events.append, keys, patterns), events
+
+
+def test_a_check_is_due_when_all_topics_are_confirmed() -> None:
+    """A listener hears nothing before its last confirmation, then that a check is due."""
+    subscriptions = Subscriptions()
+    listener, events = watching(b"k", patterns=(b"k*",))
+    assert subscriptions.add(listener) == {CHANNEL, OTHER}
+    subscriptions.sent({CHANNEL, OTHER})
+    subscriptions.confirm(CHANNEL)
+    subscriptions.deliver(Message(CHANNEL, b"k", b"\x011"))
+    assert events == []
+    subscriptions.confirm(OTHER)
+    # Both topics bring the same message; it is told once.
+    subscriptions.deliver(Message(CHANNEL, b"k", b"\x012"))
+    subscriptions.deliver(Message(OTHER, b"k", b"\x012"))
+    assert events == [CheckDue.SUBSCRIBED, Update(b"k", KeyType.IMMUTABLE, b"2")]
+    subscriptions.lose()
+    subscriptions.sent({CHANNEL, OTHER})
+    subscriptions.confirm(CHANNEL)
+    subscriptions.confirm(OTHER)
+    assert events[2:] == [CheckDue.RECONNECTED]
+
+
+def test_a_late_confirmation_of_what_was_left_does_not_count() -> None:
+    """A topic left and joined again is confirmed by the second confirmation, not by the first."""
+    subscriptions = Subscriptions()
+    first, _ = watching(b"k")
+    subscriptions.sent(subscriptions.add(first))
+    assert subscriptions.remove(first) == {CHANNEL}
+    second, events = watching(b"k")
+    subscriptions.sent(subscriptions.add(second))
+    subscriptions.confirm(CHANNEL)
+    assert events == []
+    subscriptions.confirm(CHANNEL)
+    assert events == [CheckDue.SUBSCRIBED]
+    third, more = watching(b"k")
+    assert subscriptions.add(third) == set()
+    assert more == [CheckDue.SUBSCRIBED]
+    # Nobody asked for this one: redis-py has made the connection anew by itself.
+    subscriptions.confirm(CHANNEL)
+    assert (events[-1], more[-1]) == (CheckDue.RECONNECTED, CheckDue.RECONNECTED)
+
+
+@pytest.mark.parametrize(
+    "url, hosts, service",
+    [
+        ("redis+sentinel://a:1,b/store/2", [("a", 1), ("b", 26379)], "store"),
+        ("redis+sentinel://u:p%40@[::1]:5/my%20store", [("::1", 5)], "my store"),
+        ("redis+cluster://a,[::2]", [("a", 6379), ("::2", 6379)], ""),
+        ("rediss+cluster://:p@a:7?socket_timeout=2", [("a", 7)], ""),
+        ("redis://a:1/3", [], ""),
+    ],
+)
+def test_urls(url: str, hosts: list[tuple[str, int]], service: str) -> None:
+    """URLs of Sentinels and clusters give their hosts, the service, and everything else."""
+    target = parse(url, None)
+    assert (target.hosts, target.service) == (hosts, service)
+    assert target.arguments["socket_timeout"] == (2.0 if "timeout" in url else 5.0)
+    assert target.arguments.get("db") == {"2": 2, "3": 3}.get(url[-1] if url[-2] == "/" else "")
+    assert target.arguments.get("ssl", False) == url.startswith("rediss+")
+
+
+@pytest.mark.parametrize(
+    "url, db",
+    [("redis://a/1", 2), ("http://a", None), ("redis+sentinel://a", None), ("redis", None)],
+)
+def test_contradictions_in_urls(url: str, db: int | None) -> None:
+    """A URL that says something else than `db`, or is none of ours, is a ValueError."""
+    with pytest.raises(ValueError):
+        parse(url, db)

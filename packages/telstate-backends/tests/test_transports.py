@@ -1,0 +1,163 @@
+"""TLS, Unix sockets, Sentinel and Cluster: real ones, with failovers."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import clusters
+import pytest
+from conftest import SERVERS
+
+from telstate_backends import (
+    AddSample,
+    AsyncRedisBackend,
+    CheckDue,
+    ConnectionError,
+    GetRange,
+    KeyWait,
+    RedisBackend,
+    RetryPolicy,
+    SetImmutable,
+    wait_async,
+)
+from telstate_codec import encode_sample
+from telstate_testing import RedisBinary, RedisServer
+from telstate_testing.servers import free_port
+
+pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+
+PATIENT = RetryPolicy(seconds=30)
+LONG = 40.0
+
+
+def newest() -> RedisBinary:
+    """Give the newest server."""
+    return list(SERVERS.values())[-1]
+
+
+async def use(url: str) -> None:
+    """Write, read and watch in both manners."""
+    with RedisBackend.from_url(url) as backend:
+        backend.execute(SetImmutable(b"sync", b"x" * 100_000))
+        with backend.watch([b"k"]) as watcher:
+            assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+            async with await AsyncRedisBackend.from_url(url) as asynchronous:
+                waiting = asyncio.create_task(wait_async(asynchronous, KeyWait((b"k",))))
+                await asyncio.sleep(0.1)
+                await asynchronous.execute(SetImmutable(b"k", b"y" * 100_000))
+                await asyncio.wait_for(waiting, LONG)
+            event = watcher.next(LONG)
+            assert event is not None and not isinstance(event, CheckDue)
+            assert event.value == b"y" * 100_000
+
+
+async def test_unix_sockets() -> None:
+    """A unix:// URL reaches a server by its socket."""
+    with RedisServer(newest()) as server:
+        await use(f"unix://{server.unix_socket}?db=1")
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A folder with an authority, and a certificate of its for the loopback address."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make certificates")
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for command in (
+        "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=authority -keyout ca.key -out ca.crt"
+        " -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign",
+        "req -newkey rsa:2048 -nodes -subj /CN=store -keyout store.key -out store.csr",
+        "x509 -req -days 1 -in store.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out store.crt"
+        " -extfile names",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+@pytest.fixture
+def tls_port(certificates: Path) -> Iterator[int]:
+    """The TLS port of a server."""
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    for name, file in (("cert", "store.crt"), ("key", "store.key"), ("ca-cert", "ca.crt")):
+        options += [f"--tls-{name}-file", str(certificates / file)]
+    with RedisServer(newest(), options):
+        yield port
+
+
+async def test_tls(tls_port: int, certificates: Path) -> None:
+    """A rediss:// URL speaks TLS and checks the certificate."""
+    url = f"rediss://127.0.0.1:{tls_port}"
+    await use(f"{url}?ssl_ca_certs={certificates / 'ca.crt'}")
+    with pytest.raises(ConnectionError, match=f"127.0.0.1:{tls_port}"):
+        RedisBackend.from_url(url)
+
+
+class Writer:
+    """A thread that adds samples through a failover, and remembers those that were acknowledged."""
+
+    def __init__(self, backend: RedisBackend) -> None:
+        self.backend = backend
+        self.acknowledged: list[bytes] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(0.01):
+            sample = encode_sample(float(number), b"v")
+            self.backend.execute(AddSample(b"s", sample))
+            self.acknowledged.append(sample)
+            number += 1
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+async def fail_over(url: str, master: RedisServer) -> None:
+    """Kill the master under a writer and waiters, and see that all goes on with the next."""
+    with RedisBackend.from_url(url, retry=PATIENT) as backend:
+        async with await AsyncRedisBackend.from_url(url, retry=PATIENT) as asynchronous:
+            waiting = asyncio.create_task(wait_async(asynchronous, KeyWait((b"k",))))
+            with Writer(backend) as writer:
+                while len(writer.acknowledged) < 20:
+                    await asyncio.sleep(0.01)
+                # What a replica has not got when its master dies is lost, as Redis would have it.
+                await asyncio.sleep(0.2)
+                before = len(writer.acknowledged)
+                master.kill()
+                while len(writer.acknowledged) < before + 50:
+                    await asyncio.sleep(0.01)
+            await asyncio.to_thread(backend.execute, SetImmutable(b"k", b"1"))
+            await asyncio.wait_for(waiting, LONG)
+            kept = await asynchronous.execute(GetRange((b"s",), bytes(8), b"\xff" * 8))
+            assert kept is not None
+            assert len(set(kept)) == len(kept)
+            lost = set(writer.acknowledged) - set(kept)
+            # Only what was acknowledged in the instant before the master died can be lost.
+            assert lost <= set(writer.acknowledged[before - 5 : before + 5])
+
+
+@pytest.mark.slow
+async def test_a_sentinel_failover() -> None:
+    """When Sentinel makes a replica the master, a writer and a waiter go on with it."""
+    with clusters.running_sentinel(newest()) as (port, master):
+        await fail_over(f"redis+sentinel://127.0.0.1:{port}/store", master)
+
+
+@pytest.mark.slow
+async def test_a_cluster_failover() -> None:
+    """When a replica in a cluster takes over, a writer and a waiter go on with it."""
+    with clusters.running_cluster(newest(), replicas=True) as servers:
+        # The slot of b"s" (15224) is on the third master.
+        await fail_over(f"redis+cluster://127.0.0.1:{servers[0].port}", servers[2])
