@@ -25,6 +25,7 @@ from telstate_rdb.errors import RdbParseError
 
 _HEADER = Struct("<IH")
 _U32_LE = Struct("<I")
+_MAX_UNIFORM = 1 << 14  # forms of larger ones would not be worth keeping
 
 _SMALL_INTEGERS = tuple(b"%d" % number for number in range(128))
 _INTEGER_SIZES = {LISTPACK_INT16: 2, LISTPACK_INT24: 3, LISTPACK_INT32: 4, LISTPACK_INT64: 8}
@@ -128,11 +129,26 @@ def backward_size(length: int) -> bytes:
     return bytes(group if i == last else group | 128 for i, group in enumerate(groups))[::-1]
 
 
-@lru_cache(256)
-def _uniform_pairs(width: int, count: int) -> tuple[Struct, bytes, bytes]:
-    """Give the form of `count` pairs of `width` bytes and a small integer, and their marks."""
-    layout = Struct(f"<{LISTPACK_HEADER_SIZE}x" + f"1x{width}s3x" * count + "x")
-    return layout, bytes((width + 128,)) * count, bytes((width + 1,)) * count
+@lru_cache(128)
+def _uniform_pairs(
+    width: int, number: int, size: int
+) -> tuple[Struct, bytes, bytes, bytes, bytes, bytes] | None:
+    """Give the form of a listpack of `size` bytes of pairs, and all that its pairs must share.
+
+    That is: its first bytes and, of each pair in one string, the code and the size of the first,
+    the second, and the size of that.
+    """
+    count, rest = divmod(size - LISTPACK_HEADER_SIZE - 1, width + 4)
+    if not 0 <= width < 64 or number > 127 or rest:
+        return None
+    return (
+        Struct(f"<{LISTPACK_HEADER_SIZE}x" + f"1x{width}s3x" * count + "x"),
+        _HEADER.pack(size, min(2 * count, LISTPACK_COUNT_UNKNOWN)),
+        bytes((width + 128,)) * count + bytes((LISTPACK_END,)),
+        bytes((width + 1,)) * count,
+        bytes((number,)) * count,
+        bytes((1,)) * count,
+    )
 
 
 def decode_uniform_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
@@ -147,26 +163,21 @@ def decode_uniform_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
         else, sound or not.
     """
     size = len(data)
-    if size < LISTPACK_HEADER_SIZE + 5:
+    if not LISTPACK_HEADER_SIZE + 5 <= size <= _MAX_UNIFORM:
         return None
+    number = data[-3]
     width = data[LISTPACK_HEADER_SIZE] - 128
-    if not 0 <= width < 64:
+    shared = _uniform_pairs(width, number, size)
+    if shared is None:
         return None
+    layout, head, codes, sizes, numbers, ones = shared
     stride = width + 4
-    count, rest = divmod(size - LISTPACK_HEADER_SIZE - 1, stride)
-    if rest or not count:
-        return None
-    layout, codes, marks = _uniform_pairs(width, count)
-    second = LISTPACK_HEADER_SIZE + 1 + width
-    score = data[second + 1 : second + 2]
     if (
-        data[LISTPACK_HEADER_SIZE:-1:stride] != codes
-        or data[second::stride] != marks
-        or data[second + 1 : -1 : stride] != score * count
-        or data[second + 2 : -1 : stride] != b"\x01" * count
-        or score[0] > 127
-        or data[-1] != LISTPACK_END
-        or _HEADER.unpack_from(data) != (size, 2 * count)
+        data[:LISTPACK_HEADER_SIZE] != head
+        or data[LISTPACK_HEADER_SIZE::stride] != codes
+        or data[LISTPACK_HEADER_SIZE + 1 + width :: stride] != sizes
+        or data[LISTPACK_HEADER_SIZE + 2 + width :: stride] != numbers
+        or data[LISTPACK_HEADER_SIZE + 3 + width :: stride] != ones
     ):
         return None
-    return layout.unpack(data), _SMALL_INTEGERS[score[0]]
+    return layout.unpack(data), _SMALL_INTEGERS[number]

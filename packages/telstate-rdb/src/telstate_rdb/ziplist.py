@@ -29,6 +29,7 @@ from telstate_rdb.errors import RdbParseError
 
 _HEADER = Struct("<IIH")
 _U32_LE = Struct("<I")
+_MAX_UNIFORM = 1 << 14  # forms of larger ones would not be worth keeping
 _U32_BE = Struct(">I")
 
 # Size and meaning of integer entries, by encoding byte.
@@ -123,11 +124,26 @@ def _entries(data: bytes) -> tuple[list[bytes], int]:
     return out, start - previous
 
 
-@lru_cache(256)
-def _uniform_pairs(width: int, count: int) -> tuple[Struct, bytes, bytes, bytes]:
-    """Give the form of `count` pairs of `width` bytes and a small integer, and their headers."""
-    layout = Struct(f"<{ZIPLIST_HEADER_SIZE}x" + f"2x{width}s2x" * count + "x")
-    return layout, bytes((width,)) * count, bytes((width + 2,)) * count, b"\x02" * (count - 1)
+@lru_cache(128)
+def _uniform_pairs(
+    width: int, code: int, size: int
+) -> tuple[Struct, bytes, bytes, bytes, bytes, bytes] | None:
+    """Give the form of a ziplist of `size` bytes of pairs, and all that its pairs must share.
+
+    That is: its first bytes and, of each pair in one string, the size of the first, the sizes in
+    front of the second and of the pairs from the second on, and the code of the second.
+    """
+    count, rest = divmod(size - ZIPLIST_HEADER_SIZE - 1, width + 4)
+    if width >= 64 or code not in _SMALL_INTEGERS or rest:
+        return None
+    return (
+        Struct(f"<{ZIPLIST_HEADER_SIZE}x" + f"2x{width}s2x" * count + "x"),
+        _HEADER.pack(size, size - 3, min(2 * count, ZIPLIST_COUNT_UNKNOWN)) + bytes(1),
+        bytes((width,)) * count,
+        bytes((width + 2,)) * count,
+        bytes((2,)) * (count - 1) + bytes((ZIPLIST_END,)),
+        bytes((code,)) * count,
+    )
 
 
 def decode_uniform_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
@@ -142,27 +158,21 @@ def decode_uniform_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
         else, sound or not.
     """
     size = len(data)
-    if size < ZIPLIST_HEADER_SIZE + 5:
+    if not ZIPLIST_HEADER_SIZE + 5 <= size <= _MAX_UNIFORM:
         return None
+    code = data[-2]
     width = data[ZIPLIST_HEADER_SIZE + 1]
-    if width >= 64:
+    shared = _uniform_pairs(width, code, size)
+    if shared is None:
         return None
+    layout, head, widths, sizes, ends, codes = shared
     stride = width + 4
-    count, rest = divmod(size - ZIPLIST_HEADER_SIZE - 1, stride)
-    if rest or not count:
-        return None
-    layout, widths, sizes, twos = _uniform_pairs(width, count)
-    second = ZIPLIST_HEADER_SIZE + 2 + width
-    code = data[second + 1 : second + 2]
     if (
-        data[ZIPLIST_HEADER_SIZE + 1 :: stride] != widths
-        or data[second + 1 : -1 : stride] != code * count
-        or data[second::stride] != sizes
-        or data[ZIPLIST_HEADER_SIZE + stride : -1 : stride] != twos
-        or data[ZIPLIST_HEADER_SIZE] != 0
-        or data[-1] != ZIPLIST_END
-        or code[0] not in _SMALL_INTEGERS
-        or _HEADER.unpack_from(data) != (size, size - 3, 2 * count)
+        data[: ZIPLIST_HEADER_SIZE + 1] != head
+        or data[ZIPLIST_HEADER_SIZE + 1 :: stride] != widths
+        or data[ZIPLIST_HEADER_SIZE + 2 + width :: stride] != sizes
+        or data[ZIPLIST_HEADER_SIZE + 3 + width :: stride] != codes
+        or data[ZIPLIST_HEADER_SIZE + stride :: stride] != ends
     ):
         return None
-    return layout.unpack(data), _SMALL_INTEGERS[code[0]]
+    return layout.unpack(data), _SMALL_INTEGERS[code]
