@@ -72,11 +72,18 @@ class RdbWriter:
     ------
     ValueError
         If the version is not one that is written.
+    OSError
+        On entering: if no file can be made there.
+    RdbWriteError
+        On entering: if the path is not that of a regular file. On leaving: if the file could not
+        be finished (a full disk, for example); the target is then what it was before.
 
     Examples
     --------
     >>> from telstate_rdb.values import Hash
-    >>> with RdbWriter("example.rdb") as writer:
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "example.rdb"
+    >>> with RdbWriter(path) as writer:
     ...     writer.write(b"n_chans", b"4096")
     ...     writer.write(b"peak", Hash({b"17": b"14.9"}), expiry=1800000000000)
     >>> writer.keys_written, writer.version
@@ -221,7 +228,9 @@ class RdbWriter:
         Examples
         --------
         >>> from telstate_rdb.records import KeyRecord
-        >>> with RdbWriter("example.rdb") as writer:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "example.rdb"
+        >>> with RdbWriter(path) as writer:
         ...     writer.write_records([KeyRecord(0, b"n_chans", b"4096")])
         """
         self._check_open()
