@@ -36,11 +36,12 @@ from telstate_rdb import (
 from telstate_rdb.crc import crc64
 from telstate_rdb.encoding.packed import encode_intset, encode_ziplist
 from telstate_rdb.encoding.strings import encode_length, encode_string
+from telstate_rdb.rdbtools_callback import Callback
 from telstate_testing import peer_python
 
 HERE = Path(__file__).parent
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
-METHODS = [name for name in vars(rdbtools_adapter.Callback) if not name.startswith("_")]
+METHODS = [name for name in vars(Callback) if not name.startswith("_")]
 
 
 class Recorder:

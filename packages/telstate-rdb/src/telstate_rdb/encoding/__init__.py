@@ -1,10 +1,12 @@
 """From values to bytes, each layer usable by itself; knows nothing of files.
 
-=============  ==============================================================================
-`strings`      lengths and strings
-`lzf`          LZF compression
-`packed`       ziplists, listpacks and intsets
-`streams`      streams
-`values`       values: which form each gets in which version, by table
-=============  ==============================================================================
+==============  =============================================================================
+`strings`       lengths and strings
+`lzf`           LZF compression
+`packed`        ziplists, listpacks and intsets
+`limits`        up to where collections are packed
+`lists`         lists, `sorted_sets`, `hashes` and `streams` likewise: every form of each
+`values`        any value: which form it gets in which version, by table
+`auxiliary`     what is in a file besides keys
+==============  =============================================================================
 """
