@@ -27,6 +27,7 @@ import msgpack
 from msgpack import unpackb
 
 from ._layout import EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR, EXT_TUPLE, MAX_TUPLE_DEPTH
+from ._walking import LARGE, Walk
 from .errors import DecodeError
 
 Hook: TypeAlias = Callable[[int, bytes], Any]
@@ -116,12 +117,12 @@ def _read_complex(data: bytes, start: int = 0) -> complex:
     return complex(*_unpack_complex(data, start))
 
 
-def _read_array(data: bytes, start: int = 0) -> Any:
+def _read_array(data: bytes, start: int = 0, end: int | None = None) -> Any:
     """Load NumPy, now that there is something of it, and let it go on without this detour."""
     from . import arrays
 
     _direct[EXT_ARRAY] = arrays.decode_array
-    return arrays.decode_array(data, start)
+    return arrays.decode_array(data, start, end)
 
 
 def _read_scalar(data: bytes, start: int = 0) -> Any:
@@ -241,7 +242,14 @@ def decode_msgpack(value: bytes) -> Any:
 
 
 def _decode_plain(value: bytes) -> Any:
-    return unpack(value[1:] if len(value) < SMALL else memoryview(value)[1:])
+    if len(value) < SMALL:
+        return unpack(value[1:])
+    if len(value) >= LARGE and value[1] in _WALKED:
+        try:
+            return Walk(value, 1, _direct[EXT_ARRAY], _other_extension).whole()
+        except Exception:
+            pass  # it is not for the walk to say what is wrong
+    return unpack(memoryview(value)[1:])
 
 
 def _decode_ext8(value: bytes) -> Any:
@@ -278,6 +286,8 @@ def _decode_extension(value: bytes, code: int, size: int, start: int) -> Any:
 
 
 def _decode_tuple(value: bytes, start: int) -> Any:
+    if len(value) >= LARGE:
+        return _decode_plain(value)
     data = value[start:] if len(value) < SMALL else memoryview(value)[start:]
     try:
         items = unpackb(data, ext_hook=_QUICK_INNER, max_array_len=QUICK_ITEMS)
@@ -287,6 +297,9 @@ def _decode_tuple(value: bytes, start: int) -> Any:
         return _decode_plain(value)
     return _to_tuple(items)
 
+
+# The bytes after the header of values that may hold large arrays: containers, extension types.
+_WALKED: Final = {*range(0x80, 0xA0), 0xC7, 0xC8, 0xC9, 0xDC, 0xDD, 0xDE, 0xDF}
 
 # How to decode a value, by the byte after the header.
 by_form: Final[list[Callable[[bytes], Any]]] = [_decode_plain] * 256

@@ -31,6 +31,7 @@ Array: TypeAlias = NDArray[Any]
 Elements: TypeAlias = Any  # an array or bytes: what b"".join() takes
 
 _SCATTERED: Final = 2**16  # bytes from which scattered elements are worth a buffer of their own
+_VERSION_1: Final = MAGIC + b"\1\0"
 _WHOLE, _PAYLOAD = 0, 1  # which of two prefixes: of an encoded value, of a payload in one
 
 # The bytes that NumPy gives for an empty string, whose dtype has no size.
@@ -105,23 +106,25 @@ def _other_parts(array: Array, which: int) -> tuple[bytes, Elements]:
     return b"", stream.getvalue()
 
 
-def decode_array(data: bytes, start: int = 0) -> Array:
-    """Give the array whose ``.npy`` file goes from an offset to the end of the data.
+def decode_array(data: bytes, start: int = 0, end: int | None = None) -> Array:
+    """Give the array whose ``.npy`` file goes from an offset to another, or to the end of the data.
 
     It owns its memory and is writable.
     """
+    if end is None:
+        end = len(data)
     # The usual case, version 1, is short; header_end() does the same for all, with checks.
-    if data[start + 6 : start + 8] == b"\1\0" and start + 10 < len(data):
+    if data[start : start + 8] == _VERSION_1 and start + 10 < end:
         body = start + 10 + data[start + 8] + 256 * data[start + 9]
-        if not data.startswith(MAGIC, start) or body > len(data):
-            body = header_end(data, start)
     else:
         body = header_end(data, start)
+    if body > end:
+        raise ValueError("the header of an array goes on beyond its end")
     dtype, shape, order, nbytes = _headers[data[start:body]]
-    if len(data) - body != nbytes:
+    if end - body != nbytes:
         raise ValueError(
             f"an array of shape {shape} and dtype {dtype} takes {nbytes} bytes, "
-            f"but {len(data) - body} follow its header"
+            f"but {end - body} follow its header"
         )
     if not nbytes:
         return np.zeros(shape, dtype, order)
@@ -133,7 +136,7 @@ def decode_array(data: bytes, start: int = 0) -> Array:
 def _copy_structured(dtype: DType, shape: Shape, order: Order, data: bytes, body: int) -> Array:
     """Copy byte by byte, since copying element by element may leave out padding."""
     array: Array = np.empty(shape, dtype, order)
-    raw = np.frombuffer(data, np.uint8, -1, body)
+    raw = np.frombuffer(data, np.uint8, array.nbytes, body)
     np.ndarray(raw.shape, np.uint8, array if order == "C" else array.T)[...] = raw
     return array
 
