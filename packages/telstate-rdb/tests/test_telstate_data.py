@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
