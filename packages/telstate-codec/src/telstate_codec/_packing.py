@@ -39,15 +39,15 @@ Packed: TypeAlias = bytes | Parts  # a tuple is of large parts, not yet copied
 _COMPLEX: Final = struct.Struct(">dd")
 _COMPLEX_HEADER: Final = ENCODING_MSGPACK + ext_header(EXT_COMPLEX, _COMPLEX.size)
 
-_EMPTY_LIST: Final = b"\x90"
 _ExtType: Final = msgpack.ExtType
+_EMPTY_TUPLE: Final = msgpack.ExtType(EXT_TUPLE, b"\x90")
 _extension: Final = tuple.__new__  # ExtType's own constructor checks longer than the packer packs
 
 _KEPT: Final = 2**18  # a packer that has grown beyond this many bytes is not kept
 _LARGE: Final = 2**15  # bytes of an array from which it is worth a detour
 
-# How to make the payload of a value of a type that is no MessagePack type, and its extension code.
-# (for a tuple, its level does that). NumPy's types are added when they are first seen.
+# The extension code of a type that is no MessagePack type, and how to make the payload of a value
+# (None for a tuple, whose payload depends on its depth). NumPy's are added when they are first seen.
 _payloads: Final[dict[type, tuple[int, Callable[[Any], bytes] | None]]] = {}
 # How to encode a value of a type whole, where that is not simply header and MessagePack.
 _whole: Final[dict[type, Callable[[Any], bytes]]] = {}
@@ -72,18 +72,21 @@ class _Worker:
     def _other(self, value: Any) -> msgpack.ExtType:
         """Answer the packer that met a type which MessagePack does not have."""
         kind = type(value)
-        if kind is not tuple:
-            code, payload = _payloads.get(kind) or _find_payload(value)
-            if payload is not None:
-                if code != EXT_ARRAY or value.nbytes < _LARGE:
-                    return _extension(_ExtType, (code, payload(value)))
-                from .arrays import array_parts
+        if kind is tuple:
+            if not value:
+                return _EMPTY_TUPLE
+            inside = pack_at(self._depth + 1, list(value))
+            if type(inside) is bytes:
+                return _extension(_ExtType, (EXT_TUPLE, inside))
+            return self._replaced(EXT_TUPLE, cast(Parts, inside))
+        code, payload = _payloads.get(kind) or _find_payload(value)
+        if payload is None:  # a kind of tuple
+            return self._other(tuple(value))
+        if code != EXT_ARRAY or value.nbytes < _LARGE:
+            return _extension(_ExtType, (code, payload(value)))
+        from .arrays import array_parts
 
-                return self._replaced(code, array_parts(value))
-        inside = pack_tuple(value, self._depth)
-        if type(inside) is tuple:
-            return self._replaced(EXT_TUPLE, inside)
-        return _extension(_ExtType, (EXT_TUPLE, inside))
+        return self._replaced(code, array_parts(value))
 
     def _replaced(self, code: int, parts: Parts) -> msgpack.ExtType:
         """Keep the parts of a payload for later; give what stands for them meanwhile."""
@@ -98,6 +101,8 @@ _idle: Final[list[list[_Worker]]] = [[] for _ in range(MAX_TUPLE_DEPTH + 1)]
 
 def pack_at(depth: int, value: object) -> Packed:
     """Give the MessagePack of a value inside of so many tuples; large parts are not yet copied."""
+    if depth > MAX_TUPLE_DEPTH:
+        raise EncodeError(f"Tuples nested more than {MAX_TUPLE_DEPTH} deep cannot be encoded.")
     idle = _idle[depth]
     try:
         worker = idle.pop()
@@ -112,15 +117,6 @@ def pack_at(depth: int, value: object) -> Packed:
     elif worker.large:
         packed = worker.with_large(cast(bytes, packed))
     return packed
-
-
-def pack_tuple(value: tuple[Any, ...], depth: int) -> Packed:
-    """Give the payload of a tuple inside of so many others; large parts are not yet copied."""
-    if not value:
-        return _EMPTY_LIST
-    if depth >= MAX_TUPLE_DEPTH:
-        raise EncodeError(f"Tuples nested more than {MAX_TUPLE_DEPTH} deep cannot be encoded.")
-    return pack_at(depth + 1, list(value))
 
 
 def pack(value: object) -> bytes:
@@ -186,7 +182,7 @@ def _encode_bytes(value: bytes) -> bytes:
 
 
 def _encode_tuple(value: tuple[Any, ...]) -> bytes:
-    payload = pack_tuple(value, 0)
+    payload = pack_at(1, list(value))
     if isinstance(payload, bytes):
         return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, len(payload)), payload))
     return b"".join((ENCODING_MSGPACK, ext_header(EXT_TUPLE, _size(payload)), *payload))

@@ -156,7 +156,10 @@ def _make_hook(depth: int, reader: Reader, inner: Hook) -> Hook:
         if code == EXT_TUPLE:
             if data == _EMPTY_LIST:
                 return ()
-            items = unpackb(data, ext_hook=inner, max_array_len=QUICK_ITEMS)
+            if len(data) <= QUICK_ITEMS:  # msgpack itself allows no more items than bytes
+                items = unpackb(data, ext_hook=inner)
+            else:
+                items = unpackb(data, ext_hook=inner, max_array_len=QUICK_ITEMS)
             return tuple(items) if type(items) is list else _to_tuple(items)
         read = _direct.get(code)
         return _other_extension(code, data) if read is None else read(data)
@@ -290,7 +293,10 @@ def _decode_tuple(value: bytes, start: int) -> Any:
         return _decode_plain(value)
     data = value[start:] if len(value) < SMALL else memoryview(value)[start:]
     try:
-        items = unpackb(data, ext_hook=_QUICK_INNER, max_array_len=QUICK_ITEMS)
+        if len(value) <= QUICK_ITEMS:
+            items = unpackb(data, ext_hook=_QUICK_INNER)
+        else:
+            items = unpackb(data, ext_hook=_QUICK_INNER, max_array_len=QUICK_ITEMS)
     except DecodeError:
         raise
     except (ValueError, TypeError):
