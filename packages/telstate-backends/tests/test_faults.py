@@ -423,9 +423,13 @@ def test_a_view_of_eight_prefixes_is_one_round_trip(
     """The server itself counts one read from its clients for each operation, however deep."""
     with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
         backend.execute(operation)
-        before = client.info("stats")["total_reads_processed"]
-        backend.execute(operation)
-        backend.execute_many([operation] * 10)
-        after = client.info("stats")["total_reads_processed"]
-        # One each for the operation, the batch, and the second INFO.
-        assert after - before == 3
+        backend.execute_many([operation])  # which makes another connection
+        reads = []
+        for _ in range(5):
+            before = client.info("stats")["total_reads_processed"]
+            backend.execute(operation)
+            backend.execute_many([operation] * 10)
+            reads.append(client.info("stats")["total_reads_processed"] - before)
+        # One each for the operation, the batch, and the second INFO; the server may also notice
+        # meanwhile that a client of an earlier test has gone, which counts as a read too.
+        assert min(reads) == 3

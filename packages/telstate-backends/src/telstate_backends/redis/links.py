@@ -22,6 +22,7 @@ from telstate_backends.commands import Command
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import clients, slots, wire
 from telstate_backends.redis.failures import FAILURES, LOST
+from telstate_backends.redis.held import HeldConnection
 
 
 class Link(Protocol):
@@ -54,10 +55,17 @@ class ServerLink:
         self.address = clients.address_of(client.connection_pool)
         # redis-py leaves some of its methods without annotations.
         self._client: Any = client
+        self._held = HeldConnection(client.connection_pool)
 
     def ask(self, operation: Operation[Any]) -> object:
         """Give the reply to one operation."""
-        return self.ask_one(operation.command())
+        command = operation.command()
+        if command.paged or not self._held.take():
+            return self.ask_one(command)
+        try:
+            return self._held.ask(command)
+        finally:
+            self._held.release()
 
     def ask_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Give the replies to operations, in order; a failed one gives redis-py's error."""
@@ -104,6 +112,7 @@ class ServerLink:
 
     def close(self) -> None:
         """Let go of all connections."""
+        self._held.close()
         self._client.close()
         pool = self._client.connection_pool
         pool.disconnect()

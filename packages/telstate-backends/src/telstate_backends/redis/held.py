@@ -1,0 +1,91 @@
+"""One connection kept out of the pool, for a client that asks one thing after another.
+
+Rules: taking a connection from redis-py's pool and giving it back costs nearly as much as asking the
+server. So a link keeps one; whoever finds it busy (another thread) takes one from the pool as usual.
+It is looked at before each use, as the pool does, and made anew if the server has closed it, and it
+is given up at any error that leaves it unknown what comes next on the wire.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from typing import Any
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from telstate_backends.commands import Command
+from telstate_backends.redis import wire
+from telstate_backends.redis.failures import FAILURES
+
+#: A pool that allows fewer connections than this has none to spare.
+_SPARE = 8
+
+
+class HeldConnection:
+    """The connection, and whether it is free.
+
+    Parameters
+    ----------
+    pool : redis.ConnectionPool
+        Where it comes from.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._connection: Any = None
+        self._process = 0
+        self._lock = threading.Lock()
+        self._usable = getattr(pool, "max_connections", 0) >= _SPARE
+        # redis-py 5 wants the name of a command, which it does not look at; later ones warn of it.
+        needed = any(
+            each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+            for each in inspect.signature(pool.get_connection).parameters.values()
+        )
+        self._arguments = ("_",) if needed else ()
+
+    def take(self) -> bool:
+        """Take it if it is free; then `ask` and `release` must follow."""
+        return self._usable and self._lock.acquire(blocking=False)
+
+    def release(self) -> None:
+        """Let others take it."""
+        self._lock.release()
+
+    def ask(self, command: Command) -> object:
+        """Send a command and give the reply; raises as redis-py does."""
+        connection = self._ready()
+        try:
+            try:
+                connection.send_command(*wire.brief(command))
+                return connection.read_response()
+            except NoScriptError:
+                connection.send_command(*wire.in_full(command))
+                return connection.read_response()
+        except ResponseError:
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back to the pool."""
+        connection, self._connection = self._connection, None
+        if connection is not None and self._process == os.getpid():
+            connection.disconnect()
+            self._pool.release(connection)
+
+    def _ready(self) -> Any:
+        connection = self._connection
+        if connection is None or self._process != os.getpid():
+            # The child of a fork leaves the parent's connection alone.
+            self._process = os.getpid()
+            self._connection = self._pool.get_connection(*self._arguments)
+            return self._connection
+        try:
+            if connection.can_read(timeout=0):
+                connection.disconnect()  # whatever came, nobody asked for it
+        except FAILURES:
+            connection.disconnect()
+        return connection
