@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,14 @@ def add_rows(name: str, value: Any, encoding: float, decoding: float) -> None:
     def encode(side: Side) -> Timed:
         encode_value, _ = functions(side)
         encode_value(value)  # what is loaded for the first value does not count
-        return lambda: encode_value(value)
+        return partial(encode_value, value)
 
     @row(f"codec: decode {name}", at_least=decoding)
     def decode(side: Side) -> Timed:
         encode_value, decode_value = functions(side)
         encoded = encode_value(value)
         decode_value(encoded)
-        return lambda: decode_value(encoded)
+        return partial(decode_value, encoded)
 
 
 def functions(side: Side) -> tuple[Callable[[object], bytes], Callable[[bytes], Any]]:

@@ -279,7 +279,11 @@ def test_large_values_are_read_the_same_whatever_else_is_in_them(extra: int) -> 
         "plain": [None, True, -1, 2**7, 2**15, 2**31, 2**63, -(2**7), -(2**15), -(2**31), -(2**63)],
         "text": ["", "x" * 31, "x" * 40, "x" * 300, "x" * 70_000, b"", bytes(300), bytes(70_000)],
         b"numbers": (1.5, 2j, np.float32(2), np.str_("a"), np.arange(3)),
-        "large": [large, (large, {"inner": (large[::2].copy(), ())}), np.asfortranarray([large, large])],
+        "large": [
+            large,
+            (large, {"inner": (large[::2].copy(), ())}),
+            np.asfortranarray([large, large]),
+        ],
         "extra": list(range(extra)),
     }
     for whole in (value, [value], (value,), {1: value}, [msgpack.Timestamp(5), value]):
