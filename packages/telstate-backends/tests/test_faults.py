@@ -151,7 +151,7 @@ async def test_what_is_not_safe_to_repeat_is_not(proxy: Proxy) -> None:
 
 async def test_a_black_hole_is_noticed(proxy: Proxy) -> None:
     """If nothing comes back any more, the socket timeout makes it an error with the address."""
-    url, retry = f"redis://127.0.0.1:{proxy.port}?socket_timeout=0.2", RetryPolicy(seconds=0)
+    url, retry = f"redis://127.0.0.1:{proxy.port}?socket_timeout=1", RetryPolicy(seconds=0)
     with RedisBackend.from_url(url, retry=retry) as backend:
         async with await AsyncRedisBackend.from_url(url, retry=retry) as asynchronous:
             proxy.swallow = True
