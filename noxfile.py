@@ -212,7 +212,7 @@ def typecheck(session: nox.Session, package: str) -> None:
     alone = environment(session, f"alone-{package}")
     install_into(session, alone, lower)
     session.run(alone, "testing/import_all.py", package.replace("-", "_"), external=True)
-    install(session, [*lower, "telstate-testing"], MYPY, *test_requirements(package))
+    install(session, [*lower, "telstate-testing"], MYPY, "nox", *test_requirements(package))
     sources = [str(folder / "src"), *map(str, folder.glob("typing_tests"))]
     session.run("mypy", "--python-executable", alone, *sources)
     for tested in (folder / "tests", folder / "examples"):

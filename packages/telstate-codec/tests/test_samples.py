@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from telstate_codec import DecodeError, decode_sample, decode_value, encode_sample, encode_value
 from telstate_codec.samples import decode_samples
 

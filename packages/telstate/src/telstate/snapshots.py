@@ -25,6 +25,7 @@ from telstate_backends import (
 )
 from telstate_backends.store import Stored
 from telstate_codec import Key, encode_key, key_repr
+from telstate_rdb.errors import RdbWriteError
 
 if TYPE_CHECKING:
     import redis
@@ -186,14 +187,18 @@ class RDBWriter:
         self.keys_written += 1
 
     def _write(self, key: bytes, stored: Stored | TelstateError | None) -> None:
-        if stored is None or isinstance(stored, TelstateError):
+        """Write one key, or log and count that it cannot be."""
+        try:
+            if stored is None:
+                raise RdbWriteError("there is no such key")
+            if isinstance(stored, TelstateError):
+                raise stored
+            self._writer.write(key, _value_of(stored))
+        except TelstateError as error:
             self.keys_failed += 1
-            logger.error(
-                "Key %s was not saved: %s", key_repr(key), stored or "there is no such key"
-            )
-            return
-        self._writer.write(key, _value_of(stored))
-        self.keys_written += 1
+            logger.error("Key %s was not saved: %s", key_repr(key), error)
+        else:
+            self.keys_written += 1
 
 
 def _backend_of(client: TelescopeState | Backend | redis.Redis) -> Backend:
