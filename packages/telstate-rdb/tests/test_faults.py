@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 import tracemalloc
@@ -215,6 +216,21 @@ def test_lies_about_sizes(lie: str, strict: bool, known: bool) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40_000_000
+
+
+@pytest.mark.parametrize("lie", ["string", "list", "zset2", "stream", "key"])
+def test_lies_on_an_endless_pipe(lie: str) -> None:
+    """A length that cannot be is an error before more of a pipe is read than its first chunk."""
+
+    class Endless(io.RawIOBase):
+        given = io.BytesIO(b"REDIS0011" + LIES[lie])
+
+        def read(self, size: int = -1) -> bytes:
+            return self.given.read(1) or b"\x01" * min(size, 1 << 20)
+
+    source = Endless()
+    with pytest.raises(RdbParseError, match="which cannot be"):
+        list(read_rdb(source))
 
 
 @pytest.mark.parametrize("lie", ["string", "zset2", "stream", "module string", "aux", "key"])

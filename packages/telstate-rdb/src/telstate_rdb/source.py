@@ -39,6 +39,9 @@ from telstate_rdb.lzf import decompress
 CHUNK_SIZE = 1 << 18
 """How many bytes are asked of a file at once."""
 
+IMPOSSIBLE_SIZE = 1 << 40
+"""So many bytes no value has: said of a file whose size is not known, it is refused at once."""
+
 _BIG_READ = 1 << 24  # a long string is read in pieces of this size: its length may be a lie
 
 _INTEGER_SIZES = {STRING_INT8: 1, STRING_INT16: 2, STRING_INT32: 4}
@@ -158,7 +161,10 @@ class Source:
 
     def expect(self, count: int) -> None:
         """Check that `count` more bytes can be there at all, before anything relies on it."""
-        if self.size is not None and count > self.size - self.offset:
+        if self.size is None:
+            if count >= IMPOSSIBLE_SIZE:
+                raise self.error(f"{count} bytes are said to follow, which cannot be")
+        elif count > self.size - self.offset:
             raise self.error(
                 f"{count} bytes are said to follow, but the file has only "
                 f"{max(self.size - self.offset, 0)} more"
