@@ -19,10 +19,12 @@ from proxy import Proxy
 
 from telstate_backends import (
     AddSample,
+    AsyncMemoryBackend,
     AsyncRedisBackend,
     CancelledError,
     CheckDue,
     ConnectionError,
+    Contents,
     Delete,
     Exists,
     Export,
@@ -31,6 +33,7 @@ from telstate_backends import (
     GetKeyType,
     GetRange,
     Immutable,
+    Indexed,
     Keys,
     KeyType,
     KeyWait,
@@ -282,13 +285,81 @@ def test_users_and_passwords(newest_url: str) -> None:
             client.acl_deluser("anna")
 
 
-def test_a_url_with_a_mistake_keeps_its_password() -> None:
-    """A URL that cannot be read is a ValueError that shows nothing of it."""
-    for url in ("redis://:pass/word@host", "redis+sentinel://:password@host", "http://a:pass@b"):
-        with pytest.raises(ValueError) as caught:
-            RedisBackend.from_url(url)
-        assert "pass" not in str(caught.value).replace("user and password", "")
-        assert caught.value.__cause__ is None
+def shown(error: BaseException) -> str:
+    """Give all that a debugger would show of an error, as far as it comes from our own code."""
+    text = str(error)
+    trace = error.__traceback__
+    while trace is not None:
+        if "/telstate_backends/" in trace.tb_frame.f_code.co_filename:
+            text += repr(trace.tb_frame.f_locals)
+        trace = trace.tb_next
+    return text if error.__cause__ is None else text + shown(error.__cause__)
+
+
+async def test_no_error_shows_a_password() -> None:
+    """Neither text nor traceback of an error shows the password of a URL, good or bad."""
+    port = free_port()
+    for url in (
+        "redis://:hush/hush@host",
+        "redis+sentinel://:hush@host",
+        "redis://:hush@host/1",
+        "http://a:hush@b",
+        f"redis://:hush@127.0.0.1:{port}/2",
+        f"redis+sentinel://:hush@127.0.0.1:{port}/store/2",
+    ):
+        with pytest.raises((ValueError, ConnectionError)) as caught:
+            RedisBackend.from_url(url, 2)
+        assert "hush" not in shown(caught.value)
+        with pytest.raises((ValueError, ConnectionError)) as caught:
+            await AsyncRedisBackend.from_url(url, 2)
+        assert "hush" not in shown(caught.value)
+    with pytest.raises(ConnectionError) as failure:
+        RedisBackend.from_url(f"redis+cluster://:hush@127.0.0.1:{port}")
+    assert "hush" not in shown(failure.value)
+
+
+class Shaky(MemoryBackend):
+    """A store that cannot be reached for a while."""
+
+    failures = 0
+
+    def execute(self, operation: Operation[Any], /) -> Any:
+        if self.failures > 0:
+            self.failures -= 1
+            raise ConnectionError("not now")
+        return super().execute(operation)
+
+
+class AsyncShaky(AsyncMemoryBackend):
+    """The same, awaited."""
+
+    failures = 0
+
+    async def execute(self, operation: Operation[Any], /) -> Any:
+        if self.failures > 0:
+            self.failures -= 1
+            raise ConnectionError("not now")
+        return await super().execute(operation)
+
+
+async def test_a_wait_outlives_a_look_that_failed() -> None:
+    """A wait that cannot look at the store when it should goes on until it can."""
+    backend = Shaky()
+    asynchronous = AsyncShaky(backend.store)
+
+    def whole(contents: Contents) -> bool:
+        return isinstance(contents, Indexed) and len(contents.items) == 2
+
+    with ThreadPoolExecutor(1) as threads:
+        sync_wait = threads.submit(wait, backend, KeyWait((b"i",), whole), LONG)
+        async_wait = asyncio.create_task(wait_async(asynchronous, KeyWait((b"i",), whole)))
+        await asyncio.sleep(0.2)
+        backend.failures = asynchronous.failures = 2
+        writer = MemoryBackend(backend.store)
+        writer.execute_many([SetIndexed(b"i", b"a", b"1"), SetIndexed(b"i", b"b", b"2")])
+        await asyncio.wait_for(async_wait, LONG)
+        await asyncio.wrap_future(sync_wait)
+    assert (backend.failures, asynchronous.failures) == (0, 0)
 
 
 RACE = """

@@ -2,6 +2,7 @@
 
 Rules: a wait looks at the store before it subscribes, so that what is already true costs one trip;
 after that it looks whenever a check is due, and judges each update in between by the update itself.
+If the store cannot be reached once it waits, it goes on waiting until the store can be.
 A key that an earlier candidate shadows does not count. Conditions see encoded bytes and are called
 by the loop, in the caller's own thread or task. The sync loop can be cancelled by a future and has a
 timeout; for the asyncio one, both are asyncio's own affair.
@@ -9,6 +10,7 @@ timeout; for the asyncio one, both are asyncio's own affair.
 
 from __future__ import annotations
 
+import builtins
 import enum
 import time
 import weakref
@@ -18,7 +20,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from telstate_backends.backend import AsyncBackend, Backend, Watcher
-from telstate_backends.errors import CancelledError, TimeoutError
+from telstate_backends.errors import CancelledError, ConnectionError, TimeoutError
 from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.reading import Find, GetIndexed
@@ -155,6 +157,8 @@ class CancelFuture(Protocol):
 
 #: Seconds between two looks at a cancel future that cannot call back.
 _GLANCE = 0.1
+#: Seconds before a look at the store that failed for want of a connection is tried again.
+_PAUSE = 0.5
 
 
 @attrs.frozen
@@ -178,7 +182,7 @@ class _Deadline:
         if left is not None and left <= 0:
             raise TimeoutError(f"key {names} was waited for in vain for {self.timeout:g} s")
         if self.cancel_future is not None and not hasattr(self.cancel_future, "add_done_callback"):
-            return _GLANCE if left is None else min(left, _GLANCE)
+            return _shortest(left, _GLANCE)
         return left
 
 
@@ -216,14 +220,20 @@ def wait(
     deadline.remaining(wanted.keys)
     with backend.watch(wanted.keys) as watcher:
         _wake_when_done(cancel_future, watcher)
+        owed = False  # a look at the store that was due and failed
         while True:
-            event = watcher.next(deadline.remaining(wanted.keys))
+            left = deadline.remaining(wanted.keys)
+            event = watcher.next(_shortest(left, _PAUSE) if owed else left)
             verdict = _judge(wanted, event)
-            if verdict is Verdict.CHECK:
-                if wanted.judge_answer(backend.execute(wanted.question())):
-                    return
-            elif verdict is Verdict.DONE:
+            if verdict is Verdict.DONE:
                 return
+            if verdict is Verdict.CHECK or owed:
+                try:
+                    if wanted.judge_answer(backend.execute(wanted.question())):
+                        return
+                    owed = False
+                except ConnectionError:
+                    owed = True
 
 
 async def wait_async(backend: AsyncBackend, wanted: Wait[Checked]) -> None:
@@ -243,16 +253,34 @@ async def wait_async(backend: AsyncBackend, wanted: Wait[Checked]) -> None:
     CancelledError
         If the backend is closed (telstate's own error, not asyncio's).
     """
+    # Here, so that who does not use asyncio need not pay for this import.
+    from asyncio import timeout as timeout_after
+
     if wanted.judge_answer(await backend.execute(wanted.question())):
         return
     async with backend.watch(wanted.keys) as watcher:
+        owed = False  # a look at the store that was due and failed
         while True:
-            verdict = _judge(wanted, await watcher.next())
-            if verdict is Verdict.CHECK:
-                if wanted.judge_answer(await backend.execute(wanted.question())):
-                    return
-            elif verdict is Verdict.DONE:
+            event: Event | None = None
+            try:
+                async with timeout_after(_PAUSE if owed else None):
+                    event = await watcher.next()
+            except builtins.TimeoutError:
+                pass
+            verdict = _judge(wanted, event)
+            if verdict is Verdict.DONE:
                 return
+            if verdict is Verdict.CHECK or owed:
+                try:
+                    if wanted.judge_answer(await backend.execute(wanted.question())):
+                        return
+                    owed = False
+                except ConnectionError:
+                    owed = True
+
+
+def _shortest(left: float | None, pause: float) -> float:
+    return pause if left is None else min(left, pause)
 
 
 def _judge(wanted: Wait[Checked], event: Event | None) -> Verdict:

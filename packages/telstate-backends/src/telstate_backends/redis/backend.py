@@ -22,7 +22,7 @@ from telstate_backends.operations.snapshots import Dump
 from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES, outcome, translate
 from telstate_backends.redis.links import link_to
-from telstate_backends.redis.urls import connect, place_of
+from telstate_backends.redis.urls import connect, place_of, target_of
 from telstate_backends.redis.watcher import RedisWatcher
 from telstate_backends.retrying import RetryPolicy
 
@@ -84,9 +84,13 @@ class RedisBackend:
             How long to repeat what is safe to repeat; by default for 10 seconds.
         """
         try:
-            client = connect(url, db)
+            target = target_of(url, db)
+        finally:
+            del url  # it may hold a password, which no traceback should show
+        try:
+            client = connect(target)
         except FAILURES as error:
-            raise translate(error, place_of(url)) from error
+            raise translate(error, place_of(target)) from error
         return cls(client, retry=retry)
 
     def __repr__(self) -> str:

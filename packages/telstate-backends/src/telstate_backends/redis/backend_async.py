@@ -23,7 +23,7 @@ from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES, outcome, translate
 from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
 from telstate_backends.redis.links_async import link_to
-from telstate_backends.redis.urls import connect_async
+from telstate_backends.redis.urls import connect_async, target_of
 from telstate_backends.retrying import RetryPolicy
 
 Result = TypeVar("Result")
@@ -84,7 +84,11 @@ class AsyncRedisBackend:
         ConnectionError
             If the server cannot be reached now.
         """
-        backend = cls(connect_async(url, db), retry=retry)
+        try:
+            target = target_of(url, db)
+        finally:
+            del url  # it may hold a password, which no traceback should show
+        backend = cls(connect_async(target), retry=retry)
         try:
             await backend._link.ping()
         except FAILURES as error:

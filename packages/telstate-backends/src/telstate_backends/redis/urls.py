@@ -25,6 +25,7 @@ import attrs
 import redis
 import redis.asyncio
 import redis.asyncio.cluster
+import redis.asyncio.connection
 import redis.asyncio.sentinel
 import redis.cluster
 import redis.sentinel
@@ -63,7 +64,8 @@ class Target:
     scheme: str
     hosts: list[tuple[str, int]]
     service: str
-    arguments: dict[str, Any]
+    # Not shown, because they may hold a password.
+    arguments: dict[str, Any] = attrs.field(repr=False)
 
 
 def parse(url: str, db: int | None) -> Target:
@@ -87,8 +89,8 @@ def parse(url: str, db: int | None) -> Target:
         given: dict[str, Any] = _untyped(parse_url)(f"{base}://{rest}")
     except (ValueError, AttributeError):
         _refuse(scheme)
-    connection_class = given.pop("connection_class", None)
-    if connection_class is not None and base == "rediss" and variant:
+    given.pop("connection_class", None)
+    if base == "rediss" and variant:
         given["ssl"] = True
     if variant:
         del given["host"]
@@ -146,16 +148,25 @@ def _refuse(scheme: str) -> NoReturn:
     ) from None
 
 
-def place_of(url: str) -> str:
-    """Name what a valid URL leads to, without any password."""
-    target = parse(url, None)
+def target_of(url: str, db: int | None) -> Target:
+    """Read a URL: :func:`parse`, but with nothing of it in the traceback of an error."""
+    try:
+        return parse(url, db)
+    except ValueError as error:
+        problem = str(error)
+    finally:
+        del url
+    raise ValueError(problem)
+
+
+def place_of(target: Target) -> str:
+    """Name what a URL leads to, without any password."""
     place = ",".join(join(*host) for host in target.hosts)
     return f"{target.service} of {place}" if target.service else place
 
 
-def connect(url: str, db: int | None) -> Client:
+def connect(target: Target) -> Client:
     """Make a sync client."""
-    target = parse(url, db)
     if target.scheme.endswith("+sentinel"):
         own, others = _sentinel_arguments(target.arguments)
         sentinel = _untyped(redis.sentinel.Sentinel)(target.hosts, sentinel_kwargs=own, **others)
@@ -166,12 +177,14 @@ def connect(url: str, db: int | None) -> Client:
         return redis.cluster.RedisCluster(
             startup_nodes=nodes, **_cluster_arguments(target.arguments)
         )
-    return redis.Redis.from_url(url, **_extra(target.arguments))
+    kinds = {"rediss": redis.SSLConnection, "unix": redis.UnixDomainSocketConnection}
+    kind = kinds.get(target.scheme, redis.Connection)
+    pool = redis.ConnectionPool(connection_class=kind, **target.arguments)
+    return redis.Redis(connection_pool=pool)
 
 
-def connect_async(url: str, db: int | None) -> AsyncClient:
+def connect_async(target: Target) -> AsyncClient:
     """Make an asyncio client."""
-    target = parse(url, db)
     if target.scheme.endswith("+sentinel"):
         own, others = _sentinel_arguments(target.arguments)
         make_sentinel = _untyped(redis.asyncio.sentinel.Sentinel)
@@ -183,17 +196,18 @@ def connect_async(url: str, db: int | None) -> AsyncClient:
         return redis.asyncio.cluster.RedisCluster(
             startup_nodes=nodes, **_cluster_arguments(target.arguments)
         )
-    return redis.asyncio.Redis.from_url(url, **_extra(target.arguments))
+    kinds: dict[str, type[redis.asyncio.connection.AbstractConnection]] = {
+        "rediss": redis.asyncio.SSLConnection,
+        "unix": redis.asyncio.UnixDomainSocketConnection,
+    }
+    kind = kinds.get(target.scheme, redis.asyncio.Connection)
+    pool = redis.asyncio.ConnectionPool(connection_class=kind, **target.arguments)
+    return redis.asyncio.Redis(connection_pool=pool)
 
 
 def _untyped(thing: Callable[..., Any]) -> Callable[..., Any]:
     """Give something of redis-py's that it leaves without annotations, so that it can be called."""
     return thing
-
-
-def _extra(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what redis-py does not read from the URL by itself."""
-    return {name: arguments[name] for name in (*DEFAULTS, "db") if name in arguments}
 
 
 def _sentinel_arguments(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
