@@ -70,6 +70,7 @@ class LoadReport:
     skipped: list[Skipped] = attrs.field(factory=list)
 
 
+Batch: TypeAlias = list[Load | Restore]
 Foreign: TypeAlias = Literal["refuse", "skip"]
 Progress: TypeAlias = Callable[[LoadReport], object]
 
@@ -132,7 +133,7 @@ def _read(
     # Here, so that who loads nothing need not pay for this import.
     from telstate_rdb import read_rdb
 
-    if getattr(backend, "takes_payloads", False):
+    if _is_remote(backend):
         return read_rdb(source, raw=True, databases=databases, keys=keys, strict=strict)
     return read_rdb(source, databases=databases, keys=keys, strict=strict)
 
@@ -174,11 +175,38 @@ def load_records(
         If the store cannot be reached or does not take the keys.
     """
     report = LoadReport()
-    for batch in batches(records, report, foreign, time.time()):
-        refused = _refused(batch, backend.execute_many(batch))
-        _refused(refused, backend.execute_many(refused))
+    prepared = batches(records, report, foreign, time.time())
+    write = _written_ahead if _is_remote(backend) else _written
+    for batch in write(backend, prepared):
         _count(batch, report, progress)
     return report
+
+
+def _is_remote(backend: Backend | AsyncBackend) -> bool:
+    return bool(getattr(backend, "takes_payloads", False))
+
+
+def _written(backend: Backend, prepared: Iterable[Batch]) -> Iterator[Batch]:
+    """Write batches, and give each back when it is written."""
+    for batch in prepared:
+        refused = _refused(batch, backend.execute_many(batch))
+        _refused(refused, backend.execute_many(refused))
+        yield batch
+
+
+def _written_ahead(backend: Backend, prepared: Iterable[Batch]) -> Iterator[Batch]:
+    """Write batches as :func:`_written` does, each while the next is being read."""
+    # Here, so that who loads nothing need not pay for this import.
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as threads:
+        writing: Future[list[Batch]] | None = None
+        for batch in prepared:
+            if writing is not None:
+                yield from writing.result()
+            writing = threads.submit(list, _written(backend, [batch]))
+        if writing is not None:
+            yield from writing.result()
 
 
 async def load_records_async(
@@ -202,9 +230,9 @@ async def load_records_async(
 
 def batches(
     records: Iterable[Record], report: LoadReport, foreign: Foreign, now: float
-) -> Iterator[list[Load | Restore]]:
+) -> Iterator[Batch]:
     """Cut records into lists of operations; what is skipped goes to the report."""
-    batch: list[Load | Restore] = []
+    batch: Batch = []
     size = 0
     for record in records:
         contents = _contents(record, now)
@@ -300,9 +328,9 @@ def _size(operation: Load | Restore) -> int:
     return len(operation.key) + sum(map(len, contents)) + sum(map(len, contents.values()))
 
 
-def _refused(batch: Sequence[Load | Restore], results: Sequence[object]) -> list[Load | Restore]:
+def _refused(batch: Sequence[Load | Restore], results: Sequence[object]) -> Batch:
     """Give what is to be written in the slower way; an error of that is raised."""
-    slower: list[Load | Restore] = []
+    slower: Batch = []
     for operation, result in zip(batch, results, strict=True):
         if isinstance(result, RefusedError) and isinstance(operation, Restore):
             slower += [
@@ -313,7 +341,7 @@ def _refused(batch: Sequence[Load | Restore], results: Sequence[object]) -> list
     return slower
 
 
-def _count(batch: list[Load | Restore], report: LoadReport, progress: Progress | None) -> None:
+def _count(batch: Batch, report: LoadReport, progress: Progress | None) -> None:
     report.keys += sum(isinstance(each, Restore) or each.replace for each in batch)
     if progress is not None:
         progress(report)
