@@ -269,5 +269,8 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time everything side by side with katsdptelstate, as ratios; ``-- --rows GLOB`` for some."""
     install(session, [*PACKAGES, "telstate-testing"])
+    # As in `peer`: both sides get the C decompressor where there is a compiler, or neither.
+    pip = ["python", "-m", "pip", "install", "-q", "python-lzf"]
+    session.run(*pip, success_codes=[0, 1], silent=True)
     variables = {"TELSTATE_REDIS_SERVER": redis_servers(session)}
     session.run("python", "benchmarks/run.py", peer(session), *session.posargs, env=variables)
