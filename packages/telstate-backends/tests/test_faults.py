@@ -16,6 +16,7 @@ import redis
 import redis.asyncio
 from conftest import SERVERS
 from proxy import Proxy
+from subjects import real
 
 from telstate_backends import (
     AddSample,
@@ -454,24 +455,26 @@ def test_a_sync_wait_wakes_at_once(newest_url: str) -> None:
                 waiting.result(LONG)
 
 
-def test_old_writers_messages_are_understood(newest_url: str) -> None:
-    """A message without its type byte is read by the type of its key."""
+async def test_old_writers_messages_are_understood(newest_url: str, asynchronous: bool) -> None:
+    """A message without its type byte is read by the type of its key, if that still exists."""
     sample = encode_sample(5.0, b"\xff\x01")
-    with redis.Redis.from_url(newest_url) as client, RedisBackend.from_url(newest_url) as backend:
+    subject = real(asynchronous, newest_url)
+    with redis.Redis.from_url(newest_url) as client:
         client.zadd("s", {sample: 0})
         client.set("k", b"\xff\x02")
-        with backend.watch([b"s", b"k", b"gone"]) as watcher:
-            assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+        async with subject.watch(b"s", b"k", b"gone") as watcher:
+            assert await watcher.next() is CheckDue.SUBSCRIBED
             client.publish("update/s", sample)
             client.publish("update/k", b"\xff\x02")
             client.publish("update/gone", b"\xff\x02")
             client.publish("update/k", b"\x03broken")
-            assert [watcher.next(LONG) for _ in range(4)] == [
+            assert [await watcher.next() for _ in range(4)] == [
                 Update(b"s", KeyType.MUTABLE, b"\xff\x01", timestamp=5.0),
                 Update(b"k", KeyType.IMMUTABLE, b"\xff\x02"),
                 CheckDue.UNREADABLE,
                 CheckDue.UNREADABLE,
             ]
+    await subject.close()
 
 
 EIGHT = tuple(prefix + b"k" for prefix in (b"a", b"b", b"c", b"d", b"e", b"f", b"g", b""))

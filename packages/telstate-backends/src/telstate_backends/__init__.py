@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from telstate_backends.memory_async import AsyncMemoryBackend
     from telstate_backends.redis import AsyncRedisBackend, RedisBackend
 
+__version__ = "0.1.0"
+
 _LAZY = {
     "AsyncMemoryBackend": "telstate_backends.memory_async",
     "AsyncRedisBackend": "telstate_backends.redis",

@@ -208,7 +208,9 @@ class Hub:
         if message is None or self._subscriptions.deliver(message):
             return
         kind = await self._find_kind(message.key)
-        if kind is not None:
+        if kind is None:
+            self._subscriptions.doubt(message)
+        else:
             self._subscriptions.deliver(message, kind)
 
     def _fail_all(self, failure: TelstateError) -> None:

@@ -182,6 +182,12 @@ class Subscriptions:
             listener.tell(event)
         return True
 
+    def doubt(self, message: Message) -> None:
+        """Tell those who want a message that it cannot be read: its key has gone since."""
+        for listener in self._listeners.get(message.topic, ()):
+            if listener.wants(message):
+                listener.tell(CheckDue.UNREADABLE)
+
     def _all(self) -> set[Listener]:
         return {listener for listeners in self._listeners.values() for listener in listeners}
 

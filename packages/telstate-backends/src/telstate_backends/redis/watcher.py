@@ -21,7 +21,7 @@ from telstate_backends.redis.health import Pulse
 from telstate_backends.redis.links import Link
 from telstate_backends.redis.subscriptions import Listener, Subscriptions, split, take
 from telstate_backends.retrying import FOREVER, Attempts
-from telstate_backends.updates import CheckDue, Event
+from telstate_backends.updates import Event
 
 #: Seconds between two looks at a connection that has no socket.
 _FAKE_POLL = 0.01
@@ -141,7 +141,7 @@ class RedisWatcher:
         if message is not None and not self._subscriptions.deliver(message):
             kind = self._execute(GetKeyType((message.key,)))
             if kind is None:
-                self._events.append(CheckDue.UNREADABLE)
+                self._subscriptions.doubt(message)
             else:
                 self._subscriptions.deliver(message, kind)
         return True
