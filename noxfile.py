@@ -166,7 +166,7 @@ def run_tests(
         "TELSTATE_REDIS_SERVER": redis_servers(session),
         "TELSTATE_PEER_PYTHON": peer_python,
     }
-    pytest = ["python", "-m", "pytest", "-q", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
+    pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
     # `-m ""` would be no filter too, but says less in the log.
     marks = [] if slow else ["-m", "not slow"]
     session.run(

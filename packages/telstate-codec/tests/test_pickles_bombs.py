@@ -14,6 +14,7 @@ import sys
 from base64 import b64encode
 
 import numpy as np
+import pytest
 
 MANY = 50_000
 
@@ -367,6 +368,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_bombs_do_not_go_off() -> None:
     """A bomb is a DecodeError for the right reason, what only looks like one is read, all is alive.
 
