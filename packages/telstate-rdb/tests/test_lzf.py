@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf import MAX_RATIO, decompress, decompress_in_python
+from telstate_rdb.lzf_shapes import make_shape
 
 DECOMPRESSORS = [decompress, decompress_in_python]
 
@@ -95,3 +99,49 @@ def test_bomb() -> None:
     assert len(full) < len(data) * MAX_RATIO
     with pytest.raises(RdbParseError, match="cannot stand for"):
         decompress(data, len(data) * MAX_RATIO + 1)
+
+
+@given(
+    steps=st.lists(LITERAL | COPY, min_size=1, max_size=60).filter(
+        lambda steps: any(isinstance(step, bytes) for step in steps)
+    ),
+    other=st.randoms(use_true_random=False),
+)
+def test_shapes(steps: list[bytes | tuple[int, int]], other: random.Random) -> None:
+    """A shape decompresses other literals in the same steps; what has other steps is refused."""
+    data, _ = compressed(steps)
+    shape = make_shape(data)
+    data, full = compressed(
+        [other.randbytes(len(step)) if isinstance(step, bytes) else step for step in steps]
+    )
+    assert shape(data) == full
+    place = other.randrange(len(data))
+    changed = data[:place] + bytes([data[place] ^ 1 << other.randrange(8)]) + data[place + 1 :]
+    actual = shape(changed)
+    if actual is not None:
+        assert actual == decompress_in_python(changed, len(full))
+
+
+def test_shapes_are_learnt() -> None:
+    """Strings of one form, then of another of the same sizes, and broken ones, are told apart."""
+    forms: list[Callable[[bytes], list[bytes | tuple[int, int]]]] = [
+        lambda text: [text, (8, 40), b"ab"],
+        lambda text: [b"ab", text, (10, 40)],
+    ]
+    for form in forms * 20:
+        for number in range(30):
+            data, full = compressed(form(b"abc%05d" % number))
+            assert decompress_in_python(data, len(full)) == full
+            broken = data.replace(b"\xe0\x1f", b"\xe0\x20")
+            assert broken != data
+            with pytest.raises(RdbParseError):
+                decompress_in_python(broken, len(full))
+
+
+def test_forgotten_shapes() -> None:
+    """Any number of sizes is decompressed right; no more than some are remembered."""
+    for length in range(3, 265):
+        for size in range(1, 5):
+            data, full = compressed([bytes(size), (1, length)])
+            for _ in range(9):
+                assert decompress_in_python(data, len(full)) == full

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from telstate_rdb.constants import LZF_MAX_COPY, LZF_MAX_LITERAL
 from telstate_rdb.errors import RdbParseError
+from telstate_rdb.lzf_shapes import LONGEST, known_shape, note_unknown
 
 try:
     import lzf
@@ -66,6 +67,20 @@ def decompress(data: bytes, size: int) -> bytes:
 
 def decompress_in_python(data: bytes, size: int) -> bytes:
     """Do what :func:`decompress` does, without python-lzf.
+
+    Strings like those before are moved all at once, see :mod:`telstate_rdb.lzf_shapes`.
+    """
+    shape = known_shape((len(data), size))
+    if shape is not None and (full := shape(data)) is not None:
+        return full
+    full = _decompress_in_steps(data, size)
+    if 0 < size <= LONGEST:
+        note_unknown(data, size)
+    return full
+
+
+def _decompress_in_steps(data: bytes, size: int) -> bytes:
+    """Do what :func:`decompress` does for a string by itself.
 
     Slices are moved, never single bytes: what it costs depends on the number of literals and
     copies.

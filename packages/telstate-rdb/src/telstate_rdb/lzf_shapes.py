@@ -1,0 +1,173 @@
+"""LZF strings of one shape: decompressed by moving all of their bytes at once.
+
+What a program stores many times over (records of one form, a sensor's samples) is compressed to
+the same sizes, and to the same literals and copies at the same places: only the literal bytes
+differ. Every byte of such a string is then one certain byte of the compressed data, which
+:meth:`bytes.translate` fetches: the string's map, whose bytes are places, is translated by a table
+that is the compressed data.
+
+Rules:
+
+* A shape is learnt only from data that were decompressed step by step and found sound. What makes
+  it up (the control bytes, lengths and distances) is compared before any string is made by it, so
+  nothing else needs checking then.
+* A table has 256 bytes. Longer data are gathered in segments, each from a few blocks of the data:
+  copies mostly repeat what is near, or what is always the same.
+* Learning costs as much as decompressing some fifteen strings, so it is done only for sizes that
+  come again, and again ever more seldom if they come in other shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+
+Shape = Callable[[bytes], bytes | None]
+"""Gives what data (of the shape's size) stand for, or None for data of another shape."""
+
+_TABLE = 256
+_BLOCK = 16
+_BLOCKS = _TABLE // _BLOCK  # in a table
+_LEARN_AT = frozenset({8, 64, 512, 4096})
+"""How often sizes were seen, without their shape being known, when a shape is learnt."""
+
+_MAX_KEPT = 512
+"""So many sizes are remembered at the most; then all of them are forgotten."""
+
+LONGEST = 4096
+"""Longer strings are not worth it."""
+
+_shapes: dict[tuple[int, int], Shape] = {}
+_misses: dict[tuple[int, int], int] = {}
+
+known_shape = _shapes.get
+"""Give the shape for (compressed size, full size), if one was learnt."""
+
+
+def note_unknown(data: bytes, size: int) -> None:
+    """Take note of sound data whose shape was not known; learn it if that is due.
+
+    Parameters
+    ----------
+    data
+        The compressed bytes.
+    size
+        How many bytes they stand for, at most `LONGEST`.
+    """
+    sizes = (len(data), size)
+    misses = _misses[sizes] = _misses.get(sizes, 0) + 1
+    if misses in _LEARN_AT:
+        _shapes[sizes] = make_shape(data)
+    elif len(_misses) > _MAX_KEPT:
+        _misses.clear()
+        _shapes.clear()
+
+
+def make_shape(data: bytes) -> Shape:
+    """Make the shape of sound data.
+
+    Examples
+    --------
+    >>> shape = make_shape(b"\\x00a\\x20\\x00")
+    >>> shape(b"\\x00b\\x20\\x00"), shape(b"\\x01ab\\x00")
+    (b'bbbb', None)
+    """
+    segments = list(_segments(data))
+    if len(data) <= _TABLE:
+        ((_, places, expected, gather),) = segments
+
+        def short(data: bytes) -> bytes | None:
+            table = data.ljust(_TABLE, b"\0")
+            return gather.translate(table) if places.translate(table) == expected else None
+
+        return short
+
+    def long(data: bytes) -> bytes | None:
+        parts = []
+        for take, places, expected, gather in segments:
+            table = b"".join(take(data)).ljust(_TABLE, b"\0")
+            if places.translate(table) != expected:
+                return None
+            parts.append(gather.translate(table))
+        return b"".join(parts)
+
+    return long
+
+
+def _segments(
+    data: bytes,
+) -> Iterator[tuple[Callable[[bytes], tuple[bytes, ...]], bytes, bytes, bytes]]:
+    """Give the segments of a shape.
+
+    Each is: what takes the parts of the table from the data; the places in the table of what
+    belongs to the structure, and what must be there; the places of the bytes of the string.
+    """
+    origins, structure = _trace(data)
+    if len(data) <= _TABLE:  # one table holds it all
+        runs = [(list(range(len(data))), origins)]
+    else:
+        runs = [(run, run) for run in _cut(origins)]
+        # What no table of the string holds, and must be compared too, gets tables of its own.
+        held = {place // _BLOCK for place in origins}
+        rest = [place for place in structure if place // _BLOCK not in held]
+        runs += [(run, []) for run in _cut(rest)]
+    for run, moved in runs:
+        blocks = sorted({place // _BLOCK for place in run})
+        starts = {block: place for place, block in zip(range(0, _TABLE, _BLOCK), blocks)}
+        checked = [place for place in structure if place // _BLOCK in starts]
+        structure = [place for place in structure if place // _BLOCK not in starts]
+        places, gather = (
+            bytes([starts[place // _BLOCK] + place % _BLOCK for place in some])
+            for some in (checked, moved)
+        )
+        yield itemgetter(*_slices(blocks)), places, bytes([data[i] for i in checked]), gather
+
+
+def _slices(blocks: list[int]) -> list[slice]:
+    """Give the slices of the data that blocks, in order, stand for; an empty one at the end.
+
+    With that they are always several, and what :func:`operator.itemgetter` gives is a tuple.
+    """
+    slices = []
+    first = 0
+    for i, block in enumerate(blocks):
+        if i + 1 == len(blocks) or blocks[i + 1] != block + 1:
+            slices.append(slice(blocks[first] * _BLOCK, (block + 1) * _BLOCK))
+            first = i + 1
+    return [*slices, slice(0, 0)]
+
+
+def _cut(places: list[int]) -> list[list[int]]:
+    """Cut places in the data into runs, each with as many blocks as a table holds at the most."""
+    runs: list[list[int]] = []
+    blocks: set[int] = set()
+    for place in places:
+        block = place // _BLOCK
+        if not runs or block not in blocks and len(blocks) == _BLOCKS:
+            runs.append([])
+            blocks = set()
+        blocks.add(block)
+        runs[-1].append(place)
+    return runs
+
+
+def _trace(data: bytes) -> tuple[list[int], list[int]]:
+    """Give the place in the data of every byte of the string, and all other places."""
+    origins: list[int] = []
+    structure: list[int] = []
+    position = 0
+    while position < len(data):
+        control = data[position]
+        if control < 32:
+            structure.append(position)
+            origins += range(position + 1, position + control + 2)
+            position += control + 2
+            continue
+        size = 2 if control < 224 else 3
+        length = (control >> 5) + 2 if size == 2 else data[position + 1] + 9
+        structure += range(position, position + size)
+        position += size
+        start = len(origins) - ((control & 31) << 8) - data[position - 1] - 1
+        for place in range(start, start + length):  # one by one: it may overlap what it makes
+            origins.append(origins[place])
+    return origins, structure
