@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from telstate import KeyType, RDBWriter, TelescopeState
+from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState
 from telstate.overview import key_tree, summarise, time_of
 
 REAL = Path(__file__).parents[1] / "tests" / "data" / "1testdata_sdp_l0.rdb"
@@ -131,7 +131,8 @@ def show_range(ts: TelescopeState, console: Console, width: int = 8) -> None:
     assert sensor.first is not None and sensor.last is not None
     start = sensor.last - (sensor.last - sensor.first) / 10
     samples = ts.get_range(sensor.name, st=start, include_previous=True, et=math.inf)
-    console.print(f"{sensor.name} from {time_of(start)}:", highlight=False)
+    title = f"{sensor.name} from {time_of(start)}, and the sample before:"
+    console.print(title, highlight=False)
     table = Table()
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("value", no_wrap=True)
@@ -148,11 +149,7 @@ def look(path: Path, ts: TelescopeState, console: Console) -> None:
     keys = summarise(ts)
     samples = sum(key.count for key in keys if key.kind is KeyType.MUTABLE)
     title = f"{path.name}: {len(keys)} keys, {samples} samples, {os.path.getsize(path)} bytes"
-    # Cut to the width of a terminal; whole where the output goes elsewhere.
-    if console.is_terminal:
-        console.print(key_tree(keys, title), no_wrap=True, overflow="ellipsis", crop=True)
-    else:
-        console.print(key_tree(keys, title), soft_wrap=True)
+    console.print(key_tree(keys, title), no_wrap=True, overflow="ellipsis", crop=True)
     show_range(ts, console)
     console.print()
 
@@ -162,6 +159,8 @@ def look(path: Path, ts: TelescopeState, console: Console) -> None:
 def main(snapshots: tuple[Path, ...]) -> None:
     """Play an observation, save it, load it and SNAPSHOTS (default: a real one), show them."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # A file or a pipe has room for whole lines.
     with tempfile.TemporaryDirectory(prefix="telstate-") as folder:
         played = Path(folder) / "observation.rdb"
         loaded = []
@@ -170,7 +169,10 @@ def main(snapshots: tuple[Path, ...]) -> None:
             observe(ts, progress)
             save(ts, played, progress)
             for path in (played, *(snapshots or (REAL,))):
-                loaded.append((path, load(path, progress)))
+                try:
+                    loaded.append((path, load(path, progress)))
+                except RdbParseError as error:
+                    raise click.ClickException(str(error)) from error
         for path, again in loaded:
             look(path, again, console)
         same = all(

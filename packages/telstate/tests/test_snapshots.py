@@ -9,6 +9,7 @@ import numpy
 import pytest
 
 from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState
+from telstate_rdb import RdbWriteError
 
 
 def fill(ts: TelescopeState) -> None:
@@ -131,6 +132,10 @@ def test_no_file_without_keys_or_after_an_error(tmp_path: Path) -> None:
 
 def test_save_refuses_what_is_no_store(tmp_path: Path) -> None:
     """Something else than a store is a TypeError that says what is wanted."""
+    with pytest.raises(TypeError, match="single name"), RDBWriter(tmp_path / "x.rdb") as writer:
+        writer.save(TelescopeState(), keys="abc")
+    with pytest.raises(RdbWriteError, match="with statement"):
+        RDBWriter(tmp_path / "x.rdb").save(TelescopeState())
     with pytest.raises(TypeError, match="TelescopeState"), RDBWriter(tmp_path / "x.rdb") as writer:
         writer.save(3)  # type: ignore[arg-type]  # that it is refused is the test
 

@@ -1,5 +1,6 @@
 """Reading and writing through TelescopeState, in memory."""
 
+import datetime
 import logging
 import math
 import subprocess
@@ -137,7 +138,7 @@ def test_indexed(ts: TelescopeState) -> None:
     assert ts.get_indexed("x", ("a", 1), return_encoded=True) == encode_value(2.5)
     with pytest.raises(ImmutableKeyError, match=r"'x'\[\('a', 1\)\] from 2.5 to 3"):
         ts.set_indexed("x", ("a", 1), 3)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"\[1\].*'x'.*hashable"):
         ts.set_indexed("x", [1], 3)
 
 
@@ -165,6 +166,35 @@ def test_time_of_a_sample(ts: TelescopeState) -> None:
     ts.add("n", 1, ts=numpy.float32(8))
     ts.add("n", 1, ts=-0.0)
     assert str(ts.get_range("n", st=0)) == "[(1, 0.0), (1, 8.0)]"
+
+
+def test_time_that_is_no_number(ts: TelescopeState) -> None:
+    """A time of another type is a TypeError that says what is wanted."""
+    wrong: Any = datetime.datetime(2020, 1, 1)
+    with pytest.raises(TypeError, match="seconds since 1970"):
+        ts.add("m", 1, ts=wrong)
+    with pytest.raises(TypeError, match="seconds since 1970"):
+        ts.get_range("m", st=wrong)
+
+
+def test_values_that_look_alike(ts: TelescopeState) -> None:
+    """Where two values differ in what is not shown, the message says so."""
+    array = numpy.zeros(5000)
+    ts["a"] = array
+    array[2500] = 1
+    with pytest.raises(ImmutableKeyError, match="look alike"):
+        ts["a"] = array
+
+
+def test_endpoints_that_are_none() -> None:
+    """What is no endpoint is refused at once, a file with a word about load_from_file."""
+    wrong: Any
+    for wrong in (None, 3, ("127.0.0.1", 6379)):
+        with pytest.raises(TypeError, match="endpoint"):
+            TelescopeState(wrong)
+    for wrong in ("observation.rdb", "/data/observation", "./x.rdb"):
+        with pytest.raises(ValueError, match="load_from_file"):
+            TelescopeState(wrong)
 
 
 def test_unencodable(ts: TelescopeState) -> None:
@@ -255,15 +285,16 @@ def test_wrong_type_of_key(ts: TelescopeState) -> None:
     """A key that is neither text nor bytes is a TypeError."""
     key: Any
     for key in (None, 3, bytearray(b"a")):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="str or bytes"):
             ts.get(key)
+        with pytest.raises(TypeError, match="str or bytes"):
+            ts.view(key)
 
 
 def test_repr(ts: TelescopeState) -> None:
     """The repr names the class, the backend and the prefixes."""
-    assert (
-        repr(ts.view("a")) == "<TelescopeState on <MemoryBackend of 0 keys>, prefixes ('a_', '')>"
-    )
+    assert repr(ts.view("a")) == f"<TelescopeState on {ts.backend!r}, prefixes ('a_', '')>"
+    assert repr(ts).endswith("prefixes ('',)>")
 
 
 def test_errors_are_of_one_family() -> None:

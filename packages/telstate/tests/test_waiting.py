@@ -48,16 +48,19 @@ def test_cancel(ts: TelescopeState) -> None:
 def test_each_update_is_seen(ts: TelescopeState) -> None:
     """The condition is called for each update, in the waiting thread."""
     seen = []
-    started = threading.Event()
+    subscribed = threading.Event()
 
     def condition(value: int, timestamp: float | None) -> bool:
         assert threading.current_thread() is threading.main_thread()
         seen.append((value, timestamp))
-        started.set()
+        if (
+            len(seen) == 2
+        ):  # Once before it subscribes, once after: from then on it sees everything.
+            subscribed.set()
         return value == 20
 
     def write() -> None:
-        started.wait(10)
+        subscribed.wait(30)
         for number in range(1, 21):
             ts.add("m", number, ts=float(number))
 

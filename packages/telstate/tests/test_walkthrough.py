@@ -7,14 +7,13 @@ import pytest
 from telstate import ImmutableKeyError, RDBWriter, TelescopeState
 
 
-def test_walkthrough(tmp_path: Path) -> None:
+def test_walkthrough(ts: TelescopeState, tmp_path: Path) -> None:
     """Each line of the walk-through gives what stands beside it."""
     with RDBWriter(tmp_path / "observation.rdb") as writer:
         source = TelescopeState()
         source["sub_band"] = "l"
         writer.save(source)
 
-    ts = TelescopeState()
     assert ts.load_from_file(str(tmp_path / "observation.rdb")) == 1
 
     ts.add("gain", 1.5, ts=100.0)

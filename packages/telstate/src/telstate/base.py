@@ -87,8 +87,7 @@ class TelescopeStateBase(Generic[BackendType]):
         return self._sibling(View(("",)))
 
     def __repr__(self) -> str:
-        prefixes = ", ".join(map(repr, self.prefixes))
-        return f"<{type(self).__name__} on {self._backend!r}, prefixes ({prefixes})>"
+        return f"<{type(self).__name__} on {self._backend!r}, prefixes {self.prefixes}>"
 
 
 def warn_is_immutable(stacklevel: int) -> None:

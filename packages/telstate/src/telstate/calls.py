@@ -130,9 +130,9 @@ def get_range(
     return_encoded: bool,
 ) -> Call[list[tuple[Any, float]]]:
     """``ts.get_range(key, ...)``."""
-    end = math.inf if et is None else et
+    end = math.inf if et is None else _seconds(et)
     previous = st is None if include_previous is None else include_previous
-    first, last = range_bounds(end if st is None else st, end, include_end)
+    first, last = range_bounds(end if st is None else _seconds(st), end, include_end)
 
     def finish(members: list[bytes] | None) -> list[tuple[Any, float]]:
         if members is None:
@@ -153,7 +153,7 @@ def add(
     """``ts.add(key, value, ts)``."""
     if immutable:
         return set_immutable(view, key, value, encoding)
-    timestamp = time.time() if ts is None else float(ts)
+    timestamp = time.time() if ts is None else _seconds(ts)
     member = encode_sample(timestamp, encode_value(value, encoding))
     return AddSample(view.target(key), member), _nothing
 
@@ -176,8 +176,14 @@ def set_indexed(
     view: View, key: Key, sub_key: object, value: object, encoding: bytes
 ) -> Call[None]:
     """``ts.set_indexed(key, sub_key, value)``."""
-    hash(sub_key)  # A TypeError here is better than a dict that cannot be built when it is read.
     target = view.target(key)
+    try:
+        hash(sub_key)  # A TypeError now is better than a dict that cannot be built when it is read.
+    except TypeError as error:
+        raise TypeError(
+            f"Sub-key {_short.repr(sub_key)} of key {key_repr(target)} is not hashable, so no dict "
+            "can have it; use a tuple instead of a list."
+        ) from error
     encoded = encode_value(value, encoding)
 
     def finish(present: bytes | None) -> None:
@@ -237,6 +243,17 @@ def _read(contents: Contents, return_encoded: bool) -> Any:
     return contents.value if return_encoded else decode_value(contents.value)
 
 
+def _seconds(time: SupportsFloat) -> float:
+    """Give a time as a float, NaN and infinities included."""
+    try:
+        return float(time)
+    except TypeError as error:
+        raise TypeError(
+            f"A time must be a number of seconds since 1970, not a {type(time).__name__}; "
+            "of a datetime, give its timestamp()."
+        ) from error
+
+
 def _decode_items(items: dict[bytes, bytes]) -> dict[Any, Any]:
     """Decode sub-keys and values; a sub-key that no dict can have is an error of the data."""
     decoded: dict[Any, Any] = {}
@@ -260,8 +277,11 @@ def _compare(name: str, present: bytes, encoded: bytes, value: object) -> None:
             f"the value that it has cannot be decoded: {error}"
         ) from error
     if not equal:
+        new = _short.repr(value)
+        alike = " (they look alike: they differ in type, order or what is not shown)"
         raise ImmutableKeyError(
-            f"Attempt to change value of immutable key {name} from {old} to {_short.repr(value)}"
+            f"Attempt to change value of immutable key {name} from {old} to {new}"
+            f"{alike if old == new else ''}"
         )
     logger.info("Immutable key %s was set again to the same value", name)
 

@@ -65,10 +65,9 @@ def load_into(
         logged as a warning, since other programs may share the server that the file is from.
     """
     # Here, because most programs that use a live store never read a file.
-    from telstate_backends.loading import load_records
-    from telstate_rdb import read_rdb
+    from telstate_backends.loading import load_rdb
 
-    report = load_records(backend, read_rdb(file), foreign="skip", progress=_teller(progress))
+    report = load_rdb(backend, file, foreign="skip", progress=_teller(progress))
     return _loaded(report)
 
 
@@ -78,12 +77,9 @@ async def load_into_async(
     progress: Progress | None = None,
 ) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
-    from telstate_backends.loading import load_records_async
-    from telstate_rdb import read_rdb
+    from telstate_backends.loading import load_rdb_async
 
-    report = await load_records_async(
-        backend, read_rdb(file), foreign="skip", progress=_teller(progress)
-    )
+    report = await load_rdb_async(backend, file, foreign="skip", progress=_teller(progress))
     return _loaded(report)
 
 
@@ -138,10 +134,12 @@ class RDBWriter:
         self.filename = os.fspath(filename)
         self.keys_written = 0
         self.keys_failed = 0
+        self._entered = False
         self._writer = RdbWriter(self.filename, keep_empty=False)
 
     def __enter__(self) -> RDBWriter:
         self._writer.__enter__()
+        self._entered = True
         return self
 
     def __exit__(
@@ -150,7 +148,10 @@ class RDBWriter:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._entered = False
         self._writer.__exit__(exception_type, exception, traceback)
+        if exception is None and not self.keys_written:
+            logger.warning("No key was written, so %s was left as it was", self.filename)
 
     def save(
         self,
@@ -169,6 +170,12 @@ class RDBWriter:
         progress
             Called now and then with the number of keys written so far.
         """
+        if not self._entered:
+            raise RdbWriteError(
+                f"{self.filename} is not open: use the RDBWriter in a with statement."
+            )
+        if isinstance(keys, (str, bytes)):
+            raise TypeError(f"keys must be a list of names, not the single name {keys!r}.")
         backend = _backend_of(client)
         if keys is None:
             wanted = backend.execute(Keys(b"*"))

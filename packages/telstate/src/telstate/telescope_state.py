@@ -325,6 +325,8 @@ class TelescopeState(TelescopeStateBase[Backend]):
     def load_from_file(self, file: str | os.PathLike[str] | BinaryIO) -> int:
         """Load a snapshot into the store, whatever the view.
 
+        A key that is in both is replaced by the file's, an immutable one too.
+
         Parameters
         ----------
         file
@@ -348,6 +350,11 @@ class TelescopeState(TelescopeStateBase[Backend]):
 def _open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
     """Make the backend that the constructor's arguments ask for."""
     if not isinstance(endpoint, (str, Endpoint)):
+        if not hasattr(endpoint, "execute_many"):
+            raise TypeError(
+                f"A {type(endpoint).__name__} is no endpoint: give 'host:port', a URL, an Endpoint or "
+                "a backend, such as RedisBackend(client)."
+            )
         if db != 0:
             raise ValueError("A backend brings its own database; leave db out.")
         return endpoint
@@ -360,6 +367,11 @@ def _open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
 
     if isinstance(endpoint, str) and "://" in endpoint:
         return RedisBackend.from_url(endpoint, db or None)
+    if isinstance(endpoint, str) and ("/" in endpoint or endpoint.endswith(".rdb")):
+        raise ValueError(
+            f"{endpoint!r} is no endpoint but looks like a file; make a TelescopeState() and have it "
+            "load_from_file."
+        )
     address = endpoint_parser(REDIS_PORT)(endpoint) if isinstance(endpoint, str) else endpoint
     if address.port is None:
         address = Endpoint(address.host, REDIS_PORT)

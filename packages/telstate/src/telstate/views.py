@@ -40,7 +40,8 @@ class View:
 
     def __init__(self, prefixes: Iterable[Key]) -> None:
         self.prefixes = tuple(
-            prefix if isinstance(prefix, str) else decode_key(prefix) for prefix in prefixes
+            prefix if isinstance(prefix, str) else decode_key(encode_key(prefix))
+            for prefix in prefixes
         )
         self._encoded = tuple(encode_key(prefix) for prefix in self.prefixes)
         self._remembered: dict[str, tuple[bytes, ...]] = {}
@@ -83,7 +84,7 @@ class View:
         exclusive
             Whether the prefixes that are there are left out.
         """
-        text = name if isinstance(name, str) else decode_key(name)
+        text = name if isinstance(name, str) else decode_key(encode_key(name))
         if add_separator and text and not text.endswith(SEPARATOR):
             text += SEPARATOR
         return View((text,) if exclusive else (text, *self.prefixes))
