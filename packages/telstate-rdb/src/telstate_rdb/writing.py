@@ -24,19 +24,19 @@ from types import TracebackType
 
 from telstate_rdb.constants import (
     EVERY_READER_VERSION,
-    MAGIC_REDIS,
-    MAGIC_VALKEY,
-    OPCODE_DATABASE,
     OPCODE_END,
-    OPCODE_EXPIRY_MS,
-    OPCODE_FREQUENCY,
-    OPCODE_IDLE,
-    VALKEY_VERSION,
 )
 from telstate_rdb.crc import combine_crc64, crc64
 from telstate_rdb.encoding.auxiliary import encode_auxiliary
 from telstate_rdb.encoding.lzf import compress_lzf
-from telstate_rdb.encoding.strings import encode_length, encode_string
+from telstate_rdb.encoding.records import (
+    encode_database,
+    encode_expiry,
+    encode_header,
+    encode_string_records,
+    encode_use,
+)
+from telstate_rdb.encoding.strings import encode_string
 from telstate_rdb.encoding.values import check_version
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.payloads import parse_dump
@@ -46,6 +46,8 @@ from telstate_rdb.transcoding import check_extent, transcode
 from telstate_rdb.values import RawValue, Value
 
 _FLUSH_BYTES = 1 << 18  # what fits into a processor's cache is written soonest
+_BATCH = 256  # strings that are written at once; none of them longer than this:
+_BATCHED_BYTES = 1 << 12
 _USE_VERSION = 9  # the first that tells idle time and frequency of a key
 
 
@@ -107,6 +109,7 @@ class RdbWriter:
         self._keep_empty = keep_empty
         self._keys: defaultdict[int, set[bytes]] = defaultdict(set)
         self._database: int | None = None
+        self._strings: tuple[list[bytes], list[bytes]] = ([], [])  # keys, values that wait
         self._chunks: list[bytes] = []
         self._chunk_bytes = 0
         self._used = False
@@ -202,6 +205,8 @@ class RdbWriter:
         if isinstance(record, KeyRecord):
             self._write(*record)
             return
+        if self._strings[0]:
+            self._write_strings()
         self._check_open()
         auxiliary = encode_auxiliary(record)
         if auxiliary.version > self._version or self._asked is None:
@@ -235,35 +240,39 @@ class RdbWriter:
         """
         self._check_open()
         plain = self._compress is None
-        append = self._chunks.append
-        for record in records:
-            if not isinstance(record, KeyRecord):
-                self.write_record(record)
-                continue
-            database, key, value, expiry, idle, frequency = record
-            if (
-                plain
-                and type(value) is bytes
-                and expiry is idle is frequency is None
-                and database == self._database
-                and type(key) is bytes
-                and key not in (keys := self._keys[database])
-            ):
-                keys.add(key)
-                data = b"\0" + encode_string(key) + encode_string(value)
-                append(data)
-                self._chunk_bytes += len(data)
-                if self._chunk_bytes >= _FLUSH_BYTES:
-                    self._flush()
-            else:
-                self._write(database, key, value, expiry, idle, frequency)
+        keys, values = self._strings
+        try:
+            for record in records:
+                if not isinstance(record, KeyRecord):
+                    self.write_record(record)
+                    continue
+                database, key, value, expiry, idle, frequency = record
+                if (
+                    plain
+                    and type(value) is bytes
+                    and type(key) is bytes
+                    and expiry is idle is frequency is None
+                    and database == self._database
+                    and len(value) <= _BATCHED_BYTES
+                    and key not in (seen := self._keys[database])
+                ):
+                    seen.add(key)
+                    keys.append(key)
+                    values.append(value)
+                    if len(keys) >= _BATCH:
+                        self._write_strings()
+                else:
+                    self._write(database, key, value, expiry, idle, frequency)
+        finally:  # where no further record can be had, those before are written
+            if keys:
+                self._write_strings()
 
     def __enter__(self) -> RdbWriter:
         if self._replacement.is_open or self._used:
             raise RdbWriteError(f"The writer of {self._replacement.path} was used already.")
         self._used = True
         self._replacement.open()
-        self._replacement.write(_header(self._version))
+        self._replacement.write(encode_header(self._version))
         return self
 
     def __exit__(
@@ -279,7 +288,7 @@ class RdbWriter:
         try:
             self._put(bytes((OPCODE_END,)))
             self._flush()
-            header = _header(self._version)
+            header = encode_header(self._version)
             crc = combine_crc64(crc64(header), self._crc, self._size)
             self._replacement.write(crc.to_bytes(8, "little"))
             self._replacement.rewrite_start(header)
@@ -298,11 +307,12 @@ class RdbWriter:
         frequency: int | None,
     ) -> None:
         """Do what `write` says; the usual (a string, no expiry) comes first."""
+        if self._strings[0]:
+            self._write_strings()
         self._check_open()
         head = b""
         if database != self._database:
-            _check_number(key, "database", database, 1 << 32)
-            head = b"%c%b" % (OPCODE_DATABASE, encode_length(database))
+            head = encode_database(key, database)
         keys = self._keys[database]
         if not isinstance(key, bytes):
             raise TypeError(f"A key must be bytes, but {key!r} is of type {type(key).__name__}.")
@@ -312,10 +322,11 @@ class RdbWriter:
                 "file that has a key twice."
             )
         if expiry is not None:
-            _check_number(key, "expiry (ms since 1970)", expiry, 1 << 63)
-            head += b"%c%b" % (OPCODE_EXPIRY_MS, expiry.to_bytes(8, "little"))
+            head += encode_expiry(key, expiry)
         if idle is not None or frequency is not None:
-            head += self._use(key, idle, frequency)
+            use = encode_use(key, idle, frequency)
+            if self._asked is not None and self._asked >= _USE_VERSION:
+                head += use
         if self._compress is None and type(value) is bytes:
             data = head + b"\0" + encode_string(key) + encode_string(value)
         else:
@@ -335,16 +346,13 @@ class RdbWriter:
         keys.add(key)
         self._put(data)
 
-    def _use(self, key: bytes, idle: int | None, frequency: int | None) -> bytes:
-        """Write how much a key was used, if the version that was asked for can tell."""
-        data = b""
-        if idle is not None:
-            _check_number(key, "idle time (s)", idle, 1 << 63)
-            data += b"%c%b" % (OPCODE_IDLE, encode_length(idle))
-        if frequency is not None:
-            _check_number(key, "frequency", frequency, 1 << 8)
-            data += bytes((OPCODE_FREQUENCY, frequency))
-        return data if self._asked is not None and self._asked >= _USE_VERSION else b""
+    def _write_strings(self) -> None:
+        """Write the strings that wait, all at once."""
+        keys, values = self._strings
+        data = encode_string_records(keys, values)
+        keys.clear()
+        values.clear()
+        self._put(data)
 
     def _check_open(self) -> None:
         if not self._replacement.is_open:
@@ -366,16 +374,3 @@ class RdbWriter:
         self._crc = crc64(data, self._crc)
         self._size += len(data)
         self._replacement.write(data)
-
-
-def _check_number(key: bytes, name: str, number: int, limit: int) -> None:
-    if not 0 <= number < limit:
-        raise RdbWriteError(
-            f"Key {key!r} has {number} as its {name}: it must be at least 0 and less than {limit}."
-        )
-
-
-def _header(version: int) -> bytes:
-    if version >= VALKEY_VERSION:
-        return b"%b%03d" % (MAGIC_VALKEY, version)
-    return b"%b%04d" % (MAGIC_REDIS, version)

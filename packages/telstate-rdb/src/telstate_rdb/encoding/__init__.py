@@ -7,6 +7,7 @@
 `limits`        up to where collections are packed
 `lists`         lists, `sorted_sets`, `hashes` and `streams` likewise: every form of each
 `values`        any value: which form it gets in which version, by table
+`records`       what stands around values, and many records of strings at once
 `auxiliary`     what is in a file besides keys
 ==============  =============================================================================
 """

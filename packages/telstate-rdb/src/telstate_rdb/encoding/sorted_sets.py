@@ -12,6 +12,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from operator import gt, lt
 
@@ -70,9 +71,8 @@ def encode_sorted_set(
             "(6.2 even ends). Leave the member out or give it another score."
         )
     if count <= limits.SORTED_SET.items and max(map(len, members)) <= limits.SORTED_SET.longest:
-        refuse_repeats(members, "sorted set")
         listpack = version >= _LISTPACK_VERSION
-        packed = _packed(members, scores, same, listpack)
+        packed = _packed(members, scores, bits[:8] if same else None, listpack)
         kind = TYPE_ZSET_LISTPACK if listpack else TYPE_ZSET_ZIPLIST
         return kind, encode_string(packed, compress)
     binary = version >= _BINARY_VERSION
@@ -113,17 +113,26 @@ def refuse_repeats(members: Sequence[bytes], what: str) -> None:
         )
 
 
-def _packed(members: Sequence[bytes], scores: array[float], same: bool, listpack: bool) -> bytes:
-    """Pack members and scores, in order."""
-    if same:
-        score = b"%.17g" % scores[0]
-        ordered = sorted(members)
-        if listpack:
-            return encode_listpack_pairs(ordered, score)
-        return encode_ziplist_pairs(ordered, score)
+def _packed(
+    members: Sequence[bytes], scores: array[float], same: bytes | None, listpack: bool
+) -> bytes:
+    """Pack members and scores, in order; `same` is the only score that there is, if so."""
+    if same is not None:
+        if not all(map(lt, members, members[1:])):  # samples mostly come in order
+            refuse_repeats(members, "sorted set")
+            members = sorted(members)
+        pack_pairs = encode_listpack_pairs if listpack else encode_ziplist_pairs
+        return pack_pairs(members, _text_of(same))
+    refuse_repeats(members, "sorted set")
     pairs = sorted(zip(scores, members))
     texts = chain.from_iterable((member, b"%.17g" % score) for score, member in pairs)
     return encode_listpack(texts) if listpack else encode_ziplist(texts)
+
+
+@lru_cache(256)
+def _text_of(bits: bytes) -> bytes:
+    """Give the text of a score; of its bits, because 0.0 and -0.0 are equal."""
+    return b"%.17g" % array("d", bits)[0]
 
 
 def _binary(scores: array[float]) -> list[bytes]:

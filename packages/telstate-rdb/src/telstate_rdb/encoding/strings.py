@@ -27,7 +27,7 @@ Compress = Callable[[bytes], bytes | None]
 """Gives LZF data that are worth it (smaller than what went in), or None."""
 
 COMPRESS_ABOVE = 20  # bytes: nothing shorter is tried, as in Redis
-_INT32_TEXT = 11  # the longest text of a 32-bit integer: -2147483648
+INT32_TEXT = 11  # the longest text of a 32-bit integer: -2147483648
 INTEGER_TEXT = 20  # the longest text of a 64-bit integer
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 _DIGITS = b"-0123456789"
@@ -98,7 +98,7 @@ def encode_string(text: bytes, compress: Compress | None = None) -> bytes:
     (b'\\x04gain', b'\\xc0\\xfe')
     """
     size = len(text)
-    if size <= _INT32_TEXT:
+    if size <= INT32_TEXT:
         if _INTEGER(text) is not None and -1 << 31 <= (number := int(text)) < 1 << 31:
             return _encode_integer(number)
     elif compress is not None and size > COMPRESS_ABOVE:
@@ -138,7 +138,7 @@ def encode_with_suffix(
     """Write strings (at least one), each with the same bytes right after it."""
     sizes = set(map(len, texts))
     compresses = compress is not None and max(sizes) > COMPRESS_ABOVE
-    if compresses or min(sizes) <= _INT32_TEXT and may_hold_integers(texts, _INT32_TEXT):
+    if compresses or min(sizes) <= INT32_TEXT and may_hold_integers(texts, INT32_TEXT):
         encoded = [encode_string(text, compress) for text in texts]
         return repeat_between(encoded, suffix, b"", suffix)
     if len(sizes) == 1:
@@ -175,4 +175,4 @@ def _wants_a_look(texts: Sequence[bytes], compress: Compress | None) -> bool:
     """Whether some text may not be written as it is."""
     if compress is not None and texts and max(map(len, texts)) > COMPRESS_ABOVE:
         return True
-    return may_hold_integers(texts, _INT32_TEXT)
+    return may_hold_integers(texts, INT32_TEXT)
