@@ -25,6 +25,7 @@ from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.reading import Find, GetIndexed
 from telstate_backends.updates import CheckDue, Event, Update
+from telstate_codec import DecodeError, decode_value, key_repr
 
 Checked = TypeVar("Checked")
 
@@ -41,6 +42,7 @@ class Wait(Protocol, Generic[Checked]):
     """What is waited for: which keys to watch, what to ask, and how to judge the answers."""
 
     keys: tuple[bytes, ...]
+    name: str  #: what is waited for, in messages
 
     def question(self) -> Operation[Checked]:
         """Give the operation whose result tells whether it has happened."""
@@ -68,6 +70,7 @@ class KeyWait:
         self, keys: tuple[bytes, ...], condition: Callable[[Contents], object] | None = None
     ) -> None:
         self.keys = keys
+        self.name = _name(keys)
         self._condition = condition
         #: Place among the candidates of the first that exists, as far as is known.
         self._first = len(keys)
@@ -100,6 +103,17 @@ class KeyWait:
         return self._condition is None or bool(self._condition(contents))
 
 
+def _name(keys: tuple[bytes, ...]) -> str:
+    return "key " + " or ".join(map(key_repr, keys))
+
+
+def _text(encoded: bytes) -> str:
+    try:
+        return repr(decode_value(encoded))
+    except DecodeError:
+        return repr(encoded)
+
+
 def _contents(update: Update) -> Contents:
     if update.timestamp is None:
         return Immutable(update.value)
@@ -127,6 +141,7 @@ class IndexedWait:
     ) -> None:
         self.keys = keys
         self.sub_key = sub_key
+        self.name = f"sub-key {_text(sub_key)} of {_name(keys)}"
         self._condition = condition
 
     def question(self) -> GetIndexed:
@@ -173,14 +188,15 @@ class _Deadline:
     def after(cls, timeout: float | None, cancel_future: CancelFuture | None) -> _Deadline:
         return cls(timeout, cancel_future, None if timeout is None else time.monotonic() + timeout)
 
-    def remaining(self, keys: tuple[bytes, ...]) -> float | None:
+    def remaining(self, name: str) -> float | None:
         """Give the seconds left; raise if there are none, or if the wait is cancelled."""
-        names = ", ".join(repr(key.decode("utf-8", "backslashreplace")) for key in keys)
         if self.cancel_future is not None and self.cancel_future.done():
-            raise CancelledError(f"the wait for key {names} was cancelled")
+            raise CancelledError(f"the wait for {name} was cancelled")
         left = None if self.end is None else self.end - time.monotonic()
         if left is not None and left <= 0:
-            raise TimeoutError(f"key {names} was waited for in vain for {self.timeout:g} s")
+            raise TimeoutError(
+                f"timed out after {self.timeout:g} s: {name} did not come, or not as wanted"
+            )
         if self.cancel_future is not None and not hasattr(self.cancel_future, "add_done_callback"):
             return _shortest(left, _GLANCE)
         return left
@@ -217,12 +233,12 @@ def wait(
     deadline = _Deadline.after(timeout, cancel_future)
     if wanted.judge_answer(backend.execute(wanted.question())):
         return
-    deadline.remaining(wanted.keys)
+    deadline.remaining(wanted.name)
     with backend.watch(wanted.keys) as watcher:
         _wake_when_done(cancel_future, watcher)
         owed = False  # a look at the store that was due and failed
         while True:
-            left = deadline.remaining(wanted.keys)
+            left = deadline.remaining(wanted.name)
             event = watcher.next(_shortest(left, _PAUSE) if owed else left)
             verdict = _judge(wanted, event)
             if verdict is Verdict.DONE:

@@ -61,8 +61,8 @@ class Operation(ABC, Generic[Result]):
 def wrong_kind(key: bytes, found: KeyType, wanted: KeyType) -> ImmutableKeyError:
     """Make the error for a key of another kind than an operation needs."""
     return ImmutableKeyError(
-        f"key {key_repr(key)} is {_WORDS[found]}, not {_WORDS[wanted]}; use another key, or delete "
-        "this one first"
+        f"key {key_repr(key)} is {_WORDS[found]}, not {_WORDS[wanted]}; read it as what it is, and "
+        "write to a key of another name"
     )
 
 

@@ -80,7 +80,8 @@ def parse(url: str, db: int | None) -> Target:
     base, _, variant = scheme.partition("+")
     if not separator or (base, variant) not in _FORMS:
         known = ", ".join(f"{'+'.join(filter(None, form))}://" for form in _FORMS)
-        raise ValueError(f"{scheme if separator else 'this'!r} is no scheme of ours; use {known}")
+        what = f"{scheme!r} is no scheme of ours" if separator else "a URL starts with its scheme"
+        raise ValueError(f"{what}; use {known}")
     hosts: list[tuple[str, int]] = []
     service = ""
     if variant:
