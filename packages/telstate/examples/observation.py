@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState
+from telstate import KeyType, RDBWriter, TelescopeState, TelstateError
 from telstate.overview import key_tree, summarise, time_of
 
 REAL = Path(__file__).parents[1] / "tests" / "data" / "1testdata_sdp_l0.rdb"
@@ -124,11 +124,10 @@ def load(path: Path, progress: Progress) -> TelescopeState:
 
 def show_range(ts: TelescopeState, console: Console, width: int = 8) -> None:
     """Show the last samples of the sensor that has most: what happened in the last tenth."""
-    sensors = [key for key in summarise(ts) if key.kind is KeyType.MUTABLE]
-    if not sensors:
+    sensors = [key for key in summarise(ts) if math.isfinite((key.first or 0) + (key.last or 0))]
+    sensor = max(sensors, key=lambda key: key.count if key.last else 0, default=None)
+    if sensor is None or sensor.first is None or sensor.last is None:
         return
-    sensor = max(sensors, key=lambda key: key.count)
-    assert sensor.first is not None and sensor.last is not None
     start = sensor.last - (sensor.last - sensor.first) / 10
     samples = ts.get_range(sensor.name, st=start, include_previous=True, et=math.inf)
     title = f"{sensor.name} from {time_of(start)}, and the sample before:"
@@ -171,10 +170,13 @@ def main(snapshots: tuple[Path, ...]) -> None:
             for path in (played, *(snapshots or (REAL,))):
                 try:
                     loaded.append((path, load(path, progress)))
-                except RdbParseError as error:
+                except TelstateError as error:
                     raise click.ClickException(str(error)) from error
         for path, again in loaded:
-            look(path, again, console)
+            try:
+                look(path, again, console)
+            except TelstateError as error:
+                raise click.ClickException(f"{path}: {error}") from error
         same = all(
             loaded[0][1].get(key, return_encoded=True) == ts.get(key, return_encoded=True)
             for key in ts.keys()

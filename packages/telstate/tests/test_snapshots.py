@@ -3,6 +3,8 @@
 import gzip
 import io
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy
@@ -151,3 +153,24 @@ def test_foreign_keys(ts: TelescopeState, tmp_path: Path, caplog: pytest.LogCapt
         assert ts.load_from_file(tmp_path / "foreign.rdb") == 1
     assert "'a_list'" in caplog.text
     assert ts.keys() == ["n_chans"]
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """Where there is no room, the old file stays and the error names it; nothing is left over."""
+    target = tmp_path / "old.rdb"
+    target.write_bytes(b"old")
+    code = """
+import resource, sys, numpy, telstate
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+ts = telstate.TelescopeState()
+for number in range(100):
+    ts[f"k{number}"] = numpy.random.default_rng(number).bytes(100_000)
+with telstate.RDBWriter(sys.argv[1]) as writer:
+    writer.save(ts)
+"""
+    run = [sys.executable, "-c", code, str(target)]
+    output = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert output.returncode == 1
+    assert "RdbWriteError" in output.stderr and str(target) in output.stderr
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]

@@ -26,7 +26,7 @@ from telstate import (
     TelstateError,
 )
 from telstate_backends import Load, MemoryBackend
-from telstate_backends.store import Fields
+from telstate_backends.store import Fields, Samples
 from telstate_codec import encode_value
 
 
@@ -195,6 +195,25 @@ def test_endpoints_that_are_none() -> None:
     for wrong in ("observation.rdb", "/data/observation", "./x.rdb"):
         with pytest.raises(ValueError, match="load_from_file"):
             TelescopeState(wrong)
+
+
+def test_codec_errors_name_the_key(ts: TelescopeState) -> None:
+    """Whatever cannot be encoded or decoded, the error says which key it is about."""
+    ts.backend.execute(Load(b"junk", Fields({encode_value("sub"): b"\x90"})))
+    ts.backend.execute(Load(b"short", Samples([b"abc"])))
+    attempts: list[tuple[str, Callable[[], object]]] = [
+        ("'junk'", lambda: ts["junk"]),
+        ("'junk'", lambda: ts.get("junk")),
+        (r"'junk'\['sub'\]", lambda: ts.get_indexed("junk", "sub")),
+        ("'short'", lambda: ts.get_range("short", st=0)),
+        ("'bad'", lambda: ts.add("bad", object())),
+        ("'bad'", lambda: ts.set_indexed("bad", frozenset(), 2)),
+        ("'bad'", lambda: ts.add("bad", 1, ts=-1)),
+        ("'bad'", lambda: ts.add("bad", 1, ts=10**400)),
+    ]
+    for name, attempt in attempts:
+        with pytest.raises((TelstateError, TypeError), match=name):
+            attempt()
 
 
 def test_unencodable(ts: TelescopeState) -> None:

@@ -36,6 +36,16 @@ def test_timeout(ts: TelescopeState) -> None:
     assert issubclass(TimeoutError, builtins.TimeoutError)
 
 
+def test_endless_timeouts(ts: TelescopeState) -> None:
+    """An infinite or huge timeout is as good as none, and NaN is refused."""
+    for number, timeout in enumerate((float("inf"), 1e10)):
+        thread = soon(lambda: ts.add(f"k{number}", 1))
+        ts.wait_key(f"k{number}", timeout=timeout)
+        thread.join()
+    with pytest.raises(ValueError, match="NaN"):
+        ts.wait_key("never", timeout=float("nan"))
+
+
 def test_cancel(ts: TelescopeState) -> None:
     """A wait is given up as soon as its future is done."""
     cancel: Future[None] = Future()

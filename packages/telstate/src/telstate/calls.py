@@ -38,6 +38,8 @@ from telstate_backends.waiting import IndexedWait, KeyWait
 from telstate_codec import (
     ENCODING_DEFAULT,
     DecodeError,
+    EncodeError,
+    InvalidTimestampError,
     Key,
     decode_key,
     decode_samples,
@@ -91,7 +93,12 @@ def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any
     """``ts.get(key, default)``."""
 
     def finish(contents: Contents | None) -> object:
-        return default if contents is None else _read(contents, return_encoded)
+        if contents is None:
+            return default
+        try:
+            return _read(contents, return_encoded)
+        except DecodeError as error:
+            raise _named(error, key) from error
 
     return Get(view.candidates(key)), finish
 
@@ -102,7 +109,10 @@ def get_item(view: View, key: Key) -> Call[Any]:
     def finish(contents: Contents | None) -> object:
         if contents is None:
             raise missing(view, key)
-        return _read(contents, False)
+        try:
+            return _read(contents, False)
+        except DecodeError as error:
+            raise _named(error, key) from error
 
     return Get(view.candidates(key)), finish
 
@@ -115,9 +125,12 @@ def get_indexed(
     def finish(value: bytes | None) -> object:
         if value is None:
             return default
-        return value if return_encoded else decode_value(value)
+        try:
+            return value if return_encoded else decode_value(value)
+        except DecodeError as error:
+            raise _named(error, key, sub_key) from error
 
-    return GetIndexed(view.candidates(key), encode_value(sub_key)), finish
+    return GetIndexed(view.candidates(key), _encode(sub_key, key)), finish
 
 
 def get_range(
@@ -137,7 +150,10 @@ def get_range(
     def finish(members: list[bytes] | None) -> list[tuple[Any, float]]:
         if members is None:
             raise missing(view, key)
-        return decode_samples(members, return_encoded)
+        try:
+            return decode_samples(members, return_encoded)
+        except DecodeError as error:
+            raise _named(error, key) from error
 
     return GetRange(view.candidates(key), first, last, previous), finish
 
@@ -154,7 +170,11 @@ def add(
     if immutable:
         return set_immutable(view, key, value, encoding)
     timestamp = time.time() if ts is None else _seconds(ts)
-    member = encode_sample(timestamp, encode_value(value, encoding))
+    encoded = _encode(value, key, encoding)
+    try:
+        member = encode_sample(timestamp, encoded)
+    except InvalidTimestampError as error:
+        raise _named(error, key) from error
     return AddSample(view.target(key), member), _nothing
 
 
@@ -163,7 +183,7 @@ def set_immutable(
 ) -> Call[None]:
     """``ts[key] = value``."""
     target = view.target(key)
-    encoded = encode_value(value, encoding)
+    encoded = _encode(value, key, encoding)
 
     def finish(present: bytes | None) -> None:
         if present is not None:
@@ -184,13 +204,13 @@ def set_indexed(
             f"Sub-key {_short.repr(sub_key)} of key {key_repr(target)} is not hashable, so no dict "
             "can have it; use a tuple instead of a list."
         ) from error
-    encoded = encode_value(value, encoding)
+    encoded = _encode(value, key, encoding)
 
     def finish(present: bytes | None) -> None:
         if present is not None:
             _compare(f"{key_repr(target)}[{sub_key!r}]", present, encoded, value)
 
-    return SetIndexed(target, encode_value(sub_key), encoded), finish
+    return SetIndexed(target, _encode(sub_key, key), encoded), finish
 
 
 def delete(view: View, key: Key) -> Call[None]:
@@ -243,10 +263,33 @@ def _read(contents: Contents, return_encoded: bool) -> Any:
     return contents.value if return_encoded else decode_value(contents.value)
 
 
+CodecError = TypeVar("CodecError", DecodeError, EncodeError, InvalidTimestampError)
+
+
+def _named(error: CodecError, key: Key, *sub_key: object) -> CodecError:
+    """Make an error of the codec again, with the key in its text."""
+    place = "".join(f"[{_short.repr(one)}]" for one in sub_key)
+    return type(error)(f"Key {key_repr(key)}{place}: {error}")
+
+
+def _encode(value: object, key: Key, encoding: bytes = ENCODING_DEFAULT) -> bytes:
+    """Encode a value; an error names the key that it is for."""
+    try:
+        return encode_value(value, encoding)
+    except EncodeError as error:
+        raise _named(error, key) from error
+
+
 def _seconds(time: SupportsFloat) -> float:
     """Give a time as a float, NaN and infinities included."""
     try:
         return float(time)
+    except OverflowError:
+        return -math.inf if isinstance(time, int) and time < 0 else math.inf
+    except ValueError as error:
+        raise InvalidTimestampError(
+            f"A time must be a number of seconds since 1970, not {_short.repr(time)}."
+        ) from error
     except TypeError as error:
         raise TypeError(
             f"A time must be a number of seconds since 1970, not a {type(time).__name__}; "

@@ -79,8 +79,11 @@ def _summary(name: str, stored: Immutable | Samples | Fields) -> KeySummary:
         sub_key = next(iter(stored))
         value = f"[{describe(sub_key)}] = {describe(stored[sub_key])}"
         return KeySummary(name, KeyType.INDEXED, value, len(stored))
-    first, _ = decode_sample(stored[0])
-    last, value_bytes = decode_sample(stored[-1])
+    try:
+        first, _ = decode_sample(stored[0])
+        last, value_bytes = decode_sample(stored[-1])
+    except DecodeError as error:  # Overviews are for odd files too.
+        return KeySummary(name, KeyType.MUTABLE, f"({error})", len(stored))
     return KeySummary(name, KeyType.MUTABLE, describe(value_bytes), len(stored), first, last)
 
 

@@ -135,6 +135,7 @@ class RDBWriter:
         self.keys_written = 0
         self.keys_failed = 0
         self._entered = False
+        self._names: set[bytes] = set()
         self._writer = RdbWriter(self.filename, keep_empty=False)
 
     def __enter__(self) -> RDBWriter:
@@ -191,21 +192,25 @@ class RDBWriter:
     def write_key(self, key: bytes, dumped: bytes) -> None:
         """Write a key from what ``DUMP`` gave, of any version of Redis."""
         self._writer.write_dump(key, dumped)
+        self._names.add(key)
         self.keys_written += 1
 
     def _write(self, key: bytes, stored: Stored | TelstateError | None) -> None:
-        """Write one key, or log and count that it cannot be."""
-        try:
-            if stored is None:
-                raise RdbWriteError("there is no such key")
-            if isinstance(stored, TelstateError):
-                raise stored
-            self._writer.write(key, _value_of(stored))
-        except TelstateError as error:
-            self.keys_failed += 1
-            logger.error("Key %s was not saved: %s", key_repr(key), error)
+        """Write one key, or log and count that it cannot be; an error of the file is raised."""
+        problem: object = None
+        if stored is None:
+            problem = "there is no such key"
+        elif isinstance(stored, TelstateError):
+            problem = stored
+        elif key in self._names:
+            problem = "the file has a key of that name already"
         else:
+            self._writer.write(key, _value_of(stored))
+            self._names.add(key)
             self.keys_written += 1
+        if problem is not None:
+            self.keys_failed += 1
+            logger.error("Key %s was not saved: %s", key_repr(key), problem)
 
 
 def _backend_of(client: TelescopeState | Backend | redis.Redis) -> Backend:
