@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import builtins
 import enum
+import math
 import time
 import weakref
 from collections.abc import Callable
@@ -172,6 +173,8 @@ class CancelFuture(Protocol):
 
 #: Seconds between two looks at a cancel future that cannot call back.
 _GLANCE = 0.1
+#: Seconds after which a wait looks at the clock again; more than some thousands of years is no time.
+_LONGEST = 3600.0
 #: Seconds before a look at the store that failed for want of a connection is tried again.
 _PAUSE = 0.5
 
@@ -186,7 +189,11 @@ class _Deadline:
 
     @classmethod
     def after(cls, timeout: float | None, cancel_future: CancelFuture | None) -> _Deadline:
-        return cls(timeout, cancel_future, None if timeout is None else time.monotonic() + timeout)
+        if timeout is not None and math.isnan(timeout):
+            raise ValueError("the timeout of a wait is NaN; give seconds, or None to wait for ever")
+        # An infinite timeout gives an end that never comes.
+        end = None if timeout is None else time.monotonic() + timeout
+        return cls(timeout, cancel_future, end)
 
     def remaining(self, name: str) -> float | None:
         """Give the seconds left; raise if there are none, or if the wait is cancelled."""
@@ -199,7 +206,7 @@ class _Deadline:
             )
         if self.cancel_future is not None and not hasattr(self.cancel_future, "add_done_callback"):
             return _shortest(left, _GLANCE)
-        return left
+        return None if left is None else min(left, _LONGEST)
 
 
 def wait(
