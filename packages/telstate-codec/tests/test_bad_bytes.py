@@ -150,6 +150,8 @@ FORGED = {
     "ext8 of 255": b"\xff\xc7\xff\x01",
     "lists of a list as long as the value": b"\xff" + b"\xdd\x00\x01\x00\x00" * 30000,
     "lists of a list of 512": b"\xff" + b"\xdc\x02\x00" * 30000,
+    "lists of a list of 4096": b"\xff" + b"\xdc\x10\x00" * 1000,
+    "lists of a list of floats": b"\xff" + b"\xdc\x10\x00" * 900 + b"\xcb" + bytes(8),
     "maps of a map as long as the value": b"\xff" + b"\xdf\x00\x01\x00\x00\xa1a" * 30000,
     "shape of 2**40": array("'<f8'", "(1099511627776,)"),
     "shape of many axes": array("'<f8'", repr((1,) * 100), bytes(8)),
@@ -247,6 +249,16 @@ def nested_tuples(depth: int, filling: bytes = b"\xc0") -> bytes:
     return b"\xff" + b"".join(reversed(headers)) + b"\xc0"
 
 
+def tuples_of_lists(depth: int, lists: bytes) -> bytes:
+    """Give an encoded value of tuples, each inside of all the lists that are in the one around it."""
+    payload = b"\x91\xc0"
+    for _ in range(depth):
+        payload = lists + b"\xc9" + struct.pack(">IB", len(payload), 1) + payload
+    return extension(1, payload)
+
+
+FORGED["lists of 512 in small tuples"] = tuples_of_lists(100, b"\xdc\x02\x00" * 20)
+FORGED["lists of 512 in large tuples"] = tuples_of_lists(14, b"\xdc\x02\x00" * 900)
 FORGED["tuples 100,000 deep"] = nested_tuples(100_000)
 FORGED["tuples 100 deep, and large"] = nested_tuples(100, b"\xc4\x80" + bytes(128)) + bytes(
     MEGABYTE
@@ -305,10 +317,27 @@ def test_the_slow_passes_reach_into_tuples(inner: Any, depth: int) -> None:
 
 
 @pytest.mark.parametrize("count", [511, 512, 513, 4095, 4096, 4097, 70000])
+def test_long_lists_of_any_items_are_read(count: int) -> None:
+    """Lists whose bytes look like lists, or like those of floats alone, are decoded all the same."""
+    floats: list[Any] = [number * 0.7 for number in range(count)]
+    values: list[list[Any]] = [
+        floats,
+        floats[:-1] + [1],
+        [1] + floats[1:],
+        [0xDC] * count,
+        [0xDC02DD00] * count,
+        ["text"] * (count - 1) + [[0] * 600],
+    ]
+    for value in values:
+        assert decode_value(encode_value(value)) == value
+        assert decode_value(encode_value(tuple(value))) == tuple(value)
+
+
+@pytest.mark.parametrize("count", [511, 512, 513, 4095, 4096, 4097, 70000])
 def test_lists_of_any_length_are_read(count: int) -> None:
     """Lists on both sides of each limit of the passes are decoded."""
     value = list(range(count))
-    for whole in (value, [value], (value,), {"a": value}, {1: value}):
+    for whole in (value, [value], (value,), tuple(value), {"a": value}, {1: value}):
         assert decode_value(encode_value(whole)) == whole
 
 

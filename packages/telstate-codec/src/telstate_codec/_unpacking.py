@@ -3,9 +3,8 @@
 msgpack's C code does the work, and guards against most of what bytes can do to it. Against the rest
 there are three passes, each tried only where the one before it gave up:
 
-1. quick: only short lists, and text and bytes as dictionary keys. msgpack makes a list as long as it
-   is said to be before it has seen its items, and does that for each of up to a thousand lists
-   within lists, so this bounds what it takes for lists that are not there.
+1. quick: with a limit on the length of lists (see `telstate_codec._lists`), and only text and bytes
+   as dictionary keys.
 2. checked: the lengths of everything are first checked without making anything.
 3. any keys: as 2, with any dictionary keys. Other than text and bytes, keys can be made to have the
    same hash, and a dictionary of many such keys takes hours; those are refused.
@@ -27,18 +26,16 @@ import msgpack
 from msgpack import unpackb
 
 from ._layout import EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR, EXT_TUPLE, MAX_TUPLE_DEPTH
+from ._lists import FEW, limit_inside, limit_of
 from ._walking import LARGE, Walk
 from .errors import DecodeError
 
 Hook: TypeAlias = Callable[[int, bytes], Any]
-Reader: TypeAlias = Callable[[bytes | memoryview, Hook], Any]
+Reader: TypeAlias = Callable[[bytes, Hook], Any]
 
 _COMPLEX: Final = struct.Struct(">dd")
 _unpack_complex: Final = _COMPLEX.unpack_from
-_EMPTY_LIST: Final = b"\x90"
 
-QUICK_ITEMS: Final = 512  # in a list, unless the value itself is a longer one
-_QUICK_TOP: Final = 4096
 _STACK_DEPTH: Final = 4  # tuples within tuples that msgpack may read with its state on the C stack
 _COPY_DEPTH: Final = 16  # tuples within tuples that may be of any size
 _COPY_SIZE: Final = 2**16  # bytes of those further in
@@ -49,8 +46,8 @@ _MANY_KEYS: Final = 64  # keys of the same hash in one dictionary
 # --------------------------------------------------------------------------------- the three passes
 
 
-def _quick(data: bytes | memoryview, hook: Hook) -> Any:
-    return unpackb(data, ext_hook=hook, max_array_len=QUICK_ITEMS)
+def _quick(data: bytes, hook: Hook) -> Any:
+    return unpackb(data, ext_hook=hook, max_array_len=limit_inside(data))
 
 
 def _checked(data: bytes | memoryview, hook: Hook) -> Any:
@@ -63,8 +60,8 @@ def _any_keys(data: bytes | memoryview, hook: Hook) -> Any:
     return unpackb(data, ext_hook=hook, strict_map_key=False, object_pairs_hook=_dictionary)
 
 
-def _quick_on_heap(data: bytes | memoryview, hook: Hook) -> Any:
-    return _on_heap(data, ext_hook=hook, max_array_len=QUICK_ITEMS)
+def _quick_on_heap(data: bytes, hook: Hook) -> Any:
+    return _on_heap(data, ext_hook=hook, max_array_len=limit_inside(data))
 
 
 def _checked_on_heap(data: bytes | memoryview, hook: Hook) -> Any:
@@ -154,12 +151,10 @@ def _make_hook(depth: int, reader: Reader, inner: Hook) -> Hook:
     def quick_hook(code: int, data: bytes) -> Any:
         # The same as hook, for tuples that are not deep and the first pass.
         if code == EXT_TUPLE:
-            if data == _EMPTY_LIST:
-                return ()
-            if len(data) <= QUICK_ITEMS:  # msgpack itself allows no more items than bytes
+            if len(data) <= FEW:
                 items = unpackb(data, ext_hook=inner)
             else:
-                items = unpackb(data, ext_hook=inner, max_array_len=QUICK_ITEMS)
+                items = unpackb(data, ext_hook=inner, max_array_len=limit_inside(data))
             return tuple(items) if type(items) is list else _to_tuple(items)
         read = _direct.get(code)
         return _other_extension(code, data) if read is None else read(data)
@@ -202,18 +197,17 @@ _QUICK_HOOK, _QUICK_INNER = _make_hooks(_quick, _quick_on_heap)
 _CHECKED_HOOK, _ = _make_hooks(_checked, _checked_on_heap)
 _ANY_KEYS_HOOK, _ = _make_hooks(_any_keys, _any_keys_on_heap)
 quick_hook: Final = _QUICK_HOOK
+quick_inner: Final = _QUICK_INNER
 
 
 # ------------------------------------------------------------------------------------ whole values
 
 
-def unpack(data: bytes | memoryview) -> Any:
-    """Give the value of MessagePack, whole; may raise nearly any exception."""
-    limit = QUICK_ITEMS
-    if data[:1] == b"\xdc":  # the list that the value is may itself be longer than those in it
-        limit = max(limit, min(_QUICK_TOP, int.from_bytes(data[1:3], "big")))
+def unpack(value: bytes, start: int = 0) -> Any:
+    """Give what the MessagePack from an offset to the end stands for; may raise nearly anything."""
+    data = value[start:] if len(value) < SMALL else memoryview(value)[start:]
     try:
-        return unpackb(data, ext_hook=_QUICK_HOOK, max_array_len=limit)
+        return unpackb(data, ext_hook=_QUICK_HOOK, max_array_len=limit_of(value, start))
     except DecodeError:
         raise
     except (ValueError, TypeError):
@@ -245,14 +239,12 @@ def decode_msgpack(value: bytes) -> Any:
 
 
 def _decode_plain(value: bytes) -> Any:
-    if len(value) < SMALL:
-        return unpack(value[1:])
     if len(value) >= LARGE and value[1] in _WALKED:
         try:
             return Walk(value, 1, _direct[EXT_ARRAY], _other_extension).whole()
         except Exception:
             pass  # it is not for the walk to say what is wrong
-    return unpack(memoryview(value)[1:])
+    return unpack(value, 1)
 
 
 def _decode_ext8(value: bytes) -> Any:
@@ -293,10 +285,7 @@ def _decode_tuple(value: bytes, start: int) -> Any:
         return _decode_plain(value)
     data = value[start:] if len(value) < SMALL else memoryview(value)[start:]
     try:
-        if len(value) <= QUICK_ITEMS:
-            items = unpackb(data, ext_hook=_QUICK_INNER)
-        else:
-            items = unpackb(data, ext_hook=_QUICK_INNER, max_array_len=QUICK_ITEMS)
+        items = unpackb(data, ext_hook=_QUICK_INNER, max_array_len=limit_of(value, start))
     except DecodeError:
         raise
     except (ValueError, TypeError):
@@ -316,8 +305,8 @@ by_form[0xD8] = _decode_fixed_16
 
 # ----------------------------------------------------------------------------------- shortest ways
 
-# How `decode_value` may begin, by the byte after the header. Negative: perhaps with a NumPy number,
-# and the bytes that it then takes at the end.
+# How `decode_value` may begin, by the byte after the header. Anything above CONTAINER: perhaps with a
+# tuple, if the whole value is so many bytes long.
 SHORT: Final = 1  # numbers, None, booleans, and text and bytes that are not too large
 CONTAINER: Final = 2  # lists and dictionaries
 ways: Final = [0] * 256
@@ -328,12 +317,24 @@ for _form in (0xC0, 0xC2, 0xC3, 0xC4, 0xC5, 0xD9, 0xDA):
     ways[_form] = SHORT
 ways[0x80:0xA0] = [CONTAINER] * 32
 ways[0xDC] = ways[0xDE] = CONTAINER
-ways[0xC7] = ways[0xD8] = -8
-ways[0xD7] = -4
+ways[0xD4:0xD9] = [3 + 1, 3 + 2, 3 + 4, 3 + 8, 3 + 16]
 
-# The same for other NumPy numbers, by the size of the payload.
+# Where to cut an encoded NumPy number into its bytes and what comes before. Ready-made slices, as
+# making one takes as long as using it. Sizes are those of the usual descriptors, such as "<i2".
+Cut: TypeAlias = tuple[slice, slice]
+
+
+def _cut(size: int) -> Cut:
+    return slice(None, -size), slice(-size, None)
+
+
+cuts_by_form: Final[list[Cut | None]] = [None] * 256  # by the byte after the header
+cuts_by_form[0xD7] = _cut(4)
+cuts_by_form[0xD8] = _cut(8)
 EXT_8: Final = 0xC7
-other_ways: Final = {5: -1, 6: -2, 21: -16, 37: -32}
+cuts_by_size: Final[list[Cut | None]] = [None] * 256  # for EXT_8, by the size of the payload
+for _payload, _number in {5: 1, 6: 2, 12: 8, 15: 8, 21: 16, 37: 32}.items():
+    cuts_by_size[_payload] = _cut(_number)
 
 # The dtypes of NumPy scalars by all that comes before their bytes in an encoded value.
 scalar_dtypes: Final[dict[Any, Any]] = {}

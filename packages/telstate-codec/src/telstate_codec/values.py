@@ -10,18 +10,20 @@ from typing import Any
 
 from msgpack import unpackb
 
-from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK
+from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK, EXT_TUPLE
+from ._lists import QUICK_ITEMS
 from ._packing import encode_msgpack
 from ._unpacking import (
     CONTAINER,
     EXT_8,
-    QUICK_ITEMS,
     SHORT,
     SMALL,
     by_form,
+    cuts_by_form,
+    cuts_by_size,
     decode_msgpack,
-    other_ways,
     quick_hook,
+    quick_inner,
     scalar_dtypes,
     ways,
 )
@@ -32,6 +34,8 @@ _MSGPACK_BYTE = ENCODING_MSGPACK[0]
 _LAST_PICKLE_BYTE = 0x80
 
 _ways = ways  # as globals of this module, they are found sooner
+_cuts_by_size = cuts_by_size
+_cuts_by_form = cuts_by_form
 _scalar_dtype = scalar_dtypes.get
 
 
@@ -111,21 +115,34 @@ def decode_value(
     # exception, and starts again on the thorough way, which says what is wrong.
     try:
         form = value[1]
-        way = _ways[form]
-        if way < 0:  # a NumPy number perhaps, and how many bytes it then takes at the end
-            dtype = _scalar_dtype(value[:way])
-            if dtype is not None:
-                return _make_scalar(dtype, value[way:])
-            other_way = other_ways.get(value[2]) if form == EXT_8 else None
-            if other_way is not None:
-                dtype = _scalar_dtype(value[:other_way])
+        if form == EXT_8:  # a NumPy number, if what comes before its bytes is known, or a tuple
+            cut = _cuts_by_size[value[2]]
+            if cut is not None:
+                before, raw = cut
+                dtype = _scalar_dtype(value[before])
                 if dtype is not None:
-                    return _make_scalar(dtype, value[other_way:])
-        elif value[0] == _MSGPACK_BYTE:
-            if way == SHORT:
-                return unpackb(value[1:])
-            if way == CONTAINER and len(value) <= SMALL:
-                return unpackb(value[1:], ext_hook=quick_hook, max_array_len=QUICK_ITEMS)
+                    return _make_scalar(dtype, value[raw])
+            if value[3] == EXT_TUPLE and value[0] == _MSGPACK_BYTE and len(value) == value[2] + 4:
+                items = unpackb(value[4:], ext_hook=quick_inner)
+                if type(items) is list:
+                    return tuple(items)
+        else:
+            cut = _cuts_by_form[form]
+            if cut is not None:
+                before, raw = cut
+                dtype = _scalar_dtype(value[before])
+                if dtype is not None:
+                    return _make_scalar(dtype, value[raw])
+            if value[0] == _MSGPACK_BYTE:
+                way = _ways[form]
+                if way == SHORT:
+                    return unpackb(value[1:])
+                if way == CONTAINER and len(value) <= SMALL:
+                    return unpackb(value[1:], ext_hook=quick_hook, max_array_len=QUICK_ITEMS)
+                if way == len(value) and value[2] == EXT_TUPLE:
+                    items = unpackb(value[3:], ext_hook=quick_inner)
+                    if type(items) is list:
+                        return tuple(items)
         if type(value) is bytes and value[0] == _MSGPACK_BYTE:
             return by_form[form](value)
     except DecodeError:
