@@ -45,6 +45,7 @@ _extension: Final = tuple.__new__  # ExtType's own constructor checks longer tha
 
 _KEPT: Final = 2**18  # a packer that has grown beyond this many bytes is not kept
 _LARGE: Final = 2**15  # bytes of an array from which it is worth a detour
+_LONG_TEXT: Final = 2**16  # characters from which a packer, which must grow for them, is a detour
 
 # The extension code of a type that is no MessagePack type, and how to make the payload of a value
 # (None for a tuple, whose payload depends on its depth). NumPy's are added when they are first seen.
@@ -181,6 +182,15 @@ def _encode_bytes(value: bytes) -> bytes:
     return b"".join((ENCODING_MSGPACK, b"\xc6", size.to_bytes(4, "big"), value))
 
 
+def _encode_text(value: str) -> bytes:
+    if len(value) < _LONG_TEXT:
+        return _encode_plain(value)
+    raw = value.encode()
+    if len(raw) > MAX_PAYLOAD:
+        raise EncodeError(f"A str of {len(raw)} bytes is larger than MessagePack allows.")
+    return b"".join((ENCODING_MSGPACK, b"\xdb", len(raw).to_bytes(4, "big"), raw))
+
+
 def _encode_tuple(value: tuple[Any, ...]) -> bytes:
     payload = pack_at(1, list(value))
     if isinstance(payload, bytes):
@@ -192,8 +202,10 @@ def _encode_complex(value: complex) -> bytes:
     return _COMPLEX_HEADER + _COMPLEX.pack(value.real, value.imag)
 
 
-_whole.update(dict.fromkeys((bool, type(None), int, float, str, list, dict), _encode_plain))
-_whole.update({bytes: _encode_bytes, tuple: _encode_tuple, complex: _encode_complex})
+_whole.update(dict.fromkeys((bool, type(None), int, float, list, dict), _encode_plain))
+_whole.update(
+    {bytes: _encode_bytes, str: _encode_text, tuple: _encode_tuple, complex: _encode_complex}
+)
 _whole[msgpack.ExtType] = _encode_plain  # a tuple to Python, but not to MessagePack
 
 

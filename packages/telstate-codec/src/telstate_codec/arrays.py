@@ -94,10 +94,9 @@ def _other_parts(array: Array, which: int) -> tuple[bytes, Elements]:
     # Assigning structured elements may leave out the padding between fields; tobytes() does not.
     if array.nbytes < _SCATTERED or array.dtype.names is not None:
         return prefix, array.tobytes()
-    # A BytesIO gives away the very bytes it was filled with, so they are filled in place.
-    stream = io.BytesIO()
-    stream.seek(len(prefix) + array.nbytes - 1)
-    stream.write(b"\0")
+    # A BytesIO gives away the very bytes it was made of, so they are filled in place. Zeros come from
+    # the system as they are needed, and are not written first.
+    stream = io.BytesIO(bytes(len(prefix) + array.nbytes))
     with stream.getbuffer() as view:
         view[: len(prefix)] = prefix
         target: Array = np.ndarray(array.shape, array.dtype, view, len(prefix))
@@ -181,11 +180,23 @@ def scalar_encoders(
     kind: type[np.generic],
 ) -> tuple[Callable[[Any], bytes], Callable[[Any], bytes]]:
     """Give `encode_scalar` and `scalar_payload`, or quicker ones that do for one type only."""
-    if kind.__module__ != "numpy" or np.dtype(kind).kind not in "biufc":
-        return encode_scalar, scalar_payload
-    whole, payload = _written_dtypes[np.dtype(kind)]
-    join = b"".join
-    return lambda scalar: join((whole, scalar)), lambda scalar: join((payload, scalar))
+    join = b"".join  # asks a scalar for its memory, where tobytes() would make an array of it
+    letter = np.dtype(kind).kind
+    if kind.__module__ == "numpy" and letter in "biufc":
+        whole, payload = _written_dtypes[np.dtype(kind)]
+        return lambda scalar: join((whole, scalar)), lambda scalar: join((payload, scalar))
+    if kind.__module__ == "numpy" and letter in "mM":
+        # Hashing the dtype of a time takes longer than all the rest; its unit is quick to look up.
+        def prefixes_of(unit: tuple[str, int]) -> tuple[bytes, bytes]:
+            return _scalar_prefixes(np.dtype(f"{letter}8[{unit[1]}{unit[0]}]"))
+
+        written = Remembered(prefixes_of, lambda unit, prefixes: len(prefixes[_WHOLE]))
+        unit_of = np.datetime_data
+        return (
+            lambda scalar: join((written[unit_of(scalar.dtype)][_WHOLE], scalar)),
+            lambda scalar: join((written[unit_of(scalar.dtype)][_PAYLOAD], scalar)),
+        )
+    return encode_scalar, scalar_payload
 
 
 def decode_scalar(data: bytes, start: int = 0) -> Any:
