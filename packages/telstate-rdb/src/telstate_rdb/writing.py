@@ -254,15 +254,17 @@ class RdbWriter:
                     and expiry is idle is frequency is None
                     and database == self._database
                     and len(value) <= _BATCHED_BYTES
-                    and key not in (seen := self._keys[database])
                 ):
+                    seen = self._keys[database]
+                    before = len(seen)
                     seen.add(key)
-                    keys.append(key)
-                    values.append(value)
-                    if len(keys) >= _BATCH:
-                        self._write_strings()
-                else:
-                    self._write(database, key, value, expiry, idle, frequency)
+                    if len(seen) > before:  # looked up but once
+                        keys.append(key)
+                        values.append(value)
+                        if len(keys) >= _BATCH:
+                            self._write_strings()
+                        continue
+                self._write(database, key, value, expiry, idle, frequency)
         finally:  # where no further record can be had, those before are written
             if keys:
                 self._write_strings()

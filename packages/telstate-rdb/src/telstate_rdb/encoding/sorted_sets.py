@@ -118,11 +118,11 @@ def _packed(
 ) -> bytes:
     """Pack members and scores, in order; `same` is the only score that there is, if so."""
     if same is not None:
-        if not all(map(lt, members, members[1:])):  # samples mostly come in order
+        ordered = sorted(members)  # which costs next to nothing if they are
+        if not all(map(lt, ordered, ordered[1:])):  # quicker than to make a set of them
             refuse_repeats(members, "sorted set")
-            members = sorted(members)
         pack_pairs = encode_listpack_pairs if listpack else encode_ziplist_pairs
-        return pack_pairs(members, _text_of(same))
+        return pack_pairs(ordered, _text_of(same))
     refuse_repeats(members, "sorted set")
     pairs = sorted(zip(scores, members))
     texts = chain.from_iterable((member, b"%.17g" % score) for score, member in pairs)
