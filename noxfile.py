@@ -132,8 +132,15 @@ def peer(session: nox.Session) -> str:
         session.run(*pip, *PEER, external=True)
         # Its C decompressor has no wheels; where there is a compiler the peer gets it.
         session.run(*pip, "python-lzf", external=True, success_codes=[0, 1], silent=True)
+        session.run("python", str(ROOT / "testing" / "crates.py"), str(Path(python).parents[1]))
         done.write_text("\n".join(PEER))
     return python
+
+
+def optional_decompressor(session: nox.Session) -> None:
+    """Install python-lzf, which has no wheels, where there is a compiler for it."""
+    pip = ["python", "-m", "pip", "install", "-q", "python-lzf"]
+    session.run(*pip, success_codes=[0, 1], silent=True)
 
 
 def redis_servers(session: nox.Session) -> str:
@@ -153,6 +160,8 @@ def redis_servers(session: nox.Session) -> str:
                 binary.chmod(0o755)
         found = [shutil.which("redis-server"), str(binary) if binary.exists() else None]
         chosen = os.pathsep.join(path for path in found if path)
+    if not chosen and os.environ.get("CI"):
+        session.error("There is no Redis server, so most of the tests would be skipped.")
     session.log(f"Redis servers: {chosen or 'none; tests that need one are skipped'}")
     return chosen
 
@@ -193,6 +202,7 @@ def lint(session: nox.Session) -> None:
     downloads = cache("downloads")
     shutil.rmtree(downloads)
     every = {
+        "hatchling",
         MYPY,
         *LINTERS,
         *nox.project.load_toml("testing/pyproject.toml")["project"]["dependencies"],
@@ -238,8 +248,11 @@ def stack(session: nox.Session) -> None:
     """Test all packages in one environment, slow tests and those against katsdptelstate included."""
     needed = [one for package in PACKAGES for one in test_requirements(package)]
     install(session, [*PACKAGES, "telstate-testing"], *needed)
+    optional_decompressor(session)
     for package in PACKAGES:
         run_tests(session, package, peer_python=peer(session), slow=True)
+    if not session.posargs:
+        session.run("python", "-m", "pytest", "-q", "-p", "no:randomly", "README.md")
 
 
 @nox.session(python=PYTHONS[0])
@@ -269,8 +282,6 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time everything side by side with katsdptelstate, as ratios; ``-- --rows GLOB`` for some."""
     install(session, [*PACKAGES, "telstate-testing"])
-    # As in `peer`: both sides get the C decompressor where there is a compiler, or neither.
-    pip = ["python", "-m", "pip", "install", "-q", "python-lzf"]
-    session.run(*pip, success_codes=[0, 1], silent=True)
+    optional_decompressor(session)  # As in `peer`: both sides have it, or neither.
     variables = {"TELSTATE_REDIS_SERVER": redis_servers(session)}
     session.run("python", "benchmarks/run.py", peer(session), *session.posargs, env=variables)
