@@ -8,7 +8,7 @@ Zipmaps are only read: Redis has not written one since 2.4.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 
@@ -43,7 +43,6 @@ from telstate_rdb.encoding.strings import (
     INTEGER_TEXT,
     integer_of,
     may_hold_integers,
-    repeat_between,
 )
 
 # An integer takes the first form that it fits: bits (signed), first byte, bytes that follow.
@@ -90,23 +89,29 @@ def encode_ziplist(texts: Iterable[bytes]) -> bytes:
     return _close_ziplist(b"".join(parts), count, previous)
 
 
-def encode_ziplist_pairs(texts: Sequence[bytes], second: bytes) -> bytes:
-    """Pack texts, each followed by the same second text (the score 0 of samples, say)."""
-    if size := _plain_size(texts):
-        count = len(texts)
-        between, first, last = _ziplist_frame(size, second)
-        whole = ZIPLIST_HEADER_SIZE + count * (size + len(between)) + 1
-        start = _ZIPLIST_HEADER.pack(whole, whole - len(last), 2 * count) + first
-        return repeat_between(texts, between, start, last)
+def encode_ziplist_pairs(
+    texts: Sequence[bytes], second: bytes, sizes: Collection[int] | None = None
+) -> bytes:
+    """Pack texts, each followed by the same second text (the score 0 of samples, say).
+
+    `sizes` are the lengths that texts have, each once, where they are known already.
+    """
+    if size := _plain_size(texts, sizes):
+        start, between, last = _ziplist_frame(size, second, len(texts))
+        return b"%b%b%b" % (start, between.join(texts), last)
     return encode_ziplist(chain.from_iterable((text, second) for text in texts))
 
 
-@lru_cache(256)
-def _ziplist_frame(size: int, second: bytes) -> tuple[bytes, bytes, bytes]:
-    """Give what stands between, before and behind texts of one size with one second text."""
+@lru_cache(1024)
+def _ziplist_frame(size: int, second: bytes, count: int) -> tuple[bytes, bytes, bytes]:
+    """Give what stands before, between and behind texts of one size with one second text."""
     body = ziplist_body(second)
     tail = bytes((2 + size,)) + body
-    return tail + bytes((1 + len(body), size)), bytes((0, size)), tail + _ZIPLIST_END
+    between = tail + bytes((1 + len(body), size))
+    last = tail + _ZIPLIST_END
+    whole = ZIPLIST_HEADER_SIZE + count * (size + len(between)) + 1
+    header = _ZIPLIST_HEADER.pack(whole, whole - len(last), 2 * count)
+    return header + bytes((0, size)), between, last
 
 
 def _close_ziplist(entries: bytes, count: int, last: int) -> bytes:
@@ -151,24 +156,28 @@ def encode_listpack(texts: Iterable[bytes]) -> bytes:
     return join_listpack([listpack_entry(text) for text in texts])
 
 
-def encode_listpack_pairs(texts: Sequence[bytes], second: bytes) -> bytes:
-    """Pack texts, each followed by the same second text (the score 0 of samples, say)."""
-    if size := _plain_size(texts):
-        count = len(texts)
-        between, first, last = _listpack_frame(size, second)
-        whole = LISTPACK_HEADER_SIZE + count * (size + len(between)) + 1
-        start = _LISTPACK_HEADER.pack(whole, 2 * count) + first
-        return repeat_between(texts, between, start, last)
+def encode_listpack_pairs(
+    texts: Sequence[bytes], second: bytes, sizes: Collection[int] | None = None
+) -> bytes:
+    """Pack texts, each followed by the same second text (the score 0 of samples, say).
+
+    `sizes` are the lengths that texts have, each once, where they are known already.
+    """
+    if size := _plain_size(texts, sizes):
+        start, between, last = _listpack_frame(size, second, len(texts))
+        return b"%b%b%b" % (start, between.join(texts), last)
     tail = listpack_entry(second)
     return join_listpack([part for text in texts for part in (listpack_entry(text), tail)])
 
 
-@lru_cache(256)
-def _listpack_frame(size: int, second: bytes) -> tuple[bytes, bytes, bytes]:
-    """Give what stands between, before and behind texts of one size with one second text."""
+@lru_cache(1024)
+def _listpack_frame(size: int, second: bytes, count: int) -> tuple[bytes, bytes, bytes]:
+    """Give what stands before, between and behind texts of one size with one second text."""
     head = bytes((LISTPACK_STRING_6BIT | size,))
     tail = bytes((1 + size,)) + listpack_entry(second)
-    return tail + head, head, tail + _LISTPACK_END
+    between = tail + head
+    whole = LISTPACK_HEADER_SIZE + count * (size + len(between)) + 1
+    return _LISTPACK_HEADER.pack(whole, 2 * count) + head, between, tail + _LISTPACK_END
 
 
 def join_listpack(entries: Sequence[bytes]) -> bytes:
@@ -246,9 +255,10 @@ def _encode_integer(number: int, forms: tuple[tuple[int, int, int], ...]) -> byt
     raise OverflowError(f"{number} has more than 64 bits")
 
 
-def _plain_size(texts: Sequence[bytes]) -> int:
+def _plain_size(texts: Sequence[bytes], sizes: Collection[int] | None) -> int:
     """Give the length of the texts if all have one, a short one, and none is an integer; else 0."""
-    sizes = set(map(len, texts))
+    if sizes is None:
+        sizes = set(map(len, texts))
     if len(sizes) != 1 or len(texts) > _PLAIN_COUNT:
         return 0
     (size,) = sizes

@@ -11,7 +11,7 @@ import math
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import gt, lt
@@ -70,9 +70,13 @@ def encode_sorted_set(
             "A sorted set with a score of NaN cannot be written: no Redis server loads it "
             "(6.2 even ends). Leave the member out or give it another score."
         )
-    if count <= limits.SORTED_SET.items and max(map(len, members)) <= limits.SORTED_SET.longest:
+    limit = limits.SORTED_SET
+    if count <= limit.items and max(sizes := set(map(len, members))) <= limit.longest:
         listpack = version >= _LISTPACK_VERSION
-        packed = _packed(members, scores, bits[:8] if same else None, listpack)
+        if same:
+            packed = _packed_with_one_score(members, bits[:8], listpack, sizes)
+        else:
+            packed = _packed(members, scores, listpack)
         kind = TYPE_ZSET_LISTPACK if listpack else TYPE_ZSET_ZIPLIST
         return kind, encode_string(packed, compress)
     binary = version >= _BINARY_VERSION
@@ -113,16 +117,19 @@ def refuse_repeats(members: Sequence[bytes], what: str) -> None:
         )
 
 
-def _packed(
-    members: Sequence[bytes], scores: array[float], same: bytes | None, listpack: bool
+def _packed_with_one_score(
+    members: Sequence[bytes], bits: bytes, listpack: bool, sizes: Collection[int]
 ) -> bytes:
-    """Pack members and scores, in order; `same` is the only score that there is, if so."""
-    if same is not None:
-        ordered = sorted(members)  # which costs next to nothing if they are
-        if not all(map(lt, ordered, ordered[1:])):  # quicker than to make a set of them
-            refuse_repeats(members, "sorted set")
-        pack_pairs = encode_listpack_pairs if listpack else encode_ziplist_pairs
-        return pack_pairs(ordered, _text_of(same))
+    """Pack members, of the lengths `sizes`, that all have the score of these bits, in order."""
+    ordered = sorted(members)  # which costs next to nothing if they are
+    if not all(map(lt, ordered, ordered[1:])):  # quicker than to make a set of them
+        refuse_repeats(members, "sorted set")
+    pack_pairs = encode_listpack_pairs if listpack else encode_ziplist_pairs
+    return pack_pairs(ordered, _text_of(bits), sizes)
+
+
+def _packed(members: Sequence[bytes], scores: array[float], listpack: bool) -> bytes:
+    """Pack members and scores, in order."""
     refuse_repeats(members, "sorted set")
     pairs = sorted(zip(scores, members))
     texts = chain.from_iterable((member, b"%.17g" % score) for score, member in pairs)
