@@ -10,6 +10,7 @@ import telstate
 from telstate import ImmutableKeyError, KeyType
 from telstate.aio import TelescopeState
 from telstate.aio.memory import MemoryBackend
+from telstate.aio.rdb_writer import RDBWriter
 
 # What cannot be the same: awaiting takes the place of a timeout and a future.
 LEFT_OUT = {"timeout", "cancel_future"}
@@ -95,3 +96,29 @@ def test_contradiction() -> None:
     assert TelescopeState(base=base).backend is base.backend
     with pytest.raises(ValueError):
         TelescopeState(MemoryBackend(), base=base)
+
+
+async def test_save(tmp_path: Path, real_snapshot: Path) -> None:
+    """An asyncio store is saved as a synchronous one is, keys that are missing logged and counted."""
+    ts = TelescopeState()
+    await ts.load_from_file(real_snapshot)
+    async with RDBWriter(tmp_path / "all.rdb") as writer:
+        await writer.save(ts)
+    assert (writer.keys_written, writer.keys_failed) == (199, 0)
+    async with RDBWriter(tmp_path / "one.rdb") as writer:
+        await writer.save(ts.backend, keys=["sub_band", "nope"])
+    assert (writer.keys_written, writer.keys_failed) == (1, 1)
+    again = telstate.TelescopeState()
+    assert again.load_from_file(tmp_path / "all.rdb") == 199
+    assert again["sub_band"] == "l"
+
+
+async def test_attributes_are_refused() -> None:
+    """Setting a key without awaiting is an error that says how to do it."""
+    ts = TelescopeState()
+    with pytest.raises(AttributeError, match="await ts.set"):
+        ts.n_chans = 4096
+    ts._note = 3
+    assert vars(ts)["_note"] == 3
+    with pytest.raises(TypeError, match="backend"):
+        TelescopeState("localhost")  # type: ignore[arg-type]  # that it is refused is the test

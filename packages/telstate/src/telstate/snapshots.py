@@ -94,11 +94,8 @@ def _loaded(report: LoadReport) -> int:
     return report.keys
 
 
-class RDBWriter:
-    """Write keys of one or more stores to an RDB file.
-
-    Use it as a context manager: the file appears, whole, at the end of the ``with`` block, and not at
-    all if that ends with an error or if no key was written.
+class RDBWriterBase:
+    """What the synchronous and the asyncio writer have in common: the file and the counts.
 
     Parameters
     ----------
@@ -107,10 +104,79 @@ class RDBWriter:
 
     Attributes
     ----------
+    filename : str
+        The same.
     keys_written : int
         How many keys were written.
     keys_failed : int
         How many were asked for and not there, or could not be written; each is logged.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str]) -> None:
+        from telstate_rdb import RdbWriter
+
+        self.filename = os.fspath(filename)
+        self.keys_written = 0
+        self.keys_failed = 0
+        self._entered = False
+        self._names: set[bytes] = set()
+        self._writer = RdbWriter(self.filename, keep_empty=False)
+
+    def write_key(self, key: bytes, dumped: bytes) -> None:
+        """Write a key from what ``DUMP`` gave, of any version of Redis."""
+        self._check_open()
+        self._writer.write_dump(key, dumped)
+        self._names.add(key)
+        self.keys_written += 1
+
+    def _open(self) -> None:
+        self._writer.__enter__()
+        self._entered = True
+
+    def _close(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._entered = False
+        self._writer.__exit__(exception_type, exception, traceback)
+        if exception is None and not self.keys_written:
+            logger.warning("No key was written, so %s was left as it was", self.filename)
+
+    def _check_open(self) -> None:
+        if not self._entered:
+            raise RdbWriteError(
+                f"{self.filename} is not open: use the RDBWriter in a with statement."
+            )
+
+    def _write_batch(
+        self, keys: list[bytes], contents: Iterable[Stored | TelstateError | None]
+    ) -> None:
+        """Write keys, or log and count that they cannot be; an error of the file is raised."""
+        for key, stored in zip(keys, contents):
+            problem: object
+            if stored is None:
+                problem = "there is no such key"
+            elif isinstance(stored, TelstateError):
+                problem = stored
+            elif key in self._names:
+                problem = "the file has a key of that name already"
+            else:
+                self._writer.write(key, _value_of(stored))
+                self._names.add(key)
+                self.keys_written += 1
+                continue
+            self.keys_failed += 1
+            logger.error("Key %s was not saved: %s", key_repr(key), problem)
+
+
+class RDBWriter(RDBWriterBase):
+    """Write keys of one or more stores to an RDB file.
+
+    Use it as a context manager: the file appears, whole, at the end of the ``with`` block, and not at
+    all if that ends with an error or if no key was written. Parameters and attributes are those of
+    `RDBWriterBase`; for asyncio there is `telstate.aio.rdb_writer.RDBWriter`.
 
     Examples
     --------
@@ -128,19 +194,8 @@ class RDBWriter:
     (1, 1)
     """
 
-    def __init__(self, filename: str | os.PathLike[str]) -> None:
-        from telstate_rdb import RdbWriter
-
-        self.filename = os.fspath(filename)
-        self.keys_written = 0
-        self.keys_failed = 0
-        self._entered = False
-        self._names: set[bytes] = set()
-        self._writer = RdbWriter(self.filename, keep_empty=False)
-
     def __enter__(self) -> RDBWriter:
-        self._writer.__enter__()
-        self._entered = True
+        self._open()
         return self
 
     def __exit__(
@@ -149,10 +204,7 @@ class RDBWriter:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._entered = False
-        self._writer.__exit__(exception_type, exception, traceback)
-        if exception is None and not self.keys_written:
-            logger.warning("No key was written, so %s was left as it was", self.filename)
+        self._close(exception_type, exception, traceback)
 
     def save(
         self,
@@ -170,47 +222,33 @@ class RDBWriter:
             Full names of the keys (default: all); one that is not there is logged and counted.
         progress
             Called now and then with the number of keys written so far.
+
+        Raises
+        ------
+        RdbWriteError
+            If the file cannot be written, or the writer is not in a ``with`` statement.
         """
-        if not self._entered:
-            raise RdbWriteError(
-                f"{self.filename} is not open: use the RDBWriter in a with statement."
-            )
-        if isinstance(keys, (str, bytes)):
-            raise TypeError(f"keys must be a list of names, not the single name {keys!r}.")
+        self._check_open()
         backend = _backend_of(client)
-        if keys is None:
-            wanted = backend.execute(Keys(b"*"))
-        else:
-            wanted = [encode_key(key) for key in keys]
+        wanted = backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
         for start in range(0, len(wanted), BATCH):
             batch = wanted[start : start + BATCH]
-            for key, stored in zip(batch, backend.execute_many([Export(key) for key in batch])):
-                self._write(key, stored)
+            self._write_batch(batch, backend.execute_many([Export(key) for key in batch]))
             if progress is not None:
                 progress(self.keys_written)
 
-    def write_key(self, key: bytes, dumped: bytes) -> None:
-        """Write a key from what ``DUMP`` gave, of any version of Redis."""
-        self._writer.write_dump(key, dumped)
-        self._names.add(key)
-        self.keys_written += 1
 
-    def _write(self, key: bytes, stored: Stored | TelstateError | None) -> None:
-        """Write one key, or log and count that it cannot be; an error of the file is raised."""
-        problem: object = None
-        if stored is None:
-            problem = "there is no such key"
-        elif isinstance(stored, TelstateError):
-            problem = stored
-        elif key in self._names:
-            problem = "the file has a key of that name already"
-        else:
-            self._writer.write(key, _value_of(stored))
-            self._names.add(key)
-            self.keys_written += 1
-        if problem is not None:
-            self.keys_failed += 1
-            logger.error("Key %s was not saved: %s", key_repr(key), problem)
+def check_keys(keys: Iterable[Key]) -> list[bytes]:
+    """Give the keys to save as bytes.
+
+    Raises
+    ------
+    TypeError
+        If it is a single name, whose characters would each be taken for one.
+    """
+    if isinstance(keys, (str, bytes)):
+        raise TypeError(f"keys must be a list of names, not the single name {keys!r}.")
+    return [encode_key(key) for key in keys]
 
 
 def _backend_of(client: TelescopeState | Backend | redis.Redis) -> Backend:

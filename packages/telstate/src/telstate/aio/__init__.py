@@ -68,6 +68,11 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
             from telstate_backends import AsyncMemoryBackend
 
             backend = AsyncMemoryBackend()
+        elif not hasattr(backend, "execute_many"):
+            raise TypeError(
+                f"A {type(backend).__name__} is no backend: give one, such as MemoryBackend() or "
+                "await RedisBackend.from_url(url)."
+            )
         self._setup(backend, check_prefixes(prefixes))
 
     async def _run(self, call: Call[Result]) -> Result:
@@ -125,6 +130,13 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
         return await self._run(calls.keys(filter))
 
     # Writing
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            raise AttributeError(
+                f"Attributes cannot be awaited: use await ts.set({name!r}, value)."
+            )
+        super().__setattr__(name, value)
 
     async def set(self, key: Key, value: Any) -> None:
         """Set an immutable key: ``ts[key] = value``, awaited."""
