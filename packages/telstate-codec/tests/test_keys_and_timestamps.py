@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,6 +50,15 @@ def test_keys_that_cannot_be() -> None:
     for wrong in (None, 3, bytearray(b"a"), ["a"]):
         with pytest.raises(TypeError, match="must be str or bytes"):
             encode_key(wrong)  # type: ignore[arg-type]  # that is what is tested
+        with pytest.raises(TypeError, match="must be str or bytes"):
+            key_repr(wrong)  # type: ignore[arg-type]  # that is what is tested
+
+
+@pytest.mark.parametrize("wrong", ["a", None, 3, ["a"]])
+def test_keys_from_the_store_are_bytes(wrong: Any) -> None:
+    """What is not bytes is a TypeError that says which type it is of instead."""
+    with pytest.raises(TypeError, match=f"must be bytes, not {type(wrong).__name__}: "):
+        decode_key(wrong)
 
 
 def test_keys_in_messages() -> None:
@@ -83,6 +95,30 @@ def test_timestamps_that_cannot_be(time: float) -> None:
             encode(time)
         assert isinstance(caught.value, TelstateError)
         assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("time", [None, "noon", b"x", [1.0], 1j, Decimal("sNaN"), "x" * 1000])
+def test_times_that_are_no_numbers(time: Any) -> None:
+    """What float() does not take is an error of the same kind, which says what a time is."""
+    try:
+        float(time)
+    except (TypeError, ValueError) as error:
+        expected = TypeError if isinstance(error, TypeError) else InvalidTimestampError
+    for wants_time in (
+        encode_timestamp,
+        lambda time: range_bounds(time, 1.0, False),
+        lambda time: range_bounds(1.0, time, True),
+    ):
+        with pytest.raises(expected, match="seconds since 1970, not ") as caught:
+            wants_time(time)
+        assert len(str(caught.value)) < 150
+
+
+@given(st.decimals(0, 10**12) | st.fractions(0, 10**12) | st.integers(0, 2**80))
+def test_times_of_any_numeric_type(time: Any) -> None:
+    """Timestamps and ranges take every number, as the nearest float."""
+    assert encode_timestamp(time) == encode_timestamp(float(time))
+    assert range_bounds(time, time, True) == range_bounds(float(time), float(time), True)
 
 
 @given(times, st.binary())
@@ -134,3 +170,10 @@ def test_ranges_without_bounds() -> None:
     for start, end in ((math.nan, 1.0), (1.0, math.nan)):
         with pytest.raises(InvalidTimestampError):
             range_bounds(start, end, False)
+
+
+def test_bounds_too_large_for_a_float_are_infinite() -> None:
+    """A bound beyond all floats is as good as the start or the end of time."""
+    for huge in (10**400, Fraction(10**400)):
+        assert range_bounds(-huge, huge, False) == range_bounds(-math.inf, math.inf, False)
+        assert range_bounds(huge, -huge, True) == range_bounds(math.inf, -math.inf, True)

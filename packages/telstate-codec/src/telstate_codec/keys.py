@@ -6,12 +6,15 @@ survives the way to text and back.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .errors import InvalidKeyError
 
 Key: TypeAlias = str | bytes
 """What is taken wherever a key is taken."""
+
+_WRONG_TYPE: Final = "A key must be str or bytes, not {}: {!r}"
+_WRONG_BYTES: Final = "A key from the store must be bytes, not {}: {!r}"
 
 
 def encode_key(key: Key) -> bytes:
@@ -45,11 +48,16 @@ def encode_key(key: Key) -> bytes:
             ) from error
     if isinstance(key, bytes):
         return key
-    raise TypeError(f"A key must be str or bytes, not {type(key).__name__}: {key!r}")
+    raise TypeError(_WRONG_TYPE.format(type(key).__name__, key))
 
 
 def decode_key(key: bytes) -> str:
     r"""Give the text of a key from the store; `encode_key` gives the bytes back.
+
+    Raises
+    ------
+    TypeError
+        If the key is not bytes.
 
     Examples
     --------
@@ -58,11 +66,18 @@ def decode_key(key: bytes) -> str:
     >>> decode_key(b"caf\xe9")
     'caf\udce9'
     """
+    if not isinstance(key, bytes):
+        raise TypeError(_WRONG_BYTES.format(type(key).__name__, key))
     return key.decode("utf-8", "surrogateescape")
 
 
 def key_repr(key: Key) -> str:
     r"""Give a key as messages show it: its text quoted, or its bytes where they are not UTF-8.
+
+    Raises
+    ------
+    TypeError
+        If the key is neither text nor bytes.
 
     Examples
     --------
@@ -71,13 +86,13 @@ def key_repr(key: Key) -> str:
     """
     if isinstance(key, bytes):
         raw = key
-    else:
+    elif isinstance(key, str):
         try:
             raw = key.encode("utf-8", "surrogateescape")
-        except (
-            UnicodeEncodeError
-        ):  # no key of a store, but a message about it still wants to show it
+        except UnicodeEncodeError:  # no key of a store, but a message still wants to show it
             return repr(key)
+    else:
+        raise TypeError(_WRONG_TYPE.format(type(key).__name__, key))
     try:
         return repr(raw.decode("utf-8"))
     except UnicodeDecodeError:

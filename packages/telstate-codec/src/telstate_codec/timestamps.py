@@ -35,6 +35,8 @@ def encode_timestamp(timestamp: float) -> bytes:
     ------
     InvalidTimestampError
         If it is negative, infinite, not a number, or too large for a float.
+    TypeError
+        If it is of a type that `float` does not take.
 
     Examples
     --------
@@ -45,10 +47,8 @@ def encode_timestamp(timestamp: float) -> bytes:
     """
     try:
         seconds = float(timestamp)
-    except OverflowError as error:
-        raise InvalidTimestampError(
-            f"Timestamp {type(timestamp).__name__} is too large for a float."
-        ) from error
+    except (OverflowError, TypeError, ValueError) as error:
+        raise _no_seconds(timestamp, error) from error
     # One comparison lets the usual case through; NaN fails every comparison.
     if not 0.0 <= seconds < math.inf:
         if seconds < 0.0 and seconds != -math.inf:
@@ -121,9 +121,10 @@ def range_bounds(start: float, end: float, include_end: bool) -> tuple[bytes, by
     Parameters
     ----------
     start
-        The first time that is in the range. Negative (or -inf): from the start of time.
+        The first time that is in the range. Negative (or -inf): from the start of time. Anything
+        that `float` takes, and numbers too large for it, which are as good as infinite.
     end
-        The end of the range. +inf: the end of time.
+        The end of the range. +inf: the end of time. Of the same types.
     include_end
         Whether samples at exactly `end` are in it.
 
@@ -136,6 +137,8 @@ def range_bounds(start: float, end: float, include_end: bool) -> tuple[bytes, by
     ------
     InvalidTimestampError
         If either time is not a number.
+    TypeError
+        If either is of a type that `float` does not take.
 
     Examples
     --------
@@ -147,8 +150,14 @@ def range_bounds(start: float, end: float, include_end: bool) -> tuple[bytes, by
     return _bound(start, after=False), _bound(end, after=include_end)
 
 
-def _bound(seconds: float, after: bool) -> bytes:
+def _bound(time: float, after: bool) -> bytes:
     """Give the smallest member at the time, or the smallest after it."""
+    try:
+        seconds = float(time)
+    except OverflowError:
+        seconds = math.inf if time > 0 else -math.inf
+    except (TypeError, ValueError) as error:
+        raise _no_seconds(time, error) from error
     if math.isnan(seconds):
         raise InvalidTimestampError("A range of time cannot start or end at NaN.")
     if seconds < 0.0:
@@ -156,3 +165,16 @@ def _bound(seconds: float, after: bool) -> bytes:
     bits: int = _BITS.unpack(_FLOAT.pack(seconds + 0.0))[0]
     # No sample is at or after +inf, so its bound needs nothing after it.
     return _BITS.pack(min(bits + after, _INFINITY_BITS))
+
+
+def _no_seconds(time: object, error: Exception) -> Exception:
+    """Give the error for what `float` does not take, from the error that it raised."""
+    if isinstance(error, OverflowError):
+        return InvalidTimestampError(f"Timestamp {type(time).__name__} is too large for a float.")
+    message = f"A time is a number of seconds since 1970, not {type(time).__name__} {_short(time)}."
+    return TypeError(message) if isinstance(error, TypeError) else InvalidTimestampError(message)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
