@@ -44,8 +44,15 @@ def test_refused_by_default_and_safe_way_named_first() -> None:
         "in the environment"
     )
     assert phrase in message
+    assert message.count("TELSTATE_ALLOW_PICKLE=1 does the same") == 1
     assert 0 < message.index("'safe'") < message.index("TELSTATE_ALLOW_PICKLE=safe")
     assert message.index("TELSTATE_ALLOW_PICKLE=safe") < message.index(phrase)
+
+
+def test_refusal_does_not_take_every_text_for_a_pickle() -> None:
+    """Bytes that only start like a pickle, as any text does, may also be no value at all."""
+    with pytest.raises(DecodeError, match=r"starts like a pickle.*no telescope state value at all"):
+        load_pickle(b"hello", PicklePolicy.REFUSE)
 
 
 @pytest.mark.parametrize(

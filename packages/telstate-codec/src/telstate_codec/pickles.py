@@ -34,11 +34,12 @@ ENVIRONMENT: Final = ("TELSTATE_ALLOW_PICKLE", "KATSDPTELSTATE_ALLOW_PICKLE")
 """Environment variables that set the policy; the first one that is set counts."""
 
 REFUSAL: Final = (
-    "The value is a pickle, as MeerKAT wrote before March 2019, and pickles are refused unless "
-    "allowed, because a pickle can run any program. Plain data in pickles can be read safely: "
-    "set_allow_pickle('safe'), or TELSTATE_ALLOW_PICKLE=safe in the environment. If that is not "
-    "enough and you trust the source of the data, you can allow the pickles to be loaded by "
-    "setting KATSDPTELSTATE_ALLOW_PICKLE=1 in the environment, or with set_allow_pickle(True)."
+    "The value starts like a pickle, as MeerKAT wrote before March 2019 (or it is no telescope state "
+    "value at all), and pickles are refused unless allowed, because a pickle can run any program. "
+    "Plain data in pickles can be read safely: set_allow_pickle('safe'), or "
+    "TELSTATE_ALLOW_PICKLE=safe in the environment. If that is not enough and you trust the source "
+    "of the data, you can allow the pickles to be loaded by setting KATSDPTELSTATE_ALLOW_PICKLE=1 in "
+    "the environment (TELSTATE_ALLOW_PICKLE=1 does the same), or with set_allow_pickle(True)."
 )
 WARNING: Final = (
     "The telescope state contains pickled values; loading them was allowed with set_allow_pickle. "
