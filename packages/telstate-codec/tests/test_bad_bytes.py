@@ -258,7 +258,7 @@ def tuples_of_lists(depth: int, lists: bytes) -> bytes:
 
 
 FORGED["lists of 512 in small tuples"] = tuples_of_lists(100, b"\xdc\x02\x00" * 20)
-FORGED["lists of 512 in large tuples"] = tuples_of_lists(14, b"\xdc\x02\x00" * 900)
+FORGED["lists of 512 in large tuples"] = tuples_of_lists(14, b"\xdc\x02\x00" * 500)
 FORGED["tuples 100,000 deep"] = nested_tuples(100_000)
 FORGED["tuples 100 deep, and large"] = nested_tuples(100, b"\xc4\x80" + bytes(128)) + bytes(
     MEGABYTE
