@@ -6,6 +6,8 @@ A value is a sequence of an opcode and what it says, up to an opcode that ends i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from telstate_rdb.constants import (
     MODULE_DOUBLE,
     MODULE_END,
@@ -30,19 +32,37 @@ def skip_module(source: Source) -> None:
 
 
 def read_module_body(source: Source) -> bytes:
-    """Read module values with the mark of their end."""
+    """Read module values with the mark of their end; strings among them are decoded to be sure."""
     source.start_capture()
-    skip_module_body(source)
+    skip_module_body(source, Source.read_string)
     return source.end_capture()
 
 
-def skip_module_body(source: Source) -> None:
+def check_module_body(body: bytes) -> None:
+    """Check that bytes are module values and the mark of their end, and no more.
+
+    Raises
+    ------
+    RdbParseError
+        If they are not.
+    """
+    if not isinstance(body, bytes):
+        raise TypeError(f"what a module says must be bytes, but is of type {type(body).__name__}")
+    source = Source(body, name="value of a module")
+    read_module_body(source)
+    if not source.at_end():
+        raise source.error("there are more bytes behind the mark of its end")
+
+
+def skip_module_body(
+    source: Source, skip_string: Callable[[Source], object] = Source.skip_string
+) -> None:
     """Go over module values and the mark of their end."""
     while (opcode := source.read_length()) != MODULE_END:
         if opcode in (MODULE_SIGNED, MODULE_UNSIGNED):
             source.read_length()
         elif opcode == MODULE_STRING:
-            source.skip_string()
+            skip_string(source)
         elif opcode == MODULE_DOUBLE:
             source.skip(8)
         elif opcode == MODULE_FLOAT:

@@ -3,6 +3,10 @@
 Rules: what is packed already passes as it is wherever the version knows its type. Types of 22 and
 above mean different things to Redis and Valkey, so they pass only within one family; zipmaps and
 the forms of release candidates never do. Everything else is decoded and encoded anew.
+
+What passes is decoded too, only to see that it is sound: it comes from somewhere else, perhaps from
+a file without a checksum, and gets a fresh one here, so that nobody could tell any more, until a
+server ends over it. Short of that are only strings as they are, whose length says it all.
 """
 
 from __future__ import annotations
@@ -10,71 +14,50 @@ from __future__ import annotations
 from telstate_rdb.constants import (
     EVERY_READER_VERSION,
     LENGTH_14BIT,
+    LENGTH_14BIT_MAX,
     LENGTH_32BIT,
-    TYPE_HASH_LISTPACK,
     TYPE_HASH_LISTPACK_EX,
     TYPE_HASH_METADATA,
     TYPE_HASH_METADATA_PRE_GA,
-    TYPE_HASH_ZIPLIST,
     TYPE_HASH_ZIPMAP,
-    TYPE_LIST_ZIPLIST,
     TYPE_MODULE,
-    TYPE_MODULE_2,
-    TYPE_SET_INTSET,
-    TYPE_SET_LISTPACK,
     TYPE_STRING,
     TYPE_VALKEY_HASH_2,
     TYPE_VERSIONS,
-    TYPE_ZSET_LISTPACK,
-    TYPE_ZSET_ZIPLIST,
     VALKEY_VERSION,
 )
-from telstate_rdb.decoders import codecs_of_version
+from telstate_rdb.encoding.loadable import check_loadable
 from telstate_rdb.encoding.strings import Compress
 from telstate_rdb.encoding.values import encode_lowest, lowest_version
-from telstate_rdb.payloads import PAYLOAD_NAME, decode_raw
-from telstate_rdb.source import Source
+from telstate_rdb.payloads import decode_raw
 from telstate_rdb.values import RawValue, Value
 
-_ONE_STRING = frozenset(
-    {
-        TYPE_STRING,
-        TYPE_LIST_ZIPLIST,
-        TYPE_SET_INTSET,
-        TYPE_ZSET_ZIPLIST,
-        TYPE_HASH_ZIPLIST,
-        TYPE_HASH_LISTPACK,
-        TYPE_ZSET_LISTPACK,
-        TYPE_SET_LISTPACK,
-    }
-)
+RAW_NAME = "raw value"
+"""What errors call a packed value."""
+
 _NEVER_PASS = frozenset({TYPE_HASH_ZIPMAP, TYPE_MODULE})
 _FIRST_OF_A_FAMILY = TYPE_HASH_METADATA_PRE_GA
 _OF_REDIS = frozenset({TYPE_HASH_METADATA, TYPE_HASH_LISTPACK_EX})
 
 
-def check_extent(raw: RawValue) -> None:
-    """Check that a packed value ends where its bytes do, without decoding it.
+def _is_plain_string(raw: RawValue) -> bool:
+    """Say whether a packed value is a string that is neither compressed nor an integer, all of it.
 
-    What is passed on as it is must not run into what is written after it.
-
-    Raises
-    ------
-    RdbParseError
-        If it does not; the offset counts from the type byte in front of the body.
+    Examples
+    --------
+    >>> from telstate_rdb.values import RawValue
+    >>> _is_plain_string(RawValue(0, b"\\x02ab", 6)), _is_plain_string(RawValue(0, b"\\x05ab", 6))
+    (True, False)
     """
-    if raw.type in _ONE_STRING and raw.body[0] < LENGTH_32BIT:  # the usual: a short string
-        first, *second = raw.body[:2]
-        size = 1 + first if first < LENGTH_14BIT else 2 + ((first & 0x3F) << 8 | sum(second))
-        if size == len(raw.body):
-            return
-    source = Source(raw.body, name=PAYLOAD_NAME)
-    source.base = 1
-    source.size = 1 + len(raw.body)
-    _, skip = codecs_of_version(raw.version)[raw.type]
-    skip(source)
-    if not source.at_end():
-        raise source.error("there are more bytes behind the value")
+    body = raw.body
+    if raw.type != TYPE_STRING or not body:
+        return False
+    first = body[0]
+    if first < LENGTH_14BIT:
+        return len(body) == 1 + first
+    if first < LENGTH_32BIT:
+        return len(body) == 2 + (int.from_bytes(body[:2], "big") & LENGTH_14BIT_MAX)
+    return first == LENGTH_32BIT and len(body) == 5 + int.from_bytes(body[1:5], "big")
 
 
 def passes(raw: RawValue, version: int) -> bool:
@@ -122,17 +105,21 @@ def transcode(
     RdbWriteError
         If the version cannot hold the value, or no server would load it.
     RdbParseError
-        If a packed value must be decoded but is broken.
+        If a packed value is broken.
+    TypeError
+        If it is not a value at all.
     """
     if isinstance(value, RawValue):
-        target = EVERY_READER_VERSION if version is None else version
-        if passes(value, target):
-            return value.type, value.body, target
-        if version is None and value.type == TYPE_MODULE_2:
-            return value.type, value.body, TYPE_VERSIONS[TYPE_MODULE_2]
-        decoded = decode_raw(value)
+        if not isinstance(value.body, bytes):
+            raise TypeError(
+                f"the body of a raw value must be bytes, but is of type {type(value.body).__name__}"
+            )
+        if _is_plain_string(value):
+            return value.type, value.body, EVERY_READER_VERSION if version is None else version
+        decoded = decode_raw(value, RAW_NAME)
         target = lowest_version(decoded) if version is None else version
         if passes(value, target):
+            check_loadable(decoded)
             return value.type, value.body, target
         value = decoded
     return encode_lowest(value, version, compress)

@@ -11,7 +11,8 @@ Rules:
   front, the header is written again at the end, and its checksum joined to that of the rest (which
   takes no second look at the file: a CRC is linear).
 * A value that comes packed (:class:`~telstate_rdb.values.RawValue`, a DUMP payload) is passed on as
-  it is if its type is one that the file's version knows; otherwise it is decoded and encoded anew.
+  it is if its type is one that the file's version knows and it is sound; otherwise it is decoded
+  and encoded anew, or an error.
 * A key that cannot be written is an error that leaves the file as if it had not been tried.
 """
 
@@ -39,10 +40,10 @@ from telstate_rdb.encoding.records import (
 from telstate_rdb.encoding.strings import encode_string
 from telstate_rdb.encoding.values import check_version
 from telstate_rdb.errors import RdbParseError, RdbWriteError
-from telstate_rdb.payloads import parse_dump
+from telstate_rdb.payloads import PAYLOAD_NAME, parse_dump
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.replacing import Replacement
-from telstate_rdb.transcoding import check_extent, transcode
+from telstate_rdb.transcoding import transcode
 from telstate_rdb.values import RawValue, Value
 
 _FLUSH_BYTES = 1 << 18  # what fits into a processor's cache is written soonest
@@ -157,8 +158,10 @@ class RdbWriter:
         ------
         RdbWriteError
             If the key cannot be written (others still can), or the file cannot.
+        RdbParseError
+            If the value is a packed one that is broken.
         TypeError
-            If key or value are not of the types above.
+            If key, value or a number are not of the types above.
         """
         self._write(database, key, value, expiry, idle, frequency)
 
@@ -182,10 +185,9 @@ class RdbWriter:
             As in `write`.
         """
         try:
-            raw = parse_dump(payload)
-            check_extent(raw)
-            self.write(key, raw, expiry, database)
+            self.write(key, parse_dump(payload), expiry, database)
         except RdbParseError as error:
+            error.file = PAYLOAD_NAME
             error.key = key
             raise
 
@@ -336,6 +338,11 @@ class RdbWriter:
                 kind, body, version = transcode(value, self._asked, self._compress)
             except RdbWriteError as error:
                 raise RdbWriteError(f"Key {key!r} cannot be written: {error}") from error
+            except RdbParseError as error:
+                error.key = key
+                raise
+            except TypeError as error:
+                raise TypeError(f"Key {key!r} cannot be written: {error}") from error
             self._version = max(self._version, version)
             data = b"%b%c%b" % (head, kind, encode_string(key, self._compress))
             if len(body) >= _FLUSH_BYTES:  # a copy less

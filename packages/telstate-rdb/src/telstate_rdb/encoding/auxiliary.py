@@ -19,6 +19,7 @@ from telstate_rdb.constants import (
     OPCODE_RESIZE,
     OPCODE_SLOT_INFO,
 )
+from telstate_rdb.encoding.modules import refuse_broken_module
 from telstate_rdb.encoding.strings import encode_length, encode_string
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.records import (
@@ -61,6 +62,7 @@ def _library(record: FunctionLibrary) -> bytes:
 
 
 def _module(record: ModuleAuxiliary) -> bytes:
+    refuse_broken_module(record.id, record.body)
     return _lengths(OPCODE_MODULE_AUX, record.id, MODULE_UNSIGNED, record.when) + record.body
 
 

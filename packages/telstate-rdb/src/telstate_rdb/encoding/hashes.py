@@ -39,7 +39,7 @@ def encode_hash(value: Hash, version: int, compress: Compress | None) -> tuple[i
     """Write a hash: the type and the bytes."""
     limits.refuse_empty(len(value.fields), "hash")
     if value.expiries:
-        _check_expiries(value)
+        check_expiries(value)
         write = _with_expiries_valkey if version >= VALKEY_VERSION else _with_expiries
         return write(value, compress)
     texts = list(chain.from_iterable(value.fields.items()))
@@ -50,7 +50,8 @@ def encode_hash(value: Hash, version: int, compress: Compress | None) -> tuple[i
     return TYPE_HASH_ZIPLIST, encode_string(encode_ziplist(texts), compress)
 
 
-def _check_expiries(value: Hash) -> None:
+def check_expiries(value: Hash) -> None:
+    """Refuse expiries that are impossible, or of no field."""
     for field, expiry in value.expiries.items():
         if field not in value.fields:
             raise RdbWriteError(f"A hash has an expiry for {field!r}, but no such field.")

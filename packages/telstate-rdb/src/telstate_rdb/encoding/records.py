@@ -6,6 +6,7 @@ are written many records at a time, see :func:`encode_string_records`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 
 from telstate_rdb.constants import (
@@ -63,25 +64,25 @@ def encode_string_records(keys: Sequence[bytes], values: Sequence[bytes]) -> byt
 
 def encode_database(key: bytes, database: int) -> bytes:
     """Write that a database begins; `key` is the first in it."""
-    _check_number(key, "database", database, 1 << 32)
-    return b"%c%b" % (OPCODE_DATABASE, encode_length(database))
+    number = _check_number(key, "database", database, 1 << 32)
+    return b"%c%b" % (OPCODE_DATABASE, encode_length(number))
 
 
 def encode_expiry(key: bytes, expiry: int) -> bytes:
     """Write when the key that follows expires."""
-    _check_number(key, "expiry (ms since 1970)", expiry, 1 << 63)
-    return b"%c%b" % (OPCODE_EXPIRY_MS, expiry.to_bytes(8, "little"))
+    number = _check_number(key, "expiry (ms since 1970)", expiry, 1 << 63)
+    return b"%c%b" % (OPCODE_EXPIRY_MS, number.to_bytes(8, "little"))
 
 
 def encode_use(key: bytes, idle: int | None, frequency: int | None) -> bytes:
     """Write how much the key that follows was used."""
     data = b""
     if idle is not None:
-        _check_number(key, "idle time (s)", idle, 1 << 63)
-        data += b"%c%b" % (OPCODE_IDLE, encode_length(idle))
+        number = _check_number(key, "idle time (s)", idle, 1 << 63)
+        data += b"%c%b" % (OPCODE_IDLE, encode_length(number))
     if frequency is not None:
-        _check_number(key, "frequency", frequency, 1 << 8)
-        data += bytes((OPCODE_FREQUENCY, frequency))
+        number = _check_number(key, "frequency", frequency, 1 << 8)
+        data += bytes((OPCODE_FREQUENCY, number))
     return data
 
 
@@ -92,8 +93,17 @@ def encode_header(version: int) -> bytes:
     return b"%b%04d" % (MAGIC_REDIS, version)
 
 
-def _check_number(key: bytes, name: str, number: int, limit: int) -> None:
+def _check_number(key: bytes, name: str, number: int, limit: int) -> int:
+    """Give a number, of whatever integer type it is, as an int within its limits."""
+    try:
+        number = operator.index(number)
+    except TypeError as error:
+        raise TypeError(
+            f"Key {key!r} has {number!r} as its {name}: it must be an int, but is of type "
+            f"{type(number).__name__}."
+        ) from error
     if not 0 <= number < limit:
         raise RdbWriteError(
             f"Key {key!r} has {number} as its {name}: it must be at least 0 and less than {limit}."
         )
+    return number

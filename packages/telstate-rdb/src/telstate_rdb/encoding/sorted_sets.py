@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import gt, lt
+from typing import NoReturn
 
 from telstate_rdb.constants import (
     SCORE_NEGATIVE_INFINITY,
@@ -57,6 +58,8 @@ def encode_sorted_set(
     """Write a sorted set: the type and the bytes."""
     members, scores = value.members, value.scores
     count = len(members)
+    if getattr(scores, "typecode", None) != "d":  # of another one the bits are no scores
+        raise TypeError("the scores of a sorted set must be an array of typecode 'd'")
     if count != len(scores):
         raise RdbWriteError(
             f"A sorted set has {count} members but {len(scores)} scores: there must be one score "
@@ -66,10 +69,7 @@ def encode_sorted_set(
     bits = scores.tobytes()
     same = bits == bits[:8] * count
     if scores[0] != scores[0] or not same and any(map(math.isnan, scores)):
-        raise RdbWriteError(
-            "A sorted set with a score of NaN cannot be written: no Redis server loads it "
-            "(6.2 even ends). Leave the member out or give it another score."
-        )
+        refuse_nan()
     limit = limits.SORTED_SET
     if count <= limit.items and max(sizes := set(map(len, members))) <= limit.longest:
         listpack = version >= _LISTPACK_VERSION
@@ -105,6 +105,14 @@ def _table(members: Sequence[bytes], scores: Sequence[bytes], compress: Compress
     if not in_order:
         refuse_repeats(members, "sorted set")
     return b"".join(parts)
+
+
+def refuse_nan() -> NoReturn:
+    """Refuse a score that is not a number."""
+    raise RdbWriteError(
+        "A sorted set with a score of NaN cannot be written: no Redis server loads it "
+        "(6.2 even ends). Leave the member out or give it another score."
+    )
 
 
 def refuse_repeats(members: Sequence[bytes], what: str) -> None:

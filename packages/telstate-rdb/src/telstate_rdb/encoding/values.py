@@ -29,6 +29,7 @@ from telstate_rdb.constants import (
 from telstate_rdb.encoding import limits
 from telstate_rdb.encoding.hashes import encode_hash
 from telstate_rdb.encoding.lists import encode_list
+from telstate_rdb.encoding.modules import refuse_broken_module
 from telstate_rdb.encoding.packed import encode_intset, encode_listpack
 from telstate_rdb.encoding.sorted_sets import encode_sorted_set, refuse_repeats
 from telstate_rdb.encoding.streams import encode_stream, lowest_stream_version
@@ -138,6 +139,11 @@ def encode_lowest(
             f"A number in this {type(value).__name__.lower()} is outside of what the format "
             f"holds ({error})."
         ) from error
+    except (TypeError, AttributeError) as error:
+        raise TypeError(
+            f"A part of this {type(value).__name__.lower()} is not of the type it must have: all "
+            f"texts are bytes, all numbers int, scores array('d') ({error})."
+        ) from error
 
 
 def _lowest_hash_version(value: Hash) -> int:
@@ -167,6 +173,7 @@ def _encode_set(value: Set, version: int, compress: Compress | None) -> tuple[in
 
 
 def _encode_module(value: Module, version: int, compress: Compress | None) -> tuple[int, bytes]:
+    refuse_broken_module(value.id, value.body)
     return TYPE_MODULE_2, encode_length(value.id) + value.body
 
 
