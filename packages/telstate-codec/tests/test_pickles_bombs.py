@@ -38,6 +38,7 @@ BYTE = (
 OBJECTS = BYTE.replace(b"U\x02u1", b"U\x01O")
 VOID = b"cnumpy\ndtype\nq\x08(U\x02V0K\x00K\x01tR(K\x03U\x01|NNN%sK\x01K\x00tb"
 NO_BYTES = VOID % b"K\x00"
+HUGE = 160_000  # bytes of an integer
 PRIME = 2**61 - 1  # Python's hash of an integer is its remainder by this
 
 REFUSED: dict[str, tuple[bytes, str]] = {
@@ -211,7 +212,71 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         + b".",
         "memory",
     ),
+    "range again and again": (
+        long(2 ** (8 * HUGE))
+        + b"q\x000c__builtin__\nxrange\nq\x010"
+        + b"h\x01h\x00\x85R0" * MANY
+        + b"N.",
+        "range needs integers of up to 64 bits",
+    ),
+    "slice again and again": (
+        long(2 ** (8 * HUGE))
+        + b"q\x000cbuiltins\nslice\nq\x010"
+        + b"h\x01h\x00\x85R0" * MANY
+        + b"N.",
+        "slice needs integers of up to 64 bits",
+    ),
+    "complex again and again": (
+        long(2 ** (8 * HUGE))
+        + b"q\x000cbuiltins\ncomplex\nq\x010"
+        + b"h\x01h\x00K\x00\x86R0" * MANY
+        + b"N.",
+        "too large",
+    ),
+    "encoding in an array, again and again": (
+        b"c_codecs\nencode\nq\x00U\x00"
+        + ARRAY
+        + b"(K\x01)"
+        + b"cnumpy\ndtype\n(U\x02U1K\x00K\x01tR(K\x03U\x01<NNN"
+        + struct.pack("<ci", b"J", 4 * MANY)
+        + b"K\x04K\x00tb\x89"
+        + b"T"
+        + struct.pack("<i", 4 * MANY)
+        + "latin1".encode("utf-32-le").ljust(4 * MANY, b"\0")
+        + b"tb\x86q\x01"
+        + b"h\x00h\x01R" * MANY
+        + b".",
+        "Latin-1 only",
+    ),
+    "date again and again": (
+        b"cdatetime\ndate\nq\x00" + text(MANY) + b"\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
+        "too many values",
+    ),
     # keys whose hash takes for ever
+    "range of huge integers as a key, often": (
+        b"c__builtin__\nxrange\n"
+        + long(2 ** (8 * HUGE))
+        + b"\x85Rq\x000]("
+        + (b"}(" + b"h\x00N" * 90 + b"u") * (HUGE // 273)
+        + b"e.",
+        "range needs integers of up to 64 bits",
+    ),
+    "two equal structures as keys, often": (
+        b"".join(
+            b"cnumpy\ndtype\n(U\x02V1K\x00K\x01tR(K\x03U\x01|N("
+            + b"".join(b"U\x04%04d" % i for i in range(2000))
+            + b"t}("
+            + b"".join(
+                b"U\x04%04d" % i + (BYTE if i == 0 else b"h\x07") + b"K\x00\x86"
+                for i in range(2000)
+            )
+            + b"uK\x01K\x01K\x00tbq%c0" % memo
+            for memo in b"AB"
+        )
+        + b"}(hANhBNu0" * MANY
+        + b"N.",
+        "a structured dtype cannot be a key",
+    ),
     "doubled tuples as a key": (b"})" + b"2\x86" * 60 + b"Ns.", "far more work"),
     "tripled tuples as a key": (b"})" + b"22\x87" * 40 + b"Ns.", "far more work"),
     "doubled tuples as an element": (b"\x8f()" + b"2\x86" * 60 + b"\x90.", "far more work"),
@@ -268,6 +333,37 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "the same hash",
     ),
     # structures that are larger than they look
+    "overlapping fields of text": (
+        b"cnumpy\ndtype\n(U\x02U1K\x00K\x01tR(K\x03U\x01<NNN"
+        + struct.pack("<ci", b"J", 4 * MANY)
+        + b"K\x04K\x00tbq\x09"
+        + b"cnumpy\ndtype\n(U\x02V1K\x00K\x01tR(K\x03U\x01|N("
+        + b"".join(b"U\x04%04d" % i for i in range(9000))
+        + b"t}("
+        + b"".join(b"U\x04%04dh\x09K\x00\x86" % i for i in range(9000))
+        + b"u"
+        + struct.pack("<ci", b"J", 4 * MANY)
+        + b"K\x01K\x00tbq\x08"
+        + ARRAY
+        + b"(K\x01K\x01\x85h\x08\x89"
+        + text(4 * MANY).replace(b"x", b"\0")
+        + b"tb.",
+        "memory",
+    ),
+    "many arrays of a structure": (
+        b"cnumpy\ndtype\n(U\x02V1K\x00K\x01tR(K\x03U\x01|N("
+        + b"".join(b"U\x04%04d" % i for i in range(9000))
+        + b"t}("
+        + b"".join(
+            b"U\x04%04d" % i + (BYTE if i == 0 else b"h\x07") + b"K\x00\x86" for i in range(9000)
+        )
+        + b"uK\x01K\x01K\x00tbq\x08(K\x01K\x01\x85h\x08\x89U\x01atq\x01"
+        + ARRAY
+        + b"h\x01b"
+        + b"h\x05h\x06Rh\x01b" * MANY
+        + b".",
+        "memory",
+    ),
     "doubled structure": (
         VOID.replace(b"NNN%s", b"N%s") % (b"(U\x01at}U\x01a" + BYTE + b"K\x00\x86sK\x01")
         + b"".join(
@@ -340,6 +436,7 @@ HARMLESS: dict[str, bytes] = {
     "many tuple keys": b"}("
     + b"".join(b"J" + struct.pack("<i", i) + b"\x85N" for i in range(MANY))
     + b"u.",
+    "many dictionaries, each dropped": b"}(K\x01\x85Nu0" * MANY + b"N.",
     "quotes": b"S'" + b"\\x41" * MANY + b"'\n.",
     "backslashes": b"S'" + b"\\" * (2 * MANY) + b"'\n.",
     "real data": pickle.dumps(

@@ -12,12 +12,15 @@ NumPy writes, and a few plain names, get that far. Object dtypes do not, either 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+Array: TypeAlias = np.ndarray[Any, Any]
 DType: TypeAlias = np.dtype[Any]
 Descriptor: TypeAlias = str | list[Any]
 
@@ -92,6 +95,46 @@ def dtype_of(descriptor: object) -> DType:
     13
     """
     return _dtype_of(descriptor, 0)
+
+
+def has_text(dtype: DType) -> bool:
+    """Tell whether there is text (kind U) in a dtype, or in a field of it."""
+    if dtype.subdtype is not None:
+        return has_text(dtype.subdtype[0])
+    return dtype.kind == "U" or any(has_text(dtype[name]) for name in dtype.names or ())
+
+
+def check_text(array: Array) -> None:
+    """Refuse text with numbers in it that are no characters: NumPy notices when it is looked at.
+
+    Raises
+    ------
+    ValueError
+        If there is such a number in the array, which is contiguous, or in a field of it.
+    """
+    if any(is_no_text(part) for part in text_parts(array.ravel("K"))):
+        raise ValueError("an array of text has characters that do not exist")
+
+
+def is_no_text(part: Array) -> bool:
+    """Tell whether one of the numbers that `text_parts` gives is no character."""
+    return bool(part.max() > sys.maxunicode)
+
+
+def text_parts(array: Array) -> Iterator[Array]:
+    """Give views of all text in an array, as the numbers (uint32) of its characters."""
+    dtype = array.dtype
+    if not array.size or not dtype.itemsize:
+        return
+    if dtype.kind == "U":
+        yield array.getfield(np.dtype((f"{dtype.byteorder}u4", (dtype.itemsize // 4,))))
+    for name in dtype.names or ():
+        field, offset = (dtype.fields or {})[name][:2]
+        if field.subdtype is not None:
+            base, shape = field.subdtype
+            field = np.dtype((base, (math.prod(shape),)))
+        if field.base.kind in "UV":
+            yield from text_parts(array.getfield(field, offset))
 
 
 def _dtype_of(descriptor: object, depth: int) -> DType:

@@ -74,11 +74,20 @@ def as_bytes(value: object, limits: Limits) -> bytes:
     refuse(f"bytes are needed, not {type(value).__name__}")
 
 
+def _latin(args: Arguments) -> str | None:
+    """Give the text of arguments that are a text and "latin1"."""
+    match args:
+        # The types first: comparing an array takes the time of all its elements.
+        case (str(text), str(encoding)) if encoding in ("latin1", "latin-1"):
+            return text
+    return None
+
+
 def _encode(limits: Limits, args: Arguments) -> object:
     """`_codecs.encode`, with which Python 3 writes bytes in old protocols; Latin-1 only."""
-    match args:
-        case (str(text), "latin1" | "latin-1"):
-            return as_bytes(text, limits)
+    text = _latin(args)
+    if text is not None:
+        return as_bytes(text, limits)
     refuse("_codecs.encode is for Latin-1 only")
 
 
@@ -98,9 +107,9 @@ def _bytes(limits: Limits, args: Arguments) -> bytes:
 
 
 def _bytearray(limits: Limits, args: Arguments) -> bytearray:
-    match args:
-        case (str(text), "latin1" | "latin-1"):
-            return bytearray(as_bytes(text, limits))
+    text = _latin(args)
+    if text is not None:
+        return bytearray(as_bytes(text, limits))
     return bytearray(_bytes(limits, args))
 
 
@@ -130,15 +139,21 @@ def _frozenset(limits: Limits, args: Arguments) -> object:
 
 
 def _slice(limits: Limits, args: Arguments) -> object:
-    if all(part is None or type(part) is int for part in args):
-        return slice(*args)
-    refuse("slice needs integers")
+    _check_bounds("slice", tuple(part for part in args[:3] if part is not None))
+    return slice(*args)
 
 
 def _range(limits: Limits, args: Arguments) -> object:
-    if all(type(part) is int for part in args):
-        return range(*args)
-    refuse("range needs integers")
+    _check_bounds("range", args)
+    return range(*args)
+
+
+def _check_bounds(name: str, bounds: Arguments) -> None:
+    """Refuse integers that many could share, and each would calculate with (its length, its hash)."""
+    if len(bounds) > 3 or any(type(bound) is not int for bound in bounds):
+        refuse(f"{name} needs up to three integers")
+    if any(bound.bit_length() > 64 for bound in bounds):
+        refuse(f"{name} needs integers of up to 64 bits")
 
 
 def _ordered_dict(limits: Limits, args: Arguments) -> object:

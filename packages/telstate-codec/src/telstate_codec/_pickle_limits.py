@@ -44,11 +44,15 @@ def refuse(reason: str) -> NoReturn:
 
 
 class _Crowd:
-    """What is known of the keys of one dictionary or set."""
+    """What is known of the keys of one dictionary or set, its owner.
 
-    __slots__ = ("hashes", "family")
+    It keeps the owner alive, so that no other gets the owner's id and is taken for it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("owner", "hashes", "family")
+
+    def __init__(self, owner: object = None) -> None:
+        self.owner = owner
         self.hashes: dict[int, int] = {}  # hash -> number of keys
         self.family: object = _UNKNOWN
 
@@ -62,7 +66,7 @@ class Limits:
         self._room = 8 * size + 4096
         self._work = 4 * size + 10_000
         self._fragile = MAX_FRAGILE
-        self._crowds: dict[int, _Crowd] = {}  # by the id of the dictionary or set
+        self._crowds: dict[int, _Crowd] = {}  # by the id of the owner
 
     def charge(self, count: int) -> None:
         """Account for `count` bytes that are about to be copied (8 for an element)."""
@@ -89,7 +93,9 @@ class Limits:
         for key in keys:
             if type(key) is not str or len(key) > 256:
                 if crowd is None:
-                    crowd = self._crowds.setdefault(id(owner), _Crowd())
+                    crowd = self._crowds.get(id(owner))
+                    if crowd is None:
+                        crowd = self._crowds[id(owner)] = _Crowd(owner)
                 self._check(key, crowd)
 
     def _check(self, key: object, crowd: _Crowd) -> None:
@@ -127,6 +133,8 @@ class Limits:
         unfit = _UNFIT_INSIDE if depth else _UNFIT
         if getattr(kind, "__hash__") is None or kind.__name__ in unfit:
             refuse(f"a {kind.__name__} cannot be a key")
+        if getattr(key, "kind", None) == "V":  # comparing takes the time of all its fields
+            refuse("a structured dtype cannot be a key")
         return kind not in _CHEAP
 
     def _spend(self, steps: int) -> None:

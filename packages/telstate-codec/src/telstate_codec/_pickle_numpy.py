@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import math
 import re
-import sys
 from typing import Any, Final
 
 import numpy as np
 
+from ._dtypes import is_no_text, text_parts
 from ._pickle_globals import Arguments, Call, Function, Unfinished, as_bytes
 from ._pickle_limits import Limits, refuse
 
@@ -71,7 +71,9 @@ class UnfinishedArray(Unfinished):
         if type(state) is not tuple or len(state) != 5:
             refuse("the state of an array is not understood")
         _, shape, dtype, fortran, data = state
-        return _array(limits, shape, dtype, "F" if fortran is True or fortran == 1 else "C", data)
+        # The type first: comparing an array takes the time of all its elements.
+        order = "F" if type(fortran) in (bool, int) and fortran == 1 else "C"
+        return _array(limits, shape, dtype, order, data)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -178,11 +180,21 @@ def _array(limits: Limits, shape: Any, dtype: Any, order: Any, data: object) -> 
     if len(raw) != count * dtype.itemsize:
         refuse("an array has more or fewer bytes than its shape needs")
     if not raw:
-        limits.charge(dtype.itemsize + count)  # NumPy makes room for one element, or for S1
-        return np.empty(shape, dtype, order)
-    if dtype.kind == "U" and np.frombuffer(raw, f"{dtype.byteorder}u4").max() > sys.maxunicode:
-        refuse("an array of text has characters that do not exist")  # NumPy would notice too late
+        limits.charge(dtype.itemsize + count)  # NumPy may make room for one element, or visit all
+        return np.ndarray(shape, dtype, order=order)  # empty() would make S1 of S0
+    _check_text(limits, np.ndarray((count,), dtype, raw))
     return _copy(np.ndarray(shape, dtype, raw, order=order))
+
+
+def _check_text(limits: Limits, array: np.ndarray[Any, Any]) -> None:
+    """Refuse text that NumPy would refuse only when it is looked at."""
+    if array.dtype.names is not None:
+        _check_part(limits, array.dtype, 0)  # accounts for the look at each field, whatever it is
+    if array.dtype.kind in "UV":
+        for part in text_parts(array):
+            limits.charge(part.nbytes)  # fields may overlap
+            if is_no_text(part):
+                refuse("an array of text has characters that do not exist")
 
 
 def _copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -222,6 +234,7 @@ def _scalar(limits: Limits, args: Arguments) -> object:
     if not raw:
         return _EMPTY[dtype.kind]
     array: np.ndarray[Any, Any] = np.ndarray((), dtype, raw)
+    _check_text(limits, array)
     return _copy(array)[()] if dtype.kind == "V" else array[()]
 
 
@@ -245,7 +258,7 @@ def _reconstruct(limits: Limits, args: Arguments) -> object:
 def _from_buffer(limits: Limits, args: Arguments) -> object:
     """`numpy.core.numeric._frombuffer`, as in protocol 5."""
     data, dtype, shape, order = args
-    if order not in ("C", "F") or getattr(dtype, "hasobject", True):
+    if type(order) is not str or order not in ("C", "F") or getattr(dtype, "hasobject", True):
         refuse("an array in a buffer is not understood")
     return _array(limits, shape, dtype, order, data)
 
