@@ -186,11 +186,10 @@ def test_bytes_between_fields_are_kept() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*matrix.*:PendingDeprecationWarning")
 def test_subclasses_become_plain_arrays() -> None:
-    """A matrix, a masked array and any other subclass are stored as the array in them."""
+    """A matrix and any other subclass but a masked array are stored as the array in them."""
     plain = np.arange(6.0).reshape(2, 3)
     for value in (
         np.matrix(plain),
-        np.ma.masked_array(plain, mask=plain > 2),
         plain.view(Grid),
         plain.view(np.memmap),
     ):
@@ -199,6 +198,24 @@ def test_subclasses_become_plain_arrays() -> None:
     record = np.rec.array([(1, 2.0)], dtype="i4,f8")
     assert type(decode_value(encode_value(record))) is np.ndarray
     assert type(decode_value(encode_value(record[0]))) is np.void
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ma.masked_array([1, 2, 3], [False, True, False]),
+        np.ma.masked_array([1, 2, 3]),
+        np.ma.masked_array(np.zeros(10_000), True),
+        np.ma.masked,
+        np.ma.masked_array([(1, 2.0)], [(True, False)], "i4,f8")[0],
+    ],
+    ids=["masked", "not masked", "large", "constant", "element"],
+)
+def test_masked_arrays_are_refused(value: Any) -> None:
+    """A masked array, alone or in others, is an EncodeError that says how to keep the mask."""
+    for whole in (value, [value], (value,), {"a": (1, value)}):
+        with pytest.raises(EncodeError, match=r"mask would be lost.*\.filled\(\).*\.mask"):
+            encode_value(whole)
 
 
 def test_every_version_of_the_file_format_is_read() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from ._dtypes import MAX_EMPTY, DType, describe, dtype_of
+from ._dtypes import MAX_EMPTY, DType, describe, dtype_of, has_text
 from ._literals import read_literal
 
 Shape: TypeAlias = tuple[int, ...]
@@ -31,12 +31,16 @@ _KEYS: Final = {"descr", "fortran_order", "shape"}
 
 
 class Header(NamedTuple):
-    """What a header says: dtype, shape, order (``'C'`` or ``'F'``), and the elements' bytes."""
+    """What a header says: dtype, shape, order (``'C'`` or ``'F'``), and the elements' bytes.
+
+    And whether there is text in them, which must be checked.
+    """
 
     dtype: DType
     shape: Shape
     order: Order
     nbytes: int
+    has_text: bool
 
 
 def write_header(dtype: DType, shape: Shape, fortran: bool) -> bytes:
@@ -118,7 +122,8 @@ def read_header(header: bytes) -> Header:
         raise ValueError(f"shape {str(shape)[:60]} of an array is not a tuple of lengths")
     dtype = dtype_of(content["descr"])
     _check_empty(dtype, shape)
-    return Header(dtype, shape, "F" if fortran else "C", dtype.itemsize * math.prod(shape))
+    nbytes = dtype.itemsize * math.prod(shape)
+    return Header(dtype, shape, "F" if fortran else "C", nbytes, has_text(dtype))
 
 
 def _is_latin(text: str) -> bool:

@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._dtypes import DType, describe, dtype_of
+from ._dtypes import DType, check_text, describe, dtype_of, has_text
 from ._layout import ENCODING_MSGPACK, EXT_ARRAY, EXT_SCALAR, MAX_PAYLOAD, ext_header
 from ._npy import MAGIC, Header, Order, Shape, header_end, read_header, write_header
 from ._packing import pack
 from ._remembered import Remembered
 from ._unpacking import first_object, remember_scalar, unpack
+from .errors import EncodeError
 
 Array: TypeAlias = NDArray[Any]
 Elements: TypeAlias = Any  # an array or bytes: what b"".join() takes
@@ -65,8 +67,7 @@ _headers: Final[Remembered[bytes, Header]] = Remembered(
 
 def encode_array(array: Array) -> bytes:
     """Give an array as a whole encoded value."""
-    # A subclass (matrix, masked array, memory map) is stored as the plain array in it.
-    plain: Elements = array if type(array) is np.ndarray else np.asarray(array)
+    plain: Elements = array if type(array) is np.ndarray else _plain(array)
     if plain.flags.c_contiguous:
         return b"".join((_prefixes[plain.dtype, plain.shape, False][_WHOLE], plain))
     prefix, elements = _other_parts(plain, _WHOLE)
@@ -75,7 +76,7 @@ def encode_array(array: Array) -> bytes:
 
 def array_parts(array: Array) -> tuple[bytes, Elements]:
     """Give the payload of an array, a ``.npy`` file, as header and elements, not yet copied."""
-    plain: Elements = array if type(array) is np.ndarray else np.asarray(array)
+    plain: Elements = array if type(array) is np.ndarray else _plain(array)
     if plain.flags.c_contiguous:
         return _prefixes[plain.dtype, plain.shape, False][_PAYLOAD], plain
     return _other_parts(plain, _PAYLOAD)
@@ -84,6 +85,17 @@ def array_parts(array: Array) -> tuple[bytes, Elements]:
 def array_payload(array: Array) -> bytes:
     """Give the payload of an array in one piece."""
     return b"".join(array_parts(array))
+
+
+def _plain(array: Array) -> Array:
+    """Give the plain array in a subclass (matrix, memory map), but not without its mask."""
+    masked = sys.modules.get("numpy.ma")  # where it has not been loaded, there is no masked array
+    if masked is not None and isinstance(array, masked.MaskedArray):
+        raise EncodeError(
+            "A masked array cannot be encoded, as its mask would be lost; store what .filled() gives, "
+            "or .data and .mask separately."
+        )
+    return np.asarray(array)
 
 
 def _other_parts(array: Array, which: int) -> tuple[bytes, Elements]:
@@ -119,17 +131,23 @@ def decode_array(data: bytes, start: int = 0, end: int | None = None) -> Array:
         body = header_end(data, start)
     if body > end:
         raise ValueError("the header of an array goes on beyond its end")
-    dtype, shape, order, nbytes = _headers[data[start:body]]
+    dtype, shape, order, nbytes, text = _headers[data[start:body]]
     if end - body != nbytes:
         raise ValueError(
             f"an array of shape {shape} and dtype {dtype} takes {nbytes} bytes, "
             f"but {end - body} follow its header"
         )
     if not nbytes:
-        return np.zeros(shape, dtype, order)
+        # Unlike zeros() and empty(), this leaves strings of no characters as they are; those make
+        # room for one in each.
+        return np.ndarray(shape, dtype, order=order)
     if dtype.names is not None:
-        return _copy_structured(dtype, shape, order, data, body)
-    return np.ndarray(shape, dtype, data, body, None, order).copy(order)
+        array = _copy_structured(dtype, shape, order, data, body)
+    else:
+        array = np.ndarray(shape, dtype, data, body, None, order).copy(order)
+    if text:
+        check_text(array)
+    return array
 
 
 def _copy_structured(dtype: DType, shape: Shape, order: Order, data: bytes, body: int) -> Array:
@@ -152,17 +170,22 @@ def _scalar_prefixes(dtype: DType) -> tuple[bytes, bytes]:
     return ENCODING_MSGPACK + ext_header(EXT_SCALAR, size) + descriptor, descriptor
 
 
-def _read_descriptor(packed: bytes) -> tuple[DType, int]:
-    """Give the dtype of a packed descriptor, and the number of bytes of a value."""
+def _read_descriptor(packed: bytes) -> tuple[DType, int, Callable[[bytes], object] | None]:
+    """Give the dtype of a packed descriptor, the bytes of a value, and what refuses wrong ones."""
     dtype = dtype_of(unpack(packed))
-    return dtype, dtype.itemsize
+    if dtype.kind == "U":  # Python's decoder checks short texts quicker
+        codec = "utf-32-be" if dtype.str[0] == ">" else "utf-32-le"
+        return dtype, dtype.itemsize, lambda raw: raw.decode(codec, "surrogatepass")
+    if has_text(dtype):
+        return dtype, dtype.itemsize, lambda raw: check_text(np.ndarray((1,), dtype, raw))
+    return dtype, dtype.itemsize, None
 
 
 _written_dtypes: Final[Remembered[DType, tuple[bytes, bytes]]] = Remembered(
     _scalar_prefixes, lambda dtype, prefixes: len(prefixes[_WHOLE])
 )
-_read_dtypes: Final[Remembered[bytes, tuple[DType, int]]] = Remembered(
-    _read_descriptor, lambda packed, dtype: len(packed)
+_read_dtypes: Final[Remembered[bytes, tuple[DType, int, Callable[[bytes], object] | None]]] = (
+    Remembered(_read_descriptor, lambda packed, dtype: len(packed))
 )
 
 
@@ -206,7 +229,7 @@ def decode_scalar(data: bytes, start: int = 0) -> Any:
         end = start + first - 0x9F
     else:
         end = start + first_object(data[start:])
-    dtype, size = _read_dtypes[data[start:end]]
+    dtype, size, check = _read_dtypes[data[start:end]]
     raw = data[end:]
     if len(raw) != size:
         if size or len(raw) != _EMPTY_STRINGS.get(dtype.kind) or any(raw):
@@ -214,4 +237,6 @@ def decode_scalar(data: bytes, start: int = 0) -> Any:
         raw = b""
     elif start:
         remember_scalar(data[:end], dtype)
+    if check is not None and raw:
+        check(raw)
     return make_scalar(dtype, raw)

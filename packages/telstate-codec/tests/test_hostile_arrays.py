@@ -1,0 +1,130 @@
+"""Arrays of text that is none, and of elements without bytes, in MessagePack and in pickles."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate_codec import DecodeError, decode_value, encode_value
+
+Array = np.ndarray[Any, Any]
+
+MEGABYTE = 2**20
+
+INNER = np.dtype([("number", "i1"), ("text", "<U2", (2, 3))])
+DTYPES: list[Any] = [
+    "<U3",
+    ">U3",
+    [("number", "i1"), ("text", "<U3"), ("more", "f8")],
+    [("number", "i1"), ("text", ">U3")],
+    np.dtype([("number", "i1"), ("text", "U3"), ("byte", "i1")], align=True),
+    [("number", "<i4"), ("text", "<U1", (2,))],
+    [("number", "<i4"), ("inner", INNER)],
+    [("number", "<i4"), ("inner", INNER, (2, 2))],
+    [("number", "<i4"), ("inner", [("deeper", INNER, (3,)), ("raw", "V3")], (2,))],
+]
+
+
+LAST = "\U0010fffe"
+CHARACTERS = {"<": (b"\xfe\xff\x10\0", b"\0\0\x11\0"), ">": (b"\0\x10\xff\xfe", b"\0\x11\0\0")}
+
+
+def fill(array: Array) -> Array:
+    """Put characters that just exist everywhere where there is text."""
+    for name in array.dtype.names or ():
+        fill(array[name])
+    if array.dtype.kind == "U":
+        array[...] = LAST * (array.dtype.itemsize // 4)
+    return array
+
+
+def spoiled(encoded: bytes) -> list[bytes]:
+    """Give an encoded value with the first, and with the last, character made one that is none."""
+    [(right, wrong)] = [pair for pair in CHARACTERS.values() if pair[0] in encoded]
+    before, after = encoded.rsplit(right, 1)
+    return [encoded.replace(right, wrong, 1), before + wrong + after]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3), (1,) * 30])
+def test_text_of_impossible_characters_is_refused(dtype: Any, shape: tuple[int, ...]) -> None:
+    """Text beyond the last character is a DecodeError, wherever in an array or scalar it is."""
+    array = fill(np.zeros(shape, dtype))
+    for value in (array, np.asfortranarray(array), array.reshape(-1)[0]):
+        for encoded in (
+            encode_value(value),
+            encode_value([value]),
+            encode_value((1, {"a": value})),
+            pickle.dumps(value, 3),
+            pickle.dumps([value], 4),
+        ):
+            decoded = decode_value(encoded, "safe")
+            assert LAST in str(decoded) or repr(LAST)[1:-1] in str(decoded)
+            for wrong in spoiled(encoded):
+                with pytest.raises(DecodeError):
+                    decode_value(wrong, "safe")
+
+
+def test_large_text_is_checked_too() -> None:
+    """Text in arrays that are read without a copy of the value is checked as well."""
+    array = fill(np.zeros(20_000, DTYPES[3]))
+    for value in (array, array["text"], [array], (1, {"a": array})):
+        for wrong in spoiled(encode_value(value)):
+            with pytest.raises(DecodeError, match="characters that do not exist"):
+                decode_value(wrong)
+
+
+@given(
+    st.lists(st.text(st.characters(codec="utf-32"), max_size=4), min_size=1), st.sampled_from("<>")
+)
+def test_text_of_possible_characters_is_read(texts: list[str], order: str) -> None:
+    """Every other text is read as it was, in both byte orders and in fields."""
+    array = np.array(texts, f"{order}U4")
+    fields = np.zeros(len(texts), [("number", "i1"), ("text", f"{order}U4", (2,))])
+    fields["text"] = array[:, None]
+    assert decode_value(encode_value(array)).tolist() == array.tolist()
+    assert encode_value(decode_value(encode_value(fields))) == encode_value(fields)
+
+
+def no_bytes(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """Give the payload of an array without bytes, with its extension header."""
+    header = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    npy = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header
+    return b"\xc7" + bytes([len(npy), 3]) + npy
+
+
+@pytest.mark.parametrize("dtype", ["<U0", ">U0", "|S0", "|V0"])
+def test_elements_without_bytes_take_no_memory(dtype: str) -> None:
+    """Many large arrays of texts without characters are read in memory like their bytes, as such."""
+    encoded = b"\xff\xdc\x00\x64" + no_bytes(dtype, (2**24,)) * 100
+    decode_value(encoded)  # what is imported and cached on the way does not count
+    tracemalloc.start()
+    try:
+        arrays = decode_value(encoded)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert {(array.dtype.str, array.shape, array.nbytes) for array in arrays} == {
+        (dtype, (2**24,), 0)
+    }
+    assert peak < MEGABYTE
+
+
+@pytest.mark.parametrize("dtype", ["<U0", ">U0", "|S0", "|V0"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,)])
+def test_elements_without_bytes_come_back(dtype: str, shape: tuple[int, ...]) -> None:
+    """Arrays of texts without characters keep dtype and shape, and can be read, in both formats."""
+    value: Array = np.ndarray(shape, dtype)
+    for encoded in (encode_value(value), pickle.dumps(value, 2), pickle.dumps(value, 4)):
+        result = decode_value(encoded, "safe")
+        assert (result.dtype.itemsize, result.shape) == (0, shape)
+        assert result.tolist() == value.tolist()
+        assert result.flags.owndata
+        assert result.flags.writeable
