@@ -74,6 +74,52 @@ class TestEitherWay:
         replace(path)
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
+    def test_nobody_else_looks_into_the_new_content(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Until it has the mode of the old file, only the owner can read what replaces it."""
+        path = tmp_path / "a.rdb"
+        path.write_bytes(b"old")
+        path.chmod(0o600)
+        opened: list[int] = []
+        fchmod = os.fchmod
+
+        def watch(descriptor: int, mode: int) -> None:
+            opened.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+            fchmod(descriptor, mode)
+
+        monkeypatch.setattr(os, "fchmod", watch)
+        replace(path)
+        assert opened == [0o600]
+
+    def test_synced_before_it_is_seen(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The new content is on the disk before it has the name, and then the folder is."""
+        done: list[tuple[str, int]] = []
+        sync, rename = os.fsync, os.rename
+
+        def watch_sync(descriptor: int) -> None:
+            sync(descriptor)
+            done.append(("sync", os.fstat(descriptor).st_ino))
+
+        def watch_rename(old: Path, new: Path) -> None:
+            rename(old, new)
+            done.append(("rename", os.stat(new).st_ino))
+
+        monkeypatch.setattr(os, "fsync", watch_sync)
+        monkeypatch.setattr(os, "rename", watch_rename)
+        replace(tmp_path / "a.rdb")
+        file, folder = (path.stat().st_ino for path in (tmp_path / "a.rdb", tmp_path))
+        assert done == [("sync", file), ("rename", file), ("sync", folder)]
+
+    def test_no_such_folder(self, tmp_path: Path) -> None:
+        """A path into a folder that is not there is the system's error at once, with that path."""
+        path = tmp_path / "no" / "a.rdb"
+        with pytest.raises(FileNotFoundError) as caught:
+            Replacement(path).open()
+        assert caught.value.filename == str(path)
+
     def test_mode_of_a_new_file(self, tmp_path: Path) -> None:
         """A file that was not there has the mode that any new file has."""
         replace(tmp_path / "a.rdb")
@@ -173,10 +219,21 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["pipe"]
 
 
-def test_no_such_folder(tmp_path: Path) -> None:
-    """A path into a folder that is not there is the system's own error, at once."""
-    with pytest.raises(FileNotFoundError):
-        Replacement(tmp_path / "no" / "a.rdb").open()
+def test_a_pipe_behind_a_descriptor_is_not_replaced() -> None:
+    """What leads to an open pipe, as /dev/stdout may, is refused as what it is."""
+    ends = os.pipe()
+    try:
+        with pytest.raises(RdbWriteError, match="^/dev/fd/[0-9]+ is not a regular file"):
+            Replacement(f"/dev/fd/{ends[1]}").open()
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+def test_an_empty_path() -> None:
+    """An empty path is refused in words that show it."""
+    with pytest.raises(RdbWriteError, match="^'' is not a regular file"):
+        Replacement("").open()
 
 
 def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ Rules:
 * The new file gets mode and (where permitted) owner of the old one; where there was none, what the
   umask says. A symbolic link stays, and what it points to is replaced. Other hard links to the old
   file keep the old content.
+* Until then nobody but the owner can look into what is to replace an old file, which may hold what
+  others must not see.
 * A disk that is full (or any other failure) is told as RdbWriteError, and the old file stays.
 """
 
@@ -30,6 +32,7 @@ from pathlib import Path
 from telstate_rdb.errors import RdbWriteError
 
 _NEW_FILE_MODE = 0o666  # less what the umask takes away
+_PRIVATE_MODE = 0o600  # where there is an old file, until its mode is taken over
 _ATTEMPTS = 100
 _PIECE = 1 << 18  # bytes given to the system at once: more of them take longer each
 _SUFFIX = ".part"
@@ -58,6 +61,11 @@ class Replacement:
         self._part: Path | None = None
 
     @property
+    def shown(self) -> str:
+        """The path as messages show it."""
+        return self.path or repr(self.path)
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a new content that is neither committed nor discarded."""
         return self._descriptor >= 0
@@ -72,17 +80,23 @@ class Replacement:
         RdbWriteError
             If the target is there and is no regular file.
         """
-        with contextlib.suppress(FileNotFoundError):
-            mode = os.stat(self._target).st_mode
-            if not stat.S_ISREG(mode):
-                raise RdbWriteError(
-                    f"{self.path} is not a regular file, so it cannot be replaced by a snapshot; "
-                    "give the name of a file."
-                )
+        mode = _NEW_FILE_MODE
+        # What is asked for comes first: /dev/stdout leads to a pipe, whose name leads nowhere.
+        for path in (self.path, self._target):
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.stat(path).st_mode):
+                    raise RdbWriteError(
+                        f"{self.shown} is not a regular file, so it cannot be replaced by a "
+                        "snapshot; give the name of a file."
+                    )
+                mode = _PRIVATE_MODE
         _remove_left(self._target)
-        self._descriptor = _open_nameless(self._target.parent)
-        if self._descriptor < 0:
-            self._descriptor, self._part = _open_named(self._target)
+        try:
+            self._descriptor = _open_nameless(self._target.parent, mode)
+            if self._descriptor < 0:
+                self._descriptor, self._part = _open_named(self._target, mode)
+        except OSError as error:  # which names the folder or the part file, not what is wanted
+            raise OSError(error.errno, error.strerror, self.path) from error
 
     def write(self, data: bytes) -> None:
         """Add bytes at the end.
@@ -116,7 +130,7 @@ class Replacement:
             _sync_folder(self._target.parent)
         except OSError as error:
             raise RdbWriteError(
-                f"{self.path} is written, but its folder could not be synced: {error.strerror}. "
+                f"{self.shown} is written, but its folder could not be synced: {error.strerror}. "
                 "After a power failure the old file may be there again."
             ) from error
 
@@ -139,7 +153,7 @@ class Replacement:
         except OSError as error:
             self.discard()
             raise RdbWriteError(
-                f"{self.path} could not be {what}: {error.strerror or error}. "
+                f"{self.shown} could not be {what}: {error.strerror or error}. "
                 "What was there before is unchanged; nothing is left of the new file."
             ) from error
 
@@ -163,24 +177,24 @@ def _part_name(target: Path) -> Path:
     return target.with_name(f"{_part_stem(target)}{secrets.token_hex(8)}{_SUFFIX}")
 
 
-def _open_nameless(folder: Path) -> int:
+def _open_nameless(folder: Path, mode: int) -> int:
     """Open a file without a name; -1 where the system has no such."""
     if _O_TMPFILE is None or not os.path.isdir(_DESCRIPTORS):
         return -1
     try:
-        return os.open(folder, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, _NEW_FILE_MODE)
+        return os.open(folder, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
     except OSError as error:
         if error.errno in _NOT_SUPPORTED:
             return -1
         raise
 
 
-def _open_named(target: Path) -> tuple[int, Path]:
+def _open_named(target: Path, mode: int = _NEW_FILE_MODE) -> tuple[int, Path]:
     """Make a part file that is locked, and that no other process has removed meanwhile."""
     for _ in range(_ATTEMPTS):
         part = _part_name(target)
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
-        descriptor = os.open(part, flags, _NEW_FILE_MODE)
+        descriptor = os.open(part, flags, mode)
         if _lock(descriptor) and os.fstat(descriptor).st_nlink:
             return descriptor, part
         os.close(descriptor)

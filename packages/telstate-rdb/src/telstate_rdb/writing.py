@@ -273,7 +273,7 @@ class RdbWriter:
 
     def __enter__(self) -> RdbWriter:
         if self._replacement.is_open or self._used:
-            raise RdbWriteError(f"The writer of {self._replacement.path} was used already.")
+            raise RdbWriteError(f"The writer of {self._replacement.shown} was used already.")
         self._used = True
         self._replacement.open()
         self._replacement.write(encode_header(self._version))
@@ -366,7 +366,7 @@ class RdbWriter:
     def _check_open(self) -> None:
         if not self._replacement.is_open:
             raise RdbWriteError(
-                f"{self._replacement.path} is not open for writing: use RdbWriter in a with "
+                f"{self._replacement.shown} is not open for writing: use RdbWriter in a with "
                 "statement, and only inside of it; after an error of writing, start again."
             )
 
