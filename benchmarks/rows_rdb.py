@@ -56,7 +56,7 @@ def small_sets(chooser: random.Random) -> Iterator[bytes]:
     head = struct.pack("<IIH", size, size - 3, 2 * SET_SIZE)
     for number in range(SETS):
         members = [
-            struct.pack(">d", 1.5e9 + i) + chooser.randbytes(VALUE_SIZE - 8)
+            struct.pack(">d", 1.5e9 + i / 16) + chooser.randbytes(VALUE_SIZE - 8)
             for i in range(SET_SIZE)
         ]
         first = head + bytes([0, VALUE_SIZE]) + members[0] + bytes([VALUE_SIZE + 2, 0xF1, 2])
