@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from telstate_rdb import RdbWriter
 from telstate_rdb.__main__ import main
 from telstate_rdb.crc import crc64
+from telstate_rdb.summary import show
 
 KEYS = b"\xfe\x00\x00\x04gain\x031.5\x00\x02:x\x01v\x01\x04list\x02\x01a\x01b"
 KEYS += b"\xfe\x03\xfc" + (1_700_000_000_000).to_bytes(8, "little") + b"\x00\x05a\x1b[2J\x02vv"
@@ -170,3 +176,122 @@ def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
         os.close(theirs)
     quiet = subprocess.run(command, capture_output=True, check=True)
     assert quiet.stderr == b""
+
+
+COMMAND = (sys.executable, "-m", "telstate_rdb")
+NOT_A_ZIPLIST = SOUND.replace(b"\x01\x04list\x02", b"\x0a\x04list\x02")
+
+
+def in_shell(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of shell in which "$@" is the command with its arguments."""
+    command: Sequence[str | Path] = ("bash", "-c", script, "bash", *COMMAND, *arguments)
+    return subprocess.run(command, capture_output=True)
+
+
+@pytest.mark.parametrize("pattern", ["list", "gain", "nothing"])
+def test_keys_do_not_change_the_verdict(path: Path, pattern: str) -> None:
+    """Whichever keys are listed, the verdict is on the whole file."""
+    path.write_bytes(NOT_A_ZIPLIST)
+    result = run(path, "--keys", pattern)
+    assert result.exit_code == 1
+    assert "key list: a ziplist is cut short" in result.stderr
+    assert "sound              NO" in result.stdout
+
+
+def test_keys_in_order(path: Path) -> None:
+    """The keys listed are in order, by database and then by name."""
+    with RdbWriter(path) as writer:
+        for database, key in ((1, b"a"), (0, b"c"), (0, b"a"), (0, b"b")):
+            writer.write(key, b"value", database=database)
+    listed = json.loads(run(path, "--json", "--keys", "*").stdout)["listed"]
+    found = [(entry["database"], entry["key"]) for entry in listed]
+    assert found == [(0, "a"), (0, "b"), (0, "c"), (1, "a")]
+
+
+def test_no_key_matches(path: Path) -> None:
+    """A pattern that nothing matches is said to be one, and the list is there, empty."""
+    assert run(path, "--keys", "nothing").stdout.endswith("\n\nNo key matches.\n")
+    assert json.loads(run(path, "--json", "--keys", "nothing").stdout)["listed"] == []
+
+
+def test_keys_that_are_no_text(path: Path) -> None:
+    """Keys that look alike when they are shown do not, and JSON has their very bytes."""
+    keys = [b"\xff\x00k\n", rb"\xff\x00k\n", b"plain"]
+    with RdbWriter(path) as writer:
+        for key in keys:
+            writer.write(key, b"value")
+    listed = json.loads(run(path, "--json", "--keys", "*").stdout)["listed"]
+    assert len({entry["key"] for entry in listed}) == 3
+    exact = [
+        base64.b64decode(entry["key_base64"]) if "key_base64" in entry else entry["key"].encode()
+        for entry in listed
+    ]
+    assert exact == sorted(keys)
+
+
+@given(st.lists(st.binary() | st.text().map(str.encode), max_size=5, unique=True))
+def test_shown_names_do_not_merge(names: list[bytes]) -> None:
+    """No two names are shown as one."""
+    assert len({show(name) for name in names}) == len(names)
+
+
+def test_times_without_a_date(path: Path) -> None:
+    """The beginning of time is a date; what is beyond all dates is a number with its unit."""
+    with RdbWriter(path) as writer:
+        writer.write(b"early", b"1", expiry=0)
+        writer.write(b"late", b"2", expiry=(1 << 63) - 1)
+    output = run(path, "--keys", "*").stdout
+    assert "early (expires 1970-01-01 00:00:00 UTC)" in output
+    assert "late (expires 9223372036854775807 ms since 1970)" in output
+
+
+@pytest.mark.parametrize(
+    ("data", "verdict"),
+    [
+        (b"REDIS0003\xff", "yes, as far as can be told without a checksum (this version"),
+        (b"REDIS0009\xff" + bytes(8), "yes, as far as can be told without a checksum (it was not"),
+    ],
+)
+def test_sound_without_a_checksum(path: Path, data: bytes, verdict: str) -> None:
+    """Where there is no checksum, the verdict says what it is worth."""
+    path.write_bytes(data)
+    result = run(path)
+    assert result.exit_code == 0
+    assert f"sound              {verdict}" in result.stdout
+
+
+def test_version() -> None:
+    """The command tells its version."""
+    result = run("--version")
+    assert (result.exit_code, result.stdout[:21]) == (0, "telstate-rdb, version")
+
+
+@pytest.mark.parametrize(("data", "status"), [(SOUND, b"0"), (NOT_A_ZIPLIST, b"1")])
+def test_a_reader_that_has_enough(path: Path, data: bytes, status: bytes) -> None:
+    """Where nobody reads the summary to its end, the verdict is the same, and nothing is said."""
+    path.write_bytes(data)
+    result = in_shell('"$@" 2> /dev/null | true; echo ${PIPESTATUS[0]}', path, "--json")
+    assert (result.stdout.split(), result.stderr) == ([status], b"")
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ('"$@" > /dev/full', b"the summary cannot be written: No space left on device\n"),
+        ('"$@" - <&-', b"standard input cannot be read: it is closed\n"),
+        ('"$@" /proc/self/mem', b"/proc/self/mem cannot be read: Input/output error\n"),
+    ],
+)
+def test_what_has_nothing_to_do_with_the_file(path: Path, script: str, complaint: bytes) -> None:
+    """What else goes wrong is one line and status 2."""
+    result = in_shell(script, *([path] if "full" in script else []))
+    assert (result.returncode, result.stderr) == (2, complaint)
+
+
+def test_letters_that_the_terminal_does_not_have(path: Path) -> None:
+    """A key that cannot be shown in the encoding of the output is escaped."""
+    with RdbWriter(path) as writer:
+        writer.write("größe".encode(), b"1")
+    result = in_shell('PYTHONIOENCODING=ascii "$@"', path)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"gr\\xf6\\xdfe" in result.stdout

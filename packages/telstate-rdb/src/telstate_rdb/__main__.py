@@ -1,17 +1,21 @@
 """The command ``python -m telstate_rdb FILE``: what is in a snapshot, and whether it is sound.
 
 Rules: what was asked for goes to standard output, the rest (progress, what is wrong) to standard
-error; the exit status is 0 for a sound file, 1 for one that is not, 2 for a mistake of the user.
+error. The exit status is a verdict on the file, 0 for a sound one, 1 for one that is not; anything
+else that goes wrong (a mistake of the user, a disk that is full, no standard input) is 2 and one line.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from typing import Literal, NoReturn, TextIO
 
 import click
 from rich.console import Console
@@ -21,55 +25,99 @@ from rich.table import Table
 
 from telstate_rdb import source as reading_source
 from telstate_rdb.errors import RdbParseError
+from telstate_rdb.globs import compile_glob
 from telstate_rdb.reading import read_rdb
 from telstate_rdb.summary import KeySize, Summary, as_json, show, summarise
 
 PROGRESS_FROM = 1 << 24
 """Files from this size on get a progress bar, on a terminal."""
 
-NOT_SOUND = 1
+SOUND, NOT_SOUND, NOT_DONE = range(3)
+"""The exit statuses."""
+
+_VERDICTS: dict[str, str] = {
+    "none": "yes, as far as can be told without a checksum (this version has none)",
+    "not computed": "yes, as far as can be told without a checksum (it was not computed)",
+}
+_UNITS = {"s": 1, "ms": 1000}  # in a second
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="telstate-rdb", prog_name="telstate-rdb")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--json", "print_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--keys", metavar="GLOB", help="List and count only the keys that match.")
 def main(file: str, print_json: bool, keys: str | None) -> None:
     """Say what is in a Redis or Valkey snapshot (RDB file), and whether it is sound.
 
-    FILE is its name, or - for standard input. The whole file is read and every value looked at;
-    the exit status is 0 if all is well, 1 if not.
+    FILE is its name, or - for standard input. The whole file is read and every value looked at,
+    whichever keys are listed; the exit status is 0 if all is well, 1 if the file is not sound, 2 if
+    something else kept the command from finding out or from saying so.
     """
-    name = "standard input" if file == "-" else file
+    name = "standard input" if file == "-" else click.format_filename(file)
+    matches = None if keys is None else compile_glob(os.fsencode(keys))
     try:
         with _progress(Console(stderr=True), file) as progress, _opened(file) as opened:
             reader = read_rdb(
-                opened,
-                strict=False,
-                raw=True,
-                auxiliary=True,
-                keys=keys,
-                progress=progress,
-                name=name,
+                opened, strict=False, raw=True, auxiliary=True, progress=progress, name=name
             )
-            summary = summarise(reader, list_keys=keys is not None)
-    except (RdbParseError, OSError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(NOT_SOUND)
-    if print_json:
-        click.echo(json.dumps(as_json(summary, name), indent=2))
-    else:
-        _print(summary, name)
+            summary = summarise(reader, matches)
+    except RdbParseError as error:
+        _end(NOT_SOUND, "", str(error))
+    except OSError as error:
+        _end(NOT_DONE, "", f"{name} cannot be read: {error.strerror or error}")
+    except KeyboardInterrupt:
+        _end(NOT_DONE, "", "interrupted: nothing can be said of the whole file")
+    text = json.dumps(as_json(summary, name), indent=2) if print_json else _report(summary, name)
+    complaints = []
     for loss in summary.losses:
         key = "" if loss.key is None else f", key {show(loss.key)}"
         size = "the rest" if loss.size is None else f"{loss.size} bytes"
-        click.echo(f"{name}, byte {loss.offset}{key}: {loss.reason} ({size} not used)", err=True)
-    sys.exit(0 if summary.sound else NOT_SOUND)
+        complaints.append(f"{name}, byte {loss.offset}{key}: {loss.reason} ({size} not used)")
+    _end(SOUND if summary.sound else NOT_SOUND, text, *complaints)
+
+
+def _end(status: int, text: str, *complaints: str) -> NoReturn:
+    """Print what is to be said, and end the command.
+
+    Who reads no further (``head``) has heard enough, so that changes nothing; if what was asked for
+    cannot be written (a full disk), that is the outcome.
+    """
+    if text:
+        try:
+            _write(sys.stdout, text)
+        except OSError as error:
+            _silence(sys.stdout)
+            if not isinstance(error, BrokenPipeError):
+                reason = error.strerror or error
+                status, complaints = NOT_DONE, (f"the summary cannot be written: {reason}",)
+    try:
+        for complaint in complaints:
+            _write(sys.stderr, complaint)
+    except OSError:  # there is nobody to tell; the status says it
+        _silence(sys.stderr)
+    sys.exit(status)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write a text and a line's end, now; what the terminal has no letters for is escaped."""
+    if stream is not None:  # it is None where it was closed before the start
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+
+
+def _silence(stream: TextIO) -> None:
+    """Keep Python from writing again, at its end, what could not be written."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @contextmanager
 def _opened(file: str) -> Iterator[reading_source.BinaryReader]:
     """Open a file, or standard input."""
+    if file == "-" and sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
     with nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as opened:
         yield opened
 
@@ -86,45 +134,60 @@ def _progress(console: Console, file: str) -> Iterator[reading_source.Progress |
         yield lambda done, _: bar.update(task, completed=done)
 
 
-def _print(summary: Summary, name: str) -> None:
-    """Print a summary for people."""
+def _report(summary: Summary, name: str) -> str:
+    """Give a summary for people."""
     total = summary.total
+    created = summary.facts.get("ctime")
     facts = [
         ("file", name),
         ("format", summary.format),
         ("written by", summary.server),
-        ("created", _time(summary.facts.get("ctime"))),
+        ("created", "not said" if created is None else _time(created, "s")),
         ("checksum", summary.checksum),
-        ("sound", "yes" if summary.sound else "NO"),
+        ("sound", _VERDICTS.get(summary.checksum, "yes") if summary.sound else "NO"),
         ("keys", f"{total.keys:,} of {total.size:,} bytes"),
         ("function libraries", str(summary.functions)),
     ]
-    for fact, text in facts:
-        click.echo(f"{fact:18} {text}")
+    lines = [f"{fact:18} {text}" for fact, text in facts]
     if summary.shares:
         table = _table("database", "type", "keys", "bytes")
         for (database, kind), share in sorted(summary.shares.items()):
             table.add_row(str(database), kind, f"{share.keys:,}", f"{share.size:,}")
-        Console().print(table)
-        title = "keys" if summary.listed else "biggest keys"
-        click.echo(f"\n{title}:")
-        for entry in summary.listed or summary.biggest:
-            click.echo(_line(entry))
+        output = Console()
+        written = io.StringIO()  # as writing is to fail in one place only
+        Console(file=written, width=output.width, force_terminal=output.is_terminal).print(table)
+        lines.append(written.getvalue())
+    if summary.listed == []:
+        lines += ["", "No key matches."]
+    elif summary.shares:
+        lines.append("biggest keys:" if summary.listed is None else "keys:")
+        lines += map(_line, summary.biggest if summary.listed is None else summary.listed)
+    return "\n".join(lines)
 
 
 def _line(entry: KeySize) -> str:
     """Give the line for a key."""
-    expiry = f" (expires {_time(entry.expiry / 1000)})" if entry.expiry is not None else ""
+    expiry = f" (expires {_time(entry.expiry, 'ms')})" if entry.expiry is not None else ""
     place = f"{entry.database:>3} {entry.type:7}"
     return f"{entry.size:>14,} {place} {show(entry.key)}{expiry}"
 
 
-def _time(seconds: str | float | None) -> str:
-    """Give a time in words; files may say anything."""
+def _time(number: str | int, unit: Literal["s", "ms"]) -> str:
+    """Give a time since 1970 in words; files may say anything.
+
+    Examples
+    --------
+    >>> _time("1700000000", "s"), _time(0, "ms"), _time(1 << 63, "ms"), _time("soon", "s")
+    ('2023-11-14 22:13:20 UTC', '1970-01-01 00:00:00 UTC', '9223372036854775808 ms since 1970', 'soon')
+    """
     try:
-        return str(datetime.fromtimestamp(float(seconds or "nan"), UTC))[:19] + " UTC"
+        count = int(number)
+    except ValueError:
+        return str(number)
+    try:
+        return str(datetime.fromtimestamp(count / _UNITS[unit], UTC))[:19] + " UTC"
     except (ValueError, OverflowError, OSError):
-        return "not said" if seconds is None else str(seconds)
+        return f"{count} {unit} since 1970"
 
 
 def _table(*columns: str) -> Table:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -55,7 +56,7 @@ class Summary:
     biggest
         The biggest keys, the biggest first.
     listed
-        All keys, if they were asked for.
+        The keys that were asked for, by database and name; None if none were.
     facts
         The auxiliary fields.
     functions
@@ -69,7 +70,7 @@ class Summary:
     version: int
     shares: dict[tuple[int, str], Share] = attrs.field(factory=dict)
     biggest: list[KeySize] = attrs.field(factory=list)
-    listed: list[KeySize] = attrs.field(factory=list)
+    listed: list[KeySize] | None = None
     facts: dict[str, str] = attrs.field(factory=dict)
     functions: int = 0
     checksum: str = "unread"
@@ -102,7 +103,8 @@ class Summary:
 
 
 def summarise(
-    reader: RdbReader[KeyRecord[RawValue] | AuxiliaryRecord], list_keys: bool = False
+    reader: RdbReader[KeyRecord[RawValue] | AuxiliaryRecord],
+    wanted: Callable[[bytes], object] | None = None,
 ) -> Summary:
     """Read a snapshot to its end, and say what is in it.
 
@@ -110,19 +112,23 @@ def summarise(
     ----------
     reader
         Made with ``raw=True, auxiliary=True``.
-    list_keys
-        Whether all keys are to be kept.
+    wanted
+        Gives something true for the keys that are to be listed and counted; the others are read
+        all the same, as the verdict is on the whole file. None: count all, list none.
     """
     summary = Summary(reader.version)
     heap: list[KeySize] = []
+    listed: list[KeySize] = []
     for record in reader:
         if isinstance(record, KeyRecord):
+            if wanted is not None and not wanted(record.key):
+                continue
             size = len(record.key) + len(record.value.body)
             kind = record.value.type_name
             entry = KeySize(size, record.database, record.key, kind, record.expiry)
             summary.shares.setdefault((record.database, kind), Share()).add(size)
-            if list_keys:
-                summary.listed.append(entry)
+            if wanted is not None:
+                listed.append(entry)
             if len(heap) < BIGGEST:
                 heapq.heappush(heap, entry)
             else:
@@ -131,6 +137,8 @@ def summarise(
             summary.facts[show(record.name)] = show(record.value)
         elif isinstance(record, FunctionLibrary):
             summary.functions += 1
+    if wanted is not None:
+        summary.listed = sorted(listed, key=lambda entry: (entry.database, entry.key))
     summary.biggest = sorted(heap, reverse=True)
     summary.checksum = reader.checksum
     summary.losses = reader.losses
@@ -138,14 +146,14 @@ def summarise(
 
 
 def show(data: bytes) -> str:
-    """Show bytes as text that can be printed anywhere.
+    """Show bytes as text that can be printed anywhere; no two look the same.
 
     Examples
     --------
-    >>> show("größe".encode()), show(b"a\\x1b[2J")
-    ('größe', 'a\\\\x1b[2J')
+    >>> show("größe".encode()), show(b"a\\x1b[2J"), show(b"a\\\\b")
+    ('größe', 'a\\\\x1b[2J', 'a\\\\\\\\b')
     """
-    text = data.decode("utf-8", "backslashreplace")
+    text = data.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     return text if text.isprintable() else repr(data)[2:-1]
 
 
@@ -167,11 +175,11 @@ def as_json(summary: Summary, file: str) -> dict[str, Any]:
         "facts": summary.facts,
         "biggest": _keys(summary.biggest),
         "losses": [
-            attrs.asdict(loss) | {"key": None if loss.key is None else show(loss.key)}
+            attrs.asdict(loss) | ({"key": None} if loss.key is None else _key(loss.key))
             for loss in summary.losses
         ],
     }
-    if summary.listed:
+    if summary.listed is not None:
         report["listed"] = _keys(summary.listed)
     return report
 
@@ -181,12 +189,20 @@ def _share(share: Share) -> dict[str, int]:
     return {"keys": share.keys, "bytes": share.size}
 
 
+def _key(key: bytes) -> dict[str, object]:
+    """Give a key as what JSON has: as it is shown, and exactly where that is not the same."""
+    shown = show(key)
+    if shown.encode() == key:
+        return {"key": shown}
+    return {"key": shown, "key_base64": base64.b64encode(key).decode()}
+
+
 def _keys(entries: Iterable[KeySize]) -> list[dict[str, object]]:
     """Give keys as what JSON has."""
     return [
         {
             "database": entry.database,
-            "key": show(entry.key),
+            **_key(entry.key),
             "type": entry.type,
             "bytes": entry.size,
             "expiry": entry.expiry,
