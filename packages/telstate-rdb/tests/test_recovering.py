@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,10 @@ from rdb_data import Dripping
 
 from telstate_rdb import KeyRecord, Loss, RawValue, RdbParseError, Value, read_rdb
 from telstate_rdb.crc import crc64
+from telstate_rdb.recovering import recover_with
+from telstate_rdb.searching import BLOCK_STEP, WORK, WORK_PER_BYTE, Search
+from telstate_rdb.source import Source
+from telstate_rdb.walking import Walk, read_header
 
 COUNT = 40
 
@@ -155,3 +161,80 @@ def test_any_damage(position: int, damage: bytes) -> None:
     assert losses or data == DATA
     before = [record for place, record in enumerate(RECORDS) if STARTS[place + 1] <= position]
     assert records[: len(before)] == before
+
+
+def search_of(data: bytes) -> tuple[Search, list[bytes]]:
+    """Recover a file; give the search, which has counted its work, and the keys."""
+    source = Source(data)
+    search = Search(Walk(source, read_header(source), raw=True, keep=True))
+    records = recover_with(search, True, [])
+    return search, [record.key for record in records if isinstance(record, KeyRecord)]
+
+
+SOUND_KEY = b"\xfe\0\0\1a\1b"
+
+
+@pytest.mark.parametrize("record", [b"\xfe\0", b"\xfb\0\0", b"\xf9", b"\xfa\0\0"])
+def test_work_grows_with_the_size(record: bytes) -> None:
+    """Many records of which none is a key do not make the search look at them again and again."""
+    search, keys = search_of(b"REDIS0009" + SOUND_KEY + b"\x77" + record * 4000)
+    assert keys == [b"a"]
+    assert search.work < 1000 * 4000 * len(record)
+
+
+def test_work_is_remembered() -> None:
+    """What a trial that failed has gone over is not gone over again from its second record."""
+    members = (b"\x1f" + b"x" * 31) * 63
+    sets = b"".join(b"\2\3%03d\x3f" % number + members for number in range(3))
+    search, _ = search_of(b"REDIS0009" + SOUND_KEY + b"\x77" + (sets + b"\x77") * 200)
+    assert search.work < 1.7 * 200 * len(sets)
+
+
+def test_work_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that takes too long is given up, and the report says so."""
+    assert WORK_PER_BYTE <= 8 and WORK <= 1 << 27
+    monkeypatch.setattr("telstate_rdb.searching.WORK", 1000)
+    monkeypatch.setattr("telstate_rdb.searching.WORK_PER_BYTE", 0)
+    lists = b"".join(b"\1\3%03d\x3f" % number for number in range(500))
+    reader = read_rdb(b"REDIS0009" + SOUND_KEY + b"\x77" + lists + b"\x77", strict=False)
+    assert [record.key for record in reader] == [b"a"]
+    assert "given up" in reader.losses[-1].reason
+
+
+def test_a_hole_of_zeros_costs_nothing() -> None:
+    """Zeros are passed over without a trial, and what is behind them is found."""
+    hole = bytes(1 << 20)
+    search, keys = search_of(DATA[: STARTS[10]] + b"\xf2" + hole + DATA[STARTS[10] :])
+    assert keys == [record.key for record in RECORDS]
+    assert search.trials < 10
+
+
+@pytest.mark.parametrize("before", [1000, BLOCK_STEP - 40, 2 * BLOCK_STEP - 100, 20_000_000])
+def test_the_same_from_a_path(tmp_path: Path, before: int) -> None:
+    """A file gives the same records whether it is a path, a pipe or bytes, however big the hole."""
+    hole = bytes(before) + b"\xf2" * 60
+    tail = DATA[STARTS[10] : STARTS[38]] + b"\0\3big\x80" + struct.pack(">I", BLOCK_STEP)
+    data = DATA[: STARTS[10]] + b"\xf2" + hole + tail + bytes(BLOCK_STEP) + DATA[STARTS[38] :]
+    path = tmp_path / "broken.rdb"
+    path.write_bytes(data)
+
+    class Pipe(io.RawIOBase):
+        given = io.BytesIO(data)
+
+        def read(self, size: int = -1) -> bytes:
+            return self.given.read(min(size, 77_777))
+
+    readers = [read_rdb(source, strict=False) for source in (data, path, Pipe())]
+    found = [[record.key for record in reader] for reader in readers]
+    keys = [record.key for record in RECORDS]
+    assert found == [[*keys[:38], b"big", *keys[38:]]] * 3
+    assert readers[0].losses == readers[1].losses == readers[2].losses
+
+
+def test_a_value_that_ends_too_early() -> None:
+    """Where no record follows a malformed value, the loss begins with its record."""
+    bad = b"\x0d\x03bad\x04abcd"
+    data = DATA[: STARTS[7]] + bad + b"\xf2" * 9 + DATA[STARTS[7] :]
+    records, losses = recover(data)
+    assert records == RECORDS
+    assert (losses[0].offset, losses[0].size, losses[0].key) == (STARTS[7], len(bad) + 9, b"bad")

@@ -1,14 +1,12 @@
 """Getting as many whole records as can be had out of a broken file, and saying what was lost.
 
 A value that is malformed, but whose end is known, costs only its key. Where it is not known any
-more where the next record begins, the file is searched for a place from which several records in
-a row make sense, or from which everything does up to the end; what lies between is lost.
-
-In the middle of a value much can look like a record. So where all keys before were printable text,
-keys behind the damage must be, too; and none may be empty or come twice in a row of records.
+more where the next record begins, :mod:`telstate_rdb.searching` looks for the next place from which
+records make sense; what lies between is lost.
 
 Rules: a record that is given was whole, as far as anybody can tell; what was not is a
-:class:`Loss`. Nothing is raised for what is wrong with the file, except for its header.
+:class:`Loss`. Nothing is raised for what is wrong with the file, except for its header. The same
+bytes give the same records, wherever they come from.
 """
 
 from __future__ import annotations
@@ -17,24 +15,12 @@ from collections.abc import Iterator
 
 import attrs
 
-from telstate_rdb import constants as c
-from telstate_rdb.auxiliary import AUXILIARY_READERS
-from telstate_rdb.decoders import codecs_of_version
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.payloads import decode_raw
 from telstate_rdb.records import KeyRecord
-from telstate_rdb.source import Source
+from telstate_rdb.searching import Search, is_text
 from telstate_rdb.values import RawValue
 from telstate_rdb.walking import AnyRecord, Walk, read_end, walk
-
-ENOUGH_RECORDS = 4
-"""So many sound records in a row, of different keys, are taken for the truth."""
-
-SEARCH_WINDOW = 1 << 22
-"""How far behind a place records are tried, in bytes."""
-
-SEARCH_LIMIT = 1 << 24
-"""How far the next record is searched for, in bytes."""
 
 
 @attrs.frozen
@@ -72,13 +58,13 @@ def recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
         Where losses go.
     """
     with state.source:
-        yield from _recover(state, raw, losses)
+        yield from recover_with(Search(state), raw, losses)
 
 
-def _recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
+def recover_with(search: Search, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
     """Do what :func:`recover` does, with the file open."""
+    state = search.state
     source = state.source
-    texts = True  # whether all keys so far were printable
     end = 0  # behind the mark of the end, once that is reached
     resumed = True
     while resumed:
@@ -88,14 +74,13 @@ def _recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
                 if not isinstance(record, KeyRecord) or not isinstance(record.value, RawValue):
                     yield record
                     continue
-                texts = texts and _is_text(record.key)
+                if search.texts and not is_text(record.key):
+                    search.texts = False
                 try:
                     value = decode_raw(record.value)
                 except RdbParseError as error:
                     lost = len(record.value.body)
-                    if not _goes_on(
-                        state, texts
-                    ):  # then the end of the value was not the end of it
+                    if not search.goes_on():  # then the end of the value was not the end of it
                         error.key = record.key
                         raise
                     losses.append(Loss(source.offset - lost, lost, record.key, error.reason))
@@ -105,88 +90,15 @@ def _recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
             read_end(state)
         except RdbParseError as error:
             start = source.offset if source.keep_from is None else source.keep_from
-            found = _search(state, start, texts)
-            if found is None:
-                lost = start if state.checksum == "unread" else end
-                losses.append(Loss(lost, None, error.key, error.reason))
-            else:
+            search.work += max(source.offset - start, 0)
+            found = search.find(start)
+            if found is not None:
                 losses.append(Loss(start, found - start, error.key, error.reason))
                 state.checksum = "unread"
                 resumed = True
-
-
-def _goes_on(state: Walk, texts: bool) -> bool:
-    """Tell whether records go on where the source is."""
-    source = state.source
-    try:
-        source.look_ahead(SEARCH_WINDOW)
-    except RdbParseError:
-        return False
-    return _makes_sense(state, source.buffer, source.position, source.ended, texts)
-
-
-def _search(state: Walk, start: int, texts: bool) -> int | None:
-    """Leave the source at the next place behind `start` where records go on; give its offset."""
-    source = state.source
-    plausible = {
-        *codecs_of_version(state.version),
-        *AUXILIARY_READERS,
-        c.OPCODE_DATABASE,
-        c.OPCODE_EXPIRY_MS,
-        c.OPCODE_EXPIRY_S,
-        c.OPCODE_FREQUENCY,
-        c.OPCODE_IDLE,
-        c.OPCODE_END,
-    }
-    source.position = start + 1 - source.base
-    try:
-        while source.offset < start + SEARCH_LIMIT:
-            source.keep_from = source.offset
-            source.look_ahead(SEARCH_WINDOW)
-            buffer = source.buffer
-            first = source.position
-            ended = source.ended
-            stop = len(buffer) if ended else max(len(buffer) - SEARCH_WINDOW // 2, first + 1)
-            for position in range(first, stop):
-                if buffer[position] in plausible and _makes_sense(
-                    state, buffer, position, ended, texts
-                ):
-                    source.position = position
-                    return source.offset
-            source.position = stop
-            if ended:
-                return None
-    except RdbParseError:
-        pass  # the source cannot be read further
-    return None
-
-
-def _is_text(key: bytes) -> bool:
-    """Tell whether a key can be printed."""
-    try:
-        return key.decode().isprintable()
-    except UnicodeDecodeError:
-        return False
-
-
-def _makes_sense(state: Walk, buffer: bytes, position: int, ended: bool, texts: bool) -> bool:
-    """Tell whether sound records begin at `position`: enough of them, or all up to the end."""
-    source = Source(buffer)
-    source.position = position
-    trial = Walk(source, state.version, raw=True, auxiliary=True, database=state.database)
-    keys = set()
-    try:
-        for record in walk(trial):
-            if isinstance(record, KeyRecord) and isinstance(record.value, RawValue):
-                if not record.key or (trial.database, record.key) in keys:
-                    return False  # zeros look like strings of no length
-                if texts and not _is_text(record.key):
-                    return False
-                decode_raw(record.value)
-                keys.add((trial.database, record.key))
-                if len(keys) >= ENOUGH_RECORDS:
-                    return True
-        footer = c.CHECKSUM_SIZE if state.version >= c.CHECKSUM_VERSION else 0
-        return ended and len(buffer) - source.position == footer
-    except RdbParseError:
-        return False
+                continue
+            lost = start if state.checksum == "unread" else end
+            reason = error.reason
+            if search.exhausted:
+                reason += "; the search for records behind it was given up, it takes too long"
+            losses.append(Loss(lost, None, error.key, reason))
