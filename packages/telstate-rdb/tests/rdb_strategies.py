@@ -104,7 +104,7 @@ def hashes_with_expiries(draw: st.DrawFn) -> Hash:
 
 
 NUMBERS = st.integers(0, 2**63 - 1)
-IDS = st.builds(StreamId, NUMBERS, st.integers(0, 2**64 - 1))
+IDS = st.builds(StreamId, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 FIELDS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3).map(tuple)
 
 

@@ -8,8 +8,8 @@ A stream's entries lie in listpacks (nodes), each under the id of its first entr
         without: number of fields, then each field and its value
         and at the end the number of the entry's items
 
-Rules: ids must ascend, nodes must hold what their counts say, and what a consumer has pending must
-be pending in its group; otherwise it is :exc:`RdbParseError`.
+Rules: nodes must hold what their counts say, and the whole must be what `stream_fault`, which the
+writer asks too, finds nothing wrong with; otherwise it is :exc:`RdbParseError`.
 """
 
 from __future__ import annotations
@@ -71,12 +71,51 @@ def _read_stream(source: Source, form: int) -> Stream:
         first_id = _read_id(source)
         max_deleted_id = _read_id(source)
         entries_added = source.read_length()
-    if entries and entries[-1].id > last_id:
-        raise RdbParseError("a stream has an entry beyond its last id")
     count = source.read_length()
     source.expect(count)
     groups = tuple(_read_group(source, form) for _ in range(count))
-    return Stream(tuple(entries), last_id, first_id, max_deleted_id, entries_added, groups)
+    stream = Stream(tuple(entries), last_id, first_id, max_deleted_id, entries_added, groups)
+    if fault := stream_fault(stream):
+        raise RdbParseError(fault)
+    return stream
+
+
+def stream_fault(stream: Stream) -> str | None:
+    """Say what is wrong with a stream that no server would load, as a clause; None if nothing is.
+
+    Ids must ascend up to the stream's last; names of groups, and of consumers in a group, must not
+    come twice; and what is pending must be so once, with one consumer of its group at the most.
+    """
+    last: StreamId | None = None
+    for entry in stream.entries:
+        if last is not None and entry.id <= last:
+            return f"a stream's entry {entry.id} does not come after the one before"
+        last = entry.id
+    if last is not None and last > stream.last_id:
+        return f"a stream has the entry {last} beyond its last id, {stream.last_id}"
+    names = [group.name for group in stream.groups]
+    if len(set(names)) != len(names):
+        return "a stream has two groups of one name"
+    for group in stream.groups:
+        if fault := _group_fault(group):
+            return f"the group {group.name!r} of a stream has {fault}"
+    return None
+
+
+def _group_fault(group: StreamGroup) -> str | None:
+    """Say what is wrong with a group."""
+    known = {entry.id for entry in group.pending}
+    if len(known) != len(group.pending):
+        return "an entry pending twice"
+    names = [consumer.name for consumer in group.consumers]
+    if len(set(names)) != len(names):
+        return "two consumers of one name"
+    owned = [one for consumer in group.consumers for one in consumer.pending]
+    if not known.issuperset(owned):
+        return "a consumer with what is not pending in the group"
+    if len(set(owned)) != len(owned):
+        return "an entry pending with two consumers, or twice with one"
+    return None
 
 
 def _read_raw_id(source: Source) -> StreamId:
@@ -103,18 +142,10 @@ def _read_group(source: Source, form: int) -> StreamGroup:
     for _ in range(count):
         pending_id = _read_raw_id(source)
         pending.append(StreamPending(pending_id, source.read_signed(8), source.read_length()))
-    known = {entry.id for entry in pending}
-    if len(known) != len(pending):
-        raise RdbParseError("a stream's group has an entry pending twice")
     count = source.read_length()
     source.expect(count * 10)
-    consumers = []
-    for _ in range(count):
-        consumer = _read_consumer(source, form)
-        if not known.issuperset(consumer.pending):
-            raise RdbParseError("a stream's consumer has what is not pending in its group")
-        consumers.append(consumer)
-    return StreamGroup(name, last_id, entries_read, tuple(pending), tuple(consumers))
+    consumers = tuple(_read_consumer(source, form) for _ in range(count))
+    return StreamGroup(name, last_id, entries_read, tuple(pending), consumers)
 
 
 def _read_consumer(source: Source, form: int) -> StreamConsumer:
@@ -168,8 +199,6 @@ def _add_entries(entries: list[StreamEntry], node_id: StreamId, items: list[byte
             deleted -= 1
             continue
         valid -= 1
-        if entries and entries[-1].id >= entry_id:
-            raise RdbParseError(f"a stream's entry {entry_id} does not come after the one before")
         entries.append(StreamEntry(entry_id, fields))
     if valid or deleted or position != len(items):
         raise ValueError

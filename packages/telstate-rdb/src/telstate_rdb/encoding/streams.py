@@ -28,6 +28,8 @@ from telstate_rdb.constants import (
 )
 from telstate_rdb.encoding.packed import join_listpack, listpack_entry, listpack_integer
 from telstate_rdb.encoding.strings import Compress, encode_length, encode_string
+from telstate_rdb.errors import RdbWriteError
+from telstate_rdb.streams import stream_fault
 from telstate_rdb.values import Stream, StreamEntry, StreamGroup, StreamId
 
 NODE_ENTRIES = 100
@@ -75,6 +77,8 @@ def without_counters(stream: Stream) -> Stream:
 
 def encode_stream(stream: Stream, version: int, compress: Compress | None) -> tuple[int, bytes]:
     """Write a stream in the type that `version` has for it: the type and the bytes."""
+    if fault := stream_fault(stream):
+        raise RdbWriteError(f"No server would load this stream: {fault}.")
     nodes = list(_nodes(stream.entries))
     parts = [encode_length(len(nodes))]
     for first, listpack in nodes:
@@ -129,12 +133,10 @@ class _Node:
     def add(self, entry: StreamEntry) -> None:
         fields = [field for field, _ in entry.fields]
         same = fields == self.fields
-        difference = entry.id.sequence - self.first.sequence
         elements = [
             listpack_integer(STREAM_ENTRY_SAME_FIELDS if same else 0),
-            listpack_integer(entry.id.milliseconds - self.first.milliseconds),
-            # 64 bits, signed: what is beyond wraps round, here and when it is read.
-            listpack_integer((difference + (1 << 63)) % (1 << 64) - (1 << 63)),
+            listpack_integer(_wrapped(entry.id.milliseconds - self.first.milliseconds)),
+            listpack_integer(_wrapped(entry.id.sequence - self.first.sequence)),
         ]
         if same:
             elements += [listpack_entry(value) for _, value in entry.fields]
@@ -156,6 +158,11 @@ class _Node:
         master += map(listpack_entry, self.fields)
         master.append(listpack_integer(0))
         return self.first, join_listpack(master + self.elements)
+
+
+def _wrapped(difference: int) -> int:
+    """Give a difference as 64 bits, signed: what is beyond wraps round, here and when it is read."""
+    return (difference + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _nodes(entries: tuple[StreamEntry, ...]) -> Iterator[tuple[StreamId, bytes]]:
