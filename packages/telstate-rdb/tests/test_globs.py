@@ -20,6 +20,10 @@ PATTERNS = st.lists(st.sampled_from(ALPHABET), max_size=10).map(b"".join)
     ("pattern", "key", "expected"),
     [
         (b"*", b"", True),
+        (b"**", b"", False),
+        (b"***", b"", False),
+        (b"**", b"a\n", True),
+        (b"a**", b"a", True),
         (b"", b"", True),
         (b"", b"a", False),
         (b"a*c", b"abbc", True),

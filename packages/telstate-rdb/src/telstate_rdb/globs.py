@@ -24,6 +24,8 @@ def compile_glob(pattern: bytes) -> Callable[[bytes], object]:
     (True, False)
     """
     segments = _segments(pattern)
+    if len(segments) > 2 and not any(segments):
+        return re.compile(b".+", re.DOTALL).fullmatch  # Redis: only a single star matches nothing
     first, *others = segments
     parts = [first]
     for segment in others[:-1]:  # the leftmost place will do: there is a star behind it
