@@ -437,6 +437,7 @@ HARMLESS: dict[str, bytes] = {
     + b"".join(b"J" + struct.pack("<i", i) + b"\x85N" for i in range(MANY))
     + b"u.",
     "many dictionaries, each dropped": b"}(K\x01\x85Nu0" * MANY + b"N.",
+    "many sets, each dropped": b"\x8f(K\x01\x85\x900" * MANY + b"N.",
     "quotes": b"S'" + b"\\x41" * MANY + b"'\n.",
     "backslashes": b"S'" + b"\\" * (2 * MANY) + b"'\n.",
     "real data": pickle.dumps(

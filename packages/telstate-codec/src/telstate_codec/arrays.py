@@ -34,6 +34,8 @@ Elements: TypeAlias = Any  # an array or bytes: what b"".join() takes
 
 _SCATTERED: Final = 2**16  # bytes from which scattered elements are worth a buffer of their own
 _VERSION_1: Final = MAGIC + b"\1\0"
+_SHORT_TEXT: Final = 2**10  # bytes up to which Python's decoder checks text quicker than NumPy
+_UTF_32: Final = {"<": "utf-32-le", ">": "utf-32-be", "=": f"utf-32-{sys.byteorder[0]}e"}
 _WHOLE, _PAYLOAD = 0, 1  # which of two prefixes: of an encoded value, of a payload in one
 
 # The bytes that NumPy gives for an empty string, whose dtype has no size.
@@ -146,7 +148,10 @@ def decode_array(data: bytes, start: int = 0, end: int | None = None) -> Array:
     else:
         array = np.ndarray(shape, dtype, data, body, None, order).copy(order)
     if text:
-        check_text(array)
+        if nbytes <= _SHORT_TEXT and dtype.names is None:
+            data[body:end].decode(_UTF_32[dtype.byteorder], "surrogatepass")
+        else:
+            check_text(array)
     return array
 
 
@@ -173,8 +178,8 @@ def _scalar_prefixes(dtype: DType) -> tuple[bytes, bytes]:
 def _read_descriptor(packed: bytes) -> tuple[DType, int, Callable[[bytes], object] | None]:
     """Give the dtype of a packed descriptor, the bytes of a value, and what refuses wrong ones."""
     dtype = dtype_of(unpack(packed))
-    if dtype.kind == "U":  # Python's decoder checks short texts quicker
-        codec = "utf-32-be" if dtype.str[0] == ">" else "utf-32-le"
+    if dtype.kind == "U":
+        codec = _UTF_32[dtype.byteorder]
         return dtype, dtype.itemsize, lambda raw: raw.decode(codec, "surrogatepass")
     if has_text(dtype):
         return dtype, dtype.itemsize, lambda raw: check_text(np.ndarray((1,), dtype, raw))
