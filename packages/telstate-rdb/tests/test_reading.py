@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
+import random
 import socket
 import struct
 import subprocess
 import sys
 import threading
 from array import array
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from rdb_data import Dripping
@@ -175,11 +181,96 @@ def _write_all(descriptor: int) -> None:
         pipe.write(SNAPSHOT)
 
 
-def test_broken_decompressor() -> None:
-    """Compressed data that are cut short are an error of the snapshot."""
-    data = gzip.compress(SNAPSHOT)
-    with pytest.raises(RdbParseError, match="cannot be read further"):
-        list(read_rdb(gzip.GzipFile(fileobj=io.BytesIO(data[:-30]))))
+OPENERS = [
+    (gzip.compress, gzip.open),
+    (partial(bz2.compress, compresslevel=1), bz2.open),
+    (lzma.compress, lzma.open),
+]
+
+
+def _damaged(data: bytes, cut: bool) -> io.BytesIO:
+    """Cut compressed data short at about two thirds, or change their last bytes: the checks."""
+    return io.BytesIO(data[: len(data) * 2 // 3] if cut else data[:-8] + b"\xa5" * 8)
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "recover"])
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "changed"])
+@pytest.mark.parametrize(("compress", "opener"), OPENERS, ids=["gzip", "bz2", "lzma"])
+def test_broken_decompressor(
+    compress: Callable[[bytes], bytes],
+    opener: Callable[[BinaryIO], BinaryIO],
+    cut: bool,
+    strict: bool,
+) -> None:
+    """Broken compressed data are an error of the snapshot, after all that came out before it."""
+    content = random.Random(4).randbytes(600 << 10)
+    body = b"".join(
+        b"\x00\x06%06d\x44\x00" % i + content[i * 1024 : i * 1024 + 1024] for i in range(600)
+    )
+    broken = _damaged(compress(b"REDIS0004" + body + b"\xff"), cut)
+    reader = read_rdb(opener(broken), strict=strict)
+    keys: list[bytes] = []
+    reason = ""
+    try:
+        keys.extend(record.key for record in reader)
+        reason = reader.losses[-1].reason
+    except RdbParseError as error:
+        assert strict
+        reason = error.reason
+    assert "cannot be read further" in reason
+    assert keys == [b"%06d" % number for number in range(len(keys))]
+    assert len(keys) > 300
+
+
+def test_broken_deflate() -> None:
+    """What zlib says of a broken stream is an error of the snapshot, not one of its own."""
+    data = bytearray(gzip.compress(b"REDIS0004" + b"\x00\x01k\x3f" + b"abc" * 21 + b"\xff"))
+    data[10] |= 0x06  # a block of the kind that there is not
+    with pytest.raises(RdbParseError, match="cannot be read further.*invalid block type"):
+        list(read_rdb(gzip.open(io.BytesIO(data))))
+
+
+def test_no_decompressor() -> None:
+    """The error for a compressed file names what would open it."""
+    for data, opener in (
+        (gzip.compress(SNAPSHOT), "gzip.open"),
+        (bz2.compress(SNAPSHOT), "bz2.open"),
+        (lzma.compress(SNAPSHOT), "lzma.open"),
+    ):
+        with pytest.raises(RdbParseError, match=opener):
+            read_rdb(data)
+
+
+def test_system_errors_stay() -> None:
+    """An error of the system while reading is no fault of the file."""
+
+    class Failing(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise TimeoutError("timed out")
+
+    with pytest.raises(TimeoutError):
+        read_rdb(Failing(), strict=False)
+
+
+def test_text_file(tmp_path: Path) -> None:
+    """A file in text mode is a mistake of the caller, and the error says what to do."""
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(b"REDIS0003\xff")
+    with path.open(encoding="latin-1") as file:
+        with pytest.raises(TypeError, match="gives str.*open it in binary mode"):
+            read_rdb(file)  # type: ignore[call-overload]  # the mistake
+
+
+def test_live_source() -> None:
+    """From a socket a record is given as soon as there is enough of it, not when it closes."""
+    ours, theirs = socket.socketpair()
+    value = b"\x00\x01k\x80" + struct.pack(">I", 1 << 16) + bytes(1 << 16)
+    ours.settimeout(20)
+    with ours, theirs, ours.makefile("rb") as file:
+        thread = threading.Thread(target=theirs.sendall, args=(b"REDIS0004" + value * 3,))
+        thread.start()
+        assert next(read_rdb(file)).key == b"k"
+        thread.join()
 
 
 def test_non_blocking_file() -> None:
@@ -301,6 +392,12 @@ def test_unknown_type_in_selection() -> None:
         read_rdb(SNAPSHOT, types="sorted_set")  # type: ignore[arg-type]  # the mistake
 
 
+def test_one_pattern() -> None:
+    """Several patterns are a mistake of the caller, and the error says that there can be one."""
+    with pytest.raises(TypeError, match="keys= takes one pattern"):
+        read_rdb(SNAPSHOT, keys=["a*"])  # type: ignore[call-overload]  # the mistake
+
+
 def test_raw() -> None:
     """A raw value has exactly the value's bytes, and its payload stands for the same value."""
     raw = list(read_rdb(SNAPSHOT, raw=True))
@@ -335,6 +432,21 @@ def test_closing(tmp_path: Path) -> None:
         assert next(reader) == KEYS[0]
     unread = read_rdb(path)
     unread.close()
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_nothing_after_closing(tmp_path: Path, strict: bool) -> None:
+    """A reader that was closed has no more records, whatever had been read ahead."""
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(SNAPSHOT)
+    for source in (path, SNAPSHOT):
+        reader = read_rdb(source, strict=strict)
+        assert next(reader) == KEYS[0]
+        reader.close()
+        assert list(reader) == []
+        unread = read_rdb(source, strict=strict)
+        unread.close()
+        assert list(unread) == []
 
 
 def test_memory_is_bounded_by_the_largest_value(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ to recover what can be had from a broken file, see :mod:`telstate_rdb.recovering
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from types import TracebackType
 from typing import Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -90,7 +90,9 @@ class RdbReader(Generic[RecordT]):
         self.close()
 
     def close(self) -> None:
-        """Close the file, if it was opened here; nothing more can be read then."""
+        """Close the file, if it was opened here; there are no more records then."""
+        if isinstance(self._records, Generator):
+            self._records.close()
         self._state.source.close()
 
 
@@ -164,7 +166,7 @@ def read_rdb(
     databases
         The number, or numbers, of the databases that are wanted (default: all).
     keys
-        A pattern as of the command ``KEYS`` for the keys that are wanted (default: all).
+        One pattern as of the command ``KEYS`` for the keys that are wanted (default: all).
     types
         The type, or types, that are wanted, by the names that the command ``TYPE`` gives them:
         ``"string"``, ``"list"``, ``"set"``, ``"zset"``, ``"hash"``, ``"stream"``, ``"module"``

@@ -38,7 +38,11 @@ def make_selection(
     ------
     ValueError
         For a type that Redis does not have.
+    TypeError
+        If `keys` is anything but one pattern.
     """
+    if not isinstance(keys, str | bytes | None):
+        raise TypeError(f"keys= takes one pattern, as str or bytes, not {keys!r}")
     if databases is None and keys is None and types is None:
         return None
     if isinstance(databases, int):

@@ -9,7 +9,8 @@ A :class:`Source` holds a window of the bytes, `buffer`, and the place of the ne
   memory is bounded by the largest string, not by the file.
 * A length is never believed: where the size of the whole is known, one that goes beyond it is an
   error at once, and otherwise memory is taken only for bytes that have really come.
-* Every error here is :exc:`RdbParseError` with the offset filled in.
+* Every error here is :exc:`RdbParseError` with the offset filled in. Where a decompressor cannot go
+  on, that is the error too, but not before all that came out of it has been read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-import zlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
@@ -45,6 +45,15 @@ IMPOSSIBLE_SIZE = 1 << 40
 _BIG_READ = 1 << 24  # a long string is read in pieces of this size: its length may be a lie
 
 _INTEGER_SIZES = {STRING_INT8: 1, STRING_INT16: 2, STRING_INT32: 4}
+
+_DAMAGE = {
+    ("builtins", "EOFError"),
+    ("gzip", "BadGzipFile"),
+    ("zlib", "error"),
+    ("_lzma", "LZMAError"),
+    ("_zstd", "ZstdError"),
+}
+"""What decompressors raise for broken data: by name, for none of them need be there."""
 
 Progress = Callable[[int, int | None], object]
 """Called with the number of bytes read so far and the size of the whole, if it is known."""
@@ -92,6 +101,8 @@ class Source:
         "_crc",
         "_crc_to",
         "_file",
+        "_read",
+        "_failure",
         "_owned",
         "_capture_from",
         "_progress",
@@ -113,6 +124,7 @@ class Source:
         self._crc = 0
         self._crc_to = 0  # offset up to which it goes
         self._file: BinaryReader | None = None
+        self._failure: Exception | None = None  # why the file cannot be read further
         self._owned: io.FileIO | None = None
         self._capture_from: int | None = None
         self._progress = progress
@@ -128,6 +140,8 @@ class Source:
             self.name = name or (file_name if isinstance(file_name, str) else None) or None
             self._file = source
             self.size = _size_of(source)
+        if self._file is not None:  # what has come so far will do, be it less than asked for
+            self._read = getattr(self._file, "read1", self._file.read)
 
     def __enter__(self) -> Source:
         return self
@@ -178,6 +192,7 @@ class Source:
     def fill(self, count: int) -> None:
         """Do what :meth:`need` does, where it is known that they are not there yet."""
         if self._available(count) < count:
+            self.check()
             raise self.error(
                 (
                     "the file ends here"
@@ -190,11 +205,22 @@ class Source:
     @property
     def ended(self) -> bool:
         """Whether the end of the file has been seen: nothing will come behind the buffer."""
-        return self._file is None
+        return self._file is None and self._failure is None
 
     def at_end(self) -> bool:
         """Tell whether there is not one more byte."""
-        return self.position >= len(self.buffer) and not self._available(1)
+        if self.position < len(self.buffer) or self._available(1):
+            return False
+        self.check()
+        return True
+
+    def check(self) -> None:
+        """Raise what has kept the file from being read further, if anything has."""
+        if self._failure is not None:
+            raise self.error(
+                f"the source cannot be read further ({self._failure})",
+                self.base + len(self.buffer),
+            ) from self._failure
 
     def look_ahead(self, count: int) -> None:
         """Try to have `count` bytes in the buffer; there may be fewer left in the file."""
@@ -210,18 +236,25 @@ class Source:
         while have < count:
             wanted = max(CHUNK_SIZE, self.position, min(count - have, _BIG_READ))
             try:
-                part = self._file.read(wanted)
-            except (EOFError, zlib.error) as error:  # what decompressors raise for broken data
-                self.buffer = b"".join(parts)
-                raise self.error(
-                    f"the source cannot be read further ({error})", self.base + len(self.buffer)
-                ) from error
+                part = self._read(wanted)
+            except Exception as error:
+                if not _is_damage(error):
+                    raise
+                self._failure = error
+                self._file = None
+                break
             if not part:
                 if part is None:
                     raise BlockingIOError("a file to be read must not be in non-blocking mode")
                 self._file = None
+            if not isinstance(part, bytes | bytearray | memoryview):
+                raise TypeError(
+                    f"{self.name or 'the source'} gives {type(part).__name__} where bytes are "
+                    "needed: open it in binary mode"
+                )
+            if not part:
                 break
-            parts.append(part)
+            parts.append(bytes(part))
             have += len(part)
         self.buffer = b"".join(parts)
         if self._progress is not None:
@@ -357,6 +390,13 @@ class Source:
         else:
             self.position -= 1
             raise self.error(f"byte {first:#04x} is no form of a string")
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tell whether an error says that what is read is broken, not that reading failed."""
+    if type(error) is OSError:  # bz2 says no more than that; errors of the system have a number
+        return error.errno is None
+    return any((kind.__module__, kind.__name__) in _DAMAGE for kind in type(error).__mro__)
 
 
 def _size_of(file: object) -> int | None:

@@ -37,6 +37,14 @@ of this version have none."""
 AnyRecord = KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord
 
 
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip.open",
+    b"BZh": "bz2.open",
+    b"\xfd7zXZ": "lzma.open",
+}
+"""How compressed files start, and what opens them."""
+
+
 class _NotQuick(Exception):
     """The quick part leaves a record to the slow one."""
 
@@ -93,8 +101,13 @@ def read_header(source: Source) -> int:
         if header.startswith(magic) and len(header) == c.HEADER_SIZE and digits.isdigit():
             break
     else:
-        if not header:
+        if source.at_end():
             raise source.error("the file is empty")
+        if len(header) < c.HEADER_SIZE:
+            source.check()
+        for start, opener in _COMPRESSED.items():
+            if header.startswith(start):
+                raise source.error(f"the file is compressed: give what {opener} makes of it")
         raise source.error(f"this is no RDB file: it starts with {header!r}")
     version = int(digits)
     valkey = magic == c.MAGIC_VALKEY
