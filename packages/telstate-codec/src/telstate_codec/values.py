@@ -10,7 +10,7 @@ from typing import Any
 
 from msgpack import unpackb
 
-from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK, EXT_TUPLE
+from ._layout import ENCODING_DEFAULT, ENCODING_MSGPACK, ENCODING_PICKLE, EXT_TUPLE
 from ._lists import QUICK_ITEMS
 from ._packing import encode_msgpack
 from ._unpacking import (
@@ -27,7 +27,7 @@ from ._unpacking import (
     scalar_dtypes,
     ways,
 )
-from .errors import DecodeError
+from .errors import DecodeError, EncodeError
 from .pickles import PicklePolicy, dump_pickle, load_pickle, pickle_policy
 
 _MSGPACK_BYTE = ENCODING_MSGPACK[0]
@@ -48,7 +48,7 @@ def encode_value(value: object, encoding: bytes = ENCODING_DEFAULT) -> bytes:
         ``None``, a `bool`, `int` (-2**63 to 2**64-1), `float`, `complex`, `str`, `bytes`, a NumPy
         array or scalar of any dtype without Python objects, or a `list`, `dict` or `tuple` of such
         values. Subclasses of the built-in types are refused, except those of `tuple` and `complex`,
-        which come back as plain ones, as do subclasses of arrays.
+        which come back as plain ones, as do subclasses of arrays; masked arrays are refused.
     encoding
         `ENCODING_MSGPACK` (the default) or `ENCODING_PICKLE`, which can hold more types, but which
         readers refuse unless told otherwise.
@@ -72,9 +72,9 @@ def encode_value(value: object, encoding: bytes = ENCODING_DEFAULT) -> bytes:
     """
     if encoding == ENCODING_MSGPACK:
         return encode_msgpack(value)
-    if encoding in ALLOWED_ENCODINGS:
+    if encoding == ENCODING_PICKLE:
         return dump_pickle(value)
-    raise ValueError(
+    raise EncodeError(
         f"Encoding {encoding!r} is not known; use ENCODING_MSGPACK or ENCODING_PICKLE."
     )
 
