@@ -111,15 +111,15 @@ def test_bodies_of_modules(tmp_path: Path, body: bytes) -> None:
 WRONG: list[Any] = [
     "text",
     List(("a",)),  # type: ignore[arg-type]  # which is what is to be noticed, as below
-    List((b"a", "1")),  # type: ignore[arg-type]
-    List(("a" * 100,) * 3),  # type: ignore[arg-type]
-    Set(("1", "2")),  # type: ignore[arg-type]
-    Hash({"f": b"v"}),  # type: ignore[dict-item]
-    Hash({b"f": "12"}),  # type: ignore[dict-item]
-    Hash({b"f": 5}),  # type: ignore[dict-item]
-    SortedSet(("a", "b"), array("d", [0, 0])),  # type: ignore[arg-type]
-    Module(1 << 60, "text"),  # type: ignore[arg-type]
-    RawValue(0, "text", 6),  # type: ignore[arg-type]
+    List((b"a", "1")),  # type: ignore[arg-type]  # wrong on purpose
+    List(("a" * 100,) * 3),  # type: ignore[arg-type]  # wrong on purpose
+    Set(("1", "2")),  # type: ignore[arg-type]  # wrong on purpose
+    Hash({"f": b"v"}),  # type: ignore[dict-item]  # wrong on purpose
+    Hash({b"f": "12"}),  # type: ignore[dict-item]  # wrong on purpose
+    Hash({b"f": 5}),  # type: ignore[dict-item]  # wrong on purpose
+    SortedSet(("a", "b"), array("d", [0, 0])),  # type: ignore[arg-type]  # wrong on purpose
+    Module(1 << 60, "text"),  # type: ignore[arg-type]  # wrong on purpose
+    RawValue(0, "text", 6),  # type: ignore[arg-type]  # wrong on purpose
 ]
 
 
