@@ -204,6 +204,9 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, dict):
         return len(one) == len(other) and all(map(same, one.items(), other.items()))
+    if isinstance(one, (set, frozenset)):
+        # By their text: a NaN in a set equals no other, and sorts anywhere.
+        return sorted(map(repr, one)) == sorted(map(repr, other))
     if isinstance(one, float):
         return one == other or math.isnan(one) and math.isnan(other)
     if isinstance(one, complex):
