@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,19 @@ from telstate_testing import RedisBinary, RedisServer
 from telstate_testing.servers import free_port
 
 SLOTS = 16384
+BUS_OFFSET = 10_000
 PATIENCE = 30.0
+
+
+def _port_with_bus() -> int:
+    """Give a free port whose cluster bus, 10,000 above it (Redis 6.2 knows no other), is free too."""
+    while True:
+        port = free_port()
+        if port + BUS_OFFSET >= 1 << 16:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port + BUS_OFFSET))
+            return port
 
 
 @contextmanager
@@ -22,9 +36,8 @@ def running_cluster(binary: RedisBinary, replicas: bool = False) -> Iterator[lis
     """Run three masters that serve all slots, and on request a replica of each after them."""
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
     with ExitStack() as stack:
-        # The port of the cluster bus must be free too, and fit below 65536.
         servers = [
-            stack.enter_context(RedisServer(binary, (*options, "--cluster-port", str(free_port()))))
+            stack.enter_context(RedisServer(binary, options, port=_port_with_bus()))
             for _ in range(6 if replicas else 3)
         ]
         # redis-py leaves some of its methods without annotations.
@@ -33,10 +46,9 @@ def running_cluster(binary: RedisBinary, replicas: bool = False) -> Iterator[lis
         ]
         for number, node in enumerate(nodes[:3]):
             first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
-            node.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+            node.execute_command("CLUSTER ADDSLOTS", *range(first, last + 1))
         for server in servers[1:]:
-            bus = int(server.options[server.options.index("--cluster-port") + 1])
-            nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", server.port, bus)
+            nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", server.port)
         _until(lambda: all(_knows(node, len(servers)) for node in nodes))
         for master, replica in zip(nodes[:3], nodes[3:]):
             name = master.execute_command("CLUSTER MYID").decode()
