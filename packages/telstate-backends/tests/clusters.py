@@ -65,7 +65,7 @@ def running_sentinel(binary: RedisBinary) -> Iterator[tuple[int, RedisServer]]:
     with ExitStack() as stack:
         master = stack.enter_context(RedisServer(binary))
         replica = stack.enter_context(
-            RedisServer(binary, ("--replicaof", f"127.0.0.1 {master.port}"))
+            RedisServer(binary, ("--replicaof", "127.0.0.1", str(master.port)))
         )
         port = free_port()
         settings = replica.folder / "sentinel.conf"

@@ -233,7 +233,7 @@ def test_a_batch_half_refused_for_memory(server: RedisServer) -> None:
     """When memory is full, writes are refused one by one, by name, and reads go on."""
     with redis.Redis(port=server.port) as client, RedisBackend.from_url(server.url) as backend:
         backend.execute(SetImmutable(b"k", b"1"))
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "1")
         refused, read, also_refused = backend.execute_many(
             [SetImmutable(b"x", b"1"), Get((b"k",)), AddSample(b"s", encode_sample(1.0, b""))]
         )
@@ -249,7 +249,7 @@ def test_a_batch_half_refused_for_memory(server: RedisServer) -> None:
 
 def test_a_read_only_replica(server: RedisServer) -> None:
     """A replica reads and refuses to write, saying what it is."""
-    options = ("--replicaof", f"127.0.0.1 {server.port}")
+    options = ("--replicaof", "127.0.0.1", str(server.port))
     with RedisServer(list(SERVERS.values())[-1], options) as replica:
         with RedisBackend.from_url(replica.url) as backend:
             read, write = backend.execute_many([Get((b"k",)), SetImmutable(b"k", b"1")])
