@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-from array import array
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,12 +16,10 @@ from telstate_backends import (
     AsyncBackend,
     Backend,
     Export,
-    Fields,
-    Immutable,
     Keys,
-    Samples,
     TelstateError,
 )
+from telstate_backends.operations.snapshots import value_of
 from telstate_backends.store import Stored
 from telstate_codec import Key, encode_key, key_repr
 from telstate_rdb.errors import RdbWriteError
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 
     from telstate.telescope_state import TelescopeState
     from telstate_backends.loading import LoadReport
-    from telstate_rdb import Value
 
 logger = logging.getLogger("telstate")
 
@@ -163,7 +159,7 @@ class RDBWriterBase:
             elif key in self._names:
                 problem = "the file has a key of that name already"
             else:
-                self._writer.write(key, _value_of(stored))
+                self._writer.write(key, value_of(stored))
                 self._names.add(key)
                 self.keys_written += 1
                 continue
@@ -265,15 +261,3 @@ def _backend_of(client: TelescopeState | Backend | redis.Redis) -> Backend:
         f"Cannot save from a {type(client).__name__}; give a TelescopeState, a backend or a "
         "redis-py client."
     )
-
-
-def _value_of(stored: Stored) -> Value:
-    """Give what a key holds in the form of the RDB package."""
-    from telstate_rdb import Hash, SortedSet
-
-    if type(stored) is Immutable:
-        return stored.value
-    if type(stored) is Samples:
-        return SortedSet(tuple(stored), array("d", bytes(8 * len(stored))))
-    assert type(stored) is Fields
-    return Hash(stored)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from itertools import chain
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -28,6 +28,9 @@ from telstate_backends.operations.base import (
 )
 from telstate_backends.store import Fields, Samples, Store, Stored, kind_of
 from telstate_backends.updates import Update
+
+if TYPE_CHECKING:
+    from telstate_rdb import Value
 
 
 @attrs.frozen(hash=False)
@@ -198,13 +201,19 @@ class Dump(Operation[bytes | None]):
 
 
 def _payload(stored: Stored | None) -> bytes | None:
-    # Here, so that who dumps nothing need not pay for these imports.
-    from telstate_rdb import Hash, SortedSet, encode_dump
+    # Here, so that who dumps nothing need not pay for this import.
+    from telstate_rdb import encode_dump
 
-    if stored is None:
-        return None
+    return None if stored is None else encode_dump(value_of(stored))
+
+
+def value_of(stored: Stored) -> Value:
+    """Give what a key holds as a value of :mod:`telstate_rdb`."""
+    # Here, for the same reason.
+    from telstate_rdb import Hash, SortedSet
+
     if type(stored) is Immutable:
-        return encode_dump(stored.value)
+        return stored.value
     if type(stored) is Samples:
-        return encode_dump(SortedSet(tuple(stored), array("d", bytes(8 * len(stored)))))
-    return encode_dump(Hash(dict(stored)))
+        return SortedSet(tuple(stored), array("d", bytes(8 * len(stored))))
+    return Hash(dict(stored))
