@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Final
+from typing import Final, SupportsFloat
 
 from .errors import DecodeError, InvalidTimestampError
 
@@ -23,7 +23,7 @@ SIZE: Final = _FLOAT.size
 _INFINITY_BITS: Final = 0x7FF0_0000_0000_0000
 
 
-def encode_timestamp(timestamp: float) -> bytes:
+def encode_timestamp(timestamp: SupportsFloat) -> bytes:
     r"""Give the eight bytes of a timestamp.
 
     Parameters
@@ -76,7 +76,7 @@ def decode_timestamp(encoded: bytes) -> float:
     return seconds
 
 
-def encode_sample(timestamp: float, value: bytes) -> bytes:
+def encode_sample(timestamp: SupportsFloat, value: bytes) -> bytes:
     r"""Give the member of a sensor's sorted set for an encoded value at a time.
 
     Raises
@@ -113,7 +113,9 @@ def decode_sample(member: bytes) -> tuple[float, bytes]:
     return seconds, member[SIZE:]
 
 
-def range_bounds(start: float, end: float, include_end: bool) -> tuple[bytes, bytes]:
+def range_bounds(
+    start: SupportsFloat, end: SupportsFloat, include_end: bool
+) -> tuple[bytes, bytes]:
     r"""Give the lexicographic bounds, ``[minimum, maximum)``, of a range of time.
 
     A member is in the range exactly if ``minimum <= member < maximum`` as bytes.
@@ -150,12 +152,12 @@ def range_bounds(start: float, end: float, include_end: bool) -> tuple[bytes, by
     return _bound(start, after=False), _bound(end, after=include_end)
 
 
-def _bound(time: float, after: bool) -> bytes:
+def _bound(time: SupportsFloat, after: bool) -> bytes:
     """Give the smallest member at the time, or the smallest after it."""
     try:
         seconds = float(time)
     except OverflowError:
-        seconds = math.inf if time > 0 else -math.inf
+        seconds = math.inf if time > 0 else -math.inf  # type: ignore[operator]  # what is too large for a float is a number
     except (TypeError, ValueError) as error:
         raise _no_seconds(time, error) from error
     if math.isnan(seconds):

@@ -143,9 +143,9 @@ def get_range(
     return_encoded: bool,
 ) -> Call[list[tuple[Any, float]]]:
     """``ts.get_range(key, ...)``."""
-    end = math.inf if et is None else _seconds(et)
+    end = math.inf if et is None else et
     previous = st is None if include_previous is None else include_previous
-    first, last = range_bounds(end if st is None else _seconds(st), end, include_end)
+    first, last = range_bounds(end if st is None else st, end, include_end)
 
     def finish(members: list[bytes] | None) -> list[tuple[Any, float]]:
         if members is None:
@@ -169,7 +169,7 @@ def add(
     """``ts.add(key, value, ts)``."""
     if immutable:
         return set_immutable(view, key, value, encoding)
-    timestamp = time.time() if ts is None else _seconds(ts)
+    timestamp = time.time() if ts is None else ts
     encoded = _encode(value, key, encoding)
     try:
         member = encode_sample(timestamp, encoded)
@@ -278,23 +278,6 @@ def _encode(value: object, key: Key, encoding: bytes = ENCODING_DEFAULT) -> byte
         return encode_value(value, encoding)
     except EncodeError as error:
         raise _named(error, key) from error
-
-
-def _seconds(time: SupportsFloat) -> float:
-    """Give a time as a float, NaN and infinities included."""
-    try:
-        return float(time)
-    except OverflowError:
-        return -math.inf if isinstance(time, int) and time < 0 else math.inf
-    except ValueError as error:
-        raise InvalidTimestampError(
-            f"A time must be a number of seconds since 1970, not {_short.repr(time)}."
-        ) from error
-    except TypeError as error:
-        raise TypeError(
-            f"A time must be a number of seconds since 1970, not a {type(time).__name__}; "
-            "of a datetime, give its timestamp()."
-        ) from error
 
 
 def _decode_items(items: dict[bytes, bytes]) -> dict[Any, Any]:
