@@ -1,0 +1,42 @@
+"""What each method of a telescope state means, without doing it.
+
+A `Call` is a pair: the operation to execute, and what to make of its result. The functions here build calls
+from a view and the method's arguments; they do no I/O, so that the synchronous class, the asyncio class
+and batches share all of it: each method is "build the call, execute its operation, finish".
+"""
+
+from telstate.calls.common import Call, missing
+from telstate.calls.reading import (
+    exists,
+    get,
+    get_indexed,
+    get_item,
+    get_range,
+    is_immutable,
+    key_type,
+    keys,
+)
+from telstate.calls.waiting import IndexedCondition, KeyCondition, indexed_wait, key_wait
+from telstate.calls.writing import add, clear, delete, set_immutable, set_indexed
+
+__all__ = [
+    "Call",
+    "IndexedCondition",
+    "KeyCondition",
+    "add",
+    "clear",
+    "delete",
+    "exists",
+    "get",
+    "get_indexed",
+    "get_item",
+    "get_range",
+    "indexed_wait",
+    "is_immutable",
+    "key_type",
+    "key_wait",
+    "keys",
+    "missing",
+    "set_immutable",
+    "set_indexed",
+]

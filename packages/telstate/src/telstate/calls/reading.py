@@ -1,0 +1,117 @@
+"""What the reading methods mean: each builds a call from a view and the method's arguments."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from telstate.calls.common import Call, encode, missing, named, read, same
+from telstate.views import View
+from telstate_backends import (
+    Contents,
+    Exists,
+    Get,
+    GetIndexed,
+    GetKeyType,
+    GetRange,
+    Keys,
+    KeyType,
+)
+from telstate_codec import (
+    DecodeError,
+    Key,
+    decode_key,
+    decode_samples,
+    decode_value,
+    encode_key,
+    range_bounds,
+)
+
+
+def exists(view: View, key: Key) -> Call[bool]:
+    """``key in ts``."""
+    return Exists(view.candidates(key)), bool
+
+
+def key_type(view: View, key: Key) -> Call[KeyType | None]:
+    """``ts.key_type(key)``."""
+    return GetKeyType(view.candidates(key)), same
+
+
+def is_immutable(view: View, key: Key) -> Call[bool]:
+    """``ts.is_immutable(key)``: an indexed key is not one."""
+    return GetKeyType(view.candidates(key)), lambda kind: kind is KeyType.IMMUTABLE
+
+
+def keys(pattern: Key) -> Call[list[str]]:
+    """``ts.keys(filter)``."""
+    return Keys(encode_key(pattern)), lambda found: sorted(map(decode_key, found))
+
+
+def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any]:
+    """``ts.get(key, default)``."""
+
+    def finish(contents: Contents | None) -> object:
+        if contents is None:
+            return default
+        try:
+            return read(contents, return_encoded)
+        except DecodeError as error:
+            raise named(error, key) from error
+
+    return Get(view.candidates(key)), finish
+
+
+def get_item(view: View, key: Key) -> Call[Any]:
+    """``ts[key]``."""
+
+    def finish(contents: Contents | None) -> object:
+        if contents is None:
+            raise missing(view, key)
+        try:
+            return read(contents, False)
+        except DecodeError as error:
+            raise named(error, key) from error
+
+    return Get(view.candidates(key)), finish
+
+
+def get_indexed(
+    view: View, key: Key, sub_key: object, default: object, return_encoded: bool
+) -> Call[Any]:
+    """``ts.get_indexed(key, sub_key, default)``."""
+
+    def finish(value: bytes | None) -> object:
+        if value is None:
+            return default
+        try:
+            return value if return_encoded else decode_value(value)
+        except DecodeError as error:
+            raise named(error, key, sub_key) from error
+
+    return GetIndexed(view.candidates(key), encode(sub_key, key)), finish
+
+
+def get_range(
+    view: View,
+    key: Key,
+    st: float | None,
+    et: float | None,
+    include_previous: bool | None,
+    include_end: bool,
+    return_encoded: bool,
+) -> Call[list[tuple[Any, float]]]:
+    """``ts.get_range(key, ...)``."""
+    end = math.inf if et is None else et
+    previous = st is None if include_previous is None else include_previous
+    first, last = range_bounds(end if st is None else st, end, include_end)
+
+    def finish(members: list[bytes] | None) -> list[tuple[Any, float]]:
+        if members is None:
+            raise missing(view, key)
+        try:
+            return decode_samples(members, return_encoded)
+        except DecodeError as error:
+            raise named(error, key) from error
+
+    return GetRange(view.candidates(key), first, last, previous), finish

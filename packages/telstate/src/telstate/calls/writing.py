@@ -1,0 +1,112 @@
+"""What the writing methods mean: each builds a call from a view and the method's arguments."""
+
+from __future__ import annotations
+
+import time
+from typing import SupportsFloat
+
+from telstate.calls.common import Call, encode, logger, named, nothing, short
+from telstate.views import View
+from telstate_backends import (
+    AddSample,
+    Clear,
+    Delete,
+    ImmutableKeyError,
+    SetImmutable,
+    SetIndexed,
+)
+from telstate_codec import (
+    ENCODING_DEFAULT,
+    DecodeError,
+    InvalidTimestampError,
+    Key,
+    decode_value,
+    encode_sample,
+    equal_encoded_values,
+    key_repr,
+)
+
+
+def add(
+    view: View,
+    key: Key,
+    value: object,
+    ts: SupportsFloat | None,
+    immutable: bool,
+    encoding: bytes,
+) -> Call[None]:
+    """``ts.add(key, value, ts)``."""
+    if immutable:
+        return set_immutable(view, key, value, encoding)
+    timestamp = time.time() if ts is None else ts
+    encoded = encode(value, key, encoding)
+    try:
+        member = encode_sample(timestamp, encoded)
+    except InvalidTimestampError as error:
+        raise named(error, key) from error
+    return AddSample(view.target(key), member), nothing
+
+
+def set_immutable(
+    view: View, key: Key, value: object, encoding: bytes = ENCODING_DEFAULT
+) -> Call[None]:
+    """``ts[key] = value``."""
+    target = view.target(key)
+    encoded = encode(value, key, encoding)
+
+    def finish(present: bytes | None) -> None:
+        if present is not None:
+            _compare(key_repr(target), present, encoded, value)
+
+    return SetImmutable(target, encoded), finish
+
+
+def set_indexed(
+    view: View, key: Key, sub_key: object, value: object, encoding: bytes
+) -> Call[None]:
+    """``ts.set_indexed(key, sub_key, value)``."""
+    target = view.target(key)
+    try:
+        hash(sub_key)  # A TypeError now is better than a dict that cannot be built when it is read.
+    except TypeError as error:
+        raise TypeError(
+            f"Sub-key {short.repr(sub_key)} of key {key_repr(target)} is not hashable, so no dict "
+            "can have it; use a tuple instead of a list."
+        ) from error
+    encoded = encode(value, key, encoding)
+
+    def finish(present: bytes | None) -> None:
+        if present is not None:
+            _compare(f"{key_repr(target)}[{sub_key!r}]", present, encoded, value)
+
+    return SetIndexed(target, encode(sub_key, key), encoded), finish
+
+
+def delete(view: View, key: Key) -> Call[None]:
+    """``ts.delete(key)``."""
+    return Delete(view.candidates(key)), nothing
+
+
+def clear() -> Call[None]:
+    """``ts.clear()``."""
+    return Clear(), nothing
+
+
+def _compare(name: str, present: bytes, encoded: bytes, value: object) -> None:
+    """Let an equal value pass that is set again; refuse another one, showing both."""
+    try:
+        equal = equal_encoded_values(present, encoded)
+        old = "" if equal else short.repr(decode_value(present))
+    except DecodeError as error:
+        raise ImmutableKeyError(
+            f"Attempt to change value of immutable key {name} to {short.repr(value)}; "
+            f"the value that it has cannot be decoded: {error}"
+        ) from error
+    if not equal:
+        new = short.repr(value)
+        alike = " (they look alike: they differ in type, order or what is not shown)"
+        raise ImmutableKeyError(
+            f"Attempt to change value of immutable key {name} from {old} to {new}"
+            f"{alike if old == new else ''}"
+        )
+    logger.info("Immutable key %s was set again to the same value", name)
