@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from telstate_testing import RedisServer, redis_binaries
+from telstate_testing import RedisServer, clusters, redis_binaries
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import clusters  # noqa: E402  # a helper beside the tests, found by the line above
 import subjects  # noqa: E402  # a helper beside the tests, found by the line above
 
 SERVERS = {str(binary): binary for binary in redis_binaries()}

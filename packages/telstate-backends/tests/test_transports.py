@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import clusters
 import pytest
 from conftest import SERVERS
 
@@ -26,7 +25,7 @@ from telstate_backends import (
     wait_async,
 )
 from telstate_codec import encode_sample
-from telstate_testing import RedisBinary, RedisServer
+from telstate_testing import RedisBinary, RedisServer, clusters
 from telstate_testing.servers import free_port
 
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")

@@ -1,45 +1,78 @@
-"""What the tests of this package share: a telescope state on every backend, and a real snapshot."""
+"""What the tests of this package share: a telescope state on every backend, and a real snapshot.
 
-from collections.abc import Iterator
+`ts` is the synchronous class, `ats` the asyncio one, each on memory, fakeredis and every real server.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import redis
 
-from telstate import TelescopeState
+from telstate import TelescopeState, aio
+from telstate_backends import AsyncRedisBackend, RedisBackend
 from telstate_testing import RedisServer, redis_binaries
 
 DATA = Path(__file__).parent / "data"
 SERVERS = {str(binary): binary for binary in redis_binaries()}
 
 
+KINDS = ["memory", "fakeredis", *SERVERS]
+
+
 @pytest.fixture(scope="session")
-def servers() -> Iterator[dict[str, RedisServer]]:
-    """Running servers by version; each is started when it is first asked for."""
+def server_port() -> Iterator[Callable[[str], int]]:
+    """Give the port of the server of a version; each is started when it is first asked for."""
     running: dict[str, RedisServer] = {}
-    yield running
-    for server in running.values():
-        server.__exit__(None, None, None)
+    with ExitStack() as stack:
+
+        def port(name: str) -> int:
+            if name not in running:
+                running[name] = stack.enter_context(RedisServer(SERVERS[name]))
+            with redis.Redis(port=running[name].port) as client:
+                client.flushall()
+            return running[name].port
+
+        yield port
 
 
-@pytest.fixture(params=["memory", "fakeredis", *SERVERS])
-def ts(request: pytest.FixtureRequest, servers: dict[str, RedisServer]) -> Iterator[TelescopeState]:
+@pytest.fixture(params=KINDS)
+def ts(
+    request: pytest.FixtureRequest, server_port: Callable[[str], int]
+) -> Iterator[TelescopeState]:
     """A telescope state with nothing in it, on each backend in turn."""
-    if request.param == "memory":
-        yield TelescopeState()
-        return
-    if request.param == "fakeredis":
+    kind: str = request.param
+    if kind == "memory":
+        ts = TelescopeState()
+    elif kind == "fakeredis":
         from fakeredis import FakeRedis
-
-        from telstate_backends import RedisBackend
 
         ts = TelescopeState(RedisBackend(FakeRedis()))
     else:
-        if request.param not in servers:
-            servers[request.param] = RedisServer(SERVERS[request.param]).__enter__()
-        ts = TelescopeState(f"127.0.0.1:{servers[request.param].port}")
-        ts.clear()
+        ts = TelescopeState(f"127.0.0.1:{server_port(kind)}")
     yield ts
     ts.backend.close()
+
+
+@pytest.fixture(params=KINDS)
+async def ats(
+    request: pytest.FixtureRequest, server_port: Callable[[str], int]
+) -> AsyncIterator[aio.TelescopeState]:
+    """An asyncio telescope state with nothing in it, on each backend in turn."""
+    kind: str = request.param
+    if kind == "memory":
+        ats = aio.TelescopeState()
+    elif kind == "fakeredis":
+        from fakeredis import FakeAsyncRedis
+
+        ats = aio.TelescopeState(AsyncRedisBackend(FakeAsyncRedis()))
+    else:
+        url = f"redis://127.0.0.1:{server_port(kind)}"
+        ats = aio.TelescopeState(await AsyncRedisBackend.from_url(url))
+    yield ats
+    ats.backend.close()
+    await ats.backend.wait_closed()
 
 
 @pytest.fixture

@@ -36,33 +36,32 @@ def test_same_signatures() -> None:
         assert parameters(twin) == parameters(getattr(sync, name)), name
 
 
-async def test_walkthrough(real_snapshot: Path) -> None:
+async def test_walkthrough(ats: TelescopeState, real_snapshot: Path) -> None:
     """What the walk through the API shows, awaited."""
-    async with MemoryBackend() as backend:
-        ts = TelescopeState(backend)
-        await ts.set("n_chans", 4096)
-        assert await ts.get("n_chans") == await ts["n_chans"] == 4096
-        assert await ts.exists("n_chans")
-        with pytest.raises(ImmutableKeyError):
-            await ts.set("n_chans", 1024)
-        with pytest.raises(KeyError, match="'nope'"):
-            await ts["nope"]
-        await ts.add("gain", 1.5, ts=100.0)
-        assert await ts.get_range("gain") == [(1.5, 100.0)]
-        await ts.set_indexed("peak", 1, 2)
-        assert await ts.get_indexed("peak", 1) == 2
-        await ts.wait_key("gain")
-        await ts.wait_indexed("peak", 1, lambda value: value == 2)
-        assert await ts.view("beam").get("n_chans") == 4096
-        assert await ts.key_type("peak") is KeyType.INDEXED
-        with pytest.warns(FutureWarning, match="key_type"):
-            assert await ts.is_immutable("n_chans")
-        assert await ts.keys() == ["gain", "n_chans", "peak"]
-        await ts.delete("gain")
-        assert await ts.load_from_file(real_snapshot) == 199
-        assert await ts.get("sub_band") == "l"
-        await ts.clear()
-        assert await ts.keys() == []
+    ts = ats
+    await ts.set("n_chans", 4096)
+    assert await ts.get("n_chans") == await ts["n_chans"] == 4096
+    assert await ts.exists("n_chans")
+    with pytest.raises(ImmutableKeyError):
+        await ts.set("n_chans", 1024)
+    with pytest.raises(KeyError, match="'nope'"):
+        await ts["nope"]
+    await ts.add("gain", 1.5, ts=100.0)
+    assert await ts.get_range("gain") == [(1.5, 100.0)]
+    await ts.set_indexed("peak", 1, 2)
+    assert await ts.get_indexed("peak", 1) == 2
+    await ts.wait_key("gain")
+    await ts.wait_indexed("peak", 1, lambda value: value == 2)
+    assert await ts.view("beam").get("n_chans") == 4096
+    assert await ts.key_type("peak") is KeyType.INDEXED
+    with pytest.warns(FutureWarning, match="key_type"):
+        assert await ts.is_immutable("n_chans")
+    assert await ts.keys() == ["gain", "n_chans", "peak"]
+    await ts.delete("gain")
+    assert await ts.load_from_file(real_snapshot) == 199
+    assert await ts.get("sub_band") == "l"
+    await ts.clear()
+    assert await ts.keys() == []
 
 
 async def test_wait(tmp_path: Path) -> None:

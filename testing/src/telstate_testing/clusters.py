@@ -1,4 +1,7 @@
-"""A Redis Cluster and a Sentinel of the tests' own, on free loopback ports."""
+"""A Redis Cluster and a Sentinel of the tests' own, on free loopback ports.
+
+Needs redis-py, which this package does not declare: the packages whose tests use it do.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,7 @@ from typing import Any
 
 import redis
 
-from telstate_testing import RedisBinary, RedisServer
-from telstate_testing.servers import free_port
+from telstate_testing.servers import RedisBinary, RedisServer, free_port
 
 SLOTS = 16384
 BUS_OFFSET = 10_000
