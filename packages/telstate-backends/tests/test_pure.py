@@ -15,7 +15,6 @@ from telstate_backends import (
     CheckDue,
     Event,
     Get,
-    Glob,
     KeyType,
     MemoryBackend,
     RetryPolicy,
@@ -33,7 +32,8 @@ def test_importing_costs_little() -> None:
     """The package and a memory backend need neither redis nor numpy nor asyncio."""
     code = (
         "import sys, telstate_backends as tb; tb.MemoryBackend().execute(tb.Keys());"
-        "print([name for name in ('redis', 'numpy', 'asyncio', 'telstate_rdb') "
+        "print([name for name in ('redis', 'numpy', 'asyncio', 'telstate_rdb.reading', "
+        "'telstate_rdb.values') "
         "if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -48,15 +48,6 @@ def test_every_public_name_is_there() -> None:
         assert getattr(telstate_backends, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         telstate_backends.nonsense
-
-
-@pytest.mark.parametrize("pattern", [b"a*" * 40 + b"b", b"*a" * 40 + b"b", b"*[^b]" * 30 + b"b"])
-def test_no_pattern_takes_long(pattern: bytes) -> None:
-    """A pattern that makes naive matchers run for ages is decided in no time."""
-    started = time.process_time()
-    assert not Glob(pattern).matches(b"a" * 2000)
-    # Naive matching would take longer than the age of the universe, so the bound can be generous.
-    assert time.process_time() - started < 30
 
 
 def test_a_million_samples_cost_as_much_as_ten() -> None:

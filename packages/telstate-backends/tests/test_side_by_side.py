@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -31,7 +30,6 @@ from telstate_backends import (
     GetIndexed,
     GetKeyType,
     GetRange,
-    Glob,
     Immutable,
     Keys,
     KeyTypes,
@@ -153,42 +151,3 @@ def test_memory_and_server_agree(server: RedisBackend) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_globs_match_as_the_server_matches(server_url: str, seed: int) -> None:
-    """Thousands of patterns match the same keys here as in the server's own SCAN."""
-    import random
-
-    chance = random.Random(seed)
-    letters = [
-        b"a",
-        b"b",
-        b"c",
-        b"-",
-        b"]",
-        b"[",
-        b"^",
-        b"\\",
-        b"*",
-        b"?",
-        b"\xc3",
-        b"\x00",
-        b"\xff",
-    ]
-    weights = [5, 4, 3, 3, 4, 4, 3, 3, 4, 3, 1, 1, 1]
-
-    def text(longest: int) -> bytes:
-        return b"".join(chance.choices(letters, weights, k=chance.randint(0, longest)))
-
-    keys = {text(5) for _ in range(1500)} | {b""}
-    patterns = [text(8) for _ in range(2000)] + [b"*", b"**", b""]
-    with redis.Redis.from_url(server_url) as client:
-        client.mset({key: b"" for key in keys})
-        with client.pipeline(transaction=False) as pipeline:
-            for pattern in patterns:
-                pipeline.scan(0, match=pattern, count=100_000)
-            for pattern, (cursor, found) in zip(patterns, pipeline.execute(), strict=True):
-                assert cursor == 0
-                matches = Glob(pattern).matches
-                assert (pattern, {key for key in keys if matches(key)}) == (pattern, set(found))

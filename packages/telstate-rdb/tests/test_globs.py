@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+import time
 
 import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telstate_rdb.globs import compile_glob
+from telstate_rdb.globs import Glob
 from telstate_testing import RedisServer
 
 ALPHABET = [b"a", b"b", b"c", b"*", b"?", b"[", b"]", b"^", b"-", b"\\", b"\n", b"\xff", b""]
+LETTERS = [b"a", b"b", b"c", b"-", b"]", b"[", b"^", b"\\", b"*", b"?", b"\xc3", b"\x00", b"\xff"]
+WEIGHTS = [5, 4, 3, 3, 4, 4, 3, 3, 4, 3, 1, 1, 1]
 PATTERNS = st.lists(st.sampled_from(ALPHABET), max_size=10).map(b"".join)
 
 
@@ -45,34 +50,63 @@ PATTERNS = st.lists(st.sampled_from(ALPHABET), max_size=10).map(b"".join)
 )
 def test_patterns(pattern: bytes, key: bytes, expected: bool) -> None:
     """Each part of a pattern matches what it should."""
-    assert bool(compile_glob(pattern)(key)) == expected
+    assert Glob(pattern).matches(key) == expected
 
 
-def test_slow_patterns() -> None:
-    """No pattern takes for ever."""
-    assert not compile_glob(b"a*" * 50 + b"b")(b"a" * 2000)
+@pytest.mark.parametrize("pattern", [b"a*" * 50 + b"b", b"*a" * 40 + b"b", b"*[^b]" * 30 + b"b"])
+def test_slow_patterns(pattern: bytes) -> None:
+    """A pattern that makes naive matchers run for ages is decided in no time."""
+    started = time.process_time()
+    assert not Glob(pattern).matches(b"a" * 2000)
+    # Naive matching would take longer than the age of the universe, so the bound can be generous.
+    assert time.process_time() - started < 30
 
 
-def test_as_redis(redis_server: RedisServer) -> None:
-    """Thousands of patterns match the same keys as in a real server."""
-    keys = [b"glob:" + key for key in _keys()]
-    chooser = random.Random(5)
+@pytest.mark.parametrize("seed", range(2))
+def test_as_redis(redis_server: RedisServer, seed: int) -> None:
+    """Thousands of patterns match the same keys here as in the server's own SCAN."""
+    chance = random.Random(seed)
+
+    def text(longest: int) -> bytes:
+        return b"".join(chance.choices(LETTERS, WEIGHTS, k=chance.randint(0, longest)))
+
+    keys = {text(5) for _ in range(1500)} | {b""}
+    patterns = [text(8) for _ in range(2000)] + [b"*", b"**", b""]
     with redis.Redis(host=redis_server.host, port=redis_server.port, db=9) as client:
-        client.mset({key: b"1" for key in keys})
-        for _ in range(2000):
-            pattern = b"glob:" + b"".join(chooser.choices(ALPHABET, k=chooser.randrange(1, 8)))
-            matches = compile_glob(pattern)
-            found = client.keys(pattern)
-            assert sorted(found) == [key for key in keys if matches(key)], pattern
+        client.flushdb()
+        client.mset({key: b"" for key in keys})
+        with client.pipeline(transaction=False) as pipeline:
+            for pattern in patterns:
+                pipeline.scan(0, match=pattern, count=100_000)
+            for pattern, (cursor, found) in zip(patterns, pipeline.execute(), strict=True):
+                assert cursor == 0
+                matches = Glob(pattern).matches
+                assert (pattern, {key for key in keys if matches(key)}) == (pattern, set(found))
+        client.flushdb()
 
 
-def _keys() -> list[bytes]:
-    chooser = random.Random(6)
-    keys = {b"".join(chooser.choices(ALPHABET, k=chooser.randrange(0, 5))) for _ in range(300)}
-    return sorted(keys)
+def test_the_matcher_costs_no_more_than_itself() -> None:
+    """Whoever wants only globs loads nothing else of the package."""
+    code = (
+        "import sys, telstate_rdb.globs;"
+        "print([name for name in sys.modules if name.startswith(('telstate', 'attr', 'anycrc'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['telstate_rdb', 'telstate_rdb.globs']"
+
+
+def test_every_public_name_is_there() -> None:
+    """What the package says it exports can be imported and is listed, and nothing else can."""
+    import telstate_rdb
+
+    assert set(telstate_rdb.__all__) <= set(dir(telstate_rdb))
+    for name in telstate_rdb.__all__:
+        assert getattr(telstate_rdb, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        telstate_rdb.nonsense
 
 
 @given(PATTERNS, st.binary(max_size=6))
 def test_rubbish(pattern: bytes, key: bytes) -> None:
     """Any bytes are a pattern."""
-    compile_glob(pattern)(key)
+    Glob(pattern).matches(key)

@@ -17,7 +17,6 @@ from telstate_backends.errors import (
     TelstateError,
     TimeoutError,
 )
-from telstate_backends.globs import Glob
 from telstate_backends.kinds import Contents, Immutable, Indexed, KeyType, Mutable
 from telstate_backends.memory import MemoryBackend
 from telstate_backends.operations import (
@@ -45,6 +44,7 @@ from telstate_backends.retrying import RetryPolicy
 from telstate_backends.store import Fields, Samples, Store
 from telstate_backends.updates import CheckDue, Event, Update
 from telstate_backends.waiting import IndexedWait, KeyWait, Verdict, Wait, wait, wait_async
+from telstate_rdb.globs import Glob
 
 if TYPE_CHECKING:
     from telstate_backends.loading import (

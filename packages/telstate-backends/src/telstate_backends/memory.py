@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from telstate_backends.errors import CancelledError, TelstateError
-from telstate_backends.globs import Glob
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
 from telstate_backends.store import Store
 from telstate_backends.updates import CheckDue, Event
+from telstate_rdb.globs import Glob
 
 Result = TypeVar("Result")
 

@@ -14,9 +14,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, final
 
-from telstate_backends.globs import Glob
 from telstate_backends.kinds import Immutable, Indexed, KeyType, Mutable
 from telstate_backends.updates import Event, Update
+from telstate_rdb.globs import Glob
 
 
 @final

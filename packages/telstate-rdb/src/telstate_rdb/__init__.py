@@ -1,40 +1,83 @@
 """Read and write Redis snapshots (RDB files) and DUMP payloads of every Redis version.
 
 Start with `read_rdb` and `RdbWriter`; `decode_dump` and `encode_dump` are for payloads of ``DUMP``.
+
+Importing this package loads nothing: what a name needs is loaded when it is first asked for, so that
+a part of the package (such as :mod:`telstate_rdb.globs`) costs no more than itself.
 """
 
-from telstate_rdb.dumping import encode_dump
-from telstate_rdb.encoding.streams import without_counters
-from telstate_rdb.errors import RdbParseError, RdbWriteError
-from telstate_rdb.payloads import decode_dump, decode_raw, parse_dump
-from telstate_rdb.reading import RdbReader, read_rdb
-from telstate_rdb.records import (
-    AuxiliaryField,
-    AuxiliaryRecord,
-    DatabaseSize,
-    FunctionLibrary,
-    KeyRecord,
-    ModuleAuxiliary,
-    PreReleaseFunction,
-    SlotInformation,
-)
-from telstate_rdb.recovering import Loss
-from telstate_rdb.values import (
-    Hash,
-    List,
-    Module,
-    RawValue,
-    Set,
-    SortedSet,
-    Stream,
-    StreamConsumer,
-    StreamEntry,
-    StreamGroup,
-    StreamId,
-    StreamPending,
-    Value,
-)
-from telstate_rdb.writing import RdbWriter
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from telstate_rdb.dumping import encode_dump
+    from telstate_rdb.encoding.streams import without_counters
+    from telstate_rdb.errors import RdbParseError, RdbWriteError
+    from telstate_rdb.payloads import decode_dump, decode_raw, parse_dump
+    from telstate_rdb.reading import RdbReader, read_rdb
+    from telstate_rdb.records import (
+        AuxiliaryField,
+        AuxiliaryRecord,
+        DatabaseSize,
+        FunctionLibrary,
+        KeyRecord,
+        ModuleAuxiliary,
+        PreReleaseFunction,
+        SlotInformation,
+    )
+    from telstate_rdb.recovering import Loss
+    from telstate_rdb.values import (
+        Hash,
+        List,
+        Module,
+        RawValue,
+        Set,
+        SortedSet,
+        Stream,
+        StreamConsumer,
+        StreamEntry,
+        StreamGroup,
+        StreamId,
+        StreamPending,
+        Value,
+    )
+    from telstate_rdb.writing import RdbWriter
+
+_HOMES = {
+    "dumping": ("encode_dump",),
+    "encoding.streams": ("without_counters",),
+    "errors": ("RdbParseError", "RdbWriteError"),
+    "payloads": ("decode_dump", "decode_raw", "parse_dump"),
+    "reading": ("RdbReader", "read_rdb"),
+    "records": (
+        "AuxiliaryField",
+        "AuxiliaryRecord",
+        "DatabaseSize",
+        "FunctionLibrary",
+        "KeyRecord",
+        "ModuleAuxiliary",
+        "PreReleaseFunction",
+        "SlotInformation",
+    ),
+    "recovering": ("Loss",),
+    "values": (
+        "Hash",
+        "List",
+        "Module",
+        "RawValue",
+        "Set",
+        "SortedSet",
+        "Stream",
+        "StreamConsumer",
+        "StreamEntry",
+        "StreamGroup",
+        "StreamId",
+        "StreamPending",
+        "Value",
+    ),
+    "writing": ("RdbWriter",),
+}
+_LAZY = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AuxiliaryField",
@@ -70,3 +113,16 @@ __all__ = [
     "read_rdb",
     "without_counters",
 ]
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_LAZY]

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from telstate_rdb import source as reading_source
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.globs import compile_glob
+from telstate_rdb.globs import Glob
 from telstate_rdb.reading import read_rdb
 from telstate_rdb.summary import KeySize, Summary, as_json, show, summarise
 
@@ -55,7 +55,7 @@ def main(file: str, print_json: bool, keys: str | None) -> None:
     something else kept the command from finding out or from saying so.
     """
     name = "standard input" if file == "-" else click.format_filename(file)
-    matches = None if keys is None else compile_glob(os.fsencode(keys))
+    matches = None if keys is None else Glob(os.fsencode(keys)).matches
     try:
         with _progress(Console(stderr=True), file) as progress, _opened(file) as opened:
             reader = read_rdb(

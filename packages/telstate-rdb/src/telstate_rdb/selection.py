@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import attrs
 
 from telstate_rdb.constants import TYPE_NAMES, TypeName
-from telstate_rdb.globs import compile_glob
+from telstate_rdb.globs import Glob
 
 
 @attrs.frozen
@@ -56,4 +56,4 @@ def make_selection(
             known = ", ".join(sorted(set(TYPE_NAMES.values())))
             raise ValueError(f"unknown types {sorted(unknown)}; there are {known}")
         type_bytes = frozenset(byte for byte, name in TYPE_NAMES.items() if name in wanted)
-    return Selection(databases, None if keys is None else compile_glob(keys), type_bytes)
+    return Selection(databases, None if keys is None else Glob(keys).matches, type_bytes)

@@ -12,10 +12,10 @@ from typing import ClassVar
 import attrs
 
 from telstate_backends.commands import Command
-from telstate_backends.globs import Glob
 from telstate_backends.kinds import REDIS_TYPES, KeyType
 from telstate_backends.operations.base import Operation, as_bytes_list, as_list, as_pairs
 from telstate_backends.store import Store, kind_of
+from telstate_rdb.globs import Glob
 
 #: Keys looked at in one go: about a millisecond of the server's time.
 PAGE_SIZE = 2000

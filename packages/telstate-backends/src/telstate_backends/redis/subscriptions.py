@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from telstate_backends.globs import Glob
 from telstate_backends.kinds import KeyType
 from telstate_backends.updates import (
     CHANNEL_PREFIX,
@@ -25,6 +24,7 @@ from telstate_backends.updates import (
     parse_untyped,
 )
 from telstate_codec.errors import DecodeError
+from telstate_rdb.globs import Glob
 
 logger = logging.getLogger(__name__)
 
