@@ -118,8 +118,14 @@ async def load_rdb_async(
     keys: str | bytes | None = None,
     strict: bool = True,
 ) -> LoadReport:
-    """Load a snapshot into an asyncio backend: :func:`load_rdb`, awaited."""
-    records = _read(backend, source, databases, keys, strict)
+    """Load a snapshot into an asyncio backend: :func:`load_rdb`, awaited.
+
+    The file is opened, read and decoded in a thread, a batch at a time, so that other tasks run.
+    """
+    # Here, so that who is not on asyncio need not pay for this import.
+    from asyncio import to_thread
+
+    records = await to_thread(_read, backend, source, databases, keys, strict)
     return await load_records_async(backend, records, foreign=foreign, progress=progress)
 
 
@@ -216,11 +222,17 @@ async def load_records_async(
     foreign: Foreign = "refuse",
     progress: Progress | None = None,
 ) -> LoadReport:
-    """Load records into an asyncio backend: :func:`load_records`, awaited."""
-    from asyncio import sleep
+    """Load records into an asyncio backend: :func:`load_records`, awaited.
+
+    The records are taken from `records` in a thread, a batch at a time, so that other tasks run.
+    """
+    # Here, so that who is not on asyncio need not pay for this import.
+    from asyncio import sleep, to_thread
 
     report = LoadReport()
-    for batch in batches(records, report, foreign, time.time()):
+    prepared = batches(records, report, foreign, time.time())
+    # One at a time, not ahead: nothing is left running in a thread while a batch is written.
+    while (batch := await to_thread(next, prepared, None)) is not None:
         refused = _refused(batch, await backend.execute_many(batch))
         _refused(refused, await backend.execute_many(refused))
         _count(batch, report, progress)
