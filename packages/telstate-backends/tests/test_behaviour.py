@@ -12,6 +12,7 @@ from telstate_backends import (
     AddSamples,
     CheckDue,
     Clear,
+    Count,
     Delete,
     Exists,
     Export,
@@ -21,6 +22,7 @@ from telstate_backends import (
     GetIndexed,
     GetKeyType,
     GetRange,
+    Glimpse,
     Immutable,
     ImmutableKeyError,
     Indexed,
@@ -32,9 +34,11 @@ from telstate_backends import (
     Load,
     Mutable,
     Operation,
+    Peek,
     Samples,
     SetImmutable,
     SetIndexed,
+    SomeKeys,
     Update,
 )
 from telstate_codec.timestamps import encode_sample
@@ -244,6 +248,54 @@ async def test_many_keys_are_listed_once_each(subject: Subject) -> None:
     assert await subject.execute(Keys()) == names
     kinds = await subject.execute(KeyTypes(b"key1*"))
     assert list(kinds) == [name for name in names if name.startswith(b"key1")]
+
+
+async def test_keys_are_counted_and_some_are_listed(subject: Subject) -> None:
+    """Every key counts, and a list of some is complete if there are few."""
+    assert await subject.execute(Count()) == 0
+    assert await subject.execute(SomeKeys()) == []
+    await fill(subject)
+    assert await subject.execute_many([Count(), SomeKeys()]) == [
+        4,
+        [b"a_table", b"fixed", b"sensor", b"table"],
+    ]
+    names = [b"key%d" % number for number in range(3000)]
+    await subject.execute_many([SetImmutable(name, b"x") for name in names])
+    assert await subject.execute(Count()) == 3004
+    some = await subject.execute(SomeKeys(100))
+    assert 100 <= len(some) < 1000 and set(some) <= {*names, *await subject.execute(Keys())}
+    assert some == sorted(set(some))
+
+
+async def test_a_peek_shows_how_a_key_begins(subject: Subject) -> None:
+    """Kind, counts, sizes and times are told, and no more of the values than was asked for."""
+    await fill(subject)
+    await subject.execute(AddSample(b"sensor", at(2.0, b"abcdef")))
+    await subject.execute(SetIndexed(b"table", b"second", b"cell"))
+    assert await subject.execute_many(
+        [Peek(key, 3) for key in (b"fixed", b"sensor", b"table", b"none")]
+    ) == [
+        Glimpse(KeyType.IMMUTABLE, 1, 3, b"one"),
+        Glimpse(KeyType.MUTABLE, 2, 6, b"abc", b"", at(1.0, b""), at(2.0, b"")),
+        Glimpse(KeyType.INDEXED, 2, 4, b"cel", b"row"),
+        None,
+    ]
+
+
+async def test_a_peek_at_long_values_is_short(subject: Subject) -> None:
+    """Of a value of megabytes only the beginning is shown; of a sample or a sub-key, its size."""
+    long = bytes(3 << 20)
+    await subject.execute(SetImmutable(b"fixed", long))
+    await subject.execute(AddSample(b"sensor", at(1.0, long)))
+    await subject.execute(SetIndexed(b"table", b"row", long))
+    fixed, sensor, table = await subject.execute_many(
+        [Peek(key) for key in (b"fixed", b"sensor", b"table")]
+    )
+    assert fixed == Glimpse(KeyType.IMMUTABLE, 1, len(long), long[:4096])
+    assert table == Glimpse(KeyType.INDEXED, 1, len(long), b"", b"row")
+    # A server estimates what it does not look at.
+    assert sensor == Glimpse(KeyType.MUTABLE, 1, sensor.size, b"")
+    assert 0.9 * len(long) < sensor.size < 2 * len(long)
 
 
 async def test_a_batch_is_done_in_order_with_an_error_for_each_failure(subject: Subject) -> None:

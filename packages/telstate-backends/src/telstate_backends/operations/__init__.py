@@ -1,6 +1,7 @@
 """Operations: everything that can be asked of a store, as data."""
 
 from telstate_backends.operations.base import Operation, Result
+from telstate_backends.operations.glimpses import Count, Glimpse, Peek, SomeKeys
 from telstate_backends.operations.listing import Keys, KeyTypes
 from telstate_backends.operations.ranges import GetRange
 from telstate_backends.operations.reading import Exists, Find, Get, GetIndexed, GetKeyType
@@ -18,6 +19,7 @@ __all__ = [
     "AddSample",
     "AddSamples",
     "Clear",
+    "Count",
     "Delete",
     "Dump",
     "Exists",
@@ -27,12 +29,15 @@ __all__ = [
     "GetIndexed",
     "GetKeyType",
     "GetRange",
+    "Glimpse",
     "KeyTypes",
     "Keys",
     "Load",
     "Operation",
+    "Peek",
     "Restore",
     "Result",
     "SetImmutable",
     "SetIndexed",
+    "SomeKeys",
 ]
