@@ -4,6 +4,7 @@ Start with `TelescopeState`; `RDBWriter` saves one to a file. Errors all derive 
 """
 
 from telstate.endpoint import Endpoint
+from telstate.errors import ReadOnlyError
 from telstate.snapshots import RDBWriter
 from telstate.telescope_state import TelescopeState
 from telstate_backends import (
@@ -52,6 +53,7 @@ __all__ = [
     "PicklePolicy",
     "RDBWriter",
     "RdbParseError",
+    "ReadOnlyError",
     "TelescopeState",
     "TelstateError",
     "TimeoutError",

@@ -29,11 +29,16 @@ class TelescopeStateBase(Generic[BackendType]):
 
     _backend: BackendType
     _view: View
+    _owner: bool
 
-    def _setup(self, backend: BackendType, view: View) -> None:
-        """Fill in a new instance; by way of `object` where attributes mean keys."""
+    def _setup(self, backend: BackendType, view: View, owner: bool = False) -> None:
+        """Fill in a new instance; by way of `object` where attributes mean keys.
+
+        An owner closes the backend when it is closed; see `close`.
+        """
         object.__setattr__(self, "_backend", backend)
         object.__setattr__(self, "_view", view)
+        object.__setattr__(self, "_owner", owner)
 
     def _sibling(self, view: View) -> Self:
         """Make another view of the same backend, of the same class."""
@@ -45,6 +50,11 @@ class TelescopeStateBase(Generic[BackendType]):
     def prefixes(self) -> tuple[str, ...]:
         """The view's prefixes: reads try each in turn, writes use the first."""
         return self._view.prefixes
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing through this view is refused; see `view`."""
+        return self._view.read_only
 
     @property
     def backend(self) -> BackendType:
@@ -63,7 +73,14 @@ class TelescopeStateBase(Generic[BackendType]):
         """
         return cls.SEPARATOR.join(names)
 
-    def view(self, name: Key, add_separator: bool = True, exclusive: bool = False) -> Self:
+    def view(
+        self,
+        name: Key,
+        add_separator: bool = True,
+        exclusive: bool = False,
+        *,
+        read_only: bool = False,
+    ) -> Self:
         """Make a view in which `name` is the first prefix.
 
         Parameters
@@ -74,17 +91,32 @@ class TelescopeStateBase(Generic[BackendType]):
             Whether ``_`` is appended, unless `name` is empty or ends with it.
         exclusive
             Whether `name` is the only prefix, instead of the first before the present ones.
+        read_only
+            Whether all writing through the view (setting, adding, deleting, clearing, loading) is to
+            be a `ReadOnlyError`, before anything is sent. All views made from a read-only one, and
+            instances made with ``base=`` of it, are read-only too. It keeps from mistakes, not from
+            intent: `backend` is the same, and writes.
 
         Returns
         -------
         view
             A view of the same backend.
+
+        Examples
+        --------
+        >>> from telstate import TelescopeState
+        >>> ts = TelescopeState()
+        >>> safe = ts.view("beam", read_only=True)
+        >>> safe["n_pols"] = 2
+        Traceback (most recent call last):
+        telstate.errors.ReadOnlyError: The view with prefixes 'beam_', '' is read-only, so key
+        'n_pols' cannot be written: use the telescope state that it was made from, if you mean to.
         """
-        return self._sibling(self._view.deeper(name, add_separator, exclusive))
+        return self._sibling(self._view.deeper(name, add_separator, exclusive, read_only))
 
     def root(self) -> Self:
-        """Make a view of the same backend with the empty prefix only."""
-        return self._sibling(View(("",)))
+        """Make a view of the same backend with the empty prefix only; read-only if this one is."""
+        return self._sibling(self._view.root())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._backend!r}, prefixes {self.prefixes}>"
@@ -99,7 +131,7 @@ def warn_is_immutable(stacklevel: int) -> None:
     )
 
 
-def check_prefixes(prefixes: Iterable[Key]) -> View:
+def check_prefixes(prefixes: Iterable[Key], read_only: bool = False) -> View:
     """Make the view that a constructor's `prefixes` ask for.
 
     Raises
@@ -109,4 +141,4 @@ def check_prefixes(prefixes: Iterable[Key]) -> View:
     """
     if isinstance(prefixes, (str, bytes)):
         raise TypeError(f"prefixes must be a tuple of strings, not the string {prefixes!r}.")
-    return View(prefixes)
+    return View(prefixes, read_only)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, BinaryIO, SupportsFloat, TypeVar
+from types import TracebackType
+from typing import Any, BinaryIO, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
@@ -41,7 +42,8 @@ class TelescopeState(TelescopeStateBase[Backend]):
     prefixes
         The view: reads try each prefix in turn, writes use the first. Default: the root.
     base
-        Another instance, whose backend is to be shared, instead of `endpoint` and `db`.
+        Another instance, whose backend is to be shared, instead of `endpoint` and `db`. If that is
+        read-only, so is this.
 
     Raises
     ------
@@ -68,18 +70,45 @@ class TelescopeState(TelescopeStateBase[Backend]):
         prefixes: Iterable[Key] = ("",),
         base: TelescopeState | None = None,
     ) -> None:
-        view = check_prefixes(prefixes)
         if base is not None:
             if endpoint != "" or db != 0:
                 raise ValueError("base brings its own store: give neither endpoint nor db with it.")
-            self._setup(base.backend, view)
+            self._setup(base.backend, check_prefixes(prefixes, base.read_only))
         else:
-            self._setup(_open_backend(endpoint, db), view)
+            view = check_prefixes(prefixes)  # Before anything is opened.
+            self._setup(_open_backend(endpoint, db), view, owner=True)
 
     def _run(self, call: Call[Result]) -> Result:
         """Execute what a call asks for, and finish it."""
         operation, finish = call
         return finish(self._backend.execute(operation))
+
+    def close(self) -> None:
+        """Let go of the store: close the backend that this instance opened, or was given.
+
+        Views, and instances made with ``base=``, share the backend of the one that they were made
+        from, and leave it open when they are closed; ``ts.backend.close()`` closes it from
+        anywhere. What is in memory stays there. It can be called twice, and is what the end of a
+        ``with`` block does.
+
+        Examples
+        --------
+        >>> with TelescopeState() as ts:  # or TelescopeState("localhost:6379")
+        ...     ts["n_chans"] = 4096
+        """
+        if self._owner:
+            self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     # Reading
 
@@ -266,7 +295,7 @@ class TelescopeState(TelescopeStateBase[Backend]):
 
     def clear(self) -> None:
         """Delete every key of the store, whatever the view."""
-        self._run(calls.clear())
+        self._run(calls.clear(self._view))
 
     # Waiting
 
@@ -344,6 +373,7 @@ class TelescopeState(TelescopeStateBase[Backend]):
         OSError
             If it cannot be opened.
         """
+        self._view.check_writable("no snapshot can be loaded")
         return load_into(self._backend, file)
 
 

@@ -6,8 +6,10 @@ Pure data: no backend is touched here. Reads try each prefix in turn, writes use
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NoReturn
 
-from telstate_codec import Key, decode_key, encode_key
+from telstate.errors import ReadOnlyError
+from telstate_codec import Key, decode_key, encode_key, key_repr
 
 SEPARATOR = "_"
 # Programs ask for the same few keys again and again; one that asks for many gains nothing by more.
@@ -21,10 +23,13 @@ class View:
     ----------
     prefixes
         From the first to be tried to the last; ``''`` is the root.
+    read_only
+        Whether writing is refused, here and in all views made from this one.
 
     Attributes
     ----------
     prefixes : tuple of str
+    read_only : bool
         The same.
 
     Examples
@@ -36,9 +41,10 @@ class View:
     (b'beam_n_chans', b'n_chans')
     """
 
-    __slots__ = ("_encoded", "_remembered", "prefixes")
+    __slots__ = ("_encoded", "_remembered", "prefixes", "read_only")
 
-    def __init__(self, prefixes: Iterable[Key]) -> None:
+    def __init__(self, prefixes: Iterable[Key], read_only: bool = False) -> None:
+        self.read_only = read_only
         self.prefixes = tuple(
             prefix if isinstance(prefix, str) else decode_key(encode_key(prefix))
             for prefix in prefixes
@@ -65,14 +71,49 @@ class View:
 
         Raises
         ------
+        ReadOnlyError
+            If the view is read-only.
         ValueError
-            If the view has no prefix at all.
+            If it has no prefix at all.
         """
+        if self.read_only:
+            self.refuse(f"key {key_repr(key)} cannot be written")
         if not self._encoded:
             raise ValueError("A view without prefixes cannot be written to; add '' for the root.")
         return self._encoded[0] + encode_key(key)
 
-    def deeper(self, name: Key, add_separator: bool = True, exclusive: bool = False) -> View:
+    def doomed(self, key: Key) -> tuple[bytes, ...]:
+        """Give the full keys that a deletion takes away.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the view is read-only.
+        """
+        if self.read_only:
+            self.refuse(f"key {key_repr(key)} cannot be deleted")
+        return self.candidates(key)
+
+    def check_writable(self, action: str) -> None:
+        """Refuse what concerns more than one key ("the store cannot be cleared") if read-only."""
+        if self.read_only:
+            self.refuse(action)
+
+    def refuse(self, action: str) -> NoReturn:
+        """Say that something cannot be done in a read-only view."""
+        prefixes = ", ".join(map(repr, self.prefixes))
+        raise ReadOnlyError(
+            f"The view with prefixes {prefixes} is read-only, so {action}: use the telescope state "
+            "that it was made from, if you mean to."
+        )
+
+    def deeper(
+        self,
+        name: Key,
+        add_separator: bool = True,
+        exclusive: bool = False,
+        read_only: bool = False,
+    ) -> View:
         """Put a prefix first, or alone.
 
         Parameters
@@ -83,11 +124,18 @@ class View:
             Whether ``_`` is appended where `name` neither is empty nor ends with it.
         exclusive
             Whether the prefixes that are there are left out.
+        read_only
+            Whether writing is refused; it is anyway where this view is read-only.
         """
         text = name if isinstance(name, str) else decode_key(encode_key(name))
         if add_separator and text and not text.endswith(SEPARATOR):
             text += SEPARATOR
-        return View((text,) if exclusive else (text, *self.prefixes))
+        prefixes = (text,) if exclusive else (text, *self.prefixes)
+        return View(prefixes, read_only or self.read_only)
+
+    def root(self) -> View:
+        """Give the view with the empty prefix only, read-only if this one is."""
+        return View(("",), self.read_only)
 
     def short_names(self, keys: Iterable[str]) -> list[str]:
         """Name keys as seen from this view: each without each prefix that it has, once, sorted."""
@@ -101,4 +149,4 @@ class View:
         )
 
     def __repr__(self) -> str:
-        return f"View({self.prefixes!r})"
+        return f"View({self.prefixes!r}{', read_only=True' if self.read_only else ''})"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Iterable
-from typing import Any, BinaryIO, SupportsFloat, TypeVar
+from types import TracebackType
+from typing import Any, BinaryIO, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
@@ -34,7 +35,8 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
     prefixes
         The view: reads try each prefix in turn, writes use the first. Default: the root.
     base
-        Another instance, whose backend is to be shared, instead of `backend`.
+        Another instance, whose backend is to be shared, instead of `backend`. If that is read-only,
+        so is this.
 
     Raises
     ------
@@ -63,8 +65,9 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
         if base is not None:
             if backend is not None:
                 raise ValueError("base brings its own backend: give only one of the two.")
-            backend = base.backend
-        elif backend is None:
+            self._setup(base.backend, check_prefixes(prefixes, base.read_only))
+            return
+        if backend is None:
             from telstate_backends import AsyncMemoryBackend
 
             backend = AsyncMemoryBackend()
@@ -73,12 +76,38 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
                 f"A {type(backend).__name__} is no backend: give one, such as MemoryBackend() or "
                 "await RedisBackend.from_url(url)."
             )
-        self._setup(backend, check_prefixes(prefixes))
+        self._setup(backend, check_prefixes(prefixes), owner=True)
 
     async def _run(self, call: Call[Result]) -> Result:
         """Execute what a call asks for, and finish it."""
         operation, finish = call
         return finish(await self._backend.execute(operation))
+
+    def close(self) -> None:
+        """Start to let go of the store: close the backend that this instance made, or was given.
+
+        Views, and instances made with ``base=``, share the backend of the one that they were made
+        from, and leave it open. `wait_closed` finishes; ``async with`` does both.
+        """
+        if self._owner:
+            self._backend.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until what `close` started is finished."""
+        if self._owner:
+            await self._backend.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self.wait_closed()
 
     # Reading
 
@@ -165,7 +194,7 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
 
     async def clear(self) -> None:
         """Delete every key of the store, whatever the view."""
-        await self._run(calls.clear())
+        await self._run(calls.clear(self._view))
 
     # Waiting
 
@@ -183,4 +212,5 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
 
     async def load_from_file(self, file: str | os.PathLike[str] | BinaryIO) -> int:
         """Load a snapshot into the store, whatever the view; gives the number of keys."""
+        self._view.check_writable("no snapshot can be loaded")
         return await load_into_async(self._backend, file)

@@ -38,13 +38,14 @@ def add(
     """``ts.add(key, value, ts)``."""
     if immutable:
         return set_immutable(view, key, value, encoding)
+    target = view.target(key)
     timestamp = time.time() if ts is None else ts
     encoded = encode(value, key, encoding)
     try:
         member = encode_sample(timestamp, encoded)
     except InvalidTimestampError as error:
         raise named(error, key) from error
-    return AddSample(view.target(key), member), nothing
+    return AddSample(target, member), nothing
 
 
 def set_immutable(
@@ -84,11 +85,12 @@ def set_indexed(
 
 def delete(view: View, key: Key) -> Call[None]:
     """``ts.delete(key)``."""
-    return Delete(view.candidates(key)), nothing
+    return Delete(view.doomed(key)), nothing
 
 
-def clear() -> Call[None]:
+def clear(view: View) -> Call[None]:
     """``ts.clear()``."""
+    view.check_writable("the store cannot be cleared")
     return Clear(), nothing
 
 

@@ -1,0 +1,157 @@
+"""Read-only views refuse every write before it leaves the process."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telstate import MemoryBackend, ReadOnlyError, TelescopeState, TelstateError, aio
+from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
+from telstate_backends import Operation
+
+
+class Counting(MemoryBackend):
+    """A backend that counts what reaches it."""
+
+    asked = 0
+
+    def execute(self, operation: Operation[Any], /) -> Any:
+        self.asked += 1
+        return super().execute(operation)
+
+    def execute_many(self, operations: Any, /) -> list[Any]:
+        self.asked += 1
+        return super().execute_many(operations)
+
+
+def assign_attribute(ts: TelescopeState) -> None:
+    """Set a key as an attribute."""
+    ts.k = 1
+
+
+WRITES: dict[str, Callable[[TelescopeState], object]] = {
+    "set": lambda ts: ts.__setitem__("k", 1),
+    "attribute": assign_attribute,
+    "add": lambda ts: ts.add("k", 1),
+    "add immutable": lambda ts: ts.add("k", 1, immutable=True),
+    "set_indexed": lambda ts: ts.set_indexed("k", 1, 2),
+    "delete": lambda ts: ts.delete("k"),
+    "clear": lambda ts: ts.clear(),
+    "load": lambda ts: ts.load_from_file("observation.rdb"),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_writes_are_refused(name: str) -> None:
+    """Each way to write is an error of ours that names the key, and nothing reaches the backend."""
+    backend = Counting()
+    view = TelescopeState(backend).view("a", read_only=True)
+    with pytest.raises(ReadOnlyError, match="read-only, so") as caught:
+        WRITES[name](view)
+    assert isinstance(caught.value, TelstateError)
+    assert name in ("clear", "load") or "key 'k' cannot be" in str(caught.value)
+    assert backend.asked == 0
+
+
+async def test_writes_are_refused_under_asyncio() -> None:
+    """The asyncio class refuses the same."""
+    backend = AsyncMemoryBackend()
+    view = aio.TelescopeState(backend).view("a", read_only=True)
+    for write in (
+        view.set("k", 1),
+        view.add("k", 1),
+        view.set_indexed("k", 1, 2),
+        view.delete("k"),
+        view.clear(),
+        view.load_from_file("observation.rdb"),
+    ):
+        with pytest.raises(ReadOnlyError):
+            await write
+    assert backend.store.data == {}
+
+
+def test_reads_go_on(ts: TelescopeState, tmp_path: Path) -> None:
+    """All reading works through a read-only view, and what others write is seen."""
+    ts["n_chans"] = 4096
+    ts.add("gain", 1.5, ts=10.0)
+    ts.set_indexed("peak", 1, 2)
+    view = ts.view("beam", read_only=True)
+    assert view["n_chans"] == view.n_chans == view.get("n_chans") == 4096
+    assert view.get_range("gain") == [(1.5, 10.0)]
+    assert view.get_indexed("peak", 1) == 2
+    assert "gain" in view and view.keys() == ["gain", "n_chans", "peak"]
+    view.wait_key("gain", timeout=5)
+    ts["beam_n_chans"] = 1024
+    assert view["n_chans"] == 1024
+
+
+def test_read_only_stays() -> None:
+    """What is made from a read-only view is read-only too, whatever it asks for."""
+    ts = TelescopeState()
+    view = ts.view("a", read_only=True)
+    made = [
+        view,
+        view.view("b"),
+        view.view("b", read_only=False),
+        view.root(),
+        TelescopeState(base=view),
+        TelescopeState(base=view.root(), prefixes=("c_", "")),
+    ]
+    assert [one.read_only for one in made] == [True] * 6
+    assert not ts.read_only and not ts.view("a").read_only and not ts.root().read_only
+    assert not TelescopeState(view.backend).read_only
+    asynchronous = aio.TelescopeState().view("a", read_only=True)
+    assert aio.TelescopeState(base=asynchronous).read_only
+    assert asynchronous.root().read_only
+
+
+def test_parameters_of_view() -> None:
+    """The first three of `view` keep their places; `read_only` has to be named."""
+    parameters = inspect.signature(TelescopeState.view).parameters
+    assert list(parameters) == ["self", "name", "add_separator", "exclusive", "read_only"]
+    assert parameters["read_only"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert TelescopeState().view("x", False, True).prefixes == ("x",)
+
+
+class TestClosing:
+    """Who closes the backend."""
+
+    def test_the_owner_closes(self) -> None:
+        """The instance that opened or was given the backend closes it; views and others do not."""
+        closed: list[str] = []
+
+        class Backend(MemoryBackend):
+            def close(self) -> None:
+                closed.append("closed")
+
+        with TelescopeState(Backend()) as ts:
+            with ts.view("a") as view, TelescopeState(base=ts) as based, ts.root():
+                view["k"] = 1
+                assert based["a_k"] == 1
+            assert closed == []
+        assert closed == ["closed"]
+
+    def test_closed_server(self, ts: TelescopeState) -> None:
+        """After `close`, a server is not asked any more; what is in memory is still there."""
+        ts["k"] = 1
+        ts.close()
+        ts.close()
+        if isinstance(ts.backend, MemoryBackend):
+            assert ts["k"] == 1
+        else:
+            with pytest.raises(TelstateError, match="closed"):
+                ts["k"]
+
+    async def test_asyncio(self, ats: aio.TelescopeState) -> None:
+        """``async with`` closes, and ends the waits; a view leaves all as it is."""
+        async with ats:
+            async with ats.view("a") as view:
+                await view.set("k", 1)
+            waiting = asyncio.create_task(ats.wait_key("never"))
+            assert await ats.get("a_k") == 1
+            await asyncio.sleep(0.01)
+        with pytest.raises(TelstateError):
+            await waiting
