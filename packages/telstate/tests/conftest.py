@@ -1,8 +1,10 @@
 """What the tests of this package share: a telescope state on every backend, and a real snapshot.
 
 `ts` is the synchronous class, `ats` the asyncio one, each on memory, fakeredis and every real server.
+`subject` is either of them behind one face, on a cluster and with RESP3 too.
 """
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,13 +14,21 @@ import redis
 
 from telstate import TelescopeState, aio
 from telstate_backends import AsyncRedisBackend, RedisBackend
-from telstate_testing import RedisServer, redis_binaries
+from telstate_testing import RedisServer, clusters, redis_binaries
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import faces  # noqa: E402  # a helper beside the tests, found by the line above
 
 DATA = Path(__file__).parent / "data"
 SERVERS = {str(binary): binary for binary in redis_binaries()}
 
 
+NEWEST = list(SERVERS)[-1] if SERVERS else ""
 KINDS = ["memory", "fakeredis", *SERVERS]
+#: The newest server also with the other protocol, and as a cluster; on one Python only.
+RARER = [pytest.param(kind, marks=pytest.mark.slow) for kind in (f"{NEWEST}-resp3", "cluster")]
+ALL_KINDS = [*KINDS, *(RARER if SERVERS else [])]
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +45,13 @@ def server_port() -> Iterator[Callable[[str], int]]:
             return running[name].port
 
         yield port
+
+
+@pytest.fixture(scope="session")
+def cluster_ports() -> Iterator[list[int]]:
+    """The ports of a cluster of the newest version."""
+    with clusters.running_cluster(SERVERS[NEWEST]) as servers:
+        yield [server.port for server in servers]
 
 
 @pytest.fixture(params=KINDS)
@@ -73,6 +90,35 @@ async def ats(
     yield ats
     ats.backend.close()
     await ats.backend.wait_closed()
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "asyncio"])
+def asynchronous(request: pytest.FixtureRequest) -> bool:
+    """Both manners in turn."""
+    return bool(request.param)
+
+
+@pytest.fixture(params=ALL_KINDS)
+async def subject(
+    request: pytest.FixtureRequest, asynchronous: bool, server_port: Callable[[str], int]
+) -> AsyncIterator[faces.Subject]:
+    """A telescope state with nothing in it, of each manner on each kind of backend in turn."""
+    kind: str = request.param
+    if kind == "memory":
+        subject = faces.memory(asynchronous)
+    elif kind == "fakeredis":
+        subject = faces.fake(asynchronous)
+    elif kind == "cluster":
+        ports = request.getfixturevalue("cluster_ports")
+        url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
+        subject = await faces.real(asynchronous, url)
+        await subject.clear()
+    else:
+        version, _, protocol = kind.partition("-resp")
+        url = f"redis://127.0.0.1:{server_port(version)}?protocol={protocol or 2}&socket_timeout=20"
+        subject = await faces.real(asynchronous, url)
+    yield subject
+    await subject.close()
 
 
 @pytest.fixture

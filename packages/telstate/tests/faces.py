@@ -1,0 +1,166 @@
+"""A telescope state under test, synchronous or asyncio, behind one face, so that one suite serves both.
+
+Rules: a subject is awaited, whatever is behind it. What has one name in both classes goes through
+as it is; what differs (operators, attributes, waiting, closing) is spelled out. A synchronous wait runs
+in a thread, with a timeout, so that nothing waits for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+
+from telstate import RDBWriter, TelescopeState, aio
+from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
+from telstate_backends import AsyncRedisBackend, Operation, RedisBackend
+
+#: Seconds after which a test that waits has failed.
+LONG = 30.0
+
+
+def _outcome(task: asyncio.Task[Any]) -> BaseException:
+    if task.cancelled():
+        return asyncio.CancelledError()
+    outcome = task.exception()
+    assert outcome is not None
+    return outcome
+
+
+class Subject:
+    """An asyncio telescope state under test."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.state, name)
+
+    async def item(self, key: str | bytes) -> Any:
+        """``ts[key]``."""
+        return await self.state[key]
+
+    def view(self, *arguments: Any, **named: Any) -> Subject:
+        """Make a view, of the same manner."""
+        return type(self)(self.state.view(*arguments, **named))
+
+    def root(self) -> Subject:
+        """Make the root view, of the same manner."""
+        return type(self)(self.state.root())
+
+    async def execute(self, operation: Operation[Any]) -> Any:
+        """Do something to the store that no method of a telescope state does."""
+        return await self.state.backend.execute(operation)
+
+    async def waiting(self, name: str, *arguments: Any) -> None:
+        """Wait with ``wait_key`` or ``wait_indexed`` for what must come soon."""
+        await asyncio.wait_for(getattr(self.state, name)(*arguments), LONG)
+
+    async def give_up(self, name: str, *arguments: Any) -> BaseException:
+        """Wait for what never comes, give up after a while, and tell by what error."""
+        task = asyncio.create_task(getattr(self.state, name)(*arguments))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        return _outcome(task)
+
+    def place(self) -> object:
+        """Tell where this runs: the task, or for a synchronous one the thread."""
+        return asyncio.current_task()
+
+    async def save(self, path: Path, *arguments: Any) -> tuple[int, int]:
+        """Save to a file; tell how many keys were written and how many failed."""
+        async with AsyncRDBWriter(path) as writer:
+            await writer.save(self.state, *arguments)
+        return writer.keys_written, writer.keys_failed
+
+    async def close(self) -> None:
+        """Let go of the backend."""
+        self.state.backend.close()
+        await self.state.backend.wait_closed()
+
+
+class SyncSubject(Subject):
+    """A synchronous telescope state under test."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.state, name) if hasattr(type(self.state), name) else None
+        if not inspect.ismethod(found) or name == "join":
+            return getattr(self.state, name)
+        method = found
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            return method(*arguments, **named)
+
+        return call
+
+    async def item(self, key: str | bytes) -> Any:
+        return self.state[key]
+
+    async def exists(self, key: str | bytes) -> bool:
+        """``key in ts``."""
+        return key in self.state
+
+    async def set(self, key: str | bytes, value: object) -> None:
+        """``ts[key] = value``."""
+        self.state[key] = value
+
+    async def execute(self, operation: Operation[Any]) -> Any:
+        return self.state.backend.execute(operation)
+
+    async def waiting(self, name: str, *arguments: Any) -> None:
+        await asyncio.to_thread(getattr(self.state, name), *arguments, timeout=LONG)
+
+    async def give_up(self, name: str, *arguments: Any) -> BaseException:
+        cancel: Future[None] = Future()
+        wait = asyncio.to_thread(
+            getattr(self.state, name), *arguments, timeout=LONG, cancel_future=cancel
+        )
+        task: asyncio.Task[None] = asyncio.create_task(wait)
+        await asyncio.sleep(0.05)
+        cancel.set_result(None)
+        await asyncio.wait([task])
+        return _outcome(task)
+
+    def place(self) -> object:
+        return threading.current_thread()
+
+    async def save(self, path: Path, *arguments: Any) -> tuple[int, int]:
+        with RDBWriter(path) as writer:
+            writer.save(self.state, *arguments)
+        return writer.keys_written, writer.keys_failed
+
+    async def close(self) -> None:
+        self.state.backend.close()
+
+
+def memory(asynchronous: bool) -> Subject:
+    """Make a subject in memory."""
+    return Subject(aio.TelescopeState()) if asynchronous else SyncSubject(TelescopeState())
+
+
+def fake(asynchronous: bool) -> Subject:
+    """Make a subject on a fakeredis client of its own."""
+    if asynchronous:
+        return Subject(aio.TelescopeState(AsyncRedisBackend(fakeredis.FakeAsyncRedis())))
+    return SyncSubject(TelescopeState(RedisBackend(fakeredis.FakeRedis())))
+
+
+async def real(asynchronous: bool, url: str) -> Subject:
+    """Make a subject on a server or cluster that runs already."""
+    if asynchronous:
+        return Subject(aio.TelescopeState(await AsyncRedisBackend.from_url(url)))
+    return SyncSubject(TelescopeState(url))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let other tasks and threads go on until something is so."""
+    async with asyncio.timeout(LONG):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -1,0 +1,262 @@
+"""Making a telescope state: the table of endpoints on the API page, contradictions, who cannot be reached."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from conftest import NEWEST, SERVERS
+
+import telstate
+from telstate import ConnectionError, Endpoint, MemoryBackend, TelescopeState, aio
+from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
+from telstate.aio.redis import RedisBackend as AsyncRedisBackend
+from telstate_backends import RedisBackend
+from telstate_testing import RedisServer
+
+needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+
+# Nobody listens on the first port.
+NOBODY = "127.0.0.1:1"
+
+
+def test_parameters() -> None:
+    """The constructors' parameters, their order and defaults are part of the contract."""
+    sync = inspect.signature(TelescopeState).parameters
+    wanted: dict[str, object] = {"endpoint": "", "db": 0, "prefixes": ("",), "base": None}
+    assert {name: sync[name].default for name in list(sync)[:4]} == wanted
+    asynchronous = inspect.signature(aio.TelescopeState).parameters
+    wanted = {"backend": None, "prefixes": ("",), "base": None}
+    assert {name: asynchronous[name].default for name in list(asynchronous)[:3]} == wanted
+    further = list(sync.values())[4:] + list(asynchronous.values())[3:]
+    assert {one.kind for one in further} <= {inspect.Parameter.KEYWORD_ONLY}
+    url, db = list(inspect.signature(AsyncRedisBackend.from_url).parameters.values())[:2]
+    assert (url.name, db.name, db.default) == ("url", "db", None)
+
+
+def test_memory_and_base() -> None:
+    """No endpoint is a new store in memory; a backend and a base are shared."""
+    ts = TelescopeState()
+    ts["a"] = 1
+    assert isinstance(ts.backend, MemoryBackend)
+    assert TelescopeState().keys() == []
+    other = TelescopeState(base=ts, prefixes=("x_", ""))
+    assert other.prefixes == ("x_", "") and other["a"] == 1 and other.backend is ts.backend
+    assert TelescopeState(base=ts.view("b")).prefixes == ("",)
+    assert TelescopeState(ts.backend)["a"] == 1
+    assert TelescopeState("", 0, ("y_",), ts).prefixes == ("y_",)
+
+
+def test_prefixes_are_no_string() -> None:
+    """A string for the prefixes is refused: each character would count as one."""
+    for make in (TelescopeState, aio.TelescopeState):
+        with pytest.raises(TypeError, match="tuple of strings"):
+            make(prefixes="ab")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"db": 1},
+        {"endpoint": MemoryBackend(), "db": 1},
+        {"base": TelescopeState(), "db": 1},
+        {"base": TelescopeState(), "endpoint": "localhost"},
+        {"base": TelescopeState(), "endpoint": MemoryBackend()},
+        {"base": TelescopeState(), "endpoint": Endpoint("localhost", 1)},
+        {"endpoint": "redis://localhost/2", "db": 1},
+        {"endpoint": "nonsense://localhost"},
+    ],
+)
+def test_contradictions(arguments: dict[str, Any]) -> None:
+    """Arguments that contradict each other are a ValueError."""
+    with pytest.raises(ValueError):
+        TelescopeState(**arguments)
+
+
+def test_asyncio_contradiction() -> None:
+    """A backend and a base together are refused."""
+    base = aio.TelescopeState()
+    assert aio.TelescopeState(base=base).backend is base.backend
+    with pytest.raises(ValueError):
+        aio.TelescopeState(AsyncMemoryBackend(), base=base)
+    with pytest.raises(TypeError, match="backend"):
+        aio.TelescopeState("localhost")  # type: ignore[arg-type]  # that it is refused is the test
+
+
+def test_endpoints_that_are_none() -> None:
+    """What is no endpoint is refused at once, a file with a word about load_from_file."""
+    wrong: Any
+    for wrong in (None, 3, ("127.0.0.1", 6379)):
+        with pytest.raises(TypeError, match="endpoint"):
+            TelescopeState(wrong)
+    for wrong in ("observation.rdb", "/data/observation", "./x.rdb"):
+        with pytest.raises(ValueError, match="load_from_file"):
+            TelescopeState(wrong)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "db", "url"),
+    [
+        ("host", 0, "redis://host:6379"),
+        ("host:7000", 2, "redis://host:7000"),
+        ("[fe80::1]:7000", 0, "redis://[fe80::1]:7000"),
+        ("[fe80::1]", 0, "redis://[fe80::1]:6379"),
+        (Endpoint("host", 7000), 1, "redis://host:7000"),
+        (Endpoint("host", None), 0, "redis://host:6379"),
+        (Endpoint("fe80::1", 7000), 0, "redis://[fe80::1]:7000"),
+        ("rediss://u:p@host/3?ssl_cert_reqs=none", 0, "rediss://u:p@host/3?ssl_cert_reqs=none"),
+    ],
+)
+def test_where_an_endpoint_leads(
+    endpoint: str | Endpoint, db: int, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host, a host and port, an IPv6 address, an Endpoint and a URL lead to a server."""
+    asked: list[tuple[str, int | None]] = []
+    backend = MemoryBackend()
+
+    def from_url(url: str, db: int | None = None) -> MemoryBackend:
+        asked.append((url, db or None))
+        return backend
+
+    monkeypatch.setattr(RedisBackend, "from_url", from_url)
+    assert TelescopeState(endpoint, db).backend is backend
+    assert asked == [(url, db or None)]
+
+
+@needs_server
+def test_real_endpoints(server_port: Callable[[str], int]) -> None:
+    """Each form of endpoint reaches a real server, in the database that it names."""
+    port = server_port(NEWEST)
+    address = f"127.0.0.1:{port}"
+    client = redis.Redis(port=port, db=3)
+    backend = RedisBackend(client)
+    endpoints: list[tuple[Any, int]] = [
+        (address, 3),
+        (Endpoint("127.0.0.1", port), 3),
+        (f"redis://{address}/3", 0),
+        (f"redis://{address}", 3),
+        (f"redis://{address}?db=3", 0),
+        (f"redis://{address}/3", 3),
+        (backend, 0),
+    ]
+    for number, (endpoint, db) in enumerate(endpoints):
+        ts = TelescopeState(endpoint, db)
+        ts[f"k{number}"] = 1
+        if ts.backend is not backend:
+            ts.backend.close()
+    assert TelescopeState(backend).keys() == [f"k{number}" for number in range(len(endpoints))]
+    with TelescopeState(address).backend as other:
+        assert TelescopeState(other).keys() == []
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RedisServer]:
+    """A server with a user and a password."""
+    options = "--user observer on >s3cret ~* &* +@all --requirepass other"
+    with RedisServer(SERVERS[NEWEST], options.split()) as server:
+        yield server
+
+
+@needs_server
+async def test_users_and_unix_sockets(guarded: RedisServer) -> None:
+    """User, password and database come from the URL, on TCP and on a Unix socket."""
+    tcp = f"127.0.0.1:{guarded.port}"
+    for url in (
+        f"redis://observer:s3cret@{tcp}/1",
+        f"redis://:other@{tcp}/1",
+        f"redis://{tcp}/1?username=observer&password=s3cret",
+        f"unix://observer:s3cret@{guarded.unix_socket}?db=1",
+    ):
+        with TelescopeState(url).backend as backend:
+            TelescopeState(backend).add("m", 1)
+        async with await AsyncRedisBackend.from_url(url) as asynchronous:
+            assert await aio.TelescopeState(asynchronous).keys() == ["m"]
+    for url in (f"redis://observer:wr0ng@{tcp}", f"redis://{tcp}"):
+        with pytest.raises(ConnectionError, match=f"{tcp}.*let us in"):
+            TelescopeState(url)
+        with pytest.raises(ConnectionError, match=f"{tcp}.*let us in"):
+            await AsyncRedisBackend.from_url(url)
+
+
+@needs_server
+async def test_defaults_of_connections(server_port: Callable[[str], int]) -> None:
+    """Connections have socket timeouts and health checks by default; the URL may say otherwise."""
+    url = f"redis://127.0.0.1:{server_port(NEWEST)}"
+    wanted = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0, "health_check_interval": 30}
+    with RedisBackend.from_url(url) as backend:
+        arguments: dict[str, Any] = vars(backend._link)["_client"].connection_pool.connection_kwargs
+        assert {name: arguments[name] for name in wanted} == wanted
+    async with await AsyncRedisBackend.from_url(url + "?socket_timeout=9") as other:
+        arguments = vars(other._link)["_client"].connection_pool.connection_kwargs
+        assert {name: arguments[name] for name in wanted} == wanted | {"socket_timeout": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "named"),
+    [
+        (NOBODY, NOBODY),
+        ("[::1]:1", r"\[::1\]:1"),
+        (f"redis://user:s3cret@{NOBODY}", NOBODY),
+        (f"rediss://user:s3cret@{NOBODY}", NOBODY),
+        ("unix://user:s3cret@/nowhere.sock", "/nowhere.sock"),
+        (f"redis+sentinel://user:s3cret@{NOBODY}/store", "store"),
+        (f"redis+cluster://user:s3cret@{NOBODY}", NOBODY),
+    ],
+)
+async def test_nobody_there(endpoint: str, named: str) -> None:
+    """A Redis that cannot be reached is telstate's ConnectionError, at once, naming the address."""
+    started = time.monotonic()
+    with pytest.raises(telstate.ConnectionError, match=named) as caught:
+        TelescopeState(endpoint)
+    assert "s3cret" not in str(caught.value)
+    if "://" in endpoint:
+        with pytest.raises(telstate.ConnectionError, match=named) as caught:
+            await AsyncRedisBackend.from_url(endpoint)
+        assert "s3cret" not in str(caught.value)
+    # Not after the ten seconds for which operations are repeated.
+    assert time.monotonic() - started < 8
+
+
+@needs_server
+async def test_asyncio_redis(server_port: Callable[[str], int]) -> None:
+    """An asyncio backend is made of a URL or a redis-py client, closed in two steps or by a block."""
+    port = server_port(NEWEST)
+    backend = await AsyncRedisBackend.from_url(f"redis://127.0.0.1:{port}", db=2)
+    await aio.TelescopeState(backend).set("a", 1)
+    backend.close()
+    await backend.wait_closed()
+    with pytest.raises(ConnectionError, match="closed"):
+        await aio.TelescopeState(backend).get("a")
+    async with AsyncRedisBackend(redis.asyncio.Redis(port=port, db=2)) as other:
+        assert await aio.TelescopeState(other)["a"] == 1
+
+
+def test_shared_memory() -> None:
+    """An asyncio memory backend and a synchronous one may share their data."""
+    sync = TelescopeState()
+    assert isinstance(sync.backend, MemoryBackend)
+    ts = aio.TelescopeState(AsyncMemoryBackend.from_sync(sync.backend))
+    asyncio.run(ts.set("a", 1))
+    assert sync["a"] == 1
+    asynchronous = AsyncMemoryBackend()
+    sync = TelescopeState(asynchronous.to_sync())
+    sync["b"] = 2
+    assert asyncio.run(aio.TelescopeState(asynchronous).keys()) == ["b"]
+
+
+@needs_server
+def test_closing(server_port: Callable[[str], int], tmp_path: Path) -> None:
+    """A synchronous backend is closed by `close`, twice if need be, or at the end of a block."""
+    backend = RedisBackend.from_url(f"redis://127.0.0.1:{server_port(NEWEST)}")
+    backend.close()
+    backend.close()
+    with pytest.raises(ConnectionError, match="closed"):
+        TelescopeState(backend).keys()
+    with MemoryBackend() as memory:
+        TelescopeState(memory)["a"] = 1
