@@ -1,12 +1,229 @@
-"""Waiting through TelescopeState, in memory."""
+"""Waiting through a telescope state: every sentence of the API page on it, on every backend, in both manners."""
 
+import asyncio
+import builtins
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
+import redis
+from conftest import NEWEST, SERVERS
+from faces import LONG, Subject, SyncSubject, real, until
 
-from telstate import CancelledError, ImmutableKeyError, TelescopeState, TimeoutError
+from telstate import (
+    CancelledError,
+    DecodeError,
+    EncodeError,
+    ImmutableKeyError,
+    TelescopeState,
+    TelstateError,
+    TimeoutError,
+)
+from telstate_backends import Immutable, Load
+from telstate_backends.store import Fields
+from telstate_codec import encode_value
+
+
+class Asked:
+    """A condition that records what it was called with and where, and is true of some value."""
+
+    def __init__(self, subject: Subject, wanted: object) -> None:
+        self.subject = subject
+        self.wanted = wanted
+        self.seen: list[tuple[Any, ...]] = []
+        self.places: set[object] = set()
+
+    def __call__(self, value: object, *when: float | None) -> bool:
+        self.seen.append((value, *when))
+        self.places.add(self.subject.place())
+        return value == self.wanted
+
+
+async def start(subject: Subject, name: str, *arguments: Any) -> asyncio.Task[None]:
+    """Start to wait in another task."""
+    return asyncio.create_task(subject.waiting(name, *arguments))
+
+
+async def test_already_true(subject: Subject) -> None:
+    """What is already so is not waited for."""
+    await subject.add("m", 3, ts=5.0)
+    await subject.set_indexed("x", 1, 2)
+    await subject.set("i", "value")
+    await subject.waiting("wait_key", "m")
+    await subject.waiting("wait_key", "m", lambda value, t: value == 3 and t == 5.0)
+    await subject.waiting("wait_key", "x", lambda value, t: value == {1: 2} and t is None)
+    await subject.waiting("wait_key", "i", lambda value, t: value == "value" and t is None)
+    await subject.waiting("wait_indexed", "x", 1)
+    await subject.waiting("wait_indexed", "x", 1, lambda value: value == 2)
+
+
+async def test_until_it_exists(subject: Subject) -> None:
+    """A key or sub-key that is not there is waited for, of any kind."""
+    writes: dict[str, Callable[[], Any]] = {
+        "i": lambda: subject.set("i", 1),
+        "m": lambda: subject.add("m", 1),
+        "x": lambda: subject.set_indexed("x", 1, 1),
+    }
+    for key, write in writes.items():
+        waiting = await start(subject, "wait_key", key)
+        await write()
+        await waiting
+    waiting = await start(subject, "wait_indexed", "x", 2)
+    await subject.set_indexed("x", 3, 1)
+    await subject.set_indexed("x", 2, 1)
+    await waiting
+
+
+async def test_each_update_is_seen(subject: Subject) -> None:
+    """The condition is called for each update with value and time, in the caller's thread or task."""
+    condition = Asked(subject, 20)
+    await subject.add("m", 0, ts=0.0)
+    waiting = await start(subject, "wait_key", "m", condition)
+    # Once before it subscribes, once after: from then on it sees everything.
+    await until(lambda: len(condition.seen) == 2)
+    for number in range(1, 21):
+        await subject.add("m", number, ts=float(number))
+    await waiting
+    assert list(dict.fromkeys(condition.seen)) == [(number, float(number)) for number in range(21)]
+    assert len(condition.places) == 1
+
+
+async def test_where_a_condition_runs(subject: Subject) -> None:
+    """A condition runs where its wait does: a synchronous one's in the thread that called."""
+    await subject.add("m", 0, ts=0.0)
+    condition = Asked(subject, 0)
+    if isinstance(subject, SyncSubject):
+        subject.state.wait_key("m", condition)
+    else:
+        await subject.state.wait_key("m", condition)
+    assert condition.places == {subject.place()}
+
+
+async def test_conditions_of_other_kinds(subject: Subject) -> None:
+    """A condition on an indexed key sees the whole dict, on a sub-key its value; None for a time."""
+    whole, part = Asked(subject, {1: "a", 2: "b"}), Asked(subject, "b")
+    waits = [
+        await start(subject, "wait_key", "x", whole),
+        await start(subject, "wait_indexed", "x", 2, part),
+    ]
+    await subject.set_indexed("x", 1, "a")
+    await subject.set_indexed("x", 2, "b")
+    await asyncio.gather(*waits)
+    assert whole.seen[-1] == ({1: "a", 2: "b"}, None)
+    assert part.seen == [("b",)]
+
+
+async def test_condition_that_is_never_true(subject: Subject) -> None:
+    """What does not fulfil the condition does not end the wait, and giving it up is as documented."""
+    await subject.add("m", 1)
+    await subject.set_indexed("x", 1, 1)
+    for wait in (
+        ("wait_key", "never"),
+        ("wait_key", "m", lambda value, t: False),
+        ("wait_indexed", "x", 2),
+        ("wait_indexed", "x", 1, lambda value: False),
+        ("wait_indexed", "never", 1),
+    ):
+        outcome = await subject.give_up(*wait)
+        expected = CancelledError if isinstance(subject, SyncSubject) else asyncio.CancelledError
+        assert type(outcome) is expected
+    # Nothing is left behind that would keep the subject from working.
+    await subject.waiting("wait_key", "m")
+
+
+async def test_wrong_kind(subject: Subject) -> None:
+    """A key that is not indexed, now or once it appears, ends the wait for a sub-key with its name."""
+    await subject.set("i", 1)
+    with pytest.raises(ImmutableKeyError, match="'i'"):
+        await subject.waiting("wait_indexed", "i", 1)
+    waiting = await start(subject, "wait_indexed", "m", 1)
+    await asyncio.sleep(0.02)
+    await subject.add("m", 1)
+    with pytest.raises(ImmutableKeyError, match="'m'"):
+        await waiting
+
+
+async def test_shadowed(subject: Subject) -> None:
+    """An update of a key that an earlier prefix hides does not count, until that key is deleted."""
+    view = subject.view("a")
+    await subject.set("a_k", "no")
+    condition = Asked(subject, "yes")
+    waiting = await start(view, "wait_key", "k", condition)
+    await until(lambda: len(condition.seen) == 2)
+    await subject.set("k", "yes")
+    await asyncio.sleep(0.02)
+    assert not waiting.done() and ("yes", None) not in condition.seen
+    await view.delete("k")
+    await subject.set("k", "yes")
+    await waiting
+
+
+async def test_views(subject: Subject) -> None:
+    """A key of any of the view's prefixes ends the wait."""
+    view = subject.view("a")
+    for key in ("a_k", "l", "a_m"):
+        waiting = await start(view, "wait_key", key.removeprefix("a_"))
+        await subject.add(key, 1)
+        await waiting
+
+
+async def test_no_wake_up_is_missed(subject: Subject) -> None:
+    """A writer that races the waiter always wakes it."""
+    for number in range(30):
+        waiting = await start(subject, "wait_key", f"k{number}")
+        await asyncio.sleep(0)
+        await subject.add(f"k{number}", 1)
+        await waiting
+
+
+async def test_errors_of_a_condition(subject: Subject) -> None:
+    """What the condition raises ends the wait and comes out as it is."""
+    await subject.add("m", 1)
+
+    def broken(value: int, when: float) -> bool:
+        return 1 / (value - 1) > 0
+
+    with pytest.raises(ZeroDivisionError):
+        await subject.waiting("wait_key", "m", broken)
+
+
+async def test_values_that_are_none(subject: Subject) -> None:
+    """A condition on what cannot be decoded is a DecodeError that names the key."""
+    await subject.execute(Load(b"junk", Immutable(b"\x90")))
+    await subject.waiting("wait_key", "junk")
+    with pytest.raises(DecodeError, match="'junk'"):
+        await subject.waiting("wait_key", "junk", lambda value, t: True)
+    await subject.execute(Load(b"fields", Fields({encode_value(1): b"\x90"})))
+    with pytest.raises(DecodeError, match=r"'fields'\[1\]"):
+        await subject.waiting("wait_indexed", "fields", 1, lambda value: True)
+    with pytest.raises(EncodeError, match="'x'"):
+        await subject.waiting("wait_indexed", "x", object())
+
+
+def test_cancelled_but_true(ts: TelescopeState) -> None:
+    """What is already so ends a wait at once, cancelled or not, whatever the timeout."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    ts.add("m", 3, ts=5.0)
+    ts.set_indexed("x", 1, 2)
+    ts.wait_key("m", lambda value, t: value == 3, timeout=0, cancel_future=done)
+    ts.wait_key("m", None, 0, done)
+    ts.wait_indexed("x", 1, lambda value: value == 2, timeout=0, cancel_future=done)
+    ts.wait_indexed("x", 1, None, 0, done)
+    with pytest.raises(CancelledError, match="'never'"):
+        ts.wait_key("never", cancel_future=done)
+
+
+def test_timeout(ts: TelescopeState) -> None:
+    """A wait in vain ends with telstate's TimeoutError, which is a builtin one too."""
+    with pytest.raises(TimeoutError, match="'never'"):
+        ts.wait_key("never", timeout=0.01)
+    with pytest.raises(TimeoutError, match="17.*'never'"):
+        ts.wait_indexed("never", 17, timeout=0.01)
+    assert issubclass(TimeoutError, builtins.TimeoutError)
+    assert issubclass(TimeoutError, TelstateError) and issubclass(CancelledError, TelstateError)
 
 
 def soon(action: Callable[[], object]) -> threading.Thread:
@@ -14,26 +231,6 @@ def soon(action: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=action)
     thread.start()
     return thread
-
-
-def test_already_true(ts: TelescopeState) -> None:
-    """What is already so is not waited for, cancelled or not, whatever the timeout."""
-    done: Future[None] = Future()
-    done.set_result(None)
-    ts.add("m", 3, ts=5.0)
-    ts.set_indexed("x", 1, 2)
-    ts.wait_key("m", lambda value, t: value == 3 and t == 5.0, timeout=0, cancel_future=done)
-    ts.wait_key("x", lambda value, t: value == {1: 2} and t is None, timeout=0)
-    ts.wait_indexed("x", 1, lambda value: value == 2, timeout=0, cancel_future=done)
-
-
-def test_timeout(ts: TelescopeState) -> None:
-    """A wait in vain ends with telstate's TimeoutError, which is a builtin one too."""
-    with pytest.raises(TimeoutError, match="'never'"):
-        ts.wait_key("never", timeout=0.01)
-    import builtins
-
-    assert issubclass(TimeoutError, builtins.TimeoutError)
 
 
 def test_endless_timeouts(ts: TelescopeState) -> None:
@@ -47,75 +244,43 @@ def test_endless_timeouts(ts: TelescopeState) -> None:
 
 
 def test_cancel(ts: TelescopeState) -> None:
-    """A wait is given up as soon as its future is done."""
+    """A wait is given up when its future is done, by the `done` method alone if it has no more."""
     cancel: Future[None] = Future()
     thread = soon(lambda: cancel.set_result(None))
     with pytest.raises(CancelledError):
         ts.wait_key("never", cancel_future=cancel)
     thread.join()
 
+    class Glanced:
+        """A future that is done the third time one looks."""
 
-def test_each_update_is_seen(ts: TelescopeState) -> None:
-    """The condition is called for each update, in the waiting thread."""
-    seen = []
-    subscribed = threading.Event()
+        looks = 0
 
-    def condition(value: int, timestamp: float | None) -> bool:
-        assert threading.current_thread() is threading.main_thread()
-        seen.append((value, timestamp))
-        if (
-            len(seen) == 2
-        ):  # Once before it subscribes, once after: from then on it sees everything.
-            subscribed.set()
-        return value == 20
+        def done(self) -> bool:
+            self.looks += 1
+            return self.looks > 2
 
-    def write() -> None:
-        subscribed.wait(30)
-        for number in range(1, 21):
-            ts.add("m", number, ts=float(number))
-
-    ts.add("m", 0, ts=0.0)
-    thread = soon(write)
-    ts.wait_key("m", condition, timeout=30)
-    thread.join()
-    assert dict.fromkeys(seen) == dict.fromkeys((number, float(number)) for number in range(21))
+    with pytest.raises(CancelledError):
+        ts.wait_key("never", cancel_future=Glanced())
 
 
-def test_no_wake_up_is_missed(ts: TelescopeState) -> None:
-    """A writer that races the waiter always wakes it."""
-    for number in range(300):
-        thread = soon(lambda: ts.add(f"k{number}", 1))
-        ts.wait_key(f"k{number}", timeout=30)
-        thread.join()
+@pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+async def test_one_connection(server_port: Callable[[str], int]) -> None:
+    """Many asyncio waits share one pub/sub connection."""
+    port = server_port(NEWEST)
+    subject = await real(True, f"redis://127.0.0.1:{port}")
+    waits = [await start(subject, "wait_key", f"k{number}") for number in range(100)]
+    with redis.Redis(port=port) as client:
 
+        def subscribed() -> bool:
+            counts: list[tuple[bytes, int]] = client.pubsub_numsub(*channels)
+            return sum(count for _, count in counts) == len(channels)
 
-def test_shadowed(ts: TelescopeState) -> None:
-    """An update of a key that an earlier prefix hides does not count."""
-    view = ts.view("a")
-    ts["a_k"] = "no"
-
-    def write() -> None:
-        ts["k"] = "yes"
-        view.delete("k")
-        ts["k"] = "yes"
-
-    thread = soon(write)
-    view.wait_key("k", lambda value, t: value == "yes", timeout=30)
-    thread.join()
-    assert "a_k" not in ts
-
-
-def test_wait_indexed(ts: TelescopeState) -> None:
-    """A sub-key is waited for with its value; a key of another kind is refused once it appears."""
-
-    def write() -> None:
-        for number in range(5):
-            ts.set_indexed("x", number, number)
-
-    thread = soon(write)
-    ts.wait_indexed("x", 4, lambda value: value == 4, timeout=30)
-    thread.join()
-    thread = soon(lambda: ts.add("m", 1))
-    with pytest.raises(ImmutableKeyError, match="'m'"):
-        ts.wait_indexed("m", 1, timeout=30)
-    thread.join()
+        channels = [f"update/k{number}" for number in range(100)]
+        await until(subscribed)
+        assert len(client.client_list(_type="pubsub")) == 1
+    async with asyncio.timeout(LONG):
+        for number in range(100):
+            await subject.add(f"k{number}", 1)
+        await asyncio.gather(*waits)
+    await subject.close()

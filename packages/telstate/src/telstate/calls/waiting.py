@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from telstate.calls.common import read
+from telstate.calls.common import encode, named, read
 from telstate.views import View
 from telstate_backends import Contents, Mutable
 from telstate_backends.waiting import IndexedWait, KeyWait
-from telstate_codec import Key, decode_value, encode_value
+from telstate_codec import DecodeError, Key, decode_value
 
 KeyCondition = Callable[[Any, float | None], object]
 IndexedCondition = Callable[[Any], object]
@@ -23,7 +23,11 @@ def key_wait(view: View, key: Key, condition: KeyCondition | None) -> KeyWait:
 
     def holds(contents: Contents) -> object:
         timestamp = contents.timestamp if isinstance(contents, Mutable) else None
-        return check(read(contents, False), timestamp)
+        try:
+            value = read(contents, False)
+        except DecodeError as error:
+            raise named(error, key) from error
+        return check(value, timestamp)
 
     return KeyWait(view.candidates(key), holds)
 
@@ -32,8 +36,16 @@ def indexed_wait(
     view: View, key: Key, sub_key: object, condition: IndexedCondition | None
 ) -> IndexedWait:
     """``ts.wait_indexed(key, sub_key, condition)``."""
-    keys, encoded = view.candidates(key), encode_value(sub_key)
+    keys, encoded = view.candidates(key), encode(sub_key, key)
     if condition is None:
         return IndexedWait(keys, encoded)
     check = condition
-    return IndexedWait(keys, encoded, lambda value: check(decode_value(value)))
+
+    def holds(stored: bytes) -> object:
+        try:
+            value = decode_value(stored)
+        except DecodeError as error:
+            raise named(error, key, sub_key) from error
+        return check(value)
+
+    return IndexedWait(keys, encoded, holds)
