@@ -45,6 +45,8 @@ class SubjectWatcher(ABC):
     async def next(self) -> Event:
         """Give the next event, which must come soon."""
 
+    watcher: Watcher | AsyncWatcher
+
 
 class Subject(ABC):
     """A backend under test."""
@@ -58,7 +60,7 @@ class Subject(ABC):
         """Do operations in order."""
 
     @abstractmethod
-    def watch(self, *keys: bytes, patterns: Sequence[bytes] = ()) -> Any:
+    def watch(self, *keys: bytes, patterns: Sequence[bytes] = (), deletions: bool = False) -> Any:
         """Watch keys and patterns: an asynchronous context manager of a `SubjectWatcher`."""
 
     @abstractmethod
@@ -72,7 +74,7 @@ class Subject(ABC):
 
 class _SyncWatcher(SubjectWatcher):
     def __init__(self, watcher: Watcher) -> None:
-        self.watcher = watcher
+        self.watcher: Watcher = watcher
 
     async def next(self) -> Event:
         event = await asyncio.to_thread(self.watcher.next, LONG)
@@ -94,9 +96,9 @@ class SyncSubject(Subject):
 
     @asynccontextmanager
     async def watch(
-        self, *keys: bytes, patterns: Sequence[bytes] = ()
+        self, *keys: bytes, patterns: Sequence[bytes] = (), deletions: bool = False
     ) -> AsyncIterator[SubjectWatcher]:
-        with self.backend.watch(keys, patterns) as watcher:
+        with self.backend.watch(keys, patterns, deletions=deletions) as watcher:
             yield _SyncWatcher(watcher)
 
     async def wait(self, wanted: Wait[Any]) -> None:
@@ -108,7 +110,7 @@ class SyncSubject(Subject):
 
 class _AsyncWatcher(SubjectWatcher):
     def __init__(self, watcher: AsyncWatcher) -> None:
-        self.watcher = watcher
+        self.watcher: AsyncWatcher = watcher
 
     async def next(self) -> Event:
         return await asyncio.wait_for(self.watcher.next(), LONG)
@@ -128,9 +130,9 @@ class AsyncSubject(Subject):
 
     @asynccontextmanager
     async def watch(
-        self, *keys: bytes, patterns: Sequence[bytes] = ()
+        self, *keys: bytes, patterns: Sequence[bytes] = (), deletions: bool = False
     ) -> AsyncIterator[SubjectWatcher]:
-        async with self.backend.watch(keys, patterns) as watcher:
+        async with self.backend.watch(keys, patterns, deletions=deletions) as watcher:
             yield _AsyncWatcher(watcher)
 
     async def wait(self, wanted: Wait[Any]) -> None:

@@ -46,7 +46,7 @@ from telstate_backends.operations import (
 )
 from telstate_backends.retrying import RetryPolicy
 from telstate_backends.store import Fields, Samples, Store
-from telstate_backends.updates import CheckDue, Event, Update
+from telstate_backends.updates import Change, CheckDue, Cleared, Deleted, Event, Update
 from telstate_backends.waiting import IndexedWait, KeyWait, Verdict, Wait, wait, wait_async
 from telstate_rdb.globs import Glob
 
@@ -85,12 +85,15 @@ __all__ = [
     "AsyncWatcher",
     "Backend",
     "CancelledError",
+    "Change",
     "CheckDue",
     "Clear",
+    "Cleared",
     "ConnectionError",
     "Contents",
     "Count",
     "Delete",
+    "Deleted",
     "Dump",
     "Event",
     "Exists",

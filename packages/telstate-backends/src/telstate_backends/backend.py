@@ -7,7 +7,7 @@ that is given back; only what concerns all of them (no connection) is raised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -31,7 +31,7 @@ class Watcher(Protocol):
 
         Returns
         -------
-        Update or CheckDue or None
+        Event or None
             `None` if the time is over or somebody called :meth:`wake`.
 
         Raises
@@ -41,6 +41,18 @@ class Watcher(Protocol):
         ConnectionError
             If the store cannot be reached again.
         """
+
+    def poll(self) -> Event | None:
+        """Give an event that is there already, `None` if there is none; never waits."""
+
+    def add(self, keys: Iterable[bytes], /) -> None:
+        """Watch these keys too; a check is due (`SUBSCRIBED`) when updates of all of them arrive."""
+
+    def discard(self, keys: Iterable[bytes], /) -> None:
+        """Watch these keys no more; what has arrived of them may still be told."""
+
+    def covers(self, keys: Iterable[bytes], /) -> bool:
+        """Tell whether no update of these keys is missed now, as far as is known."""
 
     def wake(self) -> None:
         """Make :meth:`next` return now, or when it is next called. From any thread."""
@@ -60,6 +72,18 @@ class AsyncWatcher(Protocol):
             If the store cannot be reached again.
         """
 
+    def poll(self) -> Event | None:
+        """Give an event that is there already, `None` if there is none; never waits."""
+
+    def add(self, keys: Iterable[bytes], /) -> None:
+        """Watch these keys too; a check is due (`SUBSCRIBED`) when updates of all of them arrive."""
+
+    def discard(self, keys: Iterable[bytes], /) -> None:
+        """Watch these keys no more; what has arrived of them may still be told."""
+
+    def covers(self, keys: Iterable[bytes], /) -> bool:
+        """Tell whether no update of these keys is missed now, as far as is known."""
+
 
 class Backend(Protocol):
     """A store as seen from ordinary code; its methods can be called from any thread."""
@@ -71,11 +95,17 @@ class Backend(Protocol):
         """Do operations in order, in one round trip; a failed one gives its error."""
 
     def watch(
-        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+        self,
+        keys: Sequence[bytes] = (),
+        patterns: Sequence[bytes] = (),
+        *,
+        deletions: bool = False,
     ) -> AbstractContextManager[Watcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on.
 
-        The first event is :attr:`CheckDue.SUBSCRIBED`: no update after it is missed.
+        The first event is :attr:`CheckDue.SUBSCRIBED`: no update after it is missed. With
+        `deletions`, deletions are told too, as :class:`Deleted` and :class:`Cleared`: those by
+        writers that publish them, so not by katsdptelstate.
         """
 
     def close(self) -> None:
@@ -102,11 +132,17 @@ class AsyncBackend(Protocol):
         """Do operations in order, in one round trip; a failed one gives its error."""
 
     def watch(
-        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+        self,
+        keys: Sequence[bytes] = (),
+        patterns: Sequence[bytes] = (),
+        *,
+        deletions: bool = False,
     ) -> AbstractAsyncContextManager[AsyncWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on.
 
-        The first event is :attr:`CheckDue.SUBSCRIBED`: no update after it is missed.
+        The first event is :attr:`CheckDue.SUBSCRIBED`: no update after it is missed. With
+        `deletions`, deletions are told too, as :class:`Deleted` and :class:`Cleared`: those by
+        writers that publish them, so not by katsdptelstate.
         """
 
     def close(self) -> None:

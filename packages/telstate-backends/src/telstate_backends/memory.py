@@ -8,7 +8,7 @@ long as somebody refers to the store.
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,20 +17,94 @@ from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
 from telstate_backends.store import Store
-from telstate_backends.updates import CheckDue, Event
+from telstate_backends.updates import (
+    CLEAR_CHANNEL,
+    CheckDue,
+    Event,
+    channels_of,
+    prefixes_of,
+)
 from telstate_rdb.globs import Glob
 
 Result = TypeVar("Result")
 
 
+class Tap:
+    """What one watcher hears of a store.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    tell : callable
+        Takes the events; the first says that they come from now on.
+    keys, patterns, deletions
+        As in :meth:`MemoryBackend.watch`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tell: Callable[[Event], None],
+        keys: Iterable[bytes],
+        patterns: Iterable[bytes],
+        deletions: bool,
+    ) -> None:
+        self._store = store
+        self._tell = tell
+        self._keys = set(keys)
+        self._globs = [Glob(pattern) for pattern in patterns]
+        self._deletions = deletions
+        with store.lock:
+            self._tell(CheckDue.SUBSCRIBED)
+            store.listen(tell, channels_of(self._keys, deletions))
+            store.listen(tell, (CLEAR_CHANNEL,) if deletions else ())
+            store.listen_to_patterns(tell, self._globs, prefixes_of(deletions))
+
+    def add(self, keys: Iterable[bytes]) -> None:
+        """Hear of these keys too."""
+        with self._store.lock:
+            new = set(keys) - self._keys
+            if new:
+                self._keys |= new
+                self._store.listen(self._tell, channels_of(new, self._deletions))
+                self._tell(CheckDue.SUBSCRIBED)
+
+    def discard(self, keys: Iterable[bytes]) -> None:
+        """Hear of these keys no more."""
+        with self._store.lock:
+            old = self._keys.intersection(keys)
+            self._keys -= old
+            self._store.unlisten(self._tell, channels_of(old, self._deletions))
+
+    def covers(self, keys: Iterable[bytes]) -> bool:
+        """Tell whether all of these keys are heard of."""
+        return all(
+            key in self._keys or any(glob.matches(key) for glob in self._globs) for key in keys
+        )
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+        with self._store.lock:
+            self._store.unlisten(self._tell, channels_of(self._keys, self._deletions))
+            self._store.unlisten(self._tell, (CLEAR_CHANNEL,))
+            self._store.unlisten_to_patterns(self._tell)
+
+
 class MemoryWatcher:
     """Events of a memory store, queued for one thread."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Iterable[bytes] = (),
+        patterns: Iterable[bytes] = (),
+        deletions: bool = False,
+    ) -> None:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._events.put(CheckDue.SUBSCRIBED)
-        self.tell = self._events.put
         self._closed = False
+        self._tap = Tap(store, self._events.put, keys, patterns, deletions)
+        self.add, self.discard, self.covers = self._tap.add, self._tap.discard, self._tap.covers
 
     def next(self, timeout: float | None = None) -> Event | None:
         """Wait for the next event; `None` if the time is over or somebody called `wake`."""
@@ -42,6 +116,10 @@ class MemoryWatcher:
             raise CancelledError("the memory backend was closed while it was watched")
         return event
 
+    def poll(self) -> Event | None:
+        """Give an event that is there already."""
+        return self.next(0.0)
+
     def wake(self) -> None:
         """Make `next` return now, or when it is next called."""
         self._events.put(None)
@@ -50,6 +128,10 @@ class MemoryWatcher:
         """Make `next` raise from now on."""
         self._closed = True
         self.wake()
+
+    def release(self) -> None:
+        """Hear nothing any more."""
+        self._tap.close()
 
 
 class MemoryBackend:
@@ -93,20 +175,22 @@ class MemoryBackend:
 
     @contextmanager
     def watch(
-        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+        self,
+        keys: Sequence[bytes] = (),
+        patterns: Sequence[bytes] = (),
+        *,
+        deletions: bool = False,
     ) -> Iterator[MemoryWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = MemoryWatcher()
-        globs = [Glob(pattern) for pattern in patterns]
+        watcher = MemoryWatcher(self.store, keys, patterns, deletions)
         with self._lock:
-            self.store.listen(watcher.tell, keys, globs)
             self._watchers.add(watcher)
         try:
             yield watcher
         finally:
             with self._lock:
                 self._watchers.discard(watcher)
-                self.store.unlisten(watcher.tell, keys)
+            watcher.release()
 
     def close(self) -> None:
         """Wake all watchers of this backend; the data stay where they are."""

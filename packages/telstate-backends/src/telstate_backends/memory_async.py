@@ -7,18 +7,17 @@ Rules: no threads. Another thread that changes the store wakes a watcher with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
 from telstate_backends.errors import CancelledError
-from telstate_backends.memory import MemoryBackend, apply_many
+from telstate_backends.memory import MemoryBackend, Tap, apply_many
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
 from telstate_backends.store import Store
-from telstate_backends.updates import CheckDue, Event
-from telstate_rdb.globs import Glob
+from telstate_backends.updates import Event
 
 Result = TypeVar("Result")
 
@@ -26,13 +25,21 @@ Result = TypeVar("Result")
 class AsyncMemoryWatcher:
     """Events of a memory store, queued for one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Iterable[bytes] = (),
+        patterns: Iterable[bytes] = (),
+        deletions: bool = False,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._events.put_nowait(CheckDue.SUBSCRIBED)
         self._closed = False
+        self._tap = Tap(store, self._tell, keys, patterns, deletions)
+        self.add, self.discard, self.covers = self._tap.add, self._tap.discard, self._tap.covers
+        self.release = self._tap.close
 
-    def tell(self, event: Event | None) -> None:
+    def _tell(self, event: Event | None) -> None:
         """Queue an event, from any thread."""
         # The loop may be gone, if its owner left the watch unfinished: nobody is there to be told.
         if not self._loop.is_closed():
@@ -45,10 +52,17 @@ class AsyncMemoryWatcher:
             raise CancelledError("the memory backend was closed while it was watched")
         return event
 
+    def poll(self) -> Event | None:
+        """Give an event that is there already."""
+        event = None if self._events.empty() else self._events.get_nowait()
+        if self._closed:
+            raise CancelledError("the memory backend was closed while it was watched")
+        return event
+
     def close(self) -> None:
         """Make `next` raise from now on."""
         self._closed = True
-        self.tell(None)
+        self._tell(None)
 
 
 class AsyncMemoryBackend:
@@ -104,21 +118,22 @@ class AsyncMemoryBackend:
 
     @asynccontextmanager
     async def watch(
-        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+        self,
+        keys: Sequence[bytes] = (),
+        patterns: Sequence[bytes] = (),
+        *,
+        deletions: bool = False,
     ) -> AsyncIterator[AsyncMemoryWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = AsyncMemoryWatcher()
-        listener = watcher.tell
-        globs = [Glob(pattern) for pattern in patterns]
+        watcher = AsyncMemoryWatcher(self.store, keys, patterns, deletions)
         with self._lock:
-            self.store.listen(listener, keys, globs)
             self._watchers.add(watcher)
         try:
             yield watcher
         finally:
             with self._lock:
                 self._watchers.discard(watcher)
-                self.store.unlisten(listener, keys)
+            watcher.release()
 
     def close(self) -> None:
         """Wake all watchers of this backend; the data stay where they are."""

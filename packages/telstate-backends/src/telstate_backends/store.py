@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias, final
 
 from telstate_backends.kinds import Immutable, Indexed, KeyType, Mutable
-from telstate_backends.updates import Event, Update
+from telstate_backends.updates import Change, Event, place_of
 from telstate_rdb.globs import Glob
 
 
@@ -78,9 +78,10 @@ class Store:
     data : dict[bytes, Immutable or Samples or Fields]
         What each key holds.
     listeners : dict[bytes, list of callables]
-        Who is told about the updates of a key.
-    pattern_listeners : list of (Glob, callable)
-        Who is told about the updates of all keys that match.
+        Who is told what is published on a channel.
+    pattern_listeners : list of (bytes, Glob, callable)
+        Who is told what is published on the channels that begin so and go on with a key that
+        matches.
     """
 
     __slots__ = ("data", "listeners", "lock", "pattern_listeners")
@@ -89,7 +90,7 @@ class Store:
         self.lock = threading.RLock()
         self.data: dict[bytes, Stored] = {}
         self.listeners: dict[bytes, list[Listener]] = {}
-        self.pattern_listeners: list[tuple[Glob, Listener]] = []
+        self.pattern_listeners: list[tuple[bytes, Glob, Listener]] = []
 
     def find(self, keys: tuple[bytes, ...]) -> tuple[bytes, Stored] | None:
         """Give the first of the candidate keys that exists, with what it holds."""
@@ -105,27 +106,42 @@ class Store:
         """Whether anybody is told about updates."""
         return bool(self.listeners or self.pattern_listeners)
 
-    def publish(self, update: Update) -> None:
+    def publish(self, change: Change) -> None:
         """Tell those who watch the key, once each."""
-        told = list(self.listeners.get(update.key, ()))
-        told += [listener for glob, listener in self.pattern_listeners if glob.matches(update.key)]
+        place, key = place_of(change)
+        told = list(self.listeners.get(place + key, ()))
+        told += [
+            listener
+            for prefix, glob, listener in self.pattern_listeners
+            if prefix == place and glob.matches(key)
+        ]
         for listener in dict.fromkeys(told):
-            listener(update)
+            listener(change)
 
-    def listen(self, listener: Listener, keys: Iterable[bytes], globs: Iterable[Glob]) -> None:
-        """Tell `listener` about updates of these keys from now on."""
-        for key in set(keys):
-            self.listeners.setdefault(key, []).append(listener)
-        self.pattern_listeners += [(glob, listener) for glob in globs]
+    def listen(self, listener: Listener, channels: Iterable[bytes]) -> None:
+        """Tell `listener` what is published on these channels, from now on."""
+        for channel in set(channels):
+            self.listeners.setdefault(channel, []).append(listener)
 
-    def unlisten(self, listener: Listener, keys: Iterable[bytes]) -> None:
-        """Tell `listener` nothing any more."""
-        for key in set(keys):
-            remaining = [other for other in self.listeners.get(key, ()) if other is not listener]
+    def unlisten(self, listener: Listener, channels: Iterable[bytes]) -> None:
+        """Tell `listener` nothing of these channels any more."""
+        for channel in set(channels):
+            remaining = [each for each in self.listeners.get(channel, ()) if each is not listener]
             if remaining:
-                self.listeners[key] = remaining
+                self.listeners[channel] = remaining
             else:
-                self.listeners.pop(key, None)
+                self.listeners.pop(channel, None)
+
+    def listen_to_patterns(
+        self, listener: Listener, globs: Iterable[Glob], prefixes: Iterable[bytes]
+    ) -> None:
+        """Tell `listener` of all keys that match, on the channels that begin so, from now on."""
+        self.pattern_listeners += [
+            (prefix, glob, listener) for glob in globs for prefix in prefixes
+        ]
+
+    def unlisten_to_patterns(self, listener: Listener) -> None:
+        """Tell `listener` of no pattern any more."""
         self.pattern_listeners = [
-            entry for entry in self.pattern_listeners if entry[1] is not listener
+            entry for entry in self.pattern_listeners if entry[2] is not listener
         ]

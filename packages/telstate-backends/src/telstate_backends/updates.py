@@ -1,14 +1,16 @@
-"""What a watcher is told: updates of keys, and that a check is due.
+"""What a watcher is told: updates of keys, their end if it asks for that, and that a check is due.
 
 Rules: an update is published on the channel ``update/<key>`` and only if it took effect. Writers
 older than 2020 leave out the type byte, so a message may not tell the kind of its key:
 :func:`parse_message` then gives `None`, and the reader asks for the key's type and calls
-:func:`parse_untyped`.
+:func:`parse_untyped`. The deletion of a key is published on a channel of our own, ``delete/<key>``,
+and that of all keys on ``clear``: katsdptelstate subscribes to neither, and publishes neither.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import attrs
@@ -18,6 +20,8 @@ from telstate_codec.errors import DecodeError
 from telstate_codec.timestamps import decode_sample
 
 CHANNEL_PREFIX = b"update/"
+DELETION_PREFIX = b"delete/"
+CLEAR_CHANNEL = b"clear"
 
 
 @attrs.frozen
@@ -45,6 +49,24 @@ class Update:
     sub_key: bytes | None = None
 
 
+@attrs.frozen
+class Deleted:
+    """A key was deleted, whatever kind it was.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    """
+
+    key: bytes
+
+
+@attrs.frozen
+class Cleared:
+    """Every key was deleted; in a cluster, every key of one of its nodes, and so once for each."""
+
+
 class CheckDue(enum.Enum):
     """Updates may have been missed: look at the store before relying on updates again."""
 
@@ -53,12 +75,34 @@ class CheckDue(enum.Enum):
     UNREADABLE = 3  #: a message made no sense
 
 
-Event: TypeAlias = Update | CheckDue
+Change: TypeAlias = Update | Deleted | Cleared
+Event: TypeAlias = Change | CheckDue
 
 
-def channel_of(key: bytes) -> bytes:
-    """Give the channel on which the updates of a key are published."""
-    return CHANNEL_PREFIX + key
+def prefixes_of(deletions: bool) -> tuple[bytes, ...]:
+    """Give the beginnings of the channels that tell of updates, and if asked of deletions."""
+    return (CHANNEL_PREFIX, DELETION_PREFIX) if deletions else (CHANNEL_PREFIX,)
+
+
+def channels_of(keys: Iterable[bytes], deletions: bool) -> set[bytes]:
+    """Give the channels that tell of the updates of keys, and if asked of their deletion."""
+    prefixes = prefixes_of(deletions)
+    return {prefix + key for key in keys for prefix in prefixes}
+
+
+def place_of(change: Change) -> tuple[bytes, bytes]:
+    """Give the channel on which a change is published, as its beginning and the key."""
+    if isinstance(change, Cleared):
+        return CLEAR_CHANNEL, b""
+    return (CHANNEL_PREFIX if isinstance(change, Update) else DELETION_PREFIX), change.key
+
+
+def split_channel(channel: bytes) -> tuple[bytes, bytes]:
+    """Take apart a channel that one of ours is; undoes :func:`place_of`."""
+    for prefix in (CHANNEL_PREFIX, DELETION_PREFIX):
+        if channel.startswith(prefix):
+            return prefix, channel[len(prefix) :]
+    return channel, b""
 
 
 def parse_message(key: bytes, message: bytes) -> Update | None:

@@ -25,7 +25,7 @@ from telstate_backends.errors import CancelledError, ConnectionError, TimeoutErr
 from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.reading import Find, GetIndexed
-from telstate_backends.updates import CheckDue, Event, Update
+from telstate_backends.updates import Event, Update
 from telstate_codec import DecodeError, decode_value, key_repr
 
 Checked = TypeVar("Checked")
@@ -309,7 +309,7 @@ def _shortest(left: float | None, pause: float) -> float:
 def _judge(wanted: Wait[Checked], event: Event | None) -> Verdict:
     if event is None:
         return Verdict.IGNORE
-    return Verdict.CHECK if isinstance(event, CheckDue) else wanted.judge_update(event)
+    return wanted.judge_update(event) if isinstance(event, Update) else Verdict.CHECK
 
 
 def _wake_when_done(cancel_future: CancelFuture | None, watcher: Watcher) -> None:

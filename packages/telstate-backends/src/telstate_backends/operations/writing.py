@@ -11,7 +11,7 @@ from telstate_backends.commands import Command
 from telstate_backends.kinds import Immutable, KeyType
 from telstate_backends.operations.base import Operation, as_bytes, as_int, need_kind, wrong_kind
 from telstate_backends.store import Fields, Samples, Store, kind_of
-from telstate_backends.updates import Update
+from telstate_backends.updates import Cleared, Deleted, Update
 from telstate_codec.timestamps import decode_sample
 
 
@@ -171,6 +171,8 @@ class SetIndexed(Operation[bytes | None]):
 class Delete(Operation[int]):
     """Delete all of the keys, in every prefix of the view; gives how many existed.
 
+    Each that did is published, which needs leave to publish on ``delete/<key>``.
+
     Not idempotent: sent again, it might delete what somebody has written since.
 
     Attributes
@@ -185,12 +187,14 @@ class Delete(Operation[int]):
     keys: tuple[bytes, ...]
 
     def apply(self, store: Store) -> int:
-        data = store.data
-        return sum(data.pop(key, None) is not None for key in self.keys)
+        deleted = [key for key in self.keys if store.data.pop(key, None) is not None]
+        if store.watched:
+            for key in deleted:
+                store.publish(Deleted(key))
+        return len(deleted)
 
     def command(self) -> Command:
-        # UNLINK rather than DEL: a long sensor is freed in the background.
-        return Command("UNLINK", self.keys)
+        return Command("delete", self.keys, scripted=True)
 
     def parse(self, reply: object) -> int:
         return as_int(reply)
@@ -203,6 +207,8 @@ class Delete(Operation[int]):
 class Clear(Operation[None]):
     """Delete every key of the database, without making other clients wait for it.
 
+    That is published, which needs leave to publish on ``clear``.
+
     Not idempotent: sent again, it might delete what somebody has written since.
     """
 
@@ -212,9 +218,11 @@ class Clear(Operation[None]):
 
     def apply(self, store: Store) -> None:
         store.data.clear()
+        if store.watched:
+            store.publish(Cleared())
 
     def command(self) -> Command:
-        return Command("FLUSHDB", (), ("ASYNC",))
+        return Command("clear", scripted=True)
 
     def parse(self, reply: object) -> None:
         return None

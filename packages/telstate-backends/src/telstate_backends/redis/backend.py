@@ -118,10 +118,14 @@ class RedisBackend:
 
     @contextmanager
     def watch(
-        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+        self,
+        keys: Sequence[bytes] = (),
+        patterns: Sequence[bytes] = (),
+        *,
+        deletions: bool = False,
     ) -> Iterator[RedisWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = RedisWatcher(self._link, self.execute, self.address, keys, patterns)
+        watcher = RedisWatcher(self._link, self.execute, self.address, keys, patterns, deletions)
         self._watchers.add(watcher)
         if self._closing.is_set():
             watcher.close()

@@ -121,10 +121,14 @@ class AsyncRedisBackend:
 
     @asynccontextmanager
     async def watch(
-        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = ()
+        self,
+        keys: Sequence[bytes] = (),
+        patterns: Sequence[bytes] = (),
+        *,
+        deletions: bool = False,
     ) -> AsyncIterator[AsyncRedisWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = AsyncRedisWatcher(keys, patterns)
+        watcher = AsyncRedisWatcher(self._hub, keys, patterns, deletions)
         self._hub.add(watcher)
         try:
             yield watcher

@@ -36,6 +36,10 @@ class Pulse:
         """Take note that a PING was sent."""
         self._asked = now
 
+    def fresh(self, now: float) -> bool:
+        """Tell whether something was heard not so long ago that the connection may be dead."""
+        return now - self._heard < self.interval + self.patience
+
     def seconds(self, now: float) -> float:
         """Give the time until something is to be done."""
         due = self._heard + self.interval if self._asked is None else self._asked + self.patience

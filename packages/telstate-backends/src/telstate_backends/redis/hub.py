@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from telstate_backends.errors import CancelledError, RefusedError, TelstateError
@@ -32,10 +32,13 @@ from telstate_backends.updates import Event
 class AsyncRedisWatcher:
     """Events of some keys, for one task; made by :meth:`AsyncRedisBackend.watch`."""
 
-    def __init__(self, keys: Sequence[bytes], patterns: Sequence[bytes]) -> None:
+    def __init__(
+        self, hub: Hub, keys: Sequence[bytes], patterns: Sequence[bytes], deletions: bool
+    ) -> None:
+        self._hub = hub
         self._events: asyncio.Queue[Event | TelstateError] = asyncio.Queue()
         self._failure: TelstateError | None = None
-        self.listener = Listener(self._events.put_nowait, keys, patterns)
+        self.listener = Listener(self._events.put_nowait, keys, patterns, deletions)
 
     async def next(self) -> Event:
         """Wait for the next event."""
@@ -45,6 +48,27 @@ class AsyncRedisWatcher:
         if isinstance(event, TelstateError):
             raise event
         return event
+
+    def poll(self) -> Event | None:
+        """Give an event that is there already."""
+        if self._failure is not None:
+            raise self._failure
+        event = None if self._events.empty() else self._events.get_nowait()
+        if isinstance(event, TelstateError):
+            raise event
+        return event
+
+    def add(self, keys: Iterable[bytes]) -> None:
+        """Hear of these keys too."""
+        self._hub.extend(self, keys)
+
+    def discard(self, keys: Iterable[bytes]) -> None:
+        """Hear of these keys no more."""
+        self._hub.reduce(self, keys)
+
+    def covers(self, keys: Iterable[bytes]) -> bool:
+        """Tell whether all of these keys are heard of now."""
+        return self.listener.covers(keys)
 
     def fail(self, failure: TelstateError) -> None:
         """Make `next` raise from now on."""
@@ -97,6 +121,16 @@ class Hub:
         if watcher in self._watchers:
             self._watchers.remove(watcher)
             self._post(False, self._subscriptions.remove(watcher.listener))
+
+    def extend(self, watcher: AsyncRedisWatcher, keys: Iterable[bytes]) -> None:
+        """Let a watcher hear of these keys too."""
+        if watcher in self._watchers:
+            self._post(True, self._subscriptions.extend(watcher.listener, keys))
+
+    def reduce(self, watcher: AsyncRedisWatcher, keys: Iterable[bytes]) -> None:
+        """Let a watcher hear of these keys no more."""
+        if watcher in self._watchers:
+            self._post(False, self._subscriptions.reduce(watcher.listener, keys))
 
     def close(self) -> None:
         """Wake all watchers with an error and stop reading."""

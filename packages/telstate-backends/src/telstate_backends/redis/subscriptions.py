@@ -3,8 +3,10 @@
 Rules: listeners share topics (channels and patterns of channels); a topic is subscribed while it has
 a listener. A listener is told that a check is due when every one of its topics is confirmed by the
 server, and again after each loss of the connection; it gets no update before that. An update reaches
-a listener once, however many of its topics it fits. Confirmations are counted, because a topic may
-be left and joined again while the first confirmation is still on its way.
+a listener once, however many of its topics it fits. Keys can be added to a listener that hears of
+others already: it goes on to hear of those, and is told that a check is due when it hears of all.
+Confirmations are counted, because a topic may be left and joined again while the first confirmation
+is still on its way.
 """
 
 from __future__ import annotations
@@ -17,11 +19,17 @@ from typing import NamedTuple
 from telstate_backends.kinds import KeyType
 from telstate_backends.updates import (
     CHANNEL_PREFIX,
+    CLEAR_CHANNEL,
+    DELETION_PREFIX,
     CheckDue,
+    Cleared,
+    Deleted,
     Event,
-    channel_of,
+    channels_of,
     parse_message,
     parse_untyped,
+    prefixes_of,
+    split_channel,
 )
 from telstate_codec.errors import DecodeError
 from telstate_rdb.globs import Glob
@@ -42,6 +50,7 @@ class Message(NamedTuple):
     topic: Topic
     key: bytes
     body: bytes
+    prefix: bytes = CHANNEL_PREFIX  #: what is before the key in the channel's name
 
 
 class Listener:
@@ -53,37 +62,74 @@ class Listener:
         Takes the events.
     keys, patterns : iterable of bytes
         What is watched.
+    deletions : bool
+        Whether to tell of deletions too.
     """
 
     def __init__(
-        self, tell: Callable[[Event], object], keys: Iterable[bytes], patterns: Iterable[bytes]
+        self,
+        tell: Callable[[Event], object],
+        keys: Iterable[bytes],
+        patterns: Iterable[bytes],
+        deletions: bool = False,
     ) -> None:
         self.tell = tell
-        self.keys = frozenset(keys)
+        self.keys = set(keys)
         self.globs = [Glob(pattern) for pattern in dict.fromkeys(patterns)]
-        self.topics = {Topic(channel_of(key), False) for key in self.keys}
-        self.topics |= {Topic(CHANNEL_PREFIX + glob.pattern, True) for glob in self.globs}
+        self.deletions = deletions
+        self.topics = self.topics_of(self.keys)
+        for prefix in prefixes_of(deletions):
+            self.topics |= {Topic(prefix + glob.pattern, True) for glob in self.globs}
+        if deletions:
+            self.topics.add(Topic(CLEAR_CHANNEL, False))
         #: Topics that the server has not confirmed yet.
         self.pending: set[Topic] = set()
+        #: Whether all have been confirmed once on this connection, but for keys added since.
+        self.ready = False
         self.reason = CheckDue.SUBSCRIBED
+
+    def topics_of(self, keys: Iterable[bytes]) -> set[Topic]:
+        """Give the topics by which the listener hears of keys that fit none of its patterns."""
+        return {Topic(channel, False) for channel in channels_of(keys, self.deletions)}
+
+    def strange(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Give those of the keys of which the listener is not to hear so far."""
+        return {
+            key
+            for key in set(keys) - self.keys
+            if not any(glob.matches(key) for glob in self.globs)
+        }
+
+    def covers(self, keys: Iterable[bytes]) -> bool:
+        """Tell whether the listener hears of all of these keys now."""
+        if not self.ready or self.strange(keys):
+            return False
+        return not self.pending or self.pending.isdisjoint(self.topics_of(keys))
 
     def wants(self, message: Message) -> bool:
         """Tell whether this is the topic by which the listener hears of the key."""
-        if self.pending:
+        if not self.ready or message.topic in self.pending:
             return False
         if not message.topic.pattern:
             return True
         if message.key in self.keys:
             return False
         first = next((glob for glob in self.globs if glob.matches(message.key)), None)
-        return first is not None and message.topic.name == CHANNEL_PREFIX + first.pattern
+        return first is not None and message.topic.name == message.prefix + first.pattern
 
     def confirm(self, topics: Iterable[Topic]) -> None:
         """Take note of confirmed topics; after the last one, a check is due."""
         self.pending.difference_update(topics)
         if not self.pending:
+            self.ready = True
             self.tell(self.reason)
+
+    def lose(self) -> None:
+        """Take note that the connection is lost: everything must be confirmed again."""
+        if self.ready:
             self.reason = CheckDue.RECONNECTED
+        self.ready = False
+        self.pending = set(self.topics)
 
 
 class Subscriptions:
@@ -101,17 +147,47 @@ class Subscriptions:
 
     def add(self, listener: Listener) -> set[Topic]:
         """Take in a listener; give the topics to subscribe now."""
-        new = listener.topics - self._listeners.keys()
-        for topic in listener.topics:
-            self._listeners.setdefault(topic, []).append(listener)
-        listener.pending = set(listener.topics)
-        listener.confirm(self._confirmed)
-        return new
+        return self._join(listener, listener.topics)
 
     def remove(self, listener: Listener) -> set[Topic]:
         """Let go of a listener; give the topics to unsubscribe now."""
+        return self._leave(listener, listener.topics)
+
+    def extend(self, listener: Listener, keys: Iterable[bytes]) -> set[Topic]:
+        """Let a listener hear of these keys too; give the topics to subscribe now."""
+        new = listener.strange(keys)
+        if not new:
+            return set()
+        if listener.ready:
+            listener.reason = CheckDue.SUBSCRIBED
+        topics = listener.topics_of(new)
+        listener.keys |= new
+        listener.topics |= topics
+        return self._join(listener, topics)
+
+    def reduce(self, listener: Listener, keys: Iterable[bytes]) -> set[Topic]:
+        """Let a listener hear of these keys no more; give the topics to unsubscribe now."""
+        old = listener.keys.intersection(keys)
+        topics = listener.topics_of(old)
+        listener.keys -= old
+        listener.topics -= topics
+        waited = not listener.pending.isdisjoint(topics)
+        listener.pending -= topics
+        if waited and not listener.pending:
+            listener.confirm(())
+        return self._leave(listener, topics)
+
+    def _join(self, listener: Listener, topics: set[Topic]) -> set[Topic]:
+        new = topics - self._listeners.keys()
+        for topic in topics:
+            self._listeners.setdefault(topic, []).append(listener)
+        listener.pending |= topics
+        listener.confirm(self._confirmed)
+        return new
+
+    def _leave(self, listener: Listener, topics: Iterable[Topic]) -> set[Topic]:
         unused = set()
-        for topic in listener.topics:
+        for topic in topics:
             listeners = self._listeners.get(topic, [])
             if listener in listeners:
                 listeners.remove(listener)
@@ -130,14 +206,14 @@ class Subscriptions:
         self._confirmed.clear()
         self._in_flight.clear()
         for listener in self._all():
-            listener.pending = set(listener.topics)
+            listener.lose()
 
     def confirm(self, topic: Topic) -> None:
         """Take note of the server's word that a topic is subscribed."""
         if self._in_flight[topic] == 0:
             # Nobody asked: redis-py has made the connection anew, and subscribed again by itself.
             for listener in self._listeners.get(topic, ()):
-                if not listener.pending:
+                if listener.ready:
                     listener.tell(CheckDue.RECONNECTED)
             return
         self._in_flight[topic] -= 1
@@ -169,7 +245,11 @@ class Subscriptions:
             return True
         event: Event | None
         try:
-            if kind is None:
+            if message.prefix == DELETION_PREFIX:
+                event = Deleted(message.key)
+            elif message.prefix == CLEAR_CHANNEL:
+                event = Cleared()
+            elif kind is None:
                 event = parse_message(message.key, message.body)
             else:
                 event = parse_untyped(message.key, kind, message.body)
@@ -203,7 +283,8 @@ def take(subscriptions: Subscriptions, reply: Mapping[str, object] | None) -> Me
         name = reply["pattern"] if kind == "pmessage" else channel
         if isinstance(name, bytes) and isinstance(data, bytes):
             topic = Topic(name, kind == "pmessage")
-            return Message(topic, channel.removeprefix(CHANNEL_PREFIX), data)
+            prefix, key = split_channel(channel)
+            return Message(topic, key, data, prefix)
     return None
 
 

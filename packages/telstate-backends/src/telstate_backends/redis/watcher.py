@@ -7,11 +7,12 @@ no socket). A lost connection is made anew for as long as the watch lasts, and t
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from telstate_backends.errors import CancelledError, RefusedError
@@ -19,7 +20,7 @@ from telstate_backends.operations.reading import GetKeyType
 from telstate_backends.redis.failures import FAILURES, is_locked_out, translate
 from telstate_backends.redis.health import Pulse
 from telstate_backends.redis.links import Link
-from telstate_backends.redis.subscriptions import Listener, Subscriptions, split, take
+from telstate_backends.redis.subscriptions import Listener, Subscriptions, Topic, split, take
 from telstate_backends.retrying import FOREVER, Attempts
 from telstate_backends.updates import Event
 
@@ -37,13 +38,15 @@ class RedisWatcher:
         address: str,
         keys: Sequence[bytes],
         patterns: Sequence[bytes],
+        deletions: bool,
     ) -> None:
         self._link = link
         self._execute = execute
         self._address = address
         self._events: deque[Event] = deque()
         self._subscriptions = Subscriptions()
-        self._subscriptions.add(Listener(self._events.append, keys, patterns))
+        self._listener = Listener(self._events.append, keys, patterns, deletions)
+        self._subscriptions.add(self._listener)
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
@@ -52,6 +55,10 @@ class RedisWatcher:
         self._pubsub: Any = None
         self._pulse = Pulse(time.monotonic())
         self._attempts: Attempts | None = None
+        #: Tells whether the socket has something, if there is a socket.
+        self._poller: select.poll | None = None
+        #: Whether all that has come has been read, so that only the socket can have something.
+        self._drained = False
 
     def next(self, timeout: float | None = None) -> Event | None:
         """Wait for the next event; `None` if the time is over or somebody called `wake`."""
@@ -66,6 +73,34 @@ class RedisWatcher:
             left = None if end is None else max(0.0, end - time.monotonic())
             if not self._step(left) and left == 0:
                 return None
+
+    def poll(self) -> Event | None:
+        """Give an event that is there already; a lost connection is not made anew here."""
+        if self._closed:
+            raise CancelledError(f"Redis at {self._address} was closed while it was watched")
+        if not self._events and self._pubsub is not None:
+            self._glance()
+        return self._events.popleft() if self._events else None
+
+    def add(self, keys: Iterable[bytes]) -> None:
+        """Hear of these keys too; to be called by the thread that watches."""
+        new = self._subscriptions.extend(self._listener, keys)
+        if self._pubsub is None:
+            self._step(0.0)
+        elif new:
+            self._send(self._pubsub.subscribe, new)
+
+    def discard(self, keys: Iterable[bytes]) -> None:
+        """Hear of these keys no more; to be called by the thread that watches."""
+        old = self._subscriptions.reduce(self._listener, keys)
+        if old and self._pubsub is not None:
+            self._send(self._pubsub.unsubscribe, old)
+
+    def covers(self, keys: Iterable[bytes]) -> bool:
+        """Tell whether all of these keys are heard of now, on a connection that lives."""
+        if self._pubsub is None or not self._pulse.fresh(time.monotonic()):
+            return False
+        return self._listener.covers(keys)
 
     def wake(self) -> None:
         """Make `next` return now, or when it is next called."""
@@ -85,8 +120,20 @@ class RedisWatcher:
         self._wake_receiver.close()
         self._wake_sender.close()
 
+    def _glance(self) -> None:
+        """Read all that has come, which is usually nothing: one quick look at the socket."""
+        idle = self._drained and self._poller is not None and not self._poller.poll(0)
+        if idle and self._pulse.seconds(time.monotonic()) > 0:
+            return
+        while self._pubsub is not None and self._step(0.0):
+            pass
+        self._drained = True
+
     def _step(self, left: float | None) -> bool:
         """Do one thing, or wait for one; False if nothing came."""
+        if not self._subscriptions.topics:
+            self._sleep(None, left)
+            return False
         try:
             if self._pubsub is None:
                 self._connect()
@@ -104,12 +151,28 @@ class RedisWatcher:
     def _connect(self) -> None:
         self._pubsub = self._link.pubsub()
         self._pulse = Pulse(time.monotonic())
+        self._drained = False
         channels, patterns = split(self._subscriptions.topics)
         self._subscriptions.sent(self._subscriptions.topics)
         if channels:
             self._pubsub.subscribe(*channels)
         if patterns:
             self._pubsub.psubscribe(*patterns)
+        sock = _socket_of(self._pubsub.connection)
+        if sock is None:
+            self._poller = None
+        else:
+            self._poller = select.poll()
+            self._poller.register(sock, select.POLLIN)
+
+    def _send(self, send: Callable[..., None], topics: set[Topic]) -> None:
+        """Ask the server for more or fewer topics; a lost connection is left to the next step."""
+        if send == self._pubsub.subscribe:
+            self._subscriptions.sent(topics)
+        try:
+            send(*split(topics)[0])
+        except FAILURES:
+            self._drop()
 
     def _drop(self) -> None:
         if self._pubsub is None:
@@ -136,6 +199,7 @@ class RedisWatcher:
                 return False
         self._pulse.hear(now)
         self._attempts = None
+        self._drained = False
         # What is there may be the beginning of a long message, whose rest is allowed its time.
         message = take(self._subscriptions, self._pubsub.get_message(timeout=self._pulse.patience))
         if message is not None and not self._subscriptions.deliver(message):
@@ -152,21 +216,26 @@ class RedisWatcher:
         self._pulse.ask(now)
         self._pubsub.ping()
 
-    def _sleep(self, connection: Any, seconds: float) -> bool:
+    def _sleep(self, connection: Any, seconds: float | None) -> bool:
         """Sleep until the connection has something or `wake` is called; False if neither."""
         poll = select.poll()
         poll.register(self._wake_receiver, select.POLLIN)
-        # There is no public way to the socket; every redis-py from 5 to 8 has it here.
-        sock = getattr(connection, "_sock", None)
-        if isinstance(sock, socket.socket):
+        sock = _socket_of(connection)
+        if sock is not None:
             poll.register(sock, select.POLLIN)
         elif connection is not None:
-            seconds = min(seconds, _FAKE_POLL)
+            seconds = _FAKE_POLL if seconds is None else min(seconds, _FAKE_POLL)
         # Rounded up, so as not to wake just before the time and go round idly.
-        return bool(poll.poll(int(seconds * 1000) + 1))
+        return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
 
     def _woken(self) -> bool:
         try:
             return bool(self._wake_receiver.recv(4096))
         except BlockingIOError:
             return False
+
+
+def _socket_of(connection: Any) -> socket.socket | None:
+    # There is no public way to the socket; every redis-py from 5 to 8 has it here.
+    sock = getattr(connection, "_sock", None)
+    return sock if isinstance(sock, socket.socket) else None
