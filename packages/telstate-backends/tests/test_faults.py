@@ -320,6 +320,26 @@ async def test_no_error_shows_a_password() -> None:
     assert "hush" not in shown(failure.value)
 
 
+async def test_no_error_of_a_lost_server_shows_a_password(server: RedisServer) -> None:
+    """Neither text nor traceback shows it when a server is lost that had let us in."""
+    with redis.Redis(port=server.port) as client:
+        client.config_set("requirepass", "hush")
+    url, once = f"redis://:hush@127.0.0.1:{server.port}", RetryPolicy(seconds=0)
+    get = Get((b"k",))
+    with RedisBackend.from_url(url, retry=once) as backend:
+        async with await AsyncRedisBackend.from_url(url, retry=once) as asynchronous:
+            assert backend.execute(get) is await asynchronous.execute(get) is None
+            server.kill()
+            for attempt in (lambda: backend.execute(get), lambda: backend.execute_many([get])):
+                with pytest.raises(ConnectionError) as caught:
+                    attempt()
+                assert "hush" not in shown(caught.value)
+            for task in (asynchronous.execute(get), asynchronous.execute_many([get])):
+                with pytest.raises(ConnectionError) as caught:
+                    await task
+                assert "hush" not in shown(caught.value)
+
+
 class Shaky(MemoryBackend):
     """A store that cannot be reached for a while."""
 

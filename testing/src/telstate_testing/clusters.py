@@ -87,7 +87,7 @@ def running_sentinel(binary: RedisBinary) -> Iterator[tuple[int, RedisServer]]:
         with redis.Redis(port=replica.port) as client:
             _until(lambda: _replicated(client))
         with redis.Redis(port=port) as client:
-            _until(lambda: client.sentinel_master("store")["num-slaves"] == 1)
+            _until(lambda: client.info("sentinel")["master0"]["slaves"] == 1)
         yield port, master
 
 

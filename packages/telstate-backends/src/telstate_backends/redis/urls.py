@@ -1,7 +1,8 @@
 """From a URL to a redis-py client, sync and asyncio: one table of schemes.
 
 Rules: connections have timeouts and health checks by default, and no retries of redis-py's own. A
-URL is never shown in an error, because it may hold a password.
+URL is never shown in an error, because it may hold a password, and user and password are handed on
+in an object that does not show them: some versions of redis-py print every other argument.
 
 =====================  =========================================================================
 ``redis://``           ``[user:password@]host[:port][/db]``
@@ -104,8 +105,13 @@ def parse(url: str, db: int | None) -> Target:
         del arguments["socket_keepalive"]
     if db is not None:
         arguments["db"] = db
+    for prefix in ("", _SENTINEL):
+        _cover(arguments, prefix)
     return Target(scheme, hosts, service, arguments)
 
+
+#: What options for the Sentinels themselves begin with.
+_SENTINEL = "sentinel_"
 
 #: Every scheme, and the port that its hosts have by default.
 _FORMS = {
@@ -138,6 +144,16 @@ def _take_hosts(rest: str, port: int, scheme: str) -> tuple[list[tuple[str, int]
             _refuse(scheme)
         hosts.append((name.strip("[]"), int(digits)))
     return hosts, unquote(service), f"{user}{at}host/{quote(path)}{question}{query}"
+
+
+def _cover(arguments: dict[str, Any], prefix: str) -> None:
+    """Put user and password into an object without a telling `repr`."""
+    names = (prefix + "username", prefix + "password")
+    if any(name in arguments for name in names):
+        credentials = redis.UsernamePasswordCredentialProvider(
+            *(arguments.pop(name, None) for name in names)
+        )
+        arguments[prefix + "credential_provider"] = credentials
 
 
 def _refuse(scheme: str) -> NoReturn:
@@ -213,14 +229,13 @@ def _untyped(thing: Callable[..., Any]) -> Callable[..., Any]:
 
 def _sentinel_arguments(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give the arguments for connections to Sentinels, and those for the master."""
-    prefix = "sentinel_"
     own = {name: value for name, value in arguments.items() if name in (*DEFAULTS, "ssl")}
     own |= {
-        name.removeprefix(prefix): value
+        name.removeprefix(_SENTINEL): value
         for name, value in arguments.items()
-        if name.startswith(prefix)
+        if name.startswith(_SENTINEL)
     }
-    return own, {name: value for name, value in arguments.items() if not name.startswith(prefix)}
+    return own, {name: value for name, value in arguments.items() if not name.startswith(_SENTINEL)}
 
 
 def _cluster_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
