@@ -1,0 +1,214 @@
+"""Loading and saving: every sentence of the API page on snapshots, on every backend, in both manners."""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import fakeredis
+import pytest
+from faces import Subject, SyncSubject
+
+from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState, aio
+from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
+from telstate_backends import Immutable, Load
+
+
+class Pipe(io.RawIOBase):
+    """A file object that can only be read forwards, and gives little at a time, as a response does."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = content
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), 1000, len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+    def seek(self, *_: Any) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+async def fill(subject: Subject) -> None:
+    """Write a key of each kind."""
+    await subject.set("n_chans", 4096)
+    await subject.add("gain", 1.5, ts=100.0)
+    await subject.add("gain", 2.0, ts=110.0)
+    await subject.set_indexed("peak", ("J1939-6342", 17), 14.9)
+
+
+async def content(subject: Subject) -> dict[str, Any]:
+    """Read all that a store holds, as it is stored."""
+    found: dict[str, Any] = {}
+    for key in await subject.keys():
+        if await subject.key_type(key) is KeyType.MUTABLE:
+            found[key] = await subject.get_range(key, st=0, return_encoded=True)
+        else:
+            found[key] = await subject.get(key, return_encoded=True)
+    return found
+
+
+async def test_round_trip(subject: Subject, tmp_path: Path, real_snapshot: Path) -> None:
+    """What is saved and loaded again is the same to the byte; the number of keys is told."""
+    await fill(subject)
+    assert await subject.view("x", exclusive=True).load_from_file(str(real_snapshot)) == 199
+    assert len(await subject.keys()) == 202
+    assert await subject.item("sub_band") == "l"
+    assert await subject.save(tmp_path / "all.rdb") == (202, 0)
+    before = await content(subject)
+    await subject.clear()
+    assert await subject.load_from_file(tmp_path / "all.rdb") == 202
+    assert await content(subject) == before
+
+
+async def test_loading_replaces(subject: Subject, tmp_path: Path) -> None:
+    """A key that is in the store and in the file is the file's afterwards, an immutable one too."""
+    await fill(subject)
+    assert await subject.save(tmp_path / "old.rdb") == (3, 0)
+    await subject.clear()
+    await subject.set("n_chans", 1)
+    await subject.set("gain", "of another kind")
+    await subject.set("other", 1)
+    assert await subject.load_from_file(tmp_path / "old.rdb") == 3
+    assert await subject.item("n_chans") == 4096
+    assert await subject.get_range("gain", 0) == [(1.5, 100.0), (2.0, 110.0)]
+    assert await subject.keys() == ["gain", "n_chans", "other", "peak"]
+
+
+async def test_sources(subject: Subject, real_snapshot: Path) -> None:
+    """A file object may be unable to seek."""
+    with open(real_snapshot, "rb") as file:
+        assert await subject.load_from_file(file) == 199
+    pipe = cast(BinaryIO, Pipe(real_snapshot.read_bytes()))
+    await subject.clear()
+    assert await subject.load_from_file(pipe) == 199
+    assert len(await subject.keys()) == 199
+
+
+async def test_broken(subject: Subject, real_snapshot: Path, tmp_path: Path) -> None:
+    """A broken file is an RdbParseError that names it, one that cannot be opened an OSError."""
+    broken = {"short.rdb": real_snapshot.read_bytes()[:-100], "text.rdb": b"no RDB", "empty": b""}
+    for name, some in broken.items():
+        (tmp_path / name).write_bytes(some)
+        with pytest.raises(RdbParseError, match=name):
+            await subject.load_from_file(tmp_path / name)
+        with pytest.raises(RdbParseError):
+            await subject.load_from_file(io.BytesIO(some))
+    with pytest.raises(FileNotFoundError):
+        await subject.load_from_file(tmp_path / "missing.rdb")
+    with pytest.raises(IsADirectoryError):
+        await subject.load_from_file(tmp_path)
+
+
+async def test_some_keys(
+    subject: Subject, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Keys are any iterable of full names; one that is missing is logged and counted."""
+    await fill(subject)
+    keys = iter(["n_chans", "nope", b"peak", "n_chans"])
+    assert await subject.save(tmp_path / "some.rdb", keys) == (2, 2)
+    assert "'nope'" in caplog.text
+    again = TelescopeState()
+    assert again.load_from_file(tmp_path / "some.rdb") == 2
+    assert again.keys() == ["n_chans", "peak"]
+
+
+async def test_no_key(subject: Subject, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file with no key is not left behind."""
+    assert await subject.save(tmp_path / "empty.rdb") == (0, 0)
+    assert await subject.save(tmp_path / "none.rdb", ["nope"]) == (0, 1)
+    assert list(tmp_path.iterdir()) == []
+    assert caplog.records
+
+
+async def test_several_stores(subject: Subject, tmp_path: Path) -> None:
+    """Several saves go into one file, from a telescope state, a backend, and whatever else."""
+    await fill(subject)
+    path = tmp_path / "several.rdb"
+    if isinstance(subject, SyncSubject):
+        other = TelescopeState()
+        other["other"] = 1
+        with RDBWriter(path) as writer:
+            writer.save(subject.state.view("a"), ["n_chans"])
+            writer.save(subject.state.backend, keys=["gain"])
+            writer.save(other)
+    else:
+        another = aio.TelescopeState()
+        await another.set("other", 1)
+        async with AsyncRDBWriter(path) as asynchronous:
+            await asynchronous.save(subject.state.view("a"), ["n_chans"])
+            await asynchronous.save(subject.state.backend, keys=["gain"])
+            await asynchronous.save(another)
+    again = TelescopeState()
+    assert again.load_from_file(path) == 3
+    assert again.keys() == ["gain", "n_chans", "other"]
+
+
+async def test_dump_and_write_key(subject: Subject, tmp_path: Path) -> None:
+    """`backend.dump` gives the payload of DUMP, which `write_key` puts into a file as it is."""
+    await fill(subject)
+    payloads = {}
+    for key in (b"n_chans", b"gain", b"peak", b"nope"):
+        dumped = subject.backend.dump(key)
+        payloads[key] = dumped if isinstance(subject, SyncSubject) else await dumped
+    assert payloads.pop(b"nope") is None
+    if "fakeredis" in type(_client(subject)).__module__:
+        return  # Its DUMP is not Redis's.
+    path = tmp_path / "dumped.rdb"
+    if isinstance(subject, SyncSubject):
+        with RDBWriter(path) as writer:
+            for key, payload in payloads.items():
+                writer.write_key(key, payload)
+    else:
+        async with AsyncRDBWriter(path) as asynchronous:
+            for key, payload in payloads.items():
+                asynchronous.write_key(key, payload)
+    before = await content(subject)
+    await subject.clear()
+    assert await subject.load_from_file(path) == 3
+    assert await content(subject) == before
+
+
+def _client(subject: Subject) -> object:
+    return getattr(getattr(subject.backend, "_link", None), "_client", None)
+
+
+async def test_redis_clients(tmp_path: Path) -> None:
+    """A redis-py client is saved as a store is, and still works afterwards; fakeredis too."""
+    server = fakeredis.FakeServer()
+    client = fakeredis.FakeRedis(server=server)
+    client.set("n_chans", b"\xff\x05")
+    with RDBWriter(tmp_path / "sync.rdb") as writer:
+        writer.save(client)
+    assert client.get("n_chans") == b"\xff\x05"
+    again = TelescopeState()
+    assert again.load_from_file(tmp_path / "sync.rdb") == 1
+    assert again["n_chans"] == 5
+
+
+async def test_names_and_values_of_all_sorts(subject: Subject, tmp_path: Path) -> None:
+    """Whatever bytes a key or a stored value has, they are saved and loaded as they are."""
+    await subject.execute(Load(b"\xff\x00\n junk", Immutable(b"\x90")))
+    await subject.execute(Load(b"", Immutable(b"")))
+    assert await subject.save(tmp_path / "odd.rdb") == (2, 0)
+    await subject.clear()
+    assert await subject.load_from_file(tmp_path / "odd.rdb") == 2
+    assert await content(subject) == {"": b"", "\udcff\x00\n junk": b"\x90"}
+
+
+async def test_foreign_keys(
+    subject: Subject, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What telstate does not have is left out of the store, and logged by name."""
+    from telstate_rdb import List, RdbWriter
+
+    with RdbWriter(tmp_path / "foreign.rdb") as writer:
+        writer.write(b"a_list", List((b"x",)))
+        writer.write(b"n_chans", b"\xff\x05")
+    with caplog.at_level(logging.WARNING, "telstate"):
+        assert await subject.load_from_file(tmp_path / "foreign.rdb") == 1
+    assert "'a_list'" in caplog.text
+    assert await subject.keys() == ["n_chans"]
