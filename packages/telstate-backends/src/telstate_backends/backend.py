@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from telstate_backends.operations.base import Operation
 from telstate_backends.updates import Event
@@ -85,6 +85,7 @@ class AsyncWatcher(Protocol):
         """Tell whether no update of these keys is missed now, as far as is known."""
 
 
+@runtime_checkable
 class Backend(Protocol):
     """A store as seen from ordinary code; its methods can be called from any thread."""
 
@@ -122,6 +123,7 @@ class Backend(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
 class AsyncBackend(Protocol):
     """A store as seen from one asyncio event loop."""
 

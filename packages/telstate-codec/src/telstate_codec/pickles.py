@@ -100,6 +100,11 @@ def set_allow_pickle(allow: bool | str | PicklePolicy, warn: bool = False) -> No
     _Settings.warn = warn
 
 
+def warns_of_pickle() -> bool:
+    """Tell whether the next pickle that is loaded will be warned of; see `set_allow_pickle`."""
+    return _Settings.warn
+
+
 def pickle_policy(allow: bool | str | PicklePolicy | None) -> PicklePolicy:
     """Give the policy that `allow` stands for; ``None`` stands for the policy of the process.
 

@@ -33,7 +33,7 @@ class RdbParseError(TelstateError):
 
     def __init__(
         self,
-        reason: str,
+        reason: str = "this is no RDB file that can be read",
         *,
         file: str | None = None,
         offset: int | None = None,
@@ -44,6 +44,11 @@ class RdbParseError(TelstateError):
         self.file = file
         self.offset = offset
         self.key = key
+
+    @property
+    def filename(self) -> str | None:
+        """`file`, by the name that it has in an `OSError`."""
+        return self.file
 
     def __str__(self) -> str:
         place = [] if self.file is None else [self.file]

@@ -3,6 +3,7 @@
 Start with `TelescopeState`; `RDBWriter` saves one to a file. Errors all derive from `TelstateError`.
 """
 
+from telstate.dropin import install_as_katsdptelstate
 from telstate.endpoint import Endpoint
 from telstate.errors import ReadOnlyError
 from telstate.snapshots import RDBWriter
@@ -60,5 +61,6 @@ __all__ = [
     "decode_value",
     "encode_value",
     "equal_encoded_values",
+    "install_as_katsdptelstate",
     "set_allow_pickle",
 ]

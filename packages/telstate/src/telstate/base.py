@@ -23,9 +23,12 @@ class TelescopeStateBase(Generic[BackendType]):
     ----------
     SEPARATOR : str
         What stands between the parts of a key (``'_'``).
+    SEPARATOR_BYTES : bytes
+        The same.
     """
 
     SEPARATOR: ClassVar[str] = SEPARATOR
+    SEPARATOR_BYTES: ClassVar[bytes] = SEPARATOR.encode()
 
     _backend: BackendType
     _view: View

@@ -57,7 +57,7 @@ def set_immutable(
 
     def finish(present: bytes | None) -> None:
         if present is not None:
-            _compare(key_repr(target), present, encoded, value)
+            refuse_change(key_repr(target), present, encoded, value)
 
     return SetImmutable(target, encoded), finish
 
@@ -78,7 +78,7 @@ def set_indexed(
 
     def finish(present: bytes | None) -> None:
         if present is not None:
-            _compare(f"{key_repr(target)}[{sub_key!r}]", present, encoded, value)
+            refuse_change(f"{key_repr(target)}[{sub_key!r}]", present, encoded, value)
 
     return SetIndexed(target, encode(sub_key, key), encoded), finish
 
@@ -94,7 +94,7 @@ def clear(view: View) -> Call[None]:
     return Clear(), nothing
 
 
-def _compare(name: str, present: bytes, encoded: bytes, value: object) -> None:
+def refuse_change(name: str, present: bytes, encoded: bytes, value: object) -> None:
     """Let an equal value pass that is set again; refuse another one, showing both."""
     try:
         equal = equal_encoded_values(present, encoded)

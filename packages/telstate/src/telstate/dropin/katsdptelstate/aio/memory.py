@@ -1,0 +1,6 @@
+"""The memory backend for asyncio."""
+
+from telstate.aio.memory import MemoryBackend
+from telstate_backends import MemoryBackend as SyncMemoryBackend
+
+__all__ = ["MemoryBackend", "SyncMemoryBackend"]

@@ -1,0 +1,40 @@
+"""Saving asyncio stores to an RDB file, in the old manner: ``with``, not only ``async with``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Self
+
+from telstate.aio import rdb_writer
+from telstate.snapshots import Progress
+from telstate_backends import AsyncBackend
+from telstate_codec import Key
+
+from ..rdb_writer_base import RDBWriterBase
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from telstate.aio import TelescopeState
+
+__all__ = ["RDBWriter", "RDBWriterBase"]
+
+
+class RDBWriter(RDBWriterBase, rdb_writer.RDBWriter):
+    """Write keys of one or more asyncio stores to an RDB file; without ``with``, `close` it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def save(
+        self,
+        client: TelescopeState | AsyncBackend | Redis,
+        keys: Iterable[Key] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write keys of a store, or of what a redis-py client is connected to."""
+        if hasattr(client, "connection_pool"):
+            from telstate.aio.redis import RedisBackend
+
+            client = RedisBackend(client)
+        await super().save(client, keys, progress)

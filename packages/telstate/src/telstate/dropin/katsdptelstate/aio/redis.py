@@ -1,0 +1,5 @@
+"""The Redis backend for asyncio."""
+
+from telstate.aio.redis import RedisBackend
+
+__all__ = ["RedisBackend"]

@@ -1,0 +1,5 @@
+"""The telescope state for asyncio."""
+
+from telstate.aio import TelescopeState
+
+__all__ = ["TelescopeState"]

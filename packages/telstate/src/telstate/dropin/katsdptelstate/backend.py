@@ -1,0 +1,5 @@
+"""What a backend is."""
+
+from telstate_backends import Backend, KeyType
+
+__all__ = ["Backend", "KeyType"]

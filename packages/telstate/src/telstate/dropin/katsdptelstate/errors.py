@@ -1,0 +1,27 @@
+"""All errors, `TelstateError` their base."""
+
+from telstate import (
+    CancelledError,
+    ConnectionError,
+    DecodeError,
+    EncodeError,
+    ImmutableKeyError,
+    InvalidKeyError,
+    InvalidTimestampError,
+    RdbParseError,
+    TelstateError,
+    TimeoutError,
+)
+
+__all__ = [
+    "CancelledError",
+    "ConnectionError",
+    "DecodeError",
+    "EncodeError",
+    "ImmutableKeyError",
+    "InvalidKeyError",
+    "InvalidTimestampError",
+    "RdbParseError",
+    "TelstateError",
+    "TimeoutError",
+]

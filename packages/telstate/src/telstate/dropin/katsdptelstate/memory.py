@@ -1,0 +1,53 @@
+"""The memory backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from telstate_backends import MemoryBackend
+
+from .rdb_reader import BackendCallback, as_bytes
+
+__all__ = ["MemoryBackend", "MemoryCallback"]
+
+
+class MemoryCallback(BackendCallback):
+    """Put what `rdb_reader.load_from_file` reads into a dictionary, keys and values as bytes.
+
+    Parameters
+    ----------
+    data
+        The dictionary. An immutable key becomes bytes, a mutable one a sorted list of samples, an
+        indexed one a dictionary.
+    """
+
+    def __init__(self, data: dict[bytes, Any]) -> None:
+        super().__init__()
+        self.data = data
+
+    def set(self, key: Any, value: Any, expiry: Any, info: dict[str, Any]) -> None:
+        """Take an immutable key."""
+        self.data[as_bytes(key)] = as_bytes(value)
+        self.n_keys += 1
+
+    def start_sorted_set(self, key: Any, length: int, expiry: Any, info: dict[str, Any]) -> None:
+        """Begin a mutable key."""
+        self.data[as_bytes(key)] = []
+        self.n_keys += 1
+
+    def zadd(self, key: Any, score: Any, member: Any) -> None:
+        """Take a sample."""
+        self.data[as_bytes(key)].append(as_bytes(member))
+
+    def end_sorted_set(self, key: Any) -> None:
+        """Finish a mutable key."""
+        self.data[as_bytes(key)].sort()
+
+    def start_hash(self, key: Any, length: int, expiry: Any, info: dict[str, Any]) -> None:
+        """Begin an indexed key."""
+        self.data[as_bytes(key)] = {}
+        self.n_keys += 1
+
+    def hset(self, key: Any, field: Any, value: Any) -> None:
+        """Take a sub-key."""
+        self.data[as_bytes(key)][as_bytes(field)] = as_bytes(value)

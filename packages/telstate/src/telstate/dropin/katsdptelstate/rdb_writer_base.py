@@ -1,0 +1,97 @@
+"""Writing RDB files, in the old manner: the file is open from the start, and `close` finishes it.
+
+`telstate.RDBWriter` insists on a ``with`` statement; programs written for katsdptelstate may not have
+one. Here it stays what one should use: a file that nobody closes does not come into being.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Final, Self
+
+from telstate import snapshots
+from telstate_rdb import parse_dump
+from telstate_rdb.constants import DUMP_FOOTER_SIZE
+from telstate_rdb.crc import crc64
+from telstate_rdb.encoding.strings import encode_length
+
+__all__ = ["RDBWriterBase", "RDB_CHECKSUM", "RDB_HEADER", "RDB_TERMINATOR", "encode_item"]
+
+RDB_HEADER: Final = b"REDIS0006\xfe\x00"
+RDB_TERMINATOR: Final = b"\xff"
+RDB_CHECKSUM: Final = bytes(8)
+
+_CHECKSUM_SIZE = len(RDB_CHECKSUM)
+
+
+class RDBWriterBase(snapshots.RDBWriterBase):
+    """Write keys to an RDB file, one at a time; without a ``with`` statement, `close` it.
+
+    Parameters
+    ----------
+    filename
+        Path of the file. One that is there already is replaced, at the end.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import telstate
+    >>> telstate.install_as_katsdptelstate()
+    >>> from katsdptelstate import TelescopeState, encode_value, rdb_utility
+    >>> from katsdptelstate.rdb_writer_base import RDBWriterBase
+    >>> ts = TelescopeState()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "observation.rdb")
+    ...     with RDBWriterBase(path) as writer:
+    ...         writer.write_key(b"n_chans", rdb_utility.dump_string(encode_value(4096)))
+    ...     count = ts.load_from_file(path)
+    >>> ts["n_chans"]
+    4096
+    """
+
+    def __init__(self, filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+        super().__init__(os.fsdecode(filename))
+        self._open()
+
+    def write_key(self, key: bytes, dumped: bytes | None) -> None:
+        """Write a key from a DUMP payload, with or without a checksum; None counts as failed."""
+        if dumped is None:
+            self._fail(key, "there is no such key")
+            return
+        super().write_key(key, _with_checksum(dumped))
+
+    def close(self) -> None:
+        """Finish the file; one without any key is not left behind."""
+        self._close(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close(exception_type, exception, traceback)
+
+
+def encode_item(key: bytes, dumped_value: bytes) -> bytes:
+    """Write a key and its value as they stand in an RDB file.
+
+    Examples
+    --------
+    >>> encode_item(b"n_chans", b"\\x00\\x02\\xff\\x10\\x06\\x00" + bytes(8))
+    b'\\x00\\x07n_chans\\x02\\xff\\x10'
+    """
+    raw = parse_dump(_with_checksum(dumped_value))
+    return b"%c%b%b%b" % (raw.type, encode_length(len(key)), key, raw.body)
+
+
+def _with_checksum(dumped: bytes) -> bytes:
+    """Give a payload its checksum where it says, by zeros, that it has none."""
+    if len(dumped) > DUMP_FOOTER_SIZE and dumped.endswith(RDB_CHECKSUM):
+        content = dumped[:-_CHECKSUM_SIZE]
+        return content + crc64(content).to_bytes(_CHECKSUM_SIZE, "little")
+    return dumped

@@ -1,0 +1,5 @@
+"""The telescope state."""
+
+from telstate import TelescopeState
+
+__all__ = ["TelescopeState"]

@@ -1,0 +1,69 @@
+"""Small helpers: keys to text and back, timestamps to bytes and back."""
+
+from __future__ import annotations
+
+import struct
+
+from telstate_backends import KeyType
+from telstate_codec import (
+    decode_key,
+    decode_sample,
+    encode_key,
+    encode_timestamp,
+    key_repr,
+    range_bounds,
+)
+
+__all__ = [
+    "KeyType",
+    "display_str",
+    "ensure_binary",
+    "ensure_str",
+    "pack_query_timestamp",
+    "pack_timestamp",
+    "split_timestamp",
+]
+
+_START, _END = bytes(8), struct.pack(">d", float("inf"))
+
+
+def ensure_binary(s: str | bytes) -> bytes:
+    """Give the bytes of a key."""
+    return encode_key(s)
+
+
+def ensure_str(s: str | bytes) -> str:
+    """Give the text of a key."""
+    return s if isinstance(s, str) else decode_key(s)
+
+
+def display_str(s: str | bytes) -> str:
+    """Give a key as messages show it."""
+    return key_repr(s)
+
+
+def pack_timestamp(timestamp: float) -> bytes:
+    """Give the eight bytes in which a sample's time is stored."""
+    return encode_timestamp(timestamp)
+
+
+def pack_query_timestamp(time: float, is_end: bool, include_end: bool = False) -> bytes:
+    """Give a bound as the Redis command ``ZRANGEBYLEX`` takes it.
+
+    Examples
+    --------
+    >>> pack_query_timestamp(-1.0, False), pack_query_timestamp(1.0, True)
+    (b'-', b'(?\\xf0\\x00\\x00\\x00\\x00\\x00\\x00')
+    """
+    bound = range_bounds(time, time, include_end)[1]
+    if bound == _START:
+        return b"-"
+    if bound == _END:
+        return b"+"
+    return (b"(" if is_end else b"[") + bound
+
+
+def split_timestamp(packed: bytes) -> tuple[bytes, float]:
+    """Split a sample into encoded value and time."""
+    timestamp, value = decode_sample(packed)
+    return value, timestamp
