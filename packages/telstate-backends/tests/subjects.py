@@ -41,11 +41,11 @@ LONG = 20.0
 class SubjectWatcher(ABC):
     """A watcher of a subject."""
 
+    watcher: Watcher | AsyncWatcher
+
     @abstractmethod
     async def next(self) -> Event:
         """Give the next event, which must come soon."""
-
-    watcher: Watcher | AsyncWatcher
 
 
 class Subject(ABC):

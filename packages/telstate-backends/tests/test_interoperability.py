@@ -14,6 +14,10 @@ from telstate_backends import (
     AddSample,
     AddSamples,
     CheckDue,
+    Clear,
+    Cleared,
+    Delete,
+    Deleted,
     Get,
     GetIndexed,
     GetKeyType,
@@ -151,6 +155,22 @@ async def test_the_peer_waits_for_us(peer: Peer, ours: Subject) -> None:
         await asyncio.sleep(0.2)
         await ours.execute(write)
         assert await asyncio.to_thread(peer.answer) == "None"
+
+
+async def test_the_peer_is_not_disturbed_by_deletions(peer: Peer, ours: Subject) -> None:
+    """A wait there goes on over our Delete and Clear, which it sees done, and ends as it should."""
+    await ours.execute(SetImmutable(b"fixed", encode_value(1)))
+    peer.ask("ts.wait_key('fixed', lambda v, t: v == 2, timeout=20)")
+    await asyncio.sleep(0.2)
+    async with ours.watch(b"fixed", deletions=True) as watcher:
+        assert await watcher.next() is CheckDue.SUBSCRIBED
+        await ours.execute(Delete((b"fixed",)))
+        await ours.execute(Clear())
+        assert [await watcher.next() for _ in range(2)] == [Deleted(b"fixed"), Cleared()]
+    await ours.execute(SetImmutable(b"fixed", encode_value(2)))
+    assert await asyncio.to_thread(peer.answer) == "None"
+    await ours.execute(Delete((b"fixed",)))
+    assert peer("'fixed' in ts, ts.keys()") == "(False, [])"
 
 
 async def test_we_wait_for_the_peer(peer: Peer, ours: Subject) -> None:

@@ -22,6 +22,7 @@ from telstate_backends import (
     RedisBackend,
     RetryPolicy,
     SetImmutable,
+    Update,
     wait_async,
 )
 from telstate_codec import encode_sample
@@ -51,7 +52,7 @@ async def use(url: str) -> None:
                 await asynchronous.execute(SetImmutable(b"k", b"y" * 100_000))
                 await asyncio.wait_for(waiting, LONG)
             event = watcher.next(LONG)
-            assert event is not None and not isinstance(event, CheckDue)
+            assert isinstance(event, Update)
             assert event.value == b"y" * 100_000
 
 

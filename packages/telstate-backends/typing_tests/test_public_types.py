@@ -34,7 +34,10 @@ def sync_results(backend: tb.Backend) -> None:
     assert_type(backend.execute_many([tb.Keys(), tb.Exists(())]), list[Any])
     assert_type(tb.load_rdb(backend, "file.rdb"), tb.LoadReport)
     with backend.watch([b"k"]) as watcher:
-        assert_type(watcher.next(), tb.Update | tb.CheckDue | None)
+        assert_type(watcher.next(), tb.Event | None)
+    with backend.watch([b"k"], deletions=True) as watcher:
+        assert_type(watcher.poll(), tb.Update | tb.Deleted | tb.Cleared | tb.CheckDue | None)
+        assert_type(watcher.covers([b"k"]), bool)
 
 
 async def async_results(backend: tb.AsyncBackend) -> None:
@@ -45,7 +48,8 @@ async def async_results(backend: tb.AsyncBackend) -> None:
     assert_type(await tb.load_rdb_async(backend, b""), tb.LoadReport)
     assert_type(await tb.wait_async(backend, tb.KeyWait((b"k",))), None)
     async with backend.watch([b"k"]) as watcher:
-        assert_type(await watcher.next(), tb.Update | tb.CheckDue)
+        assert_type(await watcher.next(), tb.Event)
+        assert_type(watcher.poll(), tb.Event | None)
 
 
 async def constructors() -> None:
