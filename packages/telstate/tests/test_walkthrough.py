@@ -1,52 +1,104 @@
-"""The walk through the API that the specification gives, to the letter."""
+"""The walk through the API that the specification gives runs as it stands, on every backend."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis.asyncio
+from conftest import ALL_KINDS, DATA
+from faces import Subject, SyncSubject
+from fakeredis import FakeAsyncRedis
+from walking import blocks, steps, walk
 
-from telstate import ImmutableKeyError, RDBWriter, TelescopeState
+from telstate import RDBWriter, TelescopeState, aio, telescope_state
+
+SYNC, ASYNCIO, SAVING = blocks(DATA / "walkthrough.md")
 
 
-def test_walkthrough(ts: TelescopeState, tmp_path: Path) -> None:
-    """Each line of the walk-through gives what stands beside it."""
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder that holds the snapshot which is loaded."""
+    source = TelescopeState()
+    source["sub_band"] = "l"
     with RDBWriter(tmp_path / "observation.rdb") as writer:
-        source = TelescopeState()
-        source["sub_band"] = "l"
         writer.save(source)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
-    assert ts.load_from_file(str(tmp_path / "observation.rdb")) == 1
 
-    ts.add("gain", 1.5, ts=100.0)
-    ts.add("gain", 2.0, ts=110.0)
-    ts.add("gain", 1.75, ts=105.0)
-    assert ts.gain == 2.0
-    assert ts["gain"] == 2.0
-    assert ts.get_range("gain", st=100, et=110) == [(1.5, 100.0), (1.75, 105.0)]
-    assert ts.get_range("gain") == [(2.0, 110.0)]
-
-    ts["n_chans"] = 4096
-    ts.add("n_chans", 4096, immutable=True)
-    with pytest.raises(ImmutableKeyError):
-        ts["n_chans"] = 1024
-
-    ts.set_indexed("peak", ("J1939-6342", 17), 14.9)
-    assert ts.get_indexed("peak", ("J1939-6342", 17)) == 14.9
-
-    beam = ts.view("beam")
-    assert beam.prefixes == ("beam_", "")
-    beam["n_pols"] = 2
-    assert ts["beam_n_pols"] == 2
-    assert beam["n_chans"] == 4096
-    assert ts.keys() == ["beam_n_pols", "gain", "n_chans", "peak", "sub_band"]
-    ts.wait_key("gain", lambda value, t: value > 1.9, timeout=5)
-
-    with RDBWriter(tmp_path / "out.rdb") as writer:
-        writer.save(ts)
-    assert (writer.keys_written, writer.keys_failed) == (5, 0)
+@pytest.mark.parametrize("asynchronous", [False], ids=["sync"])
+async def test_sync(
+    subject: Subject, asynchronous: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line gives what stands beside it; what `TelescopeState()` means is the test's backend."""
+    assert isinstance(subject, SyncSubject)
+    backend = subject.backend
+    monkeypatch.setattr(telescope_state, "_open_backend", lambda endpoint, db: backend)
+    names: dict[str, object] = {}
+    await walk(SYNC, names)
+    (ts,) = (
+        value
+        for value in names.values()
+        if type(value) is TelescopeState and value.prefixes == ("",)
+    )
+    assert ts.backend is backend
+    values = await walk(SAVING, names)
+    assert values == [(5, 0)]
+    monkeypatch.undo()
     again = TelescopeState()
-    assert again.load_from_file(tmp_path / "out.rdb") == 5
+    assert again.load_from_file(folder / "out.rdb") == 5
     assert again.get_range("gain", st=0) == [(1.5, 100.0), (1.75, 105.0), (2.0, 110.0)]
     assert again["peak"] == {("J1939-6342", 17): 14.9}
-    with RDBWriter(tmp_path / "some.rdb") as writer:
-        writer.save(ts, keys=["n_chans", "gain"])
-    assert TelescopeState().load_from_file(tmp_path / "some.rdb") == 2
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL_KINDS if kind != "memory"])
+async def test_asyncio(
+    kind: str,
+    server_port: Callable[[str], int],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The asyncio lines run on whatever server `redis.asyncio.from_url` leads to."""
+    if kind == "fakeredis":
+        client: redis.asyncio.Redis | redis.asyncio.RedisCluster = FakeAsyncRedis()
+    elif kind == "cluster":
+        port, *_ = request.getfixturevalue("cluster_ports")
+        client = redis.asyncio.RedisCluster(host="127.0.0.1", port=port)
+    else:
+        version, _, protocol = kind.partition("-resp")
+        client = redis.asyncio.Redis(port=server_port(version), protocol=int(protocol or 2))
+    asked: list[str] = []
+
+    def from_url(url: str) -> object:
+        asked.append(url)
+        return client
+
+    monkeypatch.setattr(redis.asyncio, "from_url", from_url)
+    names: dict[str, object] = {}
+    values = await walk(ASYNCIO, names)
+    assert asked == ["redis://localhost"]
+    assert type(names["ts"]) is aio.TelescopeState
+    assert values == [None, 4096, 4096, None, None, None, None]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "1 + 1  # 3",
+        "[1]  # [1, ...]",
+        "1 + 1  # ImmutableKeyError",
+        "1 / 0  # ImmutableKeyError",
+        "1 / 0",
+        "await nothing()  # 2",
+        "1 + 1  # two",
+    ],
+)
+async def test_comments_are_checked(wrong: str) -> None:
+    """A line that gives something else than its comment says, or raises, or does not, is found."""
+
+    async def nothing() -> None:
+        """Give nothing."""
+
+    assert await walk(steps("1 + 1  # 2\n[1, 2, 3]  # [1, 2, ...]"), {}) == [2, [1, 2, 3]]
+    with pytest.raises((AssertionError, ValueError)):
+        await walk(steps(wrong), {"nothing": nothing})
