@@ -40,9 +40,11 @@ from telstate_backends.operations import (
     Operation,
     Peek,
     Restore,
+    SamplePage,
     SetImmutable,
     SetIndexed,
     SomeKeys,
+    Survey,
 )
 from telstate_backends.retrying import RetryPolicy
 from telstate_backends.store import Fields, Samples, Store
@@ -51,6 +53,8 @@ from telstate_backends.waiting import IndexedWait, KeyWait, Verdict, Wait, wait,
 from telstate_rdb.globs import Glob
 
 if TYPE_CHECKING:
+    from telstate_backends.following import AsyncFollower, Follower
+    from telstate_backends.ledger import Ledger, News
     from telstate_backends.loading import (
         LoadReport,
         Skipped,
@@ -65,9 +69,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "AsyncFollower": "telstate_backends.following",
     "AsyncMemoryBackend": "telstate_backends.memory_async",
     "AsyncRedisBackend": "telstate_backends.redis",
+    "Follower": "telstate_backends.following",
+    "Ledger": "telstate_backends.ledger",
     "LoadReport": "telstate_backends.loading",
+    "News": "telstate_backends.ledger",
     "Skipped": "telstate_backends.loading",
     "RedisBackend": "telstate_backends.redis",
     "load_rdb": "telstate_backends.loading",
@@ -80,6 +88,7 @@ __all__ = [
     "AddSample",
     "AddSamples",
     "AsyncBackend",
+    "AsyncFollower",
     "AsyncMemoryBackend",
     "AsyncRedisBackend",
     "AsyncWatcher",
@@ -100,6 +109,7 @@ __all__ = [
     "Export",
     "Fields",
     "Find",
+    "Follower",
     "ForeignKeyError",
     "Get",
     "GetIndexed",
@@ -115,22 +125,26 @@ __all__ = [
     "KeyTypes",
     "KeyWait",
     "Keys",
+    "Ledger",
     "Load",
     "LoadReport",
     "MemoryBackend",
     "Mutable",
+    "News",
     "Operation",
     "Peek",
     "RedisBackend",
     "RefusedError",
     "Restore",
     "RetryPolicy",
+    "SamplePage",
     "Samples",
     "SetImmutable",
     "SetIndexed",
     "Skipped",
     "SomeKeys",
     "Store",
+    "Survey",
     "TelstateError",
     "TimeoutError",
     "Update",

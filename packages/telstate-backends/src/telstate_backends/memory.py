@@ -151,6 +151,9 @@ class MemoryBackend:
     Immutable(value=b'\\xff\\x10')
     """
 
+    #: Whether a watch may ever have to look at the store for what it was not told.
+    may_lose_updates = False
+
     def __init__(self, store: Store | None = None) -> None:
         self.store = Store() if store is None else store
         self._lock = self.store.lock

@@ -73,6 +73,7 @@ class CheckDue(enum.Enum):
     SUBSCRIBED = 1  #: updates arrive from now on; what happened before is in the store
     RECONNECTED = 2  #: the connection was lost for a while
     UNREADABLE = 3  #: a message made no sense
+    OVERFLOWED = 4  #: so many updates were not read in time that later ones were dropped
 
 
 Change: TypeAlias = Update | Deleted | Cleared

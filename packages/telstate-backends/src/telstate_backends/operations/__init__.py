@@ -6,6 +6,7 @@ from telstate_backends.operations.listing import Keys, KeyTypes
 from telstate_backends.operations.ranges import GetRange
 from telstate_backends.operations.reading import Exists, Find, Get, GetIndexed, GetKeyType
 from telstate_backends.operations.snapshots import Dump, Export, Load, Restore
+from telstate_backends.operations.surveys import SamplePage, Survey
 from telstate_backends.operations.writing import (
     AddSample,
     AddSamples,
@@ -37,7 +38,9 @@ __all__ = [
     "Peek",
     "Restore",
     "Result",
+    "SamplePage",
     "SetImmutable",
     "SetIndexed",
     "SomeKeys",
+    "Survey",
 ]

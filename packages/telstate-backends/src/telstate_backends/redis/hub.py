@@ -3,7 +3,7 @@
 Rules: :class:`Subscriptions` decides; only the hub's own task and its two children (one sends, one
 reads) touch the connection, so that cancelling a watcher never breaks it. The connection is made when it is first needed,
 made anew for as long as there is a watcher, and kept until the backend is closed. Every event goes
-to the queue of the watchers that want it.
+to the backlog of the watchers that want it, which is bounded.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from telstate_backends.backlog import Backlog
 from telstate_backends.errors import CancelledError, RefusedError, TelstateError
 from telstate_backends.kinds import KeyType
 from telstate_backends.redis import clients
@@ -36,27 +37,23 @@ class AsyncRedisWatcher:
         self, hub: Hub, keys: Sequence[bytes], patterns: Sequence[bytes], deletions: bool
     ) -> None:
         self._hub = hub
-        self._events: asyncio.Queue[Event | TelstateError] = asyncio.Queue()
+        self._events = Backlog()
+        self._stirred = asyncio.Event()
         self._failure: TelstateError | None = None
-        self.listener = Listener(self._events.put_nowait, keys, patterns, deletions)
+        self.listener = Listener(self._tell, keys, patterns, deletions)
 
     async def next(self) -> Event:
         """Wait for the next event."""
-        if self._failure is not None:
-            raise self._failure
-        event = await self._events.get()
-        if isinstance(event, TelstateError):
-            raise event
+        while (event := self.poll()) is None:
+            self._stirred.clear()
+            await self._stirred.wait()
         return event
 
     def poll(self) -> Event | None:
         """Give an event that is there already."""
         if self._failure is not None:
             raise self._failure
-        event = None if self._events.empty() else self._events.get_nowait()
-        if isinstance(event, TelstateError):
-            raise event
-        return event
+        return self._events.pop()
 
     def add(self, keys: Iterable[bytes]) -> None:
         """Hear of these keys too."""
@@ -73,7 +70,11 @@ class AsyncRedisWatcher:
     def fail(self, failure: TelstateError) -> None:
         """Make `next` raise from now on."""
         self._failure = failure
-        self._events.put_nowait(failure)
+        self._stirred.set()
+
+    def _tell(self, event: Event) -> None:
+        self._events.push(event)
+        self._stirred.set()
 
 
 class Hub:

@@ -1,0 +1,279 @@
+"""What is new in a store: decisions only, no I/O.
+
+A ledger hears the events of a watcher and gives changes, each once: updates as they come, and after
+a loss (of the connection, or of what a slow reader left unread) what is in the store and was not
+known. So it remembers a digest of everything that there is of the watched keys.
+
+Rules: it is told everything by :meth:`Ledger.hear`; :meth:`Ledger.work` then says, as a generator,
+what to ask of the store, and is sent the results; it can be dropped at any point and begun again, since
+an event counts as taken only when all is done. An update that comes is new, since the store
+publishes only what took effect, unless a reading has brought it already: then it is dropped, once.
+A deletion that is published makes all of its key unknown again; one that is not is noticed at the
+next reading only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
+
+from telstate_backends.errors import ForeignKeyError, TelstateError
+from telstate_backends.kinds import Immutable, Indexed, KeyType
+from telstate_backends.known import (
+    Known,
+    digest,
+    digest_of_item,
+    digest_of_long,
+    digest_of_update,
+)
+from telstate_backends.operations.base import Operation
+from telstate_backends.operations.listing import KeyTypes
+from telstate_backends.operations.ranges import GetRange
+from telstate_backends.operations.reading import Exists
+from telstate_backends.operations.surveys import SamplePage, Survey
+from telstate_backends.updates import CheckDue, Cleared, Deleted, Event, Update
+from telstate_codec.errors import DecodeError
+from telstate_codec.timestamps import decode_sample
+from telstate_rdb.globs import Glob
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+#: What a ledger tells: what has changed, and that a check was due and has been made.
+News: TypeAlias = Update | CheckDue
+#: Lists of operations to execute; it is sent their results, an error in place of a failed one's.
+Plan: TypeAlias = Generator[Sequence[Operation[Any]], list[Any], Result]
+
+#: How many operations go in one batch: the server answers others between them, and a page of each
+#: fits into memory.
+BATCH = 20
+
+
+class Ledger:
+    """What is known of some keys, and what is new.
+
+    Parameters
+    ----------
+    names : iterable of tuple of bytes
+        For each watched name the candidate keys, in the order of the view. An update of one that an
+        earlier candidate shadows does not count.
+    patterns : iterable of bytes
+        Globs of full keys, all of whose updates count.
+    remember : bool
+        Whether to remember what is known (default). A store that never loses an update does without.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[tuple[bytes, ...]],
+        patterns: Iterable[bytes] = (),
+        remember: bool = True,
+    ) -> None:
+        self.patterns = tuple(dict.fromkeys(patterns))
+        self._globs = [Glob(pattern) for pattern in self.patterns]
+        #: For each full key, what comes before it in each name that it is a candidate of.
+        self._earlier: dict[bytes, list[tuple[bytes, ...]]] = {}
+        for candidates in names:
+            for place, key in enumerate(candidates):
+                self._earlier.setdefault(key, []).append(candidates[:place])
+        self.keys = tuple(self._earlier)
+        self._shadows = {
+            key for places in self._earlier.values() for keys in places for key in keys
+        }
+        #: Which of the shadows exist, as far as is known.
+        self._present: set[bytes] = set()
+        self._remember = remember
+        self._known: dict[bytes, Known] = {}
+        #: What a reading has brought, whose update may still come.
+        self._brought: dict[bytes, set[int]] = {}
+        self._inbox: deque[Event] = deque()
+        self._news: deque[News] = deque()
+        #: Whether what was there in the beginning is known.
+        self.begun = False
+
+    def hear(self, event: Event) -> None:
+        """Take in what a watcher tells."""
+        self._inbox.append(event)
+
+    def pop(self) -> News | None:
+        """Give what is new, one at a time; `None` if nothing is."""
+        return self._news.popleft() if self._news else None
+
+    def work(self) -> Plan[None]:
+        """Deal with all that was heard."""
+        while self._inbox:
+            event = self._inbox[0]
+            if isinstance(event, Update):
+                yield from self._take(event)
+            elif isinstance(event, Deleted):
+                self._forget(event.key)
+            else:
+                yield from self._read(event)
+            self._inbox.popleft()
+
+    def _take(self, update: Update) -> Plan[None]:
+        counts = yield from self._counts(update.key)
+        key = update.key
+        if key in self._shadows:
+            self._present.add(key)
+        if self._remember:
+            number = digest_of_update(update)
+            self._known.setdefault(key, Known()).add(number)
+            brought = self._brought.get(key, set())
+            if number in brought:
+                brought.remove(number)
+                return
+        if counts:
+            self._news.append(update)
+
+    def _forget(self, key: bytes) -> None:
+        self._known.pop(key, None)
+        self._brought.pop(key, None)
+        self._present.discard(key)
+
+    def _counts(self, key: bytes) -> Plan[bool]:
+        """Tell whether nothing shadows a key; what is thought to do so may have been deleted."""
+        if self._is_open(key):
+            return True
+        places = self._earlier.get(key, [])
+        exist = _sound((yield [Exists(earlier) for earlier in places]))
+        for earlier, one_exists in zip(places, exist, strict=True):
+            if not one_exists:
+                self._present.difference_update(earlier)
+        return self._is_open(key)
+
+    def _is_open(self, key: bytes) -> bool:
+        return any(
+            self._present.isdisjoint(earlier) for earlier in self._earlier.get(key, ())
+        ) or any(glob.matches(key) for glob in self._globs)
+
+    def _read(self, reason: CheckDue | Cleared) -> Plan[None]:
+        """Compare the store with what is known; the first time, get to know it."""
+        if not self._remember:
+            yield from self._read_shadows()
+            return
+        reading = _Reading(self._known if self.begun else None)
+        listed = _sound((yield [KeyTypes(pattern) for pattern in self.patterns]))
+        keys = dict.fromkeys([*self.keys, *(key for kinds in listed for key in kinds)])
+        yield from reading.survey(keys)
+        yield from reading.fetch()
+        # From here on nothing can go wrong: now it counts.
+        self._known = reading.known
+        self._present = self._shadows & reading.known.keys()
+        if isinstance(reason, Cleared):
+            # In a cluster this is one node's word: hence the reading, to see what is left.
+            self._brought.clear()
+        elif self.begun and reason is not CheckDue.UNREADABLE:
+            self._news.append(reason)
+        for number, update in sorted(reading.new, key=_order):
+            self._brought.setdefault(update.key, set()).add(number)
+            if self._is_open(update.key):
+                self._news.append(update)
+        self.begun = True
+
+    def _read_shadows(self) -> Plan[None]:
+        shadows = sorted(self._shadows)
+        exist = _sound((yield [Exists((key,)) for key in shadows]))
+        self._present = {key for key, exists in zip(shadows, exist, strict=True) if exists}
+        self.begun = True
+
+
+class _Reading:
+    """One reading of the store: what is there, and what of it was not known."""
+
+    def __init__(self, before: dict[bytes, Known] | None) -> None:
+        self._before = before
+        self.known: dict[bytes, Known] = {}
+        self.new: list[tuple[int, Update]] = []
+        #: Long samples that are new: key and time, and their digests.
+        self._wanted: dict[tuple[bytes, bytes], set[int]] = {}
+
+    def survey(self, keys: Iterable[bytes]) -> Plan[None]:
+        """Look at all that keys hold."""
+        todo = deque((key, 0) for key in keys)
+        while todo:
+            batch = [todo.popleft() for _ in range(min(BATCH, len(todo)))]
+            results = yield [Survey(key, rank) for key, rank in batch]
+            for (key, _), found in zip(batch, results, strict=True):
+                if found is not None and not isinstance(found, ForeignKeyError):
+                    todo += [(key, rank) for rank in self._note(key, *_sound([found]))]
+
+    def _note(self, key: bytes, found: Immutable | Indexed | SamplePage) -> Iterator[int]:
+        """Take note of what a key holds; give where to look on, if anywhere."""
+        if isinstance(found, Immutable):
+            self._see(key, digest(found.value), Update(key, KeyType.IMMUTABLE, found.value))
+        elif isinstance(found, Indexed):
+            for sub_key, value in found.items.items():
+                update = Update(key, KeyType.INDEXED, value, sub_key=sub_key)
+                self._see(key, digest_of_item(sub_key, value), update)
+        else:
+            for sample in found.samples:
+                number = digest(sample)
+                if self._is_new(key, number):
+                    self._bring(key, number, sample)
+            for time, sha1 in found.digests:
+                number = digest_of_long(sha1)
+                if self._is_new(key, number):
+                    self._wanted.setdefault((key, time), set()).add(number)
+            if found.next_rank is not None:
+                yield found.next_rank
+
+    def fetch(self) -> Plan[None]:
+        """Get the long samples that are new."""
+        for batch in _batches(self._wanted.items(), BATCH):
+            results = yield [GetRange((key,), time, _after(time)) for (key, time), _ in batch]
+            for ((key, _), numbers), samples in zip(batch, results, strict=True):
+                # The key may have been deleted since, and be of another kind now.
+                for sample in samples if isinstance(samples, list) else ():
+                    number = digest(sample)
+                    if number in numbers:
+                        self._bring(key, number, sample)
+
+    def _see(self, key: bytes, number: int, update: Update) -> None:
+        if self._is_new(key, number):
+            self.new.append((number, update))
+
+    def _is_new(self, key: bytes, number: int) -> bool:
+        known = self.known.setdefault(key, Known())
+        if self._before is None or number in known:
+            known.add(number)
+            return False
+        known.add(number)
+        before = self._before.get(key)
+        return before is None or number not in before
+
+    def _bring(self, key: bytes, number: int, sample: bytes) -> None:
+        try:
+            timestamp, value = decode_sample(sample)
+        except DecodeError:
+            return  # no telescope state ever wrote this
+        self.new.append((number, Update(key, KeyType.MUTABLE, value, timestamp=timestamp)))
+
+
+def _order(new: tuple[int, Update]) -> tuple[float, bytes]:
+    """Put what has no time first, then samples by time."""
+    _, update = new
+    return (-math.inf if update.timestamp is None else update.timestamp, update.key)
+
+
+def _after(time: bytes) -> bytes:
+    return (int.from_bytes(time, "big") + 1).to_bytes(9, "big").removeprefix(b"\0")
+
+
+def _sound(results: list[Any]) -> list[Any]:
+    """Give results of which none is an error."""
+    for result in results:
+        if isinstance(result, TelstateError):
+            raise result
+    return results
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
