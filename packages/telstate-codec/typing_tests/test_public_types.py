@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
+import numpy as np
+from numpy.typing import NDArray
+
 import telstate_codec as codec
 
 assert_type(codec.encode_value({"a": (1, 2.5)}), bytes)
@@ -23,6 +26,11 @@ assert_type(codec.encode_timestamp(1.0), bytes)
 assert_type(codec.decode_timestamp(bytes(8)), float)
 assert_type(codec.encode_sample(1.0, b""), bytes)
 assert_type(codec.decode_sample(bytes(8)), tuple[float, bytes])
+assert_type(codec.decode_samples([b""]), list[tuple[Any, float]])
+assert_type(codec.decode_sample_arrays([b""]), codec.SampleArrays)
+assert_type(codec.decode_sample_arrays([b""]).timestamps, NDArray[np.float64])
+assert_type(codec.decode_sample_arrays([b""]).values, NDArray[Any])
+assert_type(codec.encode_samples([1, "a"], np.arange(2.0)), list[bytes])
 assert_type(codec.range_bounds(0.0, 1.0, True), tuple[bytes, bytes])
 
 assert_type(codec.ALLOWED_ENCODINGS, frozenset[bytes])

@@ -10,7 +10,7 @@ from .errors import (
 )
 from .keys import Key, decode_key, encode_key, key_repr
 from .pickles import PICKLE_PROTOCOL, PicklePolicy, set_allow_pickle
-from .samples import decode_samples
+from .samples import SampleArrays, decode_sample_arrays, decode_samples, encode_samples
 from .timestamps import (
     decode_sample,
     decode_timestamp,
@@ -34,14 +34,17 @@ __all__ = [
     "InvalidTimestampError",
     "Key",
     "PicklePolicy",
+    "SampleArrays",
     "TelstateError",
     "decode_key",
     "decode_sample",
+    "decode_sample_arrays",
     "decode_samples",
     "decode_timestamp",
     "decode_value",
     "encode_key",
     "encode_sample",
+    "encode_samples",
     "encode_timestamp",
     "encode_value",
     "equal_encoded_values",

@@ -62,7 +62,7 @@ def _array_prefixes(key: tuple[DType, Shape, bool]) -> tuple[bytes, bytes]:
 _prefixes: Final[Remembered[tuple[DType, Shape, bool], tuple[bytes, bytes]]] = Remembered(
     _array_prefixes, lambda key, prefixes: len(prefixes[_WHOLE])
 )
-_headers: Final[Remembered[bytes, Header]] = Remembered(
+array_headers: Final[Remembered[bytes, Header]] = Remembered(
     read_header, lambda header, content: len(header)
 )
 
@@ -133,7 +133,7 @@ def decode_array(data: bytes, start: int = 0, end: int | None = None) -> Array:
         body = header_end(data, start)
     if body > end:
         raise ValueError("the header of an array goes on beyond its end")
-    dtype, shape, order, nbytes, text = _headers[data[start:body]]
+    dtype, shape, order, nbytes, text = array_headers[data[start:body]]
     if end - body != nbytes:
         raise ValueError(
             f"an array of shape {shape} and dtype {dtype} takes {nbytes} bytes, "
@@ -189,7 +189,7 @@ def _read_descriptor(packed: bytes) -> tuple[DType, int, Callable[[bytes], objec
 _written_dtypes: Final[Remembered[DType, tuple[bytes, bytes]]] = Remembered(
     _scalar_prefixes, lambda dtype, prefixes: len(prefixes[_WHOLE])
 )
-_read_dtypes: Final[Remembered[bytes, tuple[DType, int, Callable[[bytes], object] | None]]] = (
+scalar_layouts: Final[Remembered[bytes, tuple[DType, int, Callable[[bytes], object] | None]]] = (
     Remembered(_read_descriptor, lambda packed, dtype: len(packed))
 )
 
@@ -234,7 +234,7 @@ def decode_scalar(data: bytes, start: int = 0) -> Any:
         end = start + first - 0x9F
     else:
         end = start + first_object(data[start:])
-    dtype, size, check = _read_dtypes[data[start:end]]
+    dtype, size, check = scalar_layouts[data[start:end]]
     raw = data[end:]
     if len(raw) != size:
         if size or len(raw) != _EMPTY_STRINGS.get(dtype.kind) or any(raw):

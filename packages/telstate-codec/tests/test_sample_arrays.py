@@ -1,0 +1,307 @@
+"""Samples to arrays and arrays to samples: the same as one by one, in type and in bytes."""
+
+import math
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import codec_values
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from telstate_codec import (
+    ENCODING_PICKLE,
+    DecodeError,
+    EncodeError,
+    InvalidTimestampError,
+    decode_sample_arrays,
+    decode_samples,
+    encode_sample,
+    encode_samples,
+    encode_value,
+)
+from telstate_codec._sample_arrays import quick_columns, stack
+
+
+def same_dtype(source: random.Random, count: int) -> list[Any]:
+    """Make NumPy scalars of one dtype."""
+    return list(codec_values.filled(source, codec_values.dtype(source), (count,)))
+
+
+def same_shape(source: random.Random, count: int) -> list[Any]:
+    """Make arrays of one shape and dtype, in various orders."""
+    kind = codec_values.dtype(source)
+    shape = tuple(source.choice([1, 2, 3]) for _ in range(source.randrange(3)))
+    orders = source.choice([(np.ascontiguousarray,), (np.asfortranarray, np.ascontiguousarray)])
+    made = [codec_values.filled(source, kind, shape) for _ in range(count)]
+    # Copying may leave out bytes between fields; those stay as they are.
+    return made if kind.names else [source.choice(orders)(one).reshape(shape) for one in made]
+
+
+def numbers(*choices: Callable[[random.Random], Any]) -> Callable[[random.Random, int], list[Any]]:
+    """Give what makes lists of numbers, each by one of a choice."""
+    return lambda source, count: [source.choice(choices)(source) for _ in range(count)]
+
+
+def small(source: random.Random) -> int:
+    """Make an integer of a few bytes."""
+    return source.randrange(-(2**40), 2**40) >> source.randrange(40)
+
+
+def large(source: random.Random) -> int:
+    """Make an integer at a limit."""
+    integer: int = source.choice(codec_values.INTEGERS)
+    return max(-(2**63), min(integer, 2**64 - 1))
+
+
+def floating(source: random.Random) -> float:
+    """Make a float."""
+    return source.choice(codec_values.FLOATS)
+
+
+FAMILIES: dict[str, Callable[[random.Random, int], list[Any]]] = {
+    "bool": numbers(lambda source: source.random() < 0.5),
+    "bool, int": numbers(lambda source: source.random() < 0.5, small),
+    "int": numbers(small),
+    "large int": numbers(large),
+    "float": numbers(floating),
+    "int, float": numbers(small, floating),
+    "large int, float": numbers(large, floating),
+    "complex": numbers(lambda source: complex(floating(source), 1)),
+    "numpy": numbers(
+        small,
+        floating,
+        lambda source: np.int32(source.randrange(100)),
+        lambda s: np.float32(s.random()),
+    ),
+    "numpy integers": numbers(
+        lambda source: np.uint64(min(abs(large(source)), 2**64 - 1)), lambda source: np.int8(-3)
+    ),
+    "same dtype": same_dtype,
+    "same shape": same_shape,
+    "text": lambda source, count: [codec_values.text(source, 3) for _ in range(count)],
+    "anything": lambda source, count: [codec_values.value(source) for _ in range(count)],
+}
+
+
+def make(family: str, seed: int, count: int) -> list[Any]:
+    """Make values of a family that can all be encoded."""
+    values = []
+    for value in FAMILIES[family](random.Random(seed), count):
+        try:
+            encode_value(value)
+        except EncodeError:
+            continue
+        values.append(value)
+    return values
+
+
+families = st.builds(
+    make, st.sampled_from(sorted(FAMILIES)), st.integers(0, 2**32), st.integers(0, 9)
+)
+
+
+def equal(element: Any, value: Any) -> bool:
+    """Tell whether an array's element is the value: the same number, exactly, or the same thing."""
+    if isinstance(element, np.generic) and isinstance(
+        value, (bool, int, float, complex, np.number)
+    ):
+        ours, theirs = element.item(), value.item() if isinstance(value, np.generic) else value
+        if isinstance(ours, complex):
+            return bool(codec_values.describe(ours) == codec_values.describe(complex(theirs)))
+        return bool(ours == theirs) or bool(ours != ours and theirs != theirs)
+    if isinstance(value, np.ndarray) and isinstance(element, (np.ndarray, np.generic)):
+        # The order in memory is the stack's own.
+        element = np.asarray(element, value.dtype)
+        return bool(element.shape == value.shape and element.tobytes() == value.tobytes())
+    return bool(codec_values.describe(element) == codec_values.describe(value))
+
+
+@given(families)
+@example([])
+def test_every_value_comes_back(values: list[Any]) -> None:
+    """Whatever the values are, the arrays hold their times and the values, unchanged."""
+    times = [float(place) for place in range(len(values))]
+    members = encode_samples(values, times)
+    arrays = decode_sample_arrays(members)
+    assert arrays.timestamps.dtype == np.float64
+    assert arrays.timestamps.tolist() == times
+    decoded = [value for value, _ in decode_samples(members)]
+    assert len(arrays.values) == len(decoded)
+    for element, value in zip(arrays.values, decoded):
+        assert equal(element, value), (element, value)
+    for array in arrays:
+        assert array.flags.owndata and array.flags.writeable and array.flags.c_contiguous
+        assert array.dtype.isnative or isinstance(decoded[0], (np.ndarray, np.void))
+
+
+@given(families.filter(bool))
+def test_the_quick_way_gives_the_same(values: list[Any]) -> None:
+    """Where there is a quick way, it gives what putting the values together one by one gives."""
+    members = encode_samples(values, range(len(values)))
+    quick = quick_columns(members)
+    if quick is not None:
+        slow = stack([value for value, _ in decode_samples(members)])
+        assert slow.dtype.kind != "O"
+        assert codec_values.describe(quick[1]) == codec_values.describe(slow)
+
+
+def test_large_arrays() -> None:
+    """Arrays of many bytes, in both orders, are stacked as small ones are."""
+    orders: list[Literal["C", "F"]] = ["C", "F"]
+    for order in orders:
+        arrays = [np.arange(2000.0).reshape(40, 50).copy(order) + n for n in range(3)]
+        members = encode_samples(arrays, [1, 2, 3])
+        assert quick_columns(members) is not None
+        times, values = decode_sample_arrays(members)
+        assert times.tolist() == [1, 2, 3]
+        assert np.array_equal(values, np.stack(arrays))
+        other = encode_samples([np.zeros((50, 40))], [4])
+        mixed = decode_sample_arrays([*members, *other]).values
+        assert mixed.dtype == object
+        assert [one.shape for one in mixed] == [(40, 50)] * 3 + [(50, 40)]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "shape"),
+    [
+        ([], "f8", (0,)),
+        ([True, False], "?", (2,)),
+        ([1, -1], "i8", (2,)),
+        ([2**63 - 1, -(2**63)], "i8", (2,)),
+        ([2**63], "O", (1,)),
+        ([1.5, -1.5], "f8", (2,)),
+        ([1, 1.5], "f8", (2,)),
+        ([2**53, 1.5], "f8", (2,)),
+        ([2**53 + 1, 1.5], "O", (2,)),
+        ([2**60, 1.5], "f8", (2,)),
+        ([True, 1], "O", (2,)),
+        ([True, 1.5], "O", (2,)),
+        ([1j, 2j], "c16", (2,)),
+        ([np.float32(1), np.float32(2)], "f4", (2,)),
+        ([np.float32(1), 2.5], "f8", (2,)),
+        ([np.float64(1), 2.5, 3], "f8", (3,)),
+        ([np.int8(1), np.int16(2)], "i8", (2,)),
+        ([np.uint64(2**64 - 1), np.uint64(1)], "u8", (2,)),
+        ([np.uint64(2**64 - 1), 1], "O", (2,)),
+        ([np.datetime64("2026-11-22", "s")] * 2, "M8[s]", (2,)),
+        ([np.datetime64("2026", "Y"), np.datetime64("2026", "s")], "O", (2,)),
+        (["on", "off"], "O", (2,)),
+        ([np.str_("on"), np.str_("no")], "O", (2,)),
+        ([[1, 2], [3, 4]], "O", (2,)),
+        ([(1, 2), (3, 4)], "O", (2,)),
+        ([None, 1.5], "O", (2,)),
+        ([np.zeros((2, 3), "f4")] * 2, "f4", (2, 2, 3)),
+        ([np.zeros(3, ">f4")] * 2, ">f4", (2, 3)),
+        ([np.zeros(3, ">f4"), np.zeros(3, "<f4")], "O", (2,)),
+        ([np.zeros(3), np.zeros(4)], "O", (2,)),
+        ([np.zeros(3), 1.5], "O", (2,)),
+        ([np.array(1.5), np.array(2.5)], "f8", (2,)),
+        ([np.array(1.5), 2.5], "O", (2,)),
+        ([np.zeros((0, 3))] * 2, "f8", (2, 0, 3)),
+        ([np.array(["on", "off"])] * 2, "<U3", (2, 2)),
+    ],
+)
+def test_dtypes(values: list[Any], dtype: str, shape: tuple[int, ...]) -> None:
+    """Numbers keep or find a dtype that holds them exactly, and so do arrays; the rest are objects."""
+    array = decode_sample_arrays(encode_samples(values, range(len(values)))).values
+    assert (array.dtype, array.shape) == (np.dtype(dtype), shape)
+    if dtype == "O":
+        assert [type(one) for one in array] == [type(value) for value in values]
+
+
+@given(st.lists(st.binary(max_size=24)))
+@example([bytes(8) + b"\xff\xcb" + bytes(7)])
+@example([bytes(8) + b"\xff"])
+@example([bytes(8) + b"\xff\xca\x7f\x80\x00\x01"] * 2)
+def test_bad_bytes(members: list[bytes]) -> None:
+    """Whatever the bytes are, they give arrays or a DecodeError, as one by one, and no warning."""
+    try:
+        expected = decode_samples(members)
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            decode_sample_arrays(members)
+    else:
+        times, values = decode_sample_arrays(members)
+        assert times.tobytes() == np.array([time for _, time in expected]).tobytes()
+        assert len(values) == len(expected)
+
+
+@given(families)
+def test_encoded_as_one_by_one(values: list[Any]) -> None:
+    """Each sample of many has the bytes that it has by itself."""
+    times = [place / 7 for place in range(len(values))]
+    expected = [encode_sample(time, encode_value(value)) for value, time in zip(values, times)]
+    assert encode_samples(values, times) == expected
+    assert encode_samples(iter(values), np.array(times)) == expected
+
+
+@given(st.integers(0, 2**32), st.integers(0, 5), st.sampled_from(codec_values.LONG_DTYPES + ["f8"]))
+def test_arrays_are_encoded_as_their_elements(seed: int, count: int, long: str) -> None:
+    """An array is encoded as what iterating over it gives, whatever its dtype, shape and strides."""
+    source = random.Random(seed)
+    for kind in (codec_values.dtype(source), np.dtype(long)):
+        array = codec_values.filled(source, kind, (count, *source.choice([(), (2,), (2, 3)])))
+        for view in (array, array[::-1], array[::2], np.asfortranarray(array)):
+            times = np.arange(len(view), dtype=source.choice(["f8", "f4", "i2", ">f8", "u8"]))
+            expected = [encode_sample(t, encode_value(v)) for v, t in zip(view, times)]
+            assert encode_samples(view, times) == expected
+
+
+def test_pickled() -> None:
+    """Another encoding is used for every value."""
+    expected = [encode_sample(1.0, encode_value(1.5, ENCODING_PICKLE))]
+    assert encode_samples([1.5], [1.0], ENCODING_PICKLE) == expected
+    assert encode_samples(np.array([1.5]), [1.0], ENCODING_PICKLE) != expected
+    with pytest.raises(EncodeError, match="Encoding"):
+        encode_samples([1.5], [1.0], b"?")
+
+
+@pytest.mark.parametrize("time", [-1.0, math.inf, math.nan, -math.inf, 10**400])
+def test_times_that_cannot_be_stored(time: float) -> None:
+    """A time that cannot be stored is an error that says which it is."""
+    for times in (
+        [1.0, time],
+        (1, time),
+        np.array([1.0, float(time) if time < 1e308 else math.inf]),
+    ):
+        with pytest.raises(InvalidTimestampError, match="^Sample 1 of 2: "):
+            encode_samples([1.0, 2.0], times)
+
+
+def test_times_of_all_sorts() -> None:
+    """Times are whatever `float` takes, and minus zero is zero."""
+    assert encode_samples([1.5], [-0.0]) == encode_samples([1.5], np.array([-0.0]))
+    assert encode_samples([1.5], [-0.0]) == encode_samples([1.5], [0])
+    assert encode_samples([1.5], [np.float32(2)]) == encode_samples([1.5], ["2"])  # type: ignore[list-item]  # float takes it
+
+
+def test_refused() -> None:
+    """What is no list of values or times is refused, and so are lists of different lengths."""
+    with pytest.raises(ValueError, match="There are 2 values and 1 timestamps"):
+        encode_samples([1, 2], [1.0])
+    with pytest.raises(ValueError, match="There are 0 values"):
+        encode_samples(iter([]), np.arange(3))
+    with pytest.raises(TypeError, match="values must be several"):
+        encode_samples("on", [1.0, 2.0])
+    with pytest.raises(TypeError, match="values must be an iterable"):
+        encode_samples(np.array(1.5), [1.0])
+    with pytest.raises(TypeError, match="timestamps must be an iterable"):
+        encode_samples([1.5], 1.0)  # type: ignore[arg-type]  # that it is refused is the test
+    with pytest.raises(TypeError, match="A time is a number"):
+        encode_samples([1.5], [None])  # type: ignore[list-item]  # that it is refused is the test
+    with pytest.raises(EncodeError, match="^Value 1 of 2: .*set"):
+        encode_samples([1, {1}], [1.0, 2.0])
+
+
+def test_numpy_is_not_loaded_for_lists() -> None:
+    """Encoding lists of plain values leaves NumPy alone."""
+    code = (
+        "import sys, telstate_codec as c; c.encode_samples([1.5, 'a'], [1.0, 2.0]);"
+        "c.encode_samples([1.5], [1.0]); sys.exit('numpy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
