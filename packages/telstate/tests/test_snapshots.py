@@ -64,7 +64,7 @@ def test_sources(ts: TelescopeState, real_snapshot: Path, tmp_path: Path) -> Non
         assert TelescopeState().load_from_file(file) == 199
     packed = gzip.compress(real_snapshot.read_bytes())
     with gzip.open(io.BytesIO(packed)) as unpacked:
-        assert TelescopeState().load_from_file(unpacked) == 199  # type: ignore[arg-type]  # a GzipFile reads like a BinaryIO
+        assert TelescopeState().load_from_file(unpacked) == 199
 
 
 def test_load_ignores_the_view(ts: TelescopeState, real_snapshot: Path) -> None:

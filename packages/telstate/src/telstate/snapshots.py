@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable
+from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from telstate_backends import (
     AsyncBackend,
@@ -29,18 +30,23 @@ if TYPE_CHECKING:
 
     from telstate.telescope_state import TelescopeState
     from telstate_backends.loading import LoadReport
+    from telstate_rdb.source import BinaryReader
 
 logger = logging.getLogger("telstate")
 
 # How many keys are asked for at once.
 BATCH = 100
+# How many names an error shows.
+_SHOWN = 5
 
 Progress = Callable[[int], object]
+# A path, or anything open that reads bytes: a file, a decompressor, an HTTP response.
+Source: TypeAlias = "str | os.PathLike[str] | BinaryReader"
 
 
 def load_into(
     backend: Backend,
-    file: str | os.PathLike[str] | BinaryIO,
+    file: Source,
     progress: Progress | None = None,
 ) -> int:
     """Load a snapshot into a backend.
@@ -69,7 +75,7 @@ def load_into(
 
 async def load_into_async(
     backend: AsyncBackend,
-    file: str | os.PathLike[str] | BinaryIO,
+    file: Source,
     progress: Progress | None = None,
 ) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
@@ -97,6 +103,8 @@ class RDBWriterBase:
     ----------
     filename
         Path of the file. One that is there already is replaced.
+    keep_empty
+        Whether a file is written even if there is no key for it.
 
     Attributes
     ----------
@@ -106,17 +114,21 @@ class RDBWriterBase:
         How many keys were written.
     keys_failed : int
         How many were asked for and not there, or could not be written; each is logged.
+    failures : dict[bytes, str]
+        Why, for each of those keys.
     """
 
-    def __init__(self, filename: str | os.PathLike[str]) -> None:
+    def __init__(self, filename: str | os.PathLike[str], *, keep_empty: bool = False) -> None:
         from telstate_rdb import RdbWriter
 
         self.filename = os.fspath(filename)
         self.keys_written = 0
         self.keys_failed = 0
+        self.failures: dict[bytes, str] = {}
         self._entered = False
         self._names: set[bytes] = set()
-        self._writer = RdbWriter(self.filename, keep_empty=False)
+        self._keep_empty = keep_empty
+        self._writer = RdbWriter(self.filename, keep_empty=keep_empty)
 
     def write_key(self, key: bytes, dumped: bytes) -> None:
         """Write a key from what ``DUMP`` gave, of any version of Redis."""
@@ -137,7 +149,7 @@ class RDBWriterBase:
     ) -> None:
         self._entered = False
         self._writer.__exit__(exception_type, exception, traceback)
-        if exception is None and not self.keys_written:
+        if exception is None and not self.keys_written and not self._keep_empty:
             logger.warning("No key was written, so %s was left as it was", self.filename)
 
     def _check_open(self) -> None:
@@ -163,8 +175,12 @@ class RDBWriterBase:
                 self._names.add(key)
                 self.keys_written += 1
                 continue
-            self.keys_failed += 1
-            logger.error("Key %s was not saved: %s", key_repr(key), problem)
+            self._fail(key, problem)
+
+    def _fail(self, key: bytes, problem: object) -> None:
+        self.keys_failed += 1
+        self.failures[key] = str(problem)
+        logger.error("Key %s was not saved: %s", key_repr(key), problem)
 
 
 class RDBWriter(RDBWriterBase):
@@ -232,6 +248,41 @@ class RDBWriter(RDBWriterBase):
             self._write_batch(batch, backend.execute_many([Export(key) for key in batch]))
             if progress is not None:
                 progress(self.keys_written)
+
+
+def save_store(backend: Backend, path: str | os.PathLike[str], keys: Iterable[Key] | None) -> int:
+    """Save a store, or some keys of it, to a file of its own: ``ts.save(path, keys)``."""
+    wanted = None if keys is None else names_to_save(keys)
+    with RDBWriter(path, keep_empty=True) as writer:
+        writer.save(backend, wanted)
+        check_saved(writer, wanted)
+    return writer.keys_written
+
+
+def names_to_save(keys: Iterable[Key]) -> list[Key]:
+    """Give the names that a user asks for, each once."""
+    return list(dict.fromkeys(check_keys(keys)))
+
+
+def check_saved(writer: RDBWriterBase, wanted: list[Key] | None) -> None:
+    """Refuse to finish a file that lacks keys which were asked for by name.
+
+    Of a whole store, what is not telstate's (Redis lists, say) is left out, as in loading.
+
+    Raises
+    ------
+    KeyError
+        If one was not there.
+    """
+    if wanted is None or not writer.keys_failed:
+        return
+    shown = ", ".join(map(key_repr, islice(writer.failures, _SHOWN)))
+    more = "..." if len(writer.failures) > _SHOWN else ""
+    raise KeyError(
+        f"{writer.keys_failed} of {len(wanted)} keys cannot be saved ({shown}{more}: "
+        f"{next(iter(writer.failures.values()))}), so {writer.filename} was left as it was; "
+        "RDBWriter saves what there is."
+    )
 
 
 def check_keys(keys: Iterable[Key]) -> list[bytes]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, BinaryIO, Self, SupportsFloat, TypeVar
+from typing import Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
 from telstate.calls import Call, IndexedCondition, KeyCondition
 from telstate.endpoint import Endpoint, endpoint_parser
-from telstate.snapshots import load_into
+from telstate.snapshots import Source, load_into, save_store
 from telstate_backends import Backend, KeyType, MemoryBackend
 from telstate_backends.waiting import CancelFuture, wait
 from telstate_codec import ENCODING_DEFAULT, Key
@@ -351,7 +351,63 @@ class TelescopeState(TelescopeStateBase[Backend]):
 
     # Snapshots
 
-    def load_from_file(self, file: str | os.PathLike[str] | BinaryIO) -> int:
+    @classmethod
+    def from_snapshot(cls, file: Source, prefixes: Iterable[Key] = ("",)) -> Self:
+        """Make a telescope state in memory of what is in a snapshot.
+
+        Parameters
+        ----------
+        file
+            As for `load_from_file`.
+        prefixes
+            The view, as for the constructor.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> ts = TelescopeState()
+        >>> ts["n_chans"] = 4096
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "observation.rdb")
+        ...     count = ts.save(path)
+        ...     again = TelescopeState.from_snapshot(path)
+        >>> count, again["n_chans"]
+        (1, 4096)
+        """
+        ts = cls(prefixes=prefixes)
+        load_into(ts.backend, file)
+        return ts
+
+    def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
+        """Save the store, or some keys of it, to a snapshot, whatever the view.
+
+        The file is replaced as a whole when all is written, or left as it was. `RDBWriter` does
+        more: several stores in one file, and keys that may be missing.
+
+        Parameters
+        ----------
+        path
+            Path of the file.
+        keys
+            Full names of the keys, such as ``ts.keys("m000_*")``. Default: all; then the snapshot of
+            an empty store is empty, and what is not telstate's (Redis lists, say) is left out and
+            logged.
+
+        Returns
+        -------
+        count
+            How many keys were saved.
+
+        Raises
+        ------
+        KeyError
+            If one of `keys` is not there.
+        RdbWriteError, OSError
+            If the file cannot be written.
+        """
+        return save_store(self._backend, path, keys)
+
+    def load_from_file(self, file: Source) -> int:
         """Load a snapshot into the store, whatever the view.
 
         A key that is in both is replaced by the file's, an immutable one too.
@@ -383,7 +439,8 @@ def _open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
         if not hasattr(endpoint, "execute_many"):
             raise TypeError(
                 f"A {type(endpoint).__name__} is no endpoint: give 'host:port', a URL, an Endpoint or "
-                "a backend, such as RedisBackend(client)."
+                "a backend, such as RedisBackend(client); a file opens with "
+                "TelescopeState.from_snapshot."
             )
         if db != 0:
             raise ValueError("A backend brings its own database; leave db out.")
@@ -399,8 +456,8 @@ def _open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
         return RedisBackend.from_url(endpoint, db or None)
     if isinstance(endpoint, str) and ("/" in endpoint or endpoint.endswith(".rdb")):
         raise ValueError(
-            f"{endpoint!r} is no endpoint but looks like a file; make a TelescopeState() and have it "
-            "load_from_file."
+            f"{endpoint!r} is no endpoint but looks like a file; open it with "
+            "TelescopeState.from_snapshot, or have a store load_from_file it."
         )
     address = endpoint_parser(REDIS_PORT)(endpoint) if isinstance(endpoint, str) else endpoint
     if address.port is None:

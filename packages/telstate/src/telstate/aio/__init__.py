@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Iterable
 from types import TracebackType
-from typing import Any, BinaryIO, Self, SupportsFloat, TypeVar
+from typing import Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
 from telstate.calls import Call, IndexedCondition, KeyCondition
-from telstate.snapshots import load_into_async
+from telstate.snapshots import Source, load_into_async
 from telstate_backends import AsyncBackend, KeyType
 from telstate_backends.waiting import wait_async
 from telstate_codec import ENCODING_DEFAULT, Key
@@ -210,7 +210,30 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
 
     # Snapshots
 
-    async def load_from_file(self, file: str | os.PathLike[str] | BinaryIO) -> int:
-        """Load a snapshot into the store, whatever the view; gives the number of keys."""
+    @classmethod
+    async def from_snapshot(cls, file: Source, prefixes: Iterable[Key] = ("",)) -> Self:
+        """Make a telescope state in memory of what is in a snapshot.
+
+        The file, an open one too, is read in a thread, so that other tasks run meanwhile.
+        """
+        ts = cls(prefixes=prefixes)
+        await load_into_async(ts.backend, file)
+        return ts
+
+    async def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
+        """Save the store, or some keys of it, to a snapshot; gives the number of keys.
+
+        The file is written in a thread, so that other tasks run meanwhile.
+        """
+        # Here, because most programs save nothing.
+        from telstate.aio.rdb_writer import save_store
+
+        return await save_store(self._backend, path, keys)
+
+    async def load_from_file(self, file: Source) -> int:
+        """Load a snapshot into the store, whatever the view; gives the number of keys.
+
+        The file, an open one too, is read in a thread, so that other tasks run meanwhile.
+        """
         self._view.check_writable("no snapshot can be loaded")
         return await load_into_async(self._backend, file)

@@ -1,12 +1,25 @@
-"""Save asyncio stores to an RDB file: `telstate.RDBWriter`, awaited."""
+"""Save asyncio stores to an RDB file: `telstate.RDBWriter`, awaited.
+
+Rules: the file is opened, written and finished in threads, a batch at a time, so that other tasks run;
+nothing is done to it in the event loop's thread, nor in two threads at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import os
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
 
-from telstate.snapshots import BATCH, Progress, RDBWriterBase, check_keys
+from telstate.snapshots import (
+    BATCH,
+    Progress,
+    RDBWriterBase,
+    check_keys,
+    check_saved,
+    names_to_save,
+)
 from telstate_backends import AsyncBackend, Export, Keys
 from telstate_codec import Key
 
@@ -14,6 +27,8 @@ if TYPE_CHECKING:
     from telstate.aio import TelescopeState
 
 __all__ = ["RDBWriter"]
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class RDBWriter(RDBWriterBase):
@@ -36,7 +51,7 @@ class RDBWriter(RDBWriterBase):
     """
 
     async def __aenter__(self) -> RDBWriter:
-        self._open()
+        await _in_thread(self._open)
         return self
 
     async def __aexit__(
@@ -45,7 +60,7 @@ class RDBWriter(RDBWriterBase):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._close(exception_type, exception, traceback)
+        await _in_thread(self._close, exception_type, exception, traceback)
 
     async def save(
         self,
@@ -60,6 +75,35 @@ class RDBWriter(RDBWriterBase):
         wanted = await backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
         for start in range(0, len(wanted), BATCH):
             batch = wanted[start : start + BATCH]
-            self._write_batch(batch, await backend.execute_many([Export(key) for key in batch]))
+            contents = await backend.execute_many([Export(key) for key in batch])
+            await _in_thread(self._write_batch, batch, contents)
             if progress is not None:
                 progress(self.keys_written)
+
+
+async def save_store(
+    backend: AsyncBackend, path: str | os.PathLike[str], keys: Iterable[Key] | None
+) -> int:
+    """Save a store, or some keys of it: `telstate.snapshots.save_store`, awaited."""
+    wanted = None if keys is None else names_to_save(keys)
+    async with RDBWriter(path, keep_empty=True) as writer:
+        await writer.save(backend, wanted)
+        check_saved(writer, wanted)
+    return writer.keys_written
+
+
+async def _in_thread(
+    function: Callable[[Unpack[Arguments]], None], *arguments: Unpack[Arguments]
+) -> None:
+    """Call a function in a thread; a cancelled task waits for its end, as two must not meet."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        work.exception()  # Looked at, so that asyncio does not complain that nobody did.
+        raise cancelled
+    work.result()
