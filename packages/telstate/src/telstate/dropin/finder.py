@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from telstate.dropin import FOLDER, NAME, VERSION
+from telstate.dropin import FOLDER, NAME
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, DistributionFinder

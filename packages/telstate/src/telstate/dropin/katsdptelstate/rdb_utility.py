@@ -63,7 +63,7 @@ def dump_zset(data: Sequence[bytes]) -> bytes:
     RdbWriteError
         If there is no sample: no server loads that.
     """
-    return encode_dump(SortedSet(list(data), array("d", bytes(8 * len(data)))))
+    return encode_dump(SortedSet(tuple(data), array("d", bytes(8 * len(data)))))
 
 
 def dump_hash(data: Mapping[bytes, bytes]) -> bytes:

@@ -29,7 +29,7 @@ class RedisCallback(BackendCallback):
         super().__init__()
         self.client = client
         self._members: dict[bytes, Any] = {}
-        self._fields: dict[bytes, bytes] = {}
+        self._fields: dict[Any, Any] = {}
 
     def set(self, key: Any, value: Any, expiry: Any, info: dict[str, Any]) -> None:
         """Write an immutable key."""

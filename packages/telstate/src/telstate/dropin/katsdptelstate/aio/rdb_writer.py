@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from telstate.aio import rdb_writer
 from telstate.snapshots import Progress
@@ -33,8 +33,9 @@ class RDBWriter(RDBWriterBase, rdb_writer.RDBWriter):
         progress: Progress | None = None,
     ) -> None:
         """Write keys of a store, or of what a redis-py client is connected to."""
-        if hasattr(client, "connection_pool"):
+        store: Any = client
+        if hasattr(store, "connection_pool"):
             from telstate.aio.redis import RedisBackend
 
-            client = RedisBackend(client)
-        await super().save(client, keys, progress)
+            store = RedisBackend(store)
+        await super().save(store, keys, progress)
