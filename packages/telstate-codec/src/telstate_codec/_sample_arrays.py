@@ -160,7 +160,7 @@ def _large_rows(
     prefix = members[0][SIZE:body]
     if not all(member.startswith(prefix, SIZE) for member in members):
         return None
-    values: Array = np.empty((len(members), *shape), dtype)
+    values: Array = np.ndarray((len(members), *shape), dtype)
     for row, member in zip(values, members):
         row[...] = np.ndarray(shape, dtype, member, body, None, order)
     times = b"".join([member[:SIZE] for member in members])
@@ -287,7 +287,8 @@ def _stack_arrays(arrays: Sequence[Array]) -> Array | None:
     if not dtype.itemsize or any(one.dtype != dtype or one.shape != shape for one in arrays):
         return None
     try:
-        stacked: Array = np.empty((len(arrays), *shape), dtype)
+        # Unlike empty(), this leaves every dtype as it is (times without a unit, strings of no length).
+        stacked: Array = np.ndarray((len(arrays), *shape), dtype)
     except ValueError:  # of no bytes, but more axes' lengths than NumPy can multiply
         return None
     if dtype.names is None:
