@@ -29,7 +29,7 @@ class Outcomes:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once: when it was called, or when it was not for what came before or after."""
         if report.when == "call" or report.outcome != "passed":
-            text = report.outcome
+            text: str = report.outcome
             if text == "skipped" and SKIPPED_FOR not in str(report.longrepr):
                 text = f"skipped for another reason: {report.longrepr}"
             self.counts[text] += 1
