@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher
+from telstate_backends.barriers import KeysWait
 from telstate_backends.errors import (
     CancelledError,
     ConnectionError,
@@ -45,11 +46,19 @@ from telstate_backends.operations import (
     SetIndexed,
     SomeKeys,
     Survey,
+    WhichExist,
 )
 from telstate_backends.retrying import RetryPolicy
 from telstate_backends.store import Fields, Samples, Store
 from telstate_backends.updates import Change, CheckDue, Cleared, Deleted, Event, Update
-from telstate_backends.waiting import IndexedWait, KeyWait, Verdict, Wait, wait, wait_async
+from telstate_backends.waiting import (
+    IndexedWait,
+    KeyWait,
+    Verdict,
+    Wait,
+    wait,
+    wait_async,
+)
 from telstate_rdb.globs import Glob
 
 if TYPE_CHECKING:
@@ -125,6 +134,7 @@ __all__ = [
     "KeyTypes",
     "KeyWait",
     "Keys",
+    "KeysWait",
     "Ledger",
     "Load",
     "LoadReport",
@@ -151,6 +161,7 @@ __all__ = [
     "Verdict",
     "Wait",
     "Watcher",
+    "WhichExist",
     "load_rdb",
     "load_rdb_async",
     "load_records",

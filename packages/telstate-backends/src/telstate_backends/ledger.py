@@ -20,8 +20,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-import attrs
-
 from telstate_backends.errors import ForeignKeyError, TelstateError
 from telstate_backends.kinds import Immutable, Indexed, KeyType
 from telstate_backends.known import (

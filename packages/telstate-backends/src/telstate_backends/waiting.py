@@ -15,7 +15,8 @@ import enum
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -25,6 +26,7 @@ from telstate_backends.errors import CancelledError, ConnectionError, TimeoutErr
 from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.reading import Find, GetIndexed
+from telstate_backends.patience import GLANCE, Patience, limited
 from telstate_backends.updates import Event, Update
 from telstate_codec import DecodeError, decode_value, key_repr
 
@@ -71,7 +73,7 @@ class KeyWait:
         self, keys: tuple[bytes, ...], condition: Callable[[Contents], object] | None = None
     ) -> None:
         self.keys = keys
-        self.name = _name(keys)
+        self.name = name_of(keys)
         self._condition = condition
         #: Place among the candidates of the first that exists, as far as is known.
         self._first = len(keys)
@@ -104,7 +106,8 @@ class KeyWait:
         return self._condition is None or bool(self._condition(contents))
 
 
-def _name(keys: tuple[bytes, ...]) -> str:
+def name_of(keys: tuple[bytes, ...]) -> str:
+    """Name what candidate keys stand for, in messages."""
     return "key " + " or ".join(map(key_repr, keys))
 
 
@@ -142,7 +145,7 @@ class IndexedWait:
     ) -> None:
         self.keys = keys
         self.sub_key = sub_key
-        self.name = f"sub-key {_text(sub_key)} of {_name(keys)}"
+        self.name = f"sub-key {_text(sub_key)} of {name_of(keys)}"
         self._condition = condition
 
     def question(self) -> GetIndexed:
@@ -171,8 +174,6 @@ class CancelFuture(Protocol):
         """Tell whether the wait is cancelled."""
 
 
-#: Seconds between two looks at a cancel future that cannot call back.
-_GLANCE = 0.1
 #: Seconds after which a wait looks at the clock again; more than some thousands of years is no time.
 _LONGEST = 3600.0
 #: Seconds before a look at the store that failed for want of a connection is tried again.
@@ -205,8 +206,26 @@ class _Deadline:
                 f"timed out after {self.timeout:g} s: {name} did not come, or not as wanted"
             )
         if self.cancel_future is not None and not hasattr(self.cancel_future, "add_done_callback"):
-            return _shortest(left, _GLANCE)
+            return _shortest(left, GLANCE)
         return None if left is None else min(left, _LONGEST)
+
+    @contextmanager
+    def heeded(self, name: str) -> Iterator[None]:
+        """Have the backend heed it; an error of the connection that comes of it is no news."""
+        if self.end is None and self.cancel_future is None:
+            yield
+            return
+        end = math.inf if self.end is None else self.end
+        cancelled = bool if self.cancel_future is None else self.cancel_future.done
+        try:
+            with limited(Patience(end, cancelled)):
+                yield
+        except ConnectionError as error:
+            try:
+                self.remaining(name)
+            except (TimeoutError, CancelledError) as over:
+                raise over from error
+            raise
 
 
 def wait(
@@ -236,13 +255,26 @@ def wait(
         If `cancel_future` is done, or the backend is closed.
     ImmutableKeyError
         If the wait is for a sub-key and the key is of another kind.
+    ConnectionError
+        If the store cannot be reached at the first look, for as long as the backend tries again.
+
+    Notes
+    -----
+    The timeout bounds attempts: none is begun after it. A server that is there but silent (a black
+    hole) can hold up the one that is under way: a reply for a second at least, a new connection for
+    its socket timeout (5 s by default).
     """
     deadline = _Deadline.after(timeout, cancel_future)
+    with deadline.heeded(wanted.name):
+        _wait(backend, wanted, deadline)
+
+
+def _wait(backend: Backend, wanted: Wait[Checked], deadline: _Deadline) -> None:
     if wanted.judge_answer(backend.execute(wanted.question())):
         return
     deadline.remaining(wanted.name)
     with backend.watch(wanted.keys) as watcher:
-        _wake_when_done(cancel_future, watcher)
+        _wake_when_done(deadline.cancel_future, watcher)
         owed = False  # a look at the store that was due and failed
         while True:
             left = deadline.remaining(wanted.name)

@@ -4,7 +4,14 @@ from telstate_backends.operations.base import Operation, Result
 from telstate_backends.operations.glimpses import Count, Glimpse, Peek, SomeKeys
 from telstate_backends.operations.listing import Keys, KeyTypes
 from telstate_backends.operations.ranges import GetRange
-from telstate_backends.operations.reading import Exists, Find, Get, GetIndexed, GetKeyType
+from telstate_backends.operations.reading import (
+    Exists,
+    Find,
+    Get,
+    GetIndexed,
+    GetKeyType,
+    WhichExist,
+)
 from telstate_backends.operations.snapshots import Dump, Export, Load, Restore
 from telstate_backends.operations.surveys import SamplePage, Survey
 from telstate_backends.operations.writing import (
@@ -43,4 +50,5 @@ __all__ = [
     "SetIndexed",
     "SomeKeys",
     "Survey",
+    "WhichExist",
 ]

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar, final
 
 import attrs
 
 from telstate_backends.commands import Command
-from telstate_backends.kinds import Contents, Immutable, Indexed, KeyType, Mutable
+from telstate_backends.kinds import (
+    REDIS_TYPES,
+    TYPE_NAMES,
+    Contents,
+    Immutable,
+    Indexed,
+    KeyType,
+    Mutable,
+)
 from telstate_backends.operations.base import (
     Operation,
+    Result,
     as_bytes,
     as_int,
+    as_list,
     as_pairs,
     find_kind,
+    foreign,
     need_kind,
     unexpected,
     wrong_kind,
@@ -21,8 +34,82 @@ from telstate_backends.operations.base import (
 from telstate_backends.store import Fields, Store, contents_of, kind_of
 
 
+@final
 @attrs.frozen
-class Exists(Operation[bool]):
+class Found:
+    """The first candidate key that exists.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    redis_type : bytes
+        What Redis calls what it holds; not always a type that telstate has.
+    contents : Immutable or Mutable or Indexed or None
+        What it holds, if that was asked.
+    """
+
+    key: bytes
+    redis_type: bytes
+    contents: Contents | None
+
+
+class Read(Operation[Result]):
+    """A read whose answer follows from the first candidate that exists, and so can be remembered.
+
+    Attributes
+    ----------
+    keys : tuple of bytes
+        Candidate keys, in the order of the view.
+    """
+
+    __slots__ = ()
+
+    #: Whether the answer takes the contents of the key.
+    whole: ClassVar[bool] = True
+
+    keys: tuple[bytes, ...]
+
+    @abstractmethod
+    def answer(self, found: Found | None) -> Result:
+        """Give the result, from the answer to :class:`Seek`."""
+
+
+@attrs.frozen
+class Seek(Operation[Found | None]):
+    """What a :class:`Read` needs to know; `None` if no candidate key exists.
+
+    Attributes
+    ----------
+    keys : tuple of bytes
+        Candidate keys, in the order of the view.
+    whole : bool
+        Whether to tell the contents too.
+    """
+
+    keys: tuple[bytes, ...]
+    whole: bool
+
+    def apply(self, store: Store) -> Found | None:
+        found = store.find(self.keys)
+        if found is None:
+            return None
+        key, stored = found
+        return Found(key, TYPE_NAMES[kind_of(stored)], contents_of(stored) if self.whole else None)
+
+    def command(self) -> Command:
+        return Command("get" if self.whole else "key_type", self.keys, scripted=True)
+
+    def parse(self, reply: object) -> Found | None:
+        if reply is None:
+            return None
+        redis_type, key, *_ = as_list(reply)
+        contents = _parse_contents(reply)[1] if self.whole else None
+        return Found(as_bytes(key), as_bytes(redis_type), contents)
+
+
+@attrs.frozen
+class Exists(Read[bool]):
     """Whether any of the candidate keys exists.
 
     Attributes
@@ -31,11 +118,16 @@ class Exists(Operation[bool]):
         Candidate keys, in the order of the view.
     """
 
+    whole: ClassVar[bool] = False
+
     keys: tuple[bytes, ...]
 
     def apply(self, store: Store) -> bool:
         data = store.data
         return any(key in data for key in self.keys)
+
+    def answer(self, found: Found | None) -> bool:
+        return found is not None
 
     def command(self) -> Command:
         return Command("EXISTS", self.keys)
@@ -48,7 +140,32 @@ class Exists(Operation[bool]):
 
 
 @attrs.frozen
-class GetKeyType(Operation[KeyType | None]):
+class WhichExist(Operation[list[bool]]):
+    """Of each of many keys, whether it exists.
+
+    Attributes
+    ----------
+    keys : tuple of bytes
+        The full keys; not candidates for one name, but keys in their own right.
+    """
+
+    keys: tuple[bytes, ...]
+
+    def apply(self, store: Store) -> list[bool]:
+        return [key in store.data for key in self.keys]
+
+    def command(self) -> Command:
+        return Command("exist", self.keys, scripted=True)
+
+    def parse(self, reply: object) -> list[bool]:
+        return [as_int(one) > 0 for one in as_list(reply)]
+
+    def merge(self, replies: Sequence[object]) -> object:
+        return [one for reply in replies for one in as_list(reply)]
+
+
+@attrs.frozen
+class GetKeyType(Read[KeyType | None]):
     """The kind of the first candidate key that exists, `None` if none does.
 
     Attributes
@@ -57,11 +174,21 @@ class GetKeyType(Operation[KeyType | None]):
         Candidate keys, in the order of the view.
     """
 
+    whole: ClassVar[bool] = False
+
     keys: tuple[bytes, ...]
 
     def apply(self, store: Store) -> KeyType | None:
         found = store.find(self.keys)
         return None if found is None else kind_of(found[1])
+
+    def answer(self, found: Found | None) -> KeyType | None:
+        if found is None:
+            return None
+        kind = REDIS_TYPES.get(found.redis_type)
+        if kind is None:
+            raise foreign(found.key, found.redis_type)
+        return kind
 
     def command(self) -> Command:
         return Command("key_type", self.keys, scripted=True)
@@ -71,7 +198,7 @@ class GetKeyType(Operation[KeyType | None]):
 
 
 @attrs.frozen
-class Get(Operation[Contents | None]):
+class Get(Read[Contents | None]):
     """The contents of the first candidate key that exists, `None` if none does.
 
     An immutable's value, a mutable's latest sample, or all of an indexed key.
@@ -92,6 +219,9 @@ class Get(Operation[Contents | None]):
                 return contents_of(stored)
         return None
 
+    def answer(self, found: Found | None) -> Contents | None:
+        return None if found is None else found.contents
+
     def command(self) -> Command:
         return Command("get", self.keys, scripted=True)
 
@@ -100,7 +230,7 @@ class Get(Operation[Contents | None]):
 
 
 @attrs.frozen
-class Find(Operation[tuple[bytes, Contents] | None]):
+class Find(Read[tuple[bytes, Contents] | None]):
     """Which candidate key exists first, with its contents; `None` if none does.
 
     Attributes
@@ -114,6 +244,11 @@ class Find(Operation[tuple[bytes, Contents] | None]):
     def apply(self, store: Store) -> tuple[bytes, Contents] | None:
         found = store.find(self.keys)
         return None if found is None else (found[0], contents_of(found[1]))
+
+    def answer(self, found: Found | None) -> tuple[bytes, Contents] | None:
+        if found is None or found.contents is None:
+            return None
+        return found.key, found.contents
 
     def command(self) -> Command:
         return Command("get", self.keys, scripted=True)

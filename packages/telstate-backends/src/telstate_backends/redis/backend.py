@@ -19,6 +19,7 @@ from redis.cluster import RedisCluster
 from telstate_backends.errors import ConnectionError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
+from telstate_backends.patience import present_patience
 from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES, outcome, translate
 from telstate_backends.redis.links import link_to
@@ -166,6 +167,9 @@ class RedisBackend:
                 failure = translate(error, self.address)
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
+                patience = present_patience()
+                if delay is not None and patience is not None:
+                    delay = patience.shorten(delay)
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
             self._closing.wait(delay)

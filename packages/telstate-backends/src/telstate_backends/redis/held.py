@@ -11,11 +11,13 @@ from __future__ import annotations
 import inspect
 import os
 import threading
+import time
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError, TimeoutError
 
 from telstate_backends.commands import Command
+from telstate_backends.patience import GLANCE, GRACE, Patience, present_patience
 from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES
 
@@ -56,9 +58,12 @@ class HeldConnection:
     def ask(self, command: Command) -> object:
         """Send a command and give the reply; raises as redis-py does."""
         connection = self._ready()
+        patience = present_patience()
         try:
             try:
                 connection.send_command(*wire.brief(command))
+                if patience is not None:
+                    _await_reply(connection, patience)
                 return connection.read_response()
             except NoScriptError:
                 connection.send_command(*wire.in_full(command))
@@ -84,8 +89,20 @@ class HeldConnection:
             self._connection = self._pool.get_connection(*self._arguments)
             return self._connection
         try:
-            if connection.can_read(timeout=0):
+            # Without a socket, to look would be to connect: that is done once, by who sends.
+            if getattr(connection, "_sock", self) is not None and connection.can_read(timeout=0):
                 connection.disconnect()  # whatever came, nobody asked for it
         except FAILURES:
             connection.disconnect()
         return connection
+
+
+def _await_reply(connection: Any, patience: Patience) -> None:
+    """Wait for a reply as long as its asker would, and as the socket's timeout allows."""
+    begun = time.monotonic()
+    longest = connection.socket_timeout
+    while not connection.can_read(timeout=GLANCE):
+        waited = time.monotonic() - begun
+        enough = waited >= GRACE and patience.left() == 0
+        if enough or (longest is not None and waited >= longest):
+            raise TimeoutError(f"no reply within {waited:.1f} s")

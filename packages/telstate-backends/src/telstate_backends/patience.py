@@ -1,0 +1,62 @@
+"""How long whoever asks a store is willing to wait, whatever the retries of the backend allow.
+
+Rules: a wait with a timeout or a cancel future says so here, for its own thread, and the backend that
+it asks heeds it: no new attempt is begun when the patience is at its end, and no reply is waited for
+much longer. What was begun is allowed a little time all the same: a store that is well must be able
+to answer a wait whose timeout is zero.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import attrs
+
+#: Seconds between two looks at whether the asker has had enough.
+GLANCE = 0.1
+#: Seconds that a reply is waited for however impatient the asker is.
+GRACE = 1.0
+
+
+@attrs.frozen
+class Patience:
+    """Until when somebody waits.
+
+    Attributes
+    ----------
+    end : float
+        The time by `time.monotonic` when it is enough; infinite if time does not matter.
+    is_cancelled : callable
+        Tells whether it is enough before that.
+    """
+
+    end: float = math.inf
+    is_cancelled: Callable[[], bool] = lambda: False
+
+    def left(self) -> float:
+        """Give the seconds left: 0 if it is enough."""
+        return 0.0 if self.is_cancelled() else max(0.0, self.end - time.monotonic())
+
+    def shorten(self, delay: float) -> float | None:
+        """Give how much of a delay to wait before another attempt, `None` to make none."""
+        left = self.left()
+        return min(delay, left, GLANCE) if left > 0 else None
+
+
+_present: ContextVar[Patience | None] = ContextVar("telstate patience", default=None)
+#: Gives the patience of who asks in this thread, `None` if it is endless.
+present_patience = _present.get
+
+
+@contextmanager
+def limited(patience: Patience) -> Iterator[None]:
+    """Have backends heed a patience, in this thread and block."""
+    token = _present.set(patience)
+    try:
+        yield
+    finally:
+        _present.reset(token)
