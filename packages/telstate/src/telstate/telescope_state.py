@@ -9,22 +9,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
-from telstate.calls import Call, IndexedCondition, KeyCondition
+from telstate.calls import Call, IndexedCondition, KeyCondition, Require
 from telstate.endpoint import Endpoint, endpoint_parser
+from telstate.refusals import SyncRefusals
 from telstate.snapshots import Source, load_into, save_store
+from telstate.suggestions import MissingAttributeError, MissingKeyError
 from telstate_backends import Backend, KeyType, MemoryBackend
 from telstate_backends.waiting import CancelFuture, wait
 from telstate_codec import ENCODING_DEFAULT, Key
+
+if TYPE_CHECKING:
+    from telstate.watching import Watch
 
 Result = TypeVar("Result")
 REDIS_PORT = 6379
 
 
-class TelescopeState(TelescopeStateBase[Backend]):
+class TelescopeState(TelescopeStateBase[Backend], SyncRefusals):
     """Configuration, sensors and lookup tables of a telescope, by key.
 
     A key is an *immutable* (set once), *mutable* (a sensor: values with timestamps) or *indexed* (a
@@ -81,7 +86,11 @@ class TelescopeState(TelescopeStateBase[Backend]):
     def _run(self, call: Call[Result]) -> Result:
         """Execute what a call asks for, and finish it."""
         operation, finish = call
-        return finish(self._backend.execute(operation))
+        try:
+            return finish(self._backend.execute(operation))
+        except MissingKeyError as error:
+            error.look_in(self._backend)
+            raise
 
     def close(self) -> None:
         """Let go of the store: close the backend that this instance opened, or was given.
@@ -118,17 +127,14 @@ class TelescopeState(TelescopeStateBase[Backend]):
     def __getitem__(self, key: Key) -> Any:
         return self._run(calls.get_item(self._view, key))
 
-    # Keys are names, not positions: without this, iteration would ask for keys 0, 1, 2...
-    __iter__ = None
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             # Python and its tools probe for special methods; no server is asked about those.
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         try:
             return self[name]
-        except KeyError as error:
-            raise AttributeError(error.args[0]) from error
+        except MissingKeyError as error:
+            raise MissingAttributeError.of(error, name) from error
 
     def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
         """Get an immutable's value, a mutable's latest value, or an indexed key's `dict`.
@@ -348,6 +354,117 @@ class TelescopeState(TelescopeStateBase[Backend]):
         """
         wanted = calls.indexed_wait(self._view, key, sub_key, condition)
         wait(self._backend, wanted, timeout, cancel_future)
+
+    def wait_keys(
+        self,
+        keys: Iterable[Key],
+        require: Require = "all",
+        timeout: float | None = None,
+        cancel_future: CancelFuture | None = None,
+    ) -> tuple[str, ...]:
+        """Wait until several keys exist, or any of them: one wait for all.
+
+        Parameters
+        ----------
+        keys
+            The keys; each is looked for under all prefixes of the view.
+        require
+            ``"all"`` (default): until all of them exist at once; ``"any"``: until one does.
+        timeout
+            Seconds to wait at most. Default: as long as it takes.
+        cancel_future
+            Give up when this is done.
+
+        Returns
+        -------
+        names
+            Those of the keys that exist now, in the order given.
+
+        Raises
+        ------
+        TimeoutError
+            If the time is over; its text names the keys that are missing.
+        CancelledError
+            If `cancel_future` is done.
+
+        Examples
+        --------
+        >>> ts = TelescopeState()
+        >>> ts["n_chans"] = 4096
+        >>> ts.wait_keys(["n_pols", "n_chans"], require="any")
+        ('n_chans',)
+        >>> ts.wait_keys(["n_pols", "n_chans"], timeout=0.01)
+        Traceback (most recent call last):
+        telstate_backends.errors.TimeoutError: timed out after 0.01 s: key 'n_pols' did not come, or not as wanted
+        """
+        wanted, existing = calls.keys_wait(self._view, keys, require)
+        wait(self._backend, wanted, timeout, cancel_future)
+        return existing()
+
+    def watch(
+        self, *keys: Key, patterns: Iterable[Key] = (), timeout: float | None = None
+    ) -> Watch:
+        """Be told of each update of some keys, in order, none missed and none twice.
+
+        The watch is a context manager, in which every update from its entrance on is told, and an
+        iterator, which gives `KeyUpdate`, and `Reconnected` where updates were lost on the way and
+        are now made up for from the store. It can be iterated without being entered; then it begins
+        where the iteration does.
+
+        Parameters
+        ----------
+        keys
+            What to watch, under all prefixes of the view. As for `wait_key`, updates of a key that
+            an earlier prefix shadows at the time are left out.
+        patterns
+            Redis globs of full names, in every namespace, to watch as well: of these every update
+            is told.
+        timeout
+            Seconds to wait for the next update at most, when iterating. Default: as long as it
+            takes. `Watch.next` takes one for each call.
+
+        Returns
+        -------
+        watch
+            What gives the updates; ``close()``, from any thread, ends it.
+
+        Raises
+        ------
+        TimeoutError
+            While iterating: if no update comes in time. One can go on iterating.
+        CancelledError
+            While iterating: if the backend is closed.
+        ConnectionError
+            At the beginning: if the server cannot be reached. Later on it is waited for.
+        RefusedError
+            If the server does not permit it, by the rules for the user.
+
+        Notes
+        -----
+        So that nothing is missed over a lost connection, what is there is read when the watch begins
+        (long samples as digests, a page at a time) and again after a loss; of each sample, sub-key
+        and immutable 12 to 24 bytes are kept in memory. A store in memory loses nothing, and so
+        nothing is read or kept. Late samples are found like any others. What is not found out: that
+        a key was deleted and set again to the same content while the connection was lost. Loading a
+        snapshot tells of the latest sample of each key only.
+
+        Whoever takes updates more slowly than they come is cut off by the server when it is 32 MB
+        behind (Redis's default; on asyncio at 100,000 updates or 64 MB), and then learns the rest
+        from the store, as after any loss. In memory the updates not yet taken are kept, however many.
+
+        Examples
+        --------
+        >>> ts = TelescopeState()
+        >>> with ts.watch("gain", patterns=["cal_*"]) as watch:
+        ...     ts.add("gain", 1.5, ts=100.0)
+        ...     ts["cal_K"] = 0.25
+        ...     watch.next(timeout=5), watch.next(timeout=5)
+        (KeyUpdate('gain', KeyType.MUTABLE, 1.5, timestamp=100.0), KeyUpdate('cal_K', KeyType.IMMUTABLE, 0.25))
+        """
+        # Here, so that who watches nothing need not pay for this import.
+        from telstate.watching import Watch
+
+        return Watch(self._backend, self._view, keys, patterns, timeout)
 
     # Snapshots
 

@@ -14,8 +14,10 @@ from typing import Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
-from telstate.calls import Call, IndexedCondition, KeyCondition
+from telstate.calls import Call, IndexedCondition, KeyCondition, Require
+from telstate.refusals import AsyncRefusals
 from telstate.snapshots import Source, load_into_async
+from telstate.suggestions import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
 from telstate_backends.waiting import wait_async
 from telstate_codec import ENCODING_DEFAULT, Key
@@ -25,7 +27,7 @@ __all__ = ["TelescopeState"]
 Result = TypeVar("Result")
 
 
-class TelescopeState(TelescopeStateBase[AsyncBackend]):
+class TelescopeState(TelescopeStateBase[AsyncBackend], AsyncRefusals):
     """A telescope state for asyncio; see `telstate.TelescopeState` for what the methods mean.
 
     Parameters
@@ -81,7 +83,11 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
     async def _run(self, call: Call[Result]) -> Result:
         """Execute what a call asks for, and finish it."""
         operation, finish = call
-        return finish(await self._backend.execute(operation))
+        try:
+            return finish(await self._backend.execute(operation))
+        except MissingKeyError as error:
+            error.look_in(self._backend)
+            raise
 
     def close(self) -> None:
         """Start to let go of the store: close the backend that this instance made, or was given.
@@ -117,9 +123,6 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
 
     def __getitem__(self, key: Key) -> Awaitable[Any]:
         return self._run(calls.get_item(self._view, key))
-
-    # Keys are names, not positions: without this, iteration would ask for keys 0, 1, 2...
-    __iter__ = None
 
     async def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
         """Get an immutable's value, a mutable's latest value, or an indexed key's `dict`."""
@@ -207,6 +210,32 @@ class TelescopeState(TelescopeStateBase[AsyncBackend]):
     ) -> None:
         """Wait until a sub-key exists, or until a condition holds for its value."""
         await wait_async(self._backend, calls.indexed_wait(self._view, key, sub_key, condition))
+
+    async def wait_keys(self, keys: Iterable[Key], require: Require = "all") -> tuple[str, ...]:
+        """Wait until several keys exist, or any of them; gives those that exist now."""
+        wanted, existing = calls.keys_wait(self._view, keys, require)
+        await wait_async(self._backend, wanted)
+        return existing()
+
+    def watch(self, *keys: Key, patterns: Iterable[Key] = ()) -> Watch:
+        """Be told of each update of some keys, in order, none missed and none twice.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> async def main():
+        ...     ts = TelescopeState()
+        ...     async with ts.watch("gain") as watch:
+        ...         await ts.add("gain", 1.5, ts=100.0)
+        ...         async for update in watch:
+        ...             return update
+        >>> asyncio.run(main())
+        KeyUpdate('gain', KeyType.MUTABLE, 1.5, timestamp=100.0)
+        """
+        # Here, so that who watches nothing need not pay for this import.
+        from telstate.aio.watching import Watch
+
+        return Watch(self._backend, self._view, keys, patterns)
 
     # Snapshots
 
