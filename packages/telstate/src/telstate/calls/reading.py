@@ -16,11 +16,14 @@ from telstate_backends import (
     GetRange,
     Keys,
     KeyType,
+    KeyTypes,
 )
 from telstate_codec import (
     DecodeError,
     Key,
+    SampleArrays,
     decode_key,
+    decode_sample_arrays,
     decode_samples,
     decode_value,
     encode_key,
@@ -46,6 +49,15 @@ def is_immutable(view: View, key: Key) -> Call[bool]:
 def keys(pattern: Key) -> Call[list[str]]:
     """``ts.keys(filter)``."""
     return Keys(encode_key(pattern)), lambda found: sorted(map(decode_key, found))
+
+
+def key_types(pattern: Key) -> Call[dict[str, KeyType]]:
+    """``ts.key_types(filter)``."""
+
+    def finish(found: dict[bytes, KeyType]) -> dict[str, KeyType]:
+        return dict(sorted((decode_key(key), kind) for key, kind in found.items()))
+
+    return KeyTypes(encode_key(pattern)), finish
 
 
 def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any]:
@@ -102,9 +114,6 @@ def get_range(
     return_encoded: bool,
 ) -> Call[list[tuple[Any, float]]]:
     """``ts.get_range(key, ...)``."""
-    end = math.inf if et is None else et
-    previous = st is None if include_previous is None else include_previous
-    first, last = range_bounds(end if st is None else st, end, include_end)
 
     def finish(members: list[bytes] | None) -> list[tuple[Any, float]]:
         if members is None:
@@ -114,4 +123,40 @@ def get_range(
         except DecodeError as error:
             raise named(error, key) from error
 
-    return GetRange(view.candidates(key), first, last, previous), finish
+    return _range(view, key, st, et, include_previous, include_end), finish
+
+
+def get_range_arrays(
+    view: View,
+    key: Key,
+    st: float | None,
+    et: float | None,
+    include_previous: bool | None,
+    include_end: bool,
+) -> Call[SampleArrays]:
+    """``ts.get_range_arrays(key, ...)``."""
+
+    def finish(members: list[bytes] | None) -> SampleArrays:
+        if members is None:
+            raise missing(view, key)
+        try:
+            return decode_sample_arrays(members)
+        except DecodeError as error:
+            raise named(error, key) from error
+
+    return _range(view, key, st, et, include_previous, include_end), finish
+
+
+def _range(
+    view: View,
+    key: Key,
+    st: float | None,
+    et: float | None,
+    include_previous: bool | None,
+    include_end: bool,
+) -> GetRange:
+    """Fill in what is left out of a range of time."""
+    end = math.inf if et is None else et
+    previous = st is None if include_previous is None else include_previous
+    first, last = range_bounds(end if st is None else st, end, include_end)
+    return GetRange(view.candidates(key), first, last, previous)

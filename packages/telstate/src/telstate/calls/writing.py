@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import SupportsFloat
 
 from telstate.calls.common import Call, encode, logger, named, nothing, short
 from telstate.views import View
 from telstate_backends import (
     AddSample,
+    AddSamples,
     Clear,
     Delete,
     ImmutableKeyError,
@@ -18,13 +20,18 @@ from telstate_backends import (
 from telstate_codec import (
     ENCODING_DEFAULT,
     DecodeError,
+    EncodeError,
     InvalidTimestampError,
     Key,
     decode_value,
     encode_sample,
+    encode_samples,
     equal_encoded_values,
     key_repr,
 )
+
+#: What a server takes in one atomic step, in good time.
+MOST_SAMPLES = 500_000
 
 
 def add(
@@ -46,6 +53,31 @@ def add(
     except InvalidTimestampError as error:
         raise named(error, key) from error
     return AddSample(target, member), nothing
+
+
+def add_many(
+    view: View,
+    key: Key,
+    values: Iterable[object],
+    timestamps: Iterable[SupportsFloat],
+    encoding: bytes,
+) -> Call[None]:
+    """``ts.add_many(key, values, timestamps)``."""
+    target = view.target(key)
+    try:
+        members = encode_samples(values, timestamps, encoding)
+    except EncodeError as error:
+        raise named(error, key) from error
+    except InvalidTimestampError as error:
+        raise named(error, key) from error
+    except ValueError as error:
+        raise ValueError(f"Key {key_repr(key)}: {error}") from error
+    if len(members) > MOST_SAMPLES:
+        raise ValueError(
+            f"Key {key_repr(key)}: {len(members)} samples are more than the {MOST_SAMPLES} that can be "
+            "added at once; add them in several parts."
+        )
+    return AddSamples(target, tuple(members)), nothing
 
 
 def set_immutable(
