@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Iterable
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
@@ -23,6 +23,9 @@ from telstate_backends.waiting import wait_async
 from telstate_codec import ENCODING_DEFAULT, Key
 
 __all__ = ["TelescopeState"]
+
+if TYPE_CHECKING:
+    from telstate.aio.watching import Watch
 
 Result = TypeVar("Result")
 

@@ -12,18 +12,29 @@ from telstate.calls.reading import (
     get_indexed,
     get_item,
     get_range,
+    get_range_arrays,
     is_immutable,
     key_type,
+    key_types,
     keys,
 )
-from telstate.calls.waiting import IndexedCondition, KeyCondition, indexed_wait, key_wait
-from telstate.calls.writing import add, clear, delete, set_immutable, set_indexed
+from telstate.calls.waiting import (
+    IndexedCondition,
+    KeyCondition,
+    Require,
+    indexed_wait,
+    key_wait,
+    keys_wait,
+)
+from telstate.calls.writing import add, add_many, clear, delete, set_immutable, set_indexed
 
 __all__ = [
     "Call",
     "IndexedCondition",
     "KeyCondition",
+    "Require",
     "add",
+    "add_many",
     "clear",
     "delete",
     "exists",
@@ -31,11 +42,14 @@ __all__ = [
     "get_indexed",
     "get_item",
     "get_range",
+    "get_range_arrays",
     "indexed_wait",
     "is_immutable",
     "key_type",
+    "key_types",
     "key_wait",
     "keys",
+    "keys_wait",
     "missing",
     "set_immutable",
     "set_indexed",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from itertools import compress
+from typing import Any, Literal
 
 from telstate.calls.common import encode, named, read
 from telstate.views import View
-from telstate_backends import Contents, Mutable
+from telstate_backends import Contents, KeysWait, Mutable
 from telstate_backends.waiting import IndexedWait, KeyWait
-from telstate_codec import DecodeError, Key, decode_value
+from telstate_codec import DecodeError, Key, decode_key, decode_value
 
+Require = Literal["all", "any"]
 KeyCondition = Callable[[Any, float | None], object]
 IndexedCondition = Callable[[Any], object]
 
@@ -49,3 +51,18 @@ def indexed_wait(
         return check(value)
 
     return IndexedWait(keys, encoded, holds)
+
+
+def keys_wait(
+    view: View, keys: Iterable[Key], require: Require
+) -> tuple[KeysWait, Callable[[], tuple[str, ...]]]:
+    """``ts.wait_keys(keys, require)``: what to wait for, and how to tell afterwards what is there."""
+    if isinstance(keys, (str, bytes)):
+        raise TypeError(f"keys must be a list of keys, not the string {keys!r}; use wait_key.")
+    if require not in ("all", "any"):
+        raise ValueError(f"require must be 'all' or 'any', not {require!r}.")
+    names = [key if isinstance(key, str) else decode_key(key) for key in keys]
+    if not names and require == "any":
+        raise ValueError("There is no key to wait for: give at least one.")
+    wanted = KeysWait(map(view.candidates, names), require_all=require == "all")
+    return wanted, lambda: tuple(compress(names, wanted.found))
