@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from telstate_rdb.dumping import encode_dump
     from telstate_rdb.encoding.streams import without_counters
     from telstate_rdb.errors import RdbParseError, RdbWriteError
+    from telstate_rdb.lazy import LazyTable
     from telstate_rdb.payloads import decode_dump, decode_raw, parse_dump
-    from telstate_rdb.reading import RdbReader, read_rdb
+    from telstate_rdb.reading import RdbReader, read_lazily, read_rdb
     from telstate_rdb.records import (
         AuxiliaryField,
         AuxiliaryRecord,
@@ -47,8 +48,9 @@ _HOMES = {
     "dumping": ("encode_dump",),
     "encoding.streams": ("without_counters",),
     "errors": ("RdbParseError", "RdbWriteError"),
+    "lazy": ("LazyTable",),
     "payloads": ("decode_dump", "decode_raw", "parse_dump"),
-    "reading": ("RdbReader", "read_rdb"),
+    "reading": ("RdbReader", "read_lazily", "read_rdb"),
     "records": (
         "AuxiliaryField",
         "AuxiliaryRecord",
@@ -86,6 +88,7 @@ __all__ = [
     "FunctionLibrary",
     "Hash",
     "KeyRecord",
+    "LazyTable",
     "List",
     "Loss",
     "Module",
@@ -110,6 +113,7 @@ __all__ = [
     "decode_raw",
     "encode_dump",
     "parse_dump",
+    "read_lazily",
     "read_rdb",
     "without_counters",
 ]

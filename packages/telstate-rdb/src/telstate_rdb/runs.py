@@ -41,7 +41,8 @@ def run_length(
     count = min(count, (len(buffer) - position) // stride)
     for offset in offsets:
         column = buffer[position + offset : position + count * stride : stride]
-        count = len(column) - len(column.lstrip(column[:1]))
+        if column != column[:1] * count:  # the quickest comparison there is
+            count = len(column) - len(column.lstrip(column[:1]))
         if count < MIN_RUN:
             break
     return count
@@ -93,7 +94,7 @@ def column_of_doubles(buffer: bytes, position: int, count: int, stride: int) -> 
     """Collect the 8 bytes at the start of each of `count` items."""
     stop = position + (count - 1) * stride + 8
     columns = [buffer[position + i : stop : stride] for i in range(8)]
-    if all(column.count(column[:1]) == count for column in columns):
+    if all(column == column[:1] * count for column in columns):
         return buffer[position : position + 8] * count
     doubles = bytearray(8 * count)
     for i, column in enumerate(columns):

@@ -105,6 +105,7 @@ class Source:
         "_failure",
         "_owned",
         "_capture_from",
+        "_captured",
         "_progress",
     )
 
@@ -127,6 +128,7 @@ class Source:
         self._failure: Exception | None = None  # why the file cannot be read further
         self._owned: io.FileIO | None = None
         self._capture_from: int | None = None
+        self._captured: list[bytes] = []  # what is not in the buffer any more
         self._progress = progress
         if isinstance(source, bytes | bytearray | memoryview):
             self.buffer = bytes(source)
@@ -134,12 +136,12 @@ class Source:
         elif isinstance(source, str | os.PathLike):
             self.name = name or os.fspath(source)
             self._owned = self._file = io.FileIO(source)
-            self.size = _size_of(self._owned)
+            self.size = size_of(self._owned)
         else:
             file_name = getattr(source, "name", None)
             self.name = name or (file_name if isinstance(file_name, str) else None) or None
             self._file = source
-            self.size = _size_of(source)
+            self.size = size_of(source)
         if self._file is not None:  # what has come so far will do, be it less than asked for
             self._read = getattr(self._file, "read1", self._file.read)
 
@@ -264,10 +266,12 @@ class Source:
     def _drop(self) -> None:
         """Forget what was read, after the checksum has seen it, but for what is to be kept."""
         self.take_checksum()
+        if self._capture_from is not None:
+            self._captured.append(self.buffer[self._capture_from - self.base : self.position])
+            self._capture_from = self.offset
         cut = self.position
-        for kept in (self.keep_from, self._capture_from):
-            if kept is not None:
-                cut = min(cut, kept - self.base)
+        if self.keep_from is not None:
+            cut = min(cut, self.keep_from - self.base)
         self.buffer = self.buffer[cut:]
         self.position -= cut
         self.base += cut
@@ -283,12 +287,27 @@ class Source:
     def start_capture(self) -> None:
         """Keep what is read from here on, for :meth:`end_capture`."""
         self._capture_from = self.offset
+        self._captured.clear()
 
     def end_capture(self) -> bytes:
         """Give everything read since :meth:`start_capture`."""
+        return b"".join(self.end_capture_in_parts())
+
+    def end_capture_in_parts(self) -> tuple[bytes, ...]:
+        """Give everything read since :meth:`start_capture`, a long value in several parts."""
         start = self.offset if self._capture_from is None else self._capture_from
         self._capture_from = None
-        return self.buffer[start - self.base : self.position]
+        parts = (*self._captured, self.buffer[start - self.base : self.position])
+        self._captured.clear()
+        return parts
+
+    def rewind_capture(self) -> None:
+        """Go back to where :meth:`start_capture` was called, to read the same again."""
+        size = self.offset
+        read = self.end_capture()
+        self.buffer = read + self.buffer[self.position :]
+        self.base = size - len(read)
+        self.position = 0
 
     # ---------------------------------------------------------------- bytes, lengths, strings
 
@@ -399,7 +418,7 @@ def _is_damage(error: Exception) -> bool:
     return any((kind.__module__, kind.__name__) in _DAMAGE for kind in type(error).__mro__)
 
 
-def _size_of(file: object) -> int | None:
+def size_of(file: object) -> int | None:
     """Give how many bytes follow in a file, if that is sure and can be had without reading."""
     if isinstance(file, io.BytesIO):
         return max(len(file.getbuffer()) - file.tell(), 0)

@@ -131,17 +131,19 @@ def read_sorted_set(source: Source) -> SortedSet:
                     break
                 if count >= MIN_RUN and buffer[following] == first:
                     stride = following - position
-                    offsets = (0,) if first < 64 else (0, 1)
-                    limit = min(count, window)
-                    run = run_length(buffer, position, limit, stride, offsets)
-                    if run >= MIN_RUN:
-                        parts = (start - position, stop - start, 8)
-                        take_apart(members, buffer, position, run, stride, parts)
-                        scores += column_of_doubles(buffer, stop, run, stride)
-                        position += run * stride
-                        count -= run
-                        window = min(window * 8, MAX_WINDOW) if run == limit else FIRST_WINDOW
-                        continue
+                    last = position + (MIN_RUN - 1) * stride
+                    if last < end and buffer[last] == first:
+                        offsets = (0,) if first < 64 else (0, 1)
+                        limit = min(count, window)
+                        run = run_length(buffer, position, limit, stride, offsets)
+                        if run >= MIN_RUN:
+                            parts = (start - position, stop - start, 8)
+                            take_apart(members, buffer, position, run, stride, parts)
+                            scores += column_of_doubles(buffer, stop, run, stride)
+                            position += run * stride
+                            count -= run
+                            window = min(window * 8, MAX_WINDOW) if run == limit else FIRST_WINDOW
+                            continue
                 append(buffer[start:stop])
                 scores += buffer[stop:following]
                 position = following
@@ -154,11 +156,12 @@ def read_sorted_set(source: Source) -> SortedSet:
     return make_sorted_set(members, scores)
 
 
-_SPECIAL_SCORES = {
+SPECIAL_SCORES = {
     SCORE_NAN: b"nan",
     SCORE_POSITIVE_INFINITY: b"inf",
     SCORE_NEGATIVE_INFINITY: b"-inf",
 }
+"""The scores that have no text, by the byte in place of its length."""
 
 
 def read_sorted_set_of_text(source: Source) -> SortedSet:
@@ -206,7 +209,7 @@ def read_sorted_set_of_text(source: Source) -> SortedSet:
 def _read_text_score(source: Source, known: dict[bytes, float]) -> float:
     """Read a score; `known` holds what was seen before."""
     length = source.read_byte()
-    text = _SPECIAL_SCORES.get(length) or source.read(length)
+    text = SPECIAL_SCORES.get(length) or source.read(length)
     score = known.get(text)
     if score is None:
         score = parse_score(text)

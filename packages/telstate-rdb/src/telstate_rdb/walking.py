@@ -21,6 +21,7 @@ from telstate_rdb import constants as c
 from telstate_rdb.auxiliary import AUXILIARY_READERS
 from telstate_rdb.decoders import PACKED_DECODERS, as_it_is, codecs_of_version
 from telstate_rdb.errors import RdbParseError
+from telstate_rdb.lazy import LAZY_TYPES, LazyTable, walk_table
 from telstate_rdb.lzf import decompress_quickly
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.selection import Selection
@@ -34,7 +35,7 @@ Checksum = Literal["unread", "ok", "wrong", "not computed", "none"]
 """What the checksum says: not reached yet, right, wrong, left out by the writer (0), or that files
 of this version have none."""
 
-AnyRecord = KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord
+AnyRecord = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable] | AuxiliaryRecord
 
 
 _COMPRESSED = {
@@ -69,6 +70,10 @@ class Walk:
         Whether the source is to keep the record under way, to go back to its start.
     finish
         Whether the walk includes what is behind the mark of the end, and closes the file.
+    lazy
+        Whether tables are to be left undecoded, see :mod:`telstate_rdb.lazy`.
+    trusted
+        Whether the checksum of the file is known to be right.
     database
         The current database.
     checksum
@@ -82,6 +87,8 @@ class Walk:
     auxiliary: bool = False
     keep: bool = False
     finish: bool = False
+    lazy: bool = False
+    trusted: bool = False
     database: int = 0
     checksum: Checksum = "unread"
 
@@ -141,6 +148,7 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
     codecs = codecs_of_version(state.version)
     selection = state.selection
     raw = state.raw
+    lazy_types = LAZY_TYPES if state.lazy else frozenset()
     quick = _quick_decoders(state)
     new = tuple.__new__
     string_lzf = c.STRING_LZF
@@ -230,6 +238,12 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
                 where = source.offset
                 if selection is not None and not selection.wants(database, key, opcode):
                     skip(source)
+                elif (
+                    opcode in lazy_types
+                    and (table := walk_table(source, state.version, state.trusted, key, opcode))
+                    is not None
+                ):
+                    yield KeyRecord(database, key, table, expiry, idle, frequency)
                 elif raw:
                     source.start_capture()
                     skip(source)
