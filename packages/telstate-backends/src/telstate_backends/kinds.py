@@ -81,3 +81,6 @@ REDIS_TYPES: dict[bytes, KeyType] = {
     b"zset": KeyType.MUTABLE,
     b"hash": KeyType.INDEXED,
 }
+
+#: The same the other way round.
+TYPE_NAMES: dict[KeyType, bytes] = {kind: name for name, kind in REDIS_TYPES.items()}
