@@ -62,6 +62,7 @@ from telstate_backends.waiting import (
 from telstate_rdb.globs import Glob
 
 if TYPE_CHECKING:
+    from telstate_backends.caching import AsyncCachedBackend, CachedBackend
     from telstate_backends.following import AsyncFollower, Follower
     from telstate_backends.ledger import Ledger, News
     from telstate_backends.loading import (
@@ -80,7 +81,9 @@ __version__ = "0.1.0"
 _LAZY = {
     "AsyncFollower": "telstate_backends.following",
     "AsyncMemoryBackend": "telstate_backends.memory_async",
+    "AsyncCachedBackend": "telstate_backends.caching",
     "AsyncRedisBackend": "telstate_backends.redis",
+    "CachedBackend": "telstate_backends.caching",
     "Follower": "telstate_backends.following",
     "Ledger": "telstate_backends.ledger",
     "LoadReport": "telstate_backends.loading",
@@ -97,11 +100,13 @@ __all__ = [
     "AddSample",
     "AddSamples",
     "AsyncBackend",
+    "AsyncCachedBackend",
     "AsyncFollower",
     "AsyncMemoryBackend",
     "AsyncRedisBackend",
     "AsyncWatcher",
     "Backend",
+    "CachedBackend",
     "CancelledError",
     "Change",
     "CheckDue",

@@ -16,6 +16,7 @@ from telstate_backends.operations.base import Operation
 from telstate_backends.updates import Event
 
 Result = TypeVar("Result")
+AnyBackend = TypeVar("AnyBackend")
 
 
 class Watcher(Protocol):
@@ -162,3 +163,19 @@ class AsyncBackend(Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+
+
+def store_behind(backend: AnyBackend) -> AnyBackend:
+    """Give the backend behind a cache, or the backend itself if it is none.
+
+    Who watches must ask the store itself: what a cache knows may be older than the watch.
+
+    Examples
+    --------
+    >>> from telstate_backends import CachedBackend, MemoryBackend
+    >>> backend = MemoryBackend()
+    >>> store_behind(CachedBackend(backend)) is store_behind(backend) is backend
+    True
+    """
+    behind: AnyBackend = getattr(backend, "uncached", backend)
+    return behind

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 
-from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher
+from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher, store_behind
 from telstate_backends.errors import ConnectionError, RefusedError
 from telstate_backends.ledger import Ledger, News, Plan
 from telstate_backends.operations.reading import Exists
@@ -54,7 +54,7 @@ class Follower:
     def __init__(
         self, backend: Backend, names: Iterable[tuple[bytes, ...]], patterns: Iterable[bytes] = ()
     ) -> None:
-        self._backend = backend
+        self._backend = store_behind(backend)
         self._ledger = _ledger(backend, names, patterns)
         self._stack = ExitStack()
         self._watcher: Watcher | None = None
@@ -166,7 +166,7 @@ class AsyncFollower:
         names: Iterable[tuple[bytes, ...]],
         patterns: Iterable[bytes] = (),
     ) -> None:
-        self._backend = backend
+        self._backend = store_behind(backend)
         self._ledger = _ledger(backend, names, patterns)
         self._stack = AsyncExitStack()
         self._watcher: AsyncWatcher | None = None

@@ -21,7 +21,7 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from telstate_backends.backend import AsyncBackend, Backend, Watcher
+from telstate_backends.backend import AsyncBackend, Backend, Watcher, store_behind
 from telstate_backends.errors import CancelledError, ConnectionError, TimeoutError
 from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
@@ -270,6 +270,7 @@ def wait(
 
 
 def _wait(backend: Backend, wanted: Wait[Checked], deadline: _Deadline) -> None:
+    backend = store_behind(backend)
     if wanted.judge_answer(backend.execute(wanted.question())):
         return
     deadline.remaining(wanted.name)
@@ -311,6 +312,7 @@ async def wait_async(backend: AsyncBackend, wanted: Wait[Checked]) -> None:
     # Here, so that who does not use asyncio need not pay for this import.
     from asyncio import timeout as timeout_after
 
+    backend = store_behind(backend)
     if wanted.judge_answer(await backend.execute(wanted.question())):
         return
     async with backend.watch(wanted.keys) as watcher:
