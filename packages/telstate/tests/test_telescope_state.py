@@ -59,12 +59,6 @@ def test_not_iterable(ts: TelescopeState) -> None:
         iter(ts)  # type: ignore[call-overload]  # that it is refused is the test
 
 
-def test_repr(ts: TelescopeState) -> None:
-    """The repr names the class, the backend and the prefixes."""
-    assert repr(ts.view("a")) == f"<TelescopeState on {ts.backend!r}, prefixes ('a_', '')>"
-    assert repr(ts).endswith("prefixes ('',)>")
-
-
 def test_errors_are_of_one_family() -> None:
     """An error of a lower package is the same class here, and a TelstateError."""
     import telstate_backends

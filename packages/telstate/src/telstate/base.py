@@ -122,7 +122,20 @@ class TelescopeStateBase(Generic[BackendType]):
         return self._sibling(self._view.root())
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self._backend!r}, prefixes {self.prefixes}>"
+        # Here and below, because most programs are not looked at.
+        from telstate.notebook import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from telstate.notebook import html
+
+        return html(self)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        from telstate.notebook import completions
+
+        return completions(self)
 
 
 def warn_is_immutable(stacklevel: int) -> None:

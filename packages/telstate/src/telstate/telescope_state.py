@@ -133,7 +133,7 @@ class TelescopeState(TelescopeStateBase[Backend], SyncRefusals):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         try:
             return self[name]
-        except MissingKeyError as error:
+        except KeyError as error:
             raise MissingAttributeError.of(error, name) from error
 
     def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
@@ -225,11 +225,8 @@ class TelescopeState(TelescopeStateBase[Backend], SyncRefusals):
         """List the full names of all keys that match a Redis glob, in every namespace, sorted."""
         return self._run(calls.keys(filter))
 
-    def _ipython_key_completions_(self) -> list[str]:
-        return self._view.short_names(self.keys())
-
     def __dir__(self) -> Iterable[str]:
-        names = self._view.short_names(self.keys())
+        names = self._ipython_key_completions_()
         return {*super().__dir__(), *(name for name in names if name.isidentifier())}
 
     # Writing

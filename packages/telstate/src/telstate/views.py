@@ -5,7 +5,7 @@ Pure data: no backend is touched here. Reads try each prefix in turn, writes use
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from telstate.errors import ReadOnlyError
@@ -147,6 +147,24 @@ class View:
                 if key.startswith(prefix)
             }
         )
+
+    def names_seen(self, keys: Iterable[str]) -> Iterator[str]:
+        """Name the keys that can be read through this view, each as it is seen first."""
+        for key in keys:
+            for prefix in self.prefixes:
+                if key.startswith(prefix):
+                    yield key.removeprefix(prefix)
+                    break
+
+    def in_order(self, keys: Iterable[str]) -> list[str]:
+        """Sort the full keys that can be read through this view: by prefix, then by name."""
+        found = []
+        for key in keys:
+            for place, prefix in enumerate(self.prefixes):
+                if key.startswith(prefix):
+                    found.append((place, key))
+                    break
+        return [key for _, key in sorted(found)]
 
     def __repr__(self) -> str:
         return f"View({self.prefixes!r}{', read_only=True' if self.read_only else ''})"

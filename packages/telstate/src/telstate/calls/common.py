@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+from telstate.suggestions import Hint, MissingKeyError
 from telstate.views import View
 from telstate_backends import Contents, Indexed, Operation
 from telstate_codec import (
@@ -34,11 +35,13 @@ short.maxdict = short.maxlist = short.maxtuple = 10
 Call: TypeAlias = tuple[Operation[Any], Callable[[Any], Result]]
 
 
-def missing(view: View, key: Key) -> KeyError:
+def missing(view: View, key: Key) -> MissingKeyError:
     """Make the error for a key that none of the view's prefixes has."""
     prefixes = ", ".join(map(repr, view.prefixes))
     where = "" if view.prefixes == ("",) else f" under any of the prefixes {prefixes}"
-    return KeyError(f"{key_repr(key)} not found{where}")
+    error = MissingKeyError(f"{key_repr(key)} not found{where}")
+    error.hint = Hint(view, key)
+    return error
 
 
 def read(contents: Contents, return_encoded: bool) -> Any:
