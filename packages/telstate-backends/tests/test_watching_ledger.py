@@ -1,0 +1,350 @@
+"""What is new in a store, decided without any I/O: each change is told exactly once."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from telstate_backends import (
+    AddSample,
+    CheckDue,
+    Cleared,
+    Delete,
+    Deleted,
+    Event,
+    KeyType,
+    Ledger,
+    MemoryBackend,
+    News,
+    Operation,
+    SamplePage,
+    SetImmutable,
+    SetIndexed,
+    Survey,
+    Update,
+)
+from telstate_backends.backlog import Backlog
+from telstate_backends.known import LONG, Known, digest, digest_of_long
+from telstate_backends.ledger import Plan
+from telstate_backends.memory import Tap
+from telstate_backends.operations import surveys
+from telstate_codec.timestamps import encode_sample
+
+#: Short and long samples, late ones, equal times; sub-keys; immutables, one that fits the pattern.
+WRITES: list[Operation[Any]] = [
+    *(
+        AddSample(key, encode_sample(float(time), value))
+        for key in (b"sensor", b"xs")
+        for time in range(4)
+        for value in (b"\xff\x01", b"\xff" + bytes(LONG), b"\xff" + b"\1" * LONG)
+    ),
+    *(SetIndexed(b"table", bytes((number,)), b"\xff\x02") for number in range(4)),
+    SetImmutable(b"name", b"\xff\x03"),
+    SetImmutable(b"x1", b"\xff\x03"),
+    SetImmutable(b"x2", b"\xff" + bytes(LONG)),
+    SetImmutable(b"unwatched", b"\xff\x03"),
+]
+
+
+class World:
+    """A store, a line to it that can be cut, and a slow reader with a ledger."""
+
+    def __init__(self) -> None:
+        self.backend = MemoryBackend()
+        self.ledger = Ledger([(b"sensor",), (b"table",), (b"name",)], [b"x*"])
+        #: All that has been published since the watch began.
+        self.truth: list[Event] = []
+        self.told: list[News] = []
+        self.wire: deque[Event] = deque()
+        self.backlog = Backlog(most_events=4)
+        self.connected = True
+        self.plan: Plan[None] | None = None
+        self.operations: Sequence[Operation[Any]] = ()
+        Tap(self.backend.store, self.publish, self.ledger.keys, self.ledger.patterns, True)
+
+    def publish(self, event: Event) -> None:
+        """Send what the store publishes along the wire, if there is one."""
+        if not isinstance(event, CheckDue):
+            self.truth.append(event)
+        if self.connected:
+            self.wire.append(event)
+
+    def lose(self) -> None:
+        """Cut the wire; what was on it is lost."""
+        self.connected = False
+        self.wire.clear()
+
+    def reconnect(self) -> None:
+        """Lay a new wire."""
+        if not self.connected:
+            self.connected = True
+            self.wire.append(CheckDue.RECONNECTED)
+
+    def arrive(self) -> None:
+        """Let something come to the end of the wire."""
+        if self.wire:
+            self.backlog.push(self.wire.popleft())
+
+    def step(self) -> None:
+        """Do the next thing that the reader does: ask the store, or take an event."""
+        if self.plan is None:
+            event = self.backlog.pop()
+            if event is not None:
+                self.ledger.hear(event)
+            self.plan = self.ledger.work()
+            results = None
+        else:
+            results = [self.look(operation) for operation in self.operations]
+        try:
+            self.operations = next(self.plan) if results is None else self.plan.send(results)
+        except StopIteration:
+            self.plan = None
+        while (news := self.ledger.pop()) is not None:
+            self.told.append(news)
+
+    def fail(self) -> None:
+        """Have the store unreachable just when it is asked."""
+        self.plan = None
+
+    def look(self, operation: Operation[Any]) -> Any:
+        """Do an operation; long samples are given as the server gives them."""
+        result = self.backend.execute(operation)
+        if not isinstance(operation, Survey) or not isinstance(result, SamplePage):
+            return result
+        return as_a_server_gives_it(result)
+
+    def finish(self) -> None:
+        """Let everything come to rest."""
+        self.reconnect()
+        while self.wire or len(self.backlog) or self.plan is not None:
+            self.arrive()
+            self.step()
+
+
+def as_a_server_gives_it(page: SamplePage) -> SamplePage:
+    """Put digests in place of long samples."""
+    import hashlib
+
+    short = [sample for sample in page.samples if len(sample) <= LONG]
+    long = [sample for sample in page.samples if len(sample) > LONG]
+    digests = [(each[:8], hashlib.sha1(each).hexdigest().encode()) for each in long]
+    return SamplePage(short, digests, page.next_rank)
+
+
+@settings(max_examples=150)
+@given(
+    before=st.lists(st.sampled_from(WRITES), max_size=6),
+    meanwhile=st.lists(st.sampled_from(WRITES), max_size=3),
+    actions=st.lists(
+        st.one_of(
+            st.sampled_from(WRITES),
+            st.sampled_from(["lose", "reconnect", "arrive", "arrive", "step", "step", "fail"]),
+        ),
+        max_size=60,
+    ),
+)
+def test_each_change_is_told_exactly_once(
+    before: list[Operation[Any]],
+    meanwhile: list[Operation[Any]],
+    actions: list[Operation[Any] | str],
+) -> None:
+    """However writes, losses, failures, a slow reader and its readings interleave."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(surveys, "PAGE_LENGTH", 2)
+        world = World()
+        for write in before:
+            world.backend.execute(write)
+        world.truth.clear()
+        world.wire.clear()
+        world.backlog.push(CheckDue.SUBSCRIBED)
+        writes = list(meanwhile)
+        while not world.ledger.begun:
+            world.step()
+            if writes:
+                world.backend.execute(writes.pop())
+        # What came before the watch had begun is told if it is not lost, and not otherwise.
+        while world.wire:
+            world.arrive()
+        for action in actions:
+            if isinstance(action, str):
+                getattr(world, action)()
+            else:
+                world.backend.execute(action)
+        world.finish()
+    assert Counter(each for each in world.told if isinstance(each, Update)) == Counter(world.truth)
+
+
+def follow(world: World, *events: Event) -> list[News]:
+    """Have the ledger of a world hear of events, and give what it tells."""
+    for event in events:
+        world.ledger.hear(event)
+    world.step()
+    while world.plan is not None:
+        world.step()
+    told, world.told = world.told, []
+    return told
+
+
+def begun(*names: tuple[bytes, ...]) -> World:
+    """Make a world whose watch of some names has begun."""
+    world = World()
+    if names:
+        world.ledger = Ledger(names)
+    world.connected = False
+    assert follow(world, CheckDue.SUBSCRIBED) == []
+    return world
+
+
+def sample(key: bytes, time: float, value: bytes = b"\xff\x01") -> tuple[AddSample, Update]:
+    """Make an operation and the update that it is to cause."""
+    update = Update(key, KeyType.MUTABLE, value, timestamp=time)
+    return AddSample(key, encode_sample(time, value)), update
+
+
+def test_a_reading_tells_in_order_of_time() -> None:
+    """After a loss comes first what has no time, then the samples of all keys by time."""
+    world = begun()
+    operations, updates = zip(
+        *(sample(key, time) for time in (3.0, 1.0) for key in (b"xs", b"sensor"))
+    )
+    world.backend.execute_many([*operations, SetImmutable(b"name", b"\xff\x03")])
+    assert follow(world, CheckDue.RECONNECTED) == [
+        CheckDue.RECONNECTED,
+        Update(b"name", KeyType.IMMUTABLE, b"\xff\x03"),
+        *sorted(updates, key=lambda update: (update.timestamp, update.key)),
+    ]
+
+
+def test_a_message_that_made_no_sense_is_looked_up() -> None:
+    """What could not be read is read from the store, and that is no loss worth telling of."""
+    world = begun()
+    operation, update = sample(b"sensor", 1.0)
+    world.backend.execute(operation)
+    assert follow(world, CheckDue.UNREADABLE) == [update]
+    assert follow(world, update) == []  # it was on its way all the same
+    assert follow(world, CheckDue.UNREADABLE) == []
+
+
+def test_what_is_deleted_and_comes_again_is_told_again() -> None:
+    """After a deletion that was told of, the same content is a change once more."""
+    world = begun()
+    operation, update = sample(b"sensor", 1.0)
+    for deletion, event in (
+        (Delete((b"sensor",)), Deleted(b"sensor")),
+        (Delete((b"sensor",)), Cleared()),
+    ):
+        world.backend.execute(operation)
+        assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED, update]
+        world.backend.execute(deletion)
+        assert follow(world, event) == []
+    world.backend.execute(operation)
+    assert follow(world, update) == [update]
+    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
+
+
+def test_a_deletion_without_notice_is_found_by_the_next_reading() -> None:
+    """What an old client deleted behind our back is unknown after the store has been read."""
+    world = begun()
+    operation, update = sample(b"sensor", 1.0)
+    world.backend.execute(operation)
+    assert follow(world, update) == [update]
+    world.backend.execute(Delete((b"sensor",)))
+    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
+    world.backend.execute(operation)
+    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED, update]
+
+
+def test_what_is_shadowed_does_not_count() -> None:
+    """Of a name's candidates the first that exists counts, as far as the store says when asked."""
+    world = begun((b"v_k", b"k"), (b"other",))
+    root, root_update = sample(b"k", 1.0)
+    later, later_update = sample(b"k", 2.0)
+    own, own_update = sample(b"v_k", 1.0)
+    world.backend.execute(root)
+    assert follow(world, root_update) == [root_update]
+    world.backend.execute(own)
+    assert follow(world, own_update) == [own_update]
+    world.backend.execute(later)
+    assert follow(world, later_update) == []
+    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
+    world.backend.execute(Delete((b"v_k",)))  # nobody tells
+    last, last_update = sample(b"k", 3.0)
+    world.backend.execute(last)
+    assert follow(world, last_update) == [last_update]
+
+
+def test_a_pattern_counts_though_a_view_shadows() -> None:
+    """A key that is watched by its full name too is told of, shadowed or not."""
+    world = World()
+    world.ledger = Ledger([(b"v_k", b"k")], [b"k*"])
+    world.backend.execute(SetImmutable(b"v_k", b"\xff\x01"))
+    follow(world, CheckDue.SUBSCRIBED)
+    operation, update = sample(b"k", 1.0)
+    world.backend.execute(operation)
+    assert follow(world, update) == [update]
+
+
+def test_a_store_that_loses_nothing_is_not_read() -> None:
+    """Without remembering, only what may shadow is asked for."""
+    ledger = Ledger([(b"v_k", b"k"), (b"i",)], [b"*"], remember=False)
+    ledger.hear(CheckDue.SUBSCRIBED)
+    plan = ledger.work()
+    assert len(next(plan)) == 1
+    with pytest.raises(StopIteration):
+        plan.send([False])
+    assert ledger.begun
+
+
+@given(st.sets(st.integers(0, (1 << 64) - 1)), st.sets(st.integers(0, (1 << 64) - 1)))
+def test_a_set_of_numbers(numbers: set[int], others: set[int]) -> None:
+    """It holds what was put in, once, and nothing else; zero and one are the same."""
+    known = Known()
+    for number in [*numbers, *numbers]:
+        known.add(number)
+    assert len(known) == len({number or 1 for number in numbers})
+    assert all(number in known for number in numbers)
+    absent = {number for number in others if (number or 1) not in {n or 1 for n in numbers}}
+    assert not any(number in known for number in absent)
+
+
+def test_the_price_of_what_is_known() -> None:
+    """A number costs 12 to 24 bytes."""
+    known = Known()
+    for number in range(100_000):
+        known.add(hash(b"%d" % number) & ((1 << 64) - 1))
+    assert 12 <= sys.getsizeof(known._table) / len(known) <= 24
+
+
+def test_digests_of_long_pieces_are_the_servers() -> None:
+    """A long piece has the same digest whether it or its SHA-1 is at hand."""
+    import hashlib
+
+    piece = bytes(LONG + 1)
+    assert digest(piece) == digest_of_long(hashlib.sha1(piece).hexdigest().encode())
+
+
+def test_a_backlog_is_bounded() -> None:
+    """Beyond its bounds changes are dropped, checks are kept, and one more is due after them."""
+    backlog = Backlog(most_events=3, most_bytes=10)
+    _, small = sample(b"k", 1.0, b"1234")
+    for _ in range(9):
+        backlog.push(small)
+    backlog.push(CheckDue.RECONNECTED)
+    taken = [backlog.pop() for _ in range(6)]
+    assert taken == [small, small, small, CheckDue.OVERFLOWED, CheckDue.RECONNECTED, None]
+    _, large = sample(b"k", 1.0, bytes(10))
+    for event in (large, small, CheckDue.RECONNECTED):
+        backlog.push(event)
+    assert [backlog.pop() for _ in range(3)] == [
+        large,
+        CheckDue.OVERFLOWED,
+        CheckDue.RECONNECTED,
+    ]
+    backlog.push(small)
+    assert backlog.pop() == small
