@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import fakeredis
 import pytest
 import redis
 
+from telstate_backends import Store
 from telstate_testing import RedisServer, clusters, redis_binaries
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,6 +22,8 @@ SERVERS = {str(binary): binary for binary in redis_binaries()}
 #: The newest server also with the other protocol.
 KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-resp3" for name in list(SERVERS)[-1:])]
 KINDS += ["cluster"] if SERVERS else []
+#: For the tests of behaviour that go through a cache.
+CACHED_KINDS = [f"cached-{name}" for name in ["memory", *list(SERVERS)[-1:]]]
 
 
 @pytest.fixture(scope="session")
@@ -67,28 +71,55 @@ def asynchronous(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS, *CACHED_KINDS])
 async def subject(
-    request: pytest.FixtureRequest, asynchronous: bool, server_urls: dict[str, str]
+    request: pytest.FixtureRequest, asynchronous: bool
 ) -> AsyncIterator[subjects.Subject]:
-    """An empty backend of each kind and manner in turn."""
+    """An empty backend of each kind and manner in turn, and some with a cache in front."""
     kind: str = request.param
-    if kind == "memory":
-        made = subjects.memory(asynchronous)
-    elif kind == "fakeredis":
-        made = subjects.fake(asynchronous)
-    elif kind == "cluster":
+    made = await _maker(request, kind.removeprefix("cached-"), asynchronous)()
+    if kind in CACHED_KINDS:
+        made = subjects.cached(made)
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=KINDS)
+async def pair(
+    request: pytest.FixtureRequest, asynchronous: bool
+) -> AsyncIterator[tuple[subjects.Subject, subjects.Subject]]:
+    """Two backends on one empty store, of each kind and manner in turn: one plain, one cached."""
+    make = _maker(request, request.param, asynchronous)
+    plain, cached = await make(), subjects.cached(await make())
+    yield plain, cached
+    await cached.close()
+    await plain.close()
+
+
+def _maker(
+    request: pytest.FixtureRequest, kind: str, asynchronous: bool
+) -> Callable[[], Awaitable[subjects.Subject]]:
+    """Give what makes backends on one empty store."""
+    store, server, url = Store(), fakeredis.FakeServer(), ""
+    if kind == "cluster":
         ports = request.getfixturevalue("cluster_ports")
         for port in ports:
             _emptied(f"redis://127.0.0.1:{port}")
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
-        made = await subjects.spread(asynchronous, url)
-    else:
-        url = _emptied(server_urls[kind.removesuffix("-resp3")])
-        protocol = 3 if kind.endswith("-resp3") else 2
-        made = subjects.real(asynchronous, f"{url}?protocol={protocol}&socket_timeout=20")
-    yield made
-    await made.close()
+    elif kind not in ("memory", "fakeredis"):
+        url = _emptied(request.getfixturevalue("server_urls")[kind.removesuffix("-resp3")])
+        url += f"?protocol={3 if kind.endswith('-resp3') else 2}&socket_timeout=20"
+
+    async def make() -> subjects.Subject:
+        if kind == "memory":
+            return subjects.memory(asynchronous, store)
+        if kind == "fakeredis":
+            return subjects.fake(asynchronous, server)
+        if kind == "cluster":
+            return await subjects.spread(asynchronous, url)
+        return subjects.real(asynchronous, url)
+
+    return make
 
 
 def _emptied(url: str) -> str:

@@ -18,14 +18,17 @@ import redis.asyncio
 
 from telstate_backends import (
     AsyncBackend,
+    AsyncCachedBackend,
     AsyncMemoryBackend,
     AsyncRedisBackend,
     AsyncWatcher,
     Backend,
+    CachedBackend,
     Event,
     MemoryBackend,
     Operation,
     RedisBackend,
+    Store,
     Wait,
     Watcher,
     wait,
@@ -143,16 +146,18 @@ class AsyncSubject(Subject):
         await self.backend.wait_closed()
 
 
-def memory(asynchronous: bool) -> Subject:
+def memory(asynchronous: bool, store: Store) -> Subject:
     """Make a subject in memory."""
-    return AsyncSubject(AsyncMemoryBackend()) if asynchronous else SyncSubject(MemoryBackend())
+    if asynchronous:
+        return AsyncSubject(AsyncMemoryBackend(store))
+    return SyncSubject(MemoryBackend(store))
 
 
-def fake(asynchronous: bool) -> Subject:
+def fake(asynchronous: bool, server: fakeredis.FakeServer) -> Subject:
     """Make a subject on a fakeredis client of its own."""
     if asynchronous:
-        return AsyncSubject(AsyncRedisBackend(fakeredis.FakeAsyncRedis()))
-    return SyncSubject(RedisBackend(fakeredis.FakeRedis()))
+        return AsyncSubject(AsyncRedisBackend(fakeredis.FakeAsyncRedis(server=server)))
+    return SyncSubject(RedisBackend(fakeredis.FakeRedis(server=server)))
 
 
 def real(asynchronous: bool, url: str) -> Subject:
@@ -160,6 +165,14 @@ def real(asynchronous: bool, url: str) -> Subject:
     if asynchronous:
         return AsyncSubject(AsyncRedisBackend(redis.asyncio.Redis.from_url(url)))
     return SyncSubject(RedisBackend(redis.Redis.from_url(url)))
+
+
+def cached(subject: Subject) -> Subject:
+    """Put a cache in front of the backend of a subject."""
+    if isinstance(subject, AsyncSubject):
+        return AsyncSubject(AsyncCachedBackend(subject.backend))
+    assert isinstance(subject, SyncSubject)
+    return SyncSubject(CachedBackend(subject.backend))
 
 
 async def spread(asynchronous: bool, url: str) -> Subject:
