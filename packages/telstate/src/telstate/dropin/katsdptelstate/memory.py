@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from telstate_backends import MemoryBackend
+from telstate_backends import Backend, ImmutableKeyError, MemoryBackend
 
 from .rdb_reader import BackendCallback, as_bytes
 
-__all__ = ["MemoryBackend", "MemoryCallback"]
+__all__ = ["Backend", "ImmutableKeyError", "MemoryBackend", "MemoryCallback"]
 
 
 class MemoryCallback(BackendCallback):

@@ -1,10 +1,12 @@
 """Saving stores to an RDB file, in the old manner; see `rdb_writer_base`."""
 
 import telstate
+from telstate import TelescopeState
+from telstate_backends import Backend
 
 from .rdb_writer_base import RDBWriterBase
 
-__all__ = ["RDBWriter", "RDBWriterBase"]
+__all__ = ["Backend", "RDBWriter", "RDBWriterBase", "TelescopeState"]
 
 
 class RDBWriter(RDBWriterBase, telstate.RDBWriter):

@@ -59,7 +59,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
         if dumped is None:
             self._fail(key, "there is no such key")
             return
-        super().write_key(key, _with_checksum(dumped))
+        super().write_key(key, with_checksum(dumped))
 
     def close(self) -> None:
         """Finish the file; one without any key is not left behind."""
@@ -85,11 +85,11 @@ def encode_item(key: bytes, dumped_value: bytes) -> bytes:
     >>> encode_item(b"n_chans", b"\\x00\\x02\\xff\\x10\\x06\\x00" + bytes(8))
     b'\\x00\\x07n_chans\\x02\\xff\\x10'
     """
-    raw = parse_dump(_with_checksum(dumped_value))
+    raw = parse_dump(with_checksum(dumped_value))
     return b"%c%b%b%b" % (raw.type, encode_length(len(key)), key, raw.body)
 
 
-def _with_checksum(dumped: bytes) -> bytes:
+def with_checksum(dumped: bytes) -> bytes:
     """Give a payload its checksum where it says, by zeros, that it has none."""
     if len(dumped) > DUMP_FOOTER_SIZE and dumped.endswith(RDB_CHECKSUM):
         content = dumped[:-_CHECKSUM_SIZE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from telstate_backends import Backend, ConnectionError, ImmutableKeyError, KeyType
 from telstate_backends.redis import RedisBackend
 
 from .rdb_reader import BackendCallback, as_bytes
@@ -11,7 +12,14 @@ from .rdb_reader import BackendCallback, as_bytes
 if TYPE_CHECKING:
     from redis import Redis
 
-__all__ = ["RedisBackend", "RedisCallback"]
+__all__ = [
+    "Backend",
+    "ConnectionError",
+    "ImmutableKeyError",
+    "KeyType",
+    "RedisBackend",
+    "RedisCallback",
+]
 
 
 class RedisCallback(BackendCallback):

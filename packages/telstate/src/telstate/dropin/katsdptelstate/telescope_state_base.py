@@ -2,10 +2,18 @@
 
 from typing import Any
 
+from telstate import DecodeError, ImmutableKeyError, decode_value, equal_encoded_values
 from telstate.base import TelescopeStateBase
 from telstate.calls.writing import refuse_change
 
-__all__ = ["TelescopeStateBase", "check_immutable_change"]
+__all__ = [
+    "DecodeError",
+    "ImmutableKeyError",
+    "TelescopeStateBase",
+    "check_immutable_change",
+    "decode_value",
+    "equal_encoded_values",
+]
 
 
 def check_immutable_change(key: str, old_enc: bytes, new_enc: bytes, new: Any) -> None:

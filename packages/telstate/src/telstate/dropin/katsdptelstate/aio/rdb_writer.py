@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
-from telstate.aio import rdb_writer
+from telstate.aio import TelescopeState, rdb_writer
 from telstate.snapshots import Progress
-from telstate_backends import AsyncBackend
+from telstate_backends import AsyncBackend as Backend
 from telstate_codec import Key
 
 from ..rdb_writer_base import RDBWriterBase
@@ -15,9 +15,7 @@ from ..rdb_writer_base import RDBWriterBase
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from telstate.aio import TelescopeState
-
-__all__ = ["RDBWriter", "RDBWriterBase"]
+__all__ = ["Backend", "RDBWriter", "RDBWriterBase", "TelescopeState"]
 
 
 class RDBWriter(RDBWriterBase, rdb_writer.RDBWriter):
@@ -28,7 +26,7 @@ class RDBWriter(RDBWriterBase, rdb_writer.RDBWriter):
 
     async def save(
         self,
-        client: TelescopeState | AsyncBackend | Redis,
+        client: TelescopeState | Backend | Redis,
         keys: Iterable[Key] | None = None,
         progress: Progress | None = None,
     ) -> None:

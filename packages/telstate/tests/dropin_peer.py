@@ -1,0 +1,77 @@
+"""Runs in the peer's environment: what katsdptelstate's modules are called and what they hold.
+
+Takes one JSON object from standard input and prints one. ``{"names": [...]}`` asks for the public names
+of modules, ``{"members": [...]}`` for those of classes, ``{"payloads": [...]}`` for what `rdb_utility`
+makes of lists of hexadecimal entries, ``{"bounds": [...]}`` for what `utils.pack_query_timestamp` makes of
+its arguments.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+PLAIN = (int, bytes, str, frozenset)
+
+
+def names_of(module: str) -> list[str]:
+    """List the public names of a module."""
+    return [name for name in dir(importlib.import_module(module)) if name[0] != "_"]
+
+
+def own_names(module: str) -> list[str]:
+    """List those of katsdptelstate itself, and not what it has imported from elsewhere."""
+    found = importlib.import_module(module)
+    return [name for name in names_of(module) if is_own(getattr(found, name))]
+
+
+def is_own(value: object) -> bool:
+    """Whether katsdptelstate has defined it: a constant, a function, a class, a submodule."""
+    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
+    return isinstance(value, PLAIN) or str(name).startswith("katsdptelstate")
+
+
+def members(case: list[str]) -> list[str]:
+    """List the public attributes of a class, without those that every exception has."""
+    found = getattr(importlib.import_module(case[0]), case[1])
+    return [one for one in dir(found) if one[0] != "_" and not hasattr(Exception, one)]
+
+
+def payloads(entries: list[str]) -> list[str]:
+    """Make payloads of the three kinds from entries."""
+    utility = importlib.import_module("katsdptelstate.rdb_utility")
+    texts = [bytes.fromhex(entry) for entry in entries]
+    made: list[bytes] = [
+        utility.dump_string(texts[0]),
+        utility.dump_zset(sorted(texts)),
+        utility.dump_hash(dict(zip(texts, reversed(texts)))),
+        utility.dump_iterable(b"<", b">", texts),
+        utility.encode_ziplist(texts),
+        *(utility.encode_len(len(text)) for text in texts),
+        *(utility.encode_prev_length(len(text)) for text in texts),
+    ]
+    return [payload.hex() for payload in made]
+
+
+def bound(arguments: list[Any]) -> str:
+    """Pack the bound of a range."""
+    packed: bytes = importlib.import_module("katsdptelstate.utils").pack_query_timestamp(*arguments)
+    return packed.hex()
+
+
+def main() -> None:
+    """Answer one question."""
+    answers: dict[str, Callable[[Any], Any]] = {
+        "names": own_names,
+        "members": members,
+        "payloads": payloads,
+        "bounds": bound,
+    }
+    ((question, cases),) = json.load(sys.stdin).items()
+    print(json.dumps([answers[question](case) for case in cases]))
+
+
+if __name__ == "__main__":
+    main()

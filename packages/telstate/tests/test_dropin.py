@@ -1,0 +1,324 @@
+"""telstate in the place of katsdptelstate: finding it, its names, its settings, its old manners."""
+
+import importlib.metadata
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from dropin_installed import Old, installed, run
+from fakeredis import FakeRedis
+
+import telstate
+from telstate_codec import PicklePolicy, encode_sample
+from telstate_rdb import decode_dump, read_rdb
+from telstate_rdb.errors import RdbWriteError
+
+IMPORTS = """
+import sys
+import telstate
+telstate.install_as_katsdptelstate()
+heavy = {"redis", "numpy", "pandas", "rich", "importlib.metadata", "telstate_rdb.rdbtools_adapter"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+import katsdptelstate
+assert "redis" in dir(katsdptelstate)
+assert "redis" not in sys.modules
+assert katsdptelstate.endpoint.Endpoint("a", 1).port == 1
+assert katsdptelstate.aio.memory.MemoryBackend().to_sync()
+import katsdptelstate.aio.redis
+assert "redis" in sys.modules
+import katsdptelstate.aio.rdb_writer as writer
+from katsdptelstate import KeyType, TelescopeState, encoding, rdb_utility
+from katsdptelstate.aio import TelescopeState as AsyncTelescopeState
+from katsdptelstate.rdb_writer import RDBWriter
+assert TelescopeState is telstate.TelescopeState
+assert AsyncTelescopeState is telstate.aio.TelescopeState
+assert issubclass(writer.RDBWriter, katsdptelstate.rdb_writer_base.RDBWriterBase)
+"""
+OTHER = """
+from importlib.metadata import version
+import telstate
+{before}
+telstate.install_as_katsdptelstate()
+import katsdptelstate
+print(katsdptelstate.__version__, version("katsdptelstate"), version("KatSDPTelState"))
+"""
+
+
+@pytest.fixture
+def old() -> Iterator[Old]:
+    """Give the modules of katsdptelstate, which are ours."""
+    with installed() as modules:
+        yield modules
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A folder with another katsdptelstate, installed."""
+    (tmp_path / "katsdptelstate").mkdir()
+    (tmp_path / "katsdptelstate" / "__init__.py").write_text("__version__ = '0.99'\n")
+    (tmp_path / "katsdptelstate-0.99.dist-info").mkdir()
+    metadata = tmp_path / "katsdptelstate-0.99.dist-info" / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: katsdptelstate\nVersion: 0.99\n")
+    return tmp_path
+
+
+def test_every_way_to_import(tmp_path: Path) -> None:
+    """All forms of import give ours, and what is heavy is loaded when it is used, not before."""
+    run("-c", IMPORTS, folder=tmp_path)
+
+
+def test_ours_wins_over_an_installed_one(other: Path) -> None:
+    """A katsdptelstate that is installed, but not imported, is not seen, nor is its metadata."""
+    expected = "1.0.0+telstate 1.0.0+telstate 1.0.0+telstate\n"
+    assert run("-c", OTHER.format(before=""), folder=other) == expected
+
+
+def test_one_that_is_imported_already_is_an_error(other: Path) -> None:
+    """If the real one has been imported, it is an ImportError that says from where."""
+    message = run("-c", OTHER.format(before="import katsdptelstate"), folder=other, code=1)
+    assert "ImportError: katsdptelstate 0.99 has been imported already, from " in message
+    assert str(other / "katsdptelstate") in message
+
+
+@pytest.mark.parametrize("way", [["program.py"], ["-m", "program"]])
+def test_run_a_program_unchanged(way: list[str], tmp_path: Path) -> None:
+    """``python -m telstate.dropin`` runs a script or a module, with its arguments."""
+    (tmp_path / "program.py").write_text(
+        "import sys, katsdptelstate\nif __name__ == '__main__':\n"
+        "    print(katsdptelstate.__version__, *sys.argv[1:])\n"
+    )
+    output = run("-m", "telstate.dropin", *way, "--flag", "a", folder=tmp_path)
+    assert output == "1.0.0+telstate --flag a\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["no-such-program"]])
+def test_nothing_to_run(arguments: list[str], tmp_path: Path) -> None:
+    """Without a program that is there, the command says what it wants and fails."""
+    message = run("-m", "telstate.dropin", *arguments, folder=tmp_path, code=1)
+    assert (
+        "no program no-such-program" in message or "Usage: ``python -m telstate.dropin" in message
+    )
+
+
+def test_installing_again_does_nothing(old: Old) -> None:
+    """Installing is idempotent."""
+    before = (list(sys.meta_path), old(""))
+    telstate.install_as_katsdptelstate()
+    assert (list(sys.meta_path), old("")) == before
+
+
+def test_metadata(old: Old) -> None:
+    """Packaging tools find the version and the extra that clients require."""
+    assert importlib.metadata.version("katsdptelstate") == old("").__version__
+    metadata = importlib.metadata.metadata("katsdptelstate")
+    assert (metadata["Name"], metadata["Provides-Extra"]) == ("katsdptelstate", "rdb")
+    assert "katsdptelstate" in importlib.metadata.packages_distributions()
+    found = [one.metadata["Name"] for one in importlib.metadata.distributions()]
+    assert found.count("katsdptelstate") == 1
+    assert importlib.metadata.version("telstate")
+
+
+def test_unknown_names_are_attribute_errors(old: Old) -> None:
+    """What is not there is an AttributeError that names the module, as Python has it."""
+    for name in ("", "aio"):
+        with pytest.raises(AttributeError, match=f"'{old(name).__name__}' has no attribute 'x'"):
+            old(name).x
+        assert set(old(name).__all__) <= set(dir(old(name)))
+
+
+# ------------------------------------------------------------------------------------- pickles
+
+
+@pytest.fixture
+def refusing() -> Iterator[None]:
+    """Have pickles refused, before and after."""
+    telstate.set_allow_pickle(False)
+    yield
+    telstate.set_allow_pickle(False)
+
+
+@pytest.mark.usefixtures("refusing")
+def test_patched_settings_hold_while_they_are_patched(old: Old) -> None:
+    """`mock.patch` of the two settings changes what decode_value does, until the patch ends."""
+    pickled = b"S'1'\n."
+    encoding = old("encoding")
+    with pytest.raises(telstate.DecodeError):
+        encoding.decode_value(pickled)
+    with (
+        mock.patch("katsdptelstate.encoding._allow_pickle", True),
+        mock.patch("katsdptelstate.encoding._warn_on_pickle", False),
+    ):
+        assert encoding.decode_value(pickled) == telstate.decode_value(pickled) == "1"
+        with mock.patch("katsdptelstate.encoding._warn_on_pickle", True):
+            with pytest.warns(FutureWarning, match="pickled values"):
+                encoding.decode_value(pickled)
+        with mock.patch("katsdptelstate.encoding._allow_pickle", False):
+            with pytest.raises(telstate.DecodeError):
+                encoding.decode_value(pickled)
+        assert encoding.decode_value(pickled) == "1"
+    with pytest.raises(telstate.DecodeError):
+        telstate.decode_value(pickled)
+    assert (encoding._allow_pickle, encoding._warn_on_pickle) == (False, False)
+
+
+@pytest.mark.usefixtures("refusing")
+def test_a_patch_does_not_lose_the_safe_policy(old: Old) -> None:
+    """A policy that katsdptelstate does not have is still there after a patch."""
+    telstate.set_allow_pickle("safe", warn=True)
+    with mock.patch("katsdptelstate.encoding._allow_pickle", False):
+        pass
+    assert old("encoding")._allow_pickle is PicklePolicy.SAFE
+    assert old("encoding")._warn_on_pickle is True
+
+
+@pytest.mark.usefixtures("refusing")
+def test_settings_and_calls_are_the_same(old: Old) -> None:
+    """What set_allow_pickle sets is what the attributes say, and the other way round."""
+    old("").set_allow_pickle(True, True)
+    assert (old("encoding")._allow_pickle, old("encoding")._warn_on_pickle) == (True, True)
+    old("encoding")._warn_on_pickle = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert telstate.decode_value(b"I7\n.") == 7
+
+
+def test_refusal_keeps_the_phrase_that_scripts_look_for(old: Old) -> None:
+    """The refusal of a pickle names the safe way first, and then has the old sentence, to the letter."""
+    phrase = (
+        "you can allow the pickles to be loaded by setting KATSDPTELSTATE_ALLOW_PICKLE=1 in the "
+        "environment"
+    )
+    with pytest.raises(telstate.DecodeError) as caught:
+        old("").decode_value(b"I7\n.", allow_pickle=False)
+    assert 0 < str(caught.value).find("safe") < str(caught.value).find(phrase)
+    assert phrase in old("encoding").PICKLE_ERROR
+
+
+# --------------------------------------------------------------------------- reading and writing
+
+
+def test_writers_without_with(old: Old, tmp_path: Path) -> None:
+    """A writer works from the start and writes its file at `close`."""
+    ts = telstate.TelescopeState()
+    ts["n_chans"] = 4096
+    ts.add("gain", 1.5, ts=100.0)
+    path = tmp_path / "a.rdb"
+    writer = old("rdb_writer").RDBWriter(bytes(path))
+    writer.save(ts, ["n_chans"])
+    writer.save(ts.backend, {"gain", "missing"})
+    writer.close()
+    assert (writer.keys_written, writer.keys_failed) == (2, 1)
+    again = telstate.TelescopeState()
+    assert again.load_from_file(path) == 2
+    assert again.get_range("gain") == [(1.5, 100.0)]
+    with pytest.raises(RdbWriteError):
+        writer.save(ts)
+
+
+def test_writers_that_fail_or_write_nothing_leave_no_file(old: Old, tmp_path: Path) -> None:
+    """No file is left by an error in the `with` block, nor by a writer that was given no key."""
+    path = tmp_path / "a.rdb"
+    with old("rdb_writer_base").RDBWriterBase(path) as writer:
+        writer.write_key(b"missing", None)
+    assert (writer.keys_written, writer.keys_failed, path.exists()) == (0, 1, False)
+    with pytest.raises(ZeroDivisionError):
+        with old("rdb_writer_base").RDBWriterBase(path) as writer:
+            writer.write_key(b"a", old("rdb_utility").dump_string(b"\xff\x01"))
+            1 / 0
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_asyncio_writer_in_a_plain_with(old: Old, tmp_path: Path) -> None:
+    """The asyncio writer takes both kinds of `with`, and `close`; and a redis-py client."""
+    from fakeredis import FakeAsyncRedis
+
+    client = FakeAsyncRedis()
+    ts = old("aio").TelescopeState(old("aio.redis").RedisBackend(client))
+    await ts.set("n_chans", 4096)
+    writer_class = old("aio.rdb_writer").RDBWriter
+    with writer_class(tmp_path / "0.rdb") as writer:
+        await writer.save(ts)
+    async with writer_class(tmp_path / "1.rdb") as writer:
+        await writer.save(ts.backend, ["n_chans"])
+    writer = writer_class(tmp_path / "2.rdb")
+    await writer.save(FakeAsyncRedis(connection_pool=client.connection_pool))
+    writer.close()
+    counts = [telstate.TelescopeState().load_from_file(tmp_path / f"{n}.rdb") for n in range(3)]
+    assert counts == [1, 1, 1]
+    ts.backend.close()
+    await ts.backend.wait_closed()
+
+
+def test_payloads_with_and_without_checksum(old: Old, tmp_path: Path) -> None:
+    """`write_key` takes payloads made by hand, which have zeros for a checksum, and no damaged one."""
+    utility, path = old("rdb_utility"), tmp_path / "a.rdb"
+    by_hand = b"\x00" + utility.encode_len(2) + b"\xff\x01" + utility.DUMP_POSTFIX
+    with old("rdb_writer_base").RDBWriterBase(path) as writer:
+        writer.write_key(b"a", by_hand)
+        writer.write_key(b"b", utility.dump_string(b"\xff\x01"))
+        with pytest.raises(telstate.RdbParseError):
+            writer.write_key(b"c", by_hand[:-1] + b"x")
+    assert [record.value for record in read_rdb(path)] == [b"\xff\x01", b"\xff\x01"]
+    assert decode_dump(utility.dump_string(b"\xff\x01")) == b"\xff\x01"
+    for length in (-1, 1 << 32):
+        with pytest.raises(ValueError, match="2\\*\\*32 - 1"):
+            utility.encode_len(length)
+
+
+def test_files_are_given_to_callbacks(old: Old, tmp_path: Path) -> None:
+    """`rdb_reader.load_from_file` fills a dictionary or a server through a callback."""
+    ts = telstate.TelescopeState()
+    ts["n_chans"] = 4096
+    ts.add("gain", 1.5, ts=100.0)
+    ts.set_indexed("peak", 17, 14.9)
+    path = tmp_path / "a.rdb"
+    ts.save(path)
+    load, data = old("rdb_reader").load_from_file, dict[bytes, object]()
+    assert load(old("memory").MemoryCallback(data), path) == 3
+    assert data == {
+        b"n_chans": telstate.encode_value(4096),
+        b"gain": [encode_sample(100.0, telstate.encode_value(1.5))],
+        b"peak": {telstate.encode_value(17): telstate.encode_value(14.9)},
+    }
+    client = FakeRedis()
+    with path.open("rb") as file:
+        assert load(old("redis").RedisCallback(client), file) == 3
+    copy = telstate.TelescopeState(old("redis").RedisBackend(client))
+    assert [copy[key] for key in copy.keys()] == [1.5, 4096, {17: 14.9}]
+    assert load(old("rdb_reader").BackendCallback(), path) == 0
+    path.write_bytes(b"nonsense")
+    with pytest.raises(telstate.RdbParseError) as caught:
+        load(old("memory").MemoryCallback({}), str(path))
+    assert caught.value.filename == str(path)
+
+
+def test_backends_can_be_told_apart(old: Old) -> None:
+    """`isinstance` with the two classes of backends works."""
+    sync, asynchronous = old("backend").Backend, old("aio.backend").Backend
+    backend = old("aio.memory").MemoryBackend()
+    kinds = [(isinstance(one, sync), isinstance(one, asynchronous)) for one in (backend, 1)]
+    assert kinds == [(False, True), (False, False)]
+    shared = old("aio.memory").MemoryBackend.from_sync(backend.to_sync())
+    assert isinstance(shared.to_sync(), sync)
+    assert not isinstance(shared.to_sync(), asynchronous)
+
+
+def test_values_change_under_one_name_only_if_equal(old: Old) -> None:
+    """`check_immutable_change` lets equal values pass and names the key where they differ."""
+    check = old("telescope_state_base").check_immutable_change
+    one, two = telstate.encode_value(1), telstate.encode_value(2)
+    check("n_chans", one, one, 1)
+    with pytest.raises(telstate.ImmutableKeyError, match="n_chans from 1 to 2"):
+        check("n_chans", one, two, 2)
+
+
+def test_errors_can_be_made_as_before(old: Old) -> None:
+    """Each error takes a message or nothing, as mocks of clients do."""
+    errors = old("errors")
+    for name in errors.__all__:
+        assert str(getattr(errors, name)("gone")) == "gone"
+        assert issubclass(getattr(errors, name), errors.TelstateError)
+        getattr(errors, name)()

@@ -1,0 +1,254 @@
+"""How public programs use katsdptelstate, in their code and in the mocks of their tests.
+
+Each test is one such use, as its first line says; what matters is that the names are there, take these
+arguments and can be patched in these ways.
+"""
+
+import argparse
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from dropin_installed import Old, installed
+from fakeredis import FakeAsyncRedis, FakeRedis
+
+from telstate_testing import redis_binaries
+
+
+@pytest.fixture
+def old() -> Iterator[Old]:
+    """Give the modules of katsdptelstate, which are ours."""
+    with installed() as modules:
+        yield modules
+
+
+# ----------------------------------------------------------------------------------------- mocks
+
+
+def test_class_patched_with_autospec(old: Old) -> None:
+    """Services: the class is patched with autospec, and `get` of what it returns is replaced."""
+    values = {"config": {"dump_rate": 2}}
+    with mock.patch("katsdptelstate.TelescopeState", autospec=True) as patched:
+        patched.return_value.get = mock.MagicMock(side_effect=lambda key, default=None: values[key])
+        ts = old("").TelescopeState("example.com:6379")
+        assert ts.get("config") == {"dump_rate": 2}
+        ts.view("sdp").add("key", 1, immutable=True)
+        ts["key"] = 1
+        with pytest.raises(AttributeError):
+            ts.no_such_method()
+        patched.assert_called_once_with("example.com:6379")
+
+
+def test_class_patched_where_it_was_defined(old: Old) -> None:
+    """Argument parsers: the class is patched in `telescope_state`, with autospec."""
+    with mock.patch("katsdptelstate.telescope_state.TelescopeState", autospec=True) as patched:
+        assert old("telescope_state").TelescopeState is patched
+    assert old("telescope_state").TelescopeState is old("").TelescopeState
+
+
+def test_constructor_patched(old: Old) -> None:
+    """Controllers: the constructor is patched so that an address gives a store in memory."""
+    original = old("").TelescopeState.__init__
+    made = []
+
+    def construct(self: object, *args: object, **kwargs: object) -> None:
+        made.append(self)
+        original(self)
+
+    with mock.patch("katsdptelstate.TelescopeState.__init__", side_effect=construct, autospec=True):
+        ts = old("").TelescopeState("telstate.example.com:6379")
+    ts["sdp_config"] = {"a": 1}
+    assert made == [ts]
+    assert ts.view("sdp")["config"] == {"a": 1}
+
+
+def test_instance_made_with_autospec(old: Old) -> None:
+    """Simulators: an instance is specified by the class; wrong arguments are noticed."""
+    ts = mock.create_autospec(old("").TelescopeState, instance=True)
+    ts.add("bandwidth", 856e6, immutable=True)
+    ts.wait_key("key", lambda value, ts: True, timeout=5)
+    ts.add.assert_called_once_with("bandwidth", 856e6, immutable=True)
+    with pytest.raises(TypeError):
+        ts.wait_key("key", time_limit=5)
+
+
+def test_reading_patched_to_fail(old: Old) -> None:
+    """Models: `__getitem__` of the class is patched to raise a connection error."""
+    ts = old("").TelescopeState()
+    ts["key"] = 1
+    failure = old("").ConnectionError("test error")
+    with mock.patch("katsdptelstate.TelescopeState.__getitem__", side_effect=failure):
+        with pytest.raises(old("").ConnectionError, match="test error"):
+            ts["key"]
+    assert ts["key"] == 1
+
+
+async def test_asyncio_connection_patched(old: Old) -> None:
+    """Controllers: `from_url` of the asyncio backend is patched to give one in memory."""
+    ts = old("aio").TelescopeState()
+    with mock.patch(
+        "katsdptelstate.aio.redis.RedisBackend.from_url", return_value=ts.backend, autospec=True
+    ) as from_url:
+        backend = await old("").aio.redis.RedisBackend.from_url("redis://telstate:6379")
+    assert backend is ts.backend
+    assert isinstance(backend, old("aio.backend").Backend)
+    from_url.assert_awaited_once_with("redis://telstate:6379")
+
+
+def test_redis_client_patched(old: Old) -> None:
+    """Imagers: the client's class of redis-py is patched to give a fake, which a URL then uses."""
+    client = FakeRedis()
+    old("").TelescopeState(old("redis").RedisBackend(client))["stream_name"] = "sdp_l0"
+    with mock.patch("redis.Redis", return_value=client):
+        assert old("").TelescopeState("redis://invalid:6379/?db=1")["stream_name"] == "sdp_l0"
+
+
+def test_names_looked_for_on_the_class(old: Old) -> None:
+    """Wrappers: whether a name is an attribute or a key is asked of the class, not of the store."""
+    ts = old("").TelescopeState()
+    names = ["SEPARATOR", "SEPARATOR_BYTES", "backend", "prefixes", "get_range", "add", "join"]
+    assert [name for name in names if not hasattr(type(ts), name)] == []
+    assert not hasattr(type(ts), "n_chans")
+    assert ts.join("i0", "n_chans") == old("").TelescopeState.SEPARATOR.join(["i0", "n_chans"])
+
+
+# ------------------------------------------------------------------------------------------- use
+
+
+def test_endpoints_on_the_command_line(old: Old) -> None:
+    """Receivers and senders: endpoints are types of options, unpacked, logged and passed on."""
+    endpoint = old("endpoint")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--l0-spead", type=endpoint.endpoint_list_parser(7200), default=":7200")
+    parser.add_argument("--telstate", type=endpoint.endpoint_parser(6379))
+    args = parser.parse_args(["--l0-spead=239.9.3.1+3:7148", "--telstate=telstate.example.com"])
+    assert endpoint.endpoints_to_str(args.l0_spead) == "239.9.3.1+3:7148"
+    assert tuple(args.telstate) == ("telstate.example.com", 6379)
+    assert [(one.host, one.port) for one in parser.parse_args([]).l0_spead] == [("", 7200)]
+    assert str(endpoint.Endpoint("239.9.3.1", 7148)) == "239.9.3.1:7148"
+
+
+def test_attributes_set_by_several_processes(old: Old) -> None:
+    """Ingest: whoever comes second with another value catches ImmutableKeyError and reads the first."""
+    ts = old("").TelescopeState(old("").memory.MemoryBackend())
+    ts.add("sync_time", 1500000000.0, immutable=True)
+    try:
+        ts.add("sync_time", 1500000001.0, immutable=True)
+    except old("").ImmutableKeyError:
+        assert ts.get("sync_time") == 1500000000.0
+
+
+def test_sensors_by_kind(old: Old) -> None:
+    """katdal: keys are listed, those that are sensors are read from the start."""
+    ts = old("").TelescopeState()
+    ts["obs_params"] = {"observer": "me"}
+    ts.add("obs_activity", "track", ts=100.0)
+    ts.add("obs_activity", "slew", ts=90.0)
+    kinds = {key: ts.key_type(key) for key in ts.keys()}
+    sensors = [key for key, kind in kinds.items() if kind == old("").KeyType.MUTABLE]
+    assert {key: ts.get_range(key, st=0) for key in sensors} == {
+        "obs_activity": [("slew", 90.0), ("track", 100.0)]
+    }
+
+
+def test_waiting_with_a_condition_and_a_way_out(old: Old) -> None:
+    """Pipelines: a condition and a timeout by position; cancelling by a future."""
+    ts = old("").TelescopeState()
+    ts.add("cal_product_G", 1.0, ts=10.0)
+    with pytest.raises(TimeoutError):
+        ts.wait_key("cal_product_G", lambda value, t: t is not None and t > 20.0, 0.01)
+    ts.wait_key("cal_product_G", lambda value, t: value == 1.0)
+    stop: concurrent.futures.Future[None] = concurrent.futures.Future()
+    stop.set_result(None)
+    with pytest.raises(old("").CancelledError):
+        ts.wait_key("sdp_cam2telstate_status", cancel_future=stop)
+
+
+async def test_asyncio_state_of_a_product(old: Old) -> None:
+    """Controllers: keys of parts, views and indexed keys, and a backend that is closed at the end."""
+    backend = old("").aio.memory.MemoryBackend()
+    ts = old("").aio.TelescopeState(backend)
+    await ts.set(ts.join("sdp", "l0", "bls_ordering"), [("m000h", "m000h")])
+    await ts.view("sdp_l0").set_indexed("models", ("m000", "h"), "url")
+    assert await ts["sdp_l0_bls_ordering"] == [("m000h", "m000h")]
+    assert await ts.get_indexed("sdp_l0_models", ("m000", "h")) == "url"
+    assert await ts.exists("sdp_l0_models")
+    assert old("").TelescopeState(backend.to_sync()).keys() == await ts.keys()
+    waiting = asyncio.create_task(ts.wait_key("sdp_status"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    ts.backend.close()
+    await ts.backend.wait_closed()
+
+
+async def test_dump_of_a_capture_block(old: Old, tmp_path: Path) -> None:
+    """Meta-data writers: keys of an asyncio store on Redis are saved, those that are missing counted."""
+    ts = old("").aio.TelescopeState(old("").aio.redis.RedisBackend(FakeAsyncRedis()))
+    await ts.add("obs_activity", "track", ts=100.0)
+    await ts.set("sdp_config", {"a": 1})
+    with old("aio.rdb_writer").RDBWriter(str(tmp_path / "1.rdb")) as writer:
+        await writer.save(ts, keys=["obs_activity", "sdp_config", "missing"])
+    assert (writer.keys_written, writer.keys_failed) == (2, 1)
+    ts.backend.close()
+    await ts.backend.wait_closed()
+
+
+def test_copy_with_overrides(old: Old, tmp_path: Path) -> None:
+    """Archive tools: the original's keys without the changed ones, then the changed ones, in one file."""
+    original, overrides = old("").TelescopeState(), old("").TelescopeState()
+    original["stream_name"], original["chunk_info"] = "sdp_l0", {"prefix": "old"}
+    overrides["chunk_info"] = {"prefix": "new"}
+    unmodified = set(original.keys()) - set(overrides.keys())
+    with old("rdb_writer").RDBWriter(tmp_path / "1.rdb") as writer:
+        writer.save(original.backend, unmodified)
+        writer.save(overrides.backend)
+    copy = old("").TelescopeState()
+    copy.load_from_file(tmp_path / "1.rdb")
+    assert (copy["stream_name"], copy["chunk_info"]) == ("sdp_l0", {"prefix": "new"})
+
+
+def test_snapshots_made_without_a_store(old: Old, tmp_path: Path) -> None:
+    """Tests of readers: files from dictionaries, by way of payloads; and from DUMPs of a backend."""
+    encoding, utility = old("").encoding, old("").rdb_utility
+    with old("rdb_writer_base").RDBWriterBase(tmp_path / "0.rdb") as writer:
+        for key, value in {"int_time": 8.0, "shape": (1, 2)}.items():
+            writer.write_key(key.encode(), utility.dump_string(encoding.encode_value(value)))
+    ts = old("").TelescopeState()
+    assert (writer.keys_written, ts.load_from_file(tmp_path / "0.rdb")) == (2, 2)
+    ts.add("obs_activity", "track", ts=1.0, immutable=False)
+    with old("rdb_writer_base").RDBWriterBase(tmp_path / "1.rdb") as writer:
+        for key in ts.keys():
+            writer.write_key(key.encode(), ts.backend.dump(key.encode()))
+    again = old("").TelescopeState()
+    assert again.load_from_file(tmp_path / "1.rdb") == 3
+    assert (again["shape"], again["int_time"], again.obs_activity) == ((1, 2), 8.0, "track")
+
+
+def test_errors_of_opening(old: Old, tmp_path: Path) -> None:
+    """katdal: a missing file is an OSError, a broken one RdbParseError, no server ConnectionError."""
+    with pytest.raises(OSError):
+        old("").TelescopeState().load_from_file(str(tmp_path / "none.rdb"))
+    (tmp_path / "broken.rdb").write_bytes(b"<html>404</html>")
+    with pytest.raises(old("").RdbParseError, match="broken.rdb"):
+        old("").TelescopeState().load_from_file(str(tmp_path / "broken.rdb"))
+    with pytest.raises(old("").ConnectionError, match="127.0.0.1:1"):
+        old("").TelescopeState("127.0.0.1:1", 2)
+
+
+@pytest.mark.skipif(not redis_binaries(), reason="there is no Redis server here")
+async def test_asyncio_connection_to_a_server(old: Old, server_port: Callable[[str], int]) -> None:
+    """Controllers: `from_url` connects to a server, which a synchronous client shares."""
+    address = f"127.0.0.1:{server_port(str(redis_binaries()[-1]))}"
+    backend = await old("").aio.redis.RedisBackend.from_url(f"redis://{address}", db=1)
+    ts = old("").aio.TelescopeState(backend)
+    await ts.set("sub_band", "l")
+    sync = old("").TelescopeState(address, 1)
+    assert sync["sub_band"] == "l"
+    sync.backend.close()
+    ts.backend.close()
+    await ts.backend.wait_closed()

@@ -1,0 +1,138 @@
+"""The drop-in beside katsdptelstate itself, which runs in an environment of its own."""
+
+import json
+import math
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dropin_peer
+import pytest
+from dropin_installed import Old, installed
+
+from telstate_rdb import decode_dump
+from telstate_testing import peer_python
+
+pytestmark = pytest.mark.skipif(peer_python() is None, reason="katsdptelstate is not there")
+
+MODULES = [
+    "katsdptelstate",
+    *(
+        f"katsdptelstate.{name}"
+        for name in """aio aio.backend aio.memory aio.rdb_writer aio.redis aio.telescope_state backend
+        encoding endpoint errors memory rdb_reader rdb_utility rdb_writer rdb_writer_base redis
+        telescope_state telescope_state_base utils""".split()
+    ),
+]
+# The deliberate differences, which docs/moving-from-katsdptelstate.md explains.
+UPDATES = {
+    "ImmutableKeyUpdate",
+    "IndexedKeyUpdate",
+    "KeyUpdate",
+    "KeyUpdateBase",
+    "MutableKeyUpdate",
+}
+# Helpers that a module has of another one, where they are still to be had.
+ELSEWHERE = {"display_str", "dump_hash", "dump_string", "dump_zset", "encode_len"}
+OLD_METHODS = {
+    "add_mutable",
+    "clear",
+    "delete",
+    "exists",
+    "get",
+    "get_indexed",
+    "get_range",
+    "key_type",
+    "keys",
+    "load_from_file",
+    "monitor_keys",
+    "set_immutable",
+    "set_indexed",
+}
+# What rdbtools' own class has, and no one calls: its reader is ours now.
+OF_RDBTOOLS = {"encode_key", "encode_value"}
+CLASSES = {
+    ("katsdptelstate", "TelescopeState"): set[str](),
+    ("katsdptelstate.aio", "TelescopeState"): set[str](),
+    ("katsdptelstate", "KeyType"): set[str](),
+    ("katsdptelstate.rdb_writer", "RDBWriter"): set[str](),
+    ("katsdptelstate.aio.rdb_writer", "RDBWriter"): set[str](),
+    ("katsdptelstate.rdb_writer_base", "RDBWriterBase"): set[str](),
+    ("katsdptelstate.endpoint", "Endpoint"): set[str](),
+    ("katsdptelstate.errors", "RdbParseError"): set[str](),
+    ("katsdptelstate.backend", "Backend"): OLD_METHODS | {"dump"},
+    ("katsdptelstate.aio.backend", "Backend"): OLD_METHODS | {"dump"},
+    ("katsdptelstate.memory", "MemoryBackend"): OLD_METHODS,
+    ("katsdptelstate.aio.memory", "MemoryBackend"): OLD_METHODS,
+    ("katsdptelstate.redis", "RedisBackend"): OLD_METHODS,
+    ("katsdptelstate.aio.redis", "RedisBackend"): OLD_METHODS,
+    ("katsdptelstate.rdb_reader", "BackendCallback"): OF_RDBTOOLS,
+    ("katsdptelstate.memory", "MemoryCallback"): OF_RDBTOOLS,
+    ("katsdptelstate.redis", "RedisCallback"): OF_RDBTOOLS,
+}
+
+
+def ask(question: str, cases: list[Any]) -> list[Any]:
+    """Have katsdptelstate answer."""
+    result = subprocess.run(
+        [str(peer_python()), str(Path(__file__).with_name("dropin_peer.py"))],
+        input=json.dumps({question: cases}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    answers: list[Any] = json.loads(result.stdout)
+    return answers
+
+
+@pytest.fixture
+def old() -> Iterator[Old]:
+    """Give the modules of katsdptelstate, which are ours."""
+    with installed() as modules:
+        yield modules
+
+
+@pytest.mark.usefixtures("old")
+def test_public_names() -> None:
+    """Every public name of every module is there, but for what watching replaces."""
+    for module, names in zip(MODULES, ask("names", MODULES)):
+        missing = set(names) - set(dropin_peer.names_of(module))
+        assert missing - ELSEWHERE <= UPDATES, module
+
+
+@pytest.mark.usefixtures("old")
+def test_public_members() -> None:
+    """Every public attribute of every class is there, but for the old methods of backends."""
+    cases = [list(case) for case in CLASSES]
+    for case, theirs in zip(cases, ask("members", cases)):
+        missing = set(theirs) - set(dropin_peer.members(case))
+        assert missing <= CLASSES[case[0], case[1]], case
+
+
+def test_payloads_mean_the_same(old: Old) -> None:
+    """Payloads for encoded values hold what katsdptelstate's hold, strings in the same bytes."""
+    chance = random.Random(5)
+    sizes = [1, 2, 5, 20, 62, 63, 64, 253, 254, 300, 16383, 16384, 70000]
+    cases = [
+        [(b"\xff" + chance.randbytes(chance.choice(sizes))).hex() for _ in range(count)]
+        for count in (1, 2, 7, 40)
+    ]
+    for case, theirs in zip(cases, ask("payloads", cases)):
+        assert len(case) == len(set(case))
+        for number, (their, our) in enumerate(zip(theirs, dropin_peer.payloads(case))):
+            if number not in (1, 2):  # those collections may be packed in another way
+                assert our[:-16] == their[:-16] if number == 0 else our == their
+                continue
+            repaired = old("rdb_writer_base").with_checksum(bytes.fromhex(their))
+            assert decode_dump(bytes.fromhex(our)) == decode_dump(repaired)
+
+
+@pytest.mark.usefixtures("old")
+def test_bounds_of_ranges() -> None:
+    """Bounds are packed in the same bytes."""
+    times = [-math.inf, -1.0, -0.0, 0.0, 5e-324, 1.5, 3, 1e300, math.inf]
+    cases = [[time, end, also] for time in times for end in (False, True) for also in (False, True)]
+    assert [dropin_peer.bound(case) for case in cases] == ask("bounds", cases)
