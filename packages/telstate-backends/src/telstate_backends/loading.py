@@ -10,32 +10,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import islice
-from operator import eq
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
 from telstate_backends.backend import AsyncBackend, Backend
 from telstate_backends.errors import ForeignKeyError, RefusedError
-from telstate_backends.kinds import Immutable
 from telstate_backends.operations.snapshots import Load, Restore
-from telstate_backends.store import Fields, Samples, Stored
+from telstate_backends.preparing import (
+    EXPIRED,
+    Record,
+    contents_of_record,
+    loads_for,
+    operations_for,
+    restored,
+    size_of,
+)
+from telstate_backends.store import Packed, Stored
 from telstate_codec.keys import key_repr
-
-if TYPE_CHECKING:
-    from telstate_rdb import KeyRecord, RawValue, Value
-    from telstate_rdb.reading import RdbSource
-
-    Record: TypeAlias = KeyRecord[Value] | KeyRecord[RawValue]
+from telstate_rdb import read_lazily, read_rdb
+from telstate_rdb.reading import RdbSource
 
 #: A batch is sent when it has this many bytes of keys and values, or this many operations.
 BATCH_BYTES = 1 << 20
 BATCH_LENGTH = 1000
-#: Samples or sub-keys of one key that are sent at once.
-PART_LENGTH = 20_000
-#: The version of DUMP payloads that every server takes.
-PAYLOAD_VERSION = 6
 
 
 @attrs.frozen
@@ -136,12 +134,14 @@ def _read(
     keys: str | bytes | None,
     strict: bool,
 ) -> Iterable[Record]:
-    # Here, so that who loads nothing need not pay for this import.
-    from telstate_rdb import read_rdb
-
-    if _is_remote(backend):
-        return read_rdb(source, raw=True, databases=databases, keys=keys, strict=strict)
-    return read_rdb(source, databases=databases, keys=keys, strict=strict)
+    remote = _is_remote(backend)
+    if not strict:
+        if remote:
+            return read_rdb(source, raw=True, databases=databases, keys=keys, strict=False)
+        return read_rdb(source, databases=databases, keys=keys, strict=False)
+    if remote:
+        return read_lazily(source, raw=True, databases=databases, keys=keys)
+    return read_lazily(source, databases=databases, keys=keys)
 
 
 def load_records(
@@ -181,7 +181,7 @@ def load_records(
         If the store cannot be reached or does not take the keys.
     """
     report = LoadReport()
-    prepared = batches(records, report, foreign, time.time())
+    prepared = batches(records, report, foreign, time.time(), _operations_for(backend))
     write = _written_ahead if _is_remote(backend) else _written
     for batch in write(backend, prepared):
         _count(batch, report, progress)
@@ -230,7 +230,7 @@ async def load_records_async(
     from asyncio import sleep, to_thread
 
     report = LoadReport()
-    prepared = batches(records, report, foreign, time.time())
+    prepared = batches(records, report, foreign, time.time(), _operations_for(backend))
     # One at a time, not ahead: nothing is left running in a thread while a batch is written.
     while (batch := await to_thread(next, prepared, None)) is not None:
         refused = _refused(batch, await backend.execute_many(batch))
@@ -241,24 +241,28 @@ async def load_records_async(
 
 
 def batches(
-    records: Iterable[Record], report: LoadReport, foreign: Foreign, now: float
+    records: Iterable[Record],
+    report: LoadReport,
+    foreign: Foreign,
+    now: float,
+    operations: Callable[[Record, Stored | Packed], Iterable[Load | Restore]] = operations_for,
 ) -> Iterator[Batch]:
     """Cut records into lists of operations; what is skipped goes to the report."""
     batch: Batch = []
     size = 0
     for record in records:
-        contents = _contents(record, now)
+        contents = contents_of_record(record, now)
         if isinstance(contents, str):
-            if foreign == "refuse" and contents != _EXPIRED:
+            if foreign == "refuse" and contents != EXPIRED:
                 raise ForeignKeyError(
                     f"key {key_repr(record.key)} of database {record.database} holds {contents}, "
                     "which telstate does not have; load with foreign='skip' to leave such keys out"
                 )
             report.skipped.append(Skipped(record.key, contents))
             continue
-        for operation in _operations(record, contents):
+        for operation in operations(record, contents):
             batch.append(operation)
-            size += _size(operation)
+            size += size_of(operation)
             if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
                 yield batch
                 batch, size = [], 0
@@ -266,82 +270,10 @@ def batches(
         yield batch
 
 
-_EXPIRED = "nothing any more: it has expired"
-
-
-def _contents(record: Record, now: float) -> Stored | str:
-    """Give what the key is to hold, or say what is the matter with it."""
-    # Here, so that who loads nothing need not pay for this import.
-    from telstate_rdb import Hash, RawValue, SortedSet, decode_raw
-
-    value = record.value
-    if record.expiry is not None and record.expiry <= now * 1000:
-        return _EXPIRED
-    if isinstance(value, RawValue):
-        if value.type_name not in ("string", "zset", "hash"):
-            return f"a Redis {value.type_name}"
-        value = decode_raw(value)
-    if isinstance(value, bytes):
-        return Immutable(value)
-    if isinstance(value, SortedSet):
-        # Bytes are counted many times as fast as floats; -0.0 is the only other zero.
-        scores = value.scores
-        if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
-            return "a sorted set with scores that are not 0"
-        return _samples(value.members) if value.members else "an empty sorted set"
-    if isinstance(value, Hash):
-        if value.expiries:
-            return "a hash with fields that expire"
-        return Fields(value.fields) if value.fields else "an empty hash"
-    return f"a Redis {value.type_name}"
-
-
-def _samples(members: Iterable[bytes]) -> Samples:
-    samples = Samples(sorted(members))
-    if any(map(eq, samples, islice(samples, 1, None))):
-        # No server writes a member twice, but a file may say anything.
-        return Samples(dict.fromkeys(samples))
-    return samples
-
-
-def _parts(contents: Stored) -> Iterator[tuple[Stored, bool]]:
-    """Cut long contents; with each part, whether it replaces what is there."""
-    if type(contents) is Immutable or len(contents) <= PART_LENGTH:
-        yield contents, True
-    elif type(contents) is Samples:
-        for start in range(0, len(contents), PART_LENGTH):
-            yield Samples(contents[start : start + PART_LENGTH]), start == 0
-    else:
-        items = iter(contents.items())
-        for start in range(0, len(contents), PART_LENGTH):
-            yield Fields(islice(items, PART_LENGTH)), start == 0
-
-
-def _operations(record: Record, contents: Stored) -> Iterator[Load | Restore]:
-    # Here, so that who loads nothing need not pay for this import.
-    from telstate_rdb import RawValue
-    from telstate_rdb.constants import TYPE_VERSIONS
-
-    if isinstance(record.value, RawValue):
-        # The oldest version that has the type, so that no server refuses it without need.
-        version = max(TYPE_VERSIONS[record.value.type], PAYLOAD_VERSION)
-        yield Restore(record.key, record.value.dump(version), contents)
-    else:
-        for part, replace in _parts(contents):
-            yield Load(record.key, part, replace)
-
-
-def _size(operation: Load | Restore) -> int:
-    if isinstance(operation, Restore):
-        return len(operation.key) + len(operation.payload)
-    contents = operation.contents
-    if type(contents) is Immutable:
-        return len(operation.key) + len(contents.value)
-    if type(contents) is Samples:
-        # Of the longest of three; to add up all of them would take as long as to load them.
-        longest = max(len(contents[0]), len(contents[len(contents) // 2]), len(contents[-1]))
-        return len(operation.key) + longest * len(contents)
-    return len(operation.key) + sum(map(len, contents)) + sum(map(len, contents.values()))
+def _operations_for(
+    backend: Backend | AsyncBackend,
+) -> Callable[[Record, Stored | Packed], Iterable[Load | Restore]]:
+    return restored if _is_remote(backend) else operations_for
 
 
 def _refused(batch: Sequence[Load | Restore], results: Sequence[object]) -> Batch:
@@ -349,9 +281,7 @@ def _refused(batch: Sequence[Load | Restore], results: Sequence[object]) -> Batc
     slower: Batch = []
     for operation, result in zip(batch, results, strict=True):
         if isinstance(result, RefusedError) and isinstance(operation, Restore):
-            slower += [
-                Load(operation.key, part, replace) for part, replace in _parts(operation.contents)
-            ]
+            slower += loads_for(operation)
         elif isinstance(result, Exception):
             raise result
     return slower

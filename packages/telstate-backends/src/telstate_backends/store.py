@@ -3,8 +3,9 @@
 Rules: keys and values are bytes, compared and sorted as bytes. Samples of a key are one sorted list
 without repeats, so that appending a later sample and reading the latest cost the same at any
 length. An empty collection does not exist. Operations run on a store one at a time: its backends
-hold its lock while they do, and listeners are called meanwhile, so they only queue. Who changes something calls :meth:`Store.publish` if
-the store is :attr:`Store.watched`.
+hold its lock while they do, and listeners are called meanwhile, so they only queue. Who changes
+something calls :meth:`Store.publish` if the store is :attr:`Store.watched`. What comes from a
+snapshot may be :class:`Packed` until an operation looks into it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, final
+
+import attrs
 
 from telstate_backends.kinds import Immutable, Indexed, KeyType, Mutable
 from telstate_backends.updates import Change, Event, place_of
@@ -45,6 +48,29 @@ class Fields(dict[bytes, bytes]):
 
 
 Stored: TypeAlias = Immutable | Samples | Fields
+
+
+@final
+@attrs.frozen(eq=False)
+class Packed:
+    """What a key holds, as it is in a snapshot, to be decoded when an operation needs it.
+
+    Attributes
+    ----------
+    kind : KeyType
+        The kind of key.
+    size : int
+        How many bytes it takes like this.
+    unpack : callable
+        Decodes it; what it gives is not empty. May raise
+        :exc:`~telstate_rdb.errors.RdbParseError`.
+    """
+
+    kind: KeyType
+    size: int
+    unpack: Callable[[], Stored]
+
+
 Listener: TypeAlias = Callable[[Event], None]
 
 _KINDS: dict[type, KeyType] = {
@@ -54,9 +80,9 @@ _KINDS: dict[type, KeyType] = {
 }
 
 
-def kind_of(stored: Stored) -> KeyType:
+def kind_of(stored: Stored | Packed) -> KeyType:
     """Tell the kind of key that holds this."""
-    return _KINDS[type(stored)]
+    return stored.kind if type(stored) is Packed else _KINDS[type(stored)]
 
 
 def contents_of(stored: Stored) -> Immutable | Mutable | Indexed:
@@ -75,8 +101,8 @@ class Store:
     ----------
     lock : threading.RLock
         Held by whoever looks at anything else here.
-    data : dict[bytes, Immutable or Samples or Fields]
-        What each key holds.
+    data : dict[bytes, Immutable or Samples or Fields or Packed]
+        What each key holds; :meth:`get` and :meth:`find` give it unpacked.
     listeners : dict[bytes, list of callables]
         Who is told what is published on a channel.
     pattern_listeners : list of (bytes, Glob, callable)
@@ -88,9 +114,14 @@ class Store:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.data: dict[bytes, Stored] = {}
+        self.data: dict[bytes, Stored | Packed] = {}
         self.listeners: dict[bytes, list[Listener]] = {}
         self.pattern_listeners: list[tuple[bytes, Glob, Listener]] = []
+
+    def get(self, key: bytes) -> Stored | None:
+        """Give what a key holds, if it exists."""
+        stored = self.data.get(key)
+        return self.unpack(key, stored) if type(stored) is Packed else stored
 
     def find(self, keys: tuple[bytes, ...]) -> tuple[bytes, Stored] | None:
         """Give the first of the candidate keys that exists, with what it holds."""
@@ -98,8 +129,22 @@ class Store:
         for key in keys:
             stored = data.get(key)
             if stored is not None:
-                return key, stored
+                return key, self.unpack(key, stored) if type(stored) is Packed else stored
         return None
+
+    def find_kind(self, keys: tuple[bytes, ...]) -> tuple[bytes, KeyType] | None:
+        """Give the first of the candidate keys that exists, with its kind."""
+        data = self.data
+        for key in keys:
+            stored = data.get(key)
+            if stored is not None:
+                return key, kind_of(stored)
+        return None
+
+    def unpack(self, key: bytes, packed: Packed) -> Stored:
+        """Decode what a key holds, and keep it decoded; if that fails, it stays as it is."""
+        stored = self.data[key] = packed.unpack()
+        return stored
 
     @property
     def watched(self) -> bool:

@@ -23,7 +23,7 @@ from telstate_rdb.payloads import decode_raw
 from telstate_rdb.shaping import parse_score
 from telstate_rdb.source import Source
 from telstate_rdb.tables import SPECIAL_SCORES
-from telstate_rdb.values import Hash, RawValue, SortedSet
+from telstate_rdb.values import Hash, RawValue, SortedSet, make_payload
 
 _DOUBLE = Struct("<d")
 
@@ -63,6 +63,15 @@ class LazyTable:
     def raw(self) -> RawValue:
         """The value as it is in the file, in one piece."""
         return RawValue(self.type, b"".join(self.parts), self.version)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the value has in the file."""
+        return sum(map(len, self.parts))
+
+    def dump(self, version: int | None = None) -> bytes:
+        """Make the payload that ``DUMP`` would give, see :meth:`RawValue.dump`."""
+        return make_payload(self.type, self.parts, self.version if version is None else version)
 
     def decode(self) -> SortedSet | Hash:
         """Decode it.

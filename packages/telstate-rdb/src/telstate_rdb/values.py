@@ -288,6 +288,13 @@ class RawValue:
             own; claiming a lower one than :data:`~telstate_rdb.constants.TYPE_VERSIONS` has for
             the type only moves the refusal.
         """
-        claimed = self.version if version is None else version
-        payload = b"%c%b%b" % (self.type, self.body, claimed.to_bytes(2, "little"))
-        return payload + crc64(payload).to_bytes(8, "little")
+        return make_payload(self.type, (self.body,), self.version if version is None else version)
+
+
+def make_payload(type_: int, parts: tuple[bytes, ...], version: int) -> bytes:
+    """Make a payload of a type byte, the parts of a value, and the version to claim."""
+    pieces = (bytes((type_,)), *parts, version.to_bytes(2, "little"))
+    crc = 0
+    for piece in pieces:
+        crc = crc64(piece, crc)
+    return b"".join((*pieces, crc.to_bytes(8, "little")))

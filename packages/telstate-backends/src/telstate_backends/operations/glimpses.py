@@ -136,7 +136,7 @@ class Peek(Operation[Glimpse | None]):
     limit: int = 4096
 
     def apply(self, store: Store) -> Glimpse | None:
-        stored = store.data.get(self.key)
+        stored = store.get(self.key)
         if stored is None:
             return None
         if type(stored) is Immutable:

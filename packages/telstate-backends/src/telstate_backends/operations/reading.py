@@ -31,7 +31,7 @@ from telstate_backends.operations.base import (
     unexpected,
     wrong_kind,
 )
-from telstate_backends.store import Fields, Store, contents_of, kind_of
+from telstate_backends.store import Fields, Packed, Store, contents_of, kind_of
 
 
 @final
@@ -91,11 +91,14 @@ class Seek(Operation[Found | None]):
     whole: bool
 
     def apply(self, store: Store) -> Found | None:
+        if not self.whole:
+            seen = store.find_kind(self.keys)
+            return None if seen is None else Found(seen[0], TYPE_NAMES[seen[1]], None)
         found = store.find(self.keys)
         if found is None:
             return None
         key, stored = found
-        return Found(key, TYPE_NAMES[kind_of(stored)], contents_of(stored) if self.whole else None)
+        return Found(key, TYPE_NAMES[kind_of(stored)], contents_of(stored))
 
     def command(self) -> Command:
         return Command("get" if self.whole else "key_type", self.keys, scripted=True)
@@ -179,8 +182,8 @@ class GetKeyType(Read[KeyType | None]):
     keys: tuple[bytes, ...]
 
     def apply(self, store: Store) -> KeyType | None:
-        found = store.find(self.keys)
-        return None if found is None else kind_of(found[1])
+        found = store.find_kind(self.keys)
+        return None if found is None else found[1]
 
     def answer(self, found: Found | None) -> KeyType | None:
         if found is None:
@@ -216,6 +219,8 @@ class Get(Read[Contents | None]):
         for key in self.keys:
             stored = data.get(key)
             if stored is not None:
+                if type(stored) is Packed:
+                    stored = store.unpack(key, stored)
                 return contents_of(stored)
         return None
 

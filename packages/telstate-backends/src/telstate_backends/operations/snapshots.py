@@ -26,7 +26,7 @@ from telstate_backends.operations.base import (
     unexpected,
     wrong_kind,
 )
-from telstate_backends.store import Fields, Samples, Store, Stored, kind_of
+from telstate_backends.store import Fields, Packed, Samples, Store, Stored, kind_of
 from telstate_backends.updates import Update
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Load(Operation[None]):
     ----------
     key : bytes
         The full key.
-    contents : Immutable or Samples or Fields
+    contents : Immutable or Samples or Fields or Packed
         What it is to hold; not empty, and samples sorted and without repeats.
     replace : bool
         Whether what is there goes first (default). Otherwise samples and fields are put to those
@@ -52,21 +52,26 @@ class Load(Operation[None]):
     writes: ClassVar[bool] = True
 
     key: bytes
-    contents: Stored
+    contents: Stored | Packed
     replace: bool = True
 
     def apply(self, store: Store) -> None:
-        present = None if self.replace else store.data.get(self.key)
-        if present is None or type(present) is type(self.contents) is Immutable:
-            store.data[self.key] = _copy(self.contents)
+        contents = self.contents
+        present = None if self.replace else store.get(self.key)
+        if type(contents) is Packed:
+            if present is None and not store.watched:
+                store.data[self.key] = contents
+                return
+            contents = contents.unpack()
+        if present is None or type(present) is type(contents) is Immutable:
+            store.data[self.key] = _copy(contents)
         else:
-            self._join(present)
+            self._join(present, contents)
         if store.watched:
-            for update in _updates(self.key, self.contents):
+            for update in _updates(self.key, contents):
                 store.publish(update)
 
-    def _join(self, present: Stored) -> None:
-        added = self.contents
+    def _join(self, present: Stored, added: Stored) -> None:
         if type(present) is Samples and type(added) is Samples:
             if present[-1] < added[0]:
                 present.extend(added)
@@ -78,7 +83,7 @@ class Load(Operation[None]):
             raise wrong_kind(self.key, kind_of(present), kind_of(added))
 
     def command(self) -> Command:
-        contents = self.contents
+        contents = unpacked(self.contents)
         items: Iterable[Argument]
         if type(contents) is Immutable:
             name, items = "string", (contents.value,)
@@ -93,6 +98,11 @@ class Load(Operation[None]):
     def parse(self, reply: object) -> None:
         if reply is not None:
             need_kind(reply, kind_of(self.contents))
+
+
+def unpacked(contents: Stored | Packed) -> Stored:
+    """Give contents decoded."""
+    return contents.unpack() if type(contents) is Packed else contents
 
 
 def _copy(stored: Stored) -> Stored:
@@ -127,7 +137,7 @@ class Restore(Operation[None]):
         The full key.
     payload : bytes
         As ``DUMP`` gives it; of a type that telstate has.
-    contents : Immutable or Samples or Fields
+    contents : Immutable or Samples or Fields or Packed
         What is in it.
     """
 
@@ -135,7 +145,7 @@ class Restore(Operation[None]):
 
     key: bytes
     payload: bytes
-    contents: Stored
+    contents: Stored | Packed
 
     def apply(self, store: Store) -> None:
         Load(self.key, self.contents).apply(store)
@@ -160,7 +170,7 @@ class Export(Operation[Stored | None]):
     key: bytes
 
     def apply(self, store: Store) -> Stored | None:
-        stored = store.data.get(self.key)
+        stored = store.get(self.key)
         return None if stored is None else _copy(stored)
 
     def command(self) -> Command:
@@ -191,7 +201,7 @@ class Dump(Operation[bytes | None]):
     key: bytes
 
     def apply(self, store: Store) -> bytes | None:
-        return _payload(store.data.get(self.key))
+        return _payload(store.get(self.key))
 
     def command(self) -> Command:
         return Export(self.key).command()

@@ -62,7 +62,7 @@ class Survey(Operation[Immutable | Indexed | SamplePage | None]):
     rank: int = 0
 
     def apply(self, store: Store) -> Immutable | Indexed | SamplePage | None:
-        stored = store.data.get(self.key)
+        stored = store.get(self.key)
         if stored is None:
             return None
         if type(stored) is not Samples:

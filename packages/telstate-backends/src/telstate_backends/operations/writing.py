@@ -33,7 +33,7 @@ class SetImmutable(Operation[bytes | None]):
     value: bytes
 
     def apply(self, store: Store) -> bytes | None:
-        present = store.data.get(self.key)
+        present = store.get(self.key)
         if present is None:
             store.data[self.key] = Immutable(self.value)
             if store.watched:
@@ -71,7 +71,7 @@ class AddSample(Operation[None]):
     member: bytes
 
     def apply(self, store: Store) -> None:
-        samples = store.data.get(self.key)
+        samples = store.get(self.key)
         if samples is None:
             samples = store.data[self.key] = Samples()
         elif type(samples) is not Samples:
@@ -108,7 +108,7 @@ class AddSamples(Operation[None]):
     members: tuple[bytes, ...]
 
     def apply(self, store: Store) -> None:
-        present = store.data.get(self.key)
+        present = store.get(self.key)
         if present is not None and type(present) is not Samples:
             raise wrong_kind(self.key, kind_of(present), KeyType.MUTABLE)
         for member in self.members:
@@ -146,7 +146,7 @@ class SetIndexed(Operation[bytes | None]):
     value: bytes
 
     def apply(self, store: Store) -> bytes | None:
-        fields = store.data.get(self.key)
+        fields = store.get(self.key)
         if fields is None:
             fields = store.data[self.key] = Fields()
         elif type(fields) is not Fields:

@@ -1,0 +1,181 @@
+"""Records of a snapshot made into operations: what a key is to hold, and how it is best written.
+
+Rules: pure. What telstate does not have is said in words. Large tables are not decoded here, see
+:mod:`telstate_rdb.lazy`; whatever else is passed on to a server as it is has been decoded once, since
+a server does not look whether what is packed is sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from operator import eq
+from typing import TypeAlias
+
+from telstate_backends.kinds import Immutable, KeyType
+from telstate_backends.operations.snapshots import Load, Restore, unpacked
+from telstate_backends.store import Fields, Packed, Samples, Stored
+from telstate_rdb import (
+    Hash,
+    KeyRecord,
+    LazyTable,
+    RawValue,
+    RdbParseError,
+    SortedSet,
+    Value,
+    decode_raw,
+)
+from telstate_rdb.constants import TYPE_STRING, TYPE_VERSIONS
+
+Record: TypeAlias = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable]
+
+#: Samples or sub-keys of one key that are sent at once.
+PART_LENGTH = 20_000
+#: The version of DUMP payloads that every server takes.
+PAYLOAD_VERSION = 6
+
+EXPIRED = "nothing any more: it has expired"
+_SCORES = "a sorted set with scores that are not 0"
+
+
+def contents_of_record(record: Record, now: float) -> Stored | Packed | str:
+    """Give what the key is to hold, or say what is the matter with it.
+
+    Parameters
+    ----------
+    record : telstate_rdb.KeyRecord
+        From a snapshot.
+    now : float
+        Seconds since 1970.
+
+    Raises
+    ------
+    RdbParseError
+        If a raw value is broken.
+    """
+    value: Value | RawValue | LazyTable = record.value
+    if record.expiry is not None and record.expiry <= now * 1000:
+        return EXPIRED
+    if isinstance(value, bytes):
+        return Immutable(value)
+    if isinstance(value, LazyTable):
+        return _SCORES if value.score else _packed_table(value)
+    if isinstance(value, RawValue):
+        if value.type_name not in ("string", "zset", "hash"):
+            return f"a Redis {value.type_name}"
+        if value.type == TYPE_STRING:
+            unpack = partial(_decoded_contents, value, record.key)
+            return Packed(KeyType.IMMUTABLE, len(value.body), unpack)
+        value = _decoded(value, record.key)
+    return _contents(value)
+
+
+def _contents(value: Value) -> Stored | str:
+    if isinstance(value, bytes):
+        return Immutable(value)
+    if isinstance(value, SortedSet):
+        # Bytes are counted many times as fast as floats; -0.0 is the only other zero.
+        scores = value.scores
+        if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
+            return _SCORES
+        return _samples(value.members) if value.members else "an empty sorted set"
+    if isinstance(value, Hash):
+        if value.expiries:
+            return "a hash with fields that expire"
+        return Fields(value.fields) if value.fields else "an empty hash"
+    return f"a Redis {value.type_name}"
+
+
+def _decoded(raw: RawValue, key: bytes) -> Value:
+    try:
+        return decode_raw(raw)
+    except RdbParseError as error:
+        error.key = key
+        raise
+
+
+def _decoded_contents(raw: RawValue, key: bytes) -> Stored:
+    return _sound(_contents(_decoded(raw, key)))
+
+
+def _packed_table(table: LazyTable) -> Packed:
+    kind = KeyType.INDEXED if table.score is None else KeyType.MUTABLE
+    return Packed(kind, table.size, partial(_decoded_table, table))
+
+
+def _decoded_table(table: LazyTable) -> Stored:
+    return _sound(_contents(table.decode()))
+
+
+def _sound(contents: Stored | str) -> Stored:
+    assert not isinstance(contents, str), "what could be foreign was looked at before"
+    return contents
+
+
+def _samples(members: Iterable[bytes]) -> Samples:
+    samples = Samples(sorted(members))
+    if any(map(eq, samples, islice(samples, 1, None))):
+        # No server writes a member twice, but a file may say anything.
+        return Samples(dict.fromkeys(samples))
+    return samples
+
+
+def operations_for(record: Record, contents: Stored | Packed) -> Iterator[Load | Restore]:
+    """Give what writes the contents of a record, as they are in the file if they can be passed on."""
+    value: Value | RawValue | LazyTable = record.value
+    if isinstance(value, RawValue):
+        yield Restore(record.key, value.dump(_version_for(value.type)), contents)
+    elif type(contents) is Packed:
+        yield Load(record.key, contents)
+    else:
+        yield from _loads(record.key, contents)
+
+
+def restored(record: Record, contents: Stored | Packed) -> Iterator[Load | Restore]:
+    """Do what :func:`operations_for` does for a store that takes payloads."""
+    value: Value | RawValue | LazyTable = record.value
+    if isinstance(value, LazyTable):
+        yield Restore(record.key, value.dump(_version_for(value.type)), contents)
+    else:
+        yield from operations_for(record, contents)
+
+
+def _version_for(type_: int) -> int:
+    """Give the oldest version that has a type, so that no server refuses it without need."""
+    return max(TYPE_VERSIONS[type_], PAYLOAD_VERSION)
+
+
+def loads_for(operation: Restore) -> list[Load]:
+    """Give what does the same without a payload, in the slower way."""
+    return list(_loads(operation.key, unpacked(operation.contents)))
+
+
+def _loads(key: bytes, contents: Stored) -> Iterator[Load]:
+    """Write contents, long ones in parts, of which the first replaces what is there."""
+    if type(contents) is Immutable or len(contents) <= PART_LENGTH:
+        yield Load(key, contents)
+    elif type(contents) is Samples:
+        for start in range(0, len(contents), PART_LENGTH):
+            yield Load(key, Samples(contents[start : start + PART_LENGTH]), start == 0)
+    else:
+        items = iter(contents.items())
+        for start in range(0, len(contents), PART_LENGTH):
+            yield Load(key, Fields(islice(items, PART_LENGTH)), start == 0)
+
+
+def size_of(operation: Load | Restore) -> int:
+    """Estimate how many bytes an operation has."""
+    if isinstance(operation, Restore):
+        return len(operation.key) + len(operation.payload)
+    contents = operation.contents
+    if type(contents) is Immutable:
+        return len(operation.key) + len(contents.value)
+    if type(contents) is Samples:
+        # Of the longest of three; to add up all of them would take as long as to load them.
+        longest = max(len(contents[0]), len(contents[len(contents) // 2]), len(contents[-1]))
+        return len(operation.key) + longest * len(contents)
+    if type(contents) is Fields:
+        return len(operation.key) + sum(map(len, contents)) + sum(map(len, contents.values()))
+    assert type(contents) is Packed
+    return len(operation.key) + contents.size
