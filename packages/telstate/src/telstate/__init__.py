@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from telstate import aio, endpoint, errors, overview
+    from telstate.batches import Pipeline, Queued
     from telstate.dropin import install_as_katsdptelstate
     from telstate.endpoint import Endpoint
-    from telstate.errors import ReadOnlyError
+    from telstate.errors import BatchError, BatchStateError, ReadOnlyError
     from telstate.snapshots import RDBWriter
     from telstate.telescope_state import TelescopeState
     from telstate_backends.errors import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         InvalidKeyError,
         InvalidTimestampError,
         PicklePolicy,
+        SampleArrays,
         TelstateError,
         decode_value,
         encode_value,
@@ -44,9 +46,10 @@ if TYPE_CHECKING:
 
 # Which module each name is loaded from.
 _HOMES = {
+    "telstate.batches": ["Pipeline", "Queued"],
     "telstate.dropin": ["install_as_katsdptelstate"],
     "telstate.endpoint": ["Endpoint"],
-    "telstate.errors": ["ReadOnlyError"],
+    "telstate.errors": ["BatchError", "BatchStateError", "ReadOnlyError"],
     "telstate.snapshots": ["RDBWriter"],
     "telstate.telescope_state": ["TelescopeState"],
     "telstate_backends.errors": [
@@ -68,6 +71,7 @@ _HOMES = {
         "InvalidKeyError",
         "InvalidTimestampError",
         "PicklePolicy",
+        "SampleArrays",
         "TelstateError",
         "decode_value",
         "encode_value",
@@ -82,6 +86,8 @@ _MODULES = ("aio", "endpoint", "errors", "overview")
 
 __all__ = [
     "ALLOWED_ENCODINGS",
+    "BatchError",
+    "BatchStateError",
     "CancelledError",
     "ConnectionError",
     "DecodeError",
@@ -97,9 +103,12 @@ __all__ = [
     "MemoryBackend",
     "PICKLE_PROTOCOL",
     "PicklePolicy",
+    "Pipeline",
+    "Queued",
     "RDBWriter",
     "RdbParseError",
     "ReadOnlyError",
+    "SampleArrays",
     "TelescopeState",
     "TelstateError",
     "TimeoutError",

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
-from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
+from telstate.aio.bulk import BulkMethods
+from telstate.base import check_prefixes, warn_is_immutable
 from telstate.calls import Call, IndexedCondition, KeyCondition, Require
 from telstate.refusals import AsyncRefusals
 from telstate.snapshots import Source, load_into_async
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class TelescopeState(TelescopeStateBase[AsyncBackend], AsyncRefusals):
+class TelescopeState(BulkMethods, AsyncRefusals):
     """A telescope state for asyncio; see `telstate.TelescopeState` for what the methods mean.
 
     Parameters

@@ -1,0 +1,103 @@
+"""Samples as pandas objects, indexed by time; only here is pandas imported, when it is first asked for.
+
+Rules: no number changes on the way, except that pandas makes floats of small integers to have NaN among
+them. Times become UTC, to the nanosecond. What pandas has no columns for (arrays, structures, times of
+units of its own) becomes objects. pandas is an extra: ``telstate[pandas]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from telstate_codec import (
+    InvalidTimestampError,
+    Key,
+    SampleArrays,
+    decode_key,
+    encode_key,
+    key_repr,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+INDEX_NAME = "time"
+# Not long after this, in the year 2262, nanoseconds since 1970 no longer fit in 64 bits.
+LAST_TIME = 9.2e9
+# Up to here, floats hold every integer.
+_EXACT = 2**53
+
+
+def load_pandas() -> Any:
+    """Import pandas.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; it says what to do.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "Tables need pandas, which is not installed: pip install 'telstate[pandas]'.",
+            name="pandas",
+        ) from error
+    return pandas
+
+
+def make_series(key: Key, samples: SampleArrays) -> pandas.Series:
+    """Make a series of the samples of a key."""
+    make = load_pandas().Series
+    values = samples.values
+    labels = {"index": _times(key, samples.timestamps), "name": _name(key)}
+    if values.ndim == 1 and values.dtype.kind not in "VSU":
+        try:
+            native: pandas.Series = make(values.astype(values.dtype.newbyteorder("=")), **labels)
+        except (TypeError, ValueError):
+            pass  # Times of a unit that pandas does not have, or beyond its own.
+        else:
+            return native
+    objects: pandas.Series = make(list(values), dtype=object, **labels)
+    return objects
+
+
+def make_frame(samples: Mapping[Key, SampleArrays]) -> pandas.DataFrame:
+    """Make a table of the samples of several keys, a column each; where one has none, it is NaN."""
+    loaded = load_pandas()
+    columns: list[Any] = [make_series(key, arrays) for key, arrays in samples.items()]
+    columns = [column[~column.index.duplicated(keep="last")] for column in columns]
+    index = loaded.DatetimeIndex([], dtype="datetime64[ns, UTC]", name=INDEX_NAME)
+    for column in columns:
+        index = index.union(column.index)
+    aligned = {column.name: _with_gaps(column, index) for column in columns}
+    table: pandas.DataFrame = loaded.DataFrame(aligned, index=index)
+    return table
+
+
+def _with_gaps(column: Any, index: Any) -> Any:
+    """Give a column a row for each time."""
+    missing = len(index) > len(column)
+    if missing and column.dtype.kind in "iu" and not column.between(-_EXACT, _EXACT).all():
+        column = column.astype(object)
+    return column.reindex(index)
+
+
+def _times(key: Key, timestamps: Any) -> Any:
+    """Make an index of times in seconds, exact to the nanosecond."""
+    if len(timestamps) and timestamps.max() > LAST_TIME:
+        raise InvalidTimestampError(
+            f"Key {key_repr(key)} has a sample at {timestamps.max()} s, which is beyond the years that "
+            "pandas can count in nanoseconds; take an earlier end, or get_range_arrays."
+        )
+    seconds = timestamps // 1.0
+    # Apart from each other: as one float, they would be as coarse as 256 ns.
+    nanoseconds = ((timestamps - seconds) * 1e9).round().astype("int64")
+    nanoseconds += seconds.astype("int64") * 10**9
+    index = load_pandas().DatetimeIndex
+    return index(nanoseconds.view("datetime64[ns]"), tz="UTC", name=INDEX_NAME)
+
+
+def _name(key: Key) -> str:
+    return decode_key(encode_key(key))
