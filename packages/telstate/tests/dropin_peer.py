@@ -24,13 +24,15 @@ def names_of(module: str) -> list[str]:
 def own_names(module: str) -> list[str]:
     """List those of katsdptelstate itself, and not what it has imported from elsewhere."""
     found = importlib.import_module(module)
-    return [name for name in names_of(module) if is_own(getattr(found, name))]
+    return [name for name in names_of(module) if is_own(getattr(found, name), module)]
 
 
-def is_own(value: object) -> bool:
-    """Whether katsdptelstate has defined it: a constant, a function, a class, a submodule."""
-    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
-    return isinstance(value, PLAIN) or str(name).startswith("katsdptelstate")
+def is_own(value: object, module: str) -> bool:
+    """Whether katsdptelstate has defined it: a constant, function or class; or it is a submodule."""
+    if isinstance(value, ModuleType):
+        return value.__name__.rpartition(".")[0] == module
+    home = str(getattr(value, "__module__", ""))
+    return isinstance(value, PLAIN) or home.startswith("katsdptelstate")
 
 
 def members(case: list[str]) -> list[str]:
