@@ -1,0 +1,246 @@
+"""What a telescope state looks like at a prompt and in a notebook, and what is completed there."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy
+import pytest
+import redis
+
+from telstate import MemoryBackend, TelescopeState, aio, asking, notebook
+from telstate.views import View
+from telstate_backends import SetImmutable
+from telstate_backends.retrying import Attempts
+from telstate_codec import encode_value
+from telstate_testing import RedisServer, redis_binaries
+
+needs_server = pytest.mark.skipif(not redis_binaries(), reason="there is no Redis server")
+
+
+class Cells(HTMLParser):
+    """The tags of a piece of HTML, and the texts of its table's cells."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.cells: list[str] = []
+        self.inside = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.add(tag)
+        if tag == "td":
+            self.cells.append("")
+        self.inside = self.inside or tag == "td"
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag != "td"
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.cells[-1] += data
+
+
+def shown(ts: Any) -> str:
+    """Give what a notebook shows."""
+    html = ts._repr_html_()
+    assert isinstance(html, str)
+    assert html.count("<div>") == html.count("</div>")
+    return html
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of one's own, with a password."""
+    if not redis_binaries():
+        pytest.skip("there is no Redis server")
+    with RedisServer(redis_binaries()[-1], ["--requirepass", "the-password"]) as server:
+        yield server
+
+
+@pytest.fixture
+def ours(server: RedisServer) -> Iterator[TelescopeState]:
+    """A telescope state on it."""
+    with TelescopeState(f"redis://:the-password@127.0.0.1:{server.port}") as ts:
+        yield ts
+
+
+class Attempted:
+    """How often a backend looked whether to try again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        original = Attempts.next_delay
+
+        def next_delay(attempts: Attempts) -> float | None:
+            self.count += 1
+            return original(attempts)
+
+        monkeypatch.setattr(Attempts, "next_delay", next_delay)
+
+
+def test_repr(ts: TelescopeState) -> None:
+    """The repr names the class, the backend, how many keys there are, and the prefixes."""
+    backend = type(ts.backend).__name__
+    assert re.fullmatch(
+        rf"<TelescopeState on {backend}( at [^ ]+)?, 0 keys, prefixes \(''\,\)>", repr(ts)
+    )
+    ts["n_chans"] = 4096
+    view = ts.view("a", read_only=True)
+    assert repr(view).endswith(", 1 key, prefixes ('a_', ''), read-only>")
+    assert bool(ts), "a telescope state is never false"
+
+
+def test_html(ts: TelescopeState) -> None:
+    """A notebook shows the keys of the view, its own first, with kinds, times and values."""
+    ts["n_chans"] = 4096
+    ts["a_weights"] = numpy.zeros((3, 4), "f4")
+    ts.add("gain", 1.5, ts=0)
+    ts.add("gain", 2.5, ts=60)
+    ts.set_indexed("peak", "x", [1, 2])
+    found = Cells(shown(ts.view("a")))
+    assert found.cells == [
+        *("a_weights", "immutable", "float32 array, shape (3, 4)"),
+        *("gain", "mutable", "2 samples, 1970-01-01 00:00:00 to 1970-01-01 00:01:00, latest 2.5"),
+        *("n_chans", "immutable", "4096"),
+        *("peak", "indexed", "1 sub-key, ['x'] = [1, 2]"),
+    ]
+    assert Cells(shown(ts.view("a", exclusive=True))).cells[::3] == ["a_weights"]
+    assert "4 keys" in shown(ts) and type(ts.backend).__name__ in shown(ts)
+    assert "read-only" in shown(ts.view("b", read_only=True))
+
+
+def test_html_of_hostile_names_and_values(ts: TelescopeState) -> None:
+    """What is taken for markup or cannot be printed is shown as it stands, and what is no value is."""
+    ts['<img src=x onerror="alert(1)">'] = "</td><script>alert(2)</script>"
+    ts.set_indexed("&lt;b", "<i>", "<u>")
+    for key, value in {
+        b"\xff\xfe\x00": b"\x80\x02K\x01.",
+        "mark\u202e".encode(): b"",
+        b"k" * 10_000: b"\xff\x93",
+    }.items():
+        ts.backend.execute(SetImmutable(key, value))
+    html = shown(ts.view("<b>"))
+    found = Cells(html)
+    assert found.tags == {"div", "b", "code", "table", "thead", "tbody", "tr", "th", "td"}
+    assert '<img src=x onerror="alert(1)">' in found.cells
+    assert "'</td><script>alert(2)</script>'" in found.cells
+    assert html.isprintable() and html.encode()
+    assert "\\udcff\\udcfe\\x00" in found.cells and "mark\\u202e" in found.cells
+    assert max(map(len, found.cells)) <= 250
+
+
+def test_html_of_a_large_store() -> None:
+    """Of many keys and long values only a few words are shown, whatever there is."""
+    ts = TelescopeState()
+    assert isinstance(ts.backend, MemoryBackend)
+    long = encode_value("x" * 1_000_000)
+    operations = [SetImmutable(b"key%06d" % number, long) for number in range(100_000)]
+    ts.backend.execute_many(operations)
+    html = shown(ts)
+    assert "100,000 keys" in html and len(html) < 20_000
+    assert len(Cells(html).cells) == 3 * notebook.ROWS
+    assert len(ts._ipython_key_completions_()) == notebook.KEYS
+    for number in range(100_000 - 40):
+        ts.backend.store.data.pop(b"key%06d" % number)
+    assert "<div>10 more in this view</div>" in shown(ts)
+
+
+@needs_server
+def test_html_of_long_values_costs_a_server_little(
+    ours: TelescopeState, server: RedisServer
+) -> None:
+    """Values of 10 MB do not go over the network to be shown in a few words."""
+    long = encode_value(b"x" * 10_000_000)
+    with redis.Redis(port=server.port, password="the-password") as client:
+        client.set("immutable", long)
+        client.zadd("mutable", {b"\0" * 8 + long: 0})
+        client.hset("indexed", encode_value("row"), long)
+        client.set("array", encode_value(numpy.zeros((5000, 2500))))
+        before = client.info("stats")["total_net_output_bytes"]
+        html = shown(ours)
+        after = client.info("stats")["total_net_output_bytes"]
+    assert after - before < 100_000
+    cells = Cells(html).cells
+    assert cells[2] == "float64 array, shape (5000, 2500)"
+    assert cells[5] == "bytes, 10,000,006 bytes"
+    assert cells[8] == "1 sub-key, ['row'] = long value, 10,000,006 bytes"
+    assert re.fullmatch("1 sample, long value, 1[0-9],[0-9]{3},[0-9]{3} bytes", cells[11])
+
+
+def test_no_password(ours: TelescopeState) -> None:
+    """The password of a server is in nothing that is shown."""
+    assert "127.0.0.1" in repr(ours)
+    assert "the-password" not in repr(ours) + shown(ours) + repr(ours.backend)
+
+
+def test_dead_server(
+    ours: TelescopeState, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is gone is told after one attempt, by what is shown and not by an error."""
+    ours["n_chans"] = 4096
+    assert "n_chans" in dir(ours) and "n_chans" in ours._ipython_key_completions_()
+    server.kill()
+    attempted = Attempted(monkeypatch)
+    assert repr(ours).endswith(", which cannot be reached, prefixes ('',)>")
+    html = shown(ours)
+    assert "which cannot be reached" in html and f"127.0.0.1:{server.port}" in html
+    assert ours._ipython_key_completions_() == []
+    assert "keys" in dir(ours) and "n_chans" not in dir(ours)
+    assert attempted.count == 5
+    server.start()
+    assert "0 keys" in repr(ours)
+
+
+def test_silent_server(
+    ours: TelescopeState, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does not answer is not waited for."""
+    monkeypatch.setattr(asking, "PATIENCE", 0.05)
+    os.kill(server.process_id, signal.SIGSTOP)
+    try:
+        assert "which cannot be reached" in repr(ours)
+        assert "did not answer within 0.05 s" in shown(ours)
+        assert ours._ipython_key_completions_() == []
+    finally:
+        os.kill(server.process_id, signal.SIGCONT)
+
+
+def test_counting_not_permitted(server: RedisServer, ours: TelescopeState) -> None:
+    """Where a user may not count, everything else is shown."""
+    with redis.Redis(port=server.port, password="the-password") as client:
+        client.execute_command("ACL", "SETUSER", "guest", "on", "nopass", "~*", "+@all", "-dbsize")
+    ours["n_chans"] = 4096
+    with TelescopeState(f"redis://guest:x@127.0.0.1:{server.port}") as ts:
+        assert re.fullmatch(r"<TelescopeState on RedisBackend at [^ ]+, prefixes .*>", repr(ts))
+        assert "reached" not in shown(ts) and Cells(shown(ts)).cells[0] == "n_chans"
+
+
+async def test_asyncio(ats: aio.TelescopeState) -> None:
+    """An asyncio one says what it knows without awaiting: of a server, where it is."""
+    await ats.set("n_chans", 4096)
+    known = "store" in vars(ats.backend)
+    backend = type(ats.backend).__name__
+    assert re.fullmatch(
+        rf"<TelescopeState on {backend}( at [^ ]+)?{', 1 key' if known else ''}, prefixes .*>",
+        repr(ats),
+    )
+    html = shown(ats)
+    assert ("4096" if known else "await ts.keys()") in html
+    assert ats._ipython_key_completions_() == (["n_chans"] if known else [])
+
+
+def test_half_made() -> None:
+    """What never was opened has a repr too."""
+    assert repr(TelescopeState.__new__(TelescopeState)) == "<TelescopeState, not open>"
+
+
+def test_order() -> None:
+    """Keys come by prefix, then by name, each once; what the view does not see is left out."""
+    view = View(("b_", "a_"))
+    assert view.in_order(["a_k", "z", "b_m", "b_k"]) == ["b_k", "b_m", "a_k"]
+    assert list(view.names_seen(["a_k", "z", "b_k"])) == ["k", "k"]
