@@ -38,6 +38,12 @@ def sync_results(backend: tb.Backend) -> None:
     with backend.watch([b"k"], deletions=True) as watcher:
         assert_type(watcher.poll(), tb.Update | tb.Deleted | tb.Cleared | tb.CheckDue | None)
         assert_type(watcher.covers([b"k"]), bool)
+    with tb.Follower(backend, [(b"v_k", b"k")], [b"x*"]) as follower:
+        assert_type(follower.next(timeout=1.0), tb.Update | tb.CheckDue | None)
+    assert_type(backend.execute(tb.WhichExist((b"k",))), list[bool])
+    wanted = tb.KeysWait([(b"v_k", b"k")], require_all=False)
+    assert_type(tb.wait(backend, wanted, timeout=1.0), None)
+    assert_type(wanted.found, tuple[bool, ...])
 
 
 async def async_results(backend: tb.AsyncBackend) -> None:
@@ -50,6 +56,8 @@ async def async_results(backend: tb.AsyncBackend) -> None:
     async with backend.watch([b"k"]) as watcher:
         assert_type(await watcher.next(), tb.Event)
         assert_type(watcher.poll(), tb.Event | None)
+    async with tb.AsyncFollower(backend, [(b"k",)]) as follower:
+        assert_type(await follower.next(), tb.News)
 
 
 async def constructors() -> None:

@@ -3,7 +3,17 @@
 from pathlib import Path
 from typing import Any, assert_type
 
-from telstate import Endpoint, KeyType, RDBWriter, TelescopeState
+from telstate import (
+    DecodeError,
+    Endpoint,
+    KeyType,
+    KeyUpdate,
+    RDBWriter,
+    Reconnected,
+    TelescopeState,
+    Watch,
+    aio,
+)
 from telstate.endpoint import endpoint_list_parser, endpoint_parser, endpoints_to_str
 from telstate_backends import Backend
 
@@ -25,6 +35,31 @@ assert_type(ts.key_type("a"), KeyType | None)
 assert_type(ts.is_immutable("a"), bool)
 assert_type(ts.keys(), list[str])
 assert_type(ts.load_from_file(Path("a.rdb")), int)
+assert_type(ts.wait_keys(["a", b"b"], require="any", timeout=1.0), tuple[str, ...])
+
+with ts.watch("a", b"b", patterns=["c*"], timeout=1.0) as watch:
+    assert_type(watch, Watch)
+    assert_type(watch.next(timeout=1.0), KeyUpdate | Reconnected)
+    for event in watch:
+        if isinstance(event, KeyUpdate):
+            assert_type(event.key, str)
+            assert_type(event.kind, KeyType)
+            assert_type(event.value, Any)
+            assert_type(event.timestamp, float | None)
+            assert_type(event.sub_key, Any)
+            assert_type(event.error, DecodeError | None)
+        else:
+            assert_type(event, Reconnected)
+watch.close()
+
+
+async def watch_on_asyncio(ts: aio.TelescopeState) -> None:
+    """The same, awaited."""
+    assert_type(await ts.wait_keys(["a"]), tuple[str, ...])
+    async with ts.watch("a", patterns=["c*"]) as watch:
+        async for event in watch:
+            assert_type(event, KeyUpdate | Reconnected)
+
 
 with RDBWriter("a.rdb") as writer:
     assert_type(writer, RDBWriter)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from telstate.errors import BatchError, BatchStateError, ReadOnlyError
     from telstate.snapshots import RDBWriter
     from telstate.telescope_state import TelescopeState
+    from telstate.watching import KeyUpdate, Reconnected, Watch
     from telstate_backends.errors import (
         CancelledError,
         ConnectionError,
@@ -52,6 +53,7 @@ _HOMES = {
     "telstate.errors": ["BatchError", "BatchStateError", "ReadOnlyError"],
     "telstate.snapshots": ["RDBWriter"],
     "telstate.telescope_state": ["TelescopeState"],
+    "telstate.watching": ["KeyUpdate", "Reconnected", "Watch"],
     "telstate_backends.errors": [
         "CancelledError",
         "ConnectionError",
@@ -100,6 +102,7 @@ __all__ = [
     "InvalidKeyError",
     "InvalidTimestampError",
     "KeyType",
+    "KeyUpdate",
     "MemoryBackend",
     "PICKLE_PROTOCOL",
     "PicklePolicy",
@@ -108,10 +111,12 @@ __all__ = [
     "RDBWriter",
     "RdbParseError",
     "ReadOnlyError",
+    "Reconnected",
     "SampleArrays",
     "TelescopeState",
     "TelstateError",
     "TimeoutError",
+    "Watch",
     "aio",
     "decode_value",
     "encode_value",

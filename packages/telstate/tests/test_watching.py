@@ -1,0 +1,394 @@
+"""Watching keys: each update once, typed, in order, on every backend in both manners."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import faces
+import pytest
+import redis
+from conftest import SERVERS
+
+from telstate import (
+    CancelledError,
+    ConnectionError,
+    DecodeError,
+    KeyType,
+    KeyUpdate,
+    Reconnected,
+    TelescopeState,
+    TimeoutError,
+    Watch,
+    aio,
+)
+from telstate.aio.watching import Watch as AsyncWatch
+from telstate_backends import AddSample, MemoryBackend, RedisBackend, SetImmutable
+from telstate_codec import encode_sample
+from telstate_testing import RedisServer
+
+LONG = 30.0
+
+
+class Taker:
+    """A watch in either manner, awaited."""
+
+    def __init__(self, watch: Watch | AsyncWatch) -> None:
+        self.watch = watch
+
+    async def next(self) -> KeyUpdate | Reconnected:
+        """Give the next event, which must come soon."""
+        if isinstance(self.watch, Watch):
+            return await asyncio.to_thread(self.watch.next, LONG)
+        return await asyncio.wait_for(anext(self.watch), LONG)
+
+    async def take(self, count: int) -> list[KeyUpdate | Reconnected]:
+        """Give the next so many events."""
+        return [await self.next() for _ in range(count)]
+
+
+@asynccontextmanager
+async def watching(
+    subject: faces.Subject, *keys: str, patterns: Iterable[str] = ()
+) -> AsyncIterator[Taker]:
+    """Watch keys of a subject."""
+    watch = subject.state.watch(*keys, patterns=patterns)
+    if isinstance(watch, Watch):
+        with watch:
+            yield Taker(watch)
+    else:
+        async with watch:
+            yield Taker(watch)
+
+
+def sample(key: str, value: object, timestamp: float) -> KeyUpdate:
+    """Make the update for a sample."""
+    return KeyUpdate(key, KeyType.MUTABLE, value, timestamp)
+
+
+async def test_every_kind_in_order(subject: faces.Subject) -> None:
+    """Updates come as typed values in the order of the writes, and what changes nothing does not."""
+    await subject.add("s", 0, ts=1.0)
+    async with watching(subject, "s", "i", "x") as taker:
+        await subject.add("s", 1.5, ts=2.0)
+        await subject.add("s", 1.5, ts=2.0)
+        await subject.add("s", "late", ts=0.5)
+        await subject.set_indexed("x", ("a", 1), [2])
+        await subject.add("unwatched", 1)
+        await subject.set("i", {"a": (1, 2)})
+        await subject.set("i", {"a": (1, 2)})
+        await subject.add("s", None, ts=3.0)
+        told = await taker.take(5)
+    if told[3] != KeyUpdate("i", KeyType.IMMUTABLE, {"a": (1, 2)}):
+        # In a cluster, keys that live on different nodes may overtake each other.
+        told.sort(key=repr)
+    expected = [
+        sample("s", 1.5, 2.0),
+        sample("s", "late", 0.5),
+        KeyUpdate("x", KeyType.INDEXED, [2], None, ("a", 1)),
+        KeyUpdate("i", KeyType.IMMUTABLE, {"a": (1, 2)}),
+        sample("s", None, 3.0),
+    ]
+    assert told == expected or told == sorted(expected, key=repr)
+
+
+async def test_patterns(subject: faces.Subject) -> None:
+    """Globs match full names, of keys that come later too; what fits twice is told once."""
+    view = subject.view("beam")
+    async with watching(view, "gain", patterns=["beam_g*", "*_delay"]) as taker:
+        await view.add("gain", 1, ts=1.0)
+        assert await taker.next() == sample("beam_gain", 1, 1.0)
+        await subject.add("m000_delay", 2, ts=2.0)
+        assert await taker.next() == sample("m000_delay", 2, 2.0)
+        await subject.add("delay", 3, ts=3.0)
+        await subject.add("cal_delay", 4, ts=4.0)
+        assert await taker.next() == sample("cal_delay", 4, 4.0)
+
+
+async def test_views(subject: faces.Subject) -> None:
+    """All prefixes are watched; what an earlier one shadows does not count while it does."""
+    view = subject.view("a")
+    async with watching(view, "k") as taker:
+        await subject.add("k", "root", ts=1.0)
+        assert await taker.next() == sample("k", "root", 1.0)
+        await view.add("k", "own", ts=1.0)
+        assert await taker.next() == sample("a_k", "own", 1.0)
+        await subject.add("k", "shadowed", ts=2.0)
+        await view.add("k", "own", ts=2.0)
+        assert await taker.next() == sample("a_k", "own", 2.0)
+        await subject.delete("a_k")
+        await subject.add("k", "root", ts=3.0)
+        assert await taker.next() == sample("k", "root", 3.0)
+
+
+async def test_deleted_and_set_again(subject: faces.Subject) -> None:
+    """The same value again, after a deletion, is an update."""
+    async with watching(subject, "i") as taker:
+        for _ in range(3):
+            await subject.set("i", 5)
+            assert await taker.next() == KeyUpdate("i", KeyType.IMMUTABLE, 5)
+            await subject.delete("i")
+        await subject.clear()
+        await subject.set("i", 5)
+        assert await taker.next() == KeyUpdate("i", KeyType.IMMUTABLE, 5)
+
+
+async def test_what_cannot_be_decoded(subject: faces.Subject) -> None:
+    """A value that is none, or a pickle, is an update with an error, and the watch goes on."""
+    async with watching(subject, "s", "i") as taker:
+        await subject.execute(AddSample(b"s", encode_sample(1.0, b"\x90nonsense")))
+        update = await taker.next()
+        assert isinstance(update, KeyUpdate) and isinstance(update.error, DecodeError)
+        assert (update.key, update.kind, update.timestamp) == ("s", KeyType.MUTABLE, 1.0)
+        with pytest.raises(DecodeError, match="'s'"):
+            update.value
+        assert "'s'" in repr(update) and "DecodeError" in repr(update)
+        await subject.execute(SetImmutable(b"i", b"cposix\nsystem\n."))
+        update = await taker.next()
+        assert isinstance(update, KeyUpdate) and "pickle" in str(update.error)
+        await subject.add("s", 1, ts=2.0)
+        assert await taker.next() == sample("s", 1, 2.0)
+
+
+def test_a_plain_loop(ts: TelescopeState) -> None:
+    """A watch can be iterated without being entered; leaving the loop ends it."""
+    ready = threading.Event()
+
+    def write() -> None:
+        ready.wait(LONG)
+        number = 0
+        while not done.is_set():
+            ts.add("s", number, ts=float(number))
+            number += 1
+            time.sleep(0.005)
+
+    done = threading.Event()
+    thread = threading.Thread(target=write)
+    thread.start()
+    seen = []
+    ready.set()
+    try:
+        for update in ts.watch("s", timeout=LONG):
+            assert isinstance(update, KeyUpdate)
+            seen.append(update.timestamp)
+            if len(seen) == 20:
+                break
+    finally:
+        done.set()
+        thread.join()
+    first = seen[0]
+    assert first is not None
+    assert seen == [first + number for number in range(20)]
+    assert leftovers(ts.backend) == 0
+
+
+def leftovers(backend: Any) -> int:
+    """Count what is still being watched through a sync backend."""
+    gc.collect()
+    if isinstance(backend, MemoryBackend):
+        return len(backend.store.listeners) + len(backend.store.pattern_listeners)
+    assert isinstance(backend, RedisBackend)
+    return len(backend._watchers)
+
+
+def test_time_limits(ts: TelescopeState) -> None:
+    """Where no update comes in time there is an error, and one can go on watching."""
+    with ts.watch("s", timeout=0.01) as watch:
+        with pytest.raises(TimeoutError, match="0.01 s"):
+            next(watch)
+        with pytest.raises(TimeoutError, match="0 s"):
+            watch.next(timeout=0)
+        ts.add("s", 1, ts=1.0)
+        assert watch.next(timeout=LONG) == sample("s", 1, 1.0)
+
+
+def test_closing_from_another_thread(ts: TelescopeState) -> None:
+    """`close` ends iteration at once, quietly; afterwards there is nothing more."""
+    with ts.watch("s") as watch, ThreadPoolExecutor(1) as threads:
+        iterating = threads.submit(list, watch)
+        time.sleep(0.05)
+        watch.close()
+        assert iterating.result(LONG) == []
+        assert list(watch) == []
+        with pytest.raises(CancelledError, match="closed"):
+            watch.next()
+    assert leftovers(ts.backend) == 0
+
+
+def test_closing_the_backend(ts: TelescopeState) -> None:
+    """If the backend is closed, whoever watches is told by an error."""
+    with ts.watch("s") as watch, ThreadPoolExecutor(1) as threads:
+        iterating = threads.submit(list, watch)
+        time.sleep(0.05)
+        ts.backend.close()
+        with pytest.raises(CancelledError, match="closed"):
+            iterating.result(LONG)
+
+
+async def test_cancelling_loses_nothing(ats: aio.TelescopeState) -> None:
+    """A task that asks with short time limits, again and again, gets each update once."""
+    count = 200
+
+    async def write() -> None:
+        for number in range(count):
+            await ats.add("s", number, ts=float(number))
+            await asyncio.sleep(0.001 * (number % 3))
+
+    async with ats.watch("s") as watch:
+        writing = asyncio.create_task(write())
+        seen: list[int] = []
+        async with asyncio.timeout(LONG):
+            while len(seen) < count:
+                try:
+                    async with asyncio.timeout(0.001):
+                        update = await anext(watch)
+                except asyncio.TimeoutError:
+                    continue
+                assert isinstance(update, KeyUpdate)
+                seen.append(update.value)
+        await writing
+    assert seen == list(range(count))
+    with pytest.raises(StopAsyncIteration):
+        await anext(watch)
+
+
+async def test_a_plain_loop_on_asyncio(ats: aio.TelescopeState) -> None:
+    """A watch can be iterated without being entered, on asyncio as well."""
+    writing = asyncio.create_task(keep_writing(ats))
+    seen = []
+    async for update in ats.watch("s"):
+        assert isinstance(update, KeyUpdate)
+        seen.append(update.value)
+        if len(seen) == 10:
+            break
+    writing.cancel()
+    await asyncio.wait([writing])
+    assert seen == list(range(seen[0], seen[0] + 10))
+
+
+async def keep_writing(ts: aio.TelescopeState) -> None:
+    """Add samples until cancelled."""
+    number = 0
+    while True:
+        await ts.add("s", number, ts=float(number))
+        number += 1
+        await asyncio.sleep(0.005)
+
+
+def test_what_is_refused() -> None:
+    """Nothing to watch, and a string for a tuple, are errors at once."""
+    ts = TelescopeState()
+    with pytest.raises(ValueError, match="nothing to watch"):
+        ts.watch()
+    with pytest.raises(TypeError, match="patterns"):
+        ts.watch(patterns="s*")
+    with pytest.raises(ValueError, match="nothing to watch"):
+        aio.TelescopeState().watch()
+
+
+def test_updates_as_values() -> None:
+    """An update can be compared, matched and shown."""
+    update = KeyUpdate("x", KeyType.INDEXED, 5, sub_key=("a", 1))
+    assert update == KeyUpdate("x", KeyType.INDEXED, 5, sub_key=("a", 1))
+    assert update != KeyUpdate("x", KeyType.INDEXED, 6, sub_key=("a", 1))
+    match update:
+        case KeyUpdate(key, KeyType.INDEXED, value, sub_key=(name, _)):
+            assert (key, value, name) == ("x", 5, "a")
+        case _:
+            raise AssertionError("it does not match")
+    assert repr(update) == "KeyUpdate('x', KeyType.INDEXED, 5, sub_key=('a', 1))"
+    with pytest.raises(AttributeError):
+        update.key = "y"  # type: ignore[misc]  # that this is an error is what is tested
+    assert repr(Reconnected()) == "Reconnected()"
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of the newest version, for this test alone."""
+    if not SERVERS:
+        pytest.skip("there is no Redis server")
+    with RedisServer(list(SERVERS.values())[-1], ("--appendonly", "yes")) as server:
+        yield server
+
+
+async def test_a_restarted_server(server: RedisServer, asynchronous: bool) -> None:
+    """Over a crash and a restart, what was written meanwhile comes once, late samples too."""
+    address = f"127.0.0.1:{server.port}"
+    subject = await faces.real(asynchronous, f"redis://{address}")
+    for number in range(10):
+        await subject.add("s", "before", ts=float(number))
+    async with watching(subject, "s", patterns=["new_*"]) as taker:
+        await subject.add("s", "live", ts=3.5)
+        assert await taker.next() == sample("s", "live", 3.5)
+        server.kill()
+        server.start()
+        # With a client of its own, so as to be before the watch has noticed anything.
+        with TelescopeState(address) as other:
+            other.add("s", "late", ts=0.5)
+            other["new_key"] = 1
+            other.add("s", "latest", ts=100.0)
+        told = await taker.take(4)
+        assert told[0] == Reconnected() or Reconnected() in told
+        assert sorted(map(repr, told)) == sorted(
+            map(
+                repr,
+                [
+                    Reconnected(),
+                    KeyUpdate("new_key", KeyType.IMMUTABLE, 1),
+                    sample("s", "late", 0.5),
+                    sample("s", "latest", 100.0),
+                ],
+            )
+        )
+        await subject.add("s", "after", ts=101.0)
+        assert await taker.next() == sample("s", "after", 101.0)
+    await subject.close()
+
+
+def test_no_server_is_an_error_at_the_beginning(server: RedisServer) -> None:
+    """A server that has gone is an error when the watch begins, which names the address."""
+    from telstate_backends import RetryPolicy
+
+    backend = RedisBackend.from_url(server.url, retry=RetryPolicy(seconds=0.1))
+    with backend, TelescopeState(backend) as ts:
+        server.kill()
+        with pytest.raises(ConnectionError, match=str(server.port)):
+            next(ts.watch("s"))
+        with pytest.raises(ConnectionError, match=str(server.port)), ts.watch("s"):
+            pass
+
+
+async def test_cut_while_samples_are_written(server: RedisServer, asynchronous: bool) -> None:
+    """A connection that the server keeps cutting loses no sample and doubles none."""
+    subject = await faces.real(asynchronous, server.url)
+    count = 600
+    with TelescopeState(server.url) as writer, redis.Redis(port=server.port) as admin:
+        assert isinstance(writer.backend, RedisBackend)
+
+        def write() -> None:
+            for number in range(count):
+                # Every third one late.
+                writer.add("s", number, ts=float(number if number % 3 else 10_000 - number))
+                if number % 150 == 75:
+                    admin.client_kill_filter(_type="pubsub", skipme=True)
+
+        async with watching(subject, "s") as taker:
+            writing = asyncio.create_task(asyncio.to_thread(write))
+            told: list[KeyUpdate | Reconnected] = []
+            while sum(isinstance(each, KeyUpdate) for each in told) < count:
+                told.append(await taker.next())
+            await writing
+            writer.add("s", "end", ts=0.0)
+            while not isinstance(last := await taker.next(), KeyUpdate):
+                told.append(last)
+    assert last.value == "end"
+    values = [each.value for each in told if isinstance(each, KeyUpdate)]
+    assert sorted(values) == list(range(count))
+    assert len(told) > count, "the connection was never cut"
+    await subject.close()
