@@ -212,6 +212,22 @@ def test_copy_with_overrides(old: Old, tmp_path: Path) -> None:
     assert (copy["stream_name"], copy["chunk_info"]) == ("sdp_l0", {"prefix": "new"})
 
 
+def test_copy_with_overrides_on_top(old: Old, tmp_path: Path) -> None:
+    """Older archive tools: the original whole, then the changed keys: these win, and stand there once."""
+    original, overrides = old("").TelescopeState(), old("").TelescopeState()
+    original["stream_name"], original["chunk_info"] = "sdp_l0", {"prefix": "old"}
+    overrides["chunk_info"] = {"prefix": "new"}
+    with old("rdb_writer").RDBWriter(tmp_path / "1.rdb") as writer:
+        writer.save(original.backend)
+        writer.save(overrides.backend)
+        writer.write_key(b"stream_name", overrides.backend.dump(b"chunk_info"))
+    assert (writer.keys_written, writer.keys_failed) == (4, 0)
+    copy = old("").TelescopeState()
+    assert copy.load_from_file(tmp_path / "1.rdb") == 2
+    assert (copy["stream_name"], copy["chunk_info"]) == ({"prefix": "new"}, {"prefix": "new"})
+    assert [path.name for path in tmp_path.iterdir()] == ["1.rdb"]
+
+
 def test_snapshots_made_without_a_store(old: Old, tmp_path: Path) -> None:
     """Tests of readers: files from dictionaries, by way of payloads; and from DUMPs of a backend."""
     encoding, utility = old("").encoding, old("").rdb_utility

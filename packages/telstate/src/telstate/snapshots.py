@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from telstate.telescope_state import TelescopeState
     from telstate_backends.loading import LoadReport
+    from telstate_rdb import RawValue, Value
     from telstate_rdb.source import BinaryReader
 
 logger = logging.getLogger("telstate")
@@ -163,19 +164,20 @@ class RDBWriterBase:
     ) -> None:
         """Write keys, or log and count that they cannot be; an error of the file is raised."""
         for key, stored in zip(keys, contents):
-            problem: object
             if stored is None:
-                problem = "there is no such key"
+                self._fail(key, "there is no such key")
             elif isinstance(stored, TelstateError):
-                problem = stored
+                self._fail(key, stored)
             elif key in self._names:
-                problem = "the file has a key of that name already"
+                self._repeat(key, value_of(stored))
             else:
                 self._writer.write(key, value_of(stored))
                 self._names.add(key)
                 self.keys_written += 1
-                continue
-            self._fail(key, problem)
+
+    def _repeat(self, key: bytes, value: Value | RawValue) -> None:
+        """Deal with a key that the file has already; no server reads a file that has one twice."""
+        self._fail(key, "the file has a key of that name already")
 
     def _fail(self, key: bytes, problem: object) -> None:
         self.keys_failed += 1

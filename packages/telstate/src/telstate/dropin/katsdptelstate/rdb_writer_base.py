@@ -1,7 +1,9 @@
 """Writing RDB files, in the old manner: the file is open from the start, and `close` finishes it.
 
 `telstate.RDBWriter` insists on a ``with`` statement; programs written for katsdptelstate may not have
-one. Here it stays what one should use: a file that nobody closes does not come into being.
+one. Here it stays what one should use: a file that nobody closes does not come into being. And a key
+that is written again (one store saved over another) has the later value, where `telstate` counts it as
+failed: katsdptelstate writes it twice and reads the last, but a server reads no such file.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from telstate import snapshots
-from telstate_rdb import parse_dump
+from telstate_rdb import RawValue, RdbWriter, Value, parse_dump, read_rdb
 from telstate_rdb.constants import DUMP_FOOTER_SIZE
 from telstate_rdb.crc import crc64
 from telstate_rdb.encoding.strings import encode_length
@@ -52,14 +54,17 @@ class RDBWriterBase(snapshots.RDBWriterBase):
 
     def __init__(self, filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
         super().__init__(os.fsdecode(filename))
+        self._later: dict[bytes, Value | RawValue] = {}
         self._open()
 
     def write_key(self, key: bytes, dumped: bytes | None) -> None:
         """Write a key from a DUMP payload, with or without a checksum; None counts as failed."""
         if dumped is None:
             self._fail(key, "there is no such key")
-            return
-        super().write_key(key, with_checksum(dumped))
+        elif key in self._names:
+            self._repeat(key, parse_dump(with_checksum(dumped)))
+        else:
+            super().write_key(key, with_checksum(dumped))
 
     def close(self) -> None:
         """Finish the file; one without any key is not left behind."""
@@ -75,6 +80,31 @@ class RDBWriterBase(snapshots.RDBWriterBase):
         traceback: TracebackType | None,
     ) -> None:
         self._close(exception_type, exception, traceback)
+
+    def _repeat(self, key: bytes, value: Value | RawValue) -> None:
+        self._check_open()
+        self._later[key] = value
+        self.keys_written += 1
+
+    def _close(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super()._close(exception_type, exception, traceback)
+        if exception is None and self._later:
+            _replace_values(self.filename, self._later)
+
+
+def _replace_values(path: str, values: dict[bytes, Value | RawValue]) -> None:
+    """Write a file again, with other values for some of its keys."""
+    with RdbWriter(path) as writer, read_rdb(path, raw=True) as reader:
+        for record in reader:
+            if record.key not in values:
+                writer.write_record(record)
+        for key, value in values.items():
+            writer.write(key, value)
 
 
 def encode_item(key: bytes, dumped_value: bytes) -> bytes:
