@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from telstate_backends.memory_async import AsyncMemoryBackend
     from telstate_backends.redis import AsyncRedisBackend, RedisBackend
 
-__version__ = "0.1.0"
+    __version__: str
 
 _LAZY = {
     "AsyncFollower": "telstate_backends.following",
@@ -177,6 +177,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("telstate-backends")
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,7 @@
 """Python values to telescope state bytes and back; see README.md for what it is for."""
 
+from typing import TYPE_CHECKING
+
 from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK, ENCODING_PICKLE
 from .errors import (
     DecodeError,
@@ -20,7 +22,8 @@ from .timestamps import (
 )
 from .values import decode_value, encode_value, equal_encoded_values
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    __version__: str
 
 __all__ = [
     "ALLOWED_ENCODINGS",
@@ -52,3 +55,12 @@ __all__ = [
     "range_bounds",
     "set_allow_pickle",
 ]
+
+if not TYPE_CHECKING:  # Type checkers would take any name for one of the package's.
+
+    def __getattr__(name: str) -> object:
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib.metadata import version
+
+        return version("telstate-codec")

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     )
     from telstate_rdb.writing import RdbWriter
 
+    __version__: str
+
 _HOMES = {
     "dumping": ("encode_dump",),
     "encoding.streams": ("without_counters",),
@@ -120,6 +122,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("telstate-rdb")
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     )
     from telstate_rdb.errors import RdbParseError
 
+    __version__: str
+
 # Which module each name is loaded from.
 _HOMES = {
     "telstate.batches": ["Pipeline", "Queued"],
@@ -132,6 +134,10 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"telstate.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("telstate")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # From now on it is found without this function.

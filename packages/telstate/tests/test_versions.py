@@ -1,0 +1,16 @@
+"""Each package says its version, which is that of its distribution."""
+
+import importlib
+import importlib.metadata
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "name", ["telstate", "telstate_backends", "telstate_codec", "telstate_rdb"]
+)
+def test_version(name: str) -> None:
+    """``__version__`` is there, and what packaging tools say."""
+    module = importlib.import_module(name)
+    assert module.__version__ == importlib.metadata.version(name.replace("_", "-"))
+    assert not hasattr(module, "nonsense")
