@@ -1,8 +1,10 @@
 """The types that users of telstate see, pinned; checked by mypy, never run."""
 
+import gzip
 from pathlib import Path
 from typing import Any, assert_type
 
+import telstate
 from telstate import (
     DecodeError,
     Endpoint,
@@ -35,6 +37,15 @@ assert_type(ts.key_type("a"), KeyType | None)
 assert_type(ts.is_immutable("a"), bool)
 assert_type(ts.keys(), list[str])
 assert_type(ts.load_from_file(Path("a.rdb")), int)
+assert_type(ts.view("a", True, False, read_only=True), TelescopeState)
+assert_type(ts.read_only, bool)
+assert_type(TelescopeState.from_snapshot("a.rdb"), TelescopeState)
+assert_type(TelescopeState.from_snapshot(gzip.open("a.rdb.gz"), prefixes=("a_",)), TelescopeState)
+assert_type(ts.save(Path("a.rdb")), int)
+assert_type(ts.save("a.rdb", keys=["a", b"b"]), int)
+assert_type(telstate.__version__, str)
+with TelescopeState() as opened:
+    assert_type(opened, TelescopeState)
 assert_type(ts.wait_keys(["a", b"b"], require="any", timeout=1.0), tuple[str, ...])
 
 with ts.watch("a", b"b", patterns=["c*"], timeout=1.0) as watch:
@@ -61,10 +72,20 @@ async def watch_on_asyncio(ts: aio.TelescopeState) -> None:
             assert_type(event, KeyUpdate | Reconnected)
 
 
+async def snapshots_on_asyncio() -> None:
+    """The same, awaited."""
+    assert_type(await aio.TelescopeState.from_snapshot("a.rdb"), aio.TelescopeState)
+    async with aio.TelescopeState() as opened:
+        assert_type(opened, aio.TelescopeState)
+        assert_type(opened.view("a", read_only=True), aio.TelescopeState)
+        assert_type(await opened.save("a.rdb", keys=iter(["a"])), int)
+
+
 with RDBWriter("a.rdb") as writer:
     assert_type(writer, RDBWriter)
 assert_type(writer.keys_written, int)
 assert_type(writer.keys_failed, int)
+assert_type(writer.failures, dict[bytes, str])
 
 assert_type(endpoint_parser(1)("a"), Endpoint)
 assert_type(endpoint_list_parser(1)("a"), list[Endpoint])
