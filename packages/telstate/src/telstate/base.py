@@ -112,8 +112,7 @@ class TelescopeStateBase(Generic[BackendType]):
         >>> safe = ts.view("beam", read_only=True)
         >>> safe["n_pols"] = 2
         Traceback (most recent call last):
-        telstate.errors.ReadOnlyError: The view with prefixes 'beam_', '' is read-only, so key
-        'n_pols' cannot be written: use the telescope state that it was made from, if you mean to.
+        telstate.errors.ReadOnlyError: The view with prefixes 'beam_', '' is read-only, ...
         """
         return self._sibling(self._view.deeper(name, add_separator, exclusive, read_only))
 
