@@ -30,6 +30,9 @@ __all__ = ["RDBWriter"]
 
 Arguments = TypeVarTuple("Arguments")
 
+# How many keys a store in memory is asked for at once: it answers in the event loop's thread.
+SMALL_BATCH = 5
+
 
 class RDBWriter(RDBWriterBase):
     """Write keys of one or more asyncio stores to an RDB file; see `telstate.RDBWriter`.
@@ -73,8 +76,9 @@ class RDBWriter(RDBWriterBase):
         # Not isinstance: the class would have to be imported, and a mock of it would not do.
         backend: Any = getattr(client, "backend", client)
         wanted = await backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
-        for start in range(0, len(wanted), BATCH):
-            batch = wanted[start : start + BATCH]
+        size = SMALL_BATCH if hasattr(backend, "store") else BATCH
+        for start in range(0, len(wanted), size):
+            batch = wanted[start : start + size]
             contents = await backend.execute_many([Export(key) for key in batch])
             await _in_thread(self._write_batch, batch, contents)
             if progress is not None:
