@@ -168,6 +168,22 @@ async def test_own_writes_in_a_batch_are_seen_at_once(pair: Pair) -> None:
     assert await reader.execute(Get(VIEW)) == Immutable(b"2")
 
 
+@pytest.mark.parametrize("batch", [False, True])
+async def test_own_writes_need_no_notice(
+    asynchronous: bool, batch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this client wrote it reads, even before the notice of it has come."""
+    inner = AsyncSubject(AsyncMemoryBackend()) if asynchronous else SyncSubject(MemoryBackend())
+    reader = cached(inner)
+    await reader.execute(SetImmutable(K, b"1"))
+    await learned(reader, Get(VIEW))
+    monkeypatch.setattr(cache_of(reader), "_hear", lambda: True)
+    write: Operation[Any] = SetImmutable(A, b"2")
+    assert await reader.execute(Get(VIEW)) == Immutable(b"1")
+    await (reader.execute_many([write]) if batch else reader.execute(write))
+    assert await reader.execute(Get(VIEW)) == Immutable(b"2")
+
+
 async def test_a_wait_asks_the_store(pair: Pair) -> None:
     """A wait is not ended, nor kept, by what is remembered; and a cached key ends it as ever."""
     plain, reader = pair
