@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -80,9 +81,13 @@ async def load_into_async(
     progress: Progress | None = None,
 ) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
-    from telstate_backends.loading import load_rdb_async
+    # Here, for the same reason; and in a thread, because it takes a while, for the first time.
+    from asyncio import to_thread
 
-    report = await load_rdb_async(backend, file, foreign="skip", progress=_teller(progress))
+    loading = await to_thread(import_module, "telstate_backends.loading")
+    report: LoadReport = await loading.load_rdb_async(
+        backend, file, foreign="skip", progress=_teller(progress)
+    )
     return _loaded(report)
 
 

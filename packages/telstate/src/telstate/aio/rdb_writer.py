@@ -90,7 +90,9 @@ async def save_store(
 ) -> int:
     """Save a store, or some keys of it: `telstate.snapshots.save_store`, awaited."""
     wanted = None if keys is None else names_to_save(keys)
-    async with RDBWriter(path, keep_empty=True) as writer:
+    # In a thread too, because what a writer needs is imported when the first one is made.
+    made = await asyncio.to_thread(RDBWriter, path, keep_empty=True)
+    async with made as writer:
         await writer.save(backend, wanted)
         check_saved(writer, wanted)
     return writer.keys_written
