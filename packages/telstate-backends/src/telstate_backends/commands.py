@@ -62,6 +62,9 @@ class Command:
     paged : bool
         Whether the first argument is a cursor, to be replaced by the one in the reply until that is
         0; the replies' second elements then make up the reply, a list of pages.
+    steps : tuple of Command
+        What does the same in a batch on one server, as a transaction, and is quicker there; the
+        reply to the last counts.
     """
 
     name: str
@@ -69,3 +72,4 @@ class Command:
     arguments: tuple[Argument, ...] = ()
     scripted: bool = False
     paged: bool = False
+    steps: tuple[Command, ...] = ()

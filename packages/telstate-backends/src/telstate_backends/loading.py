@@ -9,6 +9,7 @@ enough not to hold up an event loop or a server for long; a very long key goes i
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
@@ -23,10 +24,8 @@ from telstate_backends.preparing import (
     contents_of_record,
     loads_for,
     operations_for,
-    restored,
     size_of,
 )
-from telstate_backends.store import Packed, Stored
 from telstate_codec.keys import key_repr
 from telstate_rdb import read_lazily, read_rdb
 from telstate_rdb.reading import RdbSource
@@ -34,6 +33,8 @@ from telstate_rdb.reading import RdbSource
 #: A batch is sent when it has this many bytes of keys and values, or this many operations.
 BATCH_BYTES = 1 << 20
 BATCH_LENGTH = 1000
+#: Batches that are on their way to a store that is not in this process.
+IN_FLIGHT = 2
 
 
 @attrs.frozen
@@ -181,9 +182,10 @@ def load_records(
         If the store cannot be reached or does not take the keys.
     """
     report = LoadReport()
-    prepared = batches(records, report, foreign, time.time(), _operations_for(backend))
-    write = _written_ahead if _is_remote(backend) else _written
-    for batch in write(backend, prepared):
+    refused: set[int] | None = set() if _is_remote(backend) else None
+    prepared = batches(records, report, foreign, time.time(), refused)
+    write = _written if refused is None else _written_ahead
+    for batch in write(backend, prepared, refused):
         _count(batch, report, progress)
     return report
 
@@ -192,27 +194,37 @@ def _is_remote(backend: Backend | AsyncBackend) -> bool:
     return bool(getattr(backend, "takes_payloads", False))
 
 
-def _written(backend: Backend, prepared: Iterable[Batch]) -> Iterator[Batch]:
+def _written(
+    backend: Backend, prepared: Iterable[Batch], refused: set[int] | None
+) -> Iterator[Batch]:
     """Write batches, and give each back when it is written."""
     for batch in prepared:
-        refused = _refused(batch, backend.execute_many(batch))
-        _refused(refused, backend.execute_many(refused))
+        slower = _slower(batch, backend.execute_many(batch), refused)
+        _slower(slower, backend.execute_many(slower), refused)
         yield batch
 
 
-def _written_ahead(backend: Backend, prepared: Iterable[Batch]) -> Iterator[Batch]:
-    """Write batches as :func:`_written` does, each while the next is being read."""
+def _written_ahead(
+    backend: Backend, prepared: Iterable[Batch], refused: set[int] | None
+) -> Iterator[Batch]:
+    """Write batches as :func:`_written` does, while the next ones are read and sent.
+
+    So the store always has something to do. What concerns a key is done in order.
+    """
     # Here, so that who loads nothing need not pay for this import.
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    with ThreadPoolExecutor(1) as threads:
-        writing: Future[list[Batch]] | None = None
+    with ThreadPoolExecutor(IN_FLIGHT) as threads:
+        writing: deque[tuple[set[bytes], Future[list[Batch]]]] = deque()
         for batch in prepared:
-            if writing is not None:
-                yield from writing.result()
-            writing = threads.submit(list, _written(backend, [batch]))
-        if writing is not None:
-            yield from writing.result()
+            keys = {operation.key for operation in batch}
+            while len(writing) == IN_FLIGHT or not all(
+                keys.isdisjoint(each) for each, _ in writing
+            ):
+                yield from writing.popleft()[1].result()
+            writing.append((keys, threads.submit(list, _written(backend, [batch], refused))))
+        for _, future in writing:
+            yield from future.result()
 
 
 async def load_records_async(
@@ -230,11 +242,12 @@ async def load_records_async(
     from asyncio import sleep, to_thread
 
     report = LoadReport()
-    prepared = batches(records, report, foreign, time.time(), _operations_for(backend))
+    refused: set[int] | None = set() if _is_remote(backend) else None
+    prepared = batches(records, report, foreign, time.time(), refused)
     # One at a time, not ahead: nothing is left running in a thread while a batch is written.
     while (batch := await to_thread(next, prepared, None)) is not None:
-        refused = _refused(batch, await backend.execute_many(batch))
-        _refused(refused, await backend.execute_many(refused))
+        slower = _slower(batch, await backend.execute_many(batch), refused)
+        _slower(slower, await backend.execute_many(slower), refused)
         _count(batch, report, progress)
         await sleep(0)  # a memory backend does not make others wait either
     return report
@@ -245,9 +258,12 @@ def batches(
     report: LoadReport,
     foreign: Foreign,
     now: float,
-    operations: Callable[[Record, Stored | Packed], Iterable[Load | Restore]] = operations_for,
+    refused: Collection[int] | None = None,
 ) -> Iterator[Batch]:
-    """Cut records into lists of operations; what is skipped goes to the report."""
+    """Cut records into lists of operations; what is skipped goes to the report.
+
+    `refused` is as for :func:`~telstate_backends.preparing.operations_for`.
+    """
     batch: Batch = []
     size = 0
     for record in records:
@@ -260,7 +276,7 @@ def batches(
                 )
             report.skipped.append(Skipped(record.key, contents))
             continue
-        for operation in operations(record, contents):
+        for operation in operations_for(record, contents, refused):
             batch.append(operation)
             size += size_of(operation)
             if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
@@ -270,18 +286,16 @@ def batches(
         yield batch
 
 
-def _operations_for(
-    backend: Backend | AsyncBackend,
-) -> Callable[[Record, Stored | Packed], Iterable[Load | Restore]]:
-    return restored if _is_remote(backend) else operations_for
-
-
-def _refused(batch: Sequence[Load | Restore], results: Sequence[object]) -> Batch:
-    """Give what is to be written in the slower way; an error of that is raised."""
+def _slower(
+    batch: Sequence[Load | Restore], results: Sequence[object], refused: set[int] | None
+) -> Batch:
+    """Give what is to be written in the slower way, and note why; an error of that is raised."""
     slower: Batch = []
     for operation, result in zip(batch, results, strict=True):
         if isinstance(result, RefusedError) and isinstance(operation, Restore):
             slower += loads_for(operation)
+            if refused is not None:
+                refused.add(operation.payload[0])
         elif isinstance(result, Exception):
             raise result
     return slower

@@ -7,7 +7,7 @@ a server does not look whether what is packed is sound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from operator import eq
@@ -26,7 +26,7 @@ from telstate_rdb import (
     Value,
     decode_raw,
 )
-from telstate_rdb.constants import TYPE_STRING, TYPE_VERSIONS
+from telstate_rdb.constants import TYPE_VERSIONS
 
 Record: TypeAlias = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable]
 
@@ -64,10 +64,11 @@ def contents_of_record(record: Record, now: float) -> Stored | Packed | str:
     if isinstance(value, RawValue):
         if value.type_name not in ("string", "zset", "hash"):
             return f"a Redis {value.type_name}"
-        if value.type == TYPE_STRING:
-            unpack = partial(_decoded_contents, value, record.key)
-            return Packed(KeyType.IMMUTABLE, len(value.body), unpack)
-        value = _decoded(value, record.key)
+        try:
+            value = decode_raw(value)
+        except RdbParseError as error:
+            error.key = record.key
+            raise
     return _contents(value)
 
 
@@ -87,29 +88,14 @@ def _contents(value: Value) -> Stored | str:
     return f"a Redis {value.type_name}"
 
 
-def _decoded(raw: RawValue, key: bytes) -> Value:
-    try:
-        return decode_raw(raw)
-    except RdbParseError as error:
-        error.key = key
-        raise
-
-
-def _decoded_contents(raw: RawValue, key: bytes) -> Stored:
-    return _sound(_contents(_decoded(raw, key)))
-
-
 def _packed_table(table: LazyTable) -> Packed:
     kind = KeyType.INDEXED if table.score is None else KeyType.MUTABLE
     return Packed(kind, table.size, partial(_decoded_table, table))
 
 
 def _decoded_table(table: LazyTable) -> Stored:
-    return _sound(_contents(table.decode()))
-
-
-def _sound(contents: Stored | str) -> Stored:
-    assert not isinstance(contents, str), "what could be foreign was looked at before"
+    contents = _contents(table.decode())
+    assert not isinstance(contents, str)  # what could be foreign was looked at before
     return contents
 
 
@@ -121,34 +107,36 @@ def _samples(members: Iterable[bytes]) -> Samples:
     return samples
 
 
-def operations_for(record: Record, contents: Stored | Packed) -> Iterator[Load | Restore]:
-    """Give what writes the contents of a record, as they are in the file if they can be passed on."""
+def operations_for(
+    record: Record, contents: Stored | Packed, refused: Collection[int] | None = None
+) -> Iterable[Load | Restore]:
+    """Give what writes the contents of a record.
+
+    Parameters
+    ----------
+    record : telstate_rdb.KeyRecord
+        The record; what is as it is in the file is passed on like that.
+    contents : Immutable or Samples or Fields or Packed
+        What is in it.
+    refused : collection of int, optional
+        The types of payload that the store is known to refuse; None for a store in memory, which
+        takes none.
+    """
     value: Value | RawValue | LazyTable = record.value
-    if isinstance(value, RawValue):
-        yield Restore(record.key, value.dump(_version_for(value.type)), contents)
-    elif type(contents) is Packed:
-        yield Load(record.key, contents)
-    else:
-        yield from _loads(record.key, contents)
+    if refused is not None and isinstance(value, RawValue | LazyTable):
+        if value.type not in refused:
+            # The oldest version that has the type, so that no server refuses it without need.
+            version = max(TYPE_VERSIONS[value.type], PAYLOAD_VERSION)
+            return (Restore(record.key, value.dump(version), contents),)
+        contents = unpacked(contents)
+    if type(contents) is Packed:
+        return (Load(record.key, contents),)
+    return _loads(record.key, contents)
 
 
-def restored(record: Record, contents: Stored | Packed) -> Iterator[Load | Restore]:
-    """Do what :func:`operations_for` does for a store that takes payloads."""
-    value: Value | RawValue | LazyTable = record.value
-    if isinstance(value, LazyTable):
-        yield Restore(record.key, value.dump(_version_for(value.type)), contents)
-    else:
-        yield from operations_for(record, contents)
-
-
-def _version_for(type_: int) -> int:
-    """Give the oldest version that has a type, so that no server refuses it without need."""
-    return max(TYPE_VERSIONS[type_], PAYLOAD_VERSION)
-
-
-def loads_for(operation: Restore) -> list[Load]:
+def loads_for(operation: Restore) -> Iterable[Load]:
     """Give what does the same without a payload, in the slower way."""
-    return list(_loads(operation.key, unpacked(operation.contents)))
+    return _loads(operation.key, unpacked(operation.contents))
 
 
 def _loads(key: bytes, contents: Stored) -> Iterator[Load]:

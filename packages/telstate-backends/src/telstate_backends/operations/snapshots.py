@@ -32,6 +32,10 @@ from telstate_backends.updates import Update
 if TYPE_CHECKING:
     from telstate_rdb import Value
 
+#: Up to this size a payload goes through a script, which copies it; beyond, that takes longer than a
+#: transaction.
+SMALL_PAYLOAD = 4096
+
 
 @attrs.frozen(hash=False)
 class Load(Operation[None]):
@@ -151,7 +155,13 @@ class Restore(Operation[None]):
         Load(self.key, self.contents).apply(store)
 
     def command(self) -> Command:
-        return Command("restore", (self.key,), (self.payload,), scripted=True)
+        keys = (self.key,)
+        steps: tuple[Command, ...] = ()
+        if len(self.payload) > SMALL_PAYLOAD:
+            # If it is refused, what has been there before is published again.
+            restore = Command("RESTORE", keys, (0, self.payload, "REPLACE"))
+            steps = restore, Command("restore", keys, scripted=True)
+        return Command("restore", keys, (self.payload,), scripted=True, steps=steps)
 
     def parse(self, reply: object) -> None:
         return None

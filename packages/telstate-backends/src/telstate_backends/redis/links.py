@@ -89,9 +89,10 @@ class ServerLink:
                 replies += [self.ask_one(commands[index]) for index in run]
                 continue
             with self._client.pipeline(transaction=False) as pipeline:
-                for pieces in wire.batch(commands[index] for index in run):
+                part = [commands[index] for index in run]
+                for pieces in wire.batch(part):
                     pipeline.execute_command(*pieces)
-                replies += pipeline.execute(raise_on_error=False)
+                replies += wire.collect(part, pipeline.execute(raise_on_error=False))
         return replies
 
     def _ask_pages(self, command: Command) -> list[object]:

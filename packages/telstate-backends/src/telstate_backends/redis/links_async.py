@@ -80,9 +80,10 @@ class AsyncServerLink:
                 replies += [await self.ask_one(commands[index]) for index in run]
                 continue
             async with self._client.pipeline(transaction=False) as pipeline:
-                for pieces in wire.batch(commands[index] for index in run):
+                part = [commands[index] for index in run]
+                for pieces in wire.batch(part):
                     pipeline.execute_command(*pieces)
-                replies += await pipeline.execute(raise_on_error=False)
+                replies += wire.collect(part, await pipeline.execute(raise_on_error=False))
         return replies
 
     async def _ask_pages(self, command: Command) -> list[object]:

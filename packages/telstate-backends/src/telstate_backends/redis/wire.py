@@ -3,13 +3,13 @@
 Rules: a script goes by its digest (``EVALSHA``); if the server does not know it, the text is sent,
 which also makes it known. In a batch the first use of each script sends the text straight away, so
 that order is kept even if the server has just lost its scripts. A paged command cannot be part of a
-batch in order, so it is done by itself.
+batch in order, so it is done by itself. A command with steps is a transaction in a batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from telstate_backends.commands import Argument, Command, script
@@ -42,11 +42,33 @@ def batch(commands: Iterable[Command]) -> Iterator[Pieces]:
     """Give what to send for commands that follow each other on one connection."""
     known: set[str] = set()
     for command in commands:
-        if command.scripted and command.name not in known:
-            known.add(command.name)
-            yield in_full(command)
+        if command.steps:
+            yield ("MULTI",)
+        for step in command.steps or (command,):
+            if step.scripted and step.name not in known:
+                known.add(step.name)
+                yield in_full(step)
+            else:
+                yield brief(step)
+        if command.steps:
+            yield ("EXEC",)
+
+
+def collect(commands: Iterable[Command], replies: Iterable[object]) -> Iterator[object]:
+    """Give the reply to each command of a batch, from those to what was sent."""
+    each = iter(replies)
+    for command in commands:
+        if command.steps:
+            yield _outcome(list(islice(each, len(command.steps) + 2)))
         else:
-            yield brief(command)
+            yield next(each)
+
+
+def _outcome(replies: list[object]) -> object:
+    """Give the reply to the last step of a transaction, or the first error."""
+    *queued, executed = replies
+    done = executed if isinstance(executed, list) else [executed]
+    return next((reply for reply in (*queued, *done) if isinstance(reply, Exception)), done[-1])
 
 
 def page(command: Command, cursor: int) -> Command:
