@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import enum
 import math
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -346,15 +347,32 @@ def _judge(wanted: Wait[Checked], event: Event | None) -> Verdict:
     return wanted.judge_update(event) if isinstance(event, Update) else Verdict.CHECK
 
 
+#: The watchers to wake for each cancel future that can call back. A future may live for hours and see
+#: thousands of waits, and its callbacks cannot be taken back: so there is one for all of them.
+_to_wake: weakref.WeakKeyDictionary[CancelFuture, weakref.WeakSet[Watcher]] = (
+    weakref.WeakKeyDictionary()
+)
+_to_wake_lock = threading.Lock()
+
+
 def _wake_when_done(cancel_future: CancelFuture | None, watcher: Watcher) -> None:
     add_done_callback = getattr(cancel_future, "add_done_callback", None)
-    if add_done_callback is not None:
-        # A weak reference: a future that lives for hours may see thousands of waits.
-        reference = weakref.ref(watcher)
+    if cancel_future is None or add_done_callback is None:
+        return
+    with _to_wake_lock:
+        watchers = _to_wake.get(cancel_future)
+        is_new = watchers is None
+        if watchers is None:
+            watchers = _to_wake[cancel_future] = weakref.WeakSet()
+        watchers.add(watcher)
+    if is_new:
+        add_done_callback(_wake_all)
+    elif cancel_future.done():
+        watcher.wake()  # the callback may have been before us
 
-        def wake(_: object) -> None:
-            watcher = reference()
-            if watcher is not None:
-                watcher.wake()
 
-        add_done_callback(wake)
+def _wake_all(cancel_future: CancelFuture) -> None:
+    with _to_wake_lock:
+        watchers = tuple(_to_wake.get(cancel_future, ()))
+    for watcher in watchers:
+        watcher.wake()
