@@ -62,11 +62,6 @@ class Queued(Generic[Result_co]):
 
     Until the ``with`` block of its batch has ended, `value` and `error` raise `BatchStateError`.
 
-    Attributes
-    ----------
-    name : str
-        The method and the key, for people to read.
-
     Examples
     --------
     >>> from telstate import TelescopeState
@@ -78,13 +73,19 @@ class Queued(Generic[Result_co]):
     (<Queued get 'n_chans': 4096>, 4096)
     """
 
-    __slots__ = ("_batch", "_error", "_result", "name")
+    __slots__ = ("_batch", "_error", "_key", "_method", "_result")
 
-    def __init__(self, batch: Batch, name: str) -> None:
-        self.name = name
+    def __init__(self, batch: Batch, method: str, key: Key | None) -> None:
+        self._method = method
+        self._key = key
         self._batch: Batch | None = batch
         self._error: Exception | None = None
         self._result: Any = None
+
+    @property
+    def name(self) -> str:
+        """The method and the key, for people to read."""
+        return _name(self._method, self._key)
 
     @property
     def done(self) -> bool:
@@ -165,10 +166,11 @@ class Batch:
 
     def put(self, method: str, key: Key | None, call: Call[Result]) -> Queued[Result]:
         """Add a call, and give its handle."""
-        name = method if key is None else f"{method} {key_repr(key)}"
         if self._state is not _OPEN:
-            raise BatchStateError(f"{name} cannot be queued: this batch {self._state}.")
-        handle: Queued[Result] = Queued(self, name)
+            raise BatchStateError(
+                f"{_name(method, key)} cannot be queued: this batch {self._state}."
+            )
+        handle: Queued[Result] = Queued(self, method, key)
         operation, finish = call
         self._items.append((operation, finish, handle))
         return handle
@@ -230,7 +232,7 @@ class Batch:
     def _settle(self, finish: Callable[[Any], Any], handle: Queued[Any], result: Any) -> None:
         error: Exception | None = None
         if isinstance(result, TelstateError):
-            error = _naming(result, handle.name)
+            error = _naming(result, handle)
         else:
             try:
                 result = finish(result)
@@ -249,17 +251,21 @@ class Batch:
         return f"{len(failed)} of the {self._count} items of the batch failed: {names}{more}"
 
 
+def _name(method: str, key: Key | None) -> str:
+    return method if key is None else f"{method} {key_repr(key)}"
+
+
 def _error_of(handle: Queued[Any]) -> Exception:
     error = handle.error
     assert error is not None
     return error
 
 
-def _naming(error: TelstateError, name: str) -> TelstateError:
+def _naming(error: TelstateError, handle: Queued[Any]) -> TelstateError:
     """Make an error that says what server it is about say what item, too."""
     if not isinstance(error, (RefusedError, ConnectionError)):
         return error
-    named = type(error)(f"{name}: {error}")
+    named = type(error)(f"{handle.name}: {error}")
     named.__cause__ = error
     return named
 

@@ -27,6 +27,8 @@ INDEX_NAME = "time"
 LAST_TIME = 9.2e9
 # Up to here, floats hold every integer.
 _EXACT = 2**53
+# The units of times that are seconds or a part of them, or so many of one; pandas has those.
+_UNITS = {f"[{unit}]" for unit in ("W", "D", "h", "m", "s", "ms", "us", "ns")}
 
 
 def load_pandas() -> Any:
@@ -52,15 +54,20 @@ def make_series(key: Key, samples: SampleArrays) -> pandas.Series:
     make = load_pandas().Series
     values = samples.values
     labels = {"index": _times(key, samples.timestamps), "name": _name(key)}
-    if values.ndim == 1 and values.dtype.kind not in "VSU":
+    if values.ndim == 1 and _has_columns_of(values.dtype):
         try:
             native: pandas.Series = make(values.astype(values.dtype.newbyteorder("=")), **labels)
-        except (TypeError, ValueError):
-            pass  # Times of a unit that pandas does not have, or beyond its own.
+        except ValueError:
+            pass  # Times that are beyond those of pandas.
         else:
             return native
     objects: pandas.Series = make(list(values), dtype=object, **labels)
     return objects
+
+
+def _has_columns_of(dtype: Any) -> bool:
+    """Tell whether pandas has columns of a dtype."""
+    return dtype.kind in "biufc" or (dtype.kind in "mM" and dtype.str[3:] in _UNITS)
 
 
 def make_frame(samples: Mapping[Key, SampleArrays]) -> pandas.DataFrame:

@@ -1,0 +1,697 @@
+"""Batches: many calls in one exchange, each with its own result or error, on every backend in both manners."""
+
+import asyncio
+import pickle
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import faces
+import numpy
+import pytest
+import redis
+from faces import Subject
+
+from telstate import (
+    BatchError,
+    BatchStateError,
+    ConnectionError,
+    DecodeError,
+    EncodeError,
+    ImmutableKeyError,
+    InvalidTimestampError,
+    KeyType,
+    ReadOnlyError,
+    TelescopeState,
+    TelstateError,
+    aio,
+    batches,
+)
+from telstate_backends import (
+    AsyncMemoryBackend,
+    MemoryBackend,
+    Operation,
+    RefusedError,
+    SetImmutable,
+)
+from telstate_codec import encode_value
+from telstate_testing import redis_binaries
+
+
+@asynccontextmanager
+async def batch(subject: Subject, **options: Any) -> AsyncIterator[Any]:
+    """Open a batch of a subject, of either manner."""
+    if isinstance(subject, faces.SyncSubject):
+        with subject.state.pipeline(**options) as p:
+            yield p
+    else:
+        async with subject.state.pipeline(**options) as p:
+            yield p
+
+
+async def test_everything_at_once(subject: Subject) -> None:
+    """Every method can be queued, is done in order, and gives what it gives by itself."""
+    async with batch(subject) as p:
+        p["n_chans"] = 4096
+        done = [
+            p.set("n_pols", 2),
+            p.add("gain", 1.5, ts=100.0),
+            p.add("gain", 2.0, ts=110.0),
+            p.add("mode", "c856M4k", immutable=True),
+            p.add_many("phase", numpy.arange(3.0), [1, 3, 2]),
+            p.set_indexed("peak", ("a", 1), 2.5),
+        ]
+        results = {
+            "item": p["n_chans"],
+            "get": p.get("gain"),
+            "default": p.get("nope", 7),
+            "encoded": p.get("n_pols", return_encoded=True),
+            "indexed": p.get_indexed("peak", ("a", 1)),
+            "range": p.get_range("gain", st=0),
+            "arrays": p.get_range_arrays("phase", st=0),
+            "exists": p.exists("n_chans"),
+            "missing": p.exists("nope"),
+            "kind": p.key_type("peak"),
+            "keys": p.keys("g*"),
+            "kinds": p.key_types("[mp]*"),
+        }
+        later = [p.delete("gain"), p.exists("gain"), p.clear(), p.keys()]
+        assert not any(one.done for one in [*done, *results.values(), *later])
+        assert await subject.keys() == []
+    values = {name: handle.value for name, handle in results.items()}
+    timestamps, phases = values.pop("arrays")
+    assert timestamps.tolist() == [1.0, 2.0, 3.0]
+    assert phases.tolist() == [0.0, 2.0, 1.0]
+    assert values == {
+        "item": 4096,
+        "get": 2.0,
+        "default": 7,
+        "encoded": encode_value(2),
+        "indexed": 2.5,
+        "range": [(1.5, 100.0), (2.0, 110.0)],
+        "exists": True,
+        "missing": False,
+        "kind": KeyType.INDEXED,
+        "keys": ["gain"],
+        "kinds": {"mode": KeyType.IMMUTABLE, "peak": KeyType.INDEXED, "phase": KeyType.MUTABLE},
+    }
+    assert all(one.done and one.error is None for one in results.values())
+    assert [one.value for one in done] == [None] * 6
+    assert [one.value for one in later] == [None, False, None, []]
+
+
+async def test_views(subject: Subject) -> None:
+    """A batch of a view, and views of a batch, read and write under their prefixes."""
+    await subject.set("n_chans", 4096)
+    async with batch(subject.view("beam")) as p:
+        p["n_pols"] = 2
+        inner = p.view("x", exclusive=True)
+        inner["n_pols"] = 3
+        inner.root()["n_pols"] = 4
+        found = [
+            p["n_chans"],
+            p["n_pols"],
+            inner["n_pols"],
+            inner.get("n_chans"),
+            p.root()["n_pols"],
+        ]
+        assert (p.prefixes, inner.prefixes) == (("beam_", ""), ("x_",))
+    assert [one.value for one in found] == [4096, 2, 3, None, 4]
+    assert await subject.keys() == ["beam_n_pols", "n_chans", "n_pols", "x_n_pols"]
+
+
+async def test_read_only(subject: Subject) -> None:
+    """A batch of a read-only view reads, and refuses to write at the call."""
+    await subject.set("a", 1)
+    async with batch(subject.view("", read_only=True)) as p:
+        a = p["a"]
+        writes: list[Callable[[], object]] = [
+            lambda: p.set("b", 1),
+            lambda: p.add("b", 1),
+            lambda: p.add_many("b", [1], [1]),
+            lambda: p.set_indexed("b", 1, 1),
+            lambda: p.delete("a"),
+            lambda: p.clear(),
+        ]
+        for write in writes:
+            with pytest.raises(ReadOnlyError):
+                write()
+    assert a.value == 1
+    assert await subject.keys() == ["a"]
+
+
+async def make_trouble(subject: Subject) -> None:
+    """Write keys that give errors."""
+    await subject.set("i", 1)
+    await subject.add("m", 1, ts=1.0)
+    await subject.execute(SetImmutable(b"bad", b"\x90"))
+
+
+async def test_errors(subject: Subject) -> None:
+    """Of each item that fails the error is raised and kept, and the others are done."""
+    await make_trouble(subject)
+    with pytest.raises(BatchError) as caught:
+        async with batch(subject) as p:
+            handles = [
+                p.set("i", 2),
+                p.set("j", 3),
+                p["nope"],
+                p.get("bad"),
+                p.get_range("i"),
+                p.add("i", 1),
+                p.set_indexed("m", 1, 1),
+                p.get("j"),
+            ]
+    error = caught.value
+    assert isinstance(error, TelstateError)
+    kinds = [ImmutableKeyError, KeyError, DecodeError, *[ImmutableKeyError] * 3]
+    assert [isinstance(one, kind) for one, kind in zip(error.exceptions, kinds, strict=True)] == [
+        True
+    ] * 6
+    assert error.message == (
+        "6 of the 8 items of the batch failed: set 'i', get 'nope', get 'bad', get_range 'i', add 'i', "
+        "set_indexed 'm'"
+    )
+    for one, key in zip(error.exceptions, ["'i'", "'nope'", "'bad'", "'i'", "'i'", "'m'"]):
+        assert key in str(one)
+    assert [handle.error for handle in handles if handle.error] == list(error.exceptions)
+    assert (handles[1].value, handles[-1].value, handles[-1].error) == (None, 3, None)
+    with pytest.raises(KeyError, match="'nope'"):
+        handles[2].value  # noqa: B018  # reading it is the test
+    assert repr(handles[2]) == "<Queued get 'nope': MissingKeyError>"
+    assert repr(handles[-1]) == "<Queued get 'j': 3>"
+
+
+async def test_errors_left_to_the_handles(subject: Subject) -> None:
+    """On request nothing is raised for items, and their handles have the errors."""
+    await make_trouble(subject)
+    async with batch(subject, raise_errors=False) as p:
+        bad, nope, good = p.get("bad"), p["nope"], p.get("i")
+    assert isinstance(bad.error, DecodeError)
+    assert isinstance(nope.error, KeyError)
+    assert good.value == 1
+
+
+async def test_except_star() -> None:
+    """An error of a batch can be taken apart, with its text, and pickled."""
+    ts = TelescopeState()
+    ts["i"] = 1
+    seen: list[BaseException] = []
+    try:
+        with ts.pipeline() as p:
+            p["i"] = 2
+            p["nope"]
+    except* KeyError as group:
+        seen.append(group)
+    except* ImmutableKeyError as group:
+        seen.append(group)
+    assert [type(group) for group in seen] == [BatchError, BatchError]
+    again = pickle.loads(pickle.dumps(seen[0]))
+    assert (type(again), str(again)) == (BatchError, str(seen[0]))
+
+
+async def test_nearest_key(ts: TelescopeState) -> None:
+    """The error for a missing key suggests the nearest one, as outside of a batch."""
+    ts["n_chans"] = 4096
+    with ts.pipeline(raise_errors=False) as p:
+        handle = p["n_chan"]
+    assert str(handle.error).endswith("did you mean 'n_chans'?")
+
+
+async def test_what_cannot_be_queued(subject: Subject) -> None:
+    """An item that makes no sense raises at once, and the rest of the batch is as it would be."""
+    async with batch(subject) as p:
+        p["a"] = 1
+        with pytest.raises(EncodeError, match="'b'"):
+            p["b"] = {1}
+        with pytest.raises(InvalidTimestampError, match="'c'"):
+            p.add("c", 1, ts=-1.0)
+        with pytest.raises(InvalidTimestampError):
+            p.get_range("c", st=float("nan"))
+        with pytest.raises(TypeError, match="not hashable"):
+            p.set_indexed("d", [], 1)
+        with pytest.raises(TypeError, match="exists"):
+            "a" in p  # noqa: B015  # that it is refused is the test
+        with pytest.raises(TypeError):
+            iter(p)
+    assert await subject.keys() == ["a"]
+
+
+async def test_values_are_taken_when_queued(subject: Subject) -> None:
+    """What is changed after it was queued is stored as it was."""
+    value = [1]
+    async with batch(subject) as p:
+        p["a"] = value
+        value.append(2)
+    assert await subject.get("a") == [1]
+
+
+async def test_left_by_an_error(subject: Subject) -> None:
+    """If the block is left by an exception, nothing is sent, and the handles say so."""
+    with pytest.raises(ZeroDivisionError):
+        async with batch(subject) as p:
+            handle = p.set("a", 1)
+            1 / 0  # noqa: B018  # that it fails is the test
+    assert await subject.keys() == []
+    looks: list[Callable[[], object]] = [lambda: handle.value, lambda: handle.error]
+    for look in looks:
+        with pytest.raises(BatchStateError, match="'a'.* was not sent"):
+            look()
+    with pytest.raises(BatchStateError, match="was not sent"):
+        p.get("a")
+
+
+async def test_once(subject: Subject) -> None:
+    """A batch is used once, in a with block; everything else is an error that says so."""
+    for early in (subject.state.pipeline(), subject.state.pipeline().view("a")):
+        with pytest.raises(BatchStateError, match="get 'a' cannot be queued: .* with block"):
+            early.get("a")
+    async with batch(subject) as p:
+        handle = p.exists("a")
+        with pytest.raises(BatchStateError, match="'a'.* has not been sent"):
+            handle.value  # noqa: B018  # reading it is the test
+        assert repr(handle) == "<Queued exists 'a': not there yet>"
+        with pytest.raises(BatchStateError, match="open already"):
+            await enter(p.view("b"))
+    with pytest.raises(BatchStateError, match="has been sent"):
+        p.get("a")
+    with pytest.raises(BatchStateError, match="or over"):
+        await enter(p)
+    assert handle.value is False
+
+
+async def enter(p: Any) -> None:
+    """Enter a batch without a with block."""
+    if hasattr(p, "__enter__"):
+        p.__enter__()
+    else:
+        await p.__aenter__()
+
+
+async def test_nothing_to_do(subject: Subject) -> None:
+    """A batch without items does nothing."""
+    async with batch(subject) as p:
+        pass
+    assert "prefixes ('',)" in repr(p)
+
+
+# How often and how a store is asked, on one that counts
+
+
+class Counting(MemoryBackend):
+    """A store in memory that notes how many operations it is given together, and may fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+        self.fail_at = -1
+        self.failure: BaseException = ConnectionError("the store is gone")
+
+    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+        if len(self.counts) == self.fail_at:
+            raise self.failure
+        self.counts.append(len(operations))
+        return super().execute_many(operations)
+
+
+class AsyncCounting(AsyncMemoryBackend):
+    """The same for asyncio."""
+
+    def __init__(self, counting: Counting) -> None:
+        super().__init__(counting.store)
+        self.counting = counting
+
+    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+        await asyncio.sleep(0)
+        return self.counting.execute_many(operations)
+
+
+@pytest.fixture
+def counting() -> Counting:
+    """A store that counts."""
+    return Counting()
+
+
+@pytest.fixture
+def counted(counting: Counting, asynchronous: bool) -> Subject:
+    """A telescope state of either manner on that store."""
+    if asynchronous:
+        return Subject(aio.TelescopeState(AsyncCounting(counting)))
+    return faces.SyncSubject(TelescopeState(counting))
+
+
+async def test_exchanges(
+    counted: Subject, counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is one exchange; a huge one is several, in order, cut by number and by bytes written."""
+    monkeypatch.setattr(batches, "MOST_ITEMS", 4)
+    async with batch(counted) as p:
+        handles = [p.add("gain", n, ts=n) for n in range(4)]
+    async with batch(counted) as p:
+        handles += [p.get("gain") for n in range(9)]
+    assert counting.counts == [4, 4, 4, 1]
+    assert [one.value for one in handles] == [None] * 4 + [3] * 9
+    counting.counts.clear()
+    monkeypatch.setattr(batches, "MOST_BYTES", 100)
+    async with batch(counted) as p:
+        p.set("a", bytes(200))
+        p.set_indexed("b", 1, bytes(40))
+        p.add("c", bytes(40))
+        p.add_many("d", [bytes(40)], [1])
+        p.get("a")
+    assert counting.counts == [1, 2, 2]
+
+
+async def test_a_hundred_thousand(counted: Subject, counting: Counting) -> None:
+    """A hundred thousand items take ten exchanges, and each has its result."""
+    async with batch(counted) as p:
+        handles = [p.set(f"key{n}", n) for n in range(50_000)]
+        handles += [p.get(f"key{n}") for n in range(50_000)]
+    assert counting.counts == [10_000] * 10
+    assert [one.value for one in handles[50_000:]] == list(range(50_000))
+
+
+async def test_many_failures(counted: Subject) -> None:
+    """Of very many items that fail all errors are raised, and the text names a hundred."""
+    with pytest.raises(BatchError) as caught:
+        async with batch(counted) as p:
+            for n in range(150):
+                p[f"nope{n}"]
+    assert len(caught.value.exceptions) == 150
+    assert caught.value.message.startswith(
+        "150 of the 150 items of the batch failed: get 'nope0', "
+    )
+    assert caught.value.message.endswith(", get 'nope99' and 50 more")
+
+
+@pytest.mark.parametrize("raise_errors", [True, False])
+async def test_connection_lost(
+    counted: Subject, counting: Counting, monkeypatch: pytest.MonkeyPatch, raise_errors: bool
+) -> None:
+    """No connection is raised as it is; the handles of what was done before keep their results."""
+    monkeypatch.setattr(batches, "MOST_ITEMS", 2)
+    counting.fail_at = 1
+    with pytest.raises(ConnectionError, match="gone"):
+        async with batch(counted, raise_errors=raise_errors) as p:
+            handles = [p.set(f"key{n}", n) for n in range(5)]
+    assert [handle.error for handle in handles] == [None] * 2 + [counting.failure] * 3
+    with pytest.raises(ConnectionError, match="gone"):
+        handles[-1].value  # noqa: B018  # reading it is the test
+    assert await counted.keys() == ["key0", "key1"]
+
+
+async def test_interrupted(counted: Subject, counting: Counting) -> None:
+    """An interruption passes through, and what came of the items is not known."""
+    counting.fail_at, counting.failure = 0, KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        async with batch(counted) as p:
+            handle = p.set("a", 1)
+    assert not handle.done
+    with pytest.raises(BatchStateError, match="was interrupted"):
+        handle.value  # noqa: B018  # reading it is the test
+
+
+async def test_cancelled() -> None:
+    """A task that is cancelled while its batch is sent leaves it so."""
+    ts = aio.TelescopeState(AsyncCounting(Counting()))
+    handles = []
+
+    async def send() -> None:
+        async with ts.pipeline() as p:
+            handles.append(p.set("a", 1))
+
+    task = asyncio.create_task(send())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(BatchStateError, match="was interrupted"):
+        handles[0].value  # noqa: B018  # reading it is the test
+
+
+async def test_queueing_while_it_is_sent() -> None:
+    """What another task queues or reads while a batch is sent is refused."""
+    p = aio.TelescopeState(AsyncCounting(Counting())).pipeline()
+    refused: list[str] = []
+
+    async def late() -> None:
+        uses: list[Callable[[], object]] = [lambda: p.exists("b"), lambda: handle.value]
+        for use in uses:
+            with pytest.raises(BatchStateError) as caught:
+                use()
+            refused.append(str(caught.value))
+
+    async with p:
+        handle = p.exists("a")
+        other = asyncio.create_task(late())  # It begins when the batch is awaited.
+    await other
+    assert handle.value is False
+    assert ["is just being sent" in text for text in refused] == [True, True]
+
+
+async def test_errors_name_the_item(counted: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that the server gives for an item says which item it was, and keeps the cause."""
+    refusal = RefusedError("Redis at localhost is out of memory")
+    monkeypatch.setattr(SetImmutable, "apply", lambda self, store: raise_(refusal))
+    with pytest.raises(BatchError) as caught:
+        async with batch(counted) as p:
+            p["a"] = 1
+    (error,) = caught.value.exceptions
+    assert (type(error), str(error)) == (RefusedError, f"set 'a': {refusal}")
+    assert error.__cause__ is refusal
+
+
+def raise_(error: Exception) -> None:
+    raise error
+
+
+async def test_nothing_is_lost_by_a_surprise(
+    counted: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever finishing an item raises is that item's error, and the others have their results."""
+    monkeypatch.setattr(
+        "telstate.calls.reading.decode_samples", lambda *_: raise_(LookupError("!"))
+    )
+    await counted.add("m", 1)
+    async with batch(counted, raise_errors=False) as p:
+        before, bad, after = p.get("m"), p.get_range("m"), p.exists("m")
+    assert (before.value, str(bad.error), after.value) == (1, "!", True)
+
+
+def test_threads() -> None:
+    """Several threads may queue in one batch."""
+    ts = TelescopeState()
+    with ts.pipeline() as p:
+
+        def work(number: int) -> None:
+            for n in range(100):
+                p.add("gain", 100 * number + n, ts=1.0)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(value for value, _ in ts.get_range("gain", st=0)) == list(range(400))
+
+
+# Several keys
+
+
+async def test_get_many(subject: Subject) -> None:
+    """Several keys are read together, in the order asked for, and those that are missing left out."""
+    await subject.set("i", None)
+    await subject.add("m", 1.5)
+    await subject.set_indexed("x", 1, 2)
+    assert await subject.get_many(["x", "nope", b"m", "i"]) == {"x": {1: 2}, b"m": 1.5, "i": None}
+    assert list(await subject.get_many(["x", "nope", b"m", "i"])) == ["x", b"m", "i"]
+    assert await subject.get_many(iter(["i"]), return_encoded=True) == {"i": encode_value(None)}
+    assert await subject.get_many([]) == {}
+    assert await subject.view("beam").get_many(["i"]) == {"i": None}
+    with pytest.raises(TypeError, match="several.*'gain'"):
+        await subject.get_many("gain")
+
+
+async def test_get_many_that_cannot_be_decoded(subject: Subject) -> None:
+    """Every key of several that cannot be decoded is named."""
+    await make_trouble(subject)
+    await subject.execute(SetImmutable(b"worse", b"\x91"))
+    with pytest.raises(BatchError, match="get 'bad', get 'worse'") as caught:
+        await subject.get_many(["i", "bad", "worse"])
+    assert [type(error) for error in caught.value.exceptions] == [DecodeError] * 2
+
+
+async def test_key_types(subject: Subject) -> None:
+    """All keys are listed with their kinds, sorted, or those that match a glob."""
+    await subject.set("i", 1)
+    await subject.add("m", 1)
+    await subject.set_indexed("x", 1, 1)
+    await subject.set("süd", 1)
+    expected = {
+        "i": KeyType.IMMUTABLE,
+        "m": KeyType.MUTABLE,
+        "süd": KeyType.IMMUTABLE,
+        "x": KeyType.INDEXED,
+    }
+    assert list((await subject.key_types()).items()) == list(expected.items())
+    assert await subject.view("beam").key_types() == expected
+    assert await subject.key_types("[mx]") == {"m": KeyType.MUTABLE, "x": KeyType.INDEXED}
+    assert await subject.key_types("nope") == {}
+
+
+async def test_add_many(subject: Subject) -> None:
+    """Samples added together are what they are added one by one, sorted by time, equal ones once."""
+    await subject.view("beam").add_many("gain", [3, 1, 2, 1], [30.0, 10, 20, 10])
+    assert await subject.get_range("beam_gain", st=0) == [(1, 10.0), (2, 20.0), (3, 30.0)]
+    await subject.add_many("beam_gain", numpy.array([1.5, 2.5]), numpy.array([15, 10]))
+    assert [v for v, _ in await subject.get_range("beam_gain", st=0)] == [1, 2.5, 1.5, 2, 3]
+    await subject.add_many("empty", [], [])
+    assert not await subject.exists("empty")
+
+
+async def test_add_many_writes_what_add_writes(subject: Subject) -> None:
+    """For arrays and lists alike, the bytes are those of adding each value by itself."""
+    samples: dict[str, Any] = {
+        "f8": numpy.arange(5) / 7,
+        "f4": numpy.arange(5, dtype=">f4"),
+        "i2": numpy.arange(5, dtype="i2")[::-1],
+        "bool": numpy.arange(5) > 2,
+        "time": numpy.arange(5).astype("M8[ns]"),
+        "text": numpy.array(["on", "off", "on", "off", "x"]),
+        "rows": numpy.arange(30.0).reshape(5, 3, 2),
+        "columns": numpy.arange(10.0).reshape(2, 5).T,
+        "structures": numpy.zeros(5, [("a", "f8"), ("b", "i4")]),
+        "floats": [0.5, 1.5, float("nan"), -0.0, 1e300],
+        "mixture": [1, "two", (3,), None, {"five": 5}],
+    }
+    for name, values in samples.items():
+        times = [5.0, 1.0, 3.0, 2.0, 4.0]
+        await subject.add_many(f"many_{name}", values, times)
+        for value, time in zip(values, times):
+            await subject.add(f"each_{name}", value, ts=time)
+        many, each = [
+            await subject.get_range(f"{how}_{name}", st=0, return_encoded=True)
+            for how in ("many", "each")
+        ]
+        assert many == each
+
+
+async def test_add_many_refused(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be added is refused as a whole, naming the key."""
+    await subject.set("i", 1)
+    for values in ([], [1, 2]):
+        with pytest.raises(ImmutableKeyError, match="'i'"):
+            await subject.add_many("i", values, range(len(values)))
+    with pytest.raises(ValueError, match="'m': There are 2 values and 3 timestamps"):
+        await subject.add_many("m", [1, 2], [1, 2, 3])
+    with pytest.raises(EncodeError, match="'m': Value 1 of 2"):
+        await subject.add_many("m", [1, {1}], [1, 2])
+    with pytest.raises(InvalidTimestampError, match="'m': Sample 1 of 2"):
+        await subject.add_many("m", [1, 2], numpy.array([1.0, numpy.nan]))
+    with pytest.raises(TypeError, match="several"):
+        await subject.add_many("m", "on", [1, 2])
+    monkeypatch.setattr("telstate.calls.writing.MOST_SAMPLES", 2)
+    with pytest.raises(ValueError, match="'m': 3 samples are more"):
+        await subject.add_many("m", [1, 2, 3], [1, 2, 3])
+    assert await subject.keys() == ["i"]
+
+
+# What the server says
+
+
+@pytest.fixture(params=[str(binary) for binary in redis_binaries()])
+def url(request: pytest.FixtureRequest, server_port: Callable[[str], int]) -> str:
+    """The URL of an empty server of each version in turn."""
+    return f"redis://127.0.0.1:{server_port(request.param)}"
+
+
+async def reads(url: str, subject: Subject, action: Callable[[], Any]) -> int:
+    """Tell how many times a server read from its clients for something, of five tries the least."""
+    counts: list[int] = []
+    with redis.Redis.from_url(url) as client:
+        for _ in range(5):  # It may also notice meanwhile that some client has gone: a read too.
+            before = client.info("stats")["total_reads_processed"]
+            await action()
+            counts.append(client.info("stats")["total_reads_processed"] - before - 1)
+    return min(counts)
+
+
+async def test_one_round_trip(url: str, asynchronous: bool) -> None:
+    """The server itself counts one read for a batch of reads and writes, and for reading many keys."""
+    subject = await faces.real(asynchronous, url)
+    view = subject.view("a").view("b").view("c")
+
+    async def mixture() -> None:
+        async with batch(view, raise_errors=False) as p:
+            p["n_chans"] = 4096
+            for n in range(20):
+                p.add("gain", n, ts=n)
+                p.get("nope")
+            p.get_range("gain", st=0)
+            p.get_range("nope")
+            p.exists("gain")
+            p.set_indexed("peak", n, n)
+            p.delete("n_chans")
+
+    async def many() -> None:
+        assert len(await view.get_many(["gain"] * 30 + ["nope"])) == 1
+
+    assert await reads(url, subject, mixture) == 1
+    assert await reads(url, subject, many) == 1
+    await subject.close()
+
+
+async def test_a_thousand_samples_are_one_command(url: str, asynchronous: bool) -> None:
+    """A thousand samples are one command of a client's, so nobody sees a part of them."""
+    subject = await faces.real(asynchronous, url)
+    with redis.Redis.from_url(url) as client:
+        await subject.add_many("gain", numpy.arange(1000.0), numpy.arange(1000))
+        client.config_resetstat()
+        await subject.add_many("gain", numpy.arange(1000.0), numpy.arange(1000) + 5000)
+        calls = {
+            name: entry["calls"]
+            for name, entry in client.info("commandstats").items()
+            if name in ("cmdstat_eval", "cmdstat_evalsha")
+        }
+        assert sum(calls.values()) == 1
+        assert client.zcard("gain") == 2000
+    await subject.close()
+
+
+async def test_kinds_of_1500_keys(url: str, asynchronous: bool) -> None:
+    """The kinds of 1,500 keys are told in at most three reads by the server."""
+    subject = await faces.real(asynchronous, url)
+    async with batch(subject) as p:
+        for n in range(500):
+            p[f"i{n}"] = n
+            p.add(f"m{n}", n)
+            p.set_indexed(f"x{n}", n, n)
+
+    async def look() -> None:
+        assert len(await subject.key_types()) == 1500
+
+    assert await reads(url, subject, look) <= 3
+    await subject.close()
+
+
+async def test_foreign_keys(url: str) -> None:
+    """Keys that others than telescope states wrote are not listed."""
+    subject = await faces.real(False, url)
+    with redis.Redis.from_url(url) as client:
+        client.rpush("list", "a")
+        await subject.set("a", 1)
+        assert await subject.key_types() == {"a": KeyType.IMMUTABLE}
+    await subject.close()
+
+
+@pytest.mark.slow
+async def test_a_hundred_thousand_on_a_server(url: str, asynchronous: bool) -> None:
+    """A batch of a hundred thousand items goes through a real server."""
+    subject = await faces.real(asynchronous, url)
+    async with batch(subject) as p:
+        handles = [p.add("gain", n, ts=n) for n in range(99_999)]
+        last = p.get("gain")
+    assert last.value == 99_998
+    assert all(handle.value is None for handle in handles)
+    await subject.close()
