@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
-from telstate.base import TelescopeStateBase, check_prefixes, warn_is_immutable
+from telstate.base import check_prefixes, warn_is_immutable
+from telstate.bulk import BulkMethods
 from telstate.calls import Call, IndexedCondition, KeyCondition, Require
 from telstate.endpoint import Endpoint, endpoint_parser
 from telstate.refusals import SyncRefusals
@@ -29,7 +30,7 @@ Result = TypeVar("Result")
 REDIS_PORT = 6379
 
 
-class TelescopeState(TelescopeStateBase[Backend], SyncRefusals):
+class TelescopeState(BulkMethods, SyncRefusals):
     """Configuration, sensors and lookup tables of a telescope, by key.
 
     A key is an *immutable* (set once), *mutable* (a sensor: values with timestamps) or *indexed* (a
