@@ -32,6 +32,17 @@ def assign_attribute(ts: TelescopeState) -> None:
     ts.k = 1
 
 
+def in_batch(write: Callable[[Any], object]) -> Callable[[TelescopeState], object]:
+    """Queue something in a batch."""
+
+    def run(ts: TelescopeState) -> None:
+        with ts.pipeline() as p:
+            p.get("k")
+            write(p)
+
+    return run
+
+
 WRITES: dict[str, Callable[[TelescopeState], object]] = {
     "set": lambda ts: ts.__setitem__("k", 1),
     "attribute": assign_attribute,
@@ -41,6 +52,41 @@ WRITES: dict[str, Callable[[TelescopeState], object]] = {
     "delete": lambda ts: ts.delete("k"),
     "clear": lambda ts: ts.clear(),
     "load": lambda ts: ts.load_from_file("observation.rdb"),
+    "add_many": lambda ts: ts.add_many("k", [1.0], [2.0]),
+    "batch set": in_batch(lambda p: p.set("k", 1)),
+    "batch item": in_batch(lambda p: p.__setitem__("k", 1)),
+    "batch add": in_batch(lambda p: p.add("k", 1)),
+    "batch add_many": in_batch(lambda p: p.add_many("k", [1.0], [2.0])),
+    "batch set_indexed": in_batch(lambda p: p.set_indexed("k", 1, 2)),
+    "batch delete": in_batch(lambda p: p.delete("k")),
+    "batch view": in_batch(lambda p: p.view("b").set("k", 1)),
+}
+# What writes, by name; whoever makes another such method, tests above that it is refused.
+WRITING = {"set", "add", "add_many", "set_indexed", "delete", "clear", "load_from_file"}
+# What does not, or makes what does (a batch).
+READING = {
+    *(
+        "get",
+        "get_indexed",
+        "get_many",
+        "get_range",
+        "get_range_arrays",
+        "to_pandas",
+        "to_dataframe",
+    ),
+    *(
+        "exists",
+        "is_immutable",
+        "join",
+        "key_type",
+        "key_types",
+        "keys",
+        "root",
+        "view",
+        "pipeline",
+    ),
+    *("wait_indexed", "wait_key", "wait_keys", "watch", "save", "from_snapshot"),
+    *("close", "wait_closed"),
 }
 
 
@@ -71,6 +117,15 @@ async def test_writes_are_refused_under_asyncio() -> None:
         with pytest.raises(ReadOnlyError):
             await write
     assert backend.store.data == {}
+
+
+@pytest.mark.parametrize("kind", [TelescopeState, aio.TelescopeState])
+def test_every_method_is_known(kind: type) -> None:
+    """Of each public method it is known here whether it writes."""
+    public = {
+        name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name))
+    }
+    assert public - WRITING - READING == set()
 
 
 def test_reads_go_on(ts: TelescopeState, tmp_path: Path) -> None:

@@ -130,6 +130,14 @@ class Peek(Operation[Glimpse | None]):
         The full key.
     limit : int
         How many bytes of the value (and of a sub-key) are wanted.
+
+    Examples
+    --------
+    >>> from telstate_backends import MemoryBackend, Peek, SetImmutable
+    >>> backend = MemoryBackend()
+    >>> backend.execute(SetImmutable(b"long", bytes(1_000_000)))
+    >>> backend.execute(Peek(b"long", limit=3)).size
+    1000000
     """
 
     key: bytes
