@@ -153,7 +153,8 @@ class BulkMethods(TelescopeStateBase[Backend]):
         Raises
         ------
         ValueError
-            If there are not as many values as timestamps, or more than 500,000.
+            If there are not as many values as timestamps, or more than 100,000: other clients of a
+            server would have to wait too long.
         ImmutableKeyError
             If the key is of another kind.
         InvalidTimestampError
