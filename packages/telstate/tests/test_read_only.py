@@ -152,10 +152,11 @@ def test_read_only_stays() -> None:
         view.view("b"),
         view.view("b", read_only=False),
         view.root(),
+        ts.root(read_only=True),
         TelescopeState(base=view),
         TelescopeState(base=view.root(), prefixes=("c_", "")),
     ]
-    assert [one.read_only for one in made] == [True] * 6
+    assert [one.read_only for one in made] == [True] * 7
     assert not ts.read_only and not ts.view("a").read_only and not ts.root().read_only
     assert not TelescopeState(view.backend).read_only
     asynchronous = aio.TelescopeState().view("a", read_only=True)

@@ -116,9 +116,9 @@ class TelescopeStateBase(Generic[BackendType]):
         """
         return self._sibling(self._view.deeper(name, add_separator, exclusive, read_only))
 
-    def root(self) -> Self:
-        """Make a view of the same backend with the empty prefix only; read-only if this one is."""
-        return self._sibling(self._view.root())
+    def root(self, *, read_only: bool = False) -> Self:
+        """Make a view of the same backend with the empty prefix only; `read_only` is as in `view`."""
+        return self._sibling(self._view.root(read_only))
 
     def __repr__(self) -> str:
         # Here and below, because most programs are not looked at.

@@ -14,6 +14,8 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from telstate.suggestions import Hint, MissingKeyError
+from telstate.views import View
 from telstate_backends import (
     AsyncBackend,
     Backend,
@@ -262,7 +264,7 @@ def save_store(backend: Backend, path: str | os.PathLike[str], keys: Iterable[Ke
     wanted = None if keys is None else names_to_save(keys)
     with RDBWriter(path, keep_empty=True) as writer:
         writer.save(backend, wanted)
-        check_saved(writer, wanted)
+        check_saved(writer, wanted, backend)
     return writer.keys_written
 
 
@@ -271,7 +273,7 @@ def names_to_save(keys: Iterable[Key]) -> list[Key]:
     return list(dict.fromkeys(check_keys(keys)))
 
 
-def check_saved(writer: RDBWriterBase, wanted: list[Key] | None) -> None:
+def check_saved(writer: RDBWriterBase, wanted: list[Key] | None, backend: object) -> None:
     """Refuse to finish a file that lacks keys which were asked for by name.
 
     Of a whole store, what is not telstate's (Redis lists, say) is left out, as in loading.
@@ -285,11 +287,14 @@ def check_saved(writer: RDBWriterBase, wanted: list[Key] | None) -> None:
         return
     shown = ", ".join(map(key_repr, islice(writer.failures, _SHOWN)))
     more = "..." if len(writer.failures) > _SHOWN else ""
-    raise KeyError(
+    error = MissingKeyError(
         f"{writer.keys_failed} of {len(wanted)} keys cannot be saved ({shown}{more}: "
         f"{next(iter(writer.failures.values()))}), so {writer.filename} was left as it was; "
-        "RDBWriter saves what there is."
+        "RDBWriter saves what there is"
     )
+    error.hint = Hint(View(("",)), next(iter(writer.failures)))
+    error.look_in(backend)
+    raise error
 
 
 def check_keys(keys: Iterable[Key]) -> list[bytes]:

@@ -133,9 +133,9 @@ class View:
         prefixes = (text,) if exclusive else (text, *self.prefixes)
         return View(prefixes, read_only or self.read_only)
 
-    def root(self) -> View:
-        """Give the view with the empty prefix only, read-only if this one is."""
-        return View(("",), self.read_only)
+    def root(self, read_only: bool = False) -> View:
+        """Give the view with the empty prefix only; read-only also where this one is."""
+        return View(("",), read_only or self.read_only)
 
     def short_names(self, keys: Iterable[str]) -> list[str]:
         """Name keys as seen from this view: each without each prefix that it has, once, sorted."""

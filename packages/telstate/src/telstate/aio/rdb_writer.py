@@ -94,7 +94,7 @@ async def save_store(
     made = await asyncio.to_thread(RDBWriter, path, keep_empty=True)
     async with made as writer:
         await writer.save(backend, wanted)
-        check_saved(writer, wanted)
+        check_saved(writer, wanted, backend)
     return writer.keys_written
 
 
