@@ -207,7 +207,8 @@ class CachedBackend(_Cache):
     def _read(self, read: Read[Result]) -> Result:
         facts = self._facts
         with self._lock:
-            answer = facts.recall(read) if self._hear() else None
+            live = self._hear()
+            answer = facts.recall(read) if live else None
             if answer is not None:
                 return answer
             asking = facts.ask(read.keys, self._covers)
@@ -218,9 +219,11 @@ class CachedBackend(_Cache):
                 facts.give_up(asking)
             raise
         with self._lock:
-            self._hear()
+            if asking.covered:
+                self._hear()
             facts.learn(asking, found)
-            self._watch_more()
+            if facts.has_orders or not live:
+                self._watch_more()
         return read.answer(found)
 
     def _watch_more(self) -> None:
@@ -358,7 +361,8 @@ class AsyncCachedBackend(_Cache):
     async def _read(self, read: Read[Result]) -> Result:
         await self._turn()
         facts = self._facts
-        answer = facts.recall(read) if self._hear() else None
+        live = self._hear()
+        answer = facts.recall(read) if live else None
         if answer is not None:
             return answer
         asking = facts.ask(read.keys, self._covers)
@@ -367,9 +371,11 @@ class AsyncCachedBackend(_Cache):
         except BaseException:
             facts.give_up(asking)
             raise
-        self._hear()
+        if asking.covered:
+            self._hear()
         facts.learn(asking, found)
-        await self._watch_more()
+        if facts.has_orders or not live:
+            await self._watch_more()
         return read.answer(found)
 
     async def _turn(self) -> None:

@@ -221,6 +221,11 @@ class Facts:
         self._since.clear()
         self.weight = 0
 
+    @property
+    def has_orders(self) -> bool:
+        """Whether the watcher is to watch more or less than it does."""
+        return bool(self._joining or self._leaving)
+
     def rejoin(self) -> None:
         """Take note that there is a new watcher, which watches nothing so far."""
         self._joining = dict.fromkeys(self._states)
