@@ -135,7 +135,8 @@ class TelescopeState(BulkMethods, SyncRefusals):
         try:
             return self[name]
         except KeyError as error:
-            raise MissingAttributeError.of(error, name) from error
+            # Without the cause: it says the same, and a slip of the finger needs no two tracebacks.
+            raise MissingAttributeError.of(error, name) from None
 
     def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
         """Get an immutable's value, a mutable's latest value, or an indexed key's `dict`.
