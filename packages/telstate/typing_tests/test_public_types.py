@@ -4,14 +4,22 @@ import gzip
 from pathlib import Path
 from typing import Any, assert_type
 
+import numpy as np
+import pandas
+from numpy.typing import NDArray
+
 import telstate
 from telstate import (
+    BatchError,
     DecodeError,
     Endpoint,
     KeyType,
     KeyUpdate,
+    Pipeline,
+    Queued,
     RDBWriter,
     Reconnected,
+    SampleArrays,
     TelescopeState,
     Watch,
     aio,
@@ -62,6 +70,58 @@ with ts.watch("a", b"b", patterns=["c*"], timeout=1.0) as watch:
         else:
             assert_type(event, Reconnected)
 watch.close()
+
+
+with ts.pipeline(raise_errors=False) as p:
+    assert_type(p, Pipeline)
+    assert_type(p.view("a"), Pipeline)
+    assert_type(p.prefixes, tuple[str, ...])
+    assert_type(p["a"], Queued[Any])
+    assert_type(p.get("a", 1), Queued[Any])
+    assert_type(p.get_indexed("a", ("b", 1)), Queued[Any])
+    assert_type(p.get_range("a", 1.0), Queued[list[tuple[Any, float]]])
+    assert_type(p.get_range_arrays("a", 1.0), Queued[SampleArrays])
+    assert_type(p.exists("a"), Queued[bool])
+    assert_type(p.key_type("a"), Queued[KeyType | None])
+    assert_type(p.keys(), Queued[list[str]])
+    assert_type(p.key_types(), Queued[dict[str, KeyType]])
+    assert_type(p.set("a", 1), Queued[None])
+    assert_type(p.add("a", 1), Queued[None])
+    assert_type(p.add_many("a", [1], [1.0]), Queued[None])
+    assert_type(p.set_indexed("a", 1, 1), Queued[None])
+    assert_type(p.delete("a"), Queued[None])
+    assert_type(p.clear(), Queued[None])
+    n_samples = p.exists("a")
+assert_type(n_samples.value, bool)
+assert_type(n_samples.error, Exception | None)
+assert_type(n_samples.done, bool)
+more_general: Queued[object] = n_samples
+try:
+    pass
+except BatchError as batch_error:
+    assert_type(batch_error.exceptions, tuple[Exception | ExceptionGroup[Exception], ...])
+
+assert_type(ts.get_many(["a", b"b"]), dict[str | bytes, Any])
+assert_type(ts.key_types("a*"), dict[str, KeyType])
+assert_type(ts.add_many("a", np.arange(2.0), [1, 2.0]), None)
+assert_type(ts.get_range_arrays("a", 1.0, 2.0, True, True), SampleArrays)
+assert_type(ts.get_range_arrays("a").timestamps, NDArray[np.float64])
+assert_type(ts.get_range_arrays("a").values, NDArray[Any])
+assert_type(ts.to_pandas("a"), pandas.Series)
+assert_type(ts.to_dataframe(["a"]), pandas.DataFrame)
+
+
+async def much_at_once_on_asyncio(ts: aio.TelescopeState) -> None:
+    """The same, awaited; what is queued is not."""
+    async with ts.pipeline() as p:
+        assert_type(p["a"], Queued[Any])
+        assert_type(p.view("a").get_range("a"), Queued[list[tuple[Any, float]]])
+        assert_type(p.add("a", 1), Queued[None])
+    assert_type(await ts.get_many(["a"]), dict[str | bytes, Any])
+    assert_type(await ts.key_types(), dict[str, KeyType])
+    assert_type(await ts.get_range_arrays("a"), SampleArrays)
+    assert_type(await ts.to_pandas("a"), pandas.Series)
+    assert_type(await ts.to_dataframe(["a"]), pandas.DataFrame)
 
 
 async def watch_on_asyncio(ts: aio.TelescopeState) -> None:

@@ -1,0 +1,122 @@
+"""Samples as pandas series and tables, in both manners."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from faces import Subject
+
+from telstate import BatchError, InvalidTimestampError, TelescopeState
+
+# A part of the `test` dependency group; an environment made by hand may be without it.
+pandas: Any = pytest.importorskip("pandas")
+
+
+async def test_series(subject: Subject) -> None:
+    """A series has all samples, the key as its name, and UTC times exact to the nanosecond."""
+    await subject.add_many("gain", [1.5, 2.0, 1.75], [1.7e9, 1.7e9 + 2.0**-20, 1.7e9 + 86400])
+    series = await subject.view("beam").to_pandas("gain")
+    assert (series.name, series.index.name, str(series.index.tz)) == ("gain", "time", "UTC")
+    assert str(series.index.dtype) == "datetime64[ns, UTC]"
+    assert series.tolist() == [1.5, 2.0, 1.75]
+    nanoseconds = [1_700_000_000_000_000_000, 1_700_000_000_000_000_954, 1_700_086_400_000_000_000]
+    assert [time.value for time in series.index] == nanoseconds
+    assert (await subject.to_pandas(b"gain", 1.7e9 + 1, include_previous=True)).tolist() == [
+        2.0,
+        1.75,
+    ]
+    assert (await subject.to_pandas("gain", None)).tolist() == [1.75]
+    empty = await subject.to_pandas("gain", st=2e9)
+    assert (len(empty), empty.dtype, str(empty.index.tz)) == (0, np.float64, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([1, 2], "int64"),
+        ([True, False], "bool"),
+        ([1j, 2j], "complex128"),
+        (np.arange(2, dtype=">f4"), "float32"),
+        (np.array([2**64 - 1] * 2, "u8"), "uint64"),
+        (np.arange(2).astype("M8[us]"), "datetime64[us]"),
+        (np.arange(2).astype("m8[ns]"), "timedelta64[ns]"),
+        (np.arange(2).astype("m8[25us]"), "object"),
+        (np.arange(2).astype("M8[Y]"), "object"),
+        (["on", "off"], "object"),
+        ([None, 1], "object"),
+        ([[1], [2]], "object"),
+        (np.zeros((2, 3)), "object"),
+        (np.zeros(2, "f8,i4"), "object"),
+        ([np.array("on")] * 2, "object"),
+    ],
+)
+def test_dtypes(values: Any, dtype: str) -> None:
+    """Numbers and times are columns of their own dtype; all else are objects, each as it is."""
+    ts = TelescopeState()
+    ts.add_many("key", values, [1, 2])
+    series = ts.to_pandas("key")
+    assert str(series.dtype) == dtype
+    expected = [value for value, _ in ts.get_range("key", st=0)]
+    if dtype == "object":
+        for one, value in zip(series, expected, strict=True):
+            assert np.array_equal(one, value)
+    else:
+        assert series.to_numpy().tolist() == [value for value in np.array(expected).tolist()]
+
+
+async def test_table(subject: Subject) -> None:
+    """A table has a column for each key and a row for each time; where there is no sample, it is NaN."""
+    await subject.add_many("gain", [1.5, 2.5], [10.0, 30.0])
+    await subject.add_many("mode", ["a", "b"], [20.0, 30.0])
+    await subject.add_many("count", [2**53 + 1, 7], [10.0, 20.0])
+    await subject.add_many("twice", [1, 2], [10.0, 10.0])
+    table = await subject.view("beam").to_dataframe(["gain", b"mode", "count", "twice"])
+    assert list(table.columns) == ["gain", "mode", "count", "twice"]
+    assert [time.timestamp() for time in table.index] == [10.0, 20.0, 30.0]
+    assert (table.index.name, str(table.index.tz)) == ("time", "UTC")
+    filled = table.ffill()
+    assert filled["gain"].tolist() == [1.5, 1.5, 2.5]
+    assert filled["mode"].tolist()[1:] == ["a", "b"]
+    assert table["mode"].isna().tolist() == [True, False, False]
+    assert table["count"].tolist()[:2] == [2**53 + 1, 7]
+    assert table["twice"].tolist()[0] == 2
+    part = await subject.to_dataframe(iter(["gain", "mode"]), 25.0, 30.0, include_previous=True)
+    assert [time.timestamp() for time in part.index] == [10.0, 20.0]
+    assert len(await subject.to_dataframe(["gain"], st=99)) == 0
+    assert len(await subject.to_dataframe([])) == 0
+
+
+async def test_refused(subject: Subject) -> None:
+    """Every key that is missing or of another kind is named; times beyond pandas are refused."""
+    await subject.set("i", 1)
+    await subject.add("far", 1, ts=1e10)
+    with pytest.raises(KeyError, match="'nope'"):
+        await subject.to_pandas("nope")
+    with pytest.raises(BatchError, match="'nope'.*'i'"):
+        await subject.to_dataframe(["nope", "far", "i"])
+    with pytest.raises(TypeError, match="several"):
+        await subject.to_dataframe("far")
+    with pytest.raises(InvalidTimestampError, match="'far'.*beyond"):
+        await subject.to_pandas("far")
+    with pytest.raises(InvalidTimestampError, match="'far'.*beyond"):
+        await subject.to_dataframe(["far"])
+
+
+async def test_without_pandas(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pandas, an error says what to install, before the store is asked."""
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install 'telstate\[pandas\]'"):
+        await subject.to_pandas("nope")
+    with pytest.raises(ImportError, match=r"pip install 'telstate\[pandas\]'"):
+        await subject.to_dataframe(["nope"])
+
+
+def test_pandas_is_imported_only_when_used() -> None:
+    """Arrays and batches are had without pandas."""
+    code = (
+        "import sys, telstate; ts = telstate.TelescopeState(); ts.add_many('a', [1.5], [1]);"
+        "ts.get_range_arrays('a'); ts.get_many(['a']); sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
