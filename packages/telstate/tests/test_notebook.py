@@ -217,7 +217,12 @@ def test_counting_not_permitted(server: RedisServer, ours: TelescopeState) -> No
     ours["n_chans"] = 4096
     with TelescopeState(f"redis://guest:x@127.0.0.1:{server.port}") as ts:
         assert re.fullmatch(r"<TelescopeState on RedisBackend at [^ ]+, prefixes .*>", repr(ts))
-        assert "reached" not in shown(ts) and Cells(shown(ts)).cells[0] == "n_chans"
+        assert "which" not in shown(ts) and Cells(shown(ts)).cells[0] == "n_chans"
+        with redis.Redis(port=server.port, password="the-password") as client:
+            client.execute_command("ACL", "SETUSER", "guest", "-scan")
+        assert "which does not list its keys" in shown(ts)
+        assert "permit" in shown(ts)
+        assert ts._ipython_key_completions_() == []
 
 
 async def test_asyncio(ats: aio.TelescopeState) -> None:
@@ -236,7 +241,10 @@ async def test_asyncio(ats: aio.TelescopeState) -> None:
 
 def test_half_made() -> None:
     """What never was opened has a repr too."""
-    assert repr(TelescopeState.__new__(TelescopeState)) == "<TelescopeState, not open>"
+    ts = TelescopeState.__new__(TelescopeState)
+    assert repr(ts) == "<TelescopeState, not open>"
+    assert shown(ts) == "&lt;TelescopeState, not open&gt;"
+    assert ts._ipython_key_completions_() == []
 
 
 def test_order() -> None:

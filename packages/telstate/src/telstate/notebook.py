@@ -11,13 +11,11 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-import attrs
-
 from telstate.asking import NotAskable, ask
 from telstate.base import TelescopeStateBase
 from telstate.summaries import KeySummary, peeks, summaries_of
 from telstate.views import View
-from telstate_backends import Count, SomeKeys
+from telstate_backends import ConnectionError, Count, SomeKeys, TimeoutError
 from telstate_codec import decode_key, encode_key
 
 # How many keys are looked at, and how many of them a table shows.
@@ -27,40 +25,40 @@ ROWS = 30
 LONGEST = 120
 
 
-@attrs.frozen
-class Look:
-    """What a look at a store showed.
-
-    Attributes
-    ----------
-    count : int or None
-        How many keys there are; None if that is not known.
-    problem : str
-        Why it is not known, if the store could not be reached.
-    """
-
-    count: int | None = None
-    problem: str = ""
-
-
 def text(ts: TelescopeStateBase[Any]) -> str:
     """Give the plain repr: backend, number of keys, prefixes."""
+    name = type(ts).__name__
+    if not _is_open(ts):
+        return f"<{name}, not open>"
+    facts = [f"{name} on {name_of(ts.backend)}", _size(ts.backend), f"prefixes {ts.prefixes}"]
+    if ts.read_only:
+        facts.append("read-only")
+    return f"<{', '.join(filter(None, facts))}>"
+
+
+def _is_open(ts: TelescopeStateBase[Any]) -> bool:
+    """Tell whether the constructor has come to its end."""
     try:
-        backend = ts.backend
-    except AttributeError:  # The constructor has not come so far.
-        return f"<{type(ts).__name__}, not open>"
-    return f"<{', '.join([f'{type(ts).__name__} on {name_of(backend)}', *_facts(ts)])}>"
+        return ts.backend is not None
+    except AttributeError:
+        return False
 
 
-def _facts(ts: TelescopeStateBase[Any]) -> list[str]:
-    look = count_keys(ts.backend)
-    facts = []
-    if look.count is not None:
-        facts.append(_keys(look.count))
-    elif look.problem:
-        facts.append("which cannot be reached")
-    facts.append(f"prefixes {ts.prefixes}")
-    return [*facts, "read-only"] if ts.read_only else facts
+def _size(backend: object) -> str:
+    """Say how many keys a store has, or what is the matter; nothing if that cannot be known."""
+    try:
+        (count,) = ask(backend, [Count()])
+    except NotAskable:
+        return ""
+    except Exception as error:
+        return _trouble(error)
+    # Where counting is not permitted, there is a store all the same.
+    return _keys(count) if isinstance(count, int) else ""
+
+
+def _trouble(error: Exception) -> str:
+    unreachable = isinstance(error, (ConnectionError, TimeoutError))
+    return "which cannot be reached" if unreachable else "which does not list its keys"
 
 
 def _keys(count: int) -> str:
@@ -75,20 +73,10 @@ def name_of(backend: object) -> str:
     return f"{name} at {address}" if isinstance(address, str) else name
 
 
-def count_keys(backend: object) -> Look:
-    """Find out how many keys a store has, if that can be found out now."""
-    try:
-        (count,) = ask(backend, [Count()])
-    except NotAskable:
-        return Look()
-    except Exception as error:
-        return Look(problem=_shortened(str(error)))
-    # Where counting is not permitted, there is still a store.
-    return Look(count) if isinstance(count, int) else Look()
-
-
 def html(ts: TelescopeStateBase[Any]) -> str:
     """Give what a notebook shows: backend, number of keys, prefixes, and a table of some keys."""
+    if not _is_open(ts):
+        return escape(text(ts))
     title = f"<b>{escape(type(ts).__name__)}</b> on {escape(name_of(ts.backend))}"
     prefixes = ", ".join(f"<code>{escape(repr(prefix))}</code>" for prefix in ts.prefixes)
     view = f"prefixes {prefixes}{', read-only' if ts.read_only else ''}"
@@ -99,7 +87,7 @@ def html(ts: TelescopeStateBase[Any]) -> str:
         return f"<div>{title}, {view}<br>{hint}</div>"
     except Exception as error:
         problem = escape(_shortened(str(error)))
-        return f"<div>{title}, which cannot be reached, {view}<br>{problem}</div>"
+        return f"<div>{title}, {_trouble(error)}, {view}<br>{problem}</div>"
     total = f", {_keys(count)}" if count is not None else ""
     rows = "".join(_row(ts._view, summary) for summary in summaries)
     table = f"<table>{_HEAD}<tbody>{rows}</tbody></table>" if rows else ""
