@@ -4,6 +4,7 @@ import importlib
 import itertools
 import queue
 import threading
+import time
 from typing import Any
 
 from harness import Side, Timed, row
@@ -46,6 +47,25 @@ def define_get(depth: int, at_least: float) -> None:
 
 for number_of_prefixes, ratio in ((1, 1), (4, 3), (8, 6)):
     define_get(number_of_prefixes, ratio)
+
+
+def define_cached_get(depth: int) -> None:
+    """Define the row for reading it again and again with a cache, which the peer has not."""
+
+    @row(f"redis: get of a cached immutable in a view of {depth}")
+    def get(side: Side) -> Timed:
+        ts = filled(side, depth)
+        if ts is None or not side.is_ours:
+            return None if ts is None else lambda: ts.get("n_chans")
+        ts = type(ts)(side.settings["redis_url"], prefixes=ts.prefixes, cache_size=100)
+        for _ in range(20):
+            ts.get("n_chans")
+            time.sleep(0.01)  # the subscription is confirmed meanwhile
+        return lambda: ts.get("n_chans")
+
+
+for number_of_prefixes in (1, 4):
+    define_cached_get(number_of_prefixes)
 
 
 @row("redis: latest sample in a view of 4", at_least=3)
