@@ -187,7 +187,7 @@ def redis_servers(session: nox.Session) -> str:
 def run_tests(
     session: nox.Session, package: str, *options: str, peer_python: str = "", slow: bool = False
 ) -> None:
-    """Run the tests, the README examples and the docstring examples of a package."""
+    """Run the tests of a package, and the examples of its README, docs and docstrings."""
     folder = f"packages/{package}"
     variables = {
         "TELSTATE_REDIS_SERVER": redis_servers(session),
@@ -206,6 +206,7 @@ def run_tests(
             "--pyargs",
             package.replace("-", "_"),
             f"{folder}/README.md",
+            *map(str, sorted(Path(folder, "docs").glob("*.md"))),
         ]
         session.run(*pytest, "-p", "no:randomly", *examples, env=variables)
 

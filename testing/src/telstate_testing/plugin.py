@@ -1,4 +1,4 @@
-"""The pytest plugin: says what the tests run against, and executes the examples of READMEs."""
+"""The pytest plugin: says what the tests run against, and executes examples of documentation."""
 
 from pathlib import Path
 
@@ -25,11 +25,11 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect the Python examples of a README; they share one namespace, top to bottom."""
-    if file_path.name != "README.md":
+    """Collect the Python examples of a README or a page in docs; each shares one namespace."""
+    if file_path.name != "README.md" and not file_path.match("docs/*.md"):
         return None
     sybil = Sybil(
-        parsers=[PythonCodeBlockParser()], path=str(file_path.parent), patterns=["README.md"]
+        parsers=[PythonCodeBlockParser()], path=str(file_path.parent), patterns=[file_path.name]
     )
     collected: pytest.Collector | None = sybil.pytest()(file_path, parent)
     return collected
