@@ -9,9 +9,14 @@ import redis.asyncio
 
 import telstate_backends as tb
 
-SYNC: list[tb.Backend] = [tb.MemoryBackend(), tb.RedisBackend(redis.Redis())]
+SYNC: list[tb.Backend] = [
+    tb.MemoryBackend(),
+    tb.RedisBackend(redis.Redis()),
+    tb.CachedBackend(tb.MemoryBackend(), 100, max_bytes=1000, max_age=1.0),
+]
 ASYNC: list[tb.AsyncBackend] = [
     tb.AsyncMemoryBackend(),
+    tb.AsyncCachedBackend(tb.AsyncMemoryBackend(), 100, max_bytes=1000, max_age=1.0),
     tb.AsyncRedisBackend(redis.asyncio.Redis()),
 ]
 
