@@ -22,6 +22,7 @@ from telstate_backends import (
     RedisBackend,
     RetryPolicy,
     SetImmutable,
+    TelstateError,
     Update,
     wait_async,
 )
@@ -111,15 +112,24 @@ class Writer:
         self.backend = backend
         self.acknowledged: list[bytes] = []
         self._stop = threading.Event()
+        self._failure: TelstateError | None = None
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        number = 0
-        while not self._stop.wait(0.01):
-            sample = encode_sample(float(number), b"v")
-            self.backend.execute(AddSample(b"s", sample))
-            self.acknowledged.append(sample)
-            number += 1
+        try:
+            while not self._stop.wait(0.01):
+                sample = encode_sample(float(len(self.acknowledged)), b"v")
+                self.backend.execute(AddSample(b"s", sample))
+                self.acknowledged.append(sample)
+        except TelstateError as error:
+            self._failure = error
+
+    async def acknowledge(self, count: int) -> None:
+        """Wait until so many samples are acknowledged."""
+        while len(self.acknowledged) < count:
+            if self._failure is not None:
+                raise self._failure
+            await asyncio.sleep(0.01)
 
     def __enter__(self) -> Writer:
         self._thread.start()
@@ -136,14 +146,12 @@ async def fail_over(url: str, master: RedisServer) -> None:
         async with await AsyncRedisBackend.from_url(url, retry=PATIENT) as asynchronous:
             waiting = asyncio.create_task(wait_async(asynchronous, KeyWait((b"k",))))
             with Writer(backend) as writer:
-                while len(writer.acknowledged) < 20:
-                    await asyncio.sleep(0.01)
+                await writer.acknowledge(20)
                 # What a replica has not got when its master dies is lost, as Redis would have it.
                 await asyncio.sleep(0.2)
                 before = len(writer.acknowledged)
                 master.kill()
-                while len(writer.acknowledged) < before + 50:
-                    await asyncio.sleep(0.01)
+                await writer.acknowledge(before + 50)
             await asyncio.to_thread(backend.execute, SetImmutable(b"k", b"1"))
             await asyncio.wait_for(waiting, LONG)
             kept = await asynchronous.execute(GetRange((b"s",), bytes(8), b"\xff" * 8))

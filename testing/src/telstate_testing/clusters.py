@@ -9,9 +9,9 @@ import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -34,13 +34,20 @@ def _port_with_bus() -> int:
 
 
 @contextmanager
-def running_cluster(binary: RedisBinary, replicas: bool = False) -> Iterator[list[RedisServer]]:
-    """Run three masters that serve all slots, and on request a replica of each after them."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+def running_cluster(
+    binary: RedisBinary, replicas: bool = False, spare: bool = False
+) -> Iterator[list[RedisServer]]:
+    """Run three masters that serve all slots.
+
+    On request there come after them a replica of each, or a master without any slots yet.
+    """
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
+    # So that a master without slots stays one.
+    options += ["--cluster-allow-replica-migration", "no"] if spare else []
     with ExitStack() as stack:
         servers = [
             stack.enter_context(RedisServer(binary, options, port=_port_with_bus()))
-            for _ in range(6 if replicas else 3)
+            for _ in range(3 + 3 * replicas + spare)
         ]
         # redis-py leaves some of its methods without annotations.
         nodes: list[Any] = [
@@ -52,13 +59,54 @@ def running_cluster(binary: RedisBinary, replicas: bool = False) -> Iterator[lis
         for server in servers[1:]:
             nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", server.port)
         _until(lambda: all(_knows(node, len(servers)) for node in nodes))
-        for master, replica in zip(nodes[:3], nodes[3:]):
+        for master, replica in zip(nodes[:3], nodes[3:6] if replicas else []):
             name = master.execute_command("CLUSTER MYID").decode()
             replica.execute_command("CLUSTER REPLICATE", name)
         _until(lambda: all(node.cluster("info")["cluster_state"] == "ok" for node in nodes))
         if replicas:
             _until(lambda: all(_replicated(node) for node in nodes[3:]))
         yield servers
+
+
+class SlotMove:
+    """A slot on its way from one node of a cluster to another.
+
+    Parameters
+    ----------
+    slot : int
+        Which slot.
+    ports : sequence of int
+        Of all masters; the first two are where the slot is and where it goes to.
+    """
+
+    def __init__(self, slot: int, ports: Sequence[int]) -> None:
+        self.slot = slot
+        self._ports = ports
+        source, target = self._names = [_command(port, "MYID").decode() for port in ports[:2]]
+        _command(ports[1], "SETSLOT", slot, "IMPORTING", source)
+        _command(ports[0], "SETSLOT", slot, "MIGRATING", target)
+
+    def move(self, *keys: bytes) -> None:
+        """Move these keys, or some that there are if none are named."""
+        with redis.Redis(port=self._ports[0]) as source:
+            found = keys or _command(self._ports[0], "GETKEYSINSLOT", self.slot, 10)
+            if found:
+                source.execute_command(
+                    "MIGRATE", "127.0.0.1", self._ports[1], "", 0, 5000, "KEYS", *found
+                )
+
+    def finish(self) -> None:
+        """Move all that is left, and give the slot to the target."""
+        while _command(self._ports[0], "COUNTKEYSINSLOT", self.slot):
+            self.move()
+        for port in (self._ports[1], self._ports[0], *self._ports[2:]):
+            _command(port, "SETSLOT", self.slot, "NODE", self._names[1])
+
+
+def _command(port: int, *words: object) -> Any:
+    # redis-py leaves some of its methods without annotations.
+    with redis.Redis(port=port) as client:
+        return cast(Any, client).execute_command(f"CLUSTER {words[0]}", *words[1:])
 
 
 @contextmanager

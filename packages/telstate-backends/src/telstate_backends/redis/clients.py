@@ -27,6 +27,34 @@ def sentinels_of(pool: Any) -> list[Any]:
     return [] if manager is None else list(manager.sentinels)
 
 
+class Retries:
+    """A client's own retries, which are off until they are restored.
+
+    Nothing is to be sent again that is not safe to repeat, and the rest not for longer than our own
+    bound. A pool that asks Sentinels for its master tries those again, too.
+
+    Parameters
+    ----------
+    client : redis.Redis or redis.asyncio.Redis
+        Whose.
+    none : redis.retry.Retry or redis.asyncio.retry.Retry
+        What takes their place.
+    """
+
+    def __init__(self, client: Any, none: Any) -> None:
+        self._before = []
+        for each in (client, *sentinels_of(client.connection_pool)):
+            self._before.append((each, each.get_retry()))
+            each.set_retry(none)
+
+    def restore(self) -> None:
+        """Give the clients back what they had."""
+        while self._before:
+            client, retry = self._before.pop()
+            if retry is not None:
+                client.set_retry(retry)
+
+
 def cluster_address(node: Any) -> str:
     """Name a cluster by one of its nodes."""
     return f"cluster {join(node.host, node.port)}"

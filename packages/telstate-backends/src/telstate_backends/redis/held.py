@@ -88,12 +88,15 @@ class HeldConnection:
             self._process = os.getpid()
             self._connection = self._pool.get_connection(*self._arguments)
             return self._connection
+        # As the pool does: sending would connect too, but not ask Sentinel for the master of today.
+        connection.connect()
         try:
-            # Without a socket, to look would be to connect: that is done once, by who sends.
-            if getattr(connection, "_sock", self) is not None and connection.can_read(timeout=0):
-                connection.disconnect()  # whatever came, nobody asked for it
+            alive = not connection.can_read(timeout=0)  # whatever came, nobody asked for it
         except FAILURES:
+            alive = False
+        if not alive:
             connection.disconnect()
+            connection.connect()
         return connection
 
 

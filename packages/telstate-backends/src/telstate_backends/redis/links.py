@@ -8,14 +8,15 @@ for several nodes are sent to all of them at once.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Protocol, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
 from telstate_backends.commands import Command
@@ -51,71 +52,95 @@ class ServerLink:
 
     def __init__(self, client: redis.Redis) -> None:
         clients.check(client.connection_pool.connection_kwargs)
-        client.set_retry(Retry(NoBackoff(), 0))
+        self._retries = clients.Retries(client, Retry(NoBackoff(), 0))
         self.address = clients.address_of(client.connection_pool)
         # redis-py leaves some of its methods without annotations.
-        self._client: Any = client
+        self.client: Any = client
         self._held = HeldConnection(client.connection_pool)
 
     def ask(self, operation: Operation[Any]) -> object:
         """Give the reply to one operation."""
-        command = operation.command()
-        if command.paged or not self._held.take():
-            return self.ask_one(command)
-        try:
-            return self._held.ask(command)
-        finally:
-            self._held.release()
+        return self.ask_one(operation.command())
 
     def ask_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Give the replies to operations, in order; a failed one gives redis-py's error."""
-        return self.ask_all([operation.command() for operation in operations])
+        commands = [operation.command() for operation in operations]
+        return self.ask_all(commands, [False] * len(commands))
 
     def ask_one(self, command: Command) -> object:
         """Give the reply to one command."""
         if command.paged:
             return self._ask_pages(command)
-        send: Callable[..., object] = self._client.execute_command
+        if not self._held.take():
+            return self._send(command)
+        try:
+            return self._held.ask(command)
+        finally:
+            self._held.release()
+
+    def ask_all(self, commands: Sequence[Command], asking: Sequence[bool]) -> list[object]:
+        """Give the replies to commands, in order; a failed one gives redis-py's error.
+
+        Parameters
+        ----------
+        commands : sequence of Command
+            What to send.
+        asking : sequence of bool
+            Which of them are for a node of a cluster that is only about to get their slot.
+        """
+        replies: list[object] = []
+        for paged, run in wire.runs(commands):
+            if paged:
+                replies += [self._try_pages(commands[place], asking[place]) for place in run]
+            else:
+                part = slice(run.start, run.stop)
+                replies += self._ask_batch(commands[part], asking[part])
+        return replies
+
+    def _send(self, command: Command) -> object:
+        send: Callable[..., object] = self.client.execute_command
         try:
             return send(*wire.brief(command))
         except NoScriptError:
             return send(*wire.in_full(command))
 
-    def ask_all(self, commands: Sequence[Command]) -> list[object]:
-        """Give the replies to commands; a failed one gives redis-py's error."""
-        replies: list[object] = []
-        for paged, run in wire.runs(commands):
-            if paged:
-                replies += [self.ask_one(commands[index]) for index in run]
-                continue
-            with self._client.pipeline(transaction=False) as pipeline:
-                part = [commands[index] for index in run]
-                for pieces in wire.batch(part):
-                    pipeline.execute_command(*pieces)
-                replies += wire.collect(part, pipeline.execute(raise_on_error=False))
-        return replies
+    def _ask_batch(self, commands: Sequence[Command], asking: Sequence[bool]) -> list[object]:
+        with self.client.pipeline(transaction=False) as pipeline:
+            for pieces in wire.batch(commands, asking):
+                pipeline.execute_command(*pieces)
+            replies = pipeline.execute(raise_on_error=False)
+        return list(wire.collect(commands, asking, replies))
 
-    def _ask_pages(self, command: Command) -> list[object]:
+    def _ask_pages(self, command: Command, asking: bool = False) -> list[object]:
         cursor, pages = 0, []
         while True:
-            cursor, found = wire.split_page(self.ask_one(wire.page(command, cursor)))
+            page = wire.page(command, cursor)
+            reply = self._ask_batch([page], [True])[0] if asking else self._send(page)
+            cursor, found = wire.split_page(reply)
             pages.append(found)
             if cursor == 0:
                 return pages
 
+    def _try_pages(self, command: Command, asking: bool) -> object:
+        try:
+            return self._ask_pages(command, asking)
+        except ResponseError as error:
+            return error
+
     def pubsub(self) -> Any:
         """Make a redis-py pub/sub object."""
-        return self._client.pubsub()
+        return self.client.pubsub()
 
     def ping(self) -> None:
         """See whether there is anybody."""
-        self._client.ping()
+        self.client.ping()
 
     def close(self) -> None:
         """Let go of all connections."""
         self._held.close()
-        self._client.close()
-        pool = self._client.connection_pool
+        self._retries.restore()
+        self.client.close()
+        pool = self.client.connection_pool
         pool.disconnect()
         for sentinel in clients.sentinels_of(pool):
             sentinel.close()
@@ -129,6 +154,9 @@ class ClusterLink:
         self._cluster = cast(Any, cluster)
         clients.check(self._cluster.get_connection_kwargs())
         self.address = clients.cluster_address(self._cluster.get_default_node())
+        self._servers: dict[str, ServerLink] = {}
+        #: Nodes that some node has named, but not the slot table, by ``host:port``.
+        self._strangers: dict[str, ClusterNode] = {}
         self._threads = ThreadPoolExecutor(thread_name_prefix="telstate cluster")
 
     def ask(self, operation: Operation[Any]) -> object:
@@ -140,40 +168,71 @@ class ClusterLink:
 
     def ask_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Give the replies to operations, in order; a failed one gives redis-py's error."""
-        nodes = {node.name: node for node in self._cluster.get_primaries()}
-        plan = slots.plan(operations, self._node_of, list(nodes))
-        try:
-            if len(plan.work) == 1:
-                replies = {name: self._ask_node(nodes[name], plan.work[name]) for name in plan.work}
-            else:
-                running = {
-                    name: self._threads.submit(self._ask_node, nodes[name], commands)
-                    for name, commands in plan.work.items()
-                }
-                wait(running.values())
-                replies = {name: future.result() for name, future in running.items()}
-        except LOST:
-            self._look_again()
-            raise
-        return plan.collect(replies)
+        nodes = [node.name for node in self._cluster.get_primaries()]
+        if any(operation.everywhere for operation in operations):
+            nodes += self._bare_masters(nodes[0])
+        work = slots.Work(operations, nodes)
+        while due := work.due(self._node_of):
+            try:
+                self._ask_nodes(due)
+            except LOST:
+                self._look_again()
+                raise
+            if work.moved:
+                self._look_again()
+            if work.waits:
+                time.sleep(slots.PAUSE)
+        return work.replies()
 
-    def _ask_node(self, node: ClusterNode, commands: Sequence[Command]) -> list[object]:
-        server = ServerLink(self._cluster.get_redis_connection(node))
-        replies = server.ask_all(commands)
-        for place, reply in enumerate(replies):
-            if isinstance(reply, slots.REDIRECTIONS):
-                replies[place] = self._follow(commands[place])
-        return replies
+    def _ask_nodes(self, due: Mapping[str, Sequence[slots.Piece]]) -> None:
+        if len(due) == 1:
+            ((node, pieces),) = due.items()
+            self._ask_node(node, pieces)
+        else:
+            running = [self._threads.submit(self._ask_node, *each) for each in due.items()]
+            wait(running)
+            for each in running:
+                each.result()
 
-    def _follow(self, command: Command) -> object:
-        try:
-            return self._cluster.execute_command(*wire.repeated(command))
-        except FAILURES as error:
-            return error
+    def _ask_node(self, name: str, pieces: Sequence[slots.Piece]) -> None:
+        server = self._server(name)
+        if len(pieces) == 1 and not pieces[0].asking:
+            try:
+                replies = [server.ask_one(pieces[0].command)]
+            except ResponseError as error:
+                replies = [error]
+        else:
+            commands = [piece.command for piece in pieces]
+            replies = server.ask_all(commands, [piece.asking for piece in pieces])
+        for piece, reply in zip(pieces, replies, strict=True):
+            piece.take(reply, name)
+
+    def _server(self, name: str) -> ServerLink:
+        node: ClusterNode | None = self._cluster.get_node(node_name=name)
+        if node is None:
+            host, _, port = name.rpartition(":")
+            # redis-py leaves some of its methods without annotations.
+            make: Callable[..., ClusterNode] = ClusterNode
+            stranger = make(host, int(port))
+            node = self._strangers.setdefault(name, stranger)
+        client = self._cluster.get_redis_connection(node)
+        server = self._servers.get(name)
+        if server is None or server.client is not client:
+            server = self._servers[name] = ServerLink(client)
+        return server
 
     def _node_of(self, key: bytes) -> str:
         name: str = self._cluster.get_node_from_key(key).name
         return name
+
+    def _bare_masters(self, name: str) -> list[str]:
+        try:
+            return slots.bare_masters(self._server(name).client.execute_command("CLUSTER NODES"))
+        except LOST:
+            self._look_again()
+            raise
+        except ResponseError:
+            return []  # who may not ask does without
 
     def _look_again(self) -> None:
         """Ask the nodes that are left who serves what now; if none answers, that is no news."""
@@ -184,8 +243,7 @@ class ClusterLink:
 
     def pubsub(self) -> Any:
         """Make a redis-py pub/sub object on some node: all nodes pass on what is published."""
-        node = random.choice(self._cluster.get_primaries())
-        return self._cluster.get_redis_connection(node).pubsub()
+        return self._server(random.choice(self._cluster.get_primaries()).name).pubsub()
 
     def ping(self) -> None:
         """See whether there is anybody."""
@@ -194,6 +252,8 @@ class ClusterLink:
     def close(self) -> None:
         """Let go of all connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for server in tuple(self._servers.values()):
+            server.close()
         self._cluster.close()
 
 

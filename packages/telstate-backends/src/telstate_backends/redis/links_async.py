@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 import redis.asyncio
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from telstate_backends.commands import Command
 from telstate_backends.operations.base import Operation
@@ -49,10 +49,10 @@ class AsyncServerLink:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         clients.check(client.connection_pool.connection_kwargs)
-        client.set_retry(Retry(NoBackoff(), 0))
+        self._retries = clients.Retries(client, Retry(NoBackoff(), 0))
         self.address = clients.address_of(client.connection_pool)
         # redis-py leaves some of its methods without annotations.
-        self._client: Any = client
+        self.client: Any = client
 
     async def ask(self, operation: Operation[Any]) -> object:
         """Give the reply to one operation."""
@@ -60,52 +60,75 @@ class AsyncServerLink:
 
     async def ask_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Give the replies to operations, in order; a failed one gives redis-py's error."""
-        return await self.ask_all([operation.command() for operation in operations])
+        commands = [operation.command() for operation in operations]
+        return await self.ask_all(commands, [False] * len(commands))
 
     async def ask_one(self, command: Command) -> object:
         """Give the reply to one command."""
-        if command.paged:
-            return await self._ask_pages(command)
-        send = self._client.execute_command
+        return await (self._ask_pages(command) if command.paged else self._send(command))
+
+    async def ask_all(self, commands: Sequence[Command], asking: Sequence[bool]) -> list[object]:
+        """Give the replies to commands, in order; a failed one gives redis-py's error.
+
+        Parameters
+        ----------
+        commands : sequence of Command
+            What to send.
+        asking : sequence of bool
+            Which of them are for a node of a cluster that is only about to get their slot.
+        """
+        replies: list[object] = []
+        for paged, run in wire.runs(commands):
+            if paged:
+                replies += [await self._try_pages(commands[place], asking[place]) for place in run]
+            else:
+                part = slice(run.start, run.stop)
+                replies += await self._ask_batch(commands[part], asking[part])
+        return replies
+
+    async def _send(self, command: Command) -> object:
+        send: Callable[..., Awaitable[object]] = self.client.execute_command
         try:
             return await send(*wire.brief(command))
         except NoScriptError:
             return await send(*wire.in_full(command))
 
-    async def ask_all(self, commands: Sequence[Command]) -> list[object]:
-        """Give the replies to commands; a failed one gives redis-py's error."""
-        replies: list[object] = []
-        for paged, run in wire.runs(commands):
-            if paged:
-                replies += [await self.ask_one(commands[index]) for index in run]
-                continue
-            async with self._client.pipeline(transaction=False) as pipeline:
-                part = [commands[index] for index in run]
-                for pieces in wire.batch(part):
-                    pipeline.execute_command(*pieces)
-                replies += wire.collect(part, await pipeline.execute(raise_on_error=False))
-        return replies
+    async def _ask_batch(self, commands: Sequence[Command], asking: Sequence[bool]) -> list[object]:
+        async with self.client.pipeline(transaction=False) as pipeline:
+            for pieces in wire.batch(commands, asking):
+                pipeline.execute_command(*pieces)
+            replies = await pipeline.execute(raise_on_error=False)
+        return list(wire.collect(commands, asking, replies))
 
-    async def _ask_pages(self, command: Command) -> list[object]:
+    async def _ask_pages(self, command: Command, asking: bool = False) -> list[object]:
         cursor, pages = 0, []
         while True:
-            cursor, found = wire.split_page(await self.ask_one(wire.page(command, cursor)))
+            page = wire.page(command, cursor)
+            reply = (await self._ask_batch([page], [True]))[0] if asking else await self._send(page)
+            cursor, found = wire.split_page(reply)
             pages.append(found)
             if cursor == 0:
                 return pages
 
+    async def _try_pages(self, command: Command, asking: bool) -> object:
+        try:
+            return await self._ask_pages(command, asking)
+        except ResponseError as error:
+            return error
+
     async def pubsub(self) -> Any:
         """Make a redis-py pub/sub object."""
-        return self._client.pubsub()
+        return self.client.pubsub()
 
     async def ping(self) -> None:
         """See whether there is anybody."""
-        await self._client.ping()
+        await self.client.ping()
 
     async def close(self) -> None:
         """Let go of all connections."""
-        await clients.close(self._client)
-        pool = self._client.connection_pool
+        self._retries.restore()
+        await clients.close(self.client)
+        pool = self.client.connection_pool
         await pool.disconnect()
         for sentinel in clients.sentinels_of(pool):
             await clients.close(sentinel)
@@ -131,37 +154,49 @@ class AsyncClusterLink:
     async def ask_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Give the replies to operations, in order; a failed one gives redis-py's error."""
         await self._cluster.initialize()
-        nodes = {node.name: node for node in self._cluster.get_primaries()}
-        plan = slots.plan(operations, self._node_of, list(nodes))
-        work = (self._ask_node(nodes[name], commands) for name, commands in plan.work.items())
-        try:
-            replies = await asyncio.gather(*work)
-        except LOST:
-            await self._look_again()
-            raise
-        return plan.collect(dict(zip(plan.work, replies, strict=True)))
+        nodes = [node.name for node in self._cluster.get_primaries()]
+        if any(operation.everywhere for operation in operations):
+            nodes += await self._bare_masters(nodes[0])
+        work = slots.Work(operations, nodes)
+        while due := work.due(self._node_of):
+            try:
+                await _all_of(self._ask_node(*each) for each in due.items())
+            except LOST:
+                await self._look_again()
+                raise
+            if work.moved:
+                await self._look_again()
+            if work.waits:
+                await asyncio.sleep(slots.PAUSE)
+        return work.replies()
 
-    async def _ask_node(self, node: ClusterNode, commands: Sequence[Command]) -> list[object]:
-        replies = await self._server(node).ask_all(commands)
-        for place, reply in enumerate(replies):
-            if isinstance(reply, slots.REDIRECTIONS):
-                replies[place] = await self._follow(commands[place])
-        return replies
+    async def _ask_node(self, name: str, pieces: Sequence[slots.Piece]) -> None:
+        server = self._server(name)
+        if len(pieces) == 1 and not pieces[0].asking:
+            try:
+                replies = [await server.ask_one(pieces[0].command)]
+            except ResponseError as error:
+                replies = [error]
+        else:
+            commands = [piece.command for piece in pieces]
+            replies = await server.ask_all(commands, [piece.asking for piece in pieces])
+        for piece, reply in zip(pieces, replies, strict=True):
+            piece.take(reply, name)
 
-    async def _follow(self, command: Command) -> object:
-        try:
-            return await self._cluster.execute_command(*wire.repeated(command))
-        except FAILURES as error:
-            return error
-
-    def _server(self, node: ClusterNode) -> AsyncServerLink:
-        server = self._servers.get(node.name)
+    def _server(self, name: str) -> AsyncServerLink:
+        server = self._servers.get(name)
         if server is None:
+            node: ClusterNode | None = self._cluster.get_node(node_name=name)
+            # One that some node has named, but not the slot table, is reached as the others are.
+            like = node or self._cluster.get_primaries()[0]
+            host, _, port = name.rpartition(":")
+            place = {} if node else {"host": host, "port": int(port)}
             pool = redis.asyncio.ConnectionPool(
-                connection_class=node.connection_class, **node.connection_kwargs
+                connection_class=like.connection_class, **{**like.connection_kwargs, **place}
             )
-            server = AsyncServerLink(redis.asyncio.Redis(connection_pool=pool))
-            self._servers[node.name] = server
+            server = self._servers[name] = AsyncServerLink(
+                redis.asyncio.Redis(connection_pool=pool)
+            )
         return server
 
     def _node_of(self, key: bytes) -> str:
@@ -170,6 +205,17 @@ class AsyncClusterLink:
         if node is None:
             raise redis.exceptions.ClusterError("no node serves the slot of a key")
         return node.name
+
+    async def _bare_masters(self, name: str) -> list[str]:
+        try:
+            return slots.bare_masters(
+                await self._server(name).client.execute_command("CLUSTER NODES")
+            )
+        except LOST:
+            await self._look_again()
+            raise
+        except ResponseError:
+            return []  # who may not ask does without
 
     async def _look_again(self) -> None:
         """Ask the nodes that are left who serves what now; if none answers, that is no news."""
@@ -181,7 +227,7 @@ class AsyncClusterLink:
     async def pubsub(self) -> Any:
         """Make a redis-py pub/sub object on some node: all nodes pass on what is published."""
         await self._cluster.initialize()
-        return await self._server(random.choice(self._cluster.get_primaries())).pubsub()
+        return await self._server(random.choice(self._cluster.get_primaries()).name).pubsub()
 
     async def ping(self) -> None:
         """See whether there is anybody."""
@@ -192,6 +238,13 @@ class AsyncClusterLink:
         for server in self._servers.values():
             await server.close()
         await clients.close(self._cluster)
+
+
+async def _all_of(things: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Wait for all to end, whatever becomes of some, so that nothing goes on behind our backs."""
+    for failure in await asyncio.gather(*things, return_exceptions=True):
+        if failure is not None:
+            raise failure
 
 
 def _startup_nodes(cluster: RedisCluster) -> list[ClusterNode]:

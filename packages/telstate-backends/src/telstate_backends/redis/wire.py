@@ -33,15 +33,15 @@ def in_full(command: Command) -> Pieces:
     return ("EVAL", source, len(command.keys), *command.keys, *command.arguments)
 
 
-def repeated(command: Command) -> Pieces:
-    """Give what to send to a server that may never have seen the script."""
-    return in_full(command) if command.scripted else brief(command)
+def batch(commands: Iterable[Command], asking: Iterable[bool]) -> Iterator[Pieces]:
+    """Give what to send for commands that follow each other on one connection.
 
-
-def batch(commands: Iterable[Command]) -> Iterator[Pieces]:
-    """Give what to send for commands that follow each other on one connection."""
+    Before those that are for a node which is only about to get their slot, we tell it that we know.
+    """
     known: set[str] = set()
-    for command in commands:
+    for command, announced in zip(commands, asking, strict=True):
+        if announced:
+            yield ("ASKING",)
         if command.steps:
             yield ("MULTI",)
         for step in command.steps or (command,):
@@ -54,10 +54,14 @@ def batch(commands: Iterable[Command]) -> Iterator[Pieces]:
             yield ("EXEC",)
 
 
-def collect(commands: Iterable[Command], replies: Iterable[object]) -> Iterator[object]:
+def collect(
+    commands: Iterable[Command], asking: Iterable[bool], replies: Iterable[object]
+) -> Iterator[object]:
     """Give the reply to each command of a batch, from those to what was sent."""
     each = iter(replies)
-    for command in commands:
+    for command, announced in zip(commands, asking, strict=True):
+        if announced:
+            next(each)
         if command.steps:
             yield _outcome(list(islice(each, len(command.steps) + 2)))
         else:

@@ -1,0 +1,280 @@
+"""Slots of a real cluster move while it is used: what is asked meanwhile, and what is lost of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import SERVERS
+from redis.crc import key_slot
+from subjects import LONG, Subject, spread
+
+from telstate_backends import (
+    AddSample,
+    AddSamples,
+    AsyncRedisBackend,
+    Clear,
+    Delete,
+    Dump,
+    Exists,
+    Export,
+    Fields,
+    Find,
+    Get,
+    GetIndexed,
+    GetKeyType,
+    GetRange,
+    Immutable,
+    Indexed,
+    Keys,
+    KeyTypes,
+    KeyWait,
+    Load,
+    MemoryBackend,
+    Operation,
+    RedisBackend,
+    RetryPolicy,
+    Samples,
+    SetImmutable,
+    SetIndexed,
+    TelstateError,
+    Update,
+)
+from telstate_codec import encode_sample
+from telstate_testing.clusters import SlotMove, running_cluster
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+]
+
+EVERYTHING = (bytes(8), b"\xff" * 8)
+SLOT = key_slot(b"x")
+
+
+@pytest.fixture(scope="module", params=list(SERVERS))
+def ports(request: pytest.FixtureRequest) -> Iterator[list[int]]:
+    """The ports of a cluster of each version in turn, the last of a master without slots."""
+    with running_cluster(SERVERS[request.param], spare=True) as servers:
+        yield [server.port for server in servers]
+
+
+@pytest.fixture
+def home_first(ports: list[int]) -> list[int]:
+    """The same, but first where {x} is, then the one without slots."""
+    home = ports[SLOT * 3 // 16384]
+    return [home, ports[-1], *(port for port in ports[:-1] if port != home)]
+
+
+def url_of(ports: list[int]) -> str:
+    """Give the URL of a cluster, by one of those that serve slots from the beginning."""
+    return f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
+
+
+def sample(time: int, value: bytes = b"v") -> bytes:
+    """Make a sample."""
+    return encode_sample(float(time), value)
+
+
+def questions(phase: int) -> list[Operation[Any]]:
+    """Give operations of every kind on keys of the moving slot and of others."""
+    fixed, sensor, table, none = (b"{x}" + name for name in (b"fixed", b"sensor", b"table", b"no"))
+    new = b"{x}new%d" % phase
+    return [
+        SetImmutable(fixed, b"other"),
+        AddSample(sensor, sample(phase)),
+        AddSamples(sensor, (sample(phase, b"a"), sample(phase, b"b"))),
+        SetIndexed(table, b"%d" % phase, b"cell"),
+        SetImmutable(new, b"1"),
+        AddSample(new, sample(1)),
+        SetIndexed(new + b"i", b"s", b"1"),
+        AddSample(new + b"s", sample(1)),
+        *(Get((key,)) for key in (fixed, sensor, table, new, none)),
+        # Several keys of a slot that is half here and half there.
+        Get((none, sensor, fixed)),
+        Find((none, table, sensor)),
+        Exists((fixed, sensor, none, new)),
+        GetKeyType((none, sensor)),
+        GetIndexed((none, table, fixed), b"0"),
+        GetIndexed((fixed, table), b"0"),
+        GetRange((none, sensor, table), *EVERYTHING),
+        # Other slots beside it.
+        Get((b"elsewhere", none, sensor, b"y")),
+        SetImmutable(b"y", b"%d" % phase),
+        Load(table, Fields({b"%d" % number: b"cell" for number in range(phase + 2)})),
+        Load(sensor, Samples([sample(1), sample(2)]), replace=False),
+        Load(fixed, Immutable(b"%d" % phase)),
+        Export(table),
+        Dump(fixed),
+        Delete((none, new, new + b"i")),
+        AddSample(new, sample(2)),
+    ]
+
+
+async def check(subject: Subject, memory: MemoryBackend, phase: int) -> None:
+    """See that operations one by one, in a batch, and listings give what they give in memory."""
+    for operation in questions(2 * phase):
+        assert await outcome(subject, operation) == plain(memory.execute_many([operation])[0])
+    several = questions(2 * phase + 1)
+    found = [plain(each) for each in await subject.execute_many(several)]
+    assert found == [plain(each) for each in memory.execute_many(several)]
+    listings: list[Operation[Any]] = [Keys(), Keys(b"*sens*"), KeyTypes()]
+    for listing in listings:
+        assert await subject.execute(listing) == memory.execute(listing)
+    assert await subject.execute_many([KeyTypes(b"*x*")]) == memory.execute_many([KeyTypes(b"*x*")])
+
+
+async def outcome(subject: Subject, operation: Operation[Any]) -> object:
+    """Give what comes of it, an error as its class and text."""
+    try:
+        return await subject.execute(operation)
+    except TelstateError as error:
+        return plain(error)
+
+
+def plain(result: object) -> object:
+    """Make an error comparable."""
+    return (type(result), str(result)) if isinstance(result, TelstateError) else result
+
+
+async def test_everything_goes_on_while_a_slot_moves(
+    home_first: list[int], asynchronous: bool
+) -> None:
+    """Before, during and after the move of a slot, to a new node and back, all is as in memory."""
+    memory = MemoryBackend()
+    subject = await spread(asynchronous, url_of(home_first))
+    # This one makes no use of the cluster before the slot is away.
+    late = await spread(asynchronous, url_of(home_first))
+    await subject.execute(Clear())
+    begin: list[Operation[Any]] = [
+        SetImmutable(b"{x}fixed", b"one"),
+        AddSample(b"{x}sensor", sample(0)),
+        SetIndexed(b"{x}table", b"0", b"cell"),
+    ]
+    assert await subject.execute_many(begin) == memory.execute_many(begin)
+    await check(subject, memory, 0)
+    for turn, ports in enumerate((home_first, [*home_first[1::-1], *home_first[2:]])):
+        woken = asyncio.create_task(subject.wait(KeyWait((b"{x}no", b"{x}wake%d" % turn))))
+        told = asyncio.create_task(first_update(subject, b"{x}wake%d" % turn))
+        await asyncio.sleep(0.1)
+        move = SlotMove(SLOT, ports)
+        await check(subject, memory, 10 * turn + 1)
+        move.move(b"{x}sensor")
+        await check(subject, memory, 10 * turn + 2)
+        operation = SetImmutable(b"{x}wake%d" % turn, b"1")
+        assert await subject.execute(operation) is memory.execute(operation) is None
+        await asyncio.wait_for(woken, LONG)
+        assert (await asyncio.wait_for(told, LONG)).value == b"1"
+        move.finish()
+        await check(late, memory, 10 * turn + 3)
+        await check(subject, memory, 10 * turn + 4)
+    await subject.close()
+    await late.close()
+
+
+async def first_update(subject: Subject, key: bytes) -> Update:
+    """Wait for the first update of a key."""
+    async with subject.watch(key) as watcher:
+        while True:
+            event = await watcher.next()
+            if isinstance(event, Update):
+                return event
+
+
+class Mover:
+    """A thread that moves a slot to and fro, in many small steps."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self.turns = 0
+        self._ports = ports
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            # The slot ends where it began, for the next test.
+            while not self._stop.is_set() or self.turns % 2:
+                here, there, *others = self._ports
+                self._ports = [there, here, *others]
+                move = SlotMove(SLOT, [here, there, *others])
+                for _ in range(10):
+                    move.move()
+                    self._stop.wait(0.005)
+                move.finish()
+                self.turns += 1
+        except BaseException as error:
+            self._failure = error
+
+    def __enter__(self) -> Mover:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+
+async def test_nothing_is_lost_or_done_twice_while_a_slot_moves_to_and_fro(
+    home_first: list[int],
+) -> None:
+    """What writers in both manners were told is what is there; each wait and race ends as it should."""
+    url, retry = url_of(home_first), RetryPolicy(seconds=LONG)
+    turns, rounds = 4, 60
+
+    def write(backend: RedisBackend, name: bytes, mover: Mover) -> list[list[Any]]:
+        told = []
+        number = 0
+        while number < rounds or mover.turns < turns:
+            told.append([backend.execute(each) for each in step(name, number)])
+            told.append(backend.execute_many(step(name, number + 1)))
+            number += 2
+        return told
+
+    async def write_async(backend: AsyncRedisBackend, name: bytes, mover: Mover) -> list[list[Any]]:
+        told = []
+        number = 0
+        while number < rounds or mover.turns < turns:
+            told.append([await backend.execute(each) for each in step(name, number)])
+            told.append(await backend.execute_many(step(name, number + 1)))
+            number += 2
+        return told
+
+    with RedisBackend.from_url(url, retry=retry) as backend:
+        backend.execute(Clear())
+        async with await AsyncRedisBackend.from_url(url, retry=retry) as asynchronous:
+            with Mover(home_first) as mover:
+                mine, theirs = await asyncio.gather(
+                    asyncio.to_thread(write, backend, b"s", mover),
+                    write_async(asynchronous, b"a", mover),
+                )
+        for name, told in ((b"s", mine), (b"a", theirs)):
+            kept = backend.execute(Export(b"{x}sensor" + name))
+            assert kept == [sample(number) for number in range(len(told))]
+            table = backend.execute(Get((b"{x}table" + name,)))
+            assert table == Indexed({b"%d" % number: name for number in range(len(told))})
+        # Of two that set the same immutable, one is told that it did, the other what is there.
+        for number in range(min(len(mine), len(theirs))):
+            assert sorted([str(mine[number][0]), str(theirs[number][0])]) in (
+                ["None", "b'a'"],
+                ["None", "b's'"],
+            ) or (mine[number][0], theirs[number][0]) in ((b"s", b"a"),)
+        for race, *others in mine:
+            assert others == [None, None, Immutable(race or b"s"), True]
+
+
+def step(name: bytes, number: int) -> list[Operation[Any]]:
+    """Give what a writer does in one step: a race, a sample, a sub-key, and two looks."""
+    race = b"{x}race%d" % number
+    return [
+        SetImmutable(race, name),
+        AddSample(b"{x}sensor" + name, sample(number)),
+        SetIndexed(b"{x}table" + name, b"%d" % number, name),
+        Get((b"{x}none", race)),
+        Exists((b"{x}none", b"{x}sensor" + name)),
+    ]
