@@ -185,13 +185,13 @@ async def test_a_key_that_a_pattern_fits_can_be_added(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("operation", [Delete((K,)), Clear()], ids=["delete", "clear"])
-def test_who_may_not_publish_deletes_nothing(newest_url: str, operation: Any) -> None:
+def test_who_may_not_publish_deletes_nothing(server_url: str, operation: Any) -> None:
     """A user whom the server forbids to publish deletions is told so, and the keys stay."""
-    with redis.Redis.from_url(newest_url) as client:
+    with redis.Redis.from_url(server_url) as client:
         client.execute_command(
             "ACL", "SETUSER", "shy", "on", "nopass", "~*", "+@all", "resetchannels", "&update/*"
         )
-        url = newest_url.replace("redis://", "redis://shy:any@")
+        url = server_url.replace("redis://", "redis://shy:any@")
         try:
             with RedisBackend.from_url(url) as backend:
                 assert backend.execute(SetImmutable(K, b"1")) is None
@@ -200,3 +200,18 @@ def test_who_may_not_publish_deletes_nothing(newest_url: str, operation: Any) ->
                 assert backend.execute(Exists((K,)))
         finally:
             client.acl_deluser("shy")
+
+
+@pytest.mark.parametrize("operation", [Delete((K,)), Clear()], ids=["delete", "clear"])
+def test_a_full_server_can_be_emptied(server_url: str, operation: Any) -> None:
+    """Deleting needs no memory, so that a server without any left can be helped."""
+    with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
+        try:
+            assert backend.execute(SetImmutable(K, b"1")) is None
+            client.config_set("maxmemory", 1)
+            with pytest.raises(RefusedError, match="OOM|out of memory"):
+                backend.execute(SetImmutable(L, b"1"))
+            backend.execute(operation)
+            assert not backend.execute(Exists((K,)))
+        finally:
+            client.config_set("maxmemory", 0)
