@@ -112,6 +112,14 @@ def test_public_members() -> None:
         assert missing <= CLASSES[case[0], case[1]], case
 
 
+def test_new_names_are_told() -> None:
+    """The page on moving names every attribute of our class that a key of that name was, before."""
+    page = (Path(__file__).parents[1] / "docs" / "moving-from-katsdptelstate.md").read_text()
+    (theirs,) = ask("members", [["katsdptelstate", "TelescopeState"]])
+    new = set(dropin_peer.members(["telstate", "TelescopeState"])) - set(theirs)
+    assert [name for name in sorted(new) if f"`{name}`" not in page] == []
+
+
 def test_payloads_mean_the_same(old: Old) -> None:
     """Payloads for encoded values hold what katsdptelstate's hold, strings in the same bytes."""
     chance = random.Random(5)

@@ -22,15 +22,15 @@ def main(arguments: list[str]) -> None:
         sys.exit(str(__doc__))
     install_as_katsdptelstate()
     if is_module:
-        sys.argv = command
-        sys.path[0] = os.getcwd()
+        sys.argv = command  # and the first entry of sys.path is this folder, as it is to be
         runpy.run_module(command[0], run_name="__main__", alter_sys=True)
         return
     program = command[0] if os.path.exists(command[0]) else shutil.which(command[0])
     if program is None:
         sys.exit(f"There is no program {command[0]}, neither here nor on the PATH.")
     sys.argv = [program, *command[1:]]
-    sys.path[0] = os.path.dirname(os.path.realpath(program))
+    if not sys.flags.safe_path:
+        sys.path[0] = os.path.dirname(os.path.realpath(program))
     runpy.run_path(program, run_name="__main__")
 
 
