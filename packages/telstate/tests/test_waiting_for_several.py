@@ -1,0 +1,115 @@
+"""Waiting for several keys at once, on every backend in both manners."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from faces import LONG, Subject, SyncSubject
+
+from telstate import CancelledError, TelescopeState, TimeoutError, aio
+
+
+async def wait_keys(subject: Subject, *arguments: Any, **named: Any) -> Any:
+    """Wait for keys that must come soon, in a thread where that is needed."""
+    if isinstance(subject, SyncSubject):
+        return await asyncio.to_thread(subject.state.wait_keys, *arguments, timeout=LONG, **named)
+    return await asyncio.wait_for(subject.state.wait_keys(*arguments, **named), LONG)
+
+
+async def test_all(subject: Subject) -> None:
+    """It ends when the last has come, of whatever kind and order, and gives all their names."""
+    names = ["i", "m", "x", "i", b"b"]
+    waiting = asyncio.create_task(wait_keys(subject, names))
+    await subject.set_indexed("x", 1, 2)
+    await subject.add("m", 1)
+    await subject.set("b", 1)
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await subject.set("i", 1)
+    assert await waiting == ("i", "m", "x", "i", "b")
+
+
+async def test_any(subject: Subject) -> None:
+    """It ends when one has come, and gives those that are there."""
+    waiting = asyncio.create_task(wait_keys(subject, ["a", "b", "c"], require="any"))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await subject.set("b", 1)
+    assert await waiting == ("b",)
+    await subject.set("a", 1)
+    assert await wait_keys(subject, iter(["a", "b", "c"]), require="any") == ("a", "b")
+
+
+async def test_views(subject: Subject) -> None:
+    """Under whatever prefix of the view a key comes, it counts, by its short name."""
+    view = subject.view("v")
+    waiting = asyncio.create_task(wait_keys(view, ["a", "b"]))
+    await view.set("a", 1)
+    await subject.set("b", 1)
+    assert await waiting == ("a", "b")
+
+
+async def test_all_at_once(subject: Subject) -> None:
+    """A key that has been deleted again while the others were waited for does not count."""
+    waiting = asyncio.create_task(wait_keys(subject, ["a", "b"]))
+    await asyncio.sleep(0.05)
+    await subject.set("a", 1)
+    await asyncio.sleep(0.05)
+    await subject.delete("a")
+    await subject.set("b", 1)
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await subject.set("a", 1)
+    assert await waiting == ("a", "b")
+
+
+async def test_none(subject: Subject) -> None:
+    """All of no keys are there already."""
+    assert await wait_keys(subject, []) == ()
+
+
+def test_what_is_missing_is_named(ts: TelescopeState) -> None:
+    """The error of a time limit names the keys that did not come, and only these."""
+    ts["here"] = 1
+    with pytest.raises(TimeoutError, match="'gone' and key 'too' did not") as caught:
+        ts.wait_keys(["gone", "here", "too"], timeout=0.01)
+    assert "here" not in str(caught.value)
+    with pytest.raises(TimeoutError, match="'v_gone' or 'gone', nor key 'v_too' or 'too' did"):
+        ts.view("v").wait_keys(["gone", "too"], require="any", timeout=0.01)
+    with pytest.raises(TimeoutError, match="'k9' and 90 more"):
+        ts.wait_keys([f"k{number}" for number in range(100)], timeout=0.01)
+
+
+def test_cancelling(ts: TelescopeState) -> None:
+    """A cancel future ends it; what is there already is given all the same."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    with pytest.raises(CancelledError, match="'a'"):
+        ts.wait_keys(["a"], cancel_future=done)
+    ts["a"] = 1
+    assert ts.wait_keys(["a"], timeout=0, cancel_future=done) == ("a",)
+
+
+async def test_what_is_refused() -> None:
+    """A string for a list, any of nothing, and other words are errors at once."""
+    ts, ats = TelescopeState(), aio.TelescopeState()
+    with pytest.raises(TypeError, match="wait_key"):
+        ts.wait_keys("abc")
+    with pytest.raises(ValueError, match="no key"):
+        ts.wait_keys([], require="any")
+    with pytest.raises(ValueError, match="'some'"):
+        ts.wait_keys(["a"], require="some")  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(TypeError, match="wait_key"):
+        await ats.wait_keys("abc")
+
+
+async def test_many_keys_are_one_wait(subject: Subject) -> None:
+    """A barrier of fifty keys is passed when all have come."""
+    names = [f"k{number}" for number in range(50)]
+    waiting = asyncio.create_task(wait_keys(subject, names))
+    for name in names:
+        await subject.set(name, 1)
+    assert await waiting == tuple(names)
