@@ -13,9 +13,11 @@ from typing import Any
 import numpy
 import pytest
 
-from telstate import RdbParseError, RDBWriter, TelescopeState, aio
-from telstate.aio.memory import MemoryBackend
+from telstate import KeyType, MemoryBackend, RdbParseError, RDBWriter, TelescopeState, aio
+from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
+from telstate.snapshots import portions
+from telstate_backends import Export, Glimpse
 from telstate_rdb import RdbWriteError, RdbWriter
 
 LONG = 30.0
@@ -148,6 +150,44 @@ def test_failed_keys_are_told_apart(path: Path) -> None:
     assert writer.keys_failed == 2 and "no such key" in writer.failures[b"nope"]
 
 
+def test_portions() -> None:
+    """Keys are cut into batches that fit into memory, in order; a key that is larger comes alone."""
+
+    def seen(count: int, size: int) -> Glimpse:
+        return Glimpse(KeyType.MUTABLE, count, size, b"")
+
+    names = [b"%d" % number for number in range(8)]
+    glimpses = [seen(1, 9), seen(1000, 10**6), seen(1, 9), None, seen(2, 6 * 10**6)]
+    glimpses += [seen(1, 5 * 10**6), seen(1, 10**7), seen(1, 9)]
+    assert list(portions(names, glimpses)) == [
+        [b"0"],
+        [b"1"],
+        [b"2", b"3", b"4"],
+        [b"5", b"6", b"7"],
+    ]
+    assert list(portions(names[:5], [None] * 5, most=2)) == [[b"0", b"1"], [b"2", b"3"], [b"4"]]
+    assert list(portions([], [])) == []
+
+
+def test_long_values_are_not_in_memory_together(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many long values, few are asked for at once."""
+    ts = TelescopeState()
+    for number in range(40):
+        ts[f"k{number}"] = bytes(1_000_000)
+    asked = []
+    original = MemoryBackend.execute_many
+
+    def execute_many(self: MemoryBackend, operations: Any, /) -> list[Any]:
+        asked.append(sum(isinstance(operation, Export) for operation in operations))
+        return original(self, operations)
+
+    monkeypatch.setattr(MemoryBackend, "execute_many", execute_many)
+    assert ts.save(path) == 40
+    assert asked == [0, 16, 16, 8]
+
+
 def test_unwritable(path: Path) -> None:
     """Where no file can be made, the error is of the file, not of the store."""
     with pytest.raises(OSError):
@@ -234,7 +274,7 @@ class TestNotBlocking:
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        ts = aio.TelescopeState(MemoryBackend.from_sync(memory(sync)))
+        ts = aio.TelescopeState(AsyncMemoryBackend.from_sync(memory(sync)))
         assert await ts.save(tmp_path / "big.rdb") == 80
         saved, ticks = ticks, 0
         await aio.TelescopeState.from_snapshot(tmp_path / "big.rdb")

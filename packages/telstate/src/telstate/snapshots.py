@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from itertools import islice
 from types import TracebackType
@@ -20,7 +20,9 @@ from telstate_backends import (
     AsyncBackend,
     Backend,
     Export,
+    Glimpse,
     Keys,
+    Peek,
     TelstateError,
 )
 from telstate_backends.operations.snapshots import value_of
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("telstate")
 
-# How many keys are asked for at once.
+# How many keys are asked for at once, and how many bytes (a key that has more comes alone).
 BATCH = 100
+BATCH_BYTES = 1 << 24
+# How many keys are asked for their sizes at once.
+SIZED = 1000
 # How many names an error shows.
 _SHOWN = 5
 
@@ -252,11 +257,39 @@ class RDBWriter(RDBWriterBase):
         self._check_open()
         backend = _backend_of(client)
         wanted = backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
-        for start in range(0, len(wanted), BATCH):
-            batch = wanted[start : start + BATCH]
-            self._write_batch(batch, backend.execute_many([Export(key) for key in batch]))
-            if progress is not None:
-                progress(self.keys_written)
+        for start in range(0, len(wanted), SIZED):
+            some = wanted[start : start + SIZED]
+            for batch in portions(some, backend.execute_many([Peek(key, 0) for key in some])):
+                self._write_batch(batch, backend.execute_many([Export(key) for key in batch]))
+                if progress is not None:
+                    progress(self.keys_written)
+
+
+def portions(
+    keys: Iterable[bytes], glimpses: Iterable[object], most: int = BATCH
+) -> Iterator[list[bytes]]:
+    """Cut keys, in order, into batches whose contents go into memory at once.
+
+    Parameters
+    ----------
+    keys
+        The keys.
+    glimpses
+        What `Peek` says of each; other things (None, errors) take no room.
+    most
+        How many keys may be in a batch.
+    """
+    batch: list[bytes] = []
+    filled = 0
+    for key, glimpse in zip(keys, glimpses):
+        size = glimpse.count * glimpse.size if isinstance(glimpse, Glimpse) else 0
+        if batch and (len(batch) == most or filled + size > BATCH_BYTES):
+            yield batch
+            batch, filled = [], 0
+        batch.append(key)
+        filled += size
+    if batch:
+        yield batch
 
 
 def save_store(backend: Backend, path: str | os.PathLike[str], keys: Iterable[Key] | None) -> int:

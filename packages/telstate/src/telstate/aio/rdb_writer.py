@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
 
 from telstate.snapshots import (
     BATCH,
+    SIZED,
     Progress,
     RDBWriterBase,
     check_keys,
     check_saved,
     names_to_save,
+    portions,
 )
-from telstate_backends import AsyncBackend, Export, Keys
+from telstate_backends import AsyncBackend, Export, Keys, Peek
 from telstate_codec import Key
 
 if TYPE_CHECKING:
@@ -76,13 +78,15 @@ class RDBWriter(RDBWriterBase):
         # Not isinstance: the class would have to be imported, and a mock of it would not do.
         backend: Any = getattr(client, "backend", client)
         wanted = await backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
-        size = SMALL_BATCH if hasattr(backend, "store") else BATCH
-        for start in range(0, len(wanted), size):
-            batch = wanted[start : start + size]
-            contents = await backend.execute_many([Export(key) for key in batch])
-            await _in_thread(self._write_batch, batch, contents)
-            if progress is not None:
-                progress(self.keys_written)
+        most, sized = (SMALL_BATCH, SMALL_BATCH) if hasattr(backend, "store") else (BATCH, SIZED)
+        for start in range(0, len(wanted), sized):
+            some = wanted[start : start + sized]
+            glimpses = await backend.execute_many([Peek(key, 0) for key in some])
+            for batch in portions(some, glimpses, most):
+                contents = await backend.execute_many([Export(key) for key in batch])
+                await _in_thread(self._write_batch, batch, contents)
+                if progress is not None:
+                    progress(self.keys_written)
 
 
 async def save_store(
