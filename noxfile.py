@@ -1,4 +1,4 @@
-"""How the packages are checked: plain ``nox`` runs lint, typecheck, tests, stack, lowest and katdal.
+"""How the packages are checked: plain ``nox`` runs lint, typecheck, tests, stack, lowest, clients and katdal.
 
 Our own packages are built once a run and installed as wheels, so that what is tested is what a user
 gets. Environments are reused; `install` brings them up to date and looks for Rust in each.
@@ -18,6 +18,8 @@ ROOT = Path(__file__).parent
 # From the bottom of the stack to the top: each may import only those before it.
 PACKAGES = ["telstate-codec", "telstate-rdb", "telstate-backends", "telstate"]
 PYTHONS = ["3.11", "3.12", "3.13"]
+# The newest is in the other sessions, the very first in `lowest`.
+OLDER_CLIENTS = ["5", "6", "7"]
 LINTERS = ["black>=25", "isort>=6", "flake8>=7.1"]
 # mypy 2 parses with a Rust extension.
 MYPY = "mypy>=1.18,<2"
@@ -44,7 +46,7 @@ KATDAL_NEEDS = [
 KATDAL_OUTCOME = ("255", "61")
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "typecheck", "tests", "stack", "lowest", "katdal"]
+nox.options.sessions = ["lint", "typecheck", "tests", "stack", "lowest", "clients", "katdal"]
 nox.options.reuse_existing_virtualenvs = True
 # An interpreter that is not there is skipped and named, in CI too.
 nox.options.error_on_missing_interpreters = False
@@ -185,9 +187,17 @@ def redis_servers(session: nox.Session) -> str:
 
 
 def run_tests(
-    session: nox.Session, package: str, *options: str, peer_python: str = "", slow: bool = False
+    session: nox.Session,
+    package: str,
+    *options: str,
+    files: tuple[str, ...] = (),
+    peer_python: str = "",
+    slow: bool = False,
 ) -> None:
-    """Run the tests of a package, and the examples of its README, docs and docstrings."""
+    """Run the tests of a package, and the examples of its README, docs and docstrings.
+
+    Where `files` are given, only those files of tests are run, and no examples.
+    """
     folder = f"packages/{package}"
     variables = {
         "TELSTATE_REDIS_SERVER": redis_servers(session),
@@ -196,10 +206,9 @@ def run_tests(
     pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
     # `-m ""` would be no filter too, but says less in the log.
     marks = [] if slow else ["-m", "not slow"]
-    session.run(
-        *pytest, "-n", "2", *marks, f"{folder}/tests", *options, *session.posargs, env=variables
-    )
-    if not session.posargs:
+    chosen = [f"{folder}/tests/{file}" for file in files or ("",)]
+    session.run(*pytest, "-n", "2", *marks, *chosen, *options, *session.posargs, env=variables)
+    if not session.posargs and not files:
         # In order and in one process: the examples of a README build on each other.
         examples = [
             "--doctest-modules",
@@ -305,6 +314,17 @@ def katdal(session: nox.Session) -> None:
     only_here = {"PATH": session.bin}
     with session.chdir(session.create_tmp()):
         session.run("python", suite, *KATDAL_OUTCOME, env=only_here)
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("redis", OLDER_CLIENTS)
+def clients(session: nox.Session, redis: str) -> None:
+    """Test the Redis backends with the last release of each older redis-py."""
+    package = "telstate-backends"
+    lower = PACKAGES[: PACKAGES.index(package) + 1]
+    needed = test_requirements(package)
+    install(session, [*lower, "telstate-testing"], *needed, f"redis=={redis}.*")
+    run_tests(session, package, files=("test_behaviour.py", "test_faults.py", "test_transports.py"))
 
 
 @nox.session
