@@ -132,4 +132,5 @@ def test_every_value_comes_back(samples: list[tuple[float, Any]]) -> None:
     expected = ts.get_range("key", st=0)
     assert arrays.timestamps.tolist() == [time for _, time in expected]
     for element, (value, _) in zip(arrays.values, expected, strict=True):
-        assert np.array_equal(element, value, equal_nan=isinstance(value, (float, complex)))
+        may_be_nan = isinstance(value, (float, complex, np.floating, np.ndarray))
+        assert np.array_equal(element, value, equal_nan=may_be_nan)

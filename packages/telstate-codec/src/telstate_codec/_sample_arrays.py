@@ -118,9 +118,10 @@ def _values(raw: Array, starts: Array, step: int, forms: Array, found: list[int]
 
 
 def _too_large(integers: Array, limit: int) -> bool:
-    return integers.dtype.itemsize == 8 and bool(
-        integers.max() > limit or integers.min() < -limit - 1
-    )
+    if integers.dtype.itemsize < 8:
+        return False
+    # As Python's integers: older NumPy compares unsigned ones as floats.
+    return int(integers.max()) > limit or int(integers.min()) < -limit - 1
 
 
 def _gather(raw: Array, starts: Array, dtype: DType, step: int) -> Array:
