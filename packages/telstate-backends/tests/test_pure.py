@@ -175,9 +175,9 @@ def test_urls(url: str, hosts: list[tuple[str, int]], service: str) -> None:
     """URLs of Sentinels and clusters give their hosts, the service, and everything else."""
     target = parse(url, None)
     assert (target.hosts, target.service) == (hosts, service)
-    assert target.arguments["socket_timeout"] == (2.0 if "timeout" in url else 5.0)
-    assert target.arguments.get("db") == {"2": 2, "3": 3}.get(url[-1] if url[-2] == "/" else "")
-    assert target.arguments.get("ssl", False) == url.startswith("rediss+")
+    assert target.arguments()["socket_timeout"] == (2.0 if "timeout" in url else 5.0)
+    assert target.arguments().get("db") == {"2": 2, "3": 3}.get(url[-1] if url[-2] == "/" else "")
+    assert target.arguments().get("ssl", False) == url.startswith("rediss+")
 
 
 @pytest.mark.parametrize(

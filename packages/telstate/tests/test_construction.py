@@ -17,6 +17,7 @@ from telstate import ConnectionError, Endpoint, MemoryBackend, TelescopeState, a
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.redis import RedisBackend as AsyncRedisBackend
 from telstate_backends import RedisBackend
+from telstate_backends.redis.urls import connect, connect_async, target_of
 from telstate_testing import RedisServer
 
 needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
@@ -184,17 +185,16 @@ async def test_users_and_unix_sockets(guarded: RedisServer) -> None:
             await AsyncRedisBackend.from_url(url)
 
 
-@needs_server
-async def test_defaults_of_connections(server_port: Callable[[str], int]) -> None:
+def test_defaults_of_connections() -> None:
     """Connections have socket timeouts and health checks by default; the URL may say otherwise."""
-    url = f"redis://127.0.0.1:{server_port(NEWEST)}"
     wanted = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0, "health_check_interval": 30}
-    with RedisBackend.from_url(url) as backend:
-        arguments: dict[str, Any] = vars(backend._link)["_client"].connection_pool.connection_kwargs
+    clients: list[Any] = [connect(target_of(f"redis://{NOBODY}", None))]
+    clients.append(connect_async(target_of(f"redis://{NOBODY}", None)))
+    for client in clients:
+        arguments = client.connection_pool.connection_kwargs
         assert {name: arguments[name] for name in wanted} == wanted
-    async with await AsyncRedisBackend.from_url(url + "?socket_timeout=9") as other:
-        arguments = vars(other._link)["_client"].connection_pool.connection_kwargs
-        assert {name: arguments[name] for name in wanted} == wanted | {"socket_timeout": 9.0}
+    client: Any = connect(target_of(f"redis://{NOBODY}?socket_timeout=9", None))
+    assert client.connection_pool.connection_kwargs["socket_timeout"] == 9.0
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,12 @@ def warn_is_immutable(stacklevel: int) -> None:
     )
 
 
+def check_cache_size(cache_size: int) -> None:
+    """Refuse what is no size of a cache, before anything is opened."""
+    if cache_size < 0:
+        raise ValueError(f"cache_size is a number of keys, or 0 for no cache, not {cache_size}.")
+
+
 def check_prefixes(prefixes: Iterable[Key], read_only: bool = False) -> View:
     """Make the view that a constructor's `prefixes` ask for.
 

@@ -12,14 +12,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
-from telstate.base import check_prefixes, warn_is_immutable
+from telstate.base import check_cache_size, check_prefixes, warn_is_immutable
 from telstate.bulk import BulkMethods
 from telstate.calls import Call, IndexedCondition, KeyCondition, Require
-from telstate.endpoint import Endpoint, endpoint_parser
+from telstate.endpoint import Endpoint
+from telstate.opening import open_backend
 from telstate.refusals import SyncRefusals
 from telstate.snapshots import Source, load_into, save_store
 from telstate.suggestions import MissingAttributeError, MissingKeyError
-from telstate_backends import Backend, KeyType, MemoryBackend
+from telstate_backends import Backend, KeyType
 from telstate_backends.waiting import CancelFuture, wait
 from telstate_codec import ENCODING_DEFAULT, Key
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from telstate.watching import Watch
 
 Result = TypeVar("Result")
-REDIS_PORT = 6379
 
 
 class TelescopeState(BulkMethods, SyncRefusals):
@@ -50,6 +50,11 @@ class TelescopeState(BulkMethods, SyncRefusals):
     base
         Another instance, whose backend is to be shared, instead of `endpoint` and `db`. If that is
         read-only, so is this.
+    cache_size
+        How many immutable keys to remember, so as not to ask the server for them again; default 0,
+        none. Those count too that a view looks for in vain before it finds one. Deletions by this
+        client, and by others that use this package, are noticed; those by katsdptelstate within a
+        minute. `base` shares its cache. See "Caching" in the README.
 
     Raises
     ------
@@ -75,14 +80,27 @@ class TelescopeState(BulkMethods, SyncRefusals):
         db: int = 0,
         prefixes: Iterable[Key] = ("",),
         base: TelescopeState | None = None,
+        *,
+        cache_size: int = 0,
     ) -> None:
-        if base is not None:
-            if endpoint != "" or db != 0:
-                raise ValueError("base brings its own store: give neither endpoint nor db with it.")
-            self._setup(base.backend, check_prefixes(prefixes, base.read_only))
-        else:
-            view = check_prefixes(prefixes)  # Before anything is opened.
-            self._setup(_open_backend(endpoint, db), view, owner=True)
+        try:
+            if base is not None:
+                if endpoint != "" or db != 0 or cache_size != 0:
+                    raise ValueError(
+                        "base brings its own store and cache: give no endpoint, db or cache_size too."
+                    )
+                self._setup(base.backend, check_prefixes(prefixes, base.read_only))
+            else:
+                view = check_prefixes(prefixes)  # Before anything is opened.
+                check_cache_size(cache_size)
+                backend = open_backend(endpoint, db)
+                if cache_size:
+                    from telstate_backends import CachedBackend
+
+                    backend = CachedBackend(backend, cache_size)
+                self._setup(backend, view, owner=True)
+        finally:
+            del endpoint  # It may hold a password, which no traceback should show.
 
     def _run(self, call: Call[Result]) -> Result:
         """Execute what a call asks for, and finish it."""
@@ -547,35 +565,3 @@ class TelescopeState(BulkMethods, SyncRefusals):
         """
         self._view.check_writable("no snapshot can be loaded")
         return load_into(self._backend, file)
-
-
-def _open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
-    """Make the backend that the constructor's arguments ask for."""
-    if not isinstance(endpoint, (str, Endpoint)):
-        if not hasattr(endpoint, "execute_many"):
-            raise TypeError(
-                f"A {type(endpoint).__name__} is no endpoint: give 'host:port', a URL, an Endpoint or "
-                "a backend, such as RedisBackend(client); a file opens with "
-                "TelescopeState.from_snapshot."
-            )
-        if db != 0:
-            raise ValueError("A backend brings its own database; leave db out.")
-        return endpoint
-    if endpoint == "":
-        if db != 0:
-            raise ValueError(f"An in-memory store has no database {db}; leave db out.")
-        return MemoryBackend()
-    # Here, because who uses no server need not pay for this import.
-    from telstate_backends.redis import RedisBackend
-
-    if isinstance(endpoint, str) and "://" in endpoint:
-        return RedisBackend.from_url(endpoint, db or None)
-    if isinstance(endpoint, str) and ("/" in endpoint or endpoint.endswith(".rdb")):
-        raise ValueError(
-            f"{endpoint!r} is no endpoint but looks like a file; open it with "
-            "TelescopeState.from_snapshot, or have a store load_from_file it."
-        )
-    address = endpoint_parser(REDIS_PORT)(endpoint) if isinstance(endpoint, str) else endpoint
-    if address.port is None:
-        address = Endpoint(address.host, REDIS_PORT)
-    return RedisBackend.from_url(f"redis://{address}", db)

@@ -23,7 +23,7 @@ from telstate_backends.patience import present_patience
 from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES, outcome, translate
 from telstate_backends.redis.links import link_to
-from telstate_backends.redis.urls import connect, place_of, target_of
+from telstate_backends.redis.urls import connect, place_of, target_of, unknown_option
 from telstate_backends.redis.watcher import RedisWatcher
 from telstate_backends.retrying import RetryPolicy
 
@@ -89,10 +89,12 @@ class RedisBackend:
         finally:
             del url  # it may hold a password, which no traceback should show
         try:
-            client = connect(target)
+            return cls(connect(target), retry=retry)
         except FAILURES as error:
             raise translate(error, place_of(target)) from error
-        return cls(client, retry=retry)
+        except TypeError as error:
+            unknown = unknown_option(error)
+        raise unknown
 
     def __repr__(self) -> str:
         return f"<RedisBackend at {self.address}>"

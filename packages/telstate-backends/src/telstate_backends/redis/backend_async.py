@@ -23,7 +23,7 @@ from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES, outcome, translate
 from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
 from telstate_backends.redis.links_async import link_to
-from telstate_backends.redis.urls import connect_async, target_of
+from telstate_backends.redis.urls import connect_async, target_of, unknown_option
 from telstate_backends.retrying import RetryPolicy
 
 Result = TypeVar("Result")
@@ -88,13 +88,17 @@ class AsyncRedisBackend:
             target = target_of(url, db)
         finally:
             del url  # it may hold a password, which no traceback should show
-        backend = cls(connect_async(target), retry=retry)
         try:
-            await backend._link.ping()
-        except FAILURES as error:
-            await backend._link.close()
-            raise translate(error, backend.address) from error
-        return backend
+            backend = cls(connect_async(target), retry=retry)
+            try:
+                await backend._link.ping()
+            except FAILURES as error:
+                await backend._link.close()
+                raise translate(error, backend.address) from error
+            return backend
+        except TypeError as error:
+            unknown = unknown_option(error)
+        raise unknown
 
     def __repr__(self) -> str:
         return f"<AsyncRedisBackend at {self.address}>"

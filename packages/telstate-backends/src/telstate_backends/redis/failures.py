@@ -93,7 +93,8 @@ def translate(error: BaseException, address: str) -> TelstateError:
     """
     if isinstance(error, TelstateError):
         return error
-    words = str(error).strip() or type(error).__name__
+    # redis-py describes in full the client by which it found no master.
+    words = str(error).partition(" : <")[0].strip() or type(error).__name__
     for theirs_, ours, text in _MEANINGS:
         if isinstance(error, theirs_):
             return ours(text.format(address=address, words=words))

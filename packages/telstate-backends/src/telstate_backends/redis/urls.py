@@ -18,6 +18,7 @@ in an object that does not show them: some versions of redis-py print every othe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeAlias
 from urllib.parse import quote, unquote
@@ -27,9 +28,12 @@ import redis
 import redis.asyncio
 import redis.asyncio.cluster
 import redis.asyncio.connection
+import redis.asyncio.retry
 import redis.asyncio.sentinel
 import redis.cluster
+import redis.retry
 import redis.sentinel
+from redis.backoff import NoBackoff
 from redis.connection import parse_url
 
 from telstate_backends.redis.clients import join
@@ -58,15 +62,15 @@ class Target:
         Where Sentinels or nodes of a cluster are; empty for the other schemes.
     service : str
         The name of the master, for Sentinel.
-    arguments : dict
-        For every connection: credentials, database, timeouts, TLS.
+    arguments : callable
+        Gives what is for every connection: credentials, database, timeouts, TLS. A function, because
+        a password may be among it, and functions do not show what they give.
     """
 
     scheme: str
     hosts: list[tuple[str, int]]
     service: str
-    # Not shown, because they may hold a password.
-    arguments: dict[str, Any] = attrs.field(repr=False)
+    arguments: Callable[[], dict[str, Any]] = attrs.field(repr=False)
 
 
 def parse(url: str, db: int | None) -> Target:
@@ -81,7 +85,9 @@ def parse(url: str, db: int | None) -> Target:
     base, _, variant = scheme.partition("+")
     if not separator or (base, variant) not in _FORMS:
         known = ", ".join(f"{'+'.join(filter(None, form))}://" for form in _FORMS)
-        what = f"{scheme!r} is no scheme of ours" if separator else "a URL starts with its scheme"
+        # A scheme is a word; what is none may be a password that went astray.
+        named = repr(scheme) if scheme.replace("+", "").isalpha() else "this"
+        what = f"{named} is no scheme of ours" if separator else "a URL starts with its scheme"
         raise ValueError(f"{what}; use {known}")
     hosts: list[tuple[str, int]] = []
     service = ""
@@ -107,7 +113,7 @@ def parse(url: str, db: int | None) -> Target:
         arguments["db"] = db
     for prefix in ("", _SENTINEL):
         _cover(arguments, prefix)
-    return Target(scheme, hosts, service, arguments)
+    return Target(scheme, hosts, service, arguments.copy)
 
 
 #: What options for the Sentinels themselves begin with.
@@ -176,6 +182,18 @@ def target_of(url: str, db: int | None) -> Target:
     raise ValueError(problem)
 
 
+def unknown_option(error: TypeError) -> Exception:
+    """Make our error of one by which redis-py says that it does not know an option of a URL.
+
+    To be raised when `error` has been dealt with: what redis-py had in hand at the time is neither
+    whole nor fit to be shown.
+    """
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if found is None:
+        return error
+    return ValueError(f"redis-py does not know the option {found[1]!r} of the URL; see its manual")
+
+
 def place_of(target: Target) -> str:
     """Name what a URL leads to, without any password."""
     place = ",".join(join(*host) for host in target.hosts)
@@ -185,40 +203,42 @@ def place_of(target: Target) -> str:
 def connect(target: Target) -> Client:
     """Make a sync client."""
     if target.scheme.endswith("+sentinel"):
-        own, others = _sentinel_arguments(target.arguments)
-        sentinel = _untyped(redis.sentinel.Sentinel)(target.hosts, sentinel_kwargs=own, **others)
+        sentinel = _untyped(redis.sentinel.Sentinel)(
+            target.hosts,
+            sentinel_kwargs=_for_sentinels(target) | {"retry": redis.retry.Retry(NoBackoff(), 0)},
+            **_for_master(target),
+        )
         client: redis.Redis = sentinel.master_for(target.service)
         return client
     if target.scheme.endswith("+cluster"):
         nodes = [_untyped(redis.cluster.ClusterNode)(*host) for host in target.hosts]
-        return redis.cluster.RedisCluster(
-            startup_nodes=nodes, **_cluster_arguments(target.arguments)
-        )
+        return redis.cluster.RedisCluster(startup_nodes=nodes, **_for_cluster(target))
     kinds = {"rediss": redis.SSLConnection, "unix": redis.UnixDomainSocketConnection}
     kind = kinds.get(target.scheme, redis.Connection)
-    pool = redis.ConnectionPool(connection_class=kind, **target.arguments)
+    pool = redis.ConnectionPool(connection_class=kind, **target.arguments())
     return redis.Redis(connection_pool=pool)
 
 
 def connect_async(target: Target) -> AsyncClient:
     """Make an asyncio client."""
     if target.scheme.endswith("+sentinel"):
-        own, others = _sentinel_arguments(target.arguments)
-        make_sentinel = _untyped(redis.asyncio.sentinel.Sentinel)
-        sentinel = make_sentinel(target.hosts, sentinel_kwargs=own, **others)
+        sentinel = _untyped(redis.asyncio.sentinel.Sentinel)(
+            target.hosts,
+            sentinel_kwargs=_for_sentinels(target)
+            | {"retry": redis.asyncio.retry.Retry(NoBackoff(), 0)},
+            **_for_master(target),
+        )
         client: redis.asyncio.Redis = sentinel.master_for(target.service)
         return client
     if target.scheme.endswith("+cluster"):
         nodes = [redis.asyncio.cluster.ClusterNode(*host) for host in target.hosts]
-        return redis.asyncio.cluster.RedisCluster(
-            startup_nodes=nodes, **_cluster_arguments(target.arguments)
-        )
+        return redis.asyncio.cluster.RedisCluster(startup_nodes=nodes, **_for_cluster(target))
     kinds: dict[str, type[redis.asyncio.connection.AbstractConnection]] = {
         "rediss": redis.asyncio.SSLConnection,
         "unix": redis.asyncio.UnixDomainSocketConnection,
     }
     kind = kinds.get(target.scheme, redis.asyncio.Connection)
-    pool = redis.asyncio.ConnectionPool(connection_class=kind, **target.arguments)
+    pool = redis.asyncio.ConnectionPool(connection_class=kind, **target.arguments())
     return redis.asyncio.Redis(connection_pool=pool)
 
 
@@ -227,19 +247,26 @@ def _untyped(thing: Callable[..., Any]) -> Callable[..., Any]:
     return thing
 
 
-def _sentinel_arguments(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the arguments for connections to Sentinels, and those for the master."""
-    own = {name: value for name, value in arguments.items() if name in (*DEFAULTS, "ssl")}
-    own |= {
+def _for_sentinels(target: Target) -> dict[str, Any]:
+    """Give the arguments for connections to Sentinels."""
+    given = target.arguments()
+    shared = {name: given[name] for name in (*DEFAULTS, "ssl") if name in given}
+    own = {
         name.removeprefix(_SENTINEL): value
-        for name, value in arguments.items()
+        for name, value in given.items()
         if name.startswith(_SENTINEL)
     }
-    return own, {name: value for name, value in arguments.items() if not name.startswith(_SENTINEL)}
+    return shared | own
 
 
-def _cluster_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _for_master(target: Target) -> dict[str, Any]:
+    """Give the arguments for connections to the master that Sentinels name."""
+    given = target.arguments()
+    return {name: value for name, value in given.items() if not name.startswith(_SENTINEL)}
+
+
+def _for_cluster(target: Target) -> dict[str, Any]:
     """Give the arguments for a cluster, which has one database only."""
-    if arguments.get("db"):
+    if target.arguments().get("db"):
         raise ValueError("a Redis Cluster has database 0 only")
-    return {name: value for name, value in arguments.items() if name != "db"}
+    return {name: value for name, value in target.arguments().items() if name != "db"}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.aio.bulk import BulkMethods
-from telstate.base import check_prefixes, warn_is_immutable
+from telstate.base import check_cache_size, check_prefixes, warn_is_immutable
 from telstate.calls import Call, IndexedCondition, KeyCondition, Require
 from telstate.refusals import AsyncRefusals
 from telstate.snapshots import Source, load_into_async
@@ -43,6 +43,11 @@ class TelescopeState(BulkMethods, AsyncRefusals):
     base
         Another instance, whose backend is to be shared, instead of `backend`. If that is read-only,
         so is this.
+    cache_size
+        How many immutable keys to remember, so as not to ask the server for them again; default 0,
+        none. Those count too that a view looks for in vain before it finds one. Deletions by this
+        client, and by others that use this package, are noticed; those by katsdptelstate within a
+        minute. `base` shares its cache. See "Caching" in the README.
 
     Raises
     ------
@@ -67,10 +72,12 @@ class TelescopeState(BulkMethods, AsyncRefusals):
         backend: AsyncBackend | None = None,
         prefixes: Iterable[Key] = ("",),
         base: TelescopeState | None = None,
+        *,
+        cache_size: int = 0,
     ) -> None:
         if base is not None:
-            if backend is not None:
-                raise ValueError("base brings its own backend: give only one of the two.")
+            if backend is not None or cache_size != 0:
+                raise ValueError("base brings its own backend and cache: give it alone.")
             self._setup(base.backend, check_prefixes(prefixes, base.read_only))
             return
         if backend is None:
@@ -82,7 +89,13 @@ class TelescopeState(BulkMethods, AsyncRefusals):
                 f"A {type(backend).__name__} is no backend: give one, such as MemoryBackend() or "
                 "await RedisBackend.from_url(url)."
             )
-        self._setup(backend, check_prefixes(prefixes), owner=True)
+        view = check_prefixes(prefixes)
+        check_cache_size(cache_size)
+        if cache_size:
+            from telstate_backends import AsyncCachedBackend
+
+            backend = AsyncCachedBackend(backend, cache_size)
+        self._setup(backend, view, owner=True)
 
     async def _run(self, call: Call[Result]) -> Result:
         """Execute what a call asks for, and finish it."""

@@ -1,0 +1,317 @@
+"""No password in what anybody may see: reprs, errors, their causes, logs, warnings, local variables of our code.
+
+Local variables matter because crash reporters, ``pytest --showlocals`` and ``rich`` show them. Looked at are
+those of our own frames, and what is one attribute or one element deep in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import traceback
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+import redis
+from conftest import NEWEST, SERVERS
+
+import telstate
+import telstate_backends
+import telstate_codec
+import telstate_rdb
+from telstate import TelescopeState, TelstateError, aio
+from telstate.aio.redis import RedisBackend as AsyncRedisBackend
+from telstate_backends import RedisBackend, RetryPolicy
+from telstate_testing import RedisServer
+
+SECRET = "Tr0ub4dor"
+NOBODY = "127.0.0.1:1"
+OURS = [
+    str(Path(str(package.__file__)).parent) + os.sep
+    for package in (telstate, telstate_backends, telstate_codec, telstate_rdb)
+]
+needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+
+URLS = [
+    f"redis://user:{SECRET}@{NOBODY}/0",
+    f"redis://:{SECRET}@{NOBODY}",
+    f"redis://{NOBODY}?username=user&password={SECRET}",
+    f"redis://{NOBODY}?password={SECRET}&client_name=x&protocol=3",
+    f"rediss://user:{SECRET}@{NOBODY}",
+    f"rediss://{NOBODY}?ssl_keyfile=/nowhere.pem&ssl_password={SECRET}",
+    f"unix://user:{SECRET}@/nowhere.sock?db=1",
+    f"unix:///nowhere.sock?password={SECRET}",
+    f"redis+sentinel://user:{SECRET}@{NOBODY}/store/0",
+    f"redis+sentinel://{NOBODY}/store?sentinel_password={SECRET}&password={SECRET}",
+    f"rediss+sentinel://user:{SECRET}@{NOBODY}/store",
+    f"redis+cluster://user:{SECRET}@{NOBODY},127.0.0.1:2",
+    f"redis+cluster://{NOBODY}?password={SECRET}",
+    f"rediss+cluster://:{SECRET}@{NOBODY}",
+]
+WRONG_URLS = [
+    f"redis://user:{SECRET}@host:port",
+    f"redis://user:{SECRET}#@host",
+    f"redis://user:{SECRET}/x@host/y",
+    f"redis://user:{SECRET}@[::1",
+    f"redis://user:{SECRET}@host:99999999",
+    f"redis://user:{SECRET}@{NOBODY}/0?socket_timeout=soon",
+    f"redis://user:{SECRET}@{NOBODY}/0?no_such_option={SECRET}",
+    f"redis://user:{SECRET}@{NOBODY}?db=three",
+    f"redi://user:{SECRET}@host",
+    f"user:{SECRET}://host",
+    f"redis+sentinel://user:{SECRET}@host",
+    f"redis+sentinel://user:{SECRET}@host:port/store",
+    f"redis+cluster://user:{SECRET}@host,:1",
+    f"redis+cluster://user:{SECRET}@{NOBODY}/3",
+    # Without a scheme, so only TelescopeState takes it for something.
+    f"user:{SECRET}@host:6379",
+    f":{SECRET}@host",
+    f"redis:/user:{SECRET}@host",
+    f"//user:{SECRET}@host/observation.rdb",
+]
+
+
+def frames(error: BaseException) -> Iterator[TracebackType]:
+    """Give the traceback entries of an error."""
+    entry = error.__traceback__
+    while entry is not None:
+        yield entry
+        entry = entry.tb_next
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Give an error with all its causes and contexts, shown or not."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [other for other in (one.__cause__, one.__context__) if other is not None]
+
+
+def shown(value: object) -> Iterator[tuple[str, str]]:
+    """Give what can be seen of a value: itself, its attributes, its elements."""
+    yield "", repr(value)
+    if isinstance(value, dict):
+        yield from ((f"[{key!r}]", repr(element)) for key, element in value.items())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from ((f"[{place}]", repr(element)) for place, element in enumerate(value))
+    names = [*getattr(value, "__dict__", ()), *getattr(type(value), "__slots__", ())]
+    for name in names:
+        try:
+            yield f".{name}", repr(object.__getattribute__(value, name))
+        except AttributeError:
+            pass
+
+
+def leaks(error: BaseException) -> list[str]:
+    """List the places where an error shows the secret."""
+    found = []
+    for one in chain(error):
+        texts = [str(one), repr(one), repr(one.args), *map(repr, vars(one).values())]
+        texts += getattr(one, "__notes__", [])
+        found += [f"text of {type(one).__name__}" for text in texts if SECRET in text]
+        for entry in frames(one):
+            code = entry.tb_frame.f_code
+            if code.co_filename.startswith(tuple(OURS)):
+                found += [
+                    f"{code.co_filename}:{entry.tb_lineno} {name}{place}"
+                    for name, value in entry.tb_frame.f_locals.items()
+                    for place, text in shown(value)
+                    if SECRET in text
+                ]
+    rendered = traceback.TracebackException.from_exception(error, capture_locals=True)
+    for frame in rendered.stack:
+        if frame.filename.startswith(tuple(OURS)) and SECRET in str(frame.locals):
+            found.append(f"rendered locals of {frame.filename}:{frame.lineno}")
+    return found
+
+
+def leaks_of(*things: object) -> list[str]:
+    """List the things that show the secret."""
+    return [
+        f"{type(thing).__name__}{place}"
+        for thing in things
+        for place, text in shown(thing)
+        if SECRET in text
+    ]
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Check that neither a log of any level nor a warning shows the secret."""
+    with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    assert SECRET not in caplog.text
+    assert [str(one.message) for one in caught if SECRET in str(one.message)] == []
+
+
+@pytest.mark.parametrize("url", URLS + WRONG_URLS)
+def test_construction(url: str, quiet: None) -> None:
+    """Whatever the URL, right or wrong, the error of a construction shows no password."""
+    for make in (TelescopeState, RedisBackend.from_url):
+        try:
+            make(url)
+        except (TelstateError, ValueError, TypeError) as error:
+            assert url not in WRONG_URLS or not isinstance(error, TelstateError)
+            assert leaks(error) == []
+        else:
+            pytest.fail("something was reached")
+
+
+@pytest.mark.parametrize("url", [*URLS, *WRONG_URLS])
+async def test_asyncio_construction(url: str, quiet: None) -> None:
+    """The same holds of asyncio."""
+    with pytest.raises((TelstateError, ValueError, TypeError)) as caught:
+        await AsyncRedisBackend.from_url(url)
+    assert leaks(caught.value) == []
+
+
+def test_contradiction() -> None:
+    """A URL that contradicts another argument is not shown either."""
+    arguments: list[dict[str, Any]] = [{"db": 1}, {"base": TelescopeState()}, {"prefixes": "ab"}]
+    for more in arguments:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            TelescopeState(f"redis://user:{SECRET}@{NOBODY}/2", **more)
+        assert leaks(caught.value) == []
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RedisServer]:
+    """A server with users: one who may do all, one who may only look."""
+    options = f"--user user on >{SECRET} ~* &* +@all --user looker on >{SECRET} ~a* &a* +@all -set"
+    with RedisServer(SERVERS[NEWEST], [*options.split(), "--requirepass", SECRET]) as server:
+        yield server
+
+
+def failing(ts: TelescopeState) -> list[Callable[[], object]]:
+    """Operations of every sort, each of which fails: the server is gone."""
+    return [
+        lambda: ts["a"],
+        lambda: ts.get("a"),
+        lambda: ts.keys(),
+        lambda: ts.add("a", 1),
+        lambda: ts.set_indexed("a", 1, 1),
+        lambda: ts.delete("a"),
+        lambda: ts.clear(),
+        lambda: ts.wait_key("a", timeout=0.1),
+        lambda: ts.view("x").get_range("a"),
+        lambda: ts.load_from_file(Path(__file__).parent / "data" / "1testdata_sdp_l0.rdb"),
+        lambda: ts.backend.execute_many([telstate_backends.Exists((b"a",))]),
+    ]
+
+
+@needs_server
+def test_operations(quiet: None) -> None:
+    """A server that goes away, or refuses, is an error that shows no password; nor does any repr."""
+    with RedisServer(SERVERS[NEWEST], ["--requirepass", SECRET]) as server:
+        url = f"redis://:{SECRET}@127.0.0.1:{server.port}"
+        backend = RedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
+        ts = TelescopeState(backend)
+        ts["a"] = 1
+        link = vars(backend)["_link"]
+        assert leaks_of(ts, ts.view("a"), backend, link, vars(link)) == []
+        server.kill()
+        for operation in failing(ts):
+            with pytest.raises(TelstateError) as caught:
+                operation()
+            assert leaks(caught.value) == []
+        backend.close()
+        with pytest.raises(TelstateError) as caught:
+            ts.get("a")
+        assert leaks(caught.value) == []
+
+
+@needs_server
+async def test_asyncio_operations(quiet: None) -> None:
+    """The same holds of asyncio."""
+    with RedisServer(SERVERS[NEWEST], ["--requirepass", SECRET]) as server:
+        url = f"redis://:{SECRET}@127.0.0.1:{server.port}"
+        backend = await AsyncRedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
+        ts = aio.TelescopeState(backend)
+        await ts.set("a", 1)
+        link = vars(backend)["_link"]
+        assert leaks_of(ts, ts.view("a"), backend, link, vars(link)) == []
+        waiting = asyncio.create_task(ts.wait_key("never"))
+        await asyncio.sleep(0.05)
+        server.kill()
+        operations: list[Callable[[], Awaitable[object]]] = [
+            lambda: ts["a"],
+            lambda: ts.keys(),
+            lambda: ts.add("a", 1),
+            lambda: ts.set_indexed("a", 1, 1),
+            lambda: ts.clear(),
+            lambda: ts.wait_key("b"),
+            lambda: ts.view("x").get_range("a"),
+            lambda: backend.execute_many([telstate_backends.Exists((b"a",))]),
+        ]
+        for operation in operations:
+            with pytest.raises(TelstateError) as caught:
+                await operation()
+            assert leaks(caught.value) == []
+        backend.close()
+        await backend.wait_closed()
+        with pytest.raises(TelstateError) as caught:
+            await waiting
+        assert leaks(caught.value) == []
+
+
+@needs_server
+async def test_refusals(guarded: RedisServer, quiet: None) -> None:
+    """A server that does not let one in, or does not permit something, is not told on either."""
+    place = f"127.0.0.1:{guarded.port}"
+    for url in (f"redis://user:x{SECRET}@{place}", f"unix://{SECRET}:x@{guarded.unix_socket}"):
+        with pytest.raises(telstate.ConnectionError) as caught:
+            TelescopeState(url)
+        assert leaks(caught.value) == []
+        with pytest.raises(telstate.ConnectionError) as caught:
+            await AsyncRedisBackend.from_url(url)
+        assert leaks(caught.value) == []
+    with RedisBackend.from_url(f"redis://looker:{SECRET}@{place}") as backend:
+        ts = TelescopeState(backend)
+        for attempt in (lambda: ts.get("b"), lambda: ts.add("a", 1), lambda: ts.wait_key("b")):
+            with pytest.raises(TelstateError) as refused:
+                attempt()
+            assert leaks(refused.value) == []
+
+
+@needs_server
+def test_a_client_of_ones_own(guarded: RedisServer) -> None:
+    """A backend made of a redis-py client shows no password of it."""
+    client = redis.Redis(port=guarded.port, username="user", password=SECRET)
+    with RedisBackend(client) as backend:
+        assert leaks_of(backend, TelescopeState(backend)) == []
+    with pytest.raises(telstate.ConnectionError) as caught:
+        RedisBackend(redis.Redis(port=1, username="user", password=SECRET))
+    assert [place for place in leaks(caught.value) if "text" in place] == []
+
+
+def test_the_look_for_leaks() -> None:
+    """The look itself finds a secret in a text, a cause, a local variable, an attribute, an element."""
+
+    class Holder:
+        def __init__(self) -> None:
+            self.inside = SECRET
+
+    assert leaks_of(SECRET, [SECRET], {"a": SECRET}, Holder()) == [
+        "str",
+        "list",
+        "list[0]",
+        "dict",
+        "dict['a']",
+        "Holder.inside",
+    ]
+    try:
+        try:
+            raise ValueError(SECRET)
+        except ValueError:
+            raise KeyError("no") from None
+    except KeyError as error:
+        assert leaks(error) == ["text of ValueError"] * 3
