@@ -489,6 +489,27 @@ async def test_nothing_is_answered_over_a_lost_connection(
     await plain.close()
 
 
+async def test_a_deletion_without_notice_is_noticed_in_time(
+    newest_url: str, asynchronous: bool
+) -> None:
+    """Who deletes without a word, as katsdptelstate does, deceives for `max_age` at most."""
+    inner = real(asynchronous, newest_url)
+    assert isinstance(inner, (SyncSubject, AsyncSubject))
+    reader: Subject
+    if isinstance(inner, AsyncSubject):
+        reader = AsyncSubject(AsyncCachedBackend(inner.backend, max_age=0.2))
+    else:
+        reader = SyncSubject(CachedBackend(inner.backend, max_age=0.2))
+    with redis.Redis.from_url(newest_url) as client:
+        client.set(K, b"1")
+        await learned(reader, Get(VIEW))
+        client.delete(K)
+        async with asyncio.timeout(LONG):
+            while await reader.execute(Get(VIEW)) is not None:
+                await asyncio.sleep(0.002)
+    await reader.close()
+
+
 def test_a_silent_connection_is_not_relied_on(newest_url: str) -> None:
     """If nothing has been heard for so long that the server may be gone, the store is asked."""
     with Proxy(int(newest_url.rsplit(":", 1)[1])) as proxy:
