@@ -28,7 +28,10 @@ NEWEST = list(SERVERS)[-1] if SERVERS else ""
 KINDS = ["memory", "fakeredis", *SERVERS]
 #: The newest server also with the other protocol, and as a cluster; on one Python only.
 RARER = [pytest.param(kind, marks=pytest.mark.slow) for kind in (f"{NEWEST}-resp3", "cluster")]
+#: The same with a cache of immutables in front of it.
+CACHED = [pytest.param(f"{NEWEST}-cached", marks=pytest.mark.slow)]
 ALL_KINDS = [*KINDS, *(RARER if SERVERS else [])]
+WITH_CACHE = [*ALL_KINDS, *(CACHED if SERVERS else [])]
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +101,7 @@ def asynchronous(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-@pytest.fixture(params=ALL_KINDS)
+@pytest.fixture(params=WITH_CACHE)
 async def subject(
     request: pytest.FixtureRequest, asynchronous: bool, server_port: Callable[[str], int]
 ) -> AsyncIterator[faces.Subject]:
@@ -114,9 +117,10 @@ async def subject(
         subject = await faces.real(asynchronous, url)
         await subject.clear()
     else:
-        version, _, protocol = kind.partition("-resp")
+        version, _, protocol = kind.removesuffix("-cached").partition("-resp")
         url = f"redis://127.0.0.1:{server_port(version)}?protocol={protocol or 2}&socket_timeout=20"
-        subject = await faces.real(asynchronous, url)
+        cache_size = 100 if kind.endswith("-cached") else 0
+        subject = await faces.real(asynchronous, url, cache_size)
     yield subject
     await subject.close()
 

@@ -152,11 +152,12 @@ def fake(asynchronous: bool) -> Subject:
     return SyncSubject(TelescopeState(RedisBackend(fakeredis.FakeRedis())))
 
 
-async def real(asynchronous: bool, url: str) -> Subject:
+async def real(asynchronous: bool, url: str, cache_size: int = 0) -> Subject:
     """Make a subject on a server or cluster that runs already."""
     if asynchronous:
-        return Subject(aio.TelescopeState(await AsyncRedisBackend.from_url(url)))
-    return SyncSubject(TelescopeState(url))
+        backend = await AsyncRedisBackend.from_url(url)
+        return Subject(aio.TelescopeState(backend, cache_size=cache_size))
+    return SyncSubject(TelescopeState(url, cache_size=cache_size))
 
 
 async def until(condition: Callable[[], object]) -> None:

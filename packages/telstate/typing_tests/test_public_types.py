@@ -30,6 +30,8 @@ from telstate_backends import Backend
 ts = TelescopeState()
 assert_type(ts, TelescopeState)
 assert_type(ts.view("a"), TelescopeState)
+assert_type(TelescopeState("localhost", cache_size=100), TelescopeState)
+assert_type(aio.TelescopeState(cache_size=100), aio.TelescopeState)
 assert_type(ts.root(), TelescopeState)
 assert_type(ts.prefixes, tuple[str, ...])
 assert_type(ts.backend, Backend)
