@@ -363,6 +363,7 @@ async def test_exchanges(
     assert counting.counts == [1, 2, 2]
 
 
+@pytest.mark.slow
 async def test_a_hundred_thousand(counted: Subject, counting: Counting) -> None:
     """A hundred thousand items take ten exchanges, and each has its result."""
     async with batch(counted) as p:
@@ -672,6 +673,29 @@ async def test_kinds_of_1500_keys(url: str, asynchronous: bool) -> None:
         assert len(await subject.key_types()) == 1500
 
     assert await reads(url, subject, look) <= 3
+    await subject.close()
+
+
+async def test_half_refused(url: str, asynchronous: bool) -> None:
+    """Where the server refuses some items, those are named, and the others are done."""
+    subject = await faces.real(asynchronous, url)
+    await subject.set("a", 1)
+    with redis.Redis.from_url(url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(BatchError, match="2 of the 4 items .*: set 'b', add 'c'") as caught:
+                async with batch(subject) as p:
+                    first = p["a"]
+                    p["b"] = 2
+                    p.add("c", 3)
+                    last = p.exists("b")
+        finally:
+            client.config_set("maxmemory", 0)
+    for error, name in zip(caught.value.exceptions, ["set 'b'", "add 'c'"], strict=True):
+        assert isinstance(error, RefusedError)
+        assert str(error).startswith(f"{name}: Redis at ")
+        assert "maxmemory" in str(error)
+    assert (first.value, last.value) == (1, False)
     await subject.close()
 
 
