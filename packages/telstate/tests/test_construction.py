@@ -193,8 +193,8 @@ def test_defaults_of_connections() -> None:
     for client in clients:
         arguments = client.connection_pool.connection_kwargs
         assert {name: arguments[name] for name in wanted} == wanted
-    client: Any = connect(target_of(f"redis://{NOBODY}?socket_timeout=9", None))
-    assert client.connection_pool.connection_kwargs["socket_timeout"] == 9.0
+    other: Any = connect(target_of(f"redis://{NOBODY}?socket_timeout=9", None))
+    assert other.connection_pool.connection_kwargs["socket_timeout"] == 9.0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.operations.base import Operation
-from telstate_backends.operations.snapshots import Dump
 from telstate_backends.store import Store
 from telstate_backends.updates import (
     CLEAR_CHANNEL,
@@ -174,6 +173,9 @@ class MemoryBackend:
 
     def dump(self, key: bytes) -> bytes | None:
         """Give all that a key holds as a DUMP payload, `None` if it does not exist."""
+        # Here, because few programs use it, and this is loaded by all.
+        from telstate_backends.operations.snapshots import Dump
+
         return self.execute(Dump(key))
 
     @contextmanager

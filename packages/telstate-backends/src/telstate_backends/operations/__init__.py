@@ -1,27 +1,61 @@
-"""Operations: everything that can be asked of a store, as data."""
+"""Operations: everything that can be asked of a store, as data.
 
-from telstate_backends.operations.base import Operation, Result
-from telstate_backends.operations.glimpses import Count, Glimpse, Peek, SomeKeys
-from telstate_backends.operations.listing import Keys, KeyTypes
-from telstate_backends.operations.ranges import GetRange
-from telstate_backends.operations.reading import (
-    Exists,
-    Find,
-    Get,
-    GetIndexed,
-    GetKeyType,
-    WhichExist,
-)
-from telstate_backends.operations.snapshots import Dump, Export, Load, Restore
-from telstate_backends.operations.surveys import SamplePage, Survey
-from telstate_backends.operations.writing import (
-    AddSample,
-    AddSamples,
-    Clear,
-    Delete,
-    SetImmutable,
-    SetIndexed,
-)
+Each is loaded when it is first asked for; a new one goes into both lists of modules and into ``__all__``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from telstate_backends.operations.base import Operation, Result
+    from telstate_backends.operations.glimpses import Count, Glimpse, Peek, SomeKeys
+    from telstate_backends.operations.listing import Keys, KeyTypes
+    from telstate_backends.operations.ranges import GetRange
+    from telstate_backends.operations.reading import (
+        Exists,
+        Find,
+        Get,
+        GetIndexed,
+        GetKeyType,
+        WhichExist,
+    )
+    from telstate_backends.operations.snapshots import Dump, Export, Load, Restore
+    from telstate_backends.operations.surveys import SamplePage, Survey
+    from telstate_backends.operations.writing import (
+        AddSample,
+        AddSamples,
+        Clear,
+        Delete,
+        SetImmutable,
+        SetIndexed,
+    )
+
+# Which module each name is loaded from.
+_HOMES = {
+    "telstate_backends.operations.base": ["Operation", "Result"],
+    "telstate_backends.operations.glimpses": ["Count", "Glimpse", "Peek", "SomeKeys"],
+    "telstate_backends.operations.listing": ["Keys", "KeyTypes"],
+    "telstate_backends.operations.ranges": ["GetRange"],
+    "telstate_backends.operations.reading": [
+        "Exists",
+        "Find",
+        "Get",
+        "GetIndexed",
+        "GetKeyType",
+        "WhichExist",
+    ],
+    "telstate_backends.operations.snapshots": ["Dump", "Export", "Load", "Restore"],
+    "telstate_backends.operations.surveys": ["SamplePage", "Survey"],
+    "telstate_backends.operations.writing": [
+        "AddSample",
+        "AddSamples",
+        "Clear",
+        "Delete",
+        "SetImmutable",
+        "SetIndexed",
+    ],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AddSample",
@@ -52,3 +86,11 @@ __all__ = [
     "Survey",
     "WhichExist",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # From now on it is found without this function.
+    found = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return found
