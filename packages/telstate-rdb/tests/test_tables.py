@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rdb_lazy import read_and_decode, sealed
 
 from telstate_rdb import Hash, KeyRecord, List, RawValue, Set, SortedSet, Value, read_rdb
 from telstate_rdb.source import Source
@@ -76,6 +77,10 @@ def check(type_: int, count: int, body: bytes, expected: Value, piece: int) -> N
         assert list(read_rdb(source, keys="z")) == records[1:]
     for source in (data, Pieces(data, piece)):
         assert next(read_rdb(source, raw=True)).value == RawValue(type_, value, 4)
+    trusted = sealed(data[9:-1])
+    for raw in (False, True):
+        for source in (data, Pieces(data, piece), trusted, Pieces(trusted, piece)):
+            assert read_and_decode(source, raw=raw) == records
 
 
 PIECE = st.sampled_from([1, 7, 100, 1000, 5000])

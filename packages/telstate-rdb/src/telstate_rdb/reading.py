@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Generator, Iterator
+from functools import cache
 from types import TracebackType
 from typing import Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -305,12 +306,13 @@ def _opened(source: RdbSource, name: str | None, progress: Progress | None) -> W
         raise
 
 
+@cache
 def _keep_freed_memory() -> None:
     """Have the C library keep up to 32 MB of freed memory, and not give it back each time.
 
     A file is read in pieces that are soon free again. glibc would return each to the system, and to
     get fresh pages takes as long as all the rest. It learns what is usual from the largest block that
-    was freed so far; this one is never touched, so it costs nothing. Others do not mind.
+    was freed so far; this one is never touched, so the first time, and only then, it costs nothing.
     """
     bytes(1 << 24)
 

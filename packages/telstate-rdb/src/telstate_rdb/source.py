@@ -303,6 +303,7 @@ class Source:
 
     def rewind_capture(self) -> None:
         """Go back to where :meth:`start_capture` was called, to read the same again."""
+        self.take_checksum()
         size = self.offset
         read = self.end_capture()
         self.buffer = read + self.buffer[self.position :]

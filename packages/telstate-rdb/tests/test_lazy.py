@@ -1,0 +1,265 @@
+"""What is put off is what it would have been at once, and nothing broken is put off."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tempfile
+from array import array
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rdb_data import NO_SAMPLES, SAMPLES, sample_rows
+from rdb_lazy import Pipe, read_and_decode, sealed, unpacked
+from rdb_strategies import HASHES, SETS, SORTED_SETS, TEXTS
+
+from telstate_rdb import (
+    KeyRecord,
+    LazyTable,
+    RdbParseError,
+    RdbWriter,
+    SortedSet,
+    Value,
+    decode_raw,
+    read_lazily,
+    read_rdb,
+)
+from telstate_rdb.lzf import decompress
+from telstate_rdb.verifying import verified
+
+#: A hash with a field twice; a sorted set, with scores of 8 bytes or as text, a member of which is
+#: compressed and leads to before its start: sound as far as lengths go.
+BAD_LZF = b"\xc3\x03\x05\x00a\xff"
+BAD_TABLES = {
+    "field twice": b"\x04\x01k\x02\x01a\x011\x01a\x012",
+    "compressed member": b"\x05\x01k\x03\x01a"
+    + bytes(8)
+    + BAD_LZF
+    + bytes(8)
+    + b"\x01c"
+    + bytes(8),
+    "first member": b"\x05\x01k\x02" + BAD_LZF + bytes(8) + b"\x01b" + bytes(8),
+    "score as text": b"\x03\x01k\x02\x01a\x010" + BAD_LZF + b"\x010",
+}
+AFTER = b"\x00\x05after\x011"
+
+
+def outcome(read: object, source: bytes) -> object:
+    """What reading a file gives: its records, or what is wrong with it."""
+    try:
+        return list(read(source))  # type: ignore[operator]  # either of two readers
+    except RdbParseError as error:
+        return str(error)
+
+
+@given(
+    st.lists(SORTED_SETS | HASHES | SETS | TEXTS, max_size=4),
+    st.sampled_from([6, 7, 8, 9, 10, 11, 12]),
+    st.booleans(),
+    st.sampled_from([1000, 5000, 70_000]),
+)
+def test_every_encoding(values: list[Value], version: int, compress: bool, size: int) -> None:
+    """Whatever a file of any version holds, lazily read from anywhere, is what it would be at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.rdb"
+        with RdbWriter(path, version=version, compress=compress) as writer:
+            for number, value in enumerate(values):
+                writer.write(b"%d" % number, value)
+        data = path.read_bytes()
+    expected = list(read_rdb(data))
+    for raw in (False, True):
+        assert read_and_decode(data, raw=raw) == expected
+        assert read_and_decode(Pipe(data, size), raw=raw) == expected
+
+
+@NO_SAMPLES
+@pytest.mark.parametrize(
+    "row", sample_rows() or [{"file": "no samples"}], ids=lambda row: row["file"]
+)
+def test_samples(row: dict[str, str]) -> None:
+    """Every sample gives the same lazily: the same records, or the same complaint."""
+    path = SAMPLES / row["file"]
+    expected = outcome(read_rdb, path.read_bytes())
+    assert outcome(read_and_decode, path.read_bytes()) == expected
+    raw = outcome(lambda source: read_and_decode(source, raw=True), path.read_bytes())
+    assert raw == expected or isinstance(expected, str)
+
+
+def test_sorted_sets_are_put_off_only_with_one_score() -> None:
+    """A table whose members have the same score is put off, and says which; another is decoded."""
+    one = b"\x05\x01a\x02\x01x" + struct.pack("<d", 2.5) + b"\x01y" + struct.pack("<d", 2.5)
+    other = b"\x05\x01b\x02\x01x" + bytes(8) + b"\x01y" + struct.pack("<d", -0.0)
+    text = b"\x03\x01c\x02\x01x\x041e-3\x01y\x041e-3\x03\x01d\x02\x01x\x010\x01y\x0217"
+    infinite = b"\x03\x01e\x01\x01x\xfe"
+    records = list(read_lazily(sealed(one + other + text + infinite)))
+    found = [
+        (each.value.count, each.value.score) if isinstance(each.value, LazyTable) else each.value
+        for each in records
+    ]
+    assert found == [
+        (2, 2.5),
+        SortedSet((b"x", b"y"), array("d", [0.0, -0.0])),
+        (2, 1e-3),
+        SortedSet((b"x", b"y"), array("d", [0.0, 17.0])),
+        (1, float("inf")),
+    ]
+
+
+def test_empty_tables_are_decoded() -> None:
+    """A collection without members, which no server writes, is not put off."""
+    values = [
+        each.value for each in read_lazily(sealed(b"\x05\x01a\x00\x04\x01b\x00\x03\x01c\x00"))
+    ]
+    assert not any(isinstance(value, LazyTable) for value in values)
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_broken_on_purpose(name: str) -> None:
+    """Where the checksum is right, what is broken fails when it is decoded, and by name; others do not."""
+    data = sealed(BAD_TABLES[name] + AFTER)
+    with pytest.raises(RdbParseError) as at_once:
+        list(read_rdb(data, name="odd.rdb"))
+    broken, after = read_lazily(data, name="odd.rdb")
+    assert isinstance(broken.value, LazyTable)
+    with pytest.raises(RdbParseError) as later:
+        broken.value.decode()
+    assert (later.value.file, later.value.key) == ("odd.rdb", b"k")
+    assert later.value.reason == at_once.value.reason
+    assert 9 < (later.value.offset or 0) < len(data) - len(AFTER)
+    assert after == KeyRecord(0, b"after", b"1")
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+@pytest.mark.parametrize("form", ["no checksum", "old", "pipe"])
+def test_broken_and_not_covered(name: str, form: str) -> None:
+    """Where no checksum vouches for the bytes beforehand, what is broken is an error while reading."""
+    data = sealed(BAD_TABLES[name] + AFTER)
+    if form == "no checksum":
+        data = data[:-8] + bytes(8)
+    elif form == "old":
+        data = data[:-8].replace(b"REDIS0010", b"REDIS0004")
+    for raw in (False, True):
+        source = Pipe(data, 10) if form == "pipe" else data
+        with pytest.raises(
+            RdbParseError, match="twice" if raw and name == "field twice" else "key b'k'"
+        ):
+            for each in read_lazily(source, raw=True) if raw else read_lazily(source):
+                if not isinstance(each.value, LazyTable):
+                    unpacked(each.value)
+
+
+TABLES = (
+    b"\x05\x01a\x0a"
+    + b"".join(b"\x0a%010d" % number + bytes(8) for number in range(10))
+    + b"\x04\x01b\x03\x01x\x03one\x01y\xc0\x07\x01z\xc3\x05\x0b\x00a\xe0\x01\x00"
+    + b"\x03\x01c\x02\x01x\x010\x01y\x010"
+    + AFTER
+)
+
+
+def test_one_wrong_byte_under_a_checksum() -> None:
+    """One wrong byte anywhere is an error at the call, the one that reading at once has."""
+    data = sealed(TABLES)
+    for place in range(9, len(data)):
+        wrong = data[:place] + bytes((data[place] ^ 0x41,)) + data[place + 1 :]
+        expected = outcome(read_rdb, wrong)
+        if wrong[-8:] == bytes(8) or not isinstance(expected, str):
+            continue
+        with pytest.raises(RdbParseError) as caught:
+            read_lazily(wrong)
+        assert str(caught.value) == expected
+
+
+def test_cut_short() -> None:
+    """A file that is cut short anywhere is an error at the call or while reading."""
+    data = sealed(TABLES)
+    for size in range(len(data)):
+        with pytest.raises(RdbParseError):
+            list(read_lazily(data[:size]))
+        with pytest.raises(RdbParseError):
+            list(read_lazily(Pipe(data[:size], 7)))
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x41, 0x80, 0xFF])
+def test_one_wrong_byte_without_a_checksum(flip: int) -> None:
+    """Without a checksum, a wrong byte is an error while reading or gives what it gives at once."""
+    data = sealed(TABLES)[:-8] + bytes(8)
+    for place in range(9, len(data) - 8):
+        wrong = data[:place] + bytes((data[place] ^ flip,)) + data[place + 1 :]
+        try:
+            expected = list(read_rdb(wrong))
+        except RdbParseError:
+            with pytest.raises(RdbParseError):
+                list(read_lazily(wrong))
+        else:
+            assert read_and_decode(wrong) == expected
+
+
+VERDICTS = [
+    (sealed(b""), True),
+    (sealed(TABLES, 5), True),
+    (sealed(TABLES)[:-8] + bytes(8), None),
+    (b"REDIS0004\xff", None),
+    (b"REDIS0010", False),
+    (b"REDIS", None),
+    (b"", None),
+    (b"no RDB file, this", None),
+    (sealed(TABLES) + b"!", False),
+    (sealed(TABLES) + b"\0", True),  # as checksums of this kind go; the walk finds it out
+    (sealed(TABLES)[:-1], False),
+    (b"VALKEY080\xff" + bytes(range(8)), False),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), VERDICTS)
+def test_verified(data: bytes, expected: bool | None, tmp_path: Path) -> None:
+    """The checksum is judged from everything that can be read twice, which stays where it stood."""
+    path = tmp_path / "x.rdb"
+    path.write_bytes(b"before" + data)
+    with path.open("rb") as file, path.open("rb", buffering=0) as unbuffered:
+        for each in (file, unbuffered, io.BytesIO(b"before" + data)):
+            each.seek(6)
+            assert verified(each) is expected
+            assert each.tell() == 6
+    path.write_bytes(data)
+    for source in (data, bytearray(data), memoryview(data), path, str(path)):
+        assert verified(source) is expected
+    assert verified(Pipe(data, 3)) is None
+
+
+def test_long_values_in_parts(tmp_path: Path) -> None:
+    """A value longer than what is read at once comes in parts, and none of it is lost."""
+    members = tuple(bytes([65 + number]) * 300_000 for number in range(5))
+    value = SortedSet(members, array("d", bytes(40)))
+    with RdbWriter(tmp_path / "long.rdb", version=9) as writer:
+        writer.write(b"long", value)
+        writer.write(b"short", b"1")
+    first, second = read_lazily(tmp_path / "long.rdb")
+    assert isinstance(first.value, LazyTable) and len(first.value.parts) > 1
+    assert first.value.decode() == value == decode_raw(first.value.raw)
+    assert second == KeyRecord(0, b"short", b"1")
+
+
+def test_what_is_decoded_after_all_is_read_again(tmp_path: Path) -> None:
+    """A long sorted set with one other score at its end is decoded, from its first byte."""
+    members = tuple(b"%08d" % number * 40 for number in range(4000))
+    value = SortedSet(members, array("d", [0.0] * 3999 + [1.0]))
+    with RdbWriter(tmp_path / "long.rdb", version=9) as writer:
+        writer.write(b"long", value)
+        writer.write(b"short", b"1")
+    for source in (tmp_path / "long.rdb", Pipe((tmp_path / "long.rdb").read_bytes(), 70_000)):
+        assert list(read_lazily(source)) == [
+            KeyRecord(0, b"long", value),
+            KeyRecord(0, b"short", b"1"),
+        ]
+
+
+def test_only_what_is_wanted() -> None:
+    """Databases, keys and types are chosen as ever."""
+    data = sealed(b"\xfe\x03" + TABLES)
+    assert [each.key for each in read_lazily(data, keys="[ac]")] == [b"a", b"c"]
+    assert [each.key for each in read_lazily(data, types="hash", databases=3)] == [b"b"]
+    assert list(read_lazily(data, databases=0)) == []
+    assert decompress(b"\x00a\xe0\x01\x00", 11) == b"a" * 11  # what one of the tables relies on
