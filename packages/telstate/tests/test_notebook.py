@@ -239,6 +239,18 @@ async def test_asyncio(ats: aio.TelescopeState) -> None:
     assert ats._ipython_key_completions_() == (["n_chans"] if known else [])
 
 
+async def test_cached() -> None:
+    """A store behind a cache is shown as it is without, and that there is a cache."""
+    with TelescopeState(cache_size=10) as ts:
+        ts["n_chans"] = 4096
+        assert repr(ts) == "<TelescopeState on cached MemoryBackend, 1 key, prefixes ('',)>"
+        assert Cells(shown(ts)).cells[0] == "n_chans"
+        with pytest.raises(KeyError, match=r"did you mean 'n_chans'\?"):
+            ts["n_chanz"]
+    async with aio.TelescopeState(cache_size=10) as ats:
+        assert repr(ats).startswith("<TelescopeState on cached AsyncMemoryBackend, 0 keys")
+
+
 def test_half_made() -> None:
     """What never was opened has a repr too."""
     ts = TelescopeState.__new__(TelescopeState)

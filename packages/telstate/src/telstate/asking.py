@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from telstate_backends import MemoryBackend, Operation, Store, TimeoutError
+from telstate_backends.backend import store_behind
 
 #: How long to wait for an answer, in seconds.
 PATIENCE = 1.0
@@ -46,7 +47,7 @@ def ask(backend: Any, operations: Sequence[Operation[Any]]) -> list[Any]:
     TelstateError
         If the store cannot be reached, or does not answer in time.
     """
-    backend = getattr(backend, "uncached", backend)
+    backend = store_behind(backend)
     store = getattr(backend, "store", None)
     if isinstance(store, Store):
         return MemoryBackend(store).execute_many(operations)

@@ -16,6 +16,7 @@ from telstate.base import TelescopeStateBase
 from telstate.summaries import KeySummary, peeks, summaries_of
 from telstate.views import View
 from telstate_backends import ConnectionError, Count, SomeKeys, TimeoutError
+from telstate_backends.backend import store_behind
 from telstate_codec import decode_key, encode_key
 
 # How many keys are looked at, and how many of them a table shows.
@@ -67,9 +68,9 @@ def _keys(count: int) -> str:
 
 def name_of(backend: object) -> str:
     """Name a backend: what it is, and where."""
-    backend = getattr(backend, "uncached", backend)  # Not the cache in front of it.
-    address = getattr(backend, "address", None)
-    name = type(backend).__name__
+    store = store_behind(backend)
+    address = getattr(store, "address", None)
+    name = type(store).__name__ if store is backend else f"cached {type(store).__name__}"
     return f"{name} at {address}" if isinstance(address, str) else name
 
 
