@@ -23,7 +23,8 @@ SERVERS = {str(binary): binary for binary in redis_binaries()}
 KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-resp3" for name in list(SERVERS)[-1:])]
 KINDS += ["cluster"] if SERVERS else []
 #: For the tests of behaviour that go through a cache.
-CACHED_KINDS = [f"cached-{name}" for name in ["memory", *list(SERVERS)[-1:]]]
+CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in list(SERVERS)[-1:])]
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +72,9 @@ def asynchronous(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-@pytest.fixture(params=[*KINDS, *CACHED_KINDS])
+@pytest.fixture(
+    params=[*KINDS, CACHED_KINDS[0], *(pytest.param(kind, marks=SLOW) for kind in CACHED_KINDS[1:])]
+)
 async def subject(
     request: pytest.FixtureRequest, asynchronous: bool
 ) -> AsyncIterator[subjects.Subject]:
@@ -84,7 +87,12 @@ async def subject(
     await made.close()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(
+    params=[
+        pytest.param(kind, marks=() if kind in ("memory", "fakeredis", *SERVERS) else SLOW)
+        for kind in KINDS
+    ]
+)
 async def pair(
     request: pytest.FixtureRequest, asynchronous: bool
 ) -> AsyncIterator[tuple[subjects.Subject, subjects.Subject]]:
