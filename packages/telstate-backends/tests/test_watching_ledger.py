@@ -55,9 +55,10 @@ WRITES: list[Operation[Any]] = [
 class World:
     """A store, a line to it that can be cut, and a slow reader with a ledger."""
 
-    def __init__(self) -> None:
+    def __init__(self, late: bool = False) -> None:
         self.backend = MemoryBackend()
-        self.ledger = Ledger([(b"sensor",), (b"table",), (b"name",)], [b"x*"])
+        self.late = late
+        self.ledger = Ledger([(b"sensor",), (b"table",), (b"name",)], [b"x*"], late=late)
         #: All that has been published since the watch began.
         self.truth: list[Event] = []
         self.told: list[News] = []
@@ -85,6 +86,11 @@ class World:
         if not self.connected:
             self.connected = True
             self.wire.append(CheckDue.RECONNECTED)
+
+    def repeat(self) -> None:
+        """Have something come late, or twice, as it can between the nodes of a cluster."""
+        if self.late and self.connected and self.truth:
+            self.wire.append(self.truth[len(self.truth) // 2])
 
     def arrive(self) -> None:
         """Let something come to the end of the wire."""
@@ -139,17 +145,21 @@ def as_a_server_gives_it(page: SamplePage) -> SamplePage:
 
 @settings(max_examples=150)
 @given(
+    late=st.booleans(),
     before=st.lists(st.sampled_from(WRITES), max_size=6),
     meanwhile=st.lists(st.sampled_from(WRITES), max_size=3),
     actions=st.lists(
         st.one_of(
             st.sampled_from(WRITES),
-            st.sampled_from(["lose", "reconnect", "arrive", "arrive", "step", "step", "fail"]),
+            st.sampled_from(
+                ["lose", "reconnect", "arrive", "arrive", "step", "step", "fail", "repeat"]
+            ),
         ),
         max_size=60,
     ),
 )
 def test_each_change_is_told_exactly_once(
+    late: bool,
     before: list[Operation[Any]],
     meanwhile: list[Operation[Any]],
     actions: list[Operation[Any] | str],
@@ -157,7 +167,7 @@ def test_each_change_is_told_exactly_once(
     """However writes, losses, failures, a slow reader and its readings interleave."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(surveys, "PAGE_LENGTH", 2)
-        world = World()
+        world = World(late)
         for write in before:
             world.backend.execute(write)
         world.truth.clear()
@@ -348,3 +358,22 @@ def test_a_backlog_is_bounded() -> None:
     ]
     backlog.push(small)
     assert backlog.pop() == small
+
+
+def test_where_updates_may_be_late() -> None:
+    """In a cluster an update of what is known already is a late one, until something is deleted."""
+    world = World()
+    world.ledger = Ledger([(b"k",)], late=True)
+    operation, update = sample(b"k", 1.0)
+    world.backend.execute(operation)
+    assert follow(world, CheckDue.SUBSCRIBED, update) == []
+    new, new_update = sample(b"k", 2.0)
+    world.backend.execute(new)
+    assert follow(world, new_update, new_update) == [new_update]
+    assert follow(world, CheckDue.RECONNECTED, update, new_update) == [CheckDue.RECONNECTED]
+    world.backend.execute(Delete((b"k",)))
+    world.backend.execute(operation)
+    assert follow(world, Deleted(b"k"), update) == [update]
+    # What one node of several has cleared may be there again already.
+    assert follow(world, Cleared(), update) == [update]
+    assert follow(world, CheckDue.RECONNECTED, update) == [CheckDue.RECONNECTED]

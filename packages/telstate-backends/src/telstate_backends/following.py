@@ -26,7 +26,8 @@ PAUSE = 0.5
 def _ledger(
     backend: Backend | AsyncBackend, names: Iterable[tuple[bytes, ...]], patterns: Iterable[bytes]
 ) -> Ledger:
-    return Ledger(names, patterns, remember=getattr(backend, "may_lose_updates", True))
+    remember = getattr(backend, "may_lose_updates", True)
+    return Ledger(names, patterns, remember, late=getattr(backend, "may_tell_late", False))
 
 
 class Follower:

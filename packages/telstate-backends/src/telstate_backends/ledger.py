@@ -8,6 +8,7 @@ Rules: it is told everything by :meth:`Ledger.hear`; :meth:`Ledger.work` then sa
 what to ask of the store, and is sent the results; it can be dropped at any point and begun again, since
 an event counts as taken only when all is done. An update that comes is new, since the store
 publishes only what took effect, unless a reading has brought it already: then it is dropped, once.
+Where updates can be late (between the nodes of a cluster), one of what is known is dropped as well.
 A deletion that is published makes all of its key unknown again; one that is not is noticed at the
 next reading only.
 """
@@ -64,6 +65,9 @@ class Ledger:
         Globs of full keys, all of whose updates count.
     remember : bool
         Whether to remember what is known (default). A store that never loses an update does without.
+    late : bool
+        Whether an update may come late, when what it tells of has been read already, even before the
+        beginning (default: no).
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Ledger:
         names: Iterable[tuple[bytes, ...]],
         patterns: Iterable[bytes] = (),
         remember: bool = True,
+        late: bool = False,
     ) -> None:
         self.patterns = tuple(dict.fromkeys(patterns))
         self._globs = [Glob(pattern) for pattern in self.patterns]
@@ -86,6 +91,9 @@ class Ledger:
         #: Which of the shadows exist, as far as is known.
         self._present: set[bytes] = set()
         self._remember = remember
+        self._late = late
+        #: Whether an update of what is known is a late one.
+        self._is_wary = late
         self._known: dict[bytes, Known] = {}
         #: What a reading has brought, whose update may still come.
         self._brought: dict[bytes, set[int]] = {}
@@ -121,11 +129,14 @@ class Ledger:
             self._present.add(key)
         if self._remember:
             number = digest_of_update(update)
-            self._known.setdefault(key, Known()).add(number)
+            known = self._known.setdefault(key, Known())
             brought = self._brought.get(key, set())
             if number in brought:
                 brought.remove(number)
                 return
+            if self._is_wary and number in known:
+                return
+            known.add(number)
         if counts:
             self._news.append(update)
 
@@ -164,14 +175,18 @@ class Ledger:
         self._known = reading.known
         self._present = self._shadows & reading.known.keys()
         if isinstance(reason, Cleared):
-            # In a cluster this is one node's word: hence the reading, to see what is left.
+            # In a cluster this is one node's word: hence the reading, to see what is left. Whether
+            # that has been set anew cannot be seen, so an update of it must be taken for a new one.
             self._brought.clear()
+            self._is_wary = False
         elif self.begun and reason is not CheckDue.UNREADABLE:
             self._news.append(reason)
         for number, update in sorted(reading.new, key=_order):
             self._brought.setdefault(update.key, set()).add(number)
             if self._is_open(update.key):
                 self._news.append(update)
+        if isinstance(reason, CheckDue):
+            self._is_wary = self._late
         self.begun = True
 
     def _read_shadows(self) -> Plan[None]:

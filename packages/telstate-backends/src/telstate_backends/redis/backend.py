@@ -56,6 +56,8 @@ class RedisBackend:
         self, client: redis.Redis | RedisCluster, *, retry: RetryPolicy = RetryPolicy()
     ) -> None:
         self._link = link_to(client)
+        #: Whether updates may come late: nodes pass them on to each other.
+        self.may_tell_late = isinstance(client, RedisCluster)
         self._retry = retry
         self._closing = threading.Event()
         self._watchers: set[RedisWatcher] = set()

@@ -56,6 +56,8 @@ class AsyncRedisBackend:
         retry: RetryPolicy = RetryPolicy(),
     ) -> None:
         self._link = link_to(client)
+        #: Whether updates may come late: nodes pass them on to each other.
+        self.may_tell_late = isinstance(client, RedisCluster)
         self._retry = retry
         self.address = self._link.address
         self._hub = Hub(self._link.pubsub, self._find_kind, self.address)
