@@ -7,7 +7,6 @@ script is a small file ``scripts/<name>.lua`` of this package, read when it is f
 from __future__ import annotations
 
 import functools
-import hashlib
 from typing import TypeAlias
 
 import attrs
@@ -38,6 +37,7 @@ class Script:
 def script(name: str) -> Script:
     """Read a script of this package, once."""
     # Here, so that a memory backend need not pay for these imports.
+    import hashlib
     from importlib.resources import files
 
     source = files("telstate_backends").joinpath("scripts", f"{name}.lua").read_bytes()

@@ -6,11 +6,13 @@ IPv4 address and the N that follow it. `endpoints_to_str` is the inverse and fol
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import attrs
+
+if TYPE_CHECKING:
+    import ipaddress
 
 
 @attrs.define(hash=True, repr=False, order=False)
@@ -140,6 +142,8 @@ def _split(text: str, default_port: int | None) -> tuple[str, int | None]:
                 "write host:port, with brackets round an IPv6 address."
             ) from error
     if host.startswith("[") and host.endswith("]"):
+        import socket  # here, because few who import this module need it
+
         host = host[1:-1]
         try:
             socket.inet_pton(socket.AF_INET6, host)
@@ -156,6 +160,8 @@ def _run(text: str, default_port: int | None) -> list[Endpoint]:
     first, plus, more = host.rpartition("+")
     if not plus:
         return [Endpoint(host, port)]
+    import ipaddress  # here, because few who import this module need it
+
     try:
         count = int(more)
         start = int(ipaddress.IPv4Address(first))
@@ -169,6 +175,8 @@ def _run(text: str, default_port: int | None) -> list[Endpoint]:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -176,6 +184,8 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _text(version: int, number: int) -> str:
+    import ipaddress
+
     if version == 4:
         return str(ipaddress.IPv4Address(number))
     return f"[{ipaddress.IPv6Address(number)}]"

@@ -18,13 +18,13 @@ from telstate.calls import Call, IndexedCondition, KeyCondition, Require
 from telstate.endpoint import Endpoint
 from telstate.opening import open_backend
 from telstate.refusals import SyncRefusals
-from telstate.snapshots import Source, load_into, save_store
 from telstate.suggestions import MissingAttributeError, MissingKeyError
 from telstate_backends import Backend, KeyType
 from telstate_backends.waiting import CancelFuture, wait
 from telstate_codec import ENCODING_DEFAULT, Key
 
 if TYPE_CHECKING:
+    from telstate.snapshots import Source
     from telstate.watching import Watch
 
 Result = TypeVar("Result")
@@ -509,6 +509,8 @@ class TelescopeState(BulkMethods, SyncRefusals):
         (1, 4096)
         """
         ts = cls(prefixes=prefixes)
+        from telstate.snapshots import load_into  # here: many programs never do this
+
         load_into(ts.backend, file)
         return ts
 
@@ -539,6 +541,8 @@ class TelescopeState(BulkMethods, SyncRefusals):
         RdbWriteError, OSError
             If the file cannot be written.
         """
+        from telstate.snapshots import save_store  # here: many programs never do this
+
         return save_store(self._backend, path, keys)
 
     def load_from_file(self, file: Source) -> int:
@@ -564,4 +568,6 @@ class TelescopeState(BulkMethods, SyncRefusals):
             If it cannot be opened.
         """
         self._view.check_writable("no snapshot can be loaded")
+        from telstate.snapshots import load_into  # here: many programs never do this
+
         return load_into(self._backend, file)

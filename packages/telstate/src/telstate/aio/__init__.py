@@ -17,7 +17,6 @@ from telstate.aio.bulk import BulkMethods
 from telstate.base import check_cache_size, check_prefixes, warn_is_immutable
 from telstate.calls import Call, IndexedCondition, KeyCondition, Require
 from telstate.refusals import AsyncRefusals
-from telstate.snapshots import Source, load_into_async
 from telstate.suggestions import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
 from telstate_backends.waiting import wait_async
@@ -27,6 +26,7 @@ __all__ = ["TelescopeState"]
 
 if TYPE_CHECKING:
     from telstate.aio.watching import Watch
+    from telstate.snapshots import Source
 
 Result = TypeVar("Result")
 
@@ -263,6 +263,8 @@ class TelescopeState(BulkMethods, AsyncRefusals):
         The file, an open one too, is read in a thread, so that other tasks run meanwhile.
         """
         ts = cls(prefixes=prefixes)
+        from telstate.snapshots import load_into_async  # here: many programs never do this
+
         await load_into_async(ts.backend, file)
         return ts
 
@@ -282,4 +284,6 @@ class TelescopeState(BulkMethods, AsyncRefusals):
         The file, an open one too, is read in a thread, so that other tasks run meanwhile.
         """
         self._view.check_writable("no snapshot can be loaded")
+        from telstate.snapshots import load_into_async  # here: many programs never do this
+
         return await load_into_async(self._backend, file)
