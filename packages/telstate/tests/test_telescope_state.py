@@ -3,9 +3,6 @@
 Reading, writing and waiting, in both manners, are in files of their own.
 """
 
-import subprocess
-import sys
-
 import pytest
 
 from telstate import (
@@ -71,19 +68,3 @@ def test_errors_are_of_one_family() -> None:
     assert issubclass(DecodeError, ValueError) and issubclass(EncodeError, ValueError)
     for error in (RdbParseError, DecodeError, ConnectionError, ImmutableKeyError):
         assert issubclass(error, TelstateError) and issubclass(error, RuntimeError)
-
-
-def test_import_is_light() -> None:
-    """Importing telstate and using it in memory loads nothing that plain values do not need."""
-    code = """
-import sys, telstate
-ts = telstate.TelescopeState()
-ts['a'] = {'b': (1, 2.5)}
-assert ts['a'] == {'b': (1, 2.5)}
-heavy = {'numpy', 'redis', 'rdbtools', 'matplotlib', 'pandas', 'rich', 'click', 'asyncio'}
-print(sorted(heavy & set(sys.modules)))
-"""
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert output.stdout == "[]\n"
