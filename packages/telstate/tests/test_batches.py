@@ -235,6 +235,8 @@ async def test_what_cannot_be_queued(subject: Subject) -> None:
             "a" in p  # noqa: B015  # that it is refused is the test
         with pytest.raises(TypeError):
             iter(p)
+        with pytest.raises(AttributeError, match=r"p\['n_chans'\]"):
+            p.n_chans = 4096
     assert await subject.keys() == ["a"]
 
 

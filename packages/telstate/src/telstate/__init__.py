@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from telstate import aio, endpoint, errors, overview
-    from telstate.batches import Pipeline, Queued
+    from telstate.batches import Queued
     from telstate.dropin import install_as_katsdptelstate
     from telstate.endpoint import Endpoint
     from telstate.errors import BatchError, BatchStateError, ReadOnlyError
+    from telstate.pipelines import Pipeline
     from telstate.snapshots import RDBWriter
     from telstate.telescope_state import TelescopeState
     from telstate.watching import KeyUpdate, Reconnected, Watch
@@ -49,10 +50,11 @@ if TYPE_CHECKING:
 
 # Which module each name is loaded from.
 _HOMES = {
-    "telstate.batches": ["Pipeline", "Queued"],
+    "telstate.batches": ["Queued"],
     "telstate.dropin": ["install_as_katsdptelstate"],
     "telstate.endpoint": ["Endpoint"],
     "telstate.errors": ["BatchError", "BatchStateError", "ReadOnlyError"],
+    "telstate.pipelines": ["Pipeline"],
     "telstate.snapshots": ["RDBWriter"],
     "telstate.telescope_state": ["TelescopeState"],
     "telstate.watching": ["KeyUpdate", "Reconnected", "Watch"],

@@ -1,6 +1,6 @@
 """The methods of the synchronous telescope state that read or write much at once.
 
-They are part of `telstate.TelescopeState`; what they mean is in `telstate.batches`, `telstate.calls` and
+They are part of `telstate.TelescopeState`; what they mean is in `telstate.pipelines`, `telstate.calls` and
 `telstate.frames`, which are loaded when they are first needed.
 """
 
@@ -18,7 +18,7 @@ from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
 if TYPE_CHECKING:
     import pandas
 
-    from telstate.batches import Pipeline
+    from telstate.pipelines import Pipeline
 
 Result = TypeVar("Result")
 
@@ -74,7 +74,7 @@ class BulkMethods(TelescopeStateBase[Backend]):
         >>> n_chans.value, gain.value
         (4096, [(1.5, 100.0)])
         """
-        from telstate.batches import Pipeline
+        from telstate.pipelines import Pipeline
 
         return Pipeline(self._backend, self._view, raise_errors)
 

@@ -14,7 +14,7 @@ from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
 if TYPE_CHECKING:
     import pandas
 
-    from telstate.aio.batches import Pipeline
+    from telstate.aio.pipelines import Pipeline
 
 Result = TypeVar("Result")
 
@@ -44,7 +44,7 @@ class BulkMethods(TelescopeStateBase[AsyncBackend]):
         >>> asyncio.run(main())
         4096
         """
-        from telstate.aio.batches import Pipeline
+        from telstate.aio.pipelines import Pipeline
 
         return Pipeline(self._backend, self._view, raise_errors)
 

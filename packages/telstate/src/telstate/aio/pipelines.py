@@ -1,11 +1,12 @@
-"""Batches for asyncio; see `telstate.batches` for what they mean."""
+"""Batches for asyncio; see `telstate.pipelines` for what they mean."""
 
 from __future__ import annotations
 
 from types import TracebackType
 from typing import Self
 
-from telstate.batches import PipelineBase, Queued
+from telstate.batches import Queued
+from telstate.pipelines import PipelineBase
 from telstate_backends import AsyncBackend
 
 __all__ = ["Pipeline", "Queued"]
