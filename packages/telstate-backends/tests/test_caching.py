@@ -49,6 +49,7 @@ from telstate_backends import (
 )
 from telstate_backends.caching import _Cache
 from telstate_backends.operations.reading import Read
+from telstate_backends.redis.health import Pulse
 from telstate_codec import encode_sample
 
 Pair = tuple[Subject, Subject]
@@ -526,6 +527,33 @@ def test_a_silent_connection_is_not_relied_on(newest_url: str) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.002)
             assert backend.execute(Get((K,))) == Immutable(b"1")
+
+
+def test_a_server_that_vanished_is_noticed(newest_url: str) -> None:
+    """When everything is lost on the way without a word, answers end soon, and come back after."""
+    with Proxy(int(newest_url.rsplit(":", 1)[1])) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}?socket_timeout=0.3"
+        with CachedBackend(RedisBackend.from_url(url)) as backend:
+            backend.execute(SetImmutable(K, b"1"))
+            while not remembers(backend, Get((K,))):
+                backend.execute(Get((K,)))
+                time.sleep(0.002)
+            watcher: Any = backend._watcher
+            watcher._pulse = Pulse(time.monotonic(), interval=0.3, patience=0.2)
+            proxy.swallow = True
+            deadline = time.monotonic() + LONG
+            while remembers(backend, Get((K,))):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            while watcher._pubsub is not None:  # it is given up for good
+                assert time.monotonic() < deadline
+                backend._hear()
+                time.sleep(0.01)
+            proxy.swallow = False
+            while not remembers(backend, Get((K,))):
+                assert time.monotonic() < deadline
+                assert backend.execute(Get((K,))) == Immutable(b"1")
+                time.sleep(0.01)
 
 
 async def test_who_may_not_watch_caches_nothing(
