@@ -259,6 +259,20 @@ def test_what_is_deleted_and_comes_again_is_told_again() -> None:
     assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
 
 
+def test_a_deletion_in_another_database() -> None:
+    """Redis does not say where a key was deleted: what is still there stays known."""
+    world = begun()
+    operation, update = sample(b"sensor", 1.0)
+    late, late_update = sample(b"sensor", 0.5, b"\xff" + bytes(LONG))
+    world.backend.execute(operation)
+    assert follow(world, update) == [update]
+    world.backend.execute(late)
+    assert follow(world, Deleted(b"sensor")) == [late_update]
+    assert follow(world, late_update) == []
+    assert follow(world, Deleted(b"sensor"), Deleted(b"nothing"), Cleared()) == []
+    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
+
+
 def test_a_deletion_without_notice_is_found_by_the_next_reading() -> None:
     """What an old client deleted behind our back is unknown after the store has been read."""
     world = begun()

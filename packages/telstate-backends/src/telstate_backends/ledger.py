@@ -117,7 +117,7 @@ class Ledger:
             if isinstance(event, Update):
                 yield from self._take(event)
             elif isinstance(event, Deleted):
-                self._forget(event.key)
+                yield from self._look_after(event.key)
             else:
                 yield from self._read(event)
             self._inbox.popleft()
@@ -140,10 +140,21 @@ class Ledger:
         if counts:
             self._news.append(update)
 
-    def _forget(self, key: bytes) -> None:
+    def _look_after(self, key: bytes) -> Plan[None]:
+        """Forget what a deleted key held, unless it is still there.
+
+        Redis does not say in which database a key was deleted (a cluster has but one).
+        """
+        reading = _Reading(self._known)
+        if self._remember and not self._late:
+            yield from reading.survey([key])
+            yield from reading.fetch()
         self._known.pop(key, None)
         self._brought.pop(key, None)
         self._present.discard(key)
+        self._known.update(reading.known)
+        self._present |= self._shadows & reading.known.keys()
+        self._tell(reading)
 
     def _counts(self, key: bytes) -> Plan[bool]:
         """Tell whether nothing shadows a key; what is thought to do so may have been deleted."""
@@ -181,13 +192,16 @@ class Ledger:
             self._is_wary = False
         elif self.begun and reason is not CheckDue.UNREADABLE:
             self._news.append(reason)
+        self._tell(reading)
+        if isinstance(reason, CheckDue):
+            self._is_wary = self._late
+        self.begun = True
+
+    def _tell(self, reading: _Reading) -> None:
         for number, update in sorted(reading.new, key=_order):
             self._brought.setdefault(update.key, set()).add(number)
             if self._is_open(update.key):
                 self._news.append(update)
-        if isinstance(reason, CheckDue):
-            self._is_wary = self._late
-        self.begun = True
 
     def _read_shadows(self) -> Plan[None]:
         shadows = sorted(self._shadows)
