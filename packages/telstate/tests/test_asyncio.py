@@ -16,22 +16,50 @@ LEFT_OUT = {"timeout", "cancel_future"}
 NAMES = {"__contains__": "exists", "__setitem__": "set"}
 
 
-def parameters(function: object) -> list[str]:
-    """List what a method takes, in order, with defaults."""
+# What only the asyncio class has: the names of operators, and the second step of closing.
+MORE = {"exists", "set", "wait_closed"}
+
+
+def signature(function: object) -> list[str]:
+    """List what a method takes, in order, with kinds, types and defaults, and the type that it gives."""
     assert callable(function)
-    found = inspect.signature(function).parameters.values()
-    return [f"{one.name}={one.default!r}" for one in found if one.name not in LEFT_OUT]
+    found = inspect.signature(function)
+    # A twin's types are its own classes, by the same names.
+    parts = [repr(one) for one in found.parameters.values() if one.name not in LEFT_OUT]
+    return [repr(one) for one in (*parts, str(found.return_annotation))]
+
+
+def public(of: type) -> list[str]:
+    """List the public names of a class."""
+    return [name for name in dir(of) if not name.startswith("_")]
 
 
 def test_same_signatures() -> None:
-    """Every method of the synchronous class is here, with the same parameters in the same order."""
+    """Both classes have the same methods, with the same parameters in the same order, and types."""
     sync = telstate.TelescopeState
-    methods = [name for name, value in inspect.getmembers(sync) if inspect.isfunction(value)]
-    public = [name for name in methods if not name.startswith("_") or name in NAMES]
-    assert len(public) > 12
-    for name in public:
-        twin = getattr(TelescopeState, NAMES.get(name, name))
-        assert parameters(twin) == parameters(getattr(sync, name)), name
+    assert set(public(TelescopeState)) - set(public(sync)) == MORE
+    pairs = [(name, name) for name in public(sync)] + list(NAMES.items())
+    assert len(pairs) > 25
+    for name, twin in pairs:
+        one, other = getattr(sync, name), getattr(TelescopeState, twin)
+        if callable(one):
+            assert signature(other) == signature(one), name
+
+
+def test_docstrings() -> None:
+    """Every public method says what it does in a sentence; those with choices explain their parameters."""
+    for of in (telstate.TelescopeState, TelescopeState):
+        for name in public(of):
+            if name.startswith("SEPARATOR"):
+                continue
+            text = inspect.getdoc(getattr(of, name))
+            assert text is not None, name
+            assert text.partition("\n\n")[0].endswith((".", ":")), name
+    sync = telstate.TelescopeState
+    for name in public(sync):
+        method = getattr(sync, name)
+        if inspect.isfunction(method) and len(inspect.signature(method).parameters) > 2:
+            assert "Parameters" in (inspect.getdoc(method) or ""), name
 
 
 REFUSED: dict[str, tuple[Callable[[Any], object], str, str]] = {

@@ -180,6 +180,15 @@ class TelescopeState(BulkMethods, SyncRefusals):
     ) -> Any:
         """Get one value of an indexed key, or `default` if there is no such key or sub-key.
 
+        Parameters
+        ----------
+        key, sub_key
+            The key, and whatever it was set with in `set_indexed`.
+        default
+            What to return if there is no such key or sub-key.
+        return_encoded
+            Whether to return the stored bytes instead.
+
         Raises
         ------
         ImmutableKeyError
@@ -302,6 +311,15 @@ class TelescopeState(BulkMethods, SyncRefusals):
         self, key: Key, sub_key: Any, value: Any, encoding: bytes = ENCODING_DEFAULT
     ) -> None:
         """Set one value of an indexed key, once.
+
+        Parameters
+        ----------
+        key, sub_key
+            The key, and anything hashable that can be encoded: text, a number, a tuple of such.
+        value
+            The value; setting an equal one again is fine.
+        encoding
+            How to encode the value: `ENCODING_MSGPACK` (default) or `ENCODING_PICKLE`.
 
         Raises
         ------
