@@ -266,8 +266,9 @@ def batches(
     """
     batch: Batch = []
     size = 0
+    file: str | None = getattr(records, "name", None)
     for record in records:
-        contents = contents_of_record(record, now)
+        contents = contents_of_record(record, now, file)
         if isinstance(contents, str):
             if foreign == "refuse" and contents != EXPIRED:
                 raise ForeignKeyError(

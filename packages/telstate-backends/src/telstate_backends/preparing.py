@@ -39,7 +39,9 @@ EXPIRED = "nothing any more: it has expired"
 _SCORES = "a sorted set with scores that are not 0"
 
 
-def contents_of_record(record: Record, now: float) -> Stored | Packed | str:
+def contents_of_record(
+    record: Record, now: float, file: str | None = None
+) -> Stored | Packed | str:
     """Give what the key is to hold, or say what is the matter with it.
 
     Parameters
@@ -48,6 +50,8 @@ def contents_of_record(record: Record, now: float) -> Stored | Packed | str:
         From a snapshot.
     now : float
         Seconds since 1970.
+    file : str, optional
+        The name of the snapshot, for errors.
 
     Raises
     ------
@@ -67,8 +71,7 @@ def contents_of_record(record: Record, now: float) -> Stored | Packed | str:
         try:
             value = decode_raw(value)
         except RdbParseError as error:
-            error.key = record.key
-            raise
+            raise RdbParseError(error.reason, file=file, key=record.key) from error
     return _contents(value)
 
 

@@ -266,7 +266,7 @@ def read_lazily(
     source, databases, keys, types, progress, name
         As for :func:`read_rdb`.
     raw
-        Whether other values, and tables that cannot be put off, are left as they are.
+        Whether other values, hashes too, and sorted sets that cannot be put off are left as they are.
 
     Returns
     -------

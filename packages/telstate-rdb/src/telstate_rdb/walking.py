@@ -149,6 +149,8 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
     selection = state.selection
     raw = state.raw
     lazy_types = LAZY_TYPES if state.lazy else frozenset()
+    if raw:
+        lazy_types -= {c.TYPE_HASH}  # a server would load a hash that has a field twice
     quick = _quick_decoders(state)
     new = tuple.__new__
     string_lzf = c.STRING_LZF

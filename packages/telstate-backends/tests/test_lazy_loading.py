@@ -1,0 +1,394 @@
+"""Snapshots loaded without being decoded: nobody can tell, except that it is quick."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from subjects import Subject, SyncSubject
+
+from telstate_backends import (
+    AddSample,
+    AddSamples,
+    Delete,
+    Dump,
+    Exists,
+    Export,
+    Fields,
+    Find,
+    Get,
+    GetIndexed,
+    GetKeyType,
+    GetRange,
+    Immutable,
+    Keys,
+    KeyType,
+    KeyTypes,
+    Load,
+    LoadReport,
+    MemoryBackend,
+    Operation,
+    RedisBackend,
+    Samples,
+    SetImmutable,
+    SetIndexed,
+    TelstateError,
+    Update,
+    load_rdb,
+    load_rdb_async,
+    load_records,
+)
+from telstate_backends.store import Packed
+from telstate_codec.timestamps import encode_sample, range_bounds
+from telstate_rdb import (
+    Hash,
+    List,
+    RdbParseError,
+    RdbWriter,
+    SortedSet,
+    Value,
+    read_rdb,
+)
+from telstate_rdb.crc import crc64
+
+ROOT = Path(__file__).resolve().parents[3]
+SHARED = ROOT.parent / "shared" / "data"
+FILES = sorted(SHARED.glob("*/**/*.rdb"))
+
+SAMPLES = [encode_sample(float(number), b"v%d" % number) for number in range(3000)]
+
+
+def sorted_set(count: int, score: float = 0.0) -> SortedSet:
+    """A sorted set of samples, in the order in which Redis writes long ones."""
+    return SortedSet(tuple(SAMPLES[count - 1 :: -1]), array("d", [score] * count))
+
+
+TABLE = Hash({b"%d" % number: b"cell" * (number % 40) for number in range(600)})
+CONTENTS: dict[bytes, Value] = {
+    b"fixed": b"\xff\x01",
+    b"sensor": sorted_set(3000),
+    b"short": sorted_set(3),
+    b"other": sorted_set(200),
+    b"table": TABLE,
+    b"small": Hash({b"a": b"1"}),
+}
+KEYS = sorted(CONTENTS)
+
+
+def write(
+    path: Path, contents: dict[bytes, Value], version: int = 6, compress: bool = True
+) -> Path:
+    """Write a snapshot."""
+    with RdbWriter(path, version=version, compress=compress) as writer:
+        for key, value in contents.items():
+            writer.write(key, value)
+    return path
+
+
+def sealed(body: bytes) -> bytes:
+    """Give a file of some records, with its checksum."""
+    content = b"REDIS0010" + body + b"\xff"
+    return content + crc64(content).to_bytes(8, "little")
+
+
+def eager(source: Path | bytes, **options: Any) -> tuple[MemoryBackend, LoadReport]:
+    """Load a snapshot, everything decoded."""
+    backend = MemoryBackend()
+    return backend, load_records(backend, read_rdb(source), **options)
+
+
+def outcome(backend: MemoryBackend, operation: Operation[Any]) -> object:
+    """What an operation gives, or raises."""
+    try:
+        return backend.execute(operation)
+    except TelstateError as error:
+        return type(error), str(error)
+
+
+def views(keys: st.SearchStrategy[bytes]) -> st.SearchStrategy[tuple[bytes, ...]]:
+    """Candidate keys."""
+    return st.lists(keys, min_size=1, max_size=3).map(tuple)
+
+
+def operations() -> st.SearchStrategy[Operation[Any]]:
+    """Operations of every kind on the keys of the snapshot, and on one that it does not have."""
+    keys = st.sampled_from([*KEYS, b"none"])
+    samples = st.sampled_from(SAMPLES[::300] + [encode_sample(1e9, b"new")])
+    bounds = st.tuples(st.floats(-10, 4000), st.floats(-10, 4000)).map(
+        lambda times: range_bounds(times[0], times[1], False)
+    )
+    texts = st.sampled_from([b"a", b"1", b"599", b"new"])
+    return st.one_of(
+        *(st.builds(kind, views(keys)) for kind in (Exists, GetKeyType, Get, Find, Delete)),
+        *(st.builds(kind, keys) for kind in (Export, Dump)),
+        st.builds(GetIndexed, views(keys), texts),
+        st.builds(lambda k, b, p: GetRange(k, b[0], b[1], p), views(keys), bounds, st.booleans()),
+        st.builds(SetImmutable, keys, texts),
+        st.builds(AddSample, keys, samples),
+        st.builds(AddSamples, keys, st.lists(samples, max_size=3).map(tuple)),
+        st.builds(SetIndexed, keys, texts, texts),
+        st.builds(
+            Load, keys, st.sampled_from([Immutable(b"x"), Samples(SAMPLES[:2])]), st.booleans()
+        ),
+        st.builds(Load, keys, st.just(Fields({b"a": b"2"})), st.booleans()),
+        st.builds(Keys, st.sampled_from([b"*", b"s*"])),
+        st.builds(KeyTypes, st.just(b"*")),
+    )
+
+
+@pytest.fixture(scope="module")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The same contents in the encodings of several versions of Redis."""
+    folder = tmp_path_factory.mktemp("snapshots")
+    return {version: write(folder / f"{version}.rdb", CONTENTS, version) for version in (6, 9, 11)}
+
+
+@pytest.mark.parametrize("version", [6, 9, 11])
+def test_every_operation_gives_the_same(snapshots: dict[int, Path], version: int) -> None:
+    """Whatever is done with a store whose contents are still packed gives what it gives at once."""
+
+    @settings(deadline=None, max_examples=30)
+    @given(st.lists(operations(), max_size=8))
+    def run(steps: list[Operation[Any]]) -> None:
+        lazy = MemoryBackend()
+        load_rdb(lazy, snapshots[version])
+        assert type(lazy.store.data[b"sensor"]) is Packed
+        expected, _ = eager(snapshots[version])
+        for step in steps:
+            assert outcome(lazy, step) == outcome(expected, step)
+        for key in KEYS:
+            assert outcome(lazy, Export(key)) == outcome(expected, Export(key))
+
+    run()
+
+
+@pytest.mark.skipif(not FILES, reason="the sample files are not there")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_samples(path: Path) -> None:
+    """Every sample file gives the same store and the same report, or the same complaint."""
+    lazy = MemoryBackend()
+    try:
+        expected, report = eager(path, foreign="skip")
+    except RdbParseError as error:
+        with pytest.raises(RdbParseError) as caught:
+            load_rdb(lazy, path, foreign="skip")
+        assert str(caught.value) == str(error)
+        return
+    assert load_rdb(lazy, path, foreign="skip") == report
+    keys = expected.execute(Keys())
+    kinds = expected.execute(KeyTypes())
+    assert lazy.execute(KeyTypes()) == kinds
+    for key in keys:
+        assert lazy.execute(Export(key)) == expected.execute(Export(key))
+
+
+def test_kinds_are_known_without_decoding(snapshots: dict[int, Path]) -> None:
+    """Existence, kinds and names need nothing decoded; a read decodes its own key, once."""
+    backend = MemoryBackend()
+    load_rdb(backend, snapshots[6])
+    data = backend.store.data
+    assert backend.execute(Exists((b"sensor",)))
+    assert backend.execute(GetKeyType((b"sensor",))) is KeyType.MUTABLE
+    assert backend.execute(GetKeyType((b"table",))) is KeyType.INDEXED
+    assert backend.execute(Keys()) == KEYS
+    assert {key for key in KEYS if type(data[key]) is Packed} == {b"sensor", b"other", b"table"}
+    backend.execute(Get((b"sensor",)))
+    decoded = data[b"sensor"]
+    assert type(decoded) is Samples and type(data[b"table"]) is Packed
+    backend.execute(Get((b"sensor",)))
+    assert data[b"sensor"] is decoded
+
+
+def test_threads_decode_once(tmp_path: Path) -> None:
+    """Threads that meet at the same packed keys all see them whole, and none loses a write."""
+    contents: dict[bytes, Value] = {b"%d" % number: sorted_set(1000) for number in range(30)}
+    backend = MemoryBackend()
+    load_rdb(backend, write(tmp_path / "x.rdb", contents))
+    start = threading.Barrier(4)
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        start.wait()
+        for key in contents:
+            backend.execute(AddSample(key, encode_sample(1e6 + number, b"new")))
+            samples = backend.execute(GetRange((key,), *range_bounds(0.0, 1e5, False)))
+            if samples != SAMPLES[:1000]:
+                wrong.append(key)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert {len(backend.execute(Export(key)) or ()) for key in contents} == {1004}  # type: ignore[arg-type]  # samples
+
+
+def test_damage_is_found_before_anything_is_loaded(snapshots: dict[int, Path]) -> None:
+    """A wrong byte under a checksum is an error, and the store stays as it was."""
+    data = bytearray(snapshots[9].read_bytes())
+    data[len(data) // 2] ^= 1
+    backend = MemoryBackend()
+    with pytest.raises(RdbParseError):
+        load_rdb(backend, bytes(data))
+    assert backend.execute(Keys()) == []
+
+
+def test_damage_without_a_checksum_is_no_latent_error(snapshots: dict[int, Path]) -> None:
+    """Without a checksum a wrong byte is an error while loading, or all that was loaded can be read."""
+    data = snapshots[6].read_bytes()[:-8] + bytes(8)
+    for place in range(9, len(data) - 8, max(len(data) // 150, 1)):
+        wrong = data[:place] + bytes((data[place] ^ 0xC3,)) + data[place + 1 :]
+        backend = MemoryBackend()
+        try:
+            load_rdb(backend, wrong, foreign="skip")
+        except RdbParseError:
+            continue
+        for key in backend.execute(Keys()):
+            backend.execute(Export(key))
+
+
+#: Sorted sets and a hash that cannot be decoded, in a file whose checksum is right: so on purpose.
+BROKEN_SET = (
+    b"\x05\x01z\x03\x01a" + bytes(8) + b"\xc3\x03\x05\x00a\xff" + bytes(8) + b"\x01c" + bytes(8)
+)
+BROKEN_HASH = b"\x04\x01h\x02\x01a\x011\x01a\x012"
+BROKEN_LISTPACK = b"\x11\x01p\x07\x07\x00\x00\x00\x01\x00\xff"  # it counts wrong
+
+
+def test_a_file_that_is_broken_on_purpose(tmp_path: Path) -> None:
+    """What cannot be decoded is a clear error for its own key only, which can be written anew."""
+    path = tmp_path / "odd.rdb"
+    path.write_bytes(sealed(BROKEN_SET + BROKEN_HASH + b"\x00\x05fixed\x011"))
+    backend = MemoryBackend()
+    assert load_rdb(backend, path).keys == 3
+    for key in (b"z", b"h"):
+        for _ in range(2):
+            with pytest.raises(RdbParseError, match=rf"odd\.rdb, byte \d+, key b'{key.decode()}'"):
+                backend.execute(Get((key,)))
+    (error,) = backend.execute_many([AddSample(b"z", SAMPLES[0])])
+    assert isinstance(error, RdbParseError)
+    assert backend.execute(Get((b"fixed",))) == Immutable(b"1")
+    assert backend.execute(Delete((b"z",))) == 1
+    backend.execute(AddSample(b"z", SAMPLES[0]))
+    assert backend.execute(Export(b"z")) == Samples(SAMPLES[:1])
+    backend.execute(Load(b"h", Fields({b"a": b"b"})))
+    assert backend.execute(Export(b"h")) == Fields({b"a": b"b"})
+
+
+def test_a_server_gets_nothing_that_is_broken(server_url: str, tmp_path: Path) -> None:
+    """A server refuses what it cannot load, and the load what a server would not notice, by name."""
+    path = tmp_path / "odd.rdb"
+    with RedisBackend.from_url(server_url) as backend:
+        for key, broken in ("z", BROKEN_SET), ("h", BROKEN_HASH), ("p", BROKEN_LISTPACK):
+            path.write_bytes(sealed(broken))
+            with pytest.raises(RdbParseError, match=rf"odd\.rdb, .*key b'{key}': "):
+                load_rdb(backend, path)
+        assert backend.execute(Keys()) == []
+
+
+def test_foreign_keys_are_found_without_decoding(tmp_path: Path) -> None:
+    """Scores, lists and fields that expire are noticed in tables that are put off."""
+    scored = SortedSet(tuple(SAMPLES[:500]), array("d", [0.0] * 499 + [1.0]))
+    contents: dict[bytes, Value] = {
+        b"a": sorted_set(500, 2.0),
+        b"b": scored,
+        b"c": List((b"x",)),
+        b"d": sorted_set(500, -0.0),
+    }
+    for version in (6, 9, 11):
+        backend = MemoryBackend()
+        report = load_rdb(backend, write(tmp_path / "x.rdb", contents, version), foreign="skip")
+        assert [each.key for each in report.skipped] == [b"a", b"b", b"c"]
+        assert backend.execute(Export(b"d")) == Samples(SAMPLES[:500])
+
+
+def test_memory(tmp_path: Path) -> None:
+    """To load lazily takes no more memory than to load at once, at its peak and afterwards."""
+    contents: dict[bytes, Value] = {b"%d" % number: sorted_set(3000) for number in range(100)}
+    path = write(tmp_path / "x.rdb", contents, 9)
+    load_rdb(MemoryBackend(), path)
+    taken = []
+    for load in (eager, lambda path: (backend := MemoryBackend(), load_rdb(backend, path))):
+        tracemalloc.start()
+        kept = load(path)
+        taken.append(tracemalloc.get_traced_memory())
+        tracemalloc.stop()
+        del kept
+    at_once, lazily = taken
+    assert lazily[0] < at_once[0] and lazily[1] < at_once[1]
+    assert lazily[0] < 1.1 * path.stat().st_size
+
+
+async def load(subject: Subject, path: Path) -> LoadReport:
+    """Load a snapshot into a subject."""
+    if isinstance(subject, SyncSubject):
+        return load_rdb(subject.backend, path)
+    return await load_rdb_async(subject.backend, path)  # type: ignore[attr-defined]  # an AsyncSubject
+
+
+@pytest.mark.parametrize("version", [6, 11])
+async def test_whoever_listens_hears_all(subject: Subject, tmp_path: Path, version: int) -> None:
+    """A load is published whoever listens, a large table's sub-keys one by one, on every backend."""
+    path = write(tmp_path / "x.rdb", CONTENTS, version)
+    fields = dict(TABLE.fields)
+    expected: dict[tuple[bytes, bytes | None], bytes] = {
+        (b"sensor", None): b"v2999",
+        (b"fixed", None): b"\xff\x01",
+    }
+    expected |= {(b"table", sub_key): value for sub_key, value in fields.items()}
+    await load(subject, path)  # nobody listens
+    async with subject.watch(b"table", b"sensor", b"fixed") as watcher:
+        await watcher.next()
+        await load(subject, path)
+        heard: dict[tuple[bytes, bytes | None], bytes] = {}
+        while heard.keys() != expected.keys():  # in a cluster some of the first load may still come
+            event = await watcher.next()
+            assert isinstance(event, Update)
+            heard[event.key, event.sub_key] = event.value
+    assert heard == expected
+    assert await subject.execute(Export(b"sensor")) == Samples(SAMPLES)
+    assert await subject.execute(Export(b"table")) == Fields(fields)
+
+
+def test_a_key_of_two_databases(newest_url: str) -> None:
+    """Of a key that comes twice, far apart or not, the later one stays, though batches overlap."""
+    records = [b"\xfe\x00"]
+    for database in (0, 1):
+        records.append(bytes((0xFE, database)))
+        for number in range(8):
+            value = bytes((65 + database,)) * 400_000
+            head = b"\x00\x01%d\x80" % number + len(value).to_bytes(4, "big")
+            records.append(head + value)
+    with RedisBackend.from_url(newest_url) as backend:
+        load_rdb(backend, sealed(b"".join(records)))
+        for number in range(8):
+            assert backend.execute(Export(b"%d" % number)) == Immutable(b"B" * 400_000)
+
+
+def test_a_user_who_may_not_ask_who_listens(newest_url: str, tmp_path: Path) -> None:
+    """Where the server does not say who listens, everything is published."""
+    path = write(tmp_path / "x.rdb", {b"table": TABLE})
+    with redis.Redis.from_url(newest_url) as client:
+        rules = ("on", ">secret", "~*", "&*", "+@all", "-pubsub", "-info")
+        client.execute_command("ACL", "SETUSER", "loader", *rules)
+        try:
+            place = newest_url.removeprefix("redis://")
+            with (
+                RedisBackend.from_url(f"redis://loader:secret@{place}") as backend,
+                RedisBackend.from_url(newest_url) as other,
+                other.watch([b"table"]) as watcher,
+            ):
+                watcher.next(timeout=5)
+                load_rdb(backend, path)
+                for _ in range(600):
+                    assert isinstance(watcher.next(timeout=5), Update)
+        finally:
+            client.execute_command("ACL", "DELUSER", "loader")
