@@ -44,7 +44,7 @@ logger = logging.getLogger("telstate")
 BATCH = 100
 BATCH_BYTES = 1 << 24
 # How many keys are asked for their sizes at once.
-SIZED = 1000
+SIZED = 200
 # How many names an error shows.
 _SHOWN = 5
 
