@@ -21,7 +21,7 @@ from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
 from telstate_backends.patience import present_patience
 from telstate_backends.redis import wire
-from telstate_backends.redis.failures import FAILURES, outcome, translate
+from telstate_backends.redis.failures import FAILURES, NONSENSE, outcome, senseless, translate
 from telstate_backends.redis.links import link_to
 from telstate_backends.redis.urls import connect, place_of, target_of, unknown_option
 from telstate_backends.redis.watcher import RedisWatcher
@@ -104,7 +104,10 @@ class RedisBackend:
     def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically."""
         reply = self._persist(lambda: self._link.ask(operation), operation.idempotent)
-        return operation.parse(reply)
+        try:
+            return operation.parse(reply)
+        except NONSENSE as error:
+            raise senseless(error, self.address)
 
     def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
         """Do operations in order, in one round trip; a failed one gives its error."""
@@ -113,7 +116,7 @@ class RedisBackend:
         safe = wire.repeatable(operations)
         replies = self._persist(lambda: self._link.ask_many(operations), safe)
         return [
-            wire.parse(operation, outcome(reply, self.address))
+            wire.parse(operation, outcome(reply, self.address), self.address)
             for operation, reply in zip(operations, replies, strict=True)
         ]
 
@@ -176,4 +179,6 @@ class RedisBackend:
                     delay = patience.shorten(delay)
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
+            except NONSENSE as error:
+                raise senseless(error, self.address)
             self._closing.wait(delay)

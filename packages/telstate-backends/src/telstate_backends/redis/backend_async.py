@@ -20,7 +20,7 @@ from telstate_backends.operations.base import Operation
 from telstate_backends.operations.reading import GetKeyType
 from telstate_backends.operations.snapshots import Dump
 from telstate_backends.redis import wire
-from telstate_backends.redis.failures import FAILURES, outcome, translate
+from telstate_backends.redis.failures import FAILURES, NONSENSE, outcome, senseless, translate
 from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
 from telstate_backends.redis.links_async import link_to
 from telstate_backends.redis.urls import connect_async, target_of, unknown_option
@@ -108,7 +108,10 @@ class AsyncRedisBackend:
     async def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically."""
         reply = await self._persist(lambda: self._link.ask(operation), operation.idempotent)
-        return operation.parse(reply)
+        try:
+            return operation.parse(reply)
+        except NONSENSE as error:
+            raise senseless(error, self.address)
 
     async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
         """Do operations in order, in one round trip; a failed one gives its error."""
@@ -117,7 +120,7 @@ class AsyncRedisBackend:
         safe = wire.repeatable(operations)
         replies = await self._persist(lambda: self._link.ask_many(operations), safe)
         return [
-            wire.parse(operation, outcome(reply, self.address))
+            wire.parse(operation, outcome(reply, self.address), self.address)
             for operation, reply in zip(operations, replies, strict=True)
         ]
 
@@ -188,4 +191,6 @@ class AsyncRedisBackend:
                 delay = attempts.next_delay()
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
+            except NONSENSE as error:
+                raise senseless(error, self.address)
             await asyncio.sleep(delay)

@@ -16,6 +16,9 @@ FAILURES = (theirs.RedisError, theirs.RedisClusterException, OSError)
 #: Those of them by which a connection is lost, or a cluster may have changed.
 LOST = (theirs.ConnectionError, theirs.TimeoutError, theirs.RedisClusterException, OSError)
 
+#: What reading a reply of another form than expected comes to.
+NONSENSE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
 _MEANINGS: tuple[tuple[type[BaseException], type[TelstateError], str], ...] = (
     (
         theirs.AuthenticationError,
@@ -95,10 +98,27 @@ def translate(error: BaseException, address: str) -> TelstateError:
         return error
     # redis-py describes in full the client by which it found no master.
     words = str(error).partition(" : <")[0].strip() or type(error).__name__
+    if not words.isprintable():  # What a server sends must not steer a terminal.
+        words = ascii(words)[1:-1]
     for theirs_, ours, text in _MEANINGS:
         if isinstance(error, theirs_):
             return ours(text.format(address=address, words=words))
     raise AssertionError("the last row of the table fits everything")
+
+
+def senseless(error: Exception, address: str) -> TelstateError:
+    """Make our error of one of :data:`NONSENSE`, the cause chained; give ours among them as they are.
+
+    A reply of another form than the command has shows that there is no server of ours.
+    """
+    if isinstance(error, TelstateError):
+        return error
+    ours = ConnectionError(
+        f"Redis at {address} sent what makes no sense ({type(error).__name__}); check that it is a "
+        "Redis server"
+    )
+    ours.__cause__ = error
+    return ours
 
 
 def is_locked_out(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from telstate_backends.commands import Argument, Command, script
 from telstate_backends.errors import TelstateError
 from telstate_backends.operations.base import Operation, as_int, unexpected
+from telstate_backends.redis.failures import NONSENSE, senseless
 
 Pieces = tuple[Argument, ...]
 
@@ -103,7 +104,7 @@ def repeatable(operations: Iterable[Operation[Any]]) -> bool:
     return all(operation.idempotent for operation in operations)
 
 
-def parse(operation: Operation[Any], reply: object) -> Any:
+def parse(operation: Operation[Any], reply: object, address: str) -> Any:
     """Tell what a reply of a batch means; an error is given back, not raised."""
     if isinstance(reply, TelstateError):
         return reply
@@ -111,3 +112,5 @@ def parse(operation: Operation[Any], reply: object) -> Any:
         return operation.parse(reply)
     except TelstateError as error:
         return error
+    except NONSENSE as error:
+        return senseless(error, address)
