@@ -53,7 +53,7 @@ def pass_strings(
         start = source.position
         ends, run, window = _pass_run(buffer, start, count, tail_size, tail, window)
         if not run:
-            ends = _pass_block(buffer, start, min(count, _BLOCK), tail_size)
+            ends = pass_usual(buffer, start, min(count, _BLOCK), tail_size)
             if ends and tail is not None:
                 tails = b"".join([buffer[end - tail_size : end] for end in ends])
                 if tails != tail * len(ends):
@@ -81,8 +81,11 @@ def pass_strings(
     return True
 
 
-def _pass_block(buffer: bytes, position: int, count: int, tail_size: int) -> list[int]:
-    """Give where each of the next strings ends, tail and all, up to one that is unusual."""
+def pass_usual(buffer: bytes, position: int, count: int, tail_size: int = 0) -> list[int]:
+    """Give where each of the next strings ends, tail and all, up to one that is unusual.
+
+    The buffer may end before `count` of them.
+    """
     ends: list[int] = []
     note = ends.append
     short = 1 + tail_size

@@ -12,6 +12,7 @@ from telstate_rdb.constants import (
     SCORE_NEGATIVE_INFINITY,
     SCORE_POSITIVE_INFINITY,
 )
+from telstate_rdb.passing import pass_strings, pass_usual
 from telstate_rdb.runs import (
     FIRST_WINDOW,
     MAX_WINDOW,
@@ -221,9 +222,13 @@ def _read_text_score(source: Source, known: dict[bytes, float]) -> float:
 def skip_items(source: Source, count: int, strings: int, tail: int = 0) -> None:
     """Go on to behind `count` items, each of some strings and then `tail` bytes.
 
-    Nothing is decoded; runs of items of one size are passed in one step.
+    Nothing is decoded; runs of items of one size are passed in one step, others of usual strings
+    many at a time.
     """
     source.expect(count * (strings + tail))
+    if strings == 1:
+        pass_strings(source, count, tail)
+        return
     window = FIRST_WINDOW
     while count:
         start = source.offset
@@ -239,11 +244,17 @@ def skip_items(source: Source, count: int, strings: int, tail: int = 0) -> None:
             continue
         buffer = source.buffer
         item = position - stride
-        if any(buffer[item + i] >= 64 for i in lengths):
-            continue
-        limit = min(count + 1, window)
-        run = run_length(buffer, item, limit, stride, tuple(lengths))
+        run = 0
+        if all([buffer[item + i] < 64 for i in lengths]):
+            limit = min(count + 1, window)
+            run = run_length(buffer, item, limit, stride, tuple(lengths))
+            window = min(window * 8, MAX_WINDOW) if run == limit else FIRST_WINDOW
         if run >= MIN_RUN:
             source.position = item + run * stride
             count -= run - 1
-        window = min(window * 8, MAX_WINDOW) if run == limit else FIRST_WINDOW
+        elif not tail:
+            ends = pass_usual(buffer, position, strings * min(count, FIRST_WINDOW))
+            passed = len(ends) // strings
+            if passed:
+                source.position = ends[strings * passed - 1]
+                count -= passed
