@@ -12,6 +12,8 @@ import numpy
 import pytest
 import redis
 from faces import Subject
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from telstate import (
     BatchError,
@@ -296,6 +298,53 @@ async def test_nothing_to_do(subject: Subject) -> None:
     async with batch(subject) as p:
         pass
     assert "prefixes ('',)" in repr(p)
+
+
+KEYS = st.sampled_from(["a", "b", "c"])
+VALUES = st.sampled_from([0, 1, 1.5, "text"])
+MOMENTS = st.sampled_from([0.0, 1.0, 2.5])
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["get", "exists", "key_type", "delete", "get_range"]), KEYS),
+    st.tuples(st.just("set"), KEYS, VALUES),
+    st.tuples(st.just("add"), KEYS, VALUES, MOMENTS),
+    st.tuples(st.just("add_many"), KEYS, st.just([1, 2]), st.just([1.0, 2.0])),
+    st.tuples(st.just("set_indexed"), KEYS, VALUES, VALUES),
+    st.tuples(st.just("get_indexed"), KEYS, VALUES),
+    st.tuples(st.just("get_range"), KEYS, MOMENTS, MOMENTS, st.booleans(), st.booleans()),
+    st.tuples(st.sampled_from(["keys", "key_types", "clear"])),
+)
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    # The subject is emptied at the beginning of each example.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(STEPS, max_size=12))
+async def test_as_one_by_one(subject: Subject, steps: list[tuple[Any, ...]]) -> None:
+    """Whatever is queued has the results and errors, and leaves the keys, that it has one by one."""
+    expected: list[object] = []
+    model = TelescopeState()
+    alone: dict[str, Callable[..., object]] = {
+        "set": model.__setitem__,
+        "exists": model.__contains__,
+    }
+    for name, *arguments in steps:
+        method = alone.get(name) or getattr(model, name)
+        try:
+            expected.append(method(*arguments))
+        except (TelstateError, KeyError) as error:
+            expected.append((type(error), error.args))
+    await subject.clear()
+    async with batch(subject, raise_errors=False) as p:
+        handles = [getattr(p, name)(*arguments) for name, *arguments in steps]
+    results = [
+        handle.value if handle.error is None else (type(handle.error), handle.error.args)
+        for handle in handles
+    ]
+    assert results == expected
+    assert await subject.key_types() == model.key_types()
 
 
 # How often and how a store is asked, on one that counts
