@@ -1,6 +1,7 @@
 """Batches: many calls in one exchange, each with its own result or error, on every backend in both manners."""
 
 import asyncio
+import inspect
 import pickle
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,6 +30,7 @@ from telstate import (
     TelstateError,
     aio,
     batches,
+    pipelines,
 )
 from telstate_backends import (
     AsyncMemoryBackend,
@@ -101,6 +103,22 @@ async def test_everything_at_once(subject: Subject) -> None:
     assert all(one.done and one.error is None for one in results.values())
     assert [one.value for one in done] == [None] * 6
     assert [one.value for one in later] == [None, False, None, []]
+
+
+def test_same_signatures() -> None:
+    """Every method of a batch has the parameters of the telescope state's method of that name."""
+    methods = inspect.getmembers(pipelines.Pipeline, inspect.isfunction)
+    public = [name for name, _ in methods if not name.startswith("_")]
+    assert {"get", "get_range_arrays", "add_many", "view", "root", "clear"} < set(public)
+    for name in public:
+        twin = getattr(
+            TelescopeState, {"exists": "__contains__", "set": "__setitem__"}.get(name, name)
+        )
+        ours = inspect.signature(getattr(pipelines.Pipeline, name)).parameters.values()
+        theirs = inspect.signature(twin).parameters.values()
+        assert [(one.name, one.kind, one.default) for one in ours] == [
+            (one.name, one.kind, one.default) for one in theirs
+        ], name
 
 
 async def test_views(subject: Subject) -> None:

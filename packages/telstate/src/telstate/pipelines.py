@@ -67,9 +67,9 @@ class PipelineBase(Generic[BackendType]):
         """Make a view in which `name` is the first prefix; what is queued there is of this batch."""
         return self._sibling(self._view.deeper(name, add_separator, exclusive, read_only))
 
-    def root(self) -> Self:
+    def root(self, *, read_only: bool = False) -> Self:
         """Make a view with the empty prefix only; what is queued there is of this batch."""
-        return self._sibling(self._view.root())
+        return self._sibling(self._view.root(read_only))
 
     def _sibling(self, view: View) -> Self:
         sibling = type(self)(self._backend, view, self._raise_errors)
