@@ -167,6 +167,14 @@ def test_waiting_with_a_condition_and_a_way_out(old: Old) -> None:
         ts.wait_key("sdp_cam2telstate_status", cancel_future=stop)
 
 
+def test_waiting_with_a_mock_of_a_future(old: Old) -> None:
+    """Tests of pipelines: what cancels a wait is a mock, which says that it is done but calls nobody."""
+    future = mock.MagicMock()
+    future.done.side_effect = [False, False, False, True]
+    with pytest.raises(old("").CancelledError):
+        old("").TelescopeState().wait_key("sdp_cam2telstate_status", cancel_future=future)
+
+
 async def test_asyncio_state_of_a_product(old: Old) -> None:
     """Controllers: keys of parts, views and indexed keys, and a backend that is closed at the end."""
     backend = old("").aio.memory.MemoryBackend()
