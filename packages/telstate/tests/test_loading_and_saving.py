@@ -184,9 +184,18 @@ async def test_redis_clients(tmp_path: Path) -> None:
     with RDBWriter(tmp_path / "sync.rdb") as writer:
         writer.save(client)
     assert client.get("n_chans") == b"\xff\x05"
-    again = TelescopeState()
-    assert again.load_from_file(tmp_path / "sync.rdb") == 1
-    assert again["n_chans"] == 5
+    asynchronous = fakeredis.FakeAsyncRedis(server=server)
+    async with AsyncRDBWriter(tmp_path / "asyncio.rdb") as other:
+        await other.save(asynchronous)
+    assert await asynchronous.get("n_chans") == b"\xff\x05"
+    await asynchronous.aclose()
+    for name in ("sync.rdb", "asyncio.rdb"):
+        again = TelescopeState()
+        assert again.load_from_file(tmp_path / name) == 1
+        assert again["n_chans"] == 5
+    with pytest.raises(TypeError, match="asyncio TelescopeState"):
+        async with AsyncRDBWriter(tmp_path / "none.rdb") as other:
+            await other.save(3)  # type: ignore[arg-type]  # that it is refused is the test
 
 
 async def test_names_and_values_of_all_sorts(subject: Subject, tmp_path: Path) -> None:

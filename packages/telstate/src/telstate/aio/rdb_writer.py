@@ -26,6 +26,8 @@ from telstate_backends import AsyncBackend, Export, Keys, Peek
 from telstate_codec import Key
 
 if TYPE_CHECKING:
+    import redis.asyncio
+
     from telstate.aio import TelescopeState
 
 __all__ = ["RDBWriter"]
@@ -69,14 +71,13 @@ class RDBWriter(RDBWriterBase):
 
     async def save(
         self,
-        client: TelescopeState | AsyncBackend,
+        client: TelescopeState | AsyncBackend | redis.asyncio.Redis,
         keys: Iterable[Key] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Write keys of a store; parameters are those of `telstate.RDBWriter.save`."""
         self._check_open()
-        # Not isinstance: the class would have to be imported, and a mock of it would not do.
-        backend: Any = getattr(client, "backend", client)
+        backend = _backend_of(client)
         wanted = await backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
         most, sized = (SMALL_BATCH, SMALL_BATCH) if hasattr(backend, "store") else (BATCH, SIZED)
         for start in range(0, len(wanted), sized):
@@ -87,6 +88,23 @@ class RDBWriter(RDBWriterBase):
                 await _in_thread(self._write_batch, batch, contents)
                 if progress is not None:
                     progress(self.keys_written)
+
+
+def _backend_of(client: TelescopeState | AsyncBackend | redis.asyncio.Redis) -> AsyncBackend:
+    """Find or make the backend to save from."""
+    # Not isinstance: the class would have to be imported, and a mock of it would not do.
+    backend: Any = getattr(client, "backend", client)
+    if hasattr(backend, "execute_many"):
+        found: AsyncBackend = backend
+        return found
+    if hasattr(backend, "connection_pool"):
+        from telstate_backends.redis import AsyncRedisBackend
+
+        return AsyncRedisBackend(backend)
+    raise TypeError(
+        f"Cannot save from a {type(client).__name__}; give an asyncio TelescopeState, an asyncio "
+        "backend or a redis.asyncio client."
+    )
 
 
 async def save_store(
