@@ -1,4 +1,4 @@
-"""How the packages are checked: plain ``nox`` runs lint, typecheck, tests, stack, lowest, clients and katdal.
+"""How the packages are checked: plain ``nox`` runs all sessions here but demo and bench.
 
 Our own packages are built once a run and installed as wheels, so that what is tested is what a user
 gets. Environments are reused; `install` brings them up to date and looks for Rust in each.

@@ -29,6 +29,10 @@ from telstate_backends.redis.subscriptions import (
 from telstate_backends.retrying import FOREVER
 from telstate_backends.updates import Event
 
+#: What a lost connection raises: also asyncio's complaint when the sender notices first, and redis-py
+#: connects anew for it while the reader still reads.
+_LOST = (*FAILURES, RuntimeError)
+
 
 class AsyncRedisWatcher:
     """Events of some keys, for one task; made by :meth:`AsyncRedisBackend.watch`."""
@@ -191,14 +195,14 @@ class Hub:
             for task in tasks:
                 if task.done():
                     task.result()
-        except (*FAILURES, TelstateError) as error:
+        except (*_LOST, TelstateError) as error:
             return error
         finally:
             await _end(tasks)
             self._subscriptions.lose()
             try:
                 await clients.close(pubsub)
-            except FAILURES:
+            except _LOST:
                 pass  # it is lost already
         raise AssertionError("neither reader nor sender ends without an error")
 
