@@ -3,7 +3,7 @@
 Takes one JSON object from standard input and prints one. ``{"names": [...]}`` asks for the public names
 of modules, ``{"members": [...]}`` for those of classes, ``{"payloads": [...]}`` for what `rdb_utility`
 makes of lists of hexadecimal entries, ``{"bounds": [...]}`` for what `utils.pack_query_timestamp` makes of
-its arguments.
+its arguments, ``{"endpoints": [...]}`` for lists of host and port as `endpoints_to_str` writes them.
 """
 
 import importlib
@@ -63,6 +63,13 @@ def bound(arguments: list[Any]) -> str:
     return packed.hex()
 
 
+def listed(pairs: list[list[Any]]) -> str:
+    """Write endpoints."""
+    module = importlib.import_module("katsdptelstate.endpoint")
+    text: str = module.endpoints_to_str([module.Endpoint(*pair) for pair in pairs])
+    return text
+
+
 def main() -> None:
     """Answer one question."""
     answers: dict[str, Callable[[Any], Any]] = {
@@ -70,6 +77,7 @@ def main() -> None:
         "members": members,
         "payloads": payloads,
         "bounds": bound,
+        "endpoints": listed,
     }
     ((question, cases),) = json.load(sys.stdin).items()
     print(json.dumps([answers[question](case) for case in cases]))

@@ -144,3 +144,16 @@ def test_bounds_of_ranges() -> None:
     times = [-math.inf, -1.0, -0.0, 0.0, 5e-324, 1.5, 3, 1e300, math.inf]
     cases = [[time, end, also] for time in times for end in (False, True) for also in (False, True)]
     assert [dropin_peer.bound(case) for case in cases] == ask("bounds", cases)
+
+
+@pytest.mark.usefixtures("old")
+def test_lists_of_endpoints() -> None:
+    """Endpoints are written in the same order, folded in the same way."""
+    chance = random.Random(7)
+    hosts = ["b.example.com", "a", *(f"1.2.3.{n}" for n in range(4)), "::1", "::2", "fe80::9"]
+    ports = [None, 1, 7148, 7149]
+    cases = [
+        [[chance.choice(hosts), chance.choice(ports)] for _ in range(chance.randrange(9))]
+        for _ in range(500)
+    ]
+    assert [dropin_peer.listed(case) for case in cases] == ask("endpoints", cases)
