@@ -2,16 +2,19 @@
 
 import io
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import fakeredis
 import pytest
-from faces import Subject, SyncSubject
+import redis
+from conftest import NEWEST, SERVERS
+from faces import Subject, SyncSubject, real
 
-from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState, aio
+from telstate import ConnectionError, KeyType, RdbParseError, RDBWriter, TelescopeState, aio
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
-from telstate_backends import Immutable, Load
+from telstate_backends import Immutable, Load, RefusedError
 
 
 class Pipe(io.RawIOBase):
@@ -221,3 +224,22 @@ async def test_foreign_keys(
         assert await subject.load_from_file(tmp_path / "foreign.rdb") == 1
     assert "'a_list'" in caplog.text
     assert await subject.keys() == ["n_chans"]
+
+
+async def test_errors_of_the_backend(
+    asynchronous: bool, server_port: Callable[[str], int], real_snapshot: Path
+) -> None:
+    """What goes wrong in the backend while a file is loaded comes out as the backend's own error."""
+    if not SERVERS:
+        pytest.skip("there is no Redis server")
+    port = server_port(NEWEST)
+    with redis.Redis(port=port) as client:
+        client.execute_command(
+            "ACL SETUSER", "looker", "on", "nopass", "~*", "&*", "+@read", "+ping"
+        )
+    subject = await real(asynchronous, f"redis://looker:any@127.0.0.1:{port}")
+    with pytest.raises(RefusedError, match="permit"):
+        await subject.load_from_file(real_snapshot)
+    await subject.close()
+    with pytest.raises(ConnectionError, match="closed"):
+        await subject.load_from_file(real_snapshot)

@@ -3,17 +3,22 @@
 Reading, writing and waiting, in both manners, are in files of their own.
 """
 
+import inspect
+
 import pytest
 
+import telstate
 from telstate import (
+    ENCODING_DEFAULT,
     ConnectionError,
     DecodeError,
     EncodeError,
-    ImmutableKeyError,
     RdbParseError,
     TelescopeState,
     TelstateError,
 )
+
+EMPTY = inspect.Parameter.empty
 
 
 def test_names_are_attributes_of_the_class() -> None:
@@ -23,6 +28,60 @@ def test_names_are_attributes_of_the_class() -> None:
     keys load_from_file prefixes root set_indexed view wait_indexed wait_key""".split()
     )
     assert [name for name in names if not hasattr(TelescopeState, name)] == []
+
+
+# Names, order and defaults that clients rely on; they pass most of these by position.
+PARAMETERS: dict[str, dict[str, object]] = {
+    "get": {"key": EMPTY, "default": None, "return_encoded": False},
+    "get_indexed": {"key": EMPTY, "sub_key": EMPTY, "default": None, "return_encoded": False},
+    "get_range": {
+        "key": EMPTY,
+        "st": None,
+        "et": None,
+        "include_previous": None,
+        "include_end": False,
+        "return_encoded": False,
+    },
+    "view": {"name": EMPTY, "add_separator": True, "exclusive": False},
+    "root": {},
+    "key_type": {"key": EMPTY},
+    "is_immutable": {"key": EMPTY},
+    "keys": {"filter": "*"},
+    "add": {
+        "key": EMPTY,
+        "value": EMPTY,
+        "ts": None,
+        "immutable": False,
+        "encoding": ENCODING_DEFAULT,
+    },
+    "set_indexed": {"key": EMPTY, "sub_key": EMPTY, "value": EMPTY, "encoding": ENCODING_DEFAULT},
+    "delete": {"key": EMPTY},
+    "clear": {},
+    "wait_key": {"key": EMPTY, "condition": None, "timeout": None, "cancel_future": None},
+    "wait_indexed": {
+        "key": EMPTY,
+        "sub_key": EMPTY,
+        "condition": None,
+        "timeout": None,
+        "cancel_future": None,
+    },
+    "load_from_file": {"file": EMPTY},
+}
+
+
+def test_parameters() -> None:
+    """Methods have the parameters of the API page, in its order; more can only be given by name."""
+    for name, wanted in PARAMETERS.items():
+        parameters = list(inspect.signature(getattr(TelescopeState, name)).parameters.values())[1:]
+        assert {one.name: one.default for one in parameters[: len(wanted)]} == wanted, name
+        assert all(one.kind is one.KEYWORD_ONLY for one in parameters[len(wanted) :]), name
+
+
+def test_separator() -> None:
+    """Parts of keys are joined by the class attribute SEPARATOR."""
+    assert TelescopeState.SEPARATOR == "_"
+    assert TelescopeState.join("a", "b", "c") == TelescopeState().join("a", "b", "c") == "a_b_c"
+    assert TelescopeState.join() == ""
 
 
 def test_attributes(ts: TelescopeState) -> None:
@@ -66,5 +125,7 @@ def test_errors_are_of_one_family() -> None:
     assert DecodeError is telstate_codec.DecodeError
     assert ConnectionError is telstate_backends.ConnectionError
     assert issubclass(DecodeError, ValueError) and issubclass(EncodeError, ValueError)
-    for error in (RdbParseError, DecodeError, ConnectionError, ImmutableKeyError):
+    names = """ConnectionError RdbParseError InvalidKeyError InvalidTimestampError ImmutableKeyError TimeoutError
+    CancelledError DecodeError EncodeError ReadOnlyError BatchError""".split()
+    for error in (getattr(telstate, name) for name in names):
         assert issubclass(error, TelstateError) and issubclass(error, RuntimeError)
