@@ -2,12 +2,15 @@
 
 import inspect
 import operator
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import telstate
+import telstate_codec
 from telstate.aio import TelescopeState
 
 # What cannot be the same: awaiting takes the place of a timeout and a future.
@@ -60,6 +63,15 @@ def test_docstrings() -> None:
         method = getattr(sync, name)
         if inspect.isfunction(method) and len(inspect.signature(method).parameters) > 2:
             assert "Parameters" in (inspect.getdoc(method) or ""), name
+
+
+def test_readme() -> None:
+    """Whatever the classes have is in the README."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    names = {*public(telstate.TelescopeState), *public(TelescopeState), *telstate.__all__}
+    elsewhere = {name for name in names if hasattr(telstate_codec, name) or "SEPARATOR" in name}
+    missing = [name for name in sorted(names - elsewhere) if not re.search(rf"\b{name}\b", text)]
+    assert missing == []
 
 
 REFUSED: dict[str, tuple[Callable[[Any], object], str, str]] = {
