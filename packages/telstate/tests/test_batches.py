@@ -416,9 +416,9 @@ async def test_exchanges(
     """A batch is one exchange; a huge one is several, in order, cut by number and by bytes written."""
     monkeypatch.setattr(batches, "MOST_ITEMS", 4)
     async with batch(counted) as p:
-        handles = [p.add("gain", n, ts=n) for n in range(4)]
+        handles = [p.set(f"key{n}", n) for n in range(4)]
     async with batch(counted) as p:
-        handles += [p.get("gain") for n in range(9)]
+        handles += [p.get("key3") for n in range(9)]
     assert counting.counts == [4, 4, 4, 1]
     assert [one.value for one in handles] == [None] * 4 + [3] * 9
     counting.counts.clear()
@@ -430,6 +430,23 @@ async def test_exchanges(
         p.add_many("d", [bytes(40)], [1])
         p.get("a")
     assert counting.counts == [1, 2, 2]
+
+
+async def test_samples_that_follow_each_other(counted: Subject, counting: Counting) -> None:
+    """Samples for one key that follow each other are one operation, with the results of many."""
+    await counted.set("i", 1)
+    async with batch(counted, raise_errors=False) as p:
+        good = [p.add("gain", n, ts=n) for n in range(5)]
+        other = p.add("phase", 1, ts=1)
+        late = [p.add("gain", n, ts=n) for n in (9, 8)]
+        bad = [p.add("i", n) for n in range(3)]
+        last = p.get("gain")
+    assert counting.counts == [5]
+    assert [one.value for one in (*good, other, *late)] == [None] * 8
+    assert [type(one.error) for one in bad] == [ImmutableKeyError] * 3
+    assert last.value == 9
+    expected = [(n, float(n)) for n in (0, 1, 2, 3, 4, 8, 9)]
+    assert await counted.get_range("gain", st=0) == expected
 
 
 @pytest.mark.slow

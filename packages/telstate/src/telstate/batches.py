@@ -3,6 +3,9 @@
 A `Batch` collects calls (see `telstate.calls`) and their handles, cuts them into exchanges, and hands out
 what came of each; it does no I/O. What users see of it is in `telstate.pipelines`.
 
+Samples for one key that follow each other become one operation, which is much quicker and gives the same:
+one that is refused is refused for what the key is, or for the state of the server.
+
 Rules: what a call is made of is encoded when it is queued, so that a value which cannot be raises there
 and then. An item that fails keeps no other from being done, nor from being told of; only what concerns
 all of an exchange (no connection) ends the batch.
@@ -213,13 +216,15 @@ class Batch:
                     break
                 count += 1
             now = items[: -count - 1 : -1]
+            runs = list(_runs(now))
 
-            def settle(results: Sequence[Any], now: list[Item] = now) -> None:
-                del items[-len(now) :]
-                for (_, finish, handle), result in zip(now, results, strict=True):
-                    self._settle(finish, handle, result)
+            def settle(results: Sequence[Any], runs: list[list[Item]] = runs) -> None:
+                del items[-sum(map(len, runs)) :]
+                for run, result in zip(runs, results, strict=True):
+                    for _, finish, handle in run:
+                        self._settle(finish, handle, result)
 
-            yield [operation for operation, _, _ in now], settle
+            yield list(map(_merged, runs)), settle
 
     def _settle(self, finish: Callable[[Any], Any], handle: Queued[Any], result: Any) -> None:
         error: Exception | None = None
@@ -241,6 +246,32 @@ class Batch:
         names = ", ".join(handle.name for handle in failed[:MOST_NAMED])
         more = f" and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
         return f"{len(failed)} of the {self._count} items of the batch failed: {names}{more}"
+
+
+def _runs(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Group items: samples for one key that follow each other are done as one."""
+    run: list[Item] = []
+    for item in items:
+        operation = item[0]
+        if type(operation) is AddSample and run:
+            previous = run[0][0]
+            if type(previous) is AddSample and previous.key == operation.key:
+                run.append(item)
+                continue
+        if run:
+            yield run
+        run = [item]
+    if run:
+        yield run
+
+
+def _merged(run: Sequence[Item]) -> Operation[Any]:
+    """Give the operation that does a group of items."""
+    first = run[0][0]
+    if len(run) == 1 or type(first) is not AddSample:
+        return first
+    members = [one.member for one, _, _ in run if type(one) is AddSample]  # which they all are
+    return AddSamples(first.key, tuple(members))
 
 
 def _name(method: str, key: Key | None) -> str:
