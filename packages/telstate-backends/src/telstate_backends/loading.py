@@ -34,7 +34,7 @@ from telstate_rdb.reading import RdbSource
 BATCH_BYTES = 1 << 20
 BATCH_LENGTH = 1000
 #: Batches that are on their way to a store that is not in this process.
-IN_FLIGHT = 2
+IN_FLIGHT = 3
 
 
 @attrs.frozen
