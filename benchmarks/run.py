@@ -194,8 +194,12 @@ def main() -> None:
     }
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report, indent=2) + "\n")
-    missed = sum(result["met"] is False for result in results)
-    print(f"{len(results)} rows, {missed} below what was asked for; saved to {arguments.json.name}")
+    missed = [result for result in results if result["met"] is False]
+    print(
+        f"{len(results)} rows, {len(missed)} below what was asked for; saved to {arguments.json.name}"
+    )
+    for result in missed:
+        print(f"missed: {result['row']} ({result['ratio']:.2f}, wanted {result['at_least']:g})")
 
 
 if __name__ == "__main__":

@@ -175,17 +175,22 @@ class AsyncRedisBackend:
         attempts = None
         task = asyncio.current_task()
         cancellations = 0 if task is None else task.cancelling()
+
+        def check() -> None:
+            # Before Python 3.12, a cancellation that comes just when redis-py has sent a command, or
+            # has found its connection lost, is lost in asyncio.wait_for; nobody else would hear of it.
+            if task is not None and task.cancelling() > cancellations:
+                raise asyncio.CancelledError
+
         while True:
             if self._closed:
                 raise ConnectionError(f"the backend for Redis at {self.address} is closed")
             try:
                 result = await attempt()
-                # Before Python 3.12, a cancellation that comes just when redis-py has sent a
-                # command is lost in asyncio.wait_for; nobody else would hear of it.
-                if task is not None and task.cancelling() > cancellations:
-                    raise asyncio.CancelledError
+                check()
                 return result
             except FAILURES as error:
+                check()
                 failure = translate(error, self.address)
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
