@@ -206,6 +206,18 @@ def test_kinds_are_known_without_decoding(snapshots: dict[int, Path]) -> None:
     assert data[b"sensor"] is decoded
 
 
+def test_only_what_is_heard_is_decoded(snapshots: dict[int, Path]) -> None:
+    """A watcher of some keys is told of them, and the others stay packed."""
+    with MemoryBackend() as backend, backend.watch([b"table"], [b"sens*"]) as watcher:
+        watcher.next()
+        load_rdb(backend, snapshots[9])
+        data = backend.store.data
+        packed = {key for key in KEYS if type(data[key]) is Packed}
+        assert packed == {b"other"}
+        heard = [watcher.next(timeout=5) for _ in range(601)]
+        assert {event.key for event in heard if isinstance(event, Update)} == {b"sensor", b"table"}
+
+
 def test_threads_decode_once(tmp_path: Path) -> None:
     """Threads that meet at the same packed keys all see them whole, and none loses a write."""
     contents: dict[bytes, Value] = {b"%d" % number: sorted_set(1000) for number in range(30)}

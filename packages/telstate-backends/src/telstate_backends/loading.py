@@ -102,6 +102,14 @@ def load_rdb(
     -------
     LoadReport
         What was loaded and what was skipped.
+
+    Raises
+    ------
+    RdbParseError
+        If the file is broken: before anything is loaded, if the file has a checksum and can be read
+        twice (a path, bytes, an open regular file).
+    ForeignKeyError, OSError, ConnectionError, RefusedError
+        As from :func:`load_records`.
     """
     records = _read(backend, source, databases, keys, strict)
     return load_records(backend, records, foreign=foreign, progress=progress)

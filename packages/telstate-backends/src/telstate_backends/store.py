@@ -18,7 +18,7 @@ from typing import TypeAlias, final
 import attrs
 
 from telstate_backends.kinds import Immutable, Indexed, KeyType, Mutable
-from telstate_backends.updates import Change, Event, place_of
+from telstate_backends.updates import CHANNEL_PREFIX, Change, Event, place_of
 from telstate_rdb.globs import Glob
 
 
@@ -150,6 +150,13 @@ class Store:
     def watched(self) -> bool:
         """Whether anybody is told about updates."""
         return bool(self.listeners or self.pattern_listeners)
+
+    def heard(self, key: bytes) -> bool:
+        """Tell whether anybody is told about updates of a key."""
+        return CHANNEL_PREFIX + key in self.listeners or any(
+            prefix == CHANNEL_PREFIX and glob.matches(key)
+            for prefix, glob, _ in self.pattern_listeners
+        )
 
     def publish(self, change: Change) -> None:
         """Tell those who watch the key, once each."""

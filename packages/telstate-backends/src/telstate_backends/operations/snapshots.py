@@ -63,7 +63,7 @@ class Load(Operation[None]):
         contents = self.contents
         present = None if self.replace else store.get(self.key)
         if type(contents) is Packed:
-            if present is None and not store.watched:
+            if present is None and not store.heard(self.key):
                 store.data[self.key] = contents
                 return
             contents = contents.unpack()
