@@ -26,11 +26,14 @@ SERVERS = {str(binary): binary for binary in redis_binaries()}
 
 NEWEST = list(SERVERS)[-1] if SERVERS else ""
 KINDS = ["memory", "fakeredis", *SERVERS]
-#: The newest server also with the other protocol, and as a cluster; on one Python only.
-RARER = [pytest.param(kind, marks=pytest.mark.slow) for kind in (f"{NEWEST}-resp3", "cluster")]
+#: Older servers, and the newest with the other protocol and as a cluster; on one Python only.
+RARER = [
+    pytest.param(kind, marks=pytest.mark.slow)
+    for kind in (*list(SERVERS)[:-1], f"{NEWEST}-resp3", "cluster")
+]
 #: The same with a cache of immutables in front of it.
 CACHED = [pytest.param(f"{NEWEST}-cached", marks=pytest.mark.slow)]
-ALL_KINDS = [*KINDS, *(RARER if SERVERS else [])]
+ALL_KINDS = ["memory", "fakeredis", *([NEWEST, *RARER] if SERVERS else [])]
 WITH_CACHE = [*ALL_KINDS, *(CACHED if SERVERS else [])]
 
 
