@@ -65,6 +65,9 @@ class Command:
     steps : tuple of Command
         What does the same in a batch on one server, as a transaction, and is quicker there; the
         reply to the last counts.
+    together : tuple of Command
+        What tells the same as a transaction, on a connection of our own, and is quicker there,
+        because a script copies a long reply twice; the reply is then a tuple of theirs.
     """
 
     name: str
@@ -73,3 +76,4 @@ class Command:
     scripted: bool = False
     paged: bool = False
     steps: tuple[Command, ...] = ()
+    together: tuple[Command, ...] = ()

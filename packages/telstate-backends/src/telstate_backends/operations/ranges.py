@@ -53,12 +53,33 @@ class GetRange(Operation[list[bytes] | None]):
         return samples[first:stop]
 
     def command(self) -> Command:
-        previous = b"(" + self.start if self.include_previous else b""
-        return Command(
-            "get_range", self.keys, (b"[" + self.start, b"(" + self.end, previous), scripted=True
-        )
+        first, behind, before = b"[" + self.start, b"(" + self.end, b"(" + self.start
+        together: tuple[Command, ...] = ()
+        if len(self.keys) == 1:
+            together = Command("TYPE", self.keys), Command(
+                "ZRANGEBYLEX", self.keys, (first, behind)
+            )
+            if self.include_previous:
+                last = (before, "-", "LIMIT", 0, 1)
+                together += (Command("ZREVRANGEBYLEX", self.keys, last),)
+        previous = before if self.include_previous else b""
+        arguments = (first, behind, previous)
+        return Command("get_range", self.keys, arguments, scripted=True, together=together)
+
+    def _join(self, redis_type: object, samples: object, *before: object) -> object:
+        """Make the script's reply of those to the commands that tell the same."""
+        if redis_type == b"none":
+            return None
+        if not isinstance(samples, list):  # of another kind
+            return [redis_type, self.keys[0]]
+        for sample in as_bytes_list(before[0]) if before else ():
+            if sample < self.end:
+                samples.insert(0, sample)
+        return [redis_type, self.keys[0], samples]
 
     def parse(self, reply: object) -> list[bytes] | None:
+        if isinstance(reply, tuple):
+            reply = self._join(*reply)
         if reply is None:
             return None
         (samples,) = need_kind(reply, KeyType.MUTABLE) or unexpected(reply)

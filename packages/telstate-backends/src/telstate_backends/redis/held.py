@@ -12,9 +12,10 @@ import inspect
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError, TimeoutError
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError, TimeoutError
 
 from telstate_backends.commands import Command
 from telstate_backends.patience import GLANCE, GRACE, Patience, present_patience
@@ -60,6 +61,11 @@ class HeldConnection:
         connection = self._ready()
         patience = present_patience()
         try:
+            if command.together:
+                try:
+                    return _ask_together(connection, command.together, patience)
+                except NoPermissionError:
+                    pass  # some users may not do transactions, but scripts
             try:
                 connection.send_command(*wire.brief(command))
                 if patience is not None:
@@ -98,6 +104,27 @@ class HeldConnection:
             connection.disconnect()
             connection.connect()
         return connection
+
+
+def _ask_together(
+    connection: Any, commands: Sequence[Command], patience: Patience | None
+) -> tuple[object, ...]:
+    """Send commands as a transaction and give their replies, errors of theirs among them."""
+    pieces = [("MULTI",), *map(wire.brief, commands), ("EXEC",)]
+    connection.send_packed_command(connection.pack_commands(pieces))
+    if patience is not None:
+        _await_reply(connection, patience)
+    refusal = None
+    for _ in pieces[:-1]:
+        try:
+            connection.read_response()
+        except ResponseError as error:
+            refusal = refusal or error
+    try:
+        return tuple(connection.read_response())
+    except ResponseError as error:
+        # EXEC says only that something was refused.
+        raise refusal or error
 
 
 def _await_reply(connection: Any, patience: Patience) -> None:
