@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 from telstate import calls
 from telstate.base import check_cache_size, check_prefixes, warn_is_immutable
 from telstate.bulk import BulkMethods
-from telstate.calls import Call, IndexedCondition, KeyCondition, Require
+from telstate.calls import Call
 from telstate.endpoint import Endpoint
 from telstate.opening import open_backend
 from telstate.refusals import SyncRefusals
 from telstate.suggestions import MissingAttributeError, MissingKeyError
 from telstate_backends import Backend, KeyType
-from telstate_backends.waiting import CancelFuture, wait
 from telstate_codec import ENCODING_DEFAULT, Key
 
 if TYPE_CHECKING:
+    from telstate.calls import IndexedCondition, KeyCondition, Require
     from telstate.snapshots import Source
     from telstate.watching import Watch
+    from telstate_backends.waiting import CancelFuture
 
 Result = TypeVar("Result")
 
@@ -368,6 +369,8 @@ class TelescopeState(BulkMethods, SyncRefusals):
         CancelledError
             If `cancel_future` is done.
         """
+        from telstate_backends.waiting import wait  # here: not everybody waits
+
         wait(self._backend, calls.key_wait(self._view, key, condition), timeout, cancel_future)
 
     def wait_indexed(
@@ -387,6 +390,8 @@ class TelescopeState(BulkMethods, SyncRefusals):
         ImmutableKeyError
             If the key is of another kind, now or once it appears.
         """
+        from telstate_backends.waiting import wait  # here: not everybody waits
+
         wanted = calls.indexed_wait(self._view, key, sub_key, condition)
         wait(self._backend, wanted, timeout, cancel_future)
 
@@ -432,6 +437,8 @@ class TelescopeState(BulkMethods, SyncRefusals):
         Traceback (most recent call last):
         telstate_backends.errors.TimeoutError: timed out after 0.01 s: key 'n_pols' did not come, or not as wanted
         """
+        from telstate_backends.waiting import wait  # here: not everybody waits
+
         wanted, existing = calls.keys_wait(self._view, keys, require)
         wait(self._backend, wanted, timeout, cancel_future)
         return existing()

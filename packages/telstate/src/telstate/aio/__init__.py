@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 from telstate import calls
 from telstate.aio.bulk import BulkMethods
 from telstate.base import check_cache_size, check_prefixes, warn_is_immutable
-from telstate.calls import Call, IndexedCondition, KeyCondition, Require
+from telstate.calls import Call
 from telstate.refusals import AsyncRefusals
 from telstate.suggestions import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
-from telstate_backends.waiting import wait_async
 from telstate_codec import ENCODING_DEFAULT, Key
 
 __all__ = ["TelescopeState"]
 
 if TYPE_CHECKING:
     from telstate.aio.watching import Watch
+    from telstate.calls import IndexedCondition, KeyCondition, Require
     from telstate.snapshots import Source
 
 Result = TypeVar("Result")
@@ -220,16 +220,22 @@ class TelescopeState(BulkMethods, AsyncRefusals):
 
     async def wait_key(self, key: Key, condition: KeyCondition | None = None) -> None:
         """Wait until a key exists, or until a condition holds for it; cancel it as any task."""
+        from telstate_backends.waiting import wait_async  # here: not everybody waits
+
         await wait_async(self._backend, calls.key_wait(self._view, key, condition))
 
     async def wait_indexed(
         self, key: Key, sub_key: Any, condition: IndexedCondition | None = None
     ) -> None:
         """Wait until a sub-key exists, or until a condition holds for its value."""
+        from telstate_backends.waiting import wait_async  # here: not everybody waits
+
         await wait_async(self._backend, calls.indexed_wait(self._view, key, sub_key, condition))
 
     async def wait_keys(self, keys: Iterable[Key], require: Require = "all") -> tuple[str, ...]:
         """Wait until several keys exist, or any of them; gives those that exist now."""
+        from telstate_backends.waiting import wait_async  # here: not everybody waits
+
         wanted, existing = calls.keys_wait(self._view, keys, require)
         await wait_async(self._backend, wanted)
         return existing()

@@ -5,6 +5,9 @@ from a view and the method's arguments; they do no I/O, so that the synchronous 
 and batches share all of it: each method is "build the call, execute its operation, finish".
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from telstate.calls.common import Call, missing
 from telstate.calls.reading import (
     exists,
@@ -18,15 +21,17 @@ from telstate.calls.reading import (
     key_types,
     keys,
 )
-from telstate.calls.waiting import (
-    IndexedCondition,
-    KeyCondition,
-    Require,
-    indexed_wait,
-    key_wait,
-    keys_wait,
-)
 from telstate.calls.writing import add, add_many, clear, delete, set_immutable, set_indexed
+
+if TYPE_CHECKING:
+    from telstate.calls.waiting import (
+        IndexedCondition,
+        KeyCondition,
+        Require,
+        indexed_wait,
+        key_wait,
+        keys_wait,
+    )
 
 __all__ = [
     "Call",
@@ -54,3 +59,11 @@ __all__ = [
     "set_immutable",
     "set_indexed",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # What waiting needs is loaded when somebody first waits.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module("telstate.calls.waiting"), name)
+    return found
