@@ -17,6 +17,7 @@ from telstate_backends import (
     AddSamples,
     AsyncRedisBackend,
     Clear,
+    Count,
     Delete,
     Dump,
     Exists,
@@ -36,14 +37,17 @@ from telstate_backends import (
     MemoryBackend,
     Operation,
     RedisBackend,
+    Restore,
     RetryPolicy,
     Samples,
     SetImmutable,
     SetIndexed,
     TelstateError,
     Update,
+    WhichExist,
 )
 from telstate_codec import encode_sample
+from telstate_rdb import encode_dump
 from telstate_testing.clusters import SlotMove, running_cluster
 
 pytestmark = [
@@ -53,6 +57,7 @@ pytestmark = [
 
 EVERYTHING = (bytes(8), b"\xff" * 8)
 SLOT = key_slot(b"x")
+LARGE = bytes(range(256)) * 100
 
 
 @pytest.fixture(scope="module", params=list(SERVERS))
@@ -109,6 +114,11 @@ def questions(phase: int) -> list[Operation[Any]]:
         Load(fixed, Immutable(b"%d" % phase)),
         Export(table),
         Dump(fixed),
+        # As a script, and as a transaction.
+        Restore(b"{x}small", encode_dump(b"%d" % phase), Immutable(b"%d" % phase)),
+        Restore(b"{x}large", encode_dump(LARGE), Immutable(LARGE)),
+        WhichExist((none, sensor, b"{x}small", b"elsewhere", new)),
+        Count(),
         Delete((none, new, new + b"i")),
         AddSample(new, sample(2)),
     ]

@@ -20,6 +20,7 @@ from telstate_backends import (
     AddSamples,
     Backend,
     Clear,
+    Count,
     Delete,
     Dump,
     Exists,
@@ -37,10 +38,13 @@ from telstate_backends import (
     MemoryBackend,
     Operation,
     RedisBackend,
+    Restore,
     Samples,
     SetImmutable,
     SetIndexed,
+    SomeKeys,
     TelstateError,
+    WhichExist,
 )
 from telstate_codec.timestamps import encode_sample
 from telstate_rdb import decode_dump
@@ -64,12 +68,26 @@ PATTERNS = st.lists(
     st.sampled_from([b"*", b"?", b"a", b"[a-c]", b"[^a]", b"[", b"\\", b"\xff", b"_"]), max_size=4
 ).map(b"".join)
 
+# Just so large that it goes as a transaction.
+LARGE = st.just(Immutable(b"abcdefgh" * 520))
+
+
+def restoring(key: bytes, contents: Any) -> Restore:
+    """Make the operation that writes contents as a payload."""
+    memory = MemoryBackend()
+    memory.execute(Load(b"k", contents))
+    payload = memory.dump(b"k")
+    assert payload is not None
+    return Restore(key, payload, contents)
+
+
 OPERATIONS: st.SearchStrategy[Operation[Any]] = st.one_of(
     st.builds(SetImmutable, KEYS, VALUES),
     st.builds(AddSample, KEYS, MEMBERS),
     st.builds(AddSamples, KEYS, st.lists(MEMBERS, max_size=4).map(tuple)),
     st.builds(SetIndexed, KEYS, VALUES, VALUES),
     st.builds(Load, KEYS, LOADED, st.booleans()),
+    st.builds(restoring, KEYS, st.one_of(LOADED, LARGE)),
     st.builds(Delete, VIEWS),
     st.builds(Exists, VIEWS),
     st.builds(GetKeyType, VIEWS),
@@ -79,6 +97,9 @@ OPERATIONS: st.SearchStrategy[Operation[Any]] = st.one_of(
     st.builds(GetRange, VIEWS, BOUNDS, BOUNDS, st.booleans()),
     st.builds(Keys, PATTERNS),
     st.builds(KeyTypes, PATTERNS),
+    st.builds(WhichExist, VIEWS),
+    st.builds(Count),
+    st.builds(SomeKeys),
     st.builds(Export, KEYS),
     st.builds(Clear),
 )
@@ -137,6 +158,7 @@ def test_memory_and_server_agree(server: RedisBackend) -> None:
             assert server.execute(KeyTypes()) == self.memory.execute(KeyTypes())
 
         def teardown(self) -> None:
+            assert server.execute(Keys()) == self.memory.execute(Keys())
             for key in self.memory.execute(Keys()):
                 # Decoded, because a large hash has no order of its own on a server.
                 assert contents(server, key) == contents(self.memory, key)

@@ -36,7 +36,9 @@ class AsyncRedisBackend:
     ----------
     client : redis.asyncio.Redis or redis.asyncio.RedisCluster
         A client that does not decode responses; from now on it belongs to the backend, which closes
-        it and switches off its own retries.
+        it. Until then its own retries are off, for whatever else is sent by it, too: `retry` says how
+        long, and only what is safe to repeat is repeated. Whoever needs redis-py's retries elsewhere
+        makes another client for that.
     retry : RetryPolicy, optional
         How long to repeat what is safe to repeat; by default for 10 seconds.
 

@@ -46,6 +46,12 @@ _MEANINGS: tuple[tuple[type[BaseException], type[TelstateError], str], ...] = (
         "the Redis Cluster at {address} cannot serve this at present ({words}); try again later",
     ),
     (
+        # It can only be asked again so often in one go.
+        theirs.AskError,
+        ConnectionError,
+        "the Redis Cluster at {address} is moving the key ({words}); try again",
+    ),
+    (
         theirs.TryAgainError,
         ConnectionError,
         "the Redis Cluster at {address} is moving the key ({words}); try again",
