@@ -3,10 +3,12 @@
 import inspect
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
+import numpy
 import pytest
 
 import telstate
@@ -82,8 +84,6 @@ REFUSED: dict[str, tuple[Callable[[Any], object], str, str]] = {
         r"use ts.delete\(key\)",
         r"await ts.delete\(key\)",
     ),
-    "for": (list, r"use ts.keys\(\)", r"await ts.keys\(\)"),
-    "len": (len, r"len\(ts.keys\(\)\)", r"len\(await ts.keys\(\)\)"),
     "with": (lambda ts: ts.__enter__(), "", "use async with"),
 }
 
@@ -97,7 +97,20 @@ def test_operators_that_are_refused(name: str) -> None:
             attempt(telstate.TelescopeState())
     with pytest.raises(TypeError, match=rf"^A telstate.aio.TelescopeState .*{async_advice}"):
         attempt(TelescopeState())
-    assert bool(telstate.TelescopeState()) is bool(TelescopeState()) is True
+
+
+@pytest.mark.parametrize("make", [telstate.TelescopeState, TelescopeState], ids=["sync", "asyncio"])
+def test_it_is_no_collection(make: Callable[[], object]) -> None:
+    """Tools that ask take a telescope state for one object, not for a list, and it is never false."""
+    ts = make()
+    assert not isinstance(ts, (Iterable, Sized, Mapping, Sequence))
+    assert bool(ts) is True
+    with pytest.raises(TypeError, match="not iterable"):
+        iter(ts)  # type: ignore[call-overload]  # that it is refused is the test
+    with pytest.raises(TypeError, match="len()"):
+        len(ts)  # type: ignore[arg-type]  # the same
+    assert numpy.array(ts, dtype=object).shape == ()
+    assert pformat([ts]).startswith("[<TelescopeState on ")
 
 
 async def test_async_with_a_synchronous_one() -> None:
