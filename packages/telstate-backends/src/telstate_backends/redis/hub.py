@@ -17,7 +17,7 @@ from telstate_backends.backlog import Backlog
 from telstate_backends.errors import CancelledError, RefusedError, TelstateError
 from telstate_backends.kinds import KeyType
 from telstate_backends.redis import clients
-from telstate_backends.redis.failures import FAILURES, is_locked_out, translate
+from telstate_backends.redis.failures import FAILURES, NONSENSE, is_locked_out, translate
 from telstate_backends.redis.health import Pulse
 from telstate_backends.redis.subscriptions import (
     Listener,
@@ -29,9 +29,9 @@ from telstate_backends.redis.subscriptions import (
 from telstate_backends.retrying import FOREVER
 from telstate_backends.updates import Event
 
-#: What a lost connection raises: also asyncio's complaint when the sender notices first, and redis-py
-#: connects anew for it while the reader still reads.
-_LOST = (*FAILURES, RuntimeError)
+#: What a lost connection raises: also what comes of it when the sender notices first, and redis-py
+#: connects anew for it under the hands of the reader, or the other way round.
+_LOST = (*FAILURES, *NONSENSE, RuntimeError)
 
 
 class AsyncRedisWatcher:
