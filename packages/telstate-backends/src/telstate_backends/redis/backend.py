@@ -141,6 +141,10 @@ class RedisBackend:
             watcher.close()
         try:
             yield watcher
+        except GeneratorExit:
+            # Dropped, not left: perhaps by the garbage collector, in the midst of what holds a lock.
+            watcher.abandon()
+            raise
         finally:
             self._watchers.discard(watcher)
             watcher.release()

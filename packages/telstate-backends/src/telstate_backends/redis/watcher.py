@@ -129,6 +129,14 @@ class RedisWatcher:
             pass
         self._drained = True
 
+    def abandon(self) -> None:
+        """Cut the connection without giving it back to redis-py's pool, whose lock may be held."""
+        if self._pubsub is not None:
+            connection, self._pubsub.connection = self._pubsub.connection, None
+            self._pubsub = None
+            if connection is not None:
+                connection.disconnect()
+
     def _step(self, left: float | None) -> bool:
         """Do one thing, or wait for one; False if nothing came."""
         if not self._subscriptions.topics:
