@@ -47,7 +47,7 @@ from telstate_backends import (
     SetIndexed,
     wait,
 )
-from telstate_backends.caching import _Cache
+from telstate_backends.caching.cached import _Cache
 from telstate_backends.operations.reading import Read
 from telstate_backends.redis.health import Pulse
 from telstate_codec import encode_sample

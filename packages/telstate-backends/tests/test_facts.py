@@ -28,7 +28,7 @@ from telstate_backends import (
     SetImmutable,
     Update,
 )
-from telstate_backends.facts import Asking, Facts
+from telstate_backends.caching.facts import Asking, Facts
 from telstate_backends.operations.reading import Found
 
 A, B, K = b"a_k", b"b_k", b"k"

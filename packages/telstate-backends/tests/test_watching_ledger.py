@@ -29,11 +29,11 @@ from telstate_backends import (
     Survey,
     Update,
 )
-from telstate_backends.backlog import Backlog
-from telstate_backends.known import LONG, Known, digest, digest_of_long
-from telstate_backends.ledger import Plan
+from telstate_backends.following.known import LONG, Known, digest, digest_of_long
+from telstate_backends.following.ledger import Plan
 from telstate_backends.memory import Tap
 from telstate_backends.operations import surveys
+from telstate_backends.redis.backlog import Backlog
 from telstate_codec.timestamps import encode_sample
 
 #: Short and long samples, late ones, equal times; sub-keys; immutables, one that fits the pattern.

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher
-    from telstate_backends.barriers import KeysWait
-    from telstate_backends.caching import AsyncCachedBackend, CachedBackend
+    from telstate_backends.caching.cached import AsyncCachedBackend, CachedBackend
     from telstate_backends.errors import (
         CancelledError,
         ConnectionError,
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
         TelstateError,
         TimeoutError,
     )
-    from telstate_backends.following import AsyncFollower, Follower
+    from telstate_backends.following.followers import AsyncFollower, Follower
+    from telstate_backends.following.ledger import Ledger, News
     from telstate_backends.kinds import Contents, Immutable, Indexed, KeyType, Mutable
-    from telstate_backends.ledger import Ledger, News
-    from telstate_backends.loading import (
+    from telstate_backends.loading.records import (
         LoadReport,
         Skipped,
         load_rdb,
@@ -65,7 +64,8 @@ if TYPE_CHECKING:
     from telstate_backends.retrying import RetryPolicy
     from telstate_backends.store import Fields, Samples, Store
     from telstate_backends.updates import Change, CheckDue, Cleared, Deleted, Event, Update
-    from telstate_backends.waiting import (
+    from telstate_backends.waiting.several import KeysWait
+    from telstate_backends.waiting.single import (
         IndexedWait,
         KeyWait,
         Verdict,
@@ -80,8 +80,8 @@ if TYPE_CHECKING:
 # Which module each name is loaded from.
 _HOMES = {
     "telstate_backends.backend": ["AsyncBackend", "AsyncWatcher", "Backend", "Watcher"],
-    "telstate_backends.barriers": ["KeysWait"],
-    "telstate_backends.caching": ["AsyncCachedBackend", "CachedBackend"],
+    "telstate_backends.waiting.several": ["KeysWait"],
+    "telstate_backends.caching.cached": ["AsyncCachedBackend", "CachedBackend"],
     "telstate_backends.errors": [
         "CancelledError",
         "ConnectionError",
@@ -91,10 +91,10 @@ _HOMES = {
         "TelstateError",
         "TimeoutError",
     ],
-    "telstate_backends.following": ["AsyncFollower", "Follower"],
+    "telstate_backends.following.followers": ["AsyncFollower", "Follower"],
     "telstate_backends.kinds": ["Contents", "Immutable", "Indexed", "KeyType", "Mutable"],
-    "telstate_backends.ledger": ["Ledger", "News"],
-    "telstate_backends.loading": [
+    "telstate_backends.following.ledger": ["Ledger", "News"],
+    "telstate_backends.loading.records": [
         "LoadReport",
         "Skipped",
         "load_rdb",
@@ -130,7 +130,7 @@ _HOMES = {
     "telstate_backends.retrying": ["RetryPolicy"],
     "telstate_backends.store": ["Fields", "Samples", "Store"],
     "telstate_backends.updates": ["Change", "CheckDue", "Cleared", "Deleted", "Event", "Update"],
-    "telstate_backends.waiting": [
+    "telstate_backends.waiting.single": [
         "IndexedWait",
         "KeyWait",
         "Verdict",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import redis
 
     from telstate.telescope_state import TelescopeState
-    from telstate_backends.loading import LoadReport
+    from telstate_backends.loading.records import LoadReport
     from telstate_rdb import RawValue, Value
     from telstate_rdb.source import BinaryReader
 
@@ -76,7 +76,7 @@ def load_into(
         logged as a warning, since other programs may share the server that the file is from.
     """
     # Here, because most programs that use a live store never read a file.
-    from telstate_backends.loading import load_rdb
+    from telstate_backends.loading.records import load_rdb
 
     report = load_rdb(backend, file, foreign="skip", progress=_teller(progress))
     return _loaded(report)
@@ -91,7 +91,7 @@ async def load_into_async(
     # Here, for the same reason; and in a thread, because it takes a while, for the first time.
     from asyncio import to_thread
 
-    loading = await to_thread(import_module, "telstate_backends.loading")
+    loading = await to_thread(import_module, "telstate_backends.loading.records")
     report: LoadReport = await loading.load_rdb_async(
         backend, file, foreign="skip", progress=_teller(progress)
     )

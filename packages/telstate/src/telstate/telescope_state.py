@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from telstate.calls import IndexedCondition, KeyCondition, Require
     from telstate.snapshots import Source
     from telstate.watching import Watch
-    from telstate_backends.waiting import CancelFuture
+    from telstate_backends.waiting.single import CancelFuture
 
 Result = TypeVar("Result")
 
@@ -369,7 +369,7 @@ class TelescopeState(BulkMethods, SyncRefusals):
         CancelledError
             If `cancel_future` is done.
         """
-        from telstate_backends.waiting import wait  # here: not everybody waits
+        from telstate_backends.waiting.single import wait  # here: not everybody waits
 
         wait(self._backend, calls.key_wait(self._view, key, condition), timeout, cancel_future)
 
@@ -390,7 +390,7 @@ class TelescopeState(BulkMethods, SyncRefusals):
         ImmutableKeyError
             If the key is of another kind, now or once it appears.
         """
-        from telstate_backends.waiting import wait  # here: not everybody waits
+        from telstate_backends.waiting.single import wait  # here: not everybody waits
 
         wanted = calls.indexed_wait(self._view, key, sub_key, condition)
         wait(self._backend, wanted, timeout, cancel_future)
@@ -437,7 +437,7 @@ class TelescopeState(BulkMethods, SyncRefusals):
         Traceback (most recent call last):
         telstate_backends.errors.TimeoutError: timed out after 0.01 s: key 'n_pols' did not come, or not as wanted
         """
-        from telstate_backends.waiting import wait  # here: not everybody waits
+        from telstate_backends.waiting.single import wait  # here: not everybody waits
 
         wanted, existing = calls.keys_wait(self._view, keys, require)
         wait(self._backend, wanted, timeout, cancel_future)

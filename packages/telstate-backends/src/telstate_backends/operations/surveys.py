@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 
 from telstate_backends.commands import Command
+from telstate_backends.following.known import LONG
 from telstate_backends.kinds import Immutable, Indexed, KeyType
-from telstate_backends.known import LONG
 from telstate_backends.operations.base import (
     Operation,
     as_bytes,

@@ -19,13 +19,13 @@ from redis.cluster import RedisCluster
 from telstate_backends.errors import ConnectionError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
-from telstate_backends.patience import present_patience
 from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES, NONSENSE, outcome, senseless, translate
 from telstate_backends.redis.links import link_to
 from telstate_backends.redis.urls import connect, place_of, target_of, unknown_option
 from telstate_backends.redis.watcher import RedisWatcher
 from telstate_backends.retrying import RetryPolicy
+from telstate_backends.waiting.patience import present_patience
 
 Result = TypeVar("Result")
 

@@ -18,9 +18,9 @@ from typing import Any
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError, TimeoutError
 
 from telstate_backends.commands import Command
-from telstate_backends.patience import GLANCE, GRACE, Patience, present_patience
 from telstate_backends.redis import wire
 from telstate_backends.redis.failures import FAILURES
+from telstate_backends.waiting.patience import GLANCE, GRACE, Patience, present_patience
 
 #: A pool that allows fewer connections than this has none to spare.
 _SPARE = 8

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from telstate_backends.backlog import Backlog
 from telstate_backends.errors import CancelledError, RefusedError, TelstateError
 from telstate_backends.kinds import KeyType
 from telstate_backends.redis import clients
+from telstate_backends.redis.backlog import Backlog
 from telstate_backends.redis.failures import FAILURES, NONSENSE, is_locked_out, translate
 from telstate_backends.redis.health import Pulse
 from telstate_backends.redis.subscriptions import (

@@ -220,7 +220,7 @@ class TelescopeState(BulkMethods, AsyncRefusals):
 
     async def wait_key(self, key: Key, condition: KeyCondition | None = None) -> None:
         """Wait until a key exists, or until a condition holds for it; cancel it as any task."""
-        from telstate_backends.waiting import wait_async  # here: not everybody waits
+        from telstate_backends.waiting.single import wait_async  # here: not everybody waits
 
         await wait_async(self._backend, calls.key_wait(self._view, key, condition))
 
@@ -228,13 +228,13 @@ class TelescopeState(BulkMethods, AsyncRefusals):
         self, key: Key, sub_key: Any, condition: IndexedCondition | None = None
     ) -> None:
         """Wait until a sub-key exists, or until a condition holds for its value."""
-        from telstate_backends.waiting import wait_async  # here: not everybody waits
+        from telstate_backends.waiting.single import wait_async  # here: not everybody waits
 
         await wait_async(self._backend, calls.indexed_wait(self._view, key, sub_key, condition))
 
     async def wait_keys(self, keys: Iterable[Key], require: Require = "all") -> tuple[str, ...]:
         """Wait until several keys exist, or any of them; gives those that exist now."""
-        from telstate_backends.waiting import wait_async  # here: not everybody waits
+        from telstate_backends.waiting.single import wait_async  # here: not everybody waits
 
         wanted, existing = calls.keys_wait(self._view, keys, require)
         await wait_async(self._backend, wanted)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from telstate.calls.common import encode, named, read
 from telstate.views import View
 from telstate_backends import Contents, KeysWait, Mutable
-from telstate_backends.waiting import IndexedWait, KeyWait
+from telstate_backends.waiting.single import IndexedWait, KeyWait
 from telstate_codec import DecodeError, Key, decode_key, decode_value
 
 Require = Literal["all", "any"]

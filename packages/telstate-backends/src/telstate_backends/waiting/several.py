@@ -1,6 +1,6 @@
 """Waiting until several keys exist: one wait, one subscription, for all of them.
 
-Rules: as for every wait, see :mod:`telstate_backends.waiting`. An update counts as the coming of its
+Rules: as for every wait, see :mod:`telstate_backends.waiting.single`. An update counts as the coming of its
 key; before the wait ends the store is asked once more, so that what it gives exists all at once.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from telstate_backends.operations.reading import WhichExist
 from telstate_backends.updates import Update
-from telstate_backends.waiting import Verdict, name_of
+from telstate_backends.waiting.single import Verdict, name_of
 
 #: How many missing names a message gives.
 _MOST_NAMED = 10

@@ -1,6 +1,6 @@
 """Following what happens to keys: a ledger decides, and two shells of a few lines do its bidding.
 
-Rules: who follows is told of each change once, in order; see :mod:`telstate_backends.ledger`. If the
+Rules: who follows is told of each change once, in order; see :mod:`telstate_backends.following.ledger`. If the
 store cannot be reached when it must be read, that is tried again until it can be; only the beginning
 fails, after the backend's own retries. Nothing of this is shared: a follower belongs to one thread
 (or task), except that any thread may :meth:`Follower.close` it.
@@ -16,7 +16,7 @@ from types import TracebackType
 
 from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher, store_behind
 from telstate_backends.errors import ConnectionError, RefusedError
-from telstate_backends.ledger import Ledger, News, Plan
+from telstate_backends.following.ledger import Ledger, News, Plan
 from telstate_backends.operations.reading import Exists
 
 #: Seconds before a look at the store that failed for want of a connection is tried again.

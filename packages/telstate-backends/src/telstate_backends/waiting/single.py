@@ -28,8 +28,8 @@ from telstate_backends.errors import CancelledError, ConnectionError, TimeoutErr
 from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.reading import Find, GetIndexed
-from telstate_backends.patience import GLANCE, Patience, limited
 from telstate_backends.updates import Event, Update
+from telstate_backends.waiting.patience import GLANCE, Patience, limited
 from telstate_codec import DecodeError, decode_value, key_repr
 
 Checked = TypeVar("Checked")

@@ -1,6 +1,6 @@
 """A cache of what cannot change, in front of any backend, for ordinary code and for asyncio.
 
-Rules: :class:`telstate_backends.facts.Facts` decides; the two backends here only ask, watch and wait
+Rules: :class:`telstate_backends.caching.facts.Facts` decides; the two backends here only ask, watch and wait
 for it, and differ by little more than ``await``. A cache is never in the way: what it cannot answer
 goes to the store as without it, and a cache that may not watch answers nothing. No thread: the
 ordinary backend looks at its watcher's socket before it answers, the asyncio one lets the event loop
@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher
+from telstate_backends.caching.facts import Facts
 from telstate_backends.errors import CancelledError, TelstateError
-from telstate_backends.facts import Facts
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.reading import Read, Seek
 

@@ -22,14 +22,14 @@ from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 from telstate_backends.errors import ForeignKeyError, TelstateError
-from telstate_backends.kinds import Immutable, Indexed, KeyType
-from telstate_backends.known import (
+from telstate_backends.following.known import (
     Known,
     digest,
     digest_of_item,
     digest_of_long,
     digest_of_update,
 )
+from telstate_backends.kinds import Immutable, Indexed, KeyType
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.listing import KeyTypes
 from telstate_backends.operations.ranges import GetRange

@@ -17,8 +17,7 @@ import attrs
 
 from telstate_backends.backend import AsyncBackend, Backend
 from telstate_backends.errors import ForeignKeyError, RefusedError
-from telstate_backends.operations.snapshots import Load, Restore
-from telstate_backends.preparing import (
+from telstate_backends.loading.preparing import (
     EXPIRED,
     Record,
     contents_of_record,
@@ -26,6 +25,7 @@ from telstate_backends.preparing import (
     operations_for,
     size_of,
 )
+from telstate_backends.operations.snapshots import Load, Restore
 from telstate_codec.keys import key_repr
 from telstate_rdb import read_lazily, read_rdb
 from telstate_rdb.reading import RdbSource
@@ -270,7 +270,7 @@ def batches(
 ) -> Iterator[Batch]:
     """Cut records into lists of operations; what is skipped goes to the report.
 
-    `refused` is as for :func:`~telstate_backends.preparing.operations_for`.
+    `refused` is as for :func:`~telstate_backends.loading.preparing.operations_for`.
     """
     batch: Batch = []
     size = 0

@@ -1,0 +1,1 @@
+"""Snapshots into any backend: `preparing` makes operations of records, `records` sends them."""
