@@ -86,6 +86,19 @@ def test_reading_patched_to_fail(old: Old) -> None:
     assert ts["key"] == 1
 
 
+async def test_asyncio_reading_patched(old: Old) -> None:
+    """Controllers: what a patch puts in the place of ``__getitem__`` of the asyncio class is awaited."""
+    ts = old("aio").TelescopeState()
+    await ts.set("key", 1)
+    with mock.patch("katsdptelstate.aio.TelescopeState.__getitem__") as patched:
+        patched.return_value = 2
+        assert await ts["key"] == 2
+        patched.side_effect = old("").ConnectionError("test error")
+        with pytest.raises(old("").ConnectionError, match="test error"):
+            await ts["key"]
+    assert await ts["key"] == 1
+
+
 async def test_asyncio_connection_patched(old: Old) -> None:
     """Controllers: `from_url` of the asyncio backend is patched to give one in memory."""
     ts = old("aio").TelescopeState()
