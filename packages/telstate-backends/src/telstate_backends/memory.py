@@ -10,9 +10,9 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, TypeVar
 
+from telstate_backends.closing import Closing
 from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.operations.base import Operation
 from telstate_backends.store import Store
@@ -133,7 +133,7 @@ class MemoryWatcher:
         self._tap.close()
 
 
-class MemoryBackend:
+class MemoryBackend(Closing):
     """A store in memory, for ordinary code; its methods can be called from any thread.
 
     Parameters
@@ -202,18 +202,6 @@ class MemoryBackend:
         with self._lock:
             for watcher in self._watchers:
                 watcher.close()
-
-    def __enter__(self) -> MemoryBackend:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        self.close()
 
 
 def apply_many(store: Store, operations: Sequence[Operation[Any]]) -> list[Any]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Any, TypeVar
 
+from telstate_backends.closing import AsyncClosing
 from telstate_backends.errors import CancelledError
 from telstate_backends.memory import MemoryBackend, Tap, apply_many
 from telstate_backends.operations.base import Operation
@@ -65,7 +65,7 @@ class AsyncMemoryWatcher:
         self._tell(None)
 
 
-class AsyncMemoryBackend:
+class AsyncMemoryBackend(AsyncClosing):
     """A store in memory, for asyncio.
 
     Parameters
@@ -146,16 +146,3 @@ class AsyncMemoryBackend:
 
     async def wait_closed(self) -> None:
         """Wait until what `close` started is finished."""
-
-    async def __aenter__(self) -> AsyncMemoryBackend:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        self.close()
-        await self.wait_closed()

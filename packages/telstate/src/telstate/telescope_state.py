@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
@@ -20,6 +19,7 @@ from telstate.opening import open_backend
 from telstate.refusals import SyncRefusals
 from telstate.suggestions import MissingAttributeError, MissingKeyError
 from telstate_backends import Backend, KeyType
+from telstate_backends.closing import Closing
 from telstate_codec import ENCODING_DEFAULT, Key
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class TelescopeState(BulkMethods, SyncRefusals):
+class TelescopeState(Closing, BulkMethods, SyncRefusals):
     """Configuration, sensors and lookup tables of a telescope, by key.
 
     A key is an *immutable* (set once), *mutable* (a sensor: values with timestamps) or *indexed* (a
@@ -127,17 +127,6 @@ class TelescopeState(BulkMethods, SyncRefusals):
         """
         if self._owner:
             self._backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # Reading
 

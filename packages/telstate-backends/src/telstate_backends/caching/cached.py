@@ -16,11 +16,11 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from types import TracebackType
 from typing import Any, TypeVar
 
 from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher
 from telstate_backends.caching.facts import Facts
+from telstate_backends.closing import AsyncClosing, Closing
 from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.reading import Read, Seek
@@ -103,7 +103,7 @@ class _Cache:
         self._off = True
 
 
-class CachedBackend(_Cache):
+class CachedBackend(_Cache, Closing):
     """A backend in front of another that need not be asked twice what cannot change.
 
     What an immutable key holds, that it exists and that it is immutable is remembered from the
@@ -252,18 +252,6 @@ class CachedBackend(_Cache):
             watch.__exit__(None, None, None)
         self.uncached.close()
 
-    def __enter__(self) -> CachedBackend:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        self.close()
-
     def _begin_anew(self) -> None:
         """Leave lock and watch to the parent process, of which this is a fork."""
         self._lock = threading.Lock()
@@ -271,7 +259,7 @@ class CachedBackend(_Cache):
         self._watch = self._watcher = None
 
 
-class AsyncCachedBackend(_Cache):
+class AsyncCachedBackend(_Cache, AsyncClosing):
     """An asyncio backend in front of another: :class:`CachedBackend`, awaited.
 
     Parameters
@@ -416,19 +404,6 @@ class AsyncCachedBackend(_Cache):
         if watch is not None:
             await watch.__aexit__(None, None, None)
         await self.uncached.wait_closed()
-
-    async def __aenter__(self) -> AsyncCachedBackend:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        self.close()
-        await self.wait_closed()
 
 
 _in_this_process: weakref.WeakSet[CachedBackend] = weakref.WeakSet()

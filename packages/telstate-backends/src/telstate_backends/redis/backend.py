@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, TypeVar
 
 import redis
 from redis.cluster import RedisCluster
 
+from telstate_backends.closing import Closing
 from telstate_backends.errors import ConnectionError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
@@ -30,7 +30,7 @@ from telstate_backends.waiting.patience import present_patience
 Result = TypeVar("Result")
 
 
-class RedisBackend:
+class RedisBackend(Closing):
     """A Redis server, for ordinary code; its methods can be called from any thread.
 
     Parameters
@@ -155,18 +155,6 @@ class RedisBackend:
         for watcher in tuple(self._watchers):
             watcher.close()
         self._link.close()
-
-    def __enter__(self) -> RedisBackend:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        self.close()
 
     def _persist(self, attempt: Callable[[], Result], safe: bool) -> Result:
         """Try, and if that is safe try again while the connection fails."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Any, TypeVar
 
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 
+from telstate_backends.closing import AsyncClosing
 from telstate_backends.errors import ConnectionError
 from telstate_backends.kinds import KeyType
 from telstate_backends.operations.base import Operation
@@ -29,7 +29,7 @@ from telstate_backends.retrying import RetryPolicy
 Result = TypeVar("Result")
 
 
-class AsyncRedisBackend:
+class AsyncRedisBackend(AsyncClosing):
     """A Redis server, for asyncio; it belongs to one event loop.
 
     Parameters
@@ -155,19 +155,6 @@ class AsyncRedisBackend:
         """Wait until all connections are gone."""
         await self._hub.wait_closed()
         await self._link.close()
-
-    async def __aenter__(self) -> AsyncRedisBackend:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        self.close()
-        await self.wait_closed()
 
     async def _find_kind(self, key: bytes) -> KeyType | None:
         return await self.execute(GetKeyType((key,)))

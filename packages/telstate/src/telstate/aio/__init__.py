@@ -8,8 +8,7 @@ ts.set(key, value)`` and ``await ts.exists(key)``; reading has both, ``await ts[
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Iterable
-from types import TracebackType
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
@@ -19,6 +18,7 @@ from telstate.calls import Call
 from telstate.refusals import AsyncRefusals
 from telstate.suggestions import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
+from telstate_backends.closing import AsyncClosing
 from telstate_codec import ENCODING_DEFAULT, Key
 
 __all__ = ["TelescopeState"]
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class TelescopeState(BulkMethods, AsyncRefusals):
+class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
     """A telescope state for asyncio; see `telstate.TelescopeState` for what the methods mean.
 
     Parameters
@@ -120,26 +120,14 @@ class TelescopeState(BulkMethods, AsyncRefusals):
         if self._owner:
             await self._backend.wait_closed()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        await self.wait_closed()
-
     # Reading
 
     async def exists(self, key: Key) -> bool:
         """Tell whether a key exists: ``key in ts``, awaited."""
         return await self._run(calls.exists(self._view, key))
 
-    def __getitem__(self, key: Key) -> Awaitable[Any]:
-        return self._run(calls.get_item(self._view, key))
+    async def __getitem__(self, key: Key) -> Any:
+        return await self._run(calls.get_item(self._view, key))
 
     async def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
         """Get an immutable's value, a mutable's latest value, or an indexed key's `dict`."""
