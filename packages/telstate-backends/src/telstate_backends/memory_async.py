@@ -97,9 +97,9 @@ class AsyncMemoryBackend(AsyncClosing):
         return f"<AsyncMemoryBackend of {len(self.store.data)} keys>"
 
     @classmethod
-    def from_sync(cls, backend: MemoryBackend) -> AsyncMemoryBackend:
+    def from_sync(cls, sync: MemoryBackend) -> AsyncMemoryBackend:
         """Make an asyncio backend that shares the data of a sync one."""
-        return cls(backend.store)
+        return cls(sync.store)
 
     def to_sync(self) -> MemoryBackend:
         """Make a sync backend that shares the data of this one."""

@@ -171,7 +171,7 @@ class SetIndexed(Operation[bytes | None]):
 class Delete(Operation[int]):
     """Delete all of the keys, in every prefix of the view; gives how many existed.
 
-    Each that did is published, which needs leave to publish on ``delete/<key>``.
+    Each that did is published, if the user may publish on ``delete/<key>``.
 
     Not idempotent: sent again, it might delete what somebody has written since.
 
@@ -207,7 +207,7 @@ class Delete(Operation[int]):
 class Clear(Operation[None]):
     """Delete every key of the database, without making other clients wait for it.
 
-    That is published, which needs leave to publish on ``clear``.
+    That is published, if the user may publish on ``clear``.
 
     Not idempotent: sent again, it might delete what somebody has written since.
     """

@@ -2,8 +2,8 @@
 local deleted = 0
 for _, key in ipairs(KEYS) do
   if redis.call('EXISTS', key) == 1 then
-    -- Published first: who may not publish deletes nothing behind the backs of those who listen.
-    redis.call('PUBLISH', 'delete/' .. key, '')
+    -- pcall: a user whose ACL does not know this channel, as katsdptelstate's need not, may delete all the same.
+    redis.pcall('PUBLISH', 'delete/' .. key, '')
     -- UNLINK rather than DEL: a long sensor is freed in the background.
     deleted = deleted + redis.call('UNLINK', key)
   end
