@@ -2,11 +2,12 @@
 
 Takes one JSON object from standard input and prints one. ``{"names": [...]}`` asks for the public names
 of modules, ``{"members": [...]}`` for those of classes, ``{"payloads": [...]}`` for what `rdb_utility`
-makes of lists of hexadecimal entries, ``{"bounds": [...]}`` for what `utils.pack_query_timestamp` makes of
+makes of lists of hexadecimal entries, ``{"parameters": [...]}`` for those of functions and methods, ``{"bounds": [...]}`` for what `utils.pack_query_timestamp` makes of
 its arguments, ``{"endpoints": [...]}`` for lists of host and port as `endpoints_to_str` writes them.
 """
 
 import importlib
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -39,6 +40,17 @@ def members(case: list[str]) -> list[str]:
     """List the public attributes of a class, without those that every exception has."""
     found = getattr(importlib.import_module(case[0]), case[1])
     return [one for one in dir(found) if one[0] != "_" and not hasattr(Exception, one)]
+
+
+def parameters(case: list[str]) -> list[list[str]] | None:
+    """List names, kinds and defaults of what a function or method takes; None if it is neither."""
+    found: Any = importlib.import_module(case[0])
+    for name in case[1].split("."):
+        found = getattr(found, name, None)
+    if not inspect.isroutine(found):
+        return None
+    taken = inspect.signature(found).parameters.values()
+    return [[one.name, one.kind.name, repr(one.default)] for one in taken]
 
 
 def payloads(entries: list[str]) -> list[str]:
@@ -75,6 +87,7 @@ def main() -> None:
     answers: dict[str, Callable[[Any], Any]] = {
         "names": own_names,
         "members": members,
+        "parameters": parameters,
         "payloads": payloads,
         "bounds": bound,
         "endpoints": listed,

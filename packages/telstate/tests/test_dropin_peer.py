@@ -74,6 +74,11 @@ CLASSES = {
 }
 
 
+# Classes that only the library itself makes.
+OTHER_PARAMETERS = {"Backend.__init__", "KeyType.__init__", "RdbParseError.__init__"}
+NO_DEFAULT = "<class 'inspect._empty'>"
+
+
 def ask(question: str, cases: list[Any]) -> list[Any]:
     """Have katsdptelstate answer."""
     result = subprocess.run(
@@ -110,6 +115,32 @@ def test_public_members() -> None:
     for case, theirs in zip(cases, ask("members", cases)):
         missing = set(theirs) - set(dropin_peer.members(case))
         assert missing <= CLASSES[case[0], case[1]], case
+
+
+@pytest.mark.usefixtures("old")
+def test_parameters() -> None:
+    """Every function and method takes what it took, by position and by name, with the same defaults."""
+    classes = [list(case) for case in CLASSES]
+    cases = [
+        [module, f"{name}.{member}"]
+        for (module, name), theirs in zip(classes, ask("members", classes))
+        for member in [*theirs, "__init__"]
+        if member not in CLASSES[module, name]
+    ]
+    for module, names in zip(MODULES, ask("names", MODULES)):
+        cases += [[module, name] for name in names]
+    compared = 0
+    for case, theirs in zip(cases, ask("parameters", cases)):
+        ours = dropin_peer.parameters(case)
+        if theirs is None or ours is None or case[1] in OTHER_PARAMETERS:
+            continue
+        compared += 1
+        assert [one[0] for one in ours[: len(theirs)]] == [one[0] for one in theirs], case
+        for our, their in zip(ours, theirs):
+            assert our[1] in (their[1], "POSITIONAL_OR_KEYWORD"), case
+            assert our[2].replace("b''", "''") == their[2].replace("b''", "''"), case
+        assert all(one[2] != NO_DEFAULT for one in ours[len(theirs) :]), case
+    assert compared > 100
 
 
 def test_new_names_are_told() -> None:

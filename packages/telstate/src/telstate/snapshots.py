@@ -143,10 +143,10 @@ class RDBWriterBase:
         self._keep_empty = keep_empty
         self._writer = RdbWriter(self.filename, keep_empty=keep_empty)
 
-    def write_key(self, key: bytes, dumped: bytes) -> None:
+    def write_key(self, key: bytes, dumped_value: bytes) -> None:
         """Write a key from what ``DUMP`` gave, of any version of Redis."""
         self._check_open()
-        self._writer.write_dump(key, dumped)
+        self._writer.write_dump(key, dumped_value)
         self._names.add(key)
         self.keys_written += 1
 

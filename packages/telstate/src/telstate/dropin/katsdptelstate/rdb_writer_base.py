@@ -57,14 +57,14 @@ class RDBWriterBase(snapshots.RDBWriterBase):
         self._later: dict[bytes, Value | RawValue] = {}
         self._open()
 
-    def write_key(self, key: bytes, dumped: bytes | None) -> None:
+    def write_key(self, key: bytes, dumped_value: bytes | None) -> None:
         """Write a key from a DUMP payload, with or without a checksum; None counts as failed."""
-        if dumped is None:
+        if dumped_value is None:
             self._fail(key, "there is no such key")
         elif key in self._names:
-            self._repeat(key, parse_dump(with_checksum(dumped)))
+            self._repeat(key, parse_dump(with_checksum(dumped_value)))
         else:
-            super().write_key(key, with_checksum(dumped))
+            super().write_key(key, with_checksum(dumped_value))
 
     def close(self) -> None:
         """Finish the file; one without any key is not left behind."""

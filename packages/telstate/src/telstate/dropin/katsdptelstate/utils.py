@@ -6,7 +6,6 @@ import struct
 
 from telstate_backends import KeyType
 from telstate_codec import (
-    decode_key,
     decode_sample,
     encode_key,
     encode_timestamp,
@@ -27,14 +26,16 @@ __all__ = [
 _START, _END = bytes(8), struct.pack(">d", float("inf"))
 
 
-def ensure_binary(s: str | bytes) -> bytes:
-    """Give the bytes of a key."""
-    return encode_key(s)
+def ensure_binary(
+    s: str | bytes, encoding: str = "utf-8", *, errors: str = "surrogateescape"
+) -> bytes:
+    """Give the bytes of a text; by default those of a key."""
+    return encode_key(s.encode(encoding, errors) if isinstance(s, str) else s)
 
 
-def ensure_str(s: str | bytes) -> str:
-    """Give the text of a key."""
-    return s if isinstance(s, str) else decode_key(s)
+def ensure_str(s: str | bytes, encoding: str = "utf-8", *, errors: str = "surrogateescape") -> str:
+    """Give the text of bytes; by default that of a key."""
+    return s if isinstance(s, str) else encode_key(s).decode(encoding, errors)
 
 
 def display_str(s: str | bytes) -> str:
