@@ -139,15 +139,15 @@ class Hub:
 
     def close(self) -> None:
         """Wake all watchers with an error and stop reading."""
+        if not self._closed and self._task is not None:
+            # Only once: a second time would keep it from tidying up.
+            self._task.cancel()
         self._closed = True
         self._fail_all(self._closing_error())
-        if self._task is not None:
-            self._task.cancel()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone."""
         if self._task is not None:
-            # Not cancelled again: that would keep it from tidying up.
             await asyncio.wait([self._task])
 
     def _post(self, subscribe: bool, topics: set[Topic]) -> None:
@@ -158,7 +158,7 @@ class Hub:
     async def _run(self) -> None:
         """Keep a connection until cancelled, or until the server refuses us for good."""
         attempts = FOREVER.begin()
-        while not self._closed:
+        while not self._is_over():
             if not self._subscriptions.topics:
                 self._outbox.clear()
                 self._outbox_filled.clear()
@@ -178,14 +178,14 @@ class Hub:
         try:
             # redis-py leaves some of its methods without annotations.
             pubsub: Any = await self._make_pubsub()
-        except FAILURES as error:
+        except _LOST as error:
             return error
         self._outbox.clear()
         self._post(True, self._subscriptions.topics)
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._send(pubsub)
-            if self._closed:
+            if self._is_over():
                 raise asyncio.CancelledError  # which may have been lost, see _end
             tasks += [
                 asyncio.create_task(self._send_all(pubsub)),
@@ -198,13 +198,19 @@ class Hub:
         except (*_LOST, TelstateError) as error:
             return error
         finally:
-            await _end(tasks)
-            self._subscriptions.lose()
             try:
-                await clients.close(pubsub)
-            except _LOST:
-                pass  # it is lost already
+                await _end(tasks)
+            finally:
+                self._subscriptions.lose()
+                try:
+                    await clients.close(pubsub)
+                except _LOST:
+                    pass  # it is lost already
         raise AssertionError("neither reader nor sender ends without an error")
+
+    def _is_over(self) -> bool:
+        """Tell whether the hub is closed, or its task cancelled: by `asyncio.run` at a program's end."""
+        return self._closed or (self._task is not None and self._task.cancelling() > 0)
 
     async def _send_all(self, pubsub: Any) -> None:
         while True:
@@ -262,11 +268,16 @@ class Hub:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they are done, however often they have to be told."""
-    pending = {task for task in tasks if not task.done()}
-    while pending:
+    """Cancel tasks until they are done, however often they, or we, have to be told."""
+    cancellation: asyncio.CancelledError | None = None
+    while pending := {task for task in tasks if not task.done()}:
         for task in pending:
             task.cancel()
         # Before Python 3.12, a cancellation that comes just when redis-py has sent a command is lost
         # in asyncio.wait_for, hence the timeout.
-        _, pending = await asyncio.wait(pending, timeout=0.05)
+        try:
+            await asyncio.wait(pending, timeout=0.05)
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if cancellation is not None:
+        raise cancellation

@@ -15,14 +15,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from telstate_backends.errors import CancelledError, RefusedError
+from telstate_backends.errors import CancelledError, ConnectionError, RefusedError
 from telstate_backends.operations.reading import GetKeyType
-from telstate_backends.redis.failures import FAILURES, is_locked_out, translate
+from telstate_backends.redis.failures import FAILURES, NONSENSE, is_locked_out, translate
 from telstate_backends.redis.health import Pulse
 from telstate_backends.redis.links import Link
 from telstate_backends.redis.subscriptions import Listener, Subscriptions, Topic, split, take
 from telstate_backends.retrying import FOREVER, Attempts
 from telstate_backends.updates import Event
+
+#: What a lost connection raises: also what comes of it when another thread closes the backend while
+#: redis-py reads, and what reading a message of the wrong form comes to.
+_LOST = (*FAILURES, *NONSENSE, ConnectionError)
 
 #: Seconds between two looks at a connection that has no socket.
 _FAKE_POLL = 0.01
@@ -146,7 +150,7 @@ class RedisWatcher:
             if self._pubsub is None:
                 self._connect()
             return self._read(left)
-        except FAILURES as error:
+        except _LOST as error:
             failure = translate(error, self._address)
             self._drop()
             if isinstance(failure, RefusedError) or is_locked_out(error):
@@ -179,7 +183,7 @@ class RedisWatcher:
             self._subscriptions.sent(topics)
         try:
             send(*split(topics)[0])
-        except FAILURES:
+        except _LOST:
             self._drop()
 
     def _drop(self) -> None:
@@ -188,7 +192,7 @@ class RedisWatcher:
         self._subscriptions.lose()
         try:
             self._pubsub.close()
-        except FAILURES:
+        except _LOST:
             pass  # it is lost already
         self._pubsub = None
 
@@ -206,7 +210,6 @@ class RedisWatcher:
             if not connection.can_read(timeout=0):
                 return False
         self._pulse.hear(now)
-        self._attempts = None
         self._drained = False
         # What is there may be the beginning of a long message, whose rest is allowed its time.
         message = take(self._subscriptions, self._pubsub.get_message(timeout=self._pulse.patience))
@@ -216,6 +219,7 @@ class RedisWatcher:
                 self._subscriptions.doubt(message)
             else:
                 self._subscriptions.deliver(message, kind)
+        self._attempts = None
         return True
 
     def _take_pulse(self, now: float) -> None:
