@@ -499,21 +499,24 @@ def test_a_sync_wait_wakes_at_once(newest_url: str) -> None:
 
 
 async def test_old_writers_messages_are_understood(newest_url: str, asynchronous: bool) -> None:
-    """A message without its type byte is read by the type of its key, if that still exists."""
+    """A message without its type byte is read by the type of its key, if that exists and is ours."""
     sample = encode_sample(5.0, b"\xff\x01")
     subject = real(asynchronous, newest_url)
     with redis.Redis.from_url(newest_url) as client:
         client.zadd("s", {sample: 0})
         client.set("k", b"\xff\x02")
-        async with subject.watch(b"s", b"k", b"gone") as watcher:
+        client.rpush("list", "of another program")
+        async with subject.watch(b"s", b"k", b"gone", b"list") as watcher:
             assert await watcher.next() is CheckDue.SUBSCRIBED
             client.publish("update/s", sample)
             client.publish("update/k", b"\xff\x02")
             client.publish("update/gone", b"\xff\x02")
+            client.publish("update/list", b"\xff\x02")
             client.publish("update/k", b"\x03broken")
-            assert [await watcher.next() for _ in range(4)] == [
+            assert [await watcher.next() for _ in range(5)] == [
                 Update(b"s", KeyType.MUTABLE, b"\xff\x01", timestamp=5.0),
                 Update(b"k", KeyType.IMMUTABLE, b"\xff\x02"),
+                CheckDue.UNREADABLE,
                 CheckDue.UNREADABLE,
                 CheckDue.UNREADABLE,
             ]

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from telstate_backends.errors import CancelledError, RefusedError, TelstateError
+from telstate_backends.errors import CancelledError, ForeignKeyError, RefusedError, TelstateError
 from telstate_backends.kinds import KeyType
 from telstate_backends.redis import clients
 from telstate_backends.redis.backlog import Backlog
@@ -252,7 +252,10 @@ class Hub:
         message = take(self._subscriptions, reply)
         if message is None or self._subscriptions.deliver(message):
             return
-        kind = await self._find_kind(message.key)
+        try:
+            kind = await self._find_kind(message.key)
+        except ForeignKeyError:
+            kind = None
         if kind is None:
             self._subscriptions.doubt(message)
         else:

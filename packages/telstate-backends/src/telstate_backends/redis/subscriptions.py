@@ -263,7 +263,7 @@ class Subscriptions:
         return True
 
     def doubt(self, message: Message) -> None:
-        """Tell those who want a message that it cannot be read: its key has gone since."""
+        """Tell those who want a message that it cannot be read: its key has gone, or is foreign."""
         for listener in self._listeners.get(message.topic, ()):
             if listener.wants(message):
                 listener.tell(CheckDue.UNREADABLE)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from telstate_backends.errors import CancelledError, ConnectionError, RefusedError
+from telstate_backends.errors import CancelledError, ConnectionError, ForeignKeyError, RefusedError
 from telstate_backends.operations.reading import GetKeyType
 from telstate_backends.redis.failures import FAILURES, NONSENSE, is_locked_out, translate
 from telstate_backends.redis.health import Pulse
@@ -214,7 +214,10 @@ class RedisWatcher:
         # What is there may be the beginning of a long message, whose rest is allowed its time.
         message = take(self._subscriptions, self._pubsub.get_message(timeout=self._pulse.patience))
         if message is not None and not self._subscriptions.deliver(message):
-            kind = self._execute(GetKeyType((message.key,)))
+            try:
+                kind = self._execute(GetKeyType((message.key,)))
+            except ForeignKeyError:
+                kind = None
             if kind is None:
                 self._subscriptions.doubt(message)
             else:
