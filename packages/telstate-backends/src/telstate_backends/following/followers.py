@@ -9,6 +9,7 @@ fails, after the backend's own retries. Nothing of this is shared: a follower be
 from __future__ import annotations
 
 import builtins
+import math
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, ExitStack
@@ -18,9 +19,12 @@ from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watch
 from telstate_backends.errors import ConnectionError, RefusedError
 from telstate_backends.following.ledger import Ledger, News, Plan
 from telstate_backends.operations.reading import Exists
+from telstate_backends.waiting.patience import Patience, limited
 
 #: Seconds before a look at the store that failed for want of a connection is tried again.
 PAUSE = 0.5
+#: Seconds after which a follower looks at the clock again; more than some thousands of years is no time.
+LONGEST = 3600.0
 
 
 def _ledger(
@@ -116,19 +120,21 @@ class Follower:
         """
         if self._watcher is None:
             raise RuntimeError("a follower must be entered before it is asked: use 'with'")
-        end = None if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        patience = Patience(end, lambda: self.closed)
         while not self.closed:
-            pause = None
+            pause = math.inf
             try:
-                self._perform(self._ledger.work())
+                with limited(patience):
+                    self._perform(self._ledger.work())
             except ConnectionError:
                 pause = PAUSE
             news = self._ledger.pop()
             if news is not None:
                 return news
             # What has come already is still given, be the time ever so short.
-            left = None if end is None else max(0.0, end - time.monotonic())
-            event = self._watcher.next(pause if left is None else min(left, pause or left))
+            left = max(0.0, end - time.monotonic())
+            event = self._watcher.next(min(left, pause, LONGEST))
             if event is not None:
                 self._ledger.hear(event)
             elif left == 0:
