@@ -5,8 +5,12 @@ Rules: an address never holds a password.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
+
+#: A pool that allows fewer connections than this has none to spare.
+_SPARE = 8
 
 
 def address_of(pool: Any) -> str:
@@ -25,6 +29,23 @@ def sentinels_of(pool: Any) -> list[Any]:
     """Give the clients of the Sentinels that a pool asks for its master."""
     manager = getattr(pool, "sentinel_manager", None)
     return [] if manager is None else list(manager.sentinels)
+
+
+def can_spare(pool: Any) -> bool:
+    """Tell whether a connection can be kept out of a pool: one that allows few has none to spare."""
+    return bool(getattr(pool, "max_connections", 0) >= _SPARE)
+
+
+def get_connection_arguments(pool: Any) -> tuple[str, ...]:
+    """Give what a pool is to be given when it is asked for a connection.
+
+    redis-py 5 wants the name of a command, which it does not look at; later ones warn of it.
+    """
+    needed = any(
+        each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+        for each in inspect.signature(pool.get_connection).parameters.values()
+    )
+    return ("_",) if needed else ()
 
 
 class Retries:

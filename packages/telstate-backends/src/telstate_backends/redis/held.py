@@ -8,7 +8,6 @@ is given up at any error that leaves it unknown what comes next on the wire.
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 import time
@@ -18,12 +17,9 @@ from typing import Any
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError, TimeoutError
 
 from telstate_backends.commands import Command
-from telstate_backends.redis import wire
+from telstate_backends.redis import clients, wire
 from telstate_backends.redis.failures import FAILURES
 from telstate_backends.waiting.patience import GLANCE, GRACE, Patience, present_patience
-
-#: A pool that allows fewer connections than this has none to spare.
-_SPARE = 8
 
 
 class HeldConnection:
@@ -40,13 +36,8 @@ class HeldConnection:
         self._connection: Any = None
         self._process = 0
         self._lock = threading.Lock()
-        self._usable = getattr(pool, "max_connections", 0) >= _SPARE
-        # redis-py 5 wants the name of a command, which it does not look at; later ones warn of it.
-        needed = any(
-            each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
-            for each in inspect.signature(pool.get_connection).parameters.values()
-        )
-        self._arguments = ("_",) if needed else ()
+        self._usable = clients.can_spare(pool)
+        self._arguments = clients.get_connection_arguments(pool)
 
     def take(self) -> bool:
         """Take it if it is free; then `ask` and `release` must follow."""

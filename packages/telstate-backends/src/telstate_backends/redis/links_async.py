@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 import redis.asyncio
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from telstate_backends.commands import Command
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import clients, slots, wire
 from telstate_backends.redis.failures import FAILURES, LOST
+from telstate_backends.redis.line import LARGE, SharedLine, packed_batch
 
 
 class AsyncLink(Protocol):
@@ -53,6 +54,7 @@ class AsyncServerLink:
         self.address = clients.address_of(client.connection_pool)
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
+        self._line = SharedLine(client.connection_pool)
 
     async def ask(self, operation: Operation[Any]) -> object:
         """Give the reply to one operation."""
@@ -65,7 +67,16 @@ class AsyncServerLink:
 
     async def ask_one(self, command: Command) -> object:
         """Give the reply to one command."""
-        return await (self._ask_pages(command) if command.paged else self._send(command))
+        if command.paged:
+            return await self._ask_pages(command)
+        if command.together and (line := await self._line.get()) is not None:
+            packed = packed_batch(line, wire.transaction(command.together))
+            try:
+                if packed is not None:
+                    return wire.together(await self._line.ask_all(line, *packed))
+            except NoPermissionError:
+                pass  # some users may not do transactions, but scripts
+        return await self._send(command)
 
     async def ask_all(self, commands: Sequence[Command], asking: Sequence[bool]) -> list[object]:
         """Give the replies to commands, in order; a failed one gives redis-py's error.
@@ -87,17 +98,28 @@ class AsyncServerLink:
         return replies
 
     async def _send(self, command: Command) -> object:
-        send: Callable[..., Awaitable[object]] = self.client.execute_command
         try:
-            return await send(*wire.brief(command))
+            return await self._send_pieces(wire.brief(command))
         except NoScriptError:
-            return await send(*wire.in_full(command))
+            return await self._send_pieces(wire.in_full(command))
+
+    async def _send_pieces(self, pieces: wire.Pieces) -> object:
+        line = await self._line.get()
+        if line is not None and len(packed := line.pack(pieces)) <= LARGE:
+            return await self._line.ask(line, packed)
+        reply: object = await self.client.execute_command(*pieces)
+        return reply
 
     async def _ask_batch(self, commands: Sequence[Command], asking: Sequence[bool]) -> list[object]:
-        async with self.client.pipeline(transaction=False) as pipeline:
-            for pieces in wire.batch(commands, asking):
-                pipeline.execute_command(*pieces)
-            replies = await pipeline.execute(raise_on_error=False)
+        batch = list(wire.batch(commands, asking))
+        line = await self._line.get()
+        if line is not None and (packed := packed_batch(line, batch)) is not None:
+            replies = await self._line.ask_all(line, *packed)
+        else:
+            async with self.client.pipeline(transaction=False) as pipeline:
+                for pieces in batch:
+                    pipeline.execute_command(*pieces)
+                replies = await pipeline.execute(raise_on_error=False)
         return list(wire.collect(commands, asking, replies))
 
     async def _ask_pages(self, command: Command, asking: bool = False) -> list[object]:
@@ -126,6 +148,7 @@ class AsyncServerLink:
 
     async def close(self) -> None:
         """Let go of all connections."""
+        await self._line.close()
         self._retries.restore()
         await clients.close(self.client)
         pool = self.client.connection_pool

@@ -76,6 +76,21 @@ def _outcome(replies: list[object]) -> object:
     return next((reply for reply in (*queued, *done) if isinstance(reply, Exception)), done[-1])
 
 
+def transaction(commands: Iterable[Command]) -> list[Pieces]:
+    """Give what to send for commands that are done together."""
+    return [("MULTI",), *map(brief, commands), ("EXEC",)]
+
+
+def together(replies: Sequence[object]) -> tuple[object, ...]:
+    """Give the replies to commands done together, from those to what was sent; raises an error."""
+    for reply in replies:
+        # EXEC says only that something was refused, hence the first.
+        if isinstance(reply, Exception):
+            raise reply
+    done = replies[-1]
+    return tuple(done) if isinstance(done, list) else unexpected(done)
+
+
 def page(command: Command, cursor: int) -> Command:
     """Give the command for the page at a cursor."""
     arguments = (cursor, *command.arguments[1:])
