@@ -64,7 +64,7 @@ def test_a_timeout_bounds_the_looks_at_the_store() -> None:
         del backend.store.data[b"v_k"]  # without a notice, so that it must be asked for
         backend.execute(SetImmutable(b"k", b"2"))
         assert follower.next(0.01) is None
-        assert [each and each.left() for each in backend.patiences] == [0.0]
+        assert {each and each.left() for each in backend.patiences} == {0.0}
         backend.vanished = False
         update = follower.next(LONG)
         assert isinstance(update, Update) and (update.key, update.value) == (b"k", b"2")
@@ -81,4 +81,4 @@ def test_closing_ends_the_looks_at_the_store() -> None:
         closing.start()
         assert follower.next() is None
         closing.join()
-        assert backend.patiences and {each and each.left() for each in backend.patiences} == {0.0}
+        assert {each and each.left() for each in backend.patiences} == {0.0}
