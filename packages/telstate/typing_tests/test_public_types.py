@@ -71,6 +71,13 @@ with ts.watch("a", b"b", patterns=["c*"], timeout=1.0) as watch:
             assert_type(event.error, DecodeError | None)
         else:
             assert_type(event, Reconnected)
+    for event in watch:  # as in the README
+        match event:
+            case KeyUpdate(key, kind, value, timestamp, sub_key):
+                assert_type((key, kind, timestamp), tuple[str, KeyType, float | None])
+                assert_type((value, sub_key), tuple[Any, Any])
+            case Reconnected():
+                pass
 watch.close()
 
 

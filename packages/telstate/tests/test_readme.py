@@ -1,0 +1,49 @@
+"""What the examples of the README do where their own run does not take them."""
+
+import doctest
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telstate import KeyType, KeyUpdate, Reconnected
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def example(part: str) -> str:
+    """Give the source of the example that has a text in it."""
+    examples = doctest.DocTestParser().get_examples(README.read_text())
+    (source,) = [one.source for one in examples if part in one.source]
+    return source
+
+
+class Watched:
+    """A telescope state whose watch gives what it is told to."""
+
+    def __init__(self, *events: object) -> None:
+        self.events = events
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **named: self
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[object]:
+        yield from self.events
+
+
+def test_watching_goes_on_after_a_reconnection(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of watching takes a lost connection as it comes, and still finds its end."""
+    last = KeyUpdate("cal_K", KeyType.INDEXED, 0.25, None, "m000h")
+    ts = Watched(Reconnected(), KeyUpdate("level", KeyType.MUTABLE, 2.5, 120.0), last, last)
+    names = {"ts": ts, "KeyUpdate": KeyUpdate, "Reconnected": Reconnected}
+    exec(example("for update in watch"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("updates were lost")
+    assert lines[1:] == ["level MUTABLE 2.5 120.0 None", "cal_K INDEXED 0.25 None m000h"]
