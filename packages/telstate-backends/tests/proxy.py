@@ -24,6 +24,8 @@ class Proxy:
         self.target_port = target_port
         self.swallow = False
         self.cut_after: int | None = None
+        #: How many connections there have been.
+        self.accepted = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
@@ -40,6 +42,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             try:
                 server = socket.create_connection(("127.0.0.1", self.target_port))
             except OSError:
