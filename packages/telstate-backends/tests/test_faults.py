@@ -20,6 +20,7 @@ from subjects import real
 
 from telstate_backends import (
     AddSample,
+    AddSamples,
     AsyncMemoryBackend,
     AsyncRedisBackend,
     CancelledError,
@@ -255,6 +256,38 @@ def test_a_read_only_replica(server: RedisServer) -> None:
             read, write = backend.execute_many([Get((b"k",)), SetImmutable(b"k", b"1")])
             assert read is None
             assert isinstance(write, RefusedError) and str(replica.port) in str(write)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        SetImmutable(b"new", b"1"),
+        AddSample(b"new", encode_sample(2.0, b"v")),
+        AddSample(b"s", encode_sample(2.0, b"v")),
+        AddSamples(b"s", tuple(encode_sample(float(time), b"v") for time in range(5000))),
+        SetIndexed(b"new", b"1", b"2"),
+        SetIndexed(b"i", b"1", b"2"),
+    ],
+    ids=["immutable", "first", "sample", "samples", "table", "sub-key"],
+)
+def test_who_may_not_publish_writes_nothing(server_url: str, operation: Operation[Any]) -> None:
+    """A write that cannot be told is refused, and then it has not been done; what was there stays."""
+    shy = server_url.replace("//", "//shy:x@")
+    with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as other:
+        before = [AddSample(b"s", encode_sample(1.0, b"v")), SetIndexed(b"i", b"0", b"1")]
+        assert other.execute_many(before) == [None, None]
+        everything = [Export(key) for key in (b"new", b"s", b"i")]
+        present = other.execute_many(everything)
+        client.execute_command(
+            "ACL", "SETUSER", "shy", "on", "nopass", "~*", "+@all", "resetchannels"
+        )
+        try:
+            with RedisBackend.from_url(shy) as backend:
+                with pytest.raises(RefusedError, match="publish"):
+                    backend.execute(operation)
+        finally:
+            client.acl_deluser("shy")
+        assert other.execute_many(everything) == present
 
 
 def test_users_and_passwords(newest_url: str) -> None:

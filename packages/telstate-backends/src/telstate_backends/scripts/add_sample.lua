@@ -5,6 +5,10 @@ if kind ~= 'none' and kind ~= 'zset' then
   return {kind, key}
 end
 if redis.call('ZADD', key, 0, sample) == 1 then
-  redis.call('PUBLISH', 'update/' .. key, '\2' .. sample)
+  local told = redis.pcall('PUBLISH', 'update/' .. key, '\2' .. sample)
+  if type(told) == 'table' then -- who may not publish writes nothing
+    redis.call('ZREM', key, sample)
+    return told
+  end
 end
 return false

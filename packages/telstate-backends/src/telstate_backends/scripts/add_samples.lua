@@ -19,7 +19,13 @@ for first = 1, #ARGV, 3000 do
   if #scored > 0 then
     redis.call('ZADD', key, unpack(scored))
     for i = 2, #scored, 2 do
-      redis.call('PUBLISH', channel, '\2' .. scored[i])
+      local told = redis.pcall('PUBLISH', channel, '\2' .. scored[i])
+      if type(told) == 'table' then -- who may not publish writes nothing
+        for j = 2, #scored, 2 do
+          redis.call('ZREM', key, scored[j])
+        end
+        return told
+      end
     end
   end
 end

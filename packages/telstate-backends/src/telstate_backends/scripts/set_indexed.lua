@@ -5,7 +5,11 @@ if kind ~= 'none' and kind ~= 'hash' then
   return {kind, key}
 end
 if redis.call('HSETNX', key, field, value) == 1 then
-  redis.call('PUBLISH', 'update/' .. key, '\3' .. #field .. '\n' .. field .. value)
+  local told = redis.pcall('PUBLISH', 'update/' .. key, '\3' .. #field .. '\n' .. field .. value)
+  if type(told) == 'table' then -- who may not publish writes nothing
+    redis.call('HDEL', key, field)
+    return told
+  end
   return false
 end
 return {kind, key, redis.call('HGET', key, field)}
