@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telstate import TelescopeState
+from telstate import TelescopeState, aio
 from telstate.views import MOST_REMEMBERED, View
 
 
@@ -33,6 +33,31 @@ def test_views_share_a_backend(ts: TelescopeState) -> None:
     assert view.root().prefixes == ("",)
     assert view.backend is ts.backend
     assert type(view) is TelescopeState
+
+
+class Observed(TelescopeState):
+    """A telescope state that knows who observes."""
+
+    def __init__(self, observer: str) -> None:
+        super().__init__()
+        self._observer = observer
+
+
+class AsyncObserved(aio.TelescopeState):
+    """The same, asyncio."""
+
+    def __init__(self, observer: str) -> None:
+        super().__init__()
+        self._observer = observer
+
+
+@pytest.mark.parametrize("of", [Observed, AsyncObserved])
+def test_views_of_a_class_of_ones_own(of: type[Observed] | type[AsyncObserved]) -> None:
+    """A view is of the class of what it was made from, with its private attributes, and owns nothing."""
+    ts = of("me")
+    for view in (ts.view("beam"), ts.view("beam").root()):
+        assert type(view) is of and view._observer == "me"
+        assert (ts._owner, view._owner) == (True, False)
 
 
 def test_reads_try_each_prefix_and_writes_use_the_first(ts: TelescopeState) -> None:

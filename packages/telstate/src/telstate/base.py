@@ -46,6 +46,8 @@ class TelescopeStateBase(Generic[BackendType]):
     def _sibling(self, view: View) -> Self:
         """Make another view of the same backend, of the same class."""
         sibling = type(self).__new__(type(self))
+        # A class of the user's own has attributes of its own, which its methods need in views too.
+        vars(sibling).update(vars(self))
         sibling._setup(self._backend, view)
         return sibling
 
