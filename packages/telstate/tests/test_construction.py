@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import redis
@@ -261,3 +262,29 @@ def test_closing(server_port: Callable[[str], int], tmp_path: Path) -> None:
         TelescopeState(backend).keys()
     with MemoryBackend() as memory:
         TelescopeState(memory)["a"] = 1
+
+
+@pytest.mark.parametrize("cache_size", [0, 10])
+def test_backends_of_the_other_manner(cache_size: int) -> None:
+    """A backend that is awaited, or is not, is refused by the class that cannot use it; mocks are not."""
+    one: Any
+    other: Any
+    for other in (AsyncMemoryBackend(), mock.create_autospec(AsyncRedisBackend, instance=True)):
+        with pytest.raises(TypeError, match="MemoryBackend is for asyncio|Mock is for asyncio"):
+            TelescopeState(other, cache_size=cache_size)
+        aio.TelescopeState(other, cache_size=cache_size)
+    for one in (MemoryBackend(), mock.create_autospec(RedisBackend, instance=True)):
+        with pytest.raises(TypeError, match="cannot be awaited: .*telstate.aio.RedisBackend"):
+            aio.TelescopeState(one, cache_size=cache_size)
+        TelescopeState(one, cache_size=cache_size)
+    anything: Any = mock.MagicMock()
+    states: tuple[Any, Any] = TelescopeState(anything), aio.TelescopeState(anything)
+    assert states[0].backend is states[1].backend is anything
+
+
+def test_asyncio_takes_no_endpoint() -> None:
+    """The asyncio class says with full names what is to be given instead of an endpoint."""
+    endpoint: Any = "user:secret@localhost:6379"
+    with pytest.raises(TypeError, match=r"await telstate\.aio\.RedisBackend\.from_url") as caught:
+        aio.TelescopeState(endpoint)
+    assert "secret" not in str(caught.value)

@@ -81,3 +81,21 @@ def test_modules_are_attributes() -> None:
     """The modules that are for users can be reached without importing each."""
     done = loaded("import telstate; telstate.aio.TelescopeState; telstate.endpoint.Endpoint")
     assert {"telstate.aio", "telstate.endpoint"} <= done
+
+
+@pytest.mark.parametrize(
+    "name", ["redis.RedisBackend", "memory.MemoryBackend", "rdb_writer.RDBWriter"]
+)
+def test_modules_of_asyncio(name: str) -> None:
+    """What the asyncio class is used with can be reached without importing it, and then only is loaded."""
+    module, _, short = name.partition(".")
+    for code in (
+        f"import telstate; telstate.aio.{name}",
+        f"from telstate.aio import {short}, TelescopeState; assert {short}.__name__.endswith({short!r})",
+    ):
+        done = loaded(code)
+        assert f"telstate.aio.{module}" in done
+        assert ("redis" in done) == (module == "redis")
+    with pytest.raises(AttributeError, match="'telstate.aio' has no attribute 'nonsense'"):
+        getattr(telstate.aio, "nonsense")  # noqa: B009  # type checkers see that there is none
+    assert {module, short} <= set(dir(telstate.aio))

@@ -25,7 +25,7 @@ from telstate import (
     aio,
 )
 from telstate.endpoint import endpoint_list_parser, endpoint_parser, endpoints_to_str
-from telstate_backends import Backend
+from telstate_backends import AsyncMemoryBackend, AsyncRedisBackend, Backend
 
 ts = TelescopeState()
 assert_type(ts, TelescopeState)
@@ -131,6 +131,14 @@ async def much_at_once_on_asyncio(ts: aio.TelescopeState) -> None:
     assert_type(await ts.get_range_arrays("a"), SampleArrays)
     assert_type(await ts.to_pandas("a"), pandas.Series)
     assert_type(await ts.to_dataframe(["a"]), pandas.DataFrame)
+
+
+async def backends_of_asyncio() -> None:
+    """They are reached with no import but that of the package."""
+    assert_type(await telstate.aio.redis.RedisBackend.from_url("redis://a"), AsyncRedisBackend)
+    assert_type(telstate.aio.MemoryBackend(), AsyncMemoryBackend)
+    async with telstate.aio.RDBWriter("a.rdb") as writer:
+        assert_type(writer, telstate.aio.rdb_writer.RDBWriter)
 
 
 async def watch_on_asyncio(ts: aio.TelescopeState) -> None:

@@ -6,6 +6,7 @@ in a local variable: crash reporters show those.
 
 from __future__ import annotations
 
+from telstate.base import is_awaited
 from telstate.endpoint import Endpoint, endpoint_parser
 from telstate_backends import Backend, MemoryBackend
 
@@ -29,6 +30,12 @@ def open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
                     f"A {type(endpoint).__name__} is no endpoint: give 'host:port', a URL, an Endpoint "
                     "or a backend, such as RedisBackend(client); a file opens with "
                     "TelescopeState.from_snapshot."
+                )
+            if is_awaited(endpoint):
+                raise TypeError(
+                    f"A {type(endpoint).__module__}.{type(endpoint).__name__} is for asyncio: give one "
+                    "of telstate_backends.RedisBackend or telstate.MemoryBackend, or use "
+                    "telstate.aio.TelescopeState."
                 )
             if db != 0:
                 raise ValueError("A backend brings its own database; leave db out.")

@@ -1,19 +1,21 @@
-"""The telescope state for asyncio: `TelescopeState`, and its backends in `memory` and `redis`.
+"""The telescope state for asyncio: `TelescopeState`, its backends and `RDBWriter`.
 
 Each method does what the synchronous one of the same name does, and is awaited; what both mean is in
 `telstate.calls`. Setting and testing have names here, since operators cannot be awaited: ``await
-ts.set(key, value)`` and ``await ts.exists(key)``; reading has both, ``await ts[key]`` too.
+ts.set(key, value)`` and ``await ts.exists(key)``; reading has both, ``await ts[key]`` too. Backends,
+`RDBWriter` and the modules that these are in are loaded when they are first asked for.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.aio.bulk import BulkMethods
-from telstate.base import check_cache_size, check_prefixes, warn_is_immutable
+from telstate.base import check_cache_size, check_prefixes, is_awaited, warn_is_immutable
 from telstate.calls import Call
 from telstate.refusals import AsyncRefusals
 from telstate.suggestions import MissingKeyError
@@ -21,14 +23,44 @@ from telstate_backends import AsyncBackend, KeyType
 from telstate_backends.closing import AsyncClosing
 from telstate_codec import ENCODING_DEFAULT, Key
 
-__all__ = ["TelescopeState"]
+__all__ = [
+    "MemoryBackend",
+    "RDBWriter",
+    "RedisBackend",
+    "TelescopeState",
+    "memory",
+    "rdb_writer",
+    "redis",
+]
 
 if TYPE_CHECKING:
+    from telstate.aio import memory, rdb_writer, redis
+    from telstate.aio.memory import MemoryBackend
+    from telstate.aio.rdb_writer import RDBWriter
+    from telstate.aio.redis import RedisBackend
     from telstate.aio.watching import Watch
     from telstate.calls import IndexedCondition, KeyCondition, Require
     from telstate.snapshots import Source
 
 Result = TypeVar("Result")
+
+# Which module each name is loaded from, and the modules that need not be imported to be reached.
+_HOME_OF = {"MemoryBackend": "memory", "RDBWriter": "rdb_writer", "RedisBackend": "redis"}
+_MODULES = tuple(_HOME_OF.values())
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # From now on it is found without this function.
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
@@ -53,6 +85,8 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
     ------
     ValueError
         If both `backend` and `base` are given.
+    TypeError
+        If `backend` is none, or one for ordinary code.
 
     Examples
     --------
@@ -86,8 +120,15 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
             backend = AsyncMemoryBackend()
         elif not hasattr(backend, "execute_many"):
             raise TypeError(
-                f"A {type(backend).__name__} is no backend: give one, such as MemoryBackend() or "
-                "await RedisBackend.from_url(url)."
+                f"A {type(backend).__name__} is no backend: give one, such as "
+                "await telstate.aio.RedisBackend.from_url('redis://host:port'), "
+                "telstate.aio.RedisBackend(client) or telstate.aio.MemoryBackend()."
+            )
+        elif not is_awaited(backend) and not hasattr(backend, "wait_closed"):
+            # Methods that give awaitables without being coroutines are none of our business.
+            raise TypeError(
+                f"A {type(backend).__module__}.{type(backend).__name__} cannot be awaited: give one of "
+                "telstate.aio.RedisBackend or telstate.aio.MemoryBackend, or use telstate.TelescopeState."
             )
         view = check_prefixes(prefixes)
         check_cache_size(cache_size)
