@@ -676,7 +676,7 @@ async def test_add_many_refused(subject: Subject, monkeypatch: pytest.MonkeyPatc
         await subject.add_many("m", [1, {1}], [1, 2])
     with pytest.raises(InvalidTimestampError, match="'m': Sample 1 of 2"):
         await subject.add_many("m", [1, 2], numpy.array([1.0, numpy.nan]))
-    with pytest.raises(TypeError, match="several"):
+    with pytest.raises(TypeError, match="'m': values must be several"):
         await subject.add_many("m", "on", [1, 2])
     monkeypatch.setattr("telstate.calls.writing.MOST_SAMPLES", 2)
     with pytest.raises(ValueError, match="'m': 3 samples are more"):

@@ -53,7 +53,7 @@ def read(contents: Contents, return_encoded: bool) -> Any:
     return contents.value if return_encoded else decode_value(contents.value)
 
 
-CodecError = TypeVar("CodecError", DecodeError, EncodeError, InvalidTimestampError)
+CodecError = TypeVar("CodecError", DecodeError, EncodeError, InvalidTimestampError, TypeError)
 
 
 def named(error: CodecError, key: Key, *sub_key: object) -> CodecError:

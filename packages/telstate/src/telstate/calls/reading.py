@@ -20,6 +20,7 @@ from telstate_backends import (
 )
 from telstate_codec import (
     DecodeError,
+    InvalidTimestampError,
     Key,
     SampleArrays,
     decode_key,
@@ -158,5 +159,10 @@ def _range(
     """Fill in what is left out of a range of time."""
     end = math.inf if et is None else et
     previous = st is None if include_previous is None else include_previous
-    first, last = range_bounds(end if st is None else st, end, include_end)
+    try:
+        first, last = range_bounds(end if st is None else st, end, include_end)
+    except InvalidTimestampError as error:
+        raise named(error, key) from error
+    except TypeError as error:
+        raise named(error, key) from error
     return GetRange(view.candidates(key), first, last, previous)

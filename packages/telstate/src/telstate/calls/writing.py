@@ -52,6 +52,8 @@ def add(
         member = encode_sample(timestamp, encoded)
     except InvalidTimestampError as error:
         raise named(error, key) from error
+    except TypeError as error:
+        raise named(error, key) from error
     return AddSample(target, member), nothing
 
 
@@ -69,6 +71,8 @@ def add_many(
     except EncodeError as error:
         raise named(error, key) from error
     except InvalidTimestampError as error:
+        raise named(error, key) from error
+    except TypeError as error:
         raise named(error, key) from error
     except ValueError as error:
         raise ValueError(f"Key {key_repr(key)}: {error}") from error
