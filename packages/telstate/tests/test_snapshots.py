@@ -6,11 +6,12 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
 
-from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState
+from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState, aio
 from telstate_rdb import RdbWriteError
 
 
@@ -65,6 +66,15 @@ def test_sources(ts: TelescopeState, real_snapshot: Path, tmp_path: Path) -> Non
     packed = gzip.compress(real_snapshot.read_bytes())
     with gzip.open(io.BytesIO(packed)) as unpacked:
         assert TelescopeState().load_from_file(unpacked) == 199
+
+
+async def test_what_is_no_file() -> None:
+    """What is neither a path nor open is a TypeError that says what is wanted, in both manners."""
+    none: Any = [b"REDIS0009"]
+    with pytest.raises(TypeError, match="A list is no RDB file: give a path"):
+        TelescopeState.from_snapshot(none)
+    with pytest.raises(TypeError, match="A list is no RDB file: give a path"):
+        await aio.TelescopeState.from_snapshot(none)
 
 
 def test_load_ignores_the_view(ts: TelescopeState, real_snapshot: Path) -> None:

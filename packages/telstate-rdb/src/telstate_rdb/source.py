@@ -137,6 +137,11 @@ class Source:
             self.name = name or os.fspath(source)
             self._owned = self._file = io.FileIO(source)
             self.size = size_of(self._owned)
+        elif not hasattr(source, "read"):
+            raise TypeError(
+                f"A {type(source).__name__} is no RDB file: give a path, bytes, or something open that "
+                "reads bytes."
+            )
         else:
             file_name = getattr(source, "name", None)
             self.name = name or (file_name if isinstance(file_name, str) else None) or None
