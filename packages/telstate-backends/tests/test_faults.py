@@ -586,3 +586,39 @@ def test_a_view_of_eight_prefixes_is_one_round_trip(
         # One each for the operation, the batch, and the second INFO; the server may also notice
         # meanwhile that a client of an earlier test has gone, which counts as a read too.
         assert min(reads) == 3
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "not-yet"])
+async def test_a_wait_on_eight_prefixes_takes_as_many_round_trips_as_on_one(
+    newest_url: str, asynchronous: bool, there: bool
+) -> None:
+    """One for what is there; else one each to look, to subscribe, and to look again."""
+    subject = real(asynchronous, newest_url)
+    # The last key is the one that comes, and is watched from then on.
+    counts = {1: list[int](), 8: list[int]()}
+    with redis.Redis.from_url(newest_url) as client, RedisBackend.from_url(newest_url) as writer:
+        for turn in range(10):
+            depth = (8, 1)[turn % 2]
+            keys = tuple(b"%b%d" % (key, turn) for key in EIGHT[-depth:])
+            write, channel = SetImmutable(keys[-1], b"1"), b"update/" + keys[-1]
+            # So that all connections are there, and that for updates has been used before.
+            async with subject.watch(b"other") as watcher:
+                assert await watcher.next() is CheckDue.SUBSCRIBED
+                if there:
+                    writer.execute(write)
+                before = client.info("stats")["total_reads_processed"]
+                waiting = asyncio.create_task(subject.wait(KeyWait(keys)))
+                while not there and client.pubsub_numsub(channel)[0][1] == 0:
+                    before += 1  # this look
+                    await asyncio.sleep(0.01)
+                if not there:
+                    await asyncio.sleep(0.1)
+                    writer.execute(write)
+                    before += 2  # the last look, and the writer's
+                await waiting
+                after = client.info("stats")["total_reads_processed"]
+            counts[depth].append(after - before - 1)  # its own
+    await subject.close()
+    least = {depth: min(each) for depth, each in counts.items()}
+    assert least[8] == least[1]
+    assert not there or least[1] == 1
