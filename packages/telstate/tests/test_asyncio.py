@@ -1,7 +1,9 @@
 """What holds the synchronous and the asyncio telescope state together, and what sets them apart."""
 
+import copy
 import inspect
 import operator
+import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
@@ -111,6 +113,18 @@ def test_it_is_no_collection(make: Callable[[], object]) -> None:
         len(ts)  # type: ignore[arg-type]  # the same
     assert numpy.array(ts, dtype=object).shape == ()
     assert pformat([ts]).startswith("[<TelescopeState on ")
+
+
+@pytest.mark.parametrize("make", [telstate.TelescopeState, TelescopeState], ids=["sync", "asyncio"])
+def test_copies(make: Callable[[], Any]) -> None:
+    """A copy is a view of the same store; pickling says what to do instead, for multiprocessing as well."""
+    ts = make().view("beam", read_only=True)
+    again = copy.copy(ts)
+    assert again.backend is ts.backend
+    assert (type(again), again.prefixes, again.read_only) == (type(ts), ts.prefixes, True)
+    for attempt in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="neither pickled nor deep-copied: open one in each"):
+            attempt(ts)
 
 
 async def test_async_with_a_synchronous_one() -> None:

@@ -303,12 +303,37 @@ async def test_once(subject: Subject) -> None:
     assert handle.value is False
 
 
+async def test_handles_are_no_values(subject: Subject) -> None:
+    """A handle is neither true nor false nor awaited, before or after: the error says what to take."""
+    async with batch(subject) as p:
+        handle: Any = p.exists("nope")
+        with pytest.raises(TypeError, match="neither true nor false .* use its .value"):
+            bool(handle)
+        with pytest.raises(TypeError, match="is not awaited: .* use its .value"):
+            await handle
+    with pytest.raises(TypeError, match="neither true nor false"):
+        "yes" if handle else "no"
+    assert handle.value is False
+
+
 async def enter(p: Any) -> None:
     """Enter a batch without a with block."""
-    if hasattr(p, "__enter__"):
+    if isinstance(p, pipelines.Pipeline):
         p.__enter__()
     else:
         await p.__aenter__()
+
+
+async def test_with_of_the_other_manner() -> None:
+    """``with`` where it should be ``async with``, or the other way round, is told so."""
+    wrong: Any = aio.TelescopeState().pipeline()
+    with pytest.raises(TypeError, match="is for asyncio: use async with"):
+        with wrong:
+            pass
+    wrong = TelescopeState().pipeline()
+    with pytest.raises(TypeError, match="is not for asyncio: use with"):
+        async with wrong:
+            pass
 
 
 async def test_nothing_to_do(subject: Subject) -> None:

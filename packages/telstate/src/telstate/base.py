@@ -122,6 +122,10 @@ class TelescopeStateBase(Generic[BackendType]):
         """Make a view of the same backend with the empty prefix only; `read_only` is as in `view`."""
         return self._sibling(self._view.root(read_only))
 
+    def __copy__(self) -> Self:
+        # Said here, because what it would otherwise go by refuses to be pickled.
+        return self._sibling(self._view)
+
     def __repr__(self) -> str:
         # Here and below, because most programs are not looked at.
         from telstate.notebook import text

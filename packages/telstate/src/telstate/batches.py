@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 
 from telstate.calls import Call
 from telstate.calls.common import short
 from telstate.errors import BatchError, BatchStateError
+from telstate.refusals import refusal
 from telstate.suggestions import MissingKeyError
 from telstate_backends import (
     AddSample,
@@ -50,6 +51,9 @@ _SIZES: dict[type, Callable[[Any], int]] = {
     AddSample: lambda operation: len(operation.member),
     AddSamples: lambda operation: sum(map(len, operation.members)),
 }
+
+
+_TAKE = "when the block of its batch has ended, use its .value"
 
 
 class Queued(Generic[Result_co]):
@@ -111,6 +115,11 @@ class Queued(Generic[Result_co]):
         if self._batch is not None:
             self._batch.refuse_to_tell(self.name)
         return self._error
+
+    if not TYPE_CHECKING:
+        # Such a handle would be true whatever becomes of it.
+        __bool__ = refusal("is neither true nor false itself", _TAKE)
+        __await__ = refusal("is not awaited: the end of the async with block is", _TAKE)
 
     def settle(self, result: object, error: Exception | None) -> None:
         """Fill in what came of it; for the batch to call."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, SupportsFloat, T
 
 from telstate import calls
 from telstate.batches import Batch, Queued
+from telstate.refusals import refusal
 from telstate.views import View
 from telstate_backends import Backend, KeyType
 from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
@@ -189,6 +190,10 @@ class PipelineBase(Generic[BackendType]):
 
 class Pipeline(PipelineBase[Backend]):
     """A batch that is sent at the end of a ``with`` block; see `TelescopeState.pipeline`."""
+
+    if not TYPE_CHECKING:
+        __aenter__ = refusal("is not for asyncio", "use with, or a telstate.aio.TelescopeState")
+        __aexit__ = __aenter__
 
     def __enter__(self) -> Self:
         self._batch.open()

@@ -19,7 +19,17 @@ def refusal(what: str, advice: str) -> Any:
     return refuse
 
 
-class SyncRefusals:
+class SharedRefusals:
+    """What both classes refuse."""
+
+    if not TYPE_CHECKING:
+        __reduce_ex__ = refusal(
+            "can be neither pickled nor deep-copied",
+            "open one in each process, and share it among threads",
+        )
+
+
+class SyncRefusals(SharedRefusals):
     """What the synchronous class refuses."""
 
     # Keys are names, not positions: without this, iteration would ask for keys 0, 1, 2...
@@ -31,7 +41,7 @@ class SyncRefusals:
         __aexit__ = __aenter__
 
 
-class AsyncRefusals:
+class AsyncRefusals(SharedRefusals):
     """What the asyncio class refuses: also all that would have to be awaited."""
 
     __iter__ = None

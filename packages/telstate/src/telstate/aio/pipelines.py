@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from telstate.batches import Queued
 from telstate.pipelines import PipelineBase
+from telstate.refusals import refusal
 from telstate_backends import AsyncBackend
 
 __all__ = ["Pipeline", "Queued"]
@@ -17,6 +18,10 @@ class Pipeline(PipelineBase[AsyncBackend]):
 
     Its methods only queue, so they are called as they are; only the end of the block is awaited.
     """
+
+    if not TYPE_CHECKING:
+        __enter__ = refusal("is for asyncio", "use async with")
+        __exit__ = __enter__
 
     async def __aenter__(self) -> Self:
         self._batch.open()
