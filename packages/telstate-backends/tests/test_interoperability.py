@@ -39,26 +39,52 @@ from telstate_testing import peer_python
 
 pytestmark = pytest.mark.skipif(peer_python() is None, reason="there is no katsdptelstate")
 
-# What the other process runs: each line is an expression, and its answer a repr.
+# What the other process runs: each line is an expression, and its answer a repr. Its asyncio manner is
+# called as the other one is, so that all tests are for both.
 AGENT = """
+import asyncio
 import sys
 import katsdptelstate
-ts = katsdptelstate.TelescopeState(sys.argv[1])
+from katsdptelstate.aio import TelescopeState
+from katsdptelstate.aio.redis import RedisBackend
+
+class Awaited:
+    def __init__(self, address):
+        self.loop = asyncio.new_event_loop()
+        backend = self.run(RedisBackend.from_url('redis://' + address))
+        self.ts = TelescopeState(backend)
+    def run(self, thing, timeout=None):
+        return self.loop.run_until_complete(asyncio.wait_for(thing, timeout))
+    def __getattr__(self, name):
+        method = getattr(self.ts, name)
+        return lambda *given, timeout=None, **named: self.run(method(*given, **named), timeout)
+    def __getitem__(self, key):
+        return self.run(self.ts[key])
+    def __contains__(self, key):
+        return self.run(self.ts.exists(key))
+    def close(self):
+        self.ts.backend.close()
+        self.run(self.ts.backend.wait_closed())
+
+asynchronous = sys.argv[2] == 'asyncio'
+ts = Awaited(sys.argv[1]) if asynchronous else katsdptelstate.TelescopeState(sys.argv[1])
 print('ready', flush=True)
 for line in sys.stdin:
     try:
         print(repr(eval(line)), flush=True)
     except Exception as error:
         print(repr(type(error).__name__), flush=True)
+if asynchronous:
+    ts.close()
 """
 
 
 class Peer:
     """A process that runs katsdptelstate."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, manner: str) -> None:
         self.process = subprocess.Popen(
-            [str(peer_python()), "-c", AGENT, address],
+            [str(peer_python()), "-c", AGENT, address, manner],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -89,10 +115,10 @@ class Peer:
         self.process.stdout.close()
 
 
-@pytest.fixture
-def peer(newest_url: str) -> Iterator[Peer]:
-    """A process that runs katsdptelstate on an empty server."""
-    peer = Peer(newest_url.removeprefix("redis://"))
+@pytest.fixture(params=["sync", "asyncio"], ids=["peer-sync", "peer-asyncio"])
+def peer(request: pytest.FixtureRequest, newest_url: str) -> Iterator[Peer]:
+    """A process that runs katsdptelstate on an empty server, in both manners in turn."""
+    peer = Peer(newest_url.removeprefix("redis://"), request.param)
     yield peer
     peer.end()
 
