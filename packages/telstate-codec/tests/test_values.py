@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import subprocess
 import sys
@@ -275,10 +276,12 @@ def test_deep_tuples_in_a_thread_with_a_small_stack() -> None:
         value = (value,)
     results: list[object] = []
     size = threading.stack_size(2**19)
+    gc.disable()  # Whatever other tests left behind is not to be finalised on this small stack.
     try:
         thread = threading.Thread(target=lambda: results.append(decode_value(encode_value(value))))
         thread.start()
+        thread.join()
     finally:
         threading.stack_size(size)
-    thread.join()
+        gc.enable()
     assert results == [value]
