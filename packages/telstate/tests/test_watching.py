@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,7 +31,7 @@ from telstate import (
     aio,
 )
 from telstate.aio.watching import Watch as AsyncWatch
-from telstate_backends import AddSample, MemoryBackend, RedisBackend, SetImmutable
+from telstate_backends import AddSample, MemoryBackend, RedisBackend, RetryPolicy, SetImmutable
 from telstate_codec import encode_sample
 from telstate_testing import RedisServer
 
@@ -392,3 +394,33 @@ async def test_cut_while_samples_are_written(server: RedisServer, asynchronous: 
     assert sorted(values) == list(range(count))
     assert len(told) > count, "the connection was never cut"
     await subject.close()
+
+
+@pytest.mark.parametrize("way", ["dead", "stopped"])
+def test_a_time_limit_holds_from_the_beginning(server: RedisServer, way: str) -> None:
+    """A watch that cannot begin says so when its time is over, not its backend's, and can begin later."""
+    url = f"{server.url}?socket_timeout=3600"
+    backend = RedisBackend.from_url(url, retry=RetryPolicy(seconds=3600))
+    with TelescopeState(backend) as ts, ThreadPoolExecutor(1) as threads:
+        ts["n_chans"] = 4096
+        watch = ts.watch("level", timeout=0.2)
+        begins: list[Callable[[], object]] = [lambda: next(watch)]
+        if way == "dead":
+            server.kill()
+            begins += [lambda: watch.next(timeout=0.1), watch.__enter__]
+        else:
+            os.kill(server.process_id, signal.SIGSTOP)
+        for begin in begins:
+            with pytest.raises(TimeoutError, match="could not be followed within 0") as caught:
+                threads.submit(begin).result(LONG)
+            assert isinstance(caught.value.__cause__, ConnectionError)
+        if way == "dead":
+            server.start()
+        else:
+            os.kill(server.process_id, signal.SIGCONT)
+        threads.submit(watch.__enter__).result(LONG)
+        with pytest.raises(TimeoutError, match="no update"):
+            watch.next(timeout=0.01)
+        ts.add("level", 2.5, ts=120.0)
+        assert watch.next(timeout=LONG) == sample("level", 2.5, 120.0)
+        watch.close()

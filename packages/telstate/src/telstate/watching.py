@@ -7,6 +7,7 @@ synchronous `Watch` is here, its asyncio twin in `telstate.aio.watching`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -133,10 +134,13 @@ class Watch:
         self._timeout = timeout
 
     def __enter__(self) -> Self:
-        if not self._begun:
-            self._follower.__enter__()
-            self._begun = True
+        self._begin(self._timeout)
         return self
+
+    def _begin(self, timeout: float | None) -> None:
+        if not self._begun:
+            self._follower.begin(timeout)
+            self._begun = True
 
     def __exit__(
         self,
@@ -181,8 +185,9 @@ class Watch:
 
     def _take(self, timeout: float | None) -> WatchEvent | None:
         """Give the next event, `None` if the watch is closed."""
-        self.__enter__()
-        news = self._follower.next(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        self._begin(timeout)
+        news = self._follower.next(None if end is None else max(0.0, end - time.monotonic()))
         if news is not None:
             return event_of(news)
         if self._follower.closed:

@@ -13,13 +13,14 @@ import math
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from types import TracebackType
 
 from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher, store_behind
-from telstate_backends.errors import ConnectionError, RefusedError
+from telstate_backends.errors import ConnectionError, RefusedError, TimeoutError
 from telstate_backends.following.ledger import Ledger, News, Plan
 from telstate_backends.operations.reading import Exists
-from telstate_backends.waiting.patience import Patience, limited
+from telstate_backends.waiting.patience import GRACE, Patience, limited
 
 #: Seconds before a look at the store that failed for want of a connection is tried again.
 PAUSE = 0.5
@@ -60,28 +61,61 @@ class Follower:
         self, backend: Backend, names: Iterable[tuple[bytes, ...]], patterns: Iterable[bytes] = ()
     ) -> None:
         self._backend = store_behind(backend)
-        self._ledger = _ledger(backend, names, patterns)
+        self._make_ledger = partial(_ledger, backend, tuple(names), tuple(patterns))
+        self._ledger = self._make_ledger()
         self._stack = ExitStack()
         self._watcher: Watcher | None = None
         self.closed = False
 
     def __enter__(self) -> Follower:
-        # A store that cannot be reached is an error now; later on it is waited for.
-        self._backend.execute(Exists(self._ledger.keys[:1] or (b"",)))
-        try:
-            self._begin(deletions=True)
-        except RefusedError:
-            # Not every user may hear of deletions; it goes without that too.
-            self._begin(deletions=False)
+        self.begin()
         return self
 
-    def _begin(self, deletions: bool) -> None:
-        ledger = self._ledger
+    def begin(self, timeout: float | None = None) -> None:
+        """Enter it, within a time limit; if that is over, it can be tried again.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            How many seconds to try to reach the store; without it, as long as the backend does.
+
+        Raises
+        ------
+        TimeoutError
+            If the store could not be reached in time.
+        """
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        patience = Patience(end, lambda: self.closed)
+        try:
+            with limited(patience):
+                # A store that cannot be reached is an error now; later on it is waited for.
+                self._backend.execute(Exists(self._ledger.keys[:1] or (b"",)))
+                try:
+                    self._begin(end, deletions=True)
+                except RefusedError:
+                    # Not every user may hear of deletions; it goes without that too.
+                    self._begin(end, deletions=False)
+        except ConnectionError as error:
+            if self.closed:
+                return
+            if patience.left() == 0:
+                raise TimeoutError(
+                    f"what happens could not be followed within {timeout:g} s: {error}"
+                ) from error
+            raise
+
+    def _begin(self, end: float, deletions: bool) -> None:
+        # What was read in an attempt before this one is out of date.
+        ledger = self._ledger = self._make_ledger()
+        end = max(end, time.monotonic() + GRACE)
         with ExitStack() as stack:
             watching = self._backend.watch(ledger.keys, ledger.patterns, deletions=deletions)
             self._watcher = stack.enter_context(watching)
             while not ledger.begun and not self.closed:
-                event = self._watcher.next()
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise ConnectionError("the connection was lost in the beginning")
+                event = self._watcher.next(min(left, LONGEST))
                 if event is not None:
                     ledger.hear(event)
                 self._perform(ledger.work())
