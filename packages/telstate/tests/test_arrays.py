@@ -88,7 +88,7 @@ async def test_objects(subject: Subject) -> None:
         "text": ["on", "off"],
         "lists": [[1, 2], [3, 4]],
         "shapes": [np.zeros(2), np.zeros(3)],
-        "large": [2**63, 1],
+        "large": [2**63, -1],
         "mixture": [2**53 + 1, 0.5],
         "kinds": [True, 1],
     }
@@ -98,6 +98,19 @@ async def test_objects(subject: Subject) -> None:
         assert (array.dtype, array.shape) == (object, (2,))
         assert [type(one) for one in array] == [type(value) for value in values]
         assert all(np.array_equal(one, value) for one, value in zip(array, values))
+
+
+async def test_several_dtypes(subject: Subject) -> None:
+    """Numbers, and arrays of one shape, of several dtypes come in the one that holds all exactly."""
+    samples: dict[str, tuple[list[Any], str]] = {
+        "complex": ([1j, 2.5, 3], "complex128"),
+        "large": ([2**63, 1, 0], "uint64"),
+        "rows": ([np.zeros((2, 3), "f4"), np.ones((2, 3)), np.ones((2, 3), "i2")], "float64"),
+    }
+    for name, (values, dtype) in samples.items():
+        await subject.add_many(name, values, [1, 2, 3])
+        array = (await subject.get_range_arrays(name, st=0)).values
+        assert (str(array.dtype), array.tolist()) == (dtype, np.array(values).tolist())
 
 
 async def test_no_samples(subject: Subject) -> None:

@@ -255,7 +255,9 @@ def _stack_numbers(values: Sequence[Any]) -> Array | None:
         return np.array(values, dtype)
     if kinds <= {"i", "u"}:
         return _integers(values)
-    return _floats(values) if kinds <= {"i", "u", "f"} else None
+    if kinds <= {"i", "u", "f"}:
+        return _floats(values)
+    return _complexes(values) if kinds <= {"i", "u", "f", "c"} else None
 
 
 def _scalar_dtype(value: np.generic) -> DType | None:
@@ -268,8 +270,10 @@ def _scalar_dtype(value: np.generic) -> DType | None:
 
 def _integers(values: Sequence[Any]) -> Array | None:
     integers = list(map(int, values))
-    fits = -(2**63) <= min(integers) and max(integers) < 2**63
-    return np.array(integers, np.int64) if fits else None
+    least, greatest = min(integers), max(integers)
+    if -(2**63) <= least and greatest < 2**63:
+        return np.array(integers, np.int64)
+    return np.array(integers, np.uint64) if least >= 0 else None
 
 
 def _floats(values: Sequence[Any]) -> Array | None:
@@ -283,9 +287,21 @@ def _floats(values: Sequence[Any]) -> Array | None:
     return floats
 
 
+def _complexes(values: Sequence[Any]) -> Array | None:
+    """Make complex numbers of all, unless an integer or an extended float would change."""
+    real = [value for value in values if not isinstance(value, (complex, np.complexfloating))]
+    imaginary = [value for value in values if isinstance(value, (complex, np.complexfloating))]
+    if any(one.dtype.itemsize > 16 for one in imaginary if isinstance(one, np.generic)):
+        return None
+    return None if _floats(real) is None else np.array(list(map(complex, values)))
+
+
 def _stack_arrays(arrays: Sequence[Array]) -> Array | None:
-    dtype, shape = arrays[0].dtype, arrays[0].shape
-    if not dtype.itemsize or any(one.dtype != dtype or one.shape != shape for one in arrays):
+    shape = arrays[0].shape
+    if any(one.shape != shape for one in arrays):
+        return None
+    dtype = _common_dtype(arrays)
+    if dtype is None or not dtype.itemsize:
         return None
     try:
         # Unlike empty(), this leaves every dtype as it is (times without a unit, strings of no length).
@@ -293,13 +309,34 @@ def _stack_arrays(arrays: Sequence[Array]) -> Array | None:
     except ValueError:  # of no bytes, but more axes' lengths than NumPy can multiply
         return None
     if dtype.names is None:
-        for row, array in enumerate(arrays):
-            stacked[row] = array
+        with np.errstate(invalid="ignore"):  # as above, of a signalling NaN that becomes longer
+            for row, array in enumerate(arrays):
+                stacked[row] = array
     elif stacked.size:
         # Assigning structures may leave out the padding between fields.
         raw = stacked.reshape(-1).view(np.uint8)
         raw[...] = np.frombuffer(b"".join([array.tobytes() for array in arrays]), np.uint8)
     return stacked
+
+
+def _common_dtype(arrays: Sequence[Array]) -> DType | None:
+    """Give the dtype that holds the elements of all arrays exactly, None if there is none."""
+    dtypes = {array.dtype for array in arrays}
+    if len(dtypes) == 1:
+        return arrays[0].dtype
+    kinds = {dtype.kind for dtype in dtypes}
+    if kinds == {"U"} or kinds == {"S"}:
+        return np.result_type(*dtypes)
+    if not kinds <= {"i", "u", "f", "c"}:
+        return None
+    common = np.result_type(*dtypes)
+    integers = [array for array in arrays if array.dtype.kind in "iu" and array.size]
+    if kinds <= {"i", "u"} and common.kind == "f":  # which NumPy has for int64 and uint64
+        if not any(_too_large(array, 2**63 - 1) for array in integers):
+            return np.dtype(np.int64)
+        return np.dtype(np.uint64) if all(int(array.min()) >= 0 for array in integers) else None
+    inexact = common.kind in "fc" and any(_too_large(array, _EXACT - 1) for array in integers)
+    return None if inexact else common
 
 
 def _objects(values: Sequence[Any]) -> Array:

@@ -105,12 +105,14 @@ def decode_sample_arrays(members: Sequence[bytes]) -> SampleArrays:
 
     - `bool`, `int`, `float` or `complex`: become an array of bool, int64, float64 or complex128;
     - NumPy scalars (numbers, times, structures) of one dtype: keep that;
-    - integers and floats of several sorts, of Python or NumPy: become int64 (no floats) or float64;
-    - arrays of equal shape and dtype: are stacked, their axes after the first;
+    - numbers of several sorts, of Python or NumPy: become int64 or uint64 (no floats), float64, or
+      complex128 (if some are complex);
+    - arrays of equal shape: are stacked, their axes after the first; if they are numbers (or texts) of
+      several dtypes, in the one that holds all;
     - anything else: are the elements of an object array, each as `decode_value` gives it.
 
-    No number is ever changed: where an integer does not fit in int64, or in float64 among floats, the
-    array is of objects. No members give values of float64 and shape (0,).
+    No number is ever changed: where one would be (a large integer among floats, say), the array is of
+    objects, and so are truth values among numbers. No members give values of float64 and shape (0,).
 
     Parameters
     ----------

@@ -191,8 +191,9 @@ class BulkMethods(TelescopeStateBase[Backend]):
             Seconds since 1970.
         values : numpy.ndarray, shape (n, ...)
             Numbers, in the dtype that they have (bool, int64, float64 or complex128 for Python's);
-            arrays of equal shape and dtype, stacked; or else objects, shape (n,). Integers among floats
-            become floats, unless that would change them. Without samples: float64, shape (0,).
+            arrays of equal shape, stacked; or else objects, shape (n,). Where dtypes of numbers differ
+            it is one that holds all exactly (float64 of integers and floats); if there is none, objects.
+            Without samples: float64, shape (0,).
 
         Examples
         --------
