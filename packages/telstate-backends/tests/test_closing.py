@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+import redis
 from conftest import SERVERS
 from subjects import LONG
 
@@ -15,6 +18,8 @@ from telstate_backends import (
     AsyncRedisBackend,
     CancelledError,
     CheckDue,
+    Exists,
+    Get,
     KeyType,
     KeyWait,
     RedisBackend,
@@ -116,3 +121,77 @@ def test_closing_while_updates_pour_in(newest_url: str) -> None:
             stop.set()
         writing.result(LONG)
     assert told == [CancelledError] * 180
+
+
+def test_closing_under_working_threads(newest_url: str) -> None:
+    """Each is told that the backend is closed, and no connection is left, nor made anew."""
+    told: list[str] = []
+
+    def work(backend: RedisBackend, key: bytes) -> None:
+        try:
+            while True:
+                backend.execute(Get((key,)))
+                backend.execute_many([Exists((key,)), Get((key,))])
+        except Exception as error:
+            told.append(f"{type(error).__name__}: {error}")
+
+    kept = []  # so that the garbage collector does not close what is left
+    with redis.Redis.from_url(newest_url) as client, ThreadPoolExecutor(4) as threads:
+        client.mset({"small": b"1", "large": bytes(300_000)})
+        before = len(client.client_list())
+        for number in range(40):
+            kept.append(backend := RedisBackend.from_url(newest_url))
+            working = [threads.submit(work, backend, key) for key in (b"small", b"large") * 2]
+            time.sleep(0.003 + 0.0002 * number)
+            backend.close()
+            for each in working:
+                each.result(LONG)
+        assert _clients_left(client, before) == before
+    assert {each.partition(" at ")[0] for each in told} == {
+        "ConnectionError: the backend for Redis"
+    }
+    assert all(each.endswith(" is closed") for each in told)
+
+
+async def test_closing_under_working_tasks(newest_url: str) -> None:
+    """Each is told that the backend is closed, and no connection is left when all is closed."""
+    told: list[str] = []
+
+    async def work(backend: AsyncRedisBackend, key: bytes, pause: float) -> None:
+        try:
+            while True:
+                await backend.execute(Get((key,)))
+                await backend.execute(AddSample(b"s" + key, encode_sample(1.0, bytes(100_000))))
+                # An idle connection is looked at before it is used again.
+                await asyncio.sleep(pause)
+        except Exception as error:
+            told.append(f"{type(error).__name__}: {error}")
+
+    kept = []
+    with redis.Redis.from_url(newest_url) as client:
+        client.mset({"small": b"1", "large": bytes(300_000)})
+        before = len(client.client_list())
+        for number in range(40):
+            kept.append(backend := await AsyncRedisBackend.from_url(newest_url))
+            tasks = [
+                asyncio.create_task(work(backend, key, pause))
+                for key in (b"small", b"large")
+                for pause in (0.0, 0.011, 0.012)
+            ]
+            await asyncio.sleep(0.0007 * number)
+            backend.close()
+            await backend.wait_closed()
+            await asyncio.wait_for(asyncio.gather(*tasks), LONG)
+        assert _clients_left(client, before) == before
+    assert {each.partition(" at ")[0] for each in told} == {
+        "ConnectionError: the backend for Redis"
+    }
+    assert all(each.endswith(" is closed") for each in told)
+
+
+def _clients_left(client: Any, wanted: int) -> int:
+    """Count connections to a server, when those that are closed have gone."""
+    deadline = time.monotonic() + 5.0
+    while (count := len(client.client_list())) != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return count

@@ -16,7 +16,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from telstate_backends.closing import Closing
-from telstate_backends.errors import ConnectionError
+from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
 from telstate_backends.redis import wire
@@ -161,10 +161,12 @@ class RedisBackend(Closing):
         attempts = None
         while True:
             if self._closing.is_set():
-                raise ConnectionError(f"the backend for Redis at {self.address} is closed")
+                raise self._closing_error()
             try:
                 return attempt()
             except FAILURES as error:
+                if self._closing.is_set():
+                    raise self._closing_error() from error
                 failure = translate(error, self.address)
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
@@ -173,6 +175,17 @@ class RedisBackend(Closing):
                     delay = patience.shorten(delay)
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
-            except NONSENSE as error:
-                raise senseless(error, self.address)
+            except (*NONSENSE, RuntimeError) as error:
+                # What comes of a connection, or a thread, that is closed while it is used.
+                if self._closing.is_set() and not isinstance(error, TelstateError):
+                    raise self._closing_error() from error
+                if isinstance(error, NONSENSE):
+                    raise senseless(error, self.address)
+                raise
+            finally:
+                if self._closing.is_set():
+                    self._link.close()  # we may have connected since it was closed
             self._closing.wait(delay)
+
+    def _closing_error(self) -> ConnectionError:
+        return ConnectionError(f"the backend for Redis at {self.address} is closed")

@@ -14,7 +14,7 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 
 from telstate_backends.closing import AsyncClosing
-from telstate_backends.errors import ConnectionError
+from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.kinds import KeyType
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.reading import GetKeyType
@@ -64,6 +64,9 @@ class AsyncRedisBackend(AsyncClosing):
         self.address = self._link.address
         self._hub = Hub(self._link.pubsub, self._find_kind, self.address)
         self._closed = False
+        #: One for each exchange that is under way.
+        self._busy: set[object] = set()
+        self._idle = asyncio.Event()
 
     @classmethod
     async def from_url(
@@ -152,9 +155,14 @@ class AsyncRedisBackend(AsyncClosing):
         self._hub.close()
 
     async def wait_closed(self) -> None:
-        """Wait until all connections are gone."""
+        """Wait until all connections are gone, and whoever uses one has been told."""
         await self._hub.wait_closed()
         await self._link.close()
+        while self._busy:
+            # Each may have connected since.
+            self._idle.clear()
+            await self._idle.wait()
+            await self._link.close()
 
     async def _find_kind(self, key: bytes) -> KeyType | None:
         return await self.execute(GetKeyType((key,)))
@@ -172,19 +180,38 @@ class AsyncRedisBackend(AsyncClosing):
                 raise asyncio.CancelledError
 
         while True:
-            if self._closed:
-                raise ConnectionError(f"the backend for Redis at {self.address} is closed")
+            if self._is_closed():
+                raise self._closing_error()
+            self._busy.add(place := object())
             try:
                 result = await attempt()
                 check()
                 return result
             except FAILURES as error:
                 check()
+                if self._is_closed():
+                    raise self._closing_error() from error
                 failure = translate(error, self.address)
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
-            except NONSENSE as error:
-                raise senseless(error, self.address)
+            except (*NONSENSE, RuntimeError) as error:
+                check()
+                # What comes of a connection that is closed while it is used.
+                if self._is_closed() and not isinstance(error, TelstateError):
+                    raise self._closing_error() from error
+                if isinstance(error, NONSENSE):
+                    raise senseless(error, self.address)
+                raise
+            finally:
+                self._busy.remove(place)
+                if not self._busy:
+                    self._idle.set()
             await asyncio.sleep(delay)
+
+    def _is_closed(self) -> bool:
+        return self._closed
+
+    def _closing_error(self) -> ConnectionError:
+        return ConnectionError(f"the backend for Redis at {self.address} is closed")
