@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from faces import Subject
 
-from telstate import BatchError, InvalidTimestampError, TelescopeState
+from telstate import (
+    BatchError,
+    DecodeError,
+    ImmutableKeyError,
+    InvalidTimestampError,
+    TelescopeState,
+)
+from telstate_backends import AddSample
+from telstate_codec import encode_sample
 
 # A part of the `test` dependency group; an environment made by hand may be without it.
 pandas: Any = pytest.importorskip("pandas")
@@ -88,16 +96,54 @@ async def test_table(subject: Subject) -> None:
     assert len(await subject.to_dataframe([])) == 0
 
 
+async def test_table_of_a_glob(subject: Subject) -> None:
+    """A glob chooses the sensors whose full names match; a plain name is a key of the view."""
+    beam = subject.view("beam")
+    await beam.add("gain", 2.0, ts=10.0)
+    await beam.set("gain_table", 1)
+    await subject.add("gain", 1.0, ts=10.0)
+    for glob in ("*gain*", b"*gain*"):
+        table = await beam.to_dataframe(glob, st=5)
+        assert table.iloc[0].to_dict() == {"beam_gain": 2.0, "gain": 1.0}
+    assert (await beam.to_dataframe("gain")).iloc[0].to_dict() == {"gain": 2.0}
+
+
+async def test_nearest_key() -> None:
+    """A table of a key that is missing suggests the nearest, as a series does."""
+    ts = TelescopeState()
+    ts.add("gain", 1.5)
+    with pytest.raises(KeyError) as caught:
+        ts.to_dataframe(["gain", "gian"])
+    assert str(caught.value).endswith("did you mean 'gain'?")
+
+
+async def test_all_that_cannot_be_read(subject: Subject) -> None:
+    """Samples that are no values are errors of a batch, each with its key."""
+    await subject.add("gain", 1.5, ts=1.0)
+    await subject.execute(AddSample(b"bad", encode_sample(1.0, b"?")))
+    with pytest.raises(BatchError, match="1 of 2 keys cannot be read: 'bad'") as caught:
+        await subject.to_dataframe(["gain", "bad"])
+    assert [type(error) for error in caught.value.exceptions] == [DecodeError]
+
+
 async def test_refused(subject: Subject) -> None:
     """Every key that is missing or of another kind is named; times beyond pandas are refused."""
     await subject.set("i", 1)
     await subject.add("far", 1, ts=1e10)
     with pytest.raises(KeyError, match="'nope'"):
         await subject.to_pandas("nope")
-    with pytest.raises(BatchError, match="'nope'.*'i'"):
-        await subject.to_dataframe(["nope", "far", "i"])
-    with pytest.raises(TypeError, match="several"):
-        await subject.to_dataframe("far")
+    await subject.set("gain_table", 1)
+    await subject.set_indexed("x", 1, 2)
+    await subject.add("gain", 1.5, ts=1.0)
+    for keys in (["nope", "far", "i"], "nope"):
+        with pytest.raises(KeyError, match="^'nope' not found"):
+            await subject.to_dataframe(keys)
+    with pytest.raises(KeyError, match="^'nope' not found; 'nor_this' not found$"):
+        await subject.to_dataframe(["nope", "gain", "nor_this"])
+    with pytest.raises(ImmutableKeyError, match=r"are not: 'i', 'x'; choose .*to_dataframe\('m000"):
+        await subject.to_dataframe(["i", "gain", "x"])
+    with pytest.raises(KeyError, match=r"^No mutable key matches '\[ix\]'; 2 of another kind do$"):
+        await subject.to_dataframe("[ix]")
     with pytest.raises(InvalidTimestampError, match="'far'.*beyond"):
         await subject.to_pandas("far")
     with pytest.raises(InvalidTimestampError, match="'far'.*beyond"):

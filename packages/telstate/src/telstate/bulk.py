@@ -241,7 +241,7 @@ class BulkMethods(TelescopeStateBase[Backend]):
 
     def to_dataframe(
         self,
-        keys: Iterable[Key],
+        keys: Key | Iterable[Key],
         st: float | None = 0.0,
         et: float | None = None,
         include_previous: bool | None = None,
@@ -254,7 +254,8 @@ class BulkMethods(TelescopeStateBase[Backend]):
         Parameters
         ----------
         keys
-            The keys.
+            The keys, or a Redis glob of full names, such as ``"m000_*"``: then all mutable keys that
+            match, in every namespace.
         st, et, include_previous, include_end
             As for `to_pandas`; `include_previous` has each column begin with what was so at `st`.
 
@@ -267,19 +268,30 @@ class BulkMethods(TelescopeStateBase[Backend]):
 
         Raises
         ------
+        KeyError
+            If keys are missing, or no mutable key matches the glob.
+        ImmutableKeyError
+            If keys are of another kind; it names them all.
         BatchError
-            If keys are missing or of another kind: an `ExceptionGroup` of what `get_range` raises for
-            each.
+            If samples cannot be decoded: an `ExceptionGroup` of what `get_range` raises for each key.
         ImportError
             If pandas is not installed.
         InvalidTimestampError
             As for `to_pandas`.
         """
-        from telstate.batches import several
-        from telstate.frames import load_pandas, make_frame
+        from telstate.frames import (
+            is_glob,
+            load_pandas,
+            make_frame,
+            names_in,
+            samples_of,
+            sensors_in,
+        )
 
         load_pandas()  # Before anything is asked.
-        span = (st, et, include_previous, include_end)
-        with self.pipeline() as p:
-            found = {key: p.get_range_arrays(key, *span) for key in several(keys)}
-        return make_frame({key: handle.value for key, handle in found.items()})
+        view, span = self, (st, et, include_previous, include_end)
+        if is_glob(keys):
+            keys, view = sensors_in(self.key_types(keys), keys), self.root()
+        with view.pipeline(raise_errors=False) as p:
+            found = {key: p.get_range_arrays(key, *span) for key in names_in(keys)}
+        return make_frame(samples_of(found))

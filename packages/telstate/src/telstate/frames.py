@@ -7,9 +7,13 @@ units of its own) becomes objects. pandas is an extra: ``telstate[pandas]``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+from telstate.batches import Queued
+from telstate.errors import BatchError
+from telstate.suggestions import MissingKeyError
+from telstate_backends import ImmutableKeyError, KeyType
 from telstate_codec import (
     InvalidTimestampError,
     Key,
@@ -29,6 +33,62 @@ LAST_TIME = 9.2e9
 _EXACT = 2**53
 # The units of times that are seconds or a part of them, or so many of one; pandas has those.
 _UNITS = {f"[{unit}]" for unit in ("W", "D", "h", "m", "s", "ms", "us", "ns")}
+
+
+def is_glob(keys: Key | Iterable[Key]) -> TypeGuard[Key]:
+    """Tell whether keys are given by a glob; a plain name is none."""
+    return isinstance(keys, (str, bytes)) and any(
+        sign in decode_key(encode_key(keys)) for sign in "*?[\\"
+    )
+
+
+def names_in(keys: Key | Iterable[Key]) -> list[Key]:
+    """List keys that are given by their names, or one key."""
+    return [keys] if isinstance(keys, (str, bytes)) else list(keys)
+
+
+def sensors_in(kinds: Mapping[str, KeyType], glob: Key) -> list[Key]:
+    """Choose from the keys that match a glob those that have samples.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    sensors: list[Key] = [key for key, kind in kinds.items() if kind is KeyType.MUTABLE]
+    if not sensors:
+        others = f"; {len(kinds)} of another kind do" if kinds else ""
+        raise MissingKeyError(f"No mutable key matches {key_repr(glob)}{others}")
+    return sensors
+
+
+def samples_of(found: Mapping[Key, Queued[SampleArrays]]) -> dict[Key, SampleArrays]:
+    """Give what was read of each key.
+
+    Raises
+    ------
+    KeyError, ImmutableKeyError, BatchError
+        If keys are missing, have no samples, or something else went wrong: all of one sort.
+    """
+    failed = {key: one.error for key, one in found.items() if one.error is not None}
+    missing = [error for error in failed.values() if isinstance(error, MissingKeyError)]
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        raise MissingKeyError("; ".join(str(error.args[0]) for error in missing))
+    others = [key for key, error in failed.items() if isinstance(error, ImmutableKeyError)]
+    if others:
+        raise ImmutableKeyError(
+            f"A table has samples of mutable keys, which these are not: {', '.join(map(key_repr, others))}; "
+            "choose with a glob, to_dataframe('m000_*'), or with [key for key, kind in "
+            "ts.key_types('m000_*').items() if kind is KeyType.MUTABLE]"
+        )
+    if failed:
+        raise BatchError(
+            f"{len(failed)} of {len(found)} keys cannot be read: {', '.join(map(key_repr, failed))}",
+            list(failed.values()),
+        )
+    return {key: one.value for key, one in found.items()}
 
 
 def load_pandas() -> Any:

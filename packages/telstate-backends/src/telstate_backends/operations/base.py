@@ -26,6 +26,12 @@ _WORDS = {
     KeyType.MUTABLE: "mutable",
     KeyType.INDEXED: "indexed",
 }
+# What a reader can do with a key of another kind than he thought.
+_READ = {
+    KeyType.IMMUTABLE: "get its value",
+    KeyType.MUTABLE: "get its latest value, or a range",
+    KeyType.INDEXED: "get all of it, or a sub-key",
+}
 
 
 class Operation(ABC, Generic[Result]):
@@ -61,8 +67,8 @@ class Operation(ABC, Generic[Result]):
 def wrong_kind(key: bytes, found: KeyType, wanted: KeyType) -> ImmutableKeyError:
     """Make the error for a key of another kind than an operation needs."""
     return ImmutableKeyError(
-        f"key {key_repr(key)} is {_WORDS[found]}, not {_WORDS[wanted]}; read it as what it is, and "
-        "write to a key of another name"
+        f"key {key_repr(key)} is {_WORDS[found]}, not {_WORDS[wanted]}; to read it, {_READ[found]}; "
+        "to write, choose another key"
     )
 
 

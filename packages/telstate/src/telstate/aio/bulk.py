@@ -100,18 +100,26 @@ class BulkMethods(TelescopeStateBase[AsyncBackend]):
 
     async def to_dataframe(
         self,
-        keys: Iterable[Key],
+        keys: Key | Iterable[Key],
         st: float | None = 0.0,
         et: float | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
     ) -> pandas.DataFrame:
         """Get the samples of several mutable keys as a pandas table; needs the extra ``pandas``."""
-        from telstate.batches import several
-        from telstate.frames import load_pandas, make_frame
+        from telstate.frames import (
+            is_glob,
+            load_pandas,
+            make_frame,
+            names_in,
+            samples_of,
+            sensors_in,
+        )
 
         load_pandas()  # Before anything is asked.
-        span = (st, et, include_previous, include_end)
-        async with self.pipeline() as p:
-            found = {key: p.get_range_arrays(key, *span) for key in several(keys)}
-        return make_frame({key: handle.value for key, handle in found.items()})
+        view, span = self, (st, et, include_previous, include_end)
+        if is_glob(keys):
+            keys, view = sensors_in(await self.key_types(keys), keys), self.root()
+        async with view.pipeline(raise_errors=False) as p:
+            found = {key: p.get_range_arrays(key, *span) for key in names_in(keys)}
+        return make_frame(samples_of(found))
