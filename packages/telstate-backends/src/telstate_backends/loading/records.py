@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Literal, TypeAlias
 
 import attrs
@@ -246,19 +247,64 @@ async def load_records_async(
 
     The records are taken from `records` in a thread, a batch at a time, so that other tasks run.
     """
-    # Here, so that who is not on asyncio need not pay for this import.
-    from asyncio import sleep, to_thread
-
     report = LoadReport()
     refused: set[int] | None = set() if _is_remote(backend) else None
     prepared = batches(records, report, foreign, time.time(), refused)
-    # One at a time, not ahead: nothing is left running in a thread while a batch is written.
-    while (batch := await to_thread(next, prepared, None)) is not None:
-        slower = _slower(batch, await backend.execute_many(batch), refused)
-        _slower(slower, await backend.execute_many(slower), refused)
-        _count(batch, report, progress)
-        await sleep(0)  # a memory backend does not make others wait either
+    write = _written_async if refused is None else _written_ahead_async
+    async with aclosing(write(backend, prepared, refused)) as written:
+        async for batch in written:
+            _count(batch, report, progress)
     return report
+
+
+async def _write(backend: AsyncBackend, batch: Batch, refused: set[int] | None) -> None:
+    slower = _slower(batch, await backend.execute_many(batch), refused)
+    _slower(slower, await backend.execute_many(slower), refused)
+
+
+async def _written_async(
+    backend: AsyncBackend, prepared: Iterator[Batch], refused: set[int] | None
+) -> AsyncGenerator[Batch, None]:
+    """Write batches, and give each back when it is written."""
+    # Here, so that who is not on asyncio need not pay for this import.
+    from asyncio import sleep, to_thread
+
+    while (batch := await to_thread(next, prepared, None)) is not None:
+        await _write(backend, batch, refused)
+        yield batch
+        await sleep(0)  # a memory backend does not make others wait either
+
+
+async def _written_ahead_async(
+    backend: AsyncBackend, prepared: Iterator[Batch], refused: set[int] | None
+) -> AsyncGenerator[Batch, None]:
+    """Write batches as :func:`_written_async` does, while the next ones are read and sent."""
+    # Here, so that who is not on asyncio need not pay for this import.
+    from asyncio import Task, create_task, to_thread, wait
+
+    writing: deque[tuple[set[bytes], Batch, Task[None]]] = deque()
+    try:
+        while (batch := await to_thread(next, prepared, None)) is not None:
+            keys = {operation.key for operation in batch}
+            while len(writing) == IN_FLIGHT or not all(
+                keys.isdisjoint(each[0]) for each in writing
+            ):
+                await writing[0][2]
+                yield writing.popleft()[1]
+            writing.append((keys, batch, create_task(_write(backend, batch, refused))))
+        while writing:
+            await writing[0][2]
+            yield writing.popleft()[1]
+    finally:
+        # Whatever went wrong, nothing of it goes on behind the caller's back.
+        left = [task for _, _, task in writing]
+        for task in left:
+            task.cancel()
+        if left:
+            await wait(left)
+            for task in left:
+                if not task.cancelled():
+                    task.exception()  # one error is enough; asyncio would complain of the others
 
 
 def batches(
