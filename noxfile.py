@@ -204,10 +204,10 @@ def run_tests(
         "TELSTATE_PEER_PYTHON": peer_python,
     }
     pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
-    # `-m ""` would be no filter too, but says less in the log.
-    marks = [] if slow else ["-m", "not slow"]
+    # `-m ""` would be no filter too, but says less in the log. Tests of faults sleep most of the time.
+    marks = ["-n", "4"] if slow else ["-n", "2", "-m", "not slow"]
     chosen = [f"{folder}/tests/{file}" for file in files or ("",)]
-    session.run(*pytest, "-n", "2", *marks, *chosen, *options, *session.posargs, env=variables)
+    session.run(*pytest, *marks, *chosen, *options, *session.posargs, env=variables)
     if not session.posargs and not files:
         # In order and in one process: the examples of a README build on each other.
         examples = [
@@ -324,7 +324,8 @@ def clients(session: nox.Session, redis: str) -> None:
     lower = PACKAGES[: PACKAGES.index(package) + 1]
     needed = test_requirements(package)
     install(session, [*lower, "telstate-testing"], *needed, f"redis=={redis}.*")
-    run_tests(session, package, files=("test_behaviour.py", "test_faults.py", "test_transports.py"))
+    files = ("test_behaviour.py", "test_faults.py", "test_transports.py")
+    run_tests(session, package, files=files, slow=True)
 
 
 @nox.session

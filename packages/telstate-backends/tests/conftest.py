@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import fakeredis
 import pytest
@@ -25,6 +26,13 @@ KINDS += ["cluster"] if SERVERS else []
 #: For the tests of behaviour that go through a cache.
 CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in list(SERVERS)[-1:])]
 SLOW = pytest.mark.slow
+#: What is tested on every Python; the rest is on one only.
+QUICK_KINDS = ["memory", "fakeredis", *list(SERVERS)[-1:], CACHED_KINDS[0]]
+
+
+def marked(kinds: list[str]) -> list[Any]:
+    """Give kinds as parameters, those marked as slow that are not tested on every Python."""
+    return [pytest.param(kind, marks=() if kind in QUICK_KINDS else SLOW) for kind in kinds]
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +80,7 @@ def asynchronous(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-@pytest.fixture(
-    params=[*KINDS, CACHED_KINDS[0], *(pytest.param(kind, marks=SLOW) for kind in CACHED_KINDS[1:])]
-)
+@pytest.fixture(params=marked([*KINDS, *CACHED_KINDS]))
 async def subject(
     request: pytest.FixtureRequest, asynchronous: bool
 ) -> AsyncIterator[subjects.Subject]:
@@ -87,12 +93,7 @@ async def subject(
     await made.close()
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(kind, marks=() if kind in ("memory", "fakeredis", *SERVERS) else SLOW)
-        for kind in KINDS
-    ]
-)
+@pytest.fixture(params=marked(KINDS))
 async def pair(
     request: pytest.FixtureRequest, asynchronous: bool
 ) -> AsyncIterator[tuple[subjects.Subject, subjects.Subject]]:

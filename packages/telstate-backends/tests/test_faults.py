@@ -55,7 +55,10 @@ from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisServer
 from telstate_testing.servers import free_port
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+]
 
 LONG = 30.0
 

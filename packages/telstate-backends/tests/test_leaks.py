@@ -58,7 +58,9 @@ LONG = 30.0
 #: Keys in different slots of a cluster.
 VIEW = (b"a_k", b"b_k", b"k")
 RECORDS = [KeyRecord(0, b"loaded%d" % number, b"\xff\x01") for number in range(100)]
-WITH_SENTINEL = [*KINDS, pytest.param("sentinel", marks=pytest.mark.slow)] if SERVERS else KINDS
+WITH_SENTINEL = [*KINDS, "sentinel"] if SERVERS else KINDS
+
+pytestmark = pytest.mark.slow
 
 
 def thread_names() -> list[str]:

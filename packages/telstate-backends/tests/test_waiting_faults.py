@@ -34,7 +34,10 @@ from telstate_backends import (
 from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisServer
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+]
 
 #: Far longer than any test may take: whatever ends, does so for another reason than this.
 NEVER = 3600

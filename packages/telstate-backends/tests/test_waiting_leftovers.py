@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import KINDS
+from conftest import KINDS, marked
 from subjects import AsyncSubject, Subject, SyncSubject
 
 from telstate_backends import (
@@ -160,7 +160,7 @@ def ports_of(backend: Any) -> list[int]:
     return [int(place.rpartition(":")[2])]
 
 
-@pytest.mark.parametrize("subject", KINDS, indirect=True)
+@pytest.mark.parametrize("subject", marked(KINDS), indirect=True)
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="sockets are counted in /proc")
 async def test_waits_in_vain_leave_nothing(subject: Subject) -> None:
     """Time limits, cancelling, leaving and dropping leave no more behind than one wait does."""

@@ -30,7 +30,10 @@ from telstate_backends import (
 from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisServer
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+]
 
 LONG = 60.0
 #: The last thing to be written, and by time the last to be told.
