@@ -9,6 +9,9 @@ from typing import Any, BinaryIO, cast
 import fakeredis
 import pytest
 import redis
+import redis.asyncio.retry
+import redis.backoff
+import redis.retry
 from conftest import NEWEST, SERVERS
 from faces import Subject, SyncSubject, real
 
@@ -243,3 +246,25 @@ async def test_errors_of_the_backend(
     await subject.close()
     with pytest.raises(ConnectionError, match="closed"):
         await subject.load_from_file(real_snapshot)
+
+
+@pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+async def test_a_client_is_given_back(server_port: Callable[[str], int], tmp_path: Path) -> None:
+    """A redis-py client that was saved from tries again as before, and none of its connections is kept."""
+    port = server_port(NEWEST)
+    TelescopeState(f"127.0.0.1:{port}")["n_chans"] = 4096
+    often = redis.retry.Retry(redis.backoff.NoBackoff(), 3)
+    pool = redis.ConnectionPool(port=port, max_connections=10, retry=often)
+    with redis.Redis(connection_pool=pool) as client:
+        for _ in range(20):
+            with RDBWriter(tmp_path / "sync.rdb") as writer:
+                writer.save(client)
+            assert (client.get_retry(), writer.keys_written) == (often, 1)
+    retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 3)
+    connections = redis.asyncio.ConnectionPool(port=port, max_connections=10, retry=retry)
+    asynchronous = redis.asyncio.Redis(connection_pool=connections)
+    for _ in range(20):
+        async with AsyncRDBWriter(tmp_path / "asyncio.rdb") as twin:
+            await twin.save(asynchronous)
+        assert (asynchronous.get_retry(), twin.keys_written) == (retry, 1)
+    await connections.disconnect()

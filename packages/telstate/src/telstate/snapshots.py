@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from itertools import islice
 from types import TracebackType
@@ -255,14 +256,14 @@ class RDBWriter(RDBWriterBase):
             If the file cannot be written, or the writer is not in a ``with`` statement.
         """
         self._check_open()
-        backend = _backend_of(client)
-        wanted = backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
-        for start in range(0, len(wanted), SIZED):
-            some = wanted[start : start + SIZED]
-            for batch in portions(some, backend.execute_many([Peek(key, 0) for key in some])):
-                self._write_batch(batch, backend.execute_many([Export(key) for key in batch]))
-                if progress is not None:
-                    progress(self.keys_written)
+        with _store_behind(client) as backend:
+            wanted = backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
+            for start in range(0, len(wanted), SIZED):
+                some = wanted[start : start + SIZED]
+                for batch in portions(some, backend.execute_many([Peek(key, 0) for key in some])):
+                    self._write_batch(batch, backend.execute_many([Export(key) for key in batch]))
+                    if progress is not None:
+                        progress(self.keys_written)
 
 
 def portions(
@@ -343,16 +344,17 @@ def check_keys(keys: Iterable[Key]) -> list[bytes]:
     return [encode_key(key) for key in keys]
 
 
-def _backend_of(client: TelescopeState | Backend | redis.Redis) -> Backend:
-    """Find or make the backend to save from."""
+def _store_behind(
+    client: TelescopeState | Backend | redis.Redis,
+) -> AbstractContextManager[Backend]:
+    """Give the backend to save from, for as long as that takes; a client is only borrowed."""
     backend: Any = getattr(client, "backend", client)
     if hasattr(backend, "execute_many"):
-        found: Backend = backend
-        return found
+        return nullcontext(backend)
     if hasattr(backend, "connection_pool"):
-        from telstate_backends.redis import RedisBackend
+        from telstate_backends.redis.borrowing import borrow
 
-        return RedisBackend(backend)
+        return borrow(backend)
     raise TypeError(
         f"Cannot save from a {type(client).__name__}; give a TelescopeState, a backend or a "
         "redis-py client."

@@ -43,6 +43,9 @@ class Link(Protocol):
     def ping(self) -> None:
         """See whether there is anybody."""
 
+    def release(self) -> None:
+        """Leave the client as it was."""
+
     def close(self) -> None:
         """Let go of all connections."""
 
@@ -135,10 +138,14 @@ class ServerLink:
         """See whether there is anybody."""
         self.client.ping()
 
-    def close(self) -> None:
-        """Let go of all connections."""
+    def release(self) -> None:
+        """Leave the client as it was."""
         self._held.close()
         self._retries.restore()
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.release()
         self.client.close()
         pool = self.client.connection_pool
         pool.disconnect()
@@ -248,6 +255,11 @@ class ClusterLink:
     def ping(self) -> None:
         """See whether there is anybody."""
         self._cluster.get_redis_connection(self._cluster.get_default_node()).ping()
+
+    def release(self) -> None:
+        """Leave the clients of the nodes as they were."""
+        for server in tuple(self._servers.values()):
+            server.release()
 
     def close(self) -> None:
         """Let go of all connections."""

@@ -41,6 +41,9 @@ class AsyncLink(Protocol):
     async def ping(self) -> None:
         """See whether there is anybody."""
 
+    async def release(self) -> None:
+        """Leave the client as it was."""
+
     async def close(self) -> None:
         """Let go of all connections."""
 
@@ -146,10 +149,14 @@ class AsyncServerLink:
         """See whether there is anybody."""
         await self.client.ping()
 
-    async def close(self) -> None:
-        """Let go of all connections."""
+    async def release(self) -> None:
+        """Leave the client as it was."""
         await self._line.close()
         self._retries.restore()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self.release()
         await clients.close(self.client)
         pool = self.client.connection_pool
         await pool.disconnect()
@@ -255,6 +262,11 @@ class AsyncClusterLink:
     async def ping(self) -> None:
         """See whether there is anybody."""
         await self._cluster.initialize()
+
+    async def release(self) -> None:
+        """Leave the clients of the nodes as they were."""
+        for server in self._servers.values():
+            await server.release()
 
     async def close(self) -> None:
         """Let go of all connections."""

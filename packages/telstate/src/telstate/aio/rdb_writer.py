@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
 
@@ -77,30 +78,32 @@ class RDBWriter(RDBWriterBase):
     ) -> None:
         """Write keys of a store; parameters are those of `telstate.RDBWriter.save`."""
         self._check_open()
-        backend = _backend_of(client)
-        wanted = await backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
-        most, sized = (SMALL_BATCH, SMALL_BATCH) if hasattr(backend, "store") else (BATCH, SIZED)
-        for start in range(0, len(wanted), sized):
-            some = wanted[start : start + sized]
-            glimpses = await backend.execute_many([Peek(key, 0) for key in some])
-            for batch in portions(some, glimpses, most):
-                contents = await backend.execute_many([Export(key) for key in batch])
-                await _in_thread(self._write_batch, batch, contents)
-                if progress is not None:
-                    progress(self.keys_written)
+        async with _store_behind(client) as backend:
+            wanted = await backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
+            at_once = hasattr(backend, "store")
+            most, sized = (SMALL_BATCH, SMALL_BATCH) if at_once else (BATCH, SIZED)
+            for start in range(0, len(wanted), sized):
+                some = wanted[start : start + sized]
+                glimpses = await backend.execute_many([Peek(key, 0) for key in some])
+                for batch in portions(some, glimpses, most):
+                    contents = await backend.execute_many([Export(key) for key in batch])
+                    await _in_thread(self._write_batch, batch, contents)
+                    if progress is not None:
+                        progress(self.keys_written)
 
 
-def _backend_of(client: TelescopeState | AsyncBackend | redis.asyncio.Redis) -> AsyncBackend:
-    """Find or make the backend to save from."""
+def _store_behind(
+    client: TelescopeState | AsyncBackend | redis.asyncio.Redis,
+) -> AbstractAsyncContextManager[AsyncBackend]:
+    """Give the backend to save from, for as long as that takes; a client is only borrowed."""
     # Not isinstance: the class would have to be imported, and a mock of it would not do.
     backend: Any = getattr(client, "backend", client)
     if hasattr(backend, "execute_many"):
-        found: AsyncBackend = backend
-        return found
+        return nullcontext(backend)
     if hasattr(backend, "connection_pool"):
-        from telstate_backends.redis import AsyncRedisBackend
+        from telstate_backends.redis.borrowing import borrow_async
 
-        return AsyncRedisBackend(backend)
+        return borrow_async(backend)
     raise TypeError(
         f"Cannot save from a {type(client).__name__}; give an asyncio TelescopeState, an asyncio "
         "backend or a redis.asyncio client."
