@@ -424,3 +424,36 @@ def test_a_time_limit_holds_from_the_beginning(server: RedisServer, way: str) ->
         ts.add("level", 2.5, ts=120.0)
         assert watch.next(timeout=LONG) == sample("level", 2.5, 120.0)
         watch.close()
+
+
+@pytest.mark.parametrize("what", ["watch", "wait"])
+async def test_outages_are_logged_once(
+    server: RedisServer, asynchronous: bool, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often the server is tried while it is dead, one line says that it is lost, one that it is back."""
+    subject = await faces.real(asynchronous, f"redis://127.0.0.1:{server.port}")
+
+    async def outage() -> None:
+        server.kill()
+        await asyncio.sleep(0.3)  # for several attempts to connect
+        server.start()
+        with TelescopeState(f"127.0.0.1:{server.port}") as other:
+            other.add("s", 1, ts=1.0)
+
+    if what == "watch":
+        async with watching(subject, "s") as taker:
+            taking = asyncio.create_task(taker.take(2))
+            await asyncio.sleep(0.1)
+            await outage()
+            await taking
+    else:
+        waiting = asyncio.create_task(subject.waiting("wait_key", "s"))
+        await asyncio.sleep(0.2)
+        await outage()
+        await waiting
+    await subject.close()
+    await asyncio.sleep(0.05)
+    lost, back = [record for record in caplog.records if "watched" in record.getMessage()]
+    assert (lost.levelname, back.levelname) == ("WARNING", "WARNING")
+    assert f"Redis at 127.0.0.1:{server.port} is watched; trying again" in lost.getMessage()
+    assert f"Redis at 127.0.0.1:{server.port} is watched again" in back.getMessage()

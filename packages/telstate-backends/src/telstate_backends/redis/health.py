@@ -1,11 +1,15 @@
-"""When a silent pub/sub connection is to be asked whether it lives, and when it is given up.
+"""When a silent pub/sub connection is to be asked whether it lives, when it is given up, and who is told.
 
-Rules: pure; the times come from outside. A connection on which nothing has come for `interval`
+Rules: a pulse is pure; the times come from outside. A connection on which nothing has come for `interval`
 seconds gets a PING; if nothing comes within `patience` seconds of that, it is dead. So a server that
 vanished without a word (a pulled cable, a firewall) is noticed, and nothing is sent on a busy line.
 """
 
 from __future__ import annotations
+
+import logging
+
+logger = logging.getLogger(__name__)
 
 
 class Pulse:
@@ -49,3 +53,33 @@ class Pulse:
     def asked(self) -> bool:
         """Whether a PING is on its way, so that if nothing came in time the connection is dead."""
         return self._asked is not None
+
+
+class Outage:
+    """Whether the server of those who watch or wait is lost: told in the log once, and once that it is back.
+
+    Parameters
+    ----------
+    address : str
+        Of the server, without any password.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._lost = False
+
+    def begin(self, failure: Exception) -> None:
+        """Say that it is lost, unless that is known."""
+        if not self._lost:
+            self._lost = True
+            logger.warning(
+                "Lost the connection on which Redis at %s is watched; trying again until it is back: %s",
+                self._address,
+                failure,
+            )
+
+    def end(self) -> None:
+        """Say that it is back, if it was lost."""
+        if self._lost:
+            self._lost = False
+            logger.warning("Redis at %s is watched again", self._address)

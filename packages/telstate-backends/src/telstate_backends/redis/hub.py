@@ -18,7 +18,7 @@ from telstate_backends.kinds import KeyType
 from telstate_backends.redis import clients
 from telstate_backends.redis.backlog import Backlog
 from telstate_backends.redis.failures import FAILURES, NONSENSE, is_locked_out, translate
-from telstate_backends.redis.health import Pulse
+from telstate_backends.redis.health import Outage, Pulse
 from telstate_backends.redis.subscriptions import (
     Listener,
     Subscriptions,
@@ -110,6 +110,7 @@ class Hub:
         self._outbox_filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._outage = Outage(address)
 
     def add(self, watcher: AsyncRedisWatcher) -> None:
         """Give a watcher its events from now on."""
@@ -169,6 +170,8 @@ class Hub:
             if isinstance(failure, RefusedError) or is_locked_out(error):
                 self._fail_all(failure)
                 return
+            if self._watchers:
+                self._outage.begin(failure)
             if asyncio.get_running_loop().time() - began > FOREVER.longest_delay:
                 attempts = FOREVER.begin()
             await asyncio.sleep(attempts.next_delay() or 0.0)
@@ -241,6 +244,7 @@ class Hub:
             reply = await pubsub.get_message(timeout=max(0.001, pulse.seconds(clock())))
             if reply is not None:
                 pulse.hear(clock())
+                self._outage.end()
                 await self._take(reply)
             elif pulse.seconds(clock()) == 0:
                 if pulse.asked:

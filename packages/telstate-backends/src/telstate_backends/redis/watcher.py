@@ -18,7 +18,7 @@ from typing import Any
 from telstate_backends.errors import CancelledError, ConnectionError, ForeignKeyError, RefusedError
 from telstate_backends.operations.reading import GetKeyType
 from telstate_backends.redis.failures import FAILURES, NONSENSE, is_locked_out, translate
-from telstate_backends.redis.health import Pulse
+from telstate_backends.redis.health import Outage, Pulse
 from telstate_backends.redis.links import Link
 from telstate_backends.redis.subscriptions import Listener, Subscriptions, Topic, split, take
 from telstate_backends.retrying import FOREVER, Attempts
@@ -59,6 +59,7 @@ class RedisWatcher:
         self._pubsub: Any = None
         self._pulse = Pulse(time.monotonic())
         self._attempts: Attempts | None = None
+        self._outage = Outage(address)
         #: Tells whether the socket has something, if there is a socket.
         self._poller: select.poll | None = None
         #: Whether all that has come has been read, so that only the socket can have something.
@@ -155,6 +156,8 @@ class RedisWatcher:
             self._drop()
             if isinstance(failure, RefusedError) or is_locked_out(error):
                 raise failure from error
+            if not self._closed:
+                self._outage.begin(failure)
         self._attempts = self._attempts or FOREVER.begin()
         delay = self._attempts.next_delay() or 0.0
         self._sleep(None, delay if left is None else min(left, delay))
@@ -210,6 +213,7 @@ class RedisWatcher:
             if not connection.can_read(timeout=0):
                 return False
         self._pulse.hear(now)
+        self._outage.end()
         self._drained = False
         # What is there may be the beginning of a long message, whose rest is allowed its time.
         message = take(self._subscriptions, self._pubsub.get_message(timeout=self._pulse.patience))
