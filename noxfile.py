@@ -68,6 +68,7 @@ def wake_pyenv() -> None:
 
 
 wake_pyenv()
+os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")  # It takes a second each time.
 
 
 def cache(*parts: str) -> Path:
@@ -128,10 +129,12 @@ def install_into(
     built = wheels(session, *ours)
     pip = [python, "-m", "pip", "install", "-q"]
     arguments = [*pip, *others, *built, *(["-c", constraints] if constraints else [])]
+    folder = Path(python).parents[1]
+    used_before = any(folder.glob("lib/*/site-packages/telstate_*"))
     session.run(*arguments, external=True)
-    if built:  # The version may be the same as what is there, and the content not.
+    if built and used_before:  # The version may be the same as what is there, and the content not.
         session.run(*pip, "--no-deps", "--force-reinstall", *built, external=True)
-    session.run("python", str(ROOT / "testing" / "crates.py"), str(Path(python).parents[1]))
+    session.run("python", str(ROOT / "testing" / "crates.py"), str(folder))
 
 
 def environment(session: nox.Session, name: str) -> str:
@@ -204,10 +207,12 @@ def run_tests(
         "TELSTATE_PEER_PYTHON": peer_python,
     }
     pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
-    # `-m ""` would be no filter too, but says less in the log. Tests of faults sleep most of the time.
-    marks = ["-n", "4"] if slow else ["-n", "2", "-m", "not slow"]
+    # `-m ""` would be no filter too, but says less in the log.
+    marks = [] if slow else ["-m", "not slow"]
+    # The tests of the upper packages talk to servers, and wait most of the time.
+    workers = "4" if package in PACKAGES[2:] else "2"
     chosen = [f"{folder}/tests/{file}" for file in files or ("",)]
-    session.run(*pytest, *marks, *chosen, *options, *session.posargs, env=variables)
+    session.run(*pytest, "-n", workers, *marks, *chosen, *options, *session.posargs, env=variables)
     if not session.posargs and not files:
         # In order and in one process: the examples of a README build on each other.
         examples = [
