@@ -227,6 +227,38 @@ async def test_many_share_one_attempt_to_connect(proxy: Proxy) -> None:
             proxy.cut()
 
 
+async def test_very_many_at_once_wait_for_the_line(proxy: Proxy) -> None:
+    """When the server takes less than it is sent, whoever asks waits, and opens no connection."""
+    async with await AsyncRedisBackend.from_url(f"redis://127.0.0.1:{proxy.port}") as backend:
+        large = b"x" * 50_000
+        await backend.execute(SetImmutable(b"k0", large))
+
+        async def later(turns: int) -> object:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return await backend.execute(SetImmutable(b"k%d" % (turns % 7), large))
+
+        results = await asyncio.gather(*(later(number // 20) for number in range(2000)))
+        assert set(results) == {None, large}
+        assert proxy.accepted == 1
+
+
+async def test_who_asks_while_a_line_is_tried_waits_for_that(proxy: Proxy) -> None:
+    """Nobody sends behind a PING of which it is not known whether it will be answered."""
+    url = f"redis://127.0.0.1:{proxy.port}?health_check_interval=1&socket_timeout=1"
+    async with await AsyncRedisBackend.from_url(url, retry=NEVER) as backend:
+        await backend.execute(SetImmutable(b"k", b"v"))
+        await asyncio.sleep(1.1)
+        proxy.swallow = True
+        getting = asyncio.create_task(backend.execute(Get((b"k",))))
+        await asyncio.sleep(0.3)
+        deleting = asyncio.create_task(backend.execute(Delete((b"k",))))
+        await asyncio.sleep(0.2)
+        proxy.swallow = False
+        assert await deleting == 1
+        assert await getting in (Immutable(b"v"), None)
+
+
 @pytest.fixture
 def proxy(newest_url: str) -> Iterator[Proxy]:
     """A proxy to the newest server."""

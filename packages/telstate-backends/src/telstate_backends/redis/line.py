@@ -47,8 +47,9 @@ class Line(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         #: Whether it has ended.
         self.lost = False
-        #: Whether the server takes less than it is sent.
-        self.congested = False
+        #: Cleared while the server takes less than it is sent.
+        self.flows = asyncio.Event()
+        self.flows.set()
         self.pack: _Pack = getattr(hiredis, "pack_command", None) or (
             lambda pieces: b"".join(connection.pack_command(*pieces))
         )
@@ -110,6 +111,7 @@ class Line(asyncio.Protocol):
         if self.lost:
             return
         self.lost = True
+        self.flows.set()
         if self._timer is not None:
             self._timer.cancel()
         pending, self._pending = self._pending, deque()
@@ -142,12 +144,12 @@ class Line(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Send nothing more by it for now."""
-        self.congested = True
+        self.flows.clear()
         self._before.pause_writing()
 
     def resume_writing(self) -> None:
         """Go on to send by it."""
-        self.congested = False
+        self.flows.set()
         self._before.resume_writing()
 
     def _take(self, reply: object) -> None:
@@ -201,20 +203,23 @@ class SharedLine:
 
     async def get(self) -> Line | None:
         """Give the line, `None` if the command must go another way."""
-        line = self._line
-        if line is not None and not line.is_over() and line.loop is asyncio.get_running_loop():
-            if line.congested:
-                return None
-            if not line.is_idle():
+        while True:
+            line = self._line
+            if line is None or line.is_over() or line.loop is not asyncio.get_running_loop():
+                return await self._make() if self._usable else None
+            if self._is_making():
+                return await self._make()  # it is being tried
+            if line.is_idle():
+                break
+            if line.flows.is_set():
                 return line
-            # The loop may not have seen yet that the server has closed it: it looks between these.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            if not line.is_over() and not line.is_doubtful():
-                return line
-        elif not self._usable:
-            return None
-        return await self._make()
+            await line.flows.wait()
+        # The loop may not have seen yet that the server has closed it: it looks between these.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if line.is_over() or line.is_doubtful():
+            return await self._make() if self._usable else None
+        return line
 
     async def ask(self, line: Line, packed: bytes) -> object:
         """Give the reply to a command; raises as redis-py does."""
@@ -254,10 +259,13 @@ class SharedLine:
             line.lose(theirs.ConnectionError("the master is a replica now"))
             raise theirs.ConnectionError("the master is a replica now") from error
 
+    def _is_making(self) -> bool:
+        return self._making is not None and not self._making.done()
+
     async def _make(self) -> Line | None:
         loop = asyncio.get_running_loop()
         making = self._making
-        if making is None or making.get_loop() is not loop:
+        if making is None or making.done() or making.get_loop() is not loop:
             making = self._making = loop.create_task(self._connect(), name="telstate connecting")
         # Many may wait for it; that one of them is cancelled is nothing to the others.
         await asyncio.wait([making])
@@ -296,8 +304,6 @@ class SharedLine:
             return None
         except Exception as error:  # whatever it is, those who wait for it raise it
             return error
-        finally:
-            self._making = None
 
 
 def _can_be_taken_over(connection: Any) -> bool:
