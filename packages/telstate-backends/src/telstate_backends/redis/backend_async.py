@@ -1,6 +1,6 @@
 """The Redis backend for asyncio: :mod:`telstate_backends.redis.backend`, awaited.
 
-Rules: the same; and all watchers share one pub/sub connection.
+Rules: the same; and all tasks share one connection for commands, and all watchers one for pub/sub.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ class SharedLine:
     async def close(self) -> None:
         """Give the connection back to the pool."""
         self._usable = False
-        if self._making is not None:
+        if self._making is not None and self._is_making():
             self._making.cancel()
             await asyncio.wait([self._making])
         line, self._line = self._line, None
