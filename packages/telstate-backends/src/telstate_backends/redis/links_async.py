@@ -1,7 +1,9 @@
 """Where commands go on asyncio: :mod:`telstate_backends.redis.links`, awaited.
 
-Rules: the same. redis-py's asyncio cluster client has no clients for single nodes, so a cluster link
-makes its own, one for each node that it meets.
+Rules: the same, but all commands share one connection (:mod:`~telstate_backends.redis.line`), unless
+they are large or there is no real one (fakeredis): those go through redis-py and its pool. redis-py's
+asyncio cluster client has no clients for single nodes, so a cluster link makes its own, one for each
+node that it meets.
 """
 
 from __future__ import annotations
