@@ -194,6 +194,7 @@ async def test_asyncio(ats: aio.TelescopeState) -> None:
             ["i0_antenna_channelised_voltage_n_chans"],
             ["i0_antenna_channelised_voltage_n_chans"],
         ),
+        ("cal_antlis", ["1600000000_cal_antlist", "cal_n_chans"], ["1600000000_cal_antlist"]),
         ("a", ["b", "c"], []),
         ("", ["a", ""], []),
         ("x" * 1000, ["x" * 999], []),

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from telstate.views import SEPARATOR, View
 from telstate_codec import Key, decode_key, encode_key
+
+if TYPE_CHECKING:
+    from difflib import SequenceMatcher
 
 # How many keys are looked at, how many of them closely, and how many are suggested.
 KEYS = 20_000
@@ -21,8 +24,9 @@ MOST = 3
 # How alike two names must be (from 0 to 1), and up to what length they are compared.
 ALIKE = 0.65
 LONGEST = 200
-# A name that is right but for a prefix in front of it.
+# A name that is right but for a prefix in front of it, and one that is nearly so.
 _RIGHT_BUT_PREFIX = 0.9
+_NEARLY_BUT_PREFIX = 0.85
 
 
 class Hint:
@@ -153,15 +157,23 @@ def nearest(wanted: str, names: Iterable[str]) -> list[str]:
     matcher.set_seq2(_plain(wanted))
     scored = []
     for _, name in candidates:
-        matcher.set_seq1(_plain(name))
-        score = matcher.ratio()
+        score = _likeness(matcher, name)
         if name.endswith(SEPARATOR + wanted):
             score = max(score, _RIGHT_BUT_PREFIX)
+        tail = name
+        while len(tail) > len(wanted):
+            _, _, tail = tail.partition(SEPARATOR)
+            score = max(score, _NEARLY_BUT_PREFIX * _likeness(matcher, tail))
         if score >= ALIKE:
             scored.append((-score, name))
     scored.sort()
     # What is much farther off than the nearest was hardly meant.
     return [name for score, name in scored[:MOST] if score <= scored[0][0] + 0.1]
+
+
+def _likeness(matcher: SequenceMatcher[str], name: str) -> float:
+    matcher.set_seq1(_plain(name))
+    return matcher.ratio()
 
 
 def _plain(name: str) -> str:
