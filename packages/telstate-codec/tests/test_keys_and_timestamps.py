@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,3 +179,31 @@ def test_bounds_too_large_for_a_float_are_infinite() -> None:
     for huge in (10**400, Fraction(10**400)):
         assert range_bounds(-huge, huge, False) == range_bounds(-math.inf, math.inf, False)
         assert range_bounds(huge, -huge, True) == range_bounds(math.inf, -math.inf, True)
+
+
+@pytest.mark.parametrize(
+    ("time", "advice"),
+    [
+        (datetime.datetime(2020, 1, 1), r"not datetime .*; give its \.timestamp\(\)\.$"),
+        (np.datetime64("2020-01-01T00:00:00", "s"), r"not datetime64 .*; give \(time - numpy"),
+        # Of which `float` makes a number of nanoseconds.
+        (np.datetime64("2020-01-01T00:00:00", "ns"), r"not datetime64 .*; give \(time - numpy"),
+        (np.datetime64("NaT", "ns"), "not datetime64 "),
+        (np.timedelta64(10**18, "ns"), "not timedelta64 "),
+        (None, r"not NoneType None\.$"),
+    ],
+)
+def test_times_of_other_types(time: Any, advice: str) -> None:
+    """What has a time but is no number of seconds is refused, with a word about how to get one."""
+    with pytest.raises(TypeError, match=advice):
+        encode_timestamp(time)
+    with pytest.raises(TypeError, match=advice):
+        range_bounds(time, math.inf, False)
+
+
+def test_advice_gives_seconds() -> None:
+    """What the error for a NumPy time says to give is what is meant."""
+    for unit in ("s", "ns"):
+        time = np.datetime64("1970-01-02T00:00:00.5", unit)
+        seconds = (time - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+        assert encode_timestamp(seconds) == encode_timestamp(86400.0 if unit == "s" else 86400.5)

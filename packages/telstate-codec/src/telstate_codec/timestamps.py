@@ -20,6 +20,8 @@ _FLOAT: Final = struct.Struct(">d")
 _BITS: Final = struct.Struct(">Q")
 
 SIZE: Final = _FLOAT.size
+# From here on, seconds may be nanoseconds by mistake.
+_FAR: Final = 1e12
 _INFINITY_BITS: Final = 0x7FF0_0000_0000_0000
 
 
@@ -50,10 +52,12 @@ def encode_timestamp(timestamp: SupportsFloat) -> bytes:
     except (OverflowError, TypeError, ValueError) as error:
         raise _no_seconds(timestamp, error) from error
     # One comparison lets the usual case through; NaN fails every comparison.
-    if not 0.0 <= seconds < math.inf:
-        if seconds < 0.0 and seconds != -math.inf:
+    if not 0.0 <= seconds < _FAR:
+        _refuse_nanoseconds(timestamp)
+        if not math.isfinite(seconds):
+            raise InvalidTimestampError(f"Timestamp {seconds!r} is not finite.")
+        if seconds < 0.0:
             raise InvalidTimestampError(f"Timestamp {seconds!r} is negative; it must be >= 0.")
-        raise InvalidTimestampError(f"Timestamp {seconds!r} is not finite.")
     return _FLOAT.pack(seconds + 0.0)  # -0.0 + 0.0 is +0.0
 
 
@@ -160,6 +164,8 @@ def _bound(time: SupportsFloat, after: bool) -> bytes:
         seconds = math.inf if time > 0 else -math.inf  # type: ignore[operator]  # what is too large for a float is a number
     except (TypeError, ValueError) as error:
         raise _no_seconds(time, error) from error
+    if not -_FAR < seconds < _FAR:
+        _refuse_nanoseconds(time)
     if math.isnan(seconds):
         raise InvalidTimestampError("A range of time cannot start or end at NaN.")
     if seconds < 0.0:
@@ -173,8 +179,19 @@ def _no_seconds(time: object, error: Exception) -> Exception:
     """Give the error for what `float` does not take, from the error that it raised."""
     if isinstance(error, OverflowError):
         return InvalidTimestampError(f"Timestamp {type(time).__name__} is too large for a float.")
-    message = f"A time is a number of seconds since 1970, not {type(time).__name__} {_short(time)}."
-    return TypeError(message) if isinstance(error, TypeError) else InvalidTimestampError(message)
+    message = f"A time is a number of seconds since 1970, not {type(time).__name__} {_short(time)}"
+    if callable(getattr(time, "timestamp", None)):
+        message += "; give its .timestamp()"
+    elif type(time).__name__ == "datetime64":
+        message += "; give (time - numpy.datetime64(0, 's')) / numpy.timedelta64(1, 's')"
+    kind = TypeError if isinstance(error, TypeError) else InvalidTimestampError
+    return kind(f"{message}.")
+
+
+def _refuse_nanoseconds(time: object) -> None:
+    """Refuse a NumPy time in nanoseconds, the only one of which `float` gives a number: not of seconds."""
+    if type(time).__name__ in ("datetime64", "timedelta64"):
+        raise _no_seconds(time, TypeError())
 
 
 def _short(value: object) -> str:
