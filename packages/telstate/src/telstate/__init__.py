@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from telstate_backends.errors import (
         CancelledError,
         ConnectionError,
+        ForeignKeyError,
         ImmutableKeyError,
+        RefusedError,
         TimeoutError,
     )
     from telstate_backends.kinds import KeyType
@@ -61,7 +63,9 @@ _HOMES = {
     "telstate_backends.errors": [
         "CancelledError",
         "ConnectionError",
+        "ForeignKeyError",
         "ImmutableKeyError",
+        "RefusedError",
         "TimeoutError",
     ],
     "telstate_backends.kinds": ["KeyType"],
@@ -102,6 +106,7 @@ __all__ = [
     "ENCODING_PICKLE",
     "EncodeError",
     "Endpoint",
+    "ForeignKeyError",
     "ImmutableKeyError",
     "InvalidKeyError",
     "InvalidTimestampError",
@@ -116,6 +121,7 @@ __all__ = [
     "RdbParseError",
     "ReadOnlyError",
     "Reconnected",
+    "RefusedError",
     "SampleArrays",
     "TelescopeState",
     "TelstateError",
