@@ -277,6 +277,12 @@ def test_backends_of_the_other_manner(cache_size: int) -> None:
         with pytest.raises(TypeError, match="cannot be awaited: .*telstate.aio.RedisBackend"):
             aio.TelescopeState(one, cache_size=cache_size)
         TelescopeState(one, cache_size=cache_size)
+    sync: Any = TelescopeState()
+    asynchronous: Any = aio.TelescopeState()
+    with pytest.raises(TypeError, match="MemoryBackend is for asyncio"):
+        TelescopeState(base=asynchronous)
+    with pytest.raises(TypeError, match="MemoryBackend cannot be awaited"):
+        aio.TelescopeState(base=sync)
     anything: Any = mock.MagicMock()
     states: tuple[Any, Any] = TelescopeState(anything), aio.TelescopeState(anything)
     assert states[0].backend is states[1].backend is anything

@@ -90,7 +90,8 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
                     raise ValueError(
                         "base brings its own store and cache: give no endpoint, db or cache_size too."
                     )
-                self._setup(base.backend, check_prefixes(prefixes, base.read_only))
+                shared = open_backend(base.backend, 0)  # which refuses one for asyncio
+                self._setup(shared, check_prefixes(prefixes, base.read_only))
             else:
                 view = check_prefixes(prefixes)  # Before anything is opened.
                 check_cache_size(cache_size)

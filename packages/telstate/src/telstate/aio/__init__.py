@@ -63,6 +63,23 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+def _checked(backend: AsyncBackend) -> AsyncBackend:
+    """Refuse what is no backend for asyncio."""
+    if not hasattr(backend, "execute_many"):
+        raise TypeError(
+            f"A {type(backend).__name__} is no backend: give one, such as "
+            "await telstate.aio.RedisBackend.from_url('redis://host:port'), "
+            "telstate.aio.RedisBackend(client) or telstate.aio.MemoryBackend()."
+        )
+    if not is_awaited(backend) and not hasattr(backend, "wait_closed"):
+        # Methods that give awaitables without being coroutines are none of our business.
+        raise TypeError(
+            f"A {type(backend).__module__}.{type(backend).__name__} cannot be awaited: give one of "
+            "telstate.aio.RedisBackend or telstate.aio.MemoryBackend, or use telstate.TelescopeState."
+        )
+    return backend
+
+
 class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
     """A telescope state for asyncio; see `telstate.TelescopeState` for what the methods mean.
 
@@ -112,24 +129,15 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
         if base is not None:
             if backend is not None or cache_size != 0:
                 raise ValueError("base brings its own backend and cache: give it alone.")
-            self._setup(base.backend, check_prefixes(prefixes, base.read_only))
+            shared = _checked(base.backend)
+            self._setup(shared, check_prefixes(prefixes, base.read_only))
             return
         if backend is None:
             from telstate_backends import AsyncMemoryBackend
 
             backend = AsyncMemoryBackend()
-        elif not hasattr(backend, "execute_many"):
-            raise TypeError(
-                f"A {type(backend).__name__} is no backend: give one, such as "
-                "await telstate.aio.RedisBackend.from_url('redis://host:port'), "
-                "telstate.aio.RedisBackend(client) or telstate.aio.MemoryBackend()."
-            )
-        elif not is_awaited(backend) and not hasattr(backend, "wait_closed"):
-            # Methods that give awaitables without being coroutines are none of our business.
-            raise TypeError(
-                f"A {type(backend).__module__}.{type(backend).__name__} cannot be awaited: give one of "
-                "telstate.aio.RedisBackend or telstate.aio.MemoryBackend, or use telstate.TelescopeState."
-            )
+        else:
+            backend = _checked(backend)
         view = check_prefixes(prefixes)
         check_cache_size(cache_size)
         if cache_size:
