@@ -131,7 +131,7 @@ class Place:
             self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}"
         elif kind == "sentinel":
             assert newest is not None
-            port, master = stack.enter_context(running_sentinel(newest))
+            port, master = stack.enter_context(running_sentinel(newest, down_after=60_000))
             self.ports = [master.port, port]
             self.url = f"redis+sentinel://127.0.0.1:{port}/store"
         elif kind not in ("memory", "fakeredis"):

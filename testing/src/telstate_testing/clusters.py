@@ -110,8 +110,14 @@ def _command(port: int, *words: object) -> Any:
 
 
 @contextmanager
-def running_sentinel(binary: RedisBinary) -> Iterator[tuple[int, RedisServer]]:
-    """Run a master named ``store``, its replica, and a Sentinel; give its port, and the master."""
+def running_sentinel(
+    binary: RedisBinary, *, down_after: int = 500
+) -> Iterator[tuple[int, RedisServer]]:
+    """Run a master named ``store``, its replica, and a Sentinel; give its port, and the master.
+
+    Sentinel takes a master for dead that is silent for `down_after` milliseconds. A test that wants no
+    failover had better allow many: on a busy machine everybody is silent at times.
+    """
     with ExitStack() as stack:
         master = stack.enter_context(RedisServer(binary))
         replica = stack.enter_context(
@@ -122,7 +128,7 @@ def running_sentinel(binary: RedisBinary) -> Iterator[tuple[int, RedisServer]]:
         settings.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {replica.folder}\n"
             f"sentinel monitor store 127.0.0.1 {master.port} 1\n"
-            "sentinel down-after-milliseconds store 500\n"
+            f"sentinel down-after-milliseconds store {down_after}\n"
             "sentinel failover-timeout store 3000\n"
         )
         process = subprocess.Popen(
