@@ -126,7 +126,14 @@ async def test_views(subject: faces.Subject) -> None:
         assert await taker.next() == sample("a_k", "own", 2.0)
         await subject.delete("a_k")
         await subject.add("k", "root", ts=3.0)
-        assert await taker.next() == sample("k", "root", 3.0)
+        update = await taker.next()
+        if getattr(subject.state.backend, "may_tell_late", False) and update != sample(
+            "k", "root", 3.0
+        ):
+            # In a cluster the news from another node may come when nothing shadows the key any more.
+            assert update == sample("k", "shadowed", 2.0)
+            update = await taker.next()
+        assert update == sample("k", "root", 3.0)
 
 
 async def test_deleted_and_set_again(subject: faces.Subject) -> None:
