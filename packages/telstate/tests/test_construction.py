@@ -96,6 +96,9 @@ def test_endpoints_that_are_none() -> None:
     for wrong in (None, 3, ("127.0.0.1", 6379)):
         with pytest.raises(TypeError, match="endpoint"):
             TelescopeState(wrong)
+    for wrong in ("localhost:99999", "localhost:-1", "[::1]:0", Endpoint("localhost", 65536)):
+        with pytest.raises(ValueError, match=r"^There is no port -?\d+: write host:port"):
+            TelescopeState(wrong)
     for wrong in ("observation.rdb", "/data/observation", "./x.rdb"):
         with pytest.raises(ValueError, match="load_from_file"):
             TelescopeState(wrong)

@@ -1,6 +1,10 @@
 """Endpoints: reading, writing, folding of runs."""
 
+import argparse
 import ipaddress
+import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,6 +35,22 @@ def test_parse_refuses(text: str) -> None:
     """What is no endpoint is a ValueError that shows it."""
     with pytest.raises(ValueError, match="is no endpoint"):
         endpoint_parser(7148)(text)
+
+
+@pytest.mark.parametrize("make", [endpoint_parser, endpoint_list_parser])
+def test_refusals_on_the_command_line(
+    make: Callable[[int], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """argparse shows what is wrong with an endpoint, and errors can be pickled."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--telstate", type=make(6379))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--telstate", "localhost:ssh"])
+    assert "'localhost:ssh' is no endpoint: 'ssh' is no port number" in capsys.readouterr().err
+    with pytest.raises(ValueError) as caught:
+        make(6379)("localhost:ssh")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.args) == (type(caught.value), caught.value.args)
 
 
 def test_no_default_port() -> None:

@@ -81,6 +81,7 @@ def test_modules_are_attributes() -> None:
     """The modules that are for users can be reached without importing each."""
     done = loaded("import telstate; telstate.aio.TelescopeState; telstate.endpoint.Endpoint")
     assert {"telstate.aio", "telstate.endpoint"} <= done
+    assert "argparse" not in done
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ class Endpoint:
 def endpoint_parser(default_port: int | None) -> Callable[[str], Endpoint]:
     """Make a function that reads ``host``, ``host:port`` or ``[v6::address]:port``.
 
-    It suits the `type` of an option of :mod:`argparse`: it raises `ValueError` for what is no endpoint.
+    It suits the `type` of an option of :mod:`argparse`: it raises a `ValueError` for what is no endpoint,
+    whose text is then shown.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def endpoint_list_parser(
     def parse_endpoint_list(text: str) -> list[Endpoint]:
         endpoints = [endpoint for part in text.split(",") for endpoint in _run(part, default_port)]
         if single_port and len({endpoint.port for endpoint in endpoints}) > 1:
-            raise ValueError(f"All endpoints in {text!r} must use the same port.")
+            raise _error(f"All endpoints in {text!r} must use the same port.")
         return endpoints
 
     return parse_endpoint_list
@@ -137,7 +138,7 @@ def _split(text: str, default_port: int | None) -> tuple[str, int | None]:
         try:
             number = int(port)
         except ValueError as error:
-            raise ValueError(
+            raise _error(
                 f"{text!r} is no endpoint: {port!r} is no port number; "
                 "write host:port, with brackets round an IPv6 address."
             ) from error
@@ -148,7 +149,7 @@ def _split(text: str, default_port: int | None) -> tuple[str, int | None]:
         try:
             socket.inet_pton(socket.AF_INET6, host)
         except OSError as error:
-            raise ValueError(
+            raise _error(
                 f"{text!r} is no endpoint: {host!r} in brackets is no IPv6 address."
             ) from error
     return host, number
@@ -166,12 +167,18 @@ def _run(text: str, default_port: int | None) -> list[Endpoint]:
         count = int(more)
         start = int(ipaddress.IPv4Address(first))
     except ValueError as error:
-        raise ValueError(
+        raise _error(
             f"{text!r} is no run of endpoints: write an IPv4 address, '+' and how many more follow."
         ) from error
     if count < 0 or start + count > 0xFFFF_FFFF:
-        raise ValueError(f"{text!r} is no run of endpoints: there are not {count} more addresses.")
+        raise _error(f"{text!r} is no run of endpoints: there are not {count} more addresses.")
     return [Endpoint(_text(4, number), port) for number in range(start, start + count + 1)]
+
+
+def _error(text: str) -> ValueError:
+    from telstate.endpoint_errors import EndpointError  # here, because it needs argparse
+
+    return EndpointError(text)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -11,6 +11,7 @@ from telstate.endpoint import Endpoint, endpoint_parser
 from telstate_backends import Backend, MemoryBackend
 
 REDIS_PORT = 6379
+LAST_PORT = 65535
 
 
 def open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
@@ -50,9 +51,13 @@ def open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
         if isinstance(endpoint, str) and "://" in endpoint:
             return RedisBackend.from_url(endpoint, db or None)
         address = _address(endpoint) if isinstance(endpoint, str) else endpoint
-        if address.port is None:
-            address = Endpoint(address.host, REDIS_PORT)
-        return RedisBackend.from_url(f"redis://{address}", db)
+        port = REDIS_PORT if address.port is None else address.port
+        if not 0 < port <= LAST_PORT:
+            raise ValueError(
+                f"There is no port {port}: write host:port with one from 1 to {LAST_PORT}, or host "
+                f"alone for {REDIS_PORT}."
+            )
+        return RedisBackend.from_url(f"redis://{Endpoint(address.host, port)}", db)
     finally:
         del endpoint
 
