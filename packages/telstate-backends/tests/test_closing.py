@@ -189,6 +189,32 @@ async def test_closing_under_working_tasks(newest_url: str) -> None:
     assert all(each.endswith(" is closed") for each in told)
 
 
+@pytest.mark.slow
+def test_closing_a_cluster_under_working_threads(cluster_ports: list[int]) -> None:
+    """The same where threads of the backend's own ask several nodes at once."""
+    told: list[str] = []
+    view = (b"a_k", b"b_k", b"k", b"c_k")
+
+    def work(backend: RedisBackend) -> None:
+        try:
+            while True:
+                backend.execute(Get(view))
+                backend.execute_many([Exists(view), Get(view)])
+        except Exception as error:
+            told.append(f"{type(error).__name__}: {error}")
+
+    with ThreadPoolExecutor(5) as threads:
+        for number in range(15):
+            backend = RedisBackend.from_url(f"redis+cluster://127.0.0.1:{cluster_ports[0]}")
+            working = [threads.submit(work, backend) for _ in range(5)]
+            time.sleep(0.002 * number)
+            backend.close()
+            for each in working:
+                each.result(LONG)
+    assert len(told) == 75
+    assert all(each.endswith(" is closed") for each in told)
+
+
 def _clients_left(client: Any, wanted: int) -> int:
     """Count connections to a server, when those that are closed have gone."""
     deadline = time.monotonic() + 5.0

@@ -62,6 +62,9 @@ class RedisBackend(Closing):
         self.may_tell_late = isinstance(client, RedisCluster)
         self._retry = retry
         self._closing = threading.Event()
+        #: How many exchanges are under way.
+        self._busy = 0
+        self._counting = threading.Lock()
         self._watchers: set[RedisWatcher] = set()
         self.address = self._link.address
         try:
@@ -150,11 +153,18 @@ class RedisBackend(Closing):
             watcher.release()
 
     def close(self) -> None:
-        """Let go of connections and wake all watchers."""
+        """Let go of connections and wake all watchers.
+
+        If other threads are just asking the server, the last of them lets go of the connections: to close
+        those in the midst of an exchange would give one thread's replies to another.
+        """
         self._closing.set()
         for watcher in tuple(self._watchers):
             watcher.close()
-        self._link.close()
+        with self._counting:
+            is_idle = self._busy == 0
+        if is_idle:
+            self._link.close()
 
     def _persist(self, attempt: Callable[[], Result], safe: bool) -> Result:
         """Try, and if that is safe try again while the connection fails."""
@@ -162,6 +172,8 @@ class RedisBackend(Closing):
         while True:
             if self._closing.is_set():
                 raise self._closing_error()
+            with self._counting:
+                self._busy += 1
             try:
                 return attempt()
             except FAILURES as error:
@@ -183,8 +195,11 @@ class RedisBackend(Closing):
                     raise senseless(error, self.address)
                 raise
             finally:
-                if self._closing.is_set():
-                    self._link.close()  # we may have connected since it was closed
+                with self._counting:
+                    self._busy -= 1
+                    is_last = self._busy == 0
+                if is_last and self._closing.is_set():
+                    self._link.close()
             self._closing.wait(delay)
 
     def _closing_error(self) -> ConnectionError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol, cast
 
 import redis
@@ -165,6 +165,7 @@ class ClusterLink:
         #: Nodes that some node has named, but not the slot table, by ``host:port``.
         self._strangers: dict[str, ClusterNode] = {}
         self._threads = ThreadPoolExecutor(thread_name_prefix="telstate cluster")
+        self._closed = False
 
     def ask(self, operation: Operation[Any]) -> object:
         """Give the reply to one operation."""
@@ -196,10 +197,14 @@ class ClusterLink:
             ((node, pieces),) = due.items()
             self._ask_node(node, pieces)
         else:
-            running = [self._threads.submit(self._ask_node, *each) for each in due.items()]
-            wait(running)
-            for each in running:
-                each.result()
+            running: list[Future[None]] = []
+            try:
+                for each in due.items():
+                    running.append(self._threads.submit(self._ask_node, *each))
+            finally:
+                wait(running)  # nothing goes on behind our backs
+            for done in running:
+                done.result()
 
     def _ask_node(self, name: str, pieces: Sequence[slots.Piece]) -> None:
         server = self._server(name)
@@ -243,6 +248,8 @@ class ClusterLink:
 
     def _look_again(self) -> None:
         """Ask the nodes that are left who serves what now; if none answers, that is no news."""
+        if self._closed:
+            return
         try:
             self._cluster.nodes_manager.initialize()
         except FAILURES:
@@ -263,7 +270,9 @@ class ClusterLink:
 
     def close(self) -> None:
         """Let go of all connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        # What has been begun ends, though in vain: nobody would be told of a future that is cancelled.
+        self._threads.shutdown(wait=False)
         for server in tuple(self._servers.values()):
             server.close()
         self._cluster.close()

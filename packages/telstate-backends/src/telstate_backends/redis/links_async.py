@@ -175,6 +175,7 @@ class AsyncClusterLink:
         # redis-py leaves some of its methods without annotations.
         self._cluster: Any = cluster
         self._servers: dict[str, AsyncServerLink] = {}
+        self._closed = False
 
     async def ask(self, operation: Operation[Any]) -> object:
         """Give the reply to one operation."""
@@ -251,6 +252,8 @@ class AsyncClusterLink:
 
     async def _look_again(self) -> None:
         """Ask the nodes that are left who serves what now; if none answers, that is no news."""
+        if self._closed:
+            return
         try:
             await self._cluster.nodes_manager.initialize()
         except FAILURES:
@@ -272,9 +275,12 @@ class AsyncClusterLink:
 
     async def close(self) -> None:
         """Let go of all connections."""
-        for server in self._servers.values():
+        self._closed = True
+        for server in tuple(self._servers.values()):
             await server.close()
         await clients.close(self._cluster)
+        # Which does nothing the second time, though somebody may have looked again since the first.
+        await clients.close(self._cluster.nodes_manager)
 
 
 async def _all_of(things: Iterable[Coroutine[Any, Any, None]]) -> None:
