@@ -186,7 +186,7 @@ def test_contradiction() -> None:
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RedisServer]:
     """A server with users: one who may do all, one who may only look."""
-    options = f"--user user on >{SECRET} ~* &* +@all --user looker on >{SECRET} ~a* &a* +@all -set"
+    options = f"--user user on >{SECRET} ~* &* +@all --user looker on >{SECRET} ~a* resetchannels &a* +@all -set"
     with RedisServer(SERVERS[NEWEST], [*options.split(), "--requirepass", SECRET]) as server:
         yield server
 
