@@ -62,9 +62,8 @@ class RedisBackend(Closing):
         self.may_tell_late = isinstance(client, RedisCluster)
         self._retry = retry
         self._closing = threading.Event()
-        #: How many exchanges are under way.
-        self._busy = 0
-        self._counting = threading.Lock()
+        #: One for each exchange that is under way; without a lock, which a fork might find held.
+        self._busy: set[object] = set()
         self._watchers: set[RedisWatcher] = set()
         self.address = self._link.address
         try:
@@ -161,9 +160,7 @@ class RedisBackend(Closing):
         self._closing.set()
         for watcher in tuple(self._watchers):
             watcher.close()
-        with self._counting:
-            is_idle = self._busy == 0
-        if is_idle:
+        if not self._busy:
             self._link.close()
 
     def _persist(self, attempt: Callable[[], Result], safe: bool) -> Result:
@@ -172,8 +169,7 @@ class RedisBackend(Closing):
         while True:
             if self._closing.is_set():
                 raise self._closing_error()
-            with self._counting:
-                self._busy += 1
+            self._busy.add(place := object())
             try:
                 return attempt()
             except FAILURES as error:
@@ -195,10 +191,8 @@ class RedisBackend(Closing):
                     raise senseless(error, self.address)
                 raise
             finally:
-                with self._counting:
-                    self._busy -= 1
-                    is_last = self._busy == 0
-                if is_last and self._closing.is_set():
+                self._busy.discard(place)
+                if self._closing.is_set() and not self._busy:
                     self._link.close()
             self._closing.wait(delay)
 
