@@ -94,6 +94,28 @@ def test_run_a_program_unchanged(way: list[str], tmp_path: Path) -> None:
     assert output == "1.0.0+telstate --flag a\n"
 
 
+SPAWNING = """
+import multiprocessing
+import telstate
+telstate.install_as_katsdptelstate()
+import katsdptelstate
+
+def version(_):
+    return katsdptelstate.__version__
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("{method}").Pool(1) as pool:
+        print(*pool.map_async(version, [1]).get(30))
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_that_begin_anew(method: str, tmp_path: Path) -> None:
+    """The line at the top of a program holds for the processes that it spawns, as they read it too."""
+    (tmp_path / "program.py").write_text(SPAWNING.format(method=method))
+    assert run("program.py", folder=tmp_path) == "1.0.0+telstate\n"
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["no-such-program"]])
 def test_nothing_to_run(arguments: list[str], tmp_path: Path) -> None:
     """Without a program that is there, the command says what it wants and fails."""
