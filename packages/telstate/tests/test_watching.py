@@ -426,11 +426,11 @@ def test_a_time_limit_holds_from_the_beginning(server: RedisServer, way: str) ->
         else:
             os.kill(server.process_id, signal.SIGCONT)
         threads.submit(watch.__enter__).result(LONG)
-        with pytest.raises(TimeoutError, match="no update"):
-            watch.next(timeout=0.01)
-        ts.add("level", 2.5, ts=120.0)
-        assert watch.next(timeout=LONG) == sample("level", 2.5, 120.0)
-        watch.close()
+        with watch:
+            with pytest.raises(TimeoutError, match="no update"):
+                watch.next(timeout=0.01)
+            ts.add("level", 2.5, ts=120.0)
+            assert watch.next(timeout=LONG) == sample("level", 2.5, 120.0)
 
 
 @pytest.mark.parametrize("what", ["watch", "wait"])
