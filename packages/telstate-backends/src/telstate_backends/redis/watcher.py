@@ -11,6 +11,7 @@ import math
 import select
 import socket
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -54,6 +55,8 @@ class RedisWatcher:
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
+        # Also for a watcher that is dropped without being released.
+        self._let_go = weakref.finalize(self, _close, self._wake_receiver, self._wake_sender)
         self._closed = False
         # redis-py leaves most of its methods without annotations.
         self._pubsub: Any = None
@@ -122,8 +125,7 @@ class RedisWatcher:
     def release(self) -> None:
         """Let go of the connection; to be called by the thread that watches."""
         self._drop()
-        self._wake_receiver.close()
-        self._wake_sender.close()
+        self._let_go()
 
     def _glance(self) -> None:
         """Read all that has come, which is usually nothing: one quick look at the socket."""
@@ -258,3 +260,8 @@ def _socket_of(connection: Any) -> socket.socket | None:
     # There is no public way to the socket; every redis-py from 5 to 8 has it here.
     sock = getattr(connection, "_sock", None)
     return sock if isinstance(sock, socket.socket) else None
+
+
+def _close(*sockets: socket.socket) -> None:
+    for each in sockets:
+        each.close()
