@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent
 PACKAGES = ["telstate-codec", "telstate-rdb", "telstate-backends", "telstate"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 # The newest is in the other sessions, the very first in `lowest`.
-OLDER_CLIENTS = ["5", "6", "7"]
+OLDER_CLIENTS = ["6", "7"]
 LINTERS = ["black>=25", "isort>=6", "flake8>=7.1"]
 # mypy 2 parses with a Rust extension.
 MYPY = "mypy>=1.18,<2"
@@ -195,9 +195,9 @@ def run_tests(
     *options: str,
     files: tuple[str, ...] = (),
     peer_python: str = "",
-    slow: bool = False,
+    marks: str = "not slow",
 ) -> None:
-    """Run the tests of a package, and the examples of its README, docs and docstrings.
+    """Run the tests of a package that have the marks, and the examples of its README, docs and docstrings.
 
     Where `files` are given, only those files of tests are run, and no examples.
     """
@@ -205,14 +205,15 @@ def run_tests(
     variables = {
         "TELSTATE_REDIS_SERVER": redis_servers(session),
         "TELSTATE_PEER_PYTHON": peer_python,
+        # Property tests try all their examples where the slow tests run, and a third elsewhere.
+        "TELSTATE_EXAMPLES": "few" if marks == "not slow" else "all",
     }
     pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
-    # `-m ""` would be no filter too, but says less in the log.
-    marks = [] if slow else ["-m", "not slow"]
     # The tests of the upper packages talk to servers, and wait most of the time.
     workers = "4" if package in PACKAGES[2:] else "2"
     chosen = [f"{folder}/tests/{file}" for file in files or ("",)]
-    session.run(*pytest, "-n", workers, *marks, *chosen, *options, *session.posargs, env=variables)
+    selected = ["-n", workers, "-m", marks, *chosen]
+    session.run(*pytest, *selected, *options, *session.posargs, env=variables)
     if not session.posargs and not files:
         # In order and in one process: the examples of a README build on each other.
         examples = [
@@ -284,7 +285,10 @@ def stack(session: nox.Session) -> None:
     install(session, [*PACKAGES, "telstate-testing"], *needed)
     optional_decompressor(session)
     for package in PACKAGES:
-        run_tests(session, package, peer_python=peer(session), slow=True)
+        # The quick tests of the upper packages were run with just these packages in `tests`; those of the
+        # lower ones were run without the C decompressor and the peer.
+        marks = "slow" if package in PACKAGES[2:] else ""
+        run_tests(session, package, peer_python=peer(session), marks=marks)
     if not session.posargs:
         session.run("python", "-m", "pytest", "-q", "-p", "no:randomly", "README.md")
 
@@ -330,7 +334,7 @@ def clients(session: nox.Session, redis: str) -> None:
     needed = test_requirements(package)
     install(session, [*lower, "telstate-testing"], *needed, f"redis=={redis}.*")
     files = ("test_behaviour.py", "test_faults.py", "test_transports.py")
-    run_tests(session, package, files=files, slow=True)
+    run_tests(session, package, files=files, marks="")
 
 
 @nox.session

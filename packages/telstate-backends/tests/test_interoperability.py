@@ -37,7 +37,10 @@ from telstate_backends import (
 from telstate_codec import encode_sample, encode_value, range_bounds
 from telstate_testing import peer_python
 
-pytestmark = pytest.mark.skipif(peer_python() is None, reason="there is no katsdptelstate")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(peer_python() is None, reason="there is no katsdptelstate"),
+]
 
 # What the other process runs: each line is an expression, and its answer a repr. Its asyncio manner is
 # called as the other one is, so that all tests are for both.

@@ -15,7 +15,10 @@ from dropin_installed import Old, installed
 from telstate_rdb import decode_dump
 from telstate_testing import peer_python
 
-pytestmark = pytest.mark.skipif(peer_python() is None, reason="katsdptelstate is not there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(peer_python() is None, reason="katsdptelstate is not there"),
+]
 
 MODULES = [
     "katsdptelstate",

@@ -13,7 +13,10 @@ from telstate import RDBWriter, TelescopeState, aio
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
 from telstate_testing import RedisBinary, RedisServer, peer_python, redis_binaries
 
-pytestmark = pytest.mark.skipif(peer_python() is None, reason="there is no katsdptelstate")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(peer_python() is None, reason="there is no katsdptelstate"),
+]
 
 # Run by the peer's Python: what it reads in each of the files that are named.
 READ = """
