@@ -112,8 +112,7 @@ def _maker(
     store, server, url = Store(), fakeredis.FakeServer(), ""
     if kind == "cluster":
         ports = request.getfixturevalue("cluster_ports")
-        for port in ports:
-            _emptied(f"redis://127.0.0.1:{port}")
+        clusters.empty(ports)
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
     elif kind not in ("memory", "fakeredis"):
         url = _emptied(request.getfixturevalue("server_urls")[kind.removesuffix("-resp3")])

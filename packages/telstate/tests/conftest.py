@@ -116,9 +116,9 @@ async def subject(
         subject = faces.fake(asynchronous)
     elif kind == "cluster":
         ports = request.getfixturevalue("cluster_ports")
+        clusters.empty(ports)
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
         subject = await faces.real(asynchronous, url)
-        await subject.clear()
     else:
         version, _, protocol = kind.removesuffix("-cached").partition("-resp")
         url = f"redis://127.0.0.1:{server_port(version)}?protocol={protocol or 2}&socket_timeout=20"

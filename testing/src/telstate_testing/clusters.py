@@ -68,6 +68,29 @@ def running_cluster(
         yield servers
 
 
+def empty(ports: Sequence[int]) -> None:
+    """Empty the masters of a cluster, and let arrive what was published on it before.
+
+    What is published on one node reaches the others over the cluster's bus, in order but later. A
+    watcher that the next test starts on another node would hear of what the last test wrote.
+    """
+    channel = f"emptied {time.monotonic_ns()}"
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(redis.Redis(port=port)) for port in ports]
+        hearing = [stack.enter_context(node.pubsub()) for node in nodes]
+        for each in hearing:
+            each.subscribe(channel)
+            each.get_message(timeout=PATIENCE)
+        for node in nodes:
+            node.flushall()
+            node.script_flush()
+            node.publish(channel, "")
+        for each in hearing:
+            for _ in nodes:
+                if each.get_message(timeout=PATIENCE) is None:
+                    raise TimeoutError("the nodes of the cluster do not hear of each other")
+
+
 class SlotMove:
     """A slot on its way from one node of a cluster to another.
 
