@@ -54,10 +54,17 @@ class _Urls(dict[str, str]):
 
 
 @pytest.fixture(scope="session")
-def cluster_ports() -> Iterator[list[int]]:
+def whole_cluster() -> Iterator[list[int]]:
     """The ports of a cluster of the newest version."""
     with clusters.running_cluster(list(SERVERS.values())[-1]) as servers:
         yield [server.port for server in servers]
+
+
+@pytest.fixture
+def cluster_ports(whole_cluster: list[int]) -> list[int]:
+    """The ports of an empty cluster of the newest version."""
+    clusters.empty(whole_cluster)
+    return whole_cluster
 
 
 @pytest.fixture(params=list(SERVERS))
@@ -112,7 +119,6 @@ def _maker(
     store, server, url = Store(), fakeredis.FakeServer(), ""
     if kind == "cluster":
         ports = request.getfixturevalue("cluster_ports")
-        clusters.empty(ports)
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
     elif kind not in ("memory", "fakeredis"):
         url = _emptied(request.getfixturevalue("server_urls")[kind.removesuffix("-resp3")])

@@ -150,8 +150,6 @@ async def test_a_cluster(cluster_ports: list[int], asynchronous: bool) -> None:
     url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}"
     subject = await spread(asynchronous, url)
     admins = [redis.Redis(port=port) for port in cluster_ports]
-    for admin in admins:
-        admin.flushall()
 
     def kill(number: int) -> None:
         if number % 60 == 30:

@@ -54,10 +54,17 @@ def server_port() -> Iterator[Callable[[str], int]]:
 
 
 @pytest.fixture(scope="session")
-def cluster_ports() -> Iterator[list[int]]:
+def whole_cluster() -> Iterator[list[int]]:
     """The ports of a cluster of the newest version."""
     with clusters.running_cluster(SERVERS[NEWEST]) as servers:
         yield [server.port for server in servers]
+
+
+@pytest.fixture
+def cluster_ports(whole_cluster: list[int]) -> list[int]:
+    """The ports of an empty cluster of the newest version."""
+    clusters.empty(whole_cluster)
+    return whole_cluster
 
 
 @pytest.fixture(params=KINDS)
@@ -116,7 +123,6 @@ async def subject(
         subject = faces.fake(asynchronous)
     elif kind == "cluster":
         ports = request.getfixturevalue("cluster_ports")
-        clusters.empty(ports)
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
         subject = await faces.real(asynchronous, url)
     else:
