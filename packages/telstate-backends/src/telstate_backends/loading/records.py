@@ -203,13 +203,17 @@ def _is_remote(backend: Backend | AsyncBackend) -> bool:
     return bool(getattr(backend, "takes_payloads", False))
 
 
+def _write(backend: Backend, batch: Batch, refused: set[int] | None) -> None:
+    slower = _slower(batch, backend.execute_many(batch), refused)
+    _slower(slower, backend.execute_many(slower), refused)
+
+
 def _written(
     backend: Backend, prepared: Iterable[Batch], refused: set[int] | None
 ) -> Iterator[Batch]:
     """Write batches, and give each back when it is written."""
     for batch in prepared:
-        slower = _slower(batch, backend.execute_many(batch), refused)
-        _slower(slower, backend.execute_many(slower), refused)
+        _write(backend, batch, refused)
         yield batch
 
 
@@ -224,16 +228,22 @@ def _written_ahead(
     from concurrent.futures import Future, ThreadPoolExecutor
 
     with ThreadPoolExecutor(IN_FLIGHT) as threads:
-        writing: deque[tuple[set[bytes], Future[list[Batch]]]] = deque()
+        writing: deque[tuple[set[bytes], Batch, Future[None]]] = deque()
         for batch in prepared:
             keys = {operation.key for operation in batch}
-            while len(writing) == IN_FLIGHT or not all(
-                keys.isdisjoint(each) for each, _ in writing
-            ):
-                yield from writing.popleft()[1].result()
-            writing.append((keys, threads.submit(list, _written(backend, [batch], refused))))
-        for _, future in writing:
-            yield from future.result()
+            while _must_wait(keys, (each[0] for each in writing)):
+                writing[0][2].result()
+                yield writing.popleft()[1]
+            writing.append((keys, batch, threads.submit(_write, backend, batch, refused)))
+        for _, batch, future in writing:
+            future.result()
+            yield batch
+
+
+def _must_wait(keys: set[bytes], under_way: Iterable[set[bytes]]) -> bool:
+    """Tell whether a batch must wait for the first under way: there are enough, or one has its keys."""
+    others = list(under_way)
+    return len(others) == IN_FLIGHT or not all(map(keys.isdisjoint, others))
 
 
 async def load_records_async(
@@ -257,7 +267,7 @@ async def load_records_async(
     return report
 
 
-async def _write(backend: AsyncBackend, batch: Batch, refused: set[int] | None) -> None:
+async def _write_async(backend: AsyncBackend, batch: Batch, refused: set[int] | None) -> None:
     slower = _slower(batch, await backend.execute_many(batch), refused)
     _slower(slower, await backend.execute_many(slower), refused)
 
@@ -270,7 +280,7 @@ async def _written_async(
     from asyncio import sleep, to_thread
 
     while (batch := await to_thread(next, prepared, None)) is not None:
-        await _write(backend, batch, refused)
+        await _write_async(backend, batch, refused)
         yield batch
         await sleep(0)  # a memory backend does not make others wait either
 
@@ -286,12 +296,10 @@ async def _written_ahead_async(
     try:
         while (batch := await to_thread(next, prepared, None)) is not None:
             keys = {operation.key for operation in batch}
-            while len(writing) == IN_FLIGHT or not all(
-                keys.isdisjoint(each[0]) for each in writing
-            ):
+            while _must_wait(keys, (each[0] for each in writing)):
                 await writing[0][2]
                 yield writing.popleft()[1]
-            writing.append((keys, batch, create_task(_write(backend, batch, refused))))
+            writing.append((keys, batch, create_task(_write_async(backend, batch, refused))))
         while writing:
             await writing[0][2]
             yield writing.popleft()[1]
