@@ -59,6 +59,15 @@ class _Cache:
         self._next_attempt = 0.0
         self._off = False
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.uncached!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for what is not here: what only some backends have (an address, a store).
+        if name == "uncached":
+            raise AttributeError(name)  # before it is set, as when a copy is made
+        return getattr(self.uncached, name)
+
     def _hear(self) -> bool:
         """Take in what the watcher has to tell; whether what is known then holds."""
         watcher = self._watcher
@@ -160,15 +169,6 @@ class CachedBackend(_Cache, Closing):
         self._lock = threading.Lock()
         self._watch: AbstractContextManager[Watcher] | None = None
         _in_this_process.add(self)
-
-    def __repr__(self) -> str:
-        return f"<CachedBackend of {self.uncached!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        # Reached for what is not here: what only some backends have (an address, a store).
-        if name == "uncached":
-            raise AttributeError(name)  # before it is set, as when a copy is made
-        return getattr(self.uncached, name)
 
     def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically, or answer it from memory."""
@@ -303,15 +303,6 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
         self.uncached = backend
         self._watch: AbstractAsyncContextManager[AsyncWatcher] | None = None
         self._turned = 0.0
-
-    def __repr__(self) -> str:
-        return f"<AsyncCachedBackend of {self.uncached!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        # Reached for what is not here: what only some backends have (an address, a store).
-        if name == "uncached":
-            raise AttributeError(name)  # before it is set, as when a copy is made
-        return getattr(self.uncached, name)
 
     async def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically, or answer it from memory."""
