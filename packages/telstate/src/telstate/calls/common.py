@@ -44,7 +44,7 @@ def missing(view: View, key: Key) -> MissingKeyError:
     return error
 
 
-def read(contents: Contents, return_encoded: bool) -> Any:
+def read(contents: Contents, return_encoded: bool = False) -> Any:
     """Give what a reader of a key gets."""
     if isinstance(contents, Indexed):
         if return_encoded:
@@ -53,7 +53,7 @@ def read(contents: Contents, return_encoded: bool) -> Any:
     return contents.value if return_encoded else decode_value(contents.value)
 
 
-CodecError = TypeVar("CodecError", DecodeError, EncodeError, InvalidTimestampError, TypeError)
+CodecError = TypeVar("CodecError", bound=Exception)
 
 
 def named(error: CodecError, key: Key, *sub_key: object) -> CodecError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from telstate.calls.common import Call, encode, missing, named, read, same
 from telstate.views import View
@@ -30,6 +31,9 @@ from telstate_codec import (
     encode_key,
     range_bounds,
 )
+
+Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def exists(view: View, key: Key) -> Call[bool]:
@@ -77,16 +81,7 @@ def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any
 
 def get_item(view: View, key: Key) -> Call[Any]:
     """``ts[key]``."""
-
-    def finish(contents: Contents | None) -> object:
-        if contents is None:
-            raise missing(view, key)
-        try:
-            return read(contents, False)
-        except DecodeError as error:
-            raise named(error, key) from error
-
-    return Get(view.candidates(key)), finish
+    return Get(view.candidates(key)), _decoding(view, key, read)
 
 
 def get_indexed(
@@ -116,15 +111,11 @@ def get_range(
 ) -> Call[list[tuple[Any, float]]]:
     """``ts.get_range(key, ...)``."""
 
-    def finish(members: list[bytes] | None) -> list[tuple[Any, float]]:
-        if members is None:
-            raise missing(view, key)
-        try:
-            return decode_samples(members, return_encoded)
-        except DecodeError as error:
-            raise named(error, key) from error
+    def decode(members: list[bytes]) -> list[tuple[Any, float]]:
+        return decode_samples(members, return_encoded)
 
-    return _range(view, key, st, et, include_previous, include_end), finish
+    samples = _range(view, key, st, et, include_previous, include_end)
+    return samples, _decoding(view, key, decode)
 
 
 def get_range_arrays(
@@ -136,16 +127,24 @@ def get_range_arrays(
     include_end: bool,
 ) -> Call[SampleArrays]:
     """``ts.get_range_arrays(key, ...)``."""
+    samples = _range(view, key, st, et, include_previous, include_end)
+    return samples, _decoding(view, key, decode_sample_arrays)
 
-    def finish(members: list[bytes] | None) -> SampleArrays:
-        if members is None:
+
+def _decoding(
+    view: View, key: Key, decode: Callable[[Found], Result]
+) -> Callable[[Found | None], Result]:
+    """Finish a call for a key that must be there: decode what was found; errors name the key."""
+
+    def finish(found: Found | None) -> Result:
+        if found is None:
             raise missing(view, key)
         try:
-            return decode_sample_arrays(members)
+            return decode(found)
         except DecodeError as error:
             raise named(error, key) from error
 
-    return _range(view, key, st, et, include_previous, include_end), finish
+    return finish
 
 
 def _range(
@@ -161,8 +160,6 @@ def _range(
     previous = st is None if include_previous is None else include_previous
     try:
         first, last = range_bounds(end if st is None else st, end, include_end)
-    except InvalidTimestampError as error:
-        raise named(error, key) from error
-    except TypeError as error:
+    except (InvalidTimestampError, TypeError) as error:
         raise named(error, key) from error
     return GetRange(view.candidates(key), first, last, previous)

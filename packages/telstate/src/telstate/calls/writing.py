@@ -50,9 +50,7 @@ def add(
     encoded = encode(value, key, encoding)
     try:
         member = encode_sample(timestamp, encoded)
-    except InvalidTimestampError as error:
-        raise named(error, key) from error
-    except TypeError as error:
+    except (InvalidTimestampError, TypeError) as error:
         raise named(error, key) from error
     return AddSample(target, member), nothing
 
@@ -68,11 +66,7 @@ def add_many(
     target = view.target(key)
     try:
         members = encode_samples(values, timestamps, encoding)
-    except EncodeError as error:
-        raise named(error, key) from error
-    except InvalidTimestampError as error:
-        raise named(error, key) from error
-    except TypeError as error:
+    except (EncodeError, InvalidTimestampError, TypeError) as error:
         raise named(error, key) from error
     except ValueError as error:
         raise ValueError(f"Key {key_repr(key)}: {error}") from error
