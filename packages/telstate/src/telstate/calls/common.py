@@ -14,7 +14,6 @@ from telstate_codec import (
     ENCODING_DEFAULT,
     DecodeError,
     EncodeError,
-    InvalidTimestampError,
     Key,
     decode_value,
     encode_value,
