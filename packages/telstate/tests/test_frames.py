@@ -84,9 +84,9 @@ async def test_table(subject: Subject) -> None:
     assert list(table.columns) == ["gain", "mode", "count", "twice"]
     assert [time.timestamp() for time in table.index] == [10.0, 20.0, 30.0]
     assert (table.index.name, str(table.index.tz)) == ("time", "UTC")
-    filled = table.ffill()
-    assert filled["gain"].tolist() == [1.5, 1.5, 2.5]
-    assert filled["mode"].tolist()[1:] == ["a", "b"]
+    gain = table["gain"].ffill()
+    assert gain.tolist() == [1.5, 1.5, 2.5]
+    assert table["mode"].tolist()[1:] == ["a", "b"]
     assert table["mode"].isna().tolist() == [True, False, False]
     assert table["count"].tolist()[:2] == [2**53 + 1, 7]
     assert table["twice"].tolist()[0] == 2

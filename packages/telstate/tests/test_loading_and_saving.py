@@ -194,7 +194,7 @@ async def test_redis_clients(tmp_path: Path) -> None:
     async with AsyncRDBWriter(tmp_path / "asyncio.rdb") as other:
         await other.save(asynchronous)
     assert await asynchronous.get("n_chans") == b"\xff\x05"
-    await asynchronous.aclose()
+    await asynchronous.connection_pool.disconnect()  # every redis-py has this; `aclose` came with 5.0.1
     for name in ("sync.rdb", "asyncio.rdb"):
         again = TelescopeState()
         assert again.load_from_file(tmp_path / name) == 1
