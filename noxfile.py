@@ -93,6 +93,13 @@ def dependencies(package: str) -> list[str]:
     return [str(one) for one in declared if not str(one).startswith("telstate")]
 
 
+def optional(package: str) -> list[str]:
+    """List what the extras of a package bring."""
+    extras = project(package).get("optional-dependencies", {})
+    assert isinstance(extras, dict)
+    return [str(one) for extra in extras.values() for one in extra]
+
+
 def test_requirements(package: str) -> list[str]:
     """List what the tests of a package need besides what all tests need."""
     table = nox.project.load_toml(ROOT / "packages" / package / "pyproject.toml")
@@ -127,13 +134,13 @@ def install_into(
 ) -> None:
     """Do the work of `install` for any environment, and look for Rust in what was installed."""
     built = wheels(session, *ours)
-    pip = [python, "-m", "pip", "install", "-q"]
+    pip = ["python", "-m", "pip", "--python", python, "install", "-q"]
     arguments = [*pip, *others, *built, *(["-c", constraints] if constraints else [])]
     folder = Path(python).parents[1]
     used_before = any(folder.glob("lib/*/site-packages/telstate_*"))
-    session.run(*arguments, external=True)
+    session.run(*arguments)
     if built and used_before:  # The version may be the same as what is there, and the content not.
-        session.run(*pip, "--no-deps", "--force-reinstall", *built, external=True)
+        session.run(*pip, "--no-deps", "--force-reinstall", *built)
     session.run("python", str(ROOT / "testing" / "crates.py"), str(folder))
 
 
@@ -142,7 +149,8 @@ def environment(session: nox.Session, name: str) -> str:
     folder = cache("environments") / f"{name}-{session.python or 'default'}"
     python = folder / "bin" / "python"
     if not python.exists():
-        session.run("python", "-m", "venv", str(folder))
+        # The session's own pip installs into it.
+        session.run("python", "-m", "venv", "--without-pip", str(folder))
     return str(python)
 
 
@@ -151,10 +159,10 @@ def peer(session: nox.Session) -> str:
     python = environment(session, "peer")
     done = Path(python).parents[1] / "installed.txt"
     if not done.exists() or done.read_text().split() != PEER:
-        pip = [python, "-m", "pip", "install", "-q"]
-        session.run(*pip, *PEER, external=True)
+        pip = ["python", "-m", "pip", "--python", python, "install", "-q"]
+        session.run(*pip, *PEER)
         # Its C decompressor has no wheels; where there is a compiler the peer gets it.
-        session.run(*pip, "python-lzf", external=True, success_codes=[0, 1], silent=True)
+        session.run(*pip, "python-lzf", success_codes=[0, 1], silent=True)
         session.run("python", str(ROOT / "testing" / "crates.py"), str(Path(python).parents[1]))
         done.write_text("\n".join(PEER))
     return python
@@ -248,25 +256,24 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("package", PACKAGES)
-def typecheck(session: nox.Session, package: str) -> None:
-    """Check a package where only what it declares is installed, then its tests."""
-    folder = Path("packages") / package
-    lower = PACKAGES[: PACKAGES.index(package) + 1]
-    alone = environment(session, f"alone-{package}")
-    install_into(session, alone, lower)
-    session.run(alone, "testing/import_all.py", package.replace("-", "_"), external=True)
-    install(session, [*lower, "telstate-testing"], MYPY, "nox", *test_requirements(package))
-    sources = [str(folder / "src"), *map(str, folder.glob("typing_tests"))]
-    session.run("mypy", "--python-executable", alone, *sources)
-    for tested in (folder / "tests", folder / "examples"):
-        if any(tested.rglob("*.py")):
-            session.run("mypy", str(tested))
-    if package == PACKAGES[-1]:
-        session.run("mypy", "testing/src")
-        session.run("mypy", "benchmarks")
-        session.run("mypy", "noxfile.py", "testing/crates.py", "testing/import_all.py")
-        session.run("mypy", "testing/katdal_suite.py")
+def typecheck(session: nox.Session) -> None:
+    """Check each package where only what it declares is installed, then its tests, and our tools."""
+    needed = [one for package in PACKAGES for one in test_requirements(package)]
+    install(session, [*PACKAGES, "telstate-testing"], MYPY, "nox", *needed)
+    for package in PACKAGES:
+        folder = Path("packages") / package
+        alone = environment(session, f"alone-{package}")
+        install_into(session, alone, PACKAGES[: PACKAGES.index(package) + 1])
+        session.run(alone, "testing/import_all.py", package.replace("-", "_"), external=True)
+        sources = [str(folder / "src"), *map(str, folder.glob("typing_tests"))]
+        session.run("mypy", "--python-executable", alone, *sources)
+        for tested in (folder / "tests", folder / "examples"):
+            if any(tested.rglob("*.py")):
+                session.run("mypy", str(tested))
+    session.run("mypy", "testing/src")
+    session.run("mypy", "benchmarks")
+    session.run("mypy", "noxfile.py", "testing/crates.py", "testing/import_all.py")
+    session.run("mypy", "testing/katdal_suite.py")
 
 
 @nox.session(python=PYTHONS)
@@ -300,7 +307,7 @@ def lowest(session: nox.Session) -> None:
     lowest_versions = {
         one.split(",")[0].replace(">=", "==")
         for package in PACKAGES
-        for one in dependencies(package)
+        for one in [*dependencies(package), *optional(package)]
     }
     pins.write_text("\n".join(sorted(lowest_versions)) + "\n")
     needed = [one for package in PACKAGES for one in test_requirements(package)]
