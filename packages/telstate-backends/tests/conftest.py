@@ -18,6 +18,7 @@ from telstate_testing import RedisServer, clusters, redis_binaries
 sys.path.insert(0, str(Path(__file__).parent))
 
 import subjects  # noqa: E402  # a helper beside the tests, found by the line above
+from proxy import Proxy  # noqa: E402  # the same
 
 SERVERS = {str(binary): binary for binary in redis_binaries()}
 #: The newest server also with the other protocol.
@@ -79,6 +80,22 @@ def newest_url(server_urls: dict[str, str]) -> str:
     if not SERVERS:
         pytest.skip("there is no Redis server")
     return _emptied(server_urls[list(SERVERS)[-1]])
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of the newest version, for this test alone."""
+    if not SERVERS:
+        pytest.skip("there is no Redis server")
+    with RedisServer(list(SERVERS.values())[-1]) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(newest_url: str) -> Iterator[Proxy]:
+    """A proxy to an empty server of the newest version."""
+    with Proxy(int(newest_url.rpartition(":")[2])) as proxy:
+        yield proxy
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "asyncio"])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -61,20 +61,6 @@ pytestmark = [
 ]
 
 LONG = 30.0
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of the newest version, for this test alone."""
-    with RedisServer(list(SERVERS.values())[-1]) as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(newest_url: str) -> Iterator[Proxy]:
-    """A proxy to an empty server."""
-    with Proxy(int(newest_url.rpartition(":")[2])) as proxy:
-        yield proxy
 
 
 def later(seconds: float, *actions: Callable[[], object]) -> threading.Thread:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import attrs
@@ -257,13 +257,6 @@ async def test_who_asks_while_a_line_is_tried_waits_for_that(proxy: Proxy) -> No
         proxy.swallow = False
         assert await deleting == 1
         assert await getting in (Immutable(b"v"), None)
-
-
-@pytest.fixture
-def proxy(newest_url: str) -> Iterator[Proxy]:
-    """A proxy to the newest server."""
-    with Proxy(int(newest_url.rpartition(":")[2])) as made:
-        yield made
 
 
 async def test_cuts_and_cancellations_on_a_real_server(proxy: Proxy) -> None:

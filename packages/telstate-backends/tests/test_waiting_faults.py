@@ -45,13 +45,6 @@ LONG = 30.0
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of the newest version, for this test alone."""
-    with RedisServer(list(SERVERS.values())[-1]) as server:
-        yield server
-
-
-@pytest.fixture
 def admin(server: RedisServer) -> Iterator[Any]:
     """A client of redis-py's for it, most of whose methods have no annotations."""
     with redis.Redis(port=server.port) as client:
