@@ -41,9 +41,10 @@ class AsyncMemoryWatcher:
 
     def _tell(self, event: Event | None) -> None:
         """Queue an event, from any thread."""
-        # The loop may be gone, if its owner left the watch unfinished: nobody is there to be told.
-        if not self._loop.is_closed():
+        try:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+        except RuntimeError:
+            pass  # the loop is closed: its owner left the watch unfinished, and nobody is to be told
 
     async def next(self) -> Event:
         """Wait for the next event."""
