@@ -28,6 +28,7 @@ from telstate_backends import (
     MemoryBackend,
     Operation,
     RedisBackend,
+    RetryPolicy,
     Store,
     Wait,
     Watcher,
@@ -175,8 +176,8 @@ def cached(subject: Subject) -> Subject:
     return SyncSubject(CachedBackend(subject.backend))
 
 
-async def spread(asynchronous: bool, url: str) -> Subject:
+async def spread(asynchronous: bool, url: str, retry: RetryPolicy = RetryPolicy()) -> Subject:
     """Make a subject on a cluster that runs already."""
     if asynchronous:
-        return AsyncSubject(await AsyncRedisBackend.from_url(url))
-    return SyncSubject(RedisBackend.from_url(url))
+        return AsyncSubject(await AsyncRedisBackend.from_url(url, retry=retry))
+    return SyncSubject(RedisBackend.from_url(url, retry=retry))

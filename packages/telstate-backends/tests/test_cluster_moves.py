@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from conftest import SERVERS
 from redis.crc import key_slot
 from subjects import LONG, Subject, spread
@@ -17,6 +18,7 @@ from telstate_backends import (
     AddSamples,
     AsyncRedisBackend,
     Clear,
+    ConnectionError,
     Count,
     Delete,
     Dump,
@@ -31,6 +33,7 @@ from telstate_backends import (
     Immutable,
     Indexed,
     Keys,
+    KeyType,
     KeyTypes,
     KeyWait,
     Load,
@@ -288,3 +291,24 @@ def step(name: bytes, number: int) -> list[Operation[Any]]:
         Get((b"{x}none", race)),
         Exists((b"{x}none", b"{x}sensor" + name)),
     ]
+
+
+async def test_a_batch_for_a_cluster_that_is_down(
+    home_first: list[int], asynchronous: bool
+) -> None:
+    """A batch that may be sent again is, until the cluster is up or the time is over."""
+    batch: list[Operation[Any]] = [SetImmutable(b"{x}down", b"1"), GetKeyType((b"{x}down",))]
+    patient = await spread(asynchronous, url_of(home_first))
+    impatient = await spread(asynchronous, url_of(home_first), RetryPolicy(seconds=0.3))
+    await patient.execute(Clear())
+    with redis.Redis(port=home_first[0]) as client:
+        home: Any = client  # redis-py leaves some of its methods without annotations
+        home.execute_command("CLUSTER DELSLOTS", SLOT)
+        try:
+            with pytest.raises(ConnectionError, match="cannot serve this at present"):
+                await impatient.execute_many(batch)
+        finally:
+            threading.Timer(0.5, home.execute_command, ["CLUSTER ADDSLOTS", SLOT]).start()
+        assert await patient.execute_many(batch) == [None, KeyType.IMMUTABLE]
+    await patient.close()
+    await impatient.close()

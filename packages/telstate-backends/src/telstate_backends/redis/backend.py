@@ -118,7 +118,7 @@ class RedisBackend(Closing):
         if not operations:
             return []
         safe = wire.repeatable(operations)
-        replies = self._persist(lambda: self._link.ask_many(operations), safe)
+        replies = self._persist(lambda: wire.served(self._link.ask_many(operations), safe), safe)
         return [
             wire.parse(operation, outcome(reply, self.address), self.address)
             for operation, reply in zip(operations, replies, strict=True)

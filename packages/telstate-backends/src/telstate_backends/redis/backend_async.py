@@ -123,7 +123,11 @@ class AsyncRedisBackend(AsyncClosing):
         if not operations:
             return []
         safe = wire.repeatable(operations)
-        replies = await self._persist(lambda: self._link.ask_many(operations), safe)
+
+        async def ask() -> list[object]:
+            return wire.served(await self._link.ask_many(operations), safe)
+
+        replies = await self._persist(ask, safe)
         return [
             wire.parse(operation, outcome(reply, self.address), self.address)
             for operation, reply in zip(operations, replies, strict=True)

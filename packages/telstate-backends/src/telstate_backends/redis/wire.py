@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any
 
+from redis.exceptions import ClusterDownError
+
 from telstate_backends.commands import Argument, Command, script
 from telstate_backends.errors import TelstateError
 from telstate_backends.operations.base import Operation, as_int, unexpected
@@ -117,6 +119,18 @@ def runs(commands: Sequence[Command]) -> Iterator[tuple[bool, range]]:
 def repeatable(operations: Iterable[Operation[Any]]) -> bool:
     """Tell whether all of these may be sent again."""
     return all(operation.idempotent for operation in operations)
+
+
+def served(replies: list[object], safe: bool) -> list[object]:
+    """Give the replies of a batch; if it may be sent again, and a cluster is down, raise that it is.
+
+    The server has done nothing of what it answers so, and will before long, as with a lost connection.
+    """
+    if safe:
+        for reply in replies:
+            if isinstance(reply, ClusterDownError):
+                raise reply
+    return replies
 
 
 def parse(operation: Operation[Any], reply: object, address: str) -> Any:
