@@ -41,7 +41,10 @@ def running_cluster(
 
     On request there come after them a replica of each, or a master without any slots yet.
     """
-    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
+    # Soon is well where a master is to be replaced; elsewhere nobody is to be taken for dead who is
+    # only slow, as all are on a busy machine.
+    patience = "1000" if replicas else "15000"
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", patience]
     # So that a master without slots stays one.
     options += ["--cluster-allow-replica-migration", "no"] if spare else []
     with ExitStack() as stack:
