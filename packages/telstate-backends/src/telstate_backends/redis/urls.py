@@ -7,7 +7,7 @@ in an object that does not show them: some versions of redis-py print every othe
 =====================  =========================================================================
 ``redis://``           ``[user:password@]host[:port][/db]``
 ``rediss://``          the same, over TLS
-``unix://``            ``[user:password@]/path[?db=...]``
+``unix://``            ``[user:password@]/path[?db=...]``, so that there are three slashes
 ``redis+sentinel://``  ``[user:password@]host[:port][,host[:port]...]/service[/db]``
 ``redis+cluster://``   ``[user:password@]host[:port][,host[:port]...]``
 =====================  =========================================================================
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
 import attrs
@@ -36,6 +36,7 @@ import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 
+from telstate_backends.redis import slips
 from telstate_backends.redis.clients import join
 
 #: Given to every connection that is made from a URL, unless the URL says otherwise.
@@ -81,22 +82,27 @@ def parse(url: str, db: int | None) -> Target:
     ValueError
         If it is no URL of ours, or names another database than `db`.
     """
-    scheme, separator, rest = url.partition("://")
+    # Blanks around it come of copying.
+    scheme, separator, rest = url.strip().partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in _PORTS:
+        raise ValueError(slips.wrong_scheme(scheme if separator else None, list(_PORTS)))
     base, _, variant = scheme.partition("+")
-    if not separator or (base, variant) not in _FORMS:
-        known = ", ".join(f"{'+'.join(filter(None, form))}://" for form in _FORMS)
-        # A scheme is a word; what is none may be a password that went astray.
-        named = repr(scheme) if scheme.replace("+", "").isalpha() else "this"
-        what = f"{named} is no scheme of ours" if separator else "a URL starts with its scheme"
-        raise ValueError(f"{what}; use {known}")
-    hosts: list[tuple[str, int]] = []
+    listed: list[str] | None = None
     service = ""
     if variant:
-        hosts, service, rest = _take_hosts(rest, _FORMS[base, variant], scheme)
+        listed, service, rest = _take_hosts(rest, scheme)
+    given: dict[str, Any] = {}
+    hosts: list[tuple[str, int]] = []
     try:
-        given: dict[str, Any] = _untyped(parse_url)(f"{base}://{rest}")
-    except (ValueError, AttributeError):
-        _refuse(scheme)
+        slip = slips.find_slip(f"{base}://{rest}", scheme, listed)
+        if slip is None:
+            given = _untyped(parse_url)(f"{base}://{rest}")
+            hosts = [_split(host, _PORTS[scheme]) for host in listed or ()]
+    except (ValueError, AttributeError) as error:
+        slip = slips.wrong_option(error, scheme) or _FORMS.format(scheme=scheme)
+    if slip is not None:
+        raise ValueError(slip)  # without the cause, whose text may hold a piece of the password
     given.pop("connection_class", None)
     if base == "rediss" and variant:
         given["ssl"] = True
@@ -104,6 +110,8 @@ def parse(url: str, db: int | None) -> Target:
         del given["host"]
         given.pop("port", None)
     chosen = given.get("db")
+    if chosen is not None and chosen < 0:
+        raise ValueError(f"there is no database {chosen}; the first is 0")
     if db is not None and chosen is not None and chosen != db:
         raise ValueError(f"the URL asks for database {chosen}, but db is {db}; give only one")
     arguments = {**DEFAULTS, **given}
@@ -120,18 +128,24 @@ def parse(url: str, db: int | None) -> Target:
 _SENTINEL = "sentinel_"
 
 #: Every scheme, and the port that its hosts have by default.
-_FORMS = {
-    ("redis", ""): 6379,
-    ("rediss", ""): 6379,
-    ("unix", ""): 0,
-    ("redis", "sentinel"): 26379,
-    ("rediss", "sentinel"): 26379,
-    ("redis", "cluster"): 6379,
-    ("rediss", "cluster"): 6379,
+_PORTS = {
+    "redis": 6379,
+    "rediss": 6379,
+    "unix": 0,
+    "redis+sentinel": 26379,
+    "rediss+sentinel": 26379,
+    "redis+cluster": 6379,
+    "rediss+cluster": 6379,
 }
 
+_FORMS = (
+    "this {scheme}:// URL is not a valid address; the forms are redis://host:port/db, "
+    "unix:///path, redis+sentinel://host:port,host:port/service/db and "
+    "redis+cluster://host:port,host:port; quote special characters in user and password"
+)
 
-def _take_hosts(rest: str, port: int, scheme: str) -> tuple[list[tuple[str, int]], str, str]:
+
+def _take_hosts(rest: str, scheme: str) -> tuple[list[str], str, str]:
     """Take hosts and service out of a URL; what is left is one that redis-py reads."""
     place, question, query = rest.partition("?")
     authority, _, path = place.partition("/")
@@ -140,16 +154,22 @@ def _take_hosts(rest: str, port: int, scheme: str) -> tuple[list[tuple[str, int]
     if scheme.endswith("+sentinel"):
         service, _, path = path.partition("/")
         if not service:
-            _refuse(scheme)
-    hosts = []
-    for host in listed.split(","):
-        name, colon, digits = host.rpartition(":")
-        if not colon or host.endswith("]"):
-            name, digits = host, str(port)
-        if not name or not digits.isdigit():
-            _refuse(scheme)
-        hosts.append((name.strip("[]"), int(digits)))
+            raise ValueError(
+                f"this {scheme}:// URL does not name the service, by which the Sentinels know the "
+                f"master; the form is {scheme}://host:port,host:port/service/db"
+            )
+    hosts = [host.strip() for host in listed.split(",")]
     return hosts, unquote(service), f"{user}{at}host/{quote(path)}{question}{query}"
+
+
+def _split(host: str, port: int) -> tuple[str, int]:
+    """Take apart host and port, if there is one."""
+    name, colon, digits = host.rpartition(":")
+    if not colon or host.endswith("]"):
+        name, digits = host, str(port)
+    if not name:
+        raise ValueError("a host is missing")
+    return name.strip("[]"), int(digits)
 
 
 def _cover(arguments: dict[str, Any], prefix: str) -> None:
@@ -162,17 +182,12 @@ def _cover(arguments: dict[str, Any], prefix: str) -> None:
         arguments[prefix + "credential_provider"] = credentials
 
 
-def _refuse(scheme: str) -> NoReturn:
-    # Without the cause, whose text may hold a piece of the password.
-    raise ValueError(
-        f"this {scheme}:// URL is not a valid address; the forms are redis://host:port/db, "
-        "unix:///path, redis+sentinel://host:port,host:port/service/db and "
-        "redis+cluster://host:port,host:port; quote special characters in user and password"
-    ) from None
-
-
-def target_of(url: str, db: int | None) -> Target:
+def target_of(url: object, db: int | None) -> Target:
     """Read a URL: :func:`parse`, but with nothing of it in the traceback of an error."""
+    if not isinstance(url, str):
+        raise TypeError(
+            f"a URL is a string, not a {type(url).__name__}, such as redis://host:port/db"
+        )
     try:
         return parse(url, db)
     except ValueError as error:
