@@ -1,5 +1,9 @@
 """Views: prefixes, the candidates of a read, the target of a write."""
 
+import re
+from typing import Any
+
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +28,29 @@ def test_view(
 ) -> None:
     """A view puts its name first or alone, the separator appended unless it is there or unwanted."""
     assert ts.view(name, add_separator, exclusive).prefixes == prefixes
+
+
+@pytest.mark.parametrize("of", [TelescopeState(), aio.TelescopeState()], ids=["sync", "asyncio"])
+def test_several_names(of: Any) -> None:
+    """Names where flags belong are refused, with the chain and the constructor that do what was meant."""
+    chain = re.escape("ts.view('c').view(b'b').view('a')")
+    made = re.escape("TelescopeState(base=ts, prefixes=('a_', 'b_', 'c_'))")
+    view: Any
+    for view in (of.view, of.pipeline().view, View(("",)).deeper):
+        with pytest.raises(TypeError, match=rf"one name at a time .*{chain}.*{made}\.$"):
+            view("a", b"b", "c")
+    with pytest.raises(TypeError, match=r"exclusive is no str\).*ts\.view\('yes'\)\.view\('a'\)"):
+        of.view("a", exclusive="yes")
+    assert of.view("c").view(b"b").view("a").prefixes == ("a_", "b_", "c_", "")
+    assert type(of)(base=of, prefixes=("a_", "b_", "c_")).prefixes == ("a_", "b_", "c_")
+
+
+@pytest.mark.parametrize("yes", [True, 1, numpy.True_])
+@pytest.mark.parametrize("no", [False, 0, None, numpy.False_])
+def test_flags(yes: Any, no: Any) -> None:
+    """What is as good as a bool counts as one."""
+    assert TelescopeState().view("x", no, yes).prefixes == ("x",)
+    assert TelescopeState().view("x", yes, no).prefixes == ("x_", "")
 
 
 def test_views_share_a_backend(ts: TelescopeState) -> None:

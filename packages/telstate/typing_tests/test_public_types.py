@@ -17,8 +17,11 @@ from telstate import (
     KeyUpdate,
     Pipeline,
     Queued,
+    RdbWriteError,
     RDBWriter,
     Reconnected,
+    RedisBackend,
+    RetryPolicy,
     SampleArrays,
     TelescopeState,
     Watch,
@@ -161,6 +164,8 @@ async def snapshots_on_asyncio() -> None:
 with RDBWriter("a.rdb") as writer:
     assert_type(writer, RDBWriter)
 assert_type(writer.keys_written, int)
+write_error: type[telstate.TelstateError] = RdbWriteError
+assert_type(RedisBackend.from_url("redis://a", retry=RetryPolicy(seconds=1.0)), RedisBackend)
 assert_type(writer.keys_failed, int)
 assert_type(writer.failures, dict[bytes, str])
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     )
     from telstate_backends.kinds import KeyType
     from telstate_backends.memory import MemoryBackend
+    from telstate_backends.redis import RedisBackend
+    from telstate_backends.retrying import RetryPolicy
     from telstate_codec import (
         ALLOWED_ENCODINGS,
         ENCODING_DEFAULT,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
         equal_encoded_values,
         set_allow_pickle,
     )
-    from telstate_rdb.errors import RdbParseError
+    from telstate_rdb.errors import RdbParseError, RdbWriteError
 
     __version__: str
 
@@ -70,6 +72,8 @@ _HOMES = {
     ],
     "telstate_backends.kinds": ["KeyType"],
     "telstate_backends.memory": ["MemoryBackend"],
+    "telstate_backends.redis": ["RedisBackend"],
+    "telstate_backends.retrying": ["RetryPolicy"],
     "telstate_codec": [
         "ALLOWED_ENCODINGS",
         "ENCODING_DEFAULT",
@@ -88,7 +92,7 @@ _HOMES = {
         "equal_encoded_values",
         "set_allow_pickle",
     ],
-    "telstate_rdb.errors": ["RdbParseError"],
+    "telstate_rdb.errors": ["RdbParseError", "RdbWriteError"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 # Modules that can be reached as attributes without being imported.
@@ -119,9 +123,12 @@ __all__ = [
     "Queued",
     "RDBWriter",
     "RdbParseError",
+    "RdbWriteError",
     "ReadOnlyError",
     "Reconnected",
+    "RedisBackend",
     "RefusedError",
+    "RetryPolicy",
     "SampleArrays",
     "TelescopeState",
     "TelstateError",

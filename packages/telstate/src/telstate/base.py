@@ -107,10 +107,17 @@ class TelescopeStateBase(Generic[BackendType]):
         view
             A view of the same backend.
 
+        Raises
+        ------
+        TypeError
+            If `add_separator` or `exclusive` is a string: a view is made of one name at a time.
+
         Examples
         --------
         >>> from telstate import TelescopeState
         >>> ts = TelescopeState()
+        >>> ts.view("c").view("b").prefixes
+        ('b_', 'c_', '')
         >>> safe = ts.view("beam", read_only=True)
         >>> safe["n_pols"] = 2
         Traceback (most recent call last):

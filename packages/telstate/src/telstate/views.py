@@ -126,10 +126,16 @@ class View:
             Whether the prefixes that are there are left out.
         read_only
             Whether writing is refused; it is anyway where this view is read-only.
+
+        Raises
+        ------
+        TypeError
+            If `add_separator` or `exclusive` is a string, which was meant to be one more prefix.
         """
+        _refuse_names(name, add_separator=add_separator, exclusive=exclusive)
         text = name if isinstance(name, str) else decode_key(encode_key(name))
-        if add_separator and text and not text.endswith(SEPARATOR):
-            text += SEPARATOR
+        if add_separator:
+            text = _separated(text)
         prefixes = (text,) if exclusive else (text, *self.prefixes)
         return View(prefixes, read_only or self.read_only)
 
@@ -168,3 +174,26 @@ class View:
 
     def __repr__(self) -> str:
         return f"View({self.prefixes!r}{', read_only=True' if self.read_only else ''})"
+
+
+def _separated(text: str) -> str:
+    return text if not text or text.endswith(SEPARATOR) else text + SEPARATOR
+
+
+def _refuse_names(first: Key, **flags: object) -> None:
+    """Refuse strings where flags belong: several names were given, and all but one would be lost."""
+    more = {flag: value for flag, value in flags.items() if isinstance(value, (str, bytes))}
+    if not more:
+        return
+    names = [first, *more.values()]
+    wrong = " and ".join(f"{flag} is no {type(value).__name__}" for flag, value in more.items())
+    chain = "".join(f".view({name!r})" for name in reversed(names))
+    prefixes = tuple(
+        _separated(name if isinstance(name, str) else name.decode(errors="replace"))
+        for name in names
+    )
+    raise TypeError(
+        f"A view is made of one name at a time ({wrong}): for the prefixes "
+        f"{', '.join(map(repr, prefixes))} before those of ts, use ts{chain}, or for them alone "
+        f"TelescopeState(base=ts, prefixes={prefixes!r})."
+    )
