@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from telstate_backends.backend import AsyncBackend, Backend
+from telstate_backends.callables import check_ordinary, check_result
 from telstate_backends.errors import ForeignKeyError, RefusedError
 from telstate_backends.loading.preparing import (
     EXPIRED,
@@ -72,6 +73,8 @@ class LoadReport:
 
 Batch: TypeAlias = list[Load | Restore]
 Foreign: TypeAlias = Literal["refuse", "skip"]
+#: What it is called in messages.
+PROGRESS = "the progress function of a load"
 Progress: TypeAlias = Callable[[LoadReport], object]
 
 
@@ -173,7 +176,7 @@ def load_records(
     foreign : {"refuse", "skip"}
         Whether a key that telstate cannot have is an error (default), or is skipped and reported.
     progress : callable, optional
-        Called with the report after each batch.
+        An ordinary function, called with the report after each batch.
 
     Returns
     -------
@@ -189,7 +192,11 @@ def load_records(
         As `records` raises them.
     ConnectionError, RefusedError
         If the store cannot be reached or does not take the keys.
+    TypeError
+        If `progress` is no ordinary function.
     """
+    if progress is not None:
+        check_ordinary(progress, PROGRESS)
     report = LoadReport()
     refused: set[int] | None = set() if _is_remote(backend) else None
     prepared = batches(records, report, foreign, time.time(), refused)
@@ -257,6 +264,8 @@ async def load_records_async(
 
     The records are taken from `records` in a thread, a batch at a time, so that other tasks run.
     """
+    if progress is not None:
+        check_ordinary(progress, PROGRESS)
     report = LoadReport()
     refused: set[int] | None = set() if _is_remote(backend) else None
     prepared = batches(records, report, foreign, time.time(), refused)
@@ -367,4 +376,4 @@ def _slower(
 def _count(batch: Batch, report: LoadReport, progress: Progress | None) -> None:
     report.keys += sum(isinstance(each, Restore) or each.replace for each in batch)
     if progress is not None:
-        progress(report)
+        check_result(progress(report), PROGRESS)

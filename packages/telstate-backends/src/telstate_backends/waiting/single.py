@@ -3,8 +3,8 @@
 Rules: a wait looks at the store before it subscribes, so that what is already true costs one trip;
 after that it looks whenever a check is due, and judges each update in between by the update itself.
 If the store cannot be reached once it waits, it goes on waiting until the store can be.
-A key that an earlier candidate shadows does not count. Conditions see encoded bytes and are called
-by the loop, in the caller's own thread or task. The sync loop can be cancelled by a future and has a
+A key that an earlier candidate shadows does not count. Conditions are ordinary functions, see encoded bytes
+and are called by the loop, in the caller's own thread or task; a note on what they raise names the key. The sync loop can be cancelled by a future and has a
 timeout; for the asyncio one, both are asyncio's own affair.
 """
 
@@ -24,6 +24,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from telstate_backends.backend import AsyncBackend, Backend, Watcher, store_behind
+from telstate_backends.callables import check_ordinary, check_result
 from telstate_backends.errors import CancelledError, ConnectionError, TimeoutError
 from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
@@ -33,6 +34,7 @@ from telstate_backends.waiting.patience import GLANCE, Patience, limited
 from telstate_codec import DecodeError, decode_value, key_repr
 
 Checked = TypeVar("Checked")
+Tried = TypeVar("Tried")
 
 
 class Verdict(enum.Enum):
@@ -67,8 +69,13 @@ class KeyWait:
     keys : tuple of bytes
         Candidate keys, in the order of the view.
     condition : callable, optional
-        Called with the contents (of a mutable key: a sample); without it, it is enough that the
-        key exists.
+        An ordinary function, called with the contents (of a mutable key: a sample); without it, it is
+        enough that the key exists.
+
+    Raises
+    ------
+    TypeError
+        If the condition is no ordinary function.
     """
 
     def __init__(
@@ -76,7 +83,7 @@ class KeyWait:
     ) -> None:
         self.keys = keys
         self.name = name_of(keys)
-        self._condition = condition
+        self._condition = conditional(condition, self.name)
         #: Place among the candidates of the first that exists, as far as is known.
         self._first = len(keys)
 
@@ -105,7 +112,64 @@ class KeyWait:
         return Verdict.DONE if self._holds(_contents(update)) else Verdict.IGNORE
 
     def _holds(self, contents: Contents) -> bool:
-        return self._condition is None or bool(self._condition(contents))
+        return self._condition is None or self._condition(contents)
+
+
+def check_condition(condition: object, keys: tuple[bytes, ...]) -> None:
+    """Refuse a condition that is no ordinary function, for who gives it to a wait inside another.
+
+    Parameters
+    ----------
+    condition : object
+        What the user gave.
+    keys : tuple of bytes
+        The candidate keys of the wait.
+
+    Raises
+    ------
+    TypeError
+        If it is no ordinary function.
+    """
+    check_ordinary(condition, f"the condition of the wait for {name_of(keys)}")
+
+
+def conditional(
+    condition: Callable[[Tried], object] | None, name: str
+) -> Callable[[Tried], bool] | None:
+    """Make a user's condition one that gives a truth value, and names the key in a note on its errors.
+
+    Parameters
+    ----------
+    condition : callable or None
+        What the user gave.
+    name : str
+        What the wait is for.
+
+    Raises
+    ------
+    TypeError
+        If it is no ordinary function.
+    """
+    if condition is None:
+        return None
+    what = f"the condition of the wait for {name}"
+    check_ordinary(condition, what)
+    note = f"This is from {what}."
+    check = condition
+
+    def holds(tried: Tried) -> bool:
+        try:
+            verdict = check(tried)
+            if verdict is not True and verdict is not False:
+                check_result(verdict, what, refuse_futures=True)
+            return bool(verdict)
+        except Exception as error:
+            # A condition may raise the same one again and again.
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+            raise
+
+    return holds
 
 
 def name_of(keys: tuple[bytes, ...]) -> str:
@@ -136,7 +200,13 @@ class IndexedWait:
     sub_key : bytes
         The encoded sub-key.
     condition : callable, optional
-        Called with the encoded value; without it, it is enough that the sub-key exists.
+        An ordinary function, called with the encoded value; without it, it is enough that the sub-key
+        exists.
+
+    Raises
+    ------
+    TypeError
+        If the condition is no ordinary function.
     """
 
     def __init__(
@@ -148,7 +218,7 @@ class IndexedWait:
         self.keys = keys
         self.sub_key = sub_key
         self.name = f"sub-key {_text(sub_key)} of {name_of(keys)}"
-        self._condition = condition
+        self._condition = conditional(condition, self.name)
 
     def question(self) -> GetIndexed:
         """Ask for the value; a key of another kind is an error."""
@@ -156,7 +226,7 @@ class IndexedWait:
 
     def judge_answer(self, answer: bytes | None) -> bool:
         """Try the condition on the value in the store."""
-        return answer is not None and (self._condition is None or bool(self._condition(answer)))
+        return answer is not None and (self._condition is None or self._condition(answer))
 
     def judge_update(self, update: Update) -> Verdict:
         """Try the condition on an update of the sub-key, if nothing can shadow its key."""

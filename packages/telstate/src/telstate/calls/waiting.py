@@ -9,7 +9,7 @@ from typing import Any, Literal
 from telstate.calls.common import encode, named, read
 from telstate.views import View
 from telstate_backends import Contents, KeysWait, Mutable
-from telstate_backends.waiting.single import IndexedWait, KeyWait
+from telstate_backends.waiting.single import IndexedWait, KeyWait, check_condition
 from telstate_codec import DecodeError, Key, decode_key, decode_value
 
 Require = Literal["all", "any"]
@@ -22,6 +22,9 @@ def key_wait(view: View, key: Key, condition: KeyCondition | None) -> KeyWait:
     if condition is None:
         return KeyWait(view.candidates(key))
     check = condition
+    keys = view.candidates(key)
+    # Here, because what is below is ordinary whatever the condition is.
+    check_condition(check, keys)
 
     def holds(contents: Contents) -> object:
         timestamp = contents.timestamp if isinstance(contents, Mutable) else None
@@ -31,7 +34,7 @@ def key_wait(view: View, key: Key, condition: KeyCondition | None) -> KeyWait:
             raise named(error, key) from error
         return check(value, timestamp)
 
-    return KeyWait(view.candidates(key), holds)
+    return KeyWait(keys, holds)
 
 
 def indexed_wait(
@@ -42,6 +45,7 @@ def indexed_wait(
     if condition is None:
         return IndexedWait(keys, encoded)
     check = condition
+    check_condition(check, keys)
 
     def holds(stored: bytes) -> object:
         try:
