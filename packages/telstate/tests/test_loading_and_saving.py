@@ -1,7 +1,9 @@
 """Loading and saving: every sentence of the API page on snapshots, on every backend, in both manners."""
 
+import inspect
 import io
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -107,6 +109,38 @@ async def test_broken(subject: Subject, real_snapshot: Path, tmp_path: Path) -> 
         await subject.load_from_file(tmp_path / "missing.rdb")
     with pytest.raises(IsADirectoryError):
         await subject.load_from_file(tmp_path)
+
+
+async def test_damaged(subject: Subject, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The error for a damaged file says how to get at the rest; so loaded, what is lost is logged."""
+    await fill(subject)
+    await subject.save(tmp_path / "whole.rdb")
+    kept = await subject.keys()
+    whole = (tmp_path / "whole.rdb").read_bytes()
+    damaged = tmp_path / "damaged.rdb"
+    damaged.write_bytes(whole[:-40])
+    await subject.clear()
+    with pytest.raises(RdbParseError, match=r"damaged\.rdb, .*with strict=False$"):
+        await subject.load_from_file(damaged)
+    await subject.clear()
+    with caplog.at_level(logging.WARNING, "telstate"):
+        count = await subject.load_from_file(damaged, strict=False)
+    found = await subject.keys()
+    assert len(found) == count and set(found) < set(kept)
+    assert re.search(r"Lost at byte \d+ of .*damaged\.rdb, the rest", caplog.text)
+    made: Any = type(subject.state).from_snapshot(io.BytesIO(whole[:-40]), strict=False)
+    again = await made if inspect.isawaitable(made) else made
+    assert await subject.load_from_file(tmp_path / "whole.rdb", strict=False) == len(kept)
+    listed: Any = again.keys()
+    assert (await listed if inspect.isawaitable(listed) else listed) == found
+
+
+async def test_no_snapshot_at_all(subject: Subject, tmp_path: Path) -> None:
+    """Of what is no snapshot nothing can be had, and no word says so."""
+    (tmp_path / "text.rdb").write_bytes(b"hello there")
+    for strict in (True, False):
+        with pytest.raises(RdbParseError, match=r"text.rdb.*no RDB file: it starts with [^;]*$"):
+            await subject.load_from_file(tmp_path / "text.rdb", strict=strict)
 
 
 async def test_some_keys(

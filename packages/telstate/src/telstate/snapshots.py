@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,22 +20,24 @@ from telstate_backends import (
     AsyncBackend,
     Backend,
     Export,
+    ForeignKeyError,
     Glimpse,
     Keys,
     Peek,
+    RefusedError,
     TelstateError,
 )
 from telstate_backends.operations.snapshots import value_of
 from telstate_backends.store import Stored
 from telstate_codec import Key, encode_key, key_repr
-from telstate_rdb.errors import RdbWriteError
+from telstate_rdb.errors import RdbParseError, RdbWriteError
 
 if TYPE_CHECKING:
     import redis
 
     from telstate.telescope_state import TelescopeState
     from telstate_backends.loading.records import LoadReport
-    from telstate_rdb import RawValue, Value
+    from telstate_rdb import KeyRecord, RawValue, RdbReader, Value
     from telstate_rdb.source import BinaryReader
 
 logger = logging.getLogger("telstate")
@@ -58,6 +59,7 @@ def load_into(
     backend: Backend,
     file: Source,
     progress: Progress | None = None,
+    strict: bool = True,
 ) -> int:
     """Load a snapshot into a backend.
 
@@ -69,6 +71,9 @@ def load_into(
         Path of an RDB file, or an open binary file.
     progress
         Called now and then with the number of keys loaded so far.
+    strict
+        Whether a damaged file is an error (default), or what is whole of it is loaded and what is
+        lost is logged as a warning.
 
     Returns
     -------
@@ -77,9 +82,18 @@ def load_into(
         logged as a warning, since other programs may share the server that the file is from.
     """
     # Here, because most programs that use a live store never read a file.
-    from telstate_backends.loading.records import load_rdb
+    from telstate_backends.loading.records import load_rdb, load_records
 
-    report = load_rdb(backend, file, foreign="skip", progress=_teller(progress))
+    teller = _teller(progress)
+    if not strict:
+        records = _salvaged(file)
+        report = load_records(backend, records, foreign="skip", progress=teller)
+        return _loaded(report, records)
+    try:
+        report = load_rdb(backend, file, foreign="skip", progress=teller)
+    except RdbParseError as error:
+        _advise(error)
+        raise
     return _loaded(report)
 
 
@@ -87,26 +101,54 @@ async def load_into_async(
     backend: AsyncBackend,
     file: Source,
     progress: Progress | None = None,
+    strict: bool = True,
 ) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
     # Here, for the same reason; and in a thread, because it takes a while, for the first time.
     from asyncio import to_thread
 
     loading = await to_thread(import_module, "telstate_backends.loading.records")
-    report: LoadReport = await loading.load_rdb_async(
-        backend, file, foreign="skip", progress=_teller(progress)
-    )
+    report: LoadReport
+    teller = _teller(progress)
+    if not strict:
+        records = await to_thread(_salvaged, file)
+        report = await loading.load_records_async(backend, records, foreign="skip", progress=teller)
+        return _loaded(report, records)
+    try:
+        report = await loading.load_rdb_async(backend, file, foreign="skip", progress=teller)
+    except RdbParseError as error:
+        _advise(error)
+        raise
     return _loaded(report)
+
+
+def _salvaged(file: Source) -> RdbReader[KeyRecord[Value]]:
+    """Read what is whole of a file; values are decoded, so that none which is not gets to a server."""
+    from telstate_rdb import read_rdb
+
+    return read_rdb(file, strict=False)
+
+
+def _advise(error: RdbParseError) -> None:
+    """Say how to get at the rest, unless there is none: the beginning is that of no snapshot."""
+    if error.offset:
+        error.reason += "; to get what is whole of it, use load_from_file or TelescopeState.from_snapshot with strict=False"
 
 
 def _teller(progress: Progress | None) -> Callable[[LoadReport], object] | None:
     return None if progress is None else lambda report: progress(report.keys)
 
 
-def _loaded(report: LoadReport) -> int:
-    """Log what was left out, and give how many keys were loaded."""
+def _loaded(report: LoadReport, records: RdbReader[KeyRecord[Value]] | None = None) -> int:
+    """Log what was left out or lost, and give how many keys were loaded."""
     for skipped in report.skipped:
         logger.warning("Key %s was not loaded: it holds %s", key_repr(skipped.key), skipped.reason)
+    if records is not None:
+        for loss in records.losses:
+            size = "the rest" if loss.size is None else f"{loss.size} bytes"
+            key = "" if loss.key is None else f" (of key {key_repr(loss.key)})"
+            place = f"byte {loss.offset} of {records.name or 'the file'}"
+            logger.warning("Lost at %s, %s%s: %s", place, size, key, loss.reason)
     return report.keys
 
 
@@ -139,6 +181,7 @@ class RDBWriterBase:
         self.keys_written = 0
         self.keys_failed = 0
         self.failures: dict[bytes, str] = {}
+        self._errors: dict[bytes, TelstateError] = {}  # of those failures that are some
         self._entered = False
         self._names: set[bytes] = set()
         self._keep_empty = keep_empty
@@ -195,6 +238,8 @@ class RDBWriterBase:
     def _fail(self, key: bytes, problem: object) -> None:
         self.keys_failed += 1
         self.failures[key] = str(problem)
+        if isinstance(problem, TelstateError):
+            self._errors[key] = problem
         logger.error("Key %s was not saved: %s", key_repr(key), problem)
 
 
@@ -316,17 +361,29 @@ def check_saved(writer: RDBWriterBase, wanted: list[Key] | None, backend: object
     ------
     KeyError
         If one was not there.
+    ForeignKeyError
+        If one holds what is not telstate's.
+    RefusedError
+        If the server did not give one.
     """
     if wanted is None or not writer.keys_failed:
         return
-    shown = ", ".join(map(key_repr, islice(writer.failures, _SHOWN)))
-    more = "..." if len(writer.failures) > _SHOWN else ""
-    error = MissingKeyError(
+    failed = sorted(writer.failures, key=writer._errors.__contains__)  # what is not there is first
+    first = failed[0]
+    shown = ", ".join(map(key_repr, failed[:_SHOWN]))
+    more = "..." if len(failed) > _SHOWN else ""
+    text = (
         f"{writer.keys_failed} of {len(wanted)} keys cannot be saved ({shown}{more}: "
-        f"{next(iter(writer.failures.values()))}), so {writer.filename} was left as it was; "
+        f"{writer.failures[first]}), so {writer.filename} was left as it was; "
         "RDBWriter saves what there is"
     )
-    error.hint = Hint(View(("",)), next(iter(writer.failures)))
+    problem = writer._errors.get(first)
+    if problem is not None:
+        # Other classes may want other arguments.
+        known = (kind for kind in (ForeignKeyError, RefusedError) if isinstance(problem, kind))
+        raise next(known, TelstateError)(text) from problem
+    error = MissingKeyError(text)
+    error.hint = Hint(View(("",)), first)
     error.look_in(backend)
     raise error
 

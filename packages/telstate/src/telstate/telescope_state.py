@@ -504,15 +504,24 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
     # Snapshots
 
     @classmethod
-    def from_snapshot(cls, file: Source, prefixes: Iterable[Key] = ("",)) -> Self:
+    def from_snapshot(
+        cls, file: Source, prefixes: Iterable[Key] = ("",), *, strict: bool = True
+    ) -> Self:
         """Make a telescope state in memory of what is in a snapshot.
 
         Parameters
         ----------
-        file
+        file, strict
             As for `load_from_file`.
         prefixes
             The view, as for the constructor.
+
+        Raises
+        ------
+        RdbParseError
+            If the file is broken.
+        OSError
+            If it cannot be opened.
 
         Examples
         --------
@@ -529,7 +538,7 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         ts = cls(prefixes=prefixes)
         from telstate.snapshots import load_into  # here: many programs never do this
 
-        load_into(ts.backend, file)
+        load_into(ts.backend, file, strict=strict)
         return ts
 
     def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
@@ -556,6 +565,8 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         ------
         KeyError
             If one of `keys` is not there.
+        ForeignKeyError
+            If one of `keys` is not telstate's.
         RdbWriteError, OSError
             If the file cannot be written.
         """
@@ -563,7 +574,7 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
 
         return save_store(self._backend, path, keys)
 
-    def load_from_file(self, file: Source) -> int:
+    def load_from_file(self, file: Source, *, strict: bool = True) -> int:
         """Load a snapshot into the store, whatever the view.
 
         A key that is in both is replaced by the file's, an immutable one too.
@@ -572,6 +583,10 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         ----------
         file
             Path of an RDB file of any version, or an open binary file (that need not seek).
+        strict
+            Whether a damaged file is an error (default). If not, the keys that are whole are loaded,
+            and each part that is lost is a warning in the log. Where only the checksum is wrong, any
+            value may have been changed. What does not begin as a snapshot is an error all the same.
 
         Returns
         -------
@@ -581,11 +596,12 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         Raises
         ------
         RdbParseError
-            If the file is broken.
+            If the file is broken: before anything is loaded, if the file has a checksum and can be
+            read twice.
         OSError
             If it cannot be opened.
         """
         self._view.check_writable("no snapshot can be loaded")
         from telstate.snapshots import load_into  # here: many programs never do this
 
-        return load_into(self._backend, file)
+        return load_into(self._backend, file, strict=strict)

@@ -300,7 +300,9 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
     # Snapshots
 
     @classmethod
-    async def from_snapshot(cls, file: Source, prefixes: Iterable[Key] = ("",)) -> Self:
+    async def from_snapshot(
+        cls, file: Source, prefixes: Iterable[Key] = ("",), *, strict: bool = True
+    ) -> Self:
         """Make a telescope state in memory of what is in a snapshot.
 
         The file, an open one too, is read in a thread, so that other tasks run meanwhile.
@@ -308,7 +310,7 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
         ts = cls(prefixes=prefixes)
         from telstate.snapshots import load_into_async  # here: many programs never do this
 
-        await load_into_async(ts.backend, file)
+        await load_into_async(ts.backend, file, strict=strict)
         return ts
 
     async def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
@@ -321,7 +323,7 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
 
         return await save_store(self._backend, path, keys)
 
-    async def load_from_file(self, file: Source) -> int:
+    async def load_from_file(self, file: Source, *, strict: bool = True) -> int:
         """Load a snapshot into the store, whatever the view; gives the number of keys.
 
         The file, an open one too, is read in a thread, so that other tasks run meanwhile.
@@ -329,4 +331,4 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
         self._view.check_writable("no snapshot can be loaded")
         from telstate.snapshots import load_into_async  # here: many programs never do this
 
-        return await load_into_async(self._backend, file)
+        return await load_into_async(self._backend, file, strict=strict)
