@@ -32,7 +32,9 @@ def check_ordinary(function: object, what: str) -> None:
         If it cannot be called, or what it gives would have to be awaited or iterated over.
     """
     if not callable(function):
-        raise TypeError(f"{what} must be an ordinary function, not a {type(function).__name__}")
+        raise TypeError(
+            f"{what} must be an ordinary function, not of type {type(function).__name__}"
+        )
     if any(is_special(function) for is_special in _SPECIAL):
         raise _not_ordinary(what)
 

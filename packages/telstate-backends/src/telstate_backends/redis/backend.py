@@ -19,8 +19,15 @@ from telstate_backends.closing import Closing
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.snapshots import Dump
-from telstate_backends.redis import wire
-from telstate_backends.redis.failures import FAILURES, NONSENSE, outcome, senseless, translate
+from telstate_backends.redis import clients, wire
+from telstate_backends.redis.failures import (
+    FAILURES,
+    NONSENSE,
+    closed,
+    outcome,
+    senseless,
+    translate,
+)
 from telstate_backends.redis.links import link_to
 from telstate_backends.redis.urls import connect, place_of, target_of, unknown_option
 from telstate_backends.redis.watcher import RedisWatcher
@@ -49,14 +56,23 @@ class RedisBackend(Closing):
         If the server cannot be reached now.
     ValueError
         If the client decodes responses.
+    TypeError
+        If it is no client, or one for asyncio.
     """
 
     #: Whether whole keys are best written as DUMP payloads, see :func:`load_rdb`.
     takes_payloads = True
 
+    #: Where the server is, without any password.
+    address: str = "an unknown address"
+
     def __init__(
         self, client: redis.Redis | RedisCluster, *, retry: RetryPolicy = RetryPolicy()
     ) -> None:
+        unfit = clients.unfit(client, asynchronous=False)
+        if unfit is not None:
+            del client  # which may be a URL with a password
+            raise TypeError(unfit)
         self._link = link_to(client)
         #: Whether updates may come late: nodes pass them on to each other.
         self.may_tell_late = isinstance(client, RedisCluster)
@@ -81,7 +97,7 @@ class RedisBackend(Closing):
         Parameters
         ----------
         url : str
-            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path``,
+            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix:///path``,
             ``redis+sentinel://host:port,host:port/service/db``,
             ``redis+cluster://host:port,host:port``; options of redis-py may follow
             (``?socket_timeout=2``). Timeouts are 5 s by default.
@@ -168,13 +184,13 @@ class RedisBackend(Closing):
         attempts = None
         while True:
             if self._closing.is_set():
-                raise self._closing_error()
+                raise closed(self.address)
             self._busy.add(place := object())
             try:
                 return attempt()
             except FAILURES as error:
                 if self._closing.is_set():
-                    raise self._closing_error() from error
+                    raise closed(self.address) from error
                 failure = translate(error, self.address)
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
@@ -186,7 +202,7 @@ class RedisBackend(Closing):
             except (*NONSENSE, RuntimeError) as error:
                 # What comes of a connection, or a thread, that is closed while it is used.
                 if self._closing.is_set() and not isinstance(error, TelstateError):
-                    raise self._closing_error() from error
+                    raise closed(self.address) from error
                 if isinstance(error, NONSENSE):
                     raise senseless(error, self.address)
                 raise
@@ -195,6 +211,3 @@ class RedisBackend(Closing):
                 if self._closing.is_set() and not self._busy:
                     self._link.close()
             self._closing.wait(delay)
-
-    def _closing_error(self) -> ConnectionError:
-        return ConnectionError(f"the backend for Redis at {self.address} is closed")

@@ -19,8 +19,15 @@ from telstate_backends.kinds import KeyType
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.reading import GetKeyType
 from telstate_backends.operations.snapshots import Dump
-from telstate_backends.redis import wire
-from telstate_backends.redis.failures import FAILURES, NONSENSE, outcome, senseless, translate
+from telstate_backends.redis import clients, wire
+from telstate_backends.redis.failures import (
+    FAILURES,
+    NONSENSE,
+    closed,
+    outcome,
+    senseless,
+    translate,
+)
 from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
 from telstate_backends.redis.links_async import link_to
 from telstate_backends.redis.urls import connect_async, target_of, unknown_option
@@ -46,10 +53,15 @@ class AsyncRedisBackend(AsyncClosing):
     ------
     ValueError
         If the client decodes responses.
+    TypeError
+        If it is no client, or one for ordinary code.
     """
 
     #: Whether whole keys are best written as DUMP payloads, see :func:`load_rdb`.
     takes_payloads = True
+
+    #: Where the server is, without any password.
+    address: str = "an unknown address"
 
     def __init__(
         self,
@@ -57,6 +69,10 @@ class AsyncRedisBackend(AsyncClosing):
         *,
         retry: RetryPolicy = RetryPolicy(),
     ) -> None:
+        unfit = clients.unfit(client, asynchronous=True)
+        if unfit is not None:
+            del client  # which may be a URL with a password
+            raise TypeError(unfit)
         self._link = link_to(client)
         #: Whether updates may come late: nodes pass them on to each other.
         self.may_tell_late = isinstance(client, RedisCluster)
@@ -77,7 +93,7 @@ class AsyncRedisBackend(AsyncClosing):
         Parameters
         ----------
         url : str
-            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path``,
+            ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix:///path``,
             ``redis+sentinel://host:port,host:port/service/db``,
             ``redis+cluster://host:port,host:port``; options of redis-py may follow
             (``?socket_timeout=2``). Timeouts are 5 s by default.
@@ -185,7 +201,7 @@ class AsyncRedisBackend(AsyncClosing):
 
         while True:
             if self._is_closed():
-                raise self._closing_error()
+                raise closed(self.address)
             self._busy.add(place := object())
             try:
                 result = await attempt()
@@ -194,7 +210,7 @@ class AsyncRedisBackend(AsyncClosing):
             except FAILURES as error:
                 check()
                 if self._is_closed():
-                    raise self._closing_error() from error
+                    raise closed(self.address) from error
                 failure = translate(error, self.address)
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
@@ -204,7 +220,7 @@ class AsyncRedisBackend(AsyncClosing):
                 check()
                 # What comes of a connection that is closed while it is used.
                 if self._is_closed() and not isinstance(error, TelstateError):
-                    raise self._closing_error() from error
+                    raise closed(self.address) from error
                 if isinstance(error, NONSENSE):
                     raise senseless(error, self.address)
                 raise
@@ -216,6 +232,3 @@ class AsyncRedisBackend(AsyncClosing):
 
     def _is_closed(self) -> bool:
         return self._closed
-
-    def _closing_error(self) -> ConnectionError:
-        return ConnectionError(f"the backend for Redis at {self.address} is closed")

@@ -9,6 +9,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import redis.asyncio.cluster
+import redis.cluster
+
 #: A pool that allows fewer connections than this has none to spare.
 _SPARE = 8
 
@@ -84,6 +87,39 @@ def cluster_address(node: Any) -> str:
 def join(host: str, port: int) -> str:
     """Write host and port together, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_SYNC: tuple[type, ...] = (redis.Redis, redis.cluster.RedisCluster)
+_ASYNC: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.cluster.RedisCluster)
+
+
+def unfit(client: object, asynchronous: bool) -> str | None:
+    """Tell why something is no client for a backend, `None` if it is one.
+
+    Parameters
+    ----------
+    client : object
+        What a user gave; it is not shown, since a URL may hold a password.
+    asynchronous : bool
+        Whether the backend is for asyncio.
+    """
+    ours, right, wrong = "RedisBackend", _SYNC, _ASYNC
+    theirs, module = "AsyncRedisBackend", "redis"
+    if asynchronous:
+        ours, theirs, right, wrong, module = theirs, ours, wrong, right, "redis.asyncio"
+    if isinstance(client, wrong):
+        kind = "ordinary code" if asynchronous else "asyncio"
+        return (
+            f"a {type(client).__module__}.{type(client).__qualname__} is a client for {kind}: give it to "
+            f"{theirs}, or give {ours} a {module}.Redis or {module}.RedisCluster"
+        )
+    # Not by their class: something that wraps a client will do.
+    if isinstance(client, right) or hasattr(client, "connection_pool"):
+        return None
+    return (
+        f"a {type(client).__name__} is no Redis client: give {ours} a {module}.Redis or "
+        f"{module}.RedisCluster, or make it of a URL with {ours}.from_url('redis://host:port')"
+    )
 
 
 def check(connection_arguments: Mapping[str, Any]) -> None:

@@ -127,6 +127,11 @@ def senseless(error: Exception, address: str) -> TelstateError:
     return ours
 
 
+def closed(address: str) -> ConnectionError:
+    """Make the error for who uses a backend that has been closed."""
+    return ConnectionError(f"the backend for Redis at {address} is closed; make a new one")
+
+
 def is_locked_out(error: BaseException) -> bool:
     """Tell whether the server does not let us in, so that trying again is of no use."""
     return isinstance(
