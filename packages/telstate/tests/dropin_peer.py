@@ -3,7 +3,10 @@
 Takes one JSON object from standard input and prints one. ``{"names": [...]}`` asks for the public names
 of modules, ``{"members": [...]}`` for those of classes, ``{"payloads": [...]}`` for what `rdb_utility`
 makes of lists of hexadecimal entries, ``{"parameters": [...]}`` for those of functions and methods, ``{"bounds": [...]}`` for what `utils.pack_query_timestamp` makes of
-its arguments, ``{"endpoints": [...]}`` for lists of host and port as `endpoints_to_str` writes them.
+its arguments, ``{"endpoints": [...]}`` for lists of host and port as `endpoints_to_str` writes them, and
+``{"texts": [...]}`` for what `endpoint_list_parser` reads in texts. Of a telescope state, ``{"ranges": [...]}`` asks for
+what `get_range` gives, ``{"views": [...]}`` for the prefixes of views of views, ``{"globs": [...]}`` for the keys that match,
+and ``{"pairs": [...]}`` whether an attribute may be set to the second of two values when it has the first.
 """
 
 import importlib
@@ -82,6 +85,62 @@ def listed(pairs: list[list[Any]]) -> str:
     return text
 
 
+def read(text: str) -> object:
+    """Read a list of endpoints."""
+    try:
+        parse = importlib.import_module("katsdptelstate.endpoint").endpoint_list_parser(7148)
+        return [[each.host, each.port] for each in parse(text)]
+    except ValueError:
+        return "ValueError"
+
+
+def new_state() -> Any:
+    """Make an empty telescope state, in memory."""
+    return importlib.import_module("katsdptelstate").TelescopeState()
+
+
+def ranged(case: list[Any]) -> object:
+    """Get a range of samples at some times: the times, and arguments by name."""
+    times, arguments = case
+    state = new_state()
+    state["fixed"] = 1
+    for number, time in enumerate(times):
+        state.add("sensor", number, ts=time)
+    try:
+        return [list(sample) for sample in state.get_range("sensor", **arguments)]
+    except KeyError:
+        return "KeyError"
+
+
+def viewed(views: list[list[Any]]) -> list[str]:
+    """Make views of views; the arguments of each."""
+    state = new_state()
+    for arguments in views:
+        state = state.view(*arguments)
+    return list(state.prefixes)
+
+
+def matched(case: list[Any]) -> list[str]:
+    """List those of some keys that match a glob."""
+    keys, glob = case
+    state = new_state()
+    for key in keys:
+        state[key] = 1
+    return list(state.keys(glob))
+
+
+def set_again(pair: list[str]) -> str:
+    """Set an attribute to one value and then to another, both as Python writes them."""
+    first, second = (eval(each, {"numpy": importlib.import_module("numpy")}) for each in pair)
+    state = new_state()
+    state["fixed"] = first
+    try:
+        state["fixed"] = second
+    except Exception as error:
+        return type(error).__name__
+    return "the same"
+
+
 def main() -> None:
     """Answer one question."""
     answers: dict[str, Callable[[Any], Any]] = {
@@ -91,6 +150,11 @@ def main() -> None:
         "payloads": payloads,
         "bounds": bound,
         "endpoints": listed,
+        "texts": read,
+        "ranges": ranged,
+        "views": viewed,
+        "globs": matched,
+        "pairs": set_again,
     }
     ((question, cases),) = json.load(sys.stdin).items()
     print(json.dumps([answers[question](case) for case in cases]))

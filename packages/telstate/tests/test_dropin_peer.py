@@ -5,6 +5,7 @@ import math
 import random
 import subprocess
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,112 @@ def test_lists_of_endpoints() -> None:
         for _ in range(500)
     ]
     assert [dropin_peer.listed(case) for case in cases] == ask("endpoints", cases)
+
+
+@pytest.mark.usefixtures("old")
+def test_texts_of_endpoints() -> None:
+    """Lists of endpoints are read alike, blanks and all."""
+    cases = [
+        "a:1, b:2",
+        "239.0.0.1+1:7148, 239.0.0.4:7148",
+        " a , b ",
+        "::1",
+        "[::1]",
+        "[fe80::1]:80",
+    ]
+    cases += [
+        "a",
+        "",
+        ",",
+        "a,",
+        "a:",
+        ":80",
+        "a:b",
+        "10.0.0.1+3",
+        "10.0.0.255+1",
+        "a+1",
+        "1.2.3.4+-1",
+    ]
+    assert [dropin_peer.read(case) for case in cases] == ask("texts", cases)
+
+
+@pytest.mark.usefixtures("old")
+def test_ranges() -> None:
+    """Ranges are alike in memory, with every combination of arguments."""
+    times: list[float | None] = [None, 0.0, 1.0, 2.5, 4.0, 9.0, math.inf]
+    either = [None, False, True]
+    cases = [
+        [stored, dict(st=st, et=et, include_previous=previous, include_end=bool(end))]
+        for stored in ([1.0, 2.0, 4.0], [])
+        for st, et, previous, end in product(times, times, either, either[1:])
+    ]
+    assert [dropin_peer.ranged(case) for case in cases] == ask("ranges", cases)
+
+
+@pytest.mark.usefixtures("old")
+def test_views() -> None:
+    """Views of views have the same prefixes."""
+    steps = [[name, *more] for name in ("a", "b_", "") for more in ([], [False], [True, True])]
+    cases = [list(views) for views in product(steps, steps)]
+    assert [dropin_peer.viewed(case) for case in cases] == ask("views", cases)
+
+
+@pytest.mark.usefixtures("old")
+def test_globs() -> None:
+    """The same keys match."""
+    keys = ["a", "ab", "abc", "b", "a_b", "a*", "a[b]", "-", "^", "x\n", "é"]
+    globs = [
+        "*",
+        "a",
+        "a*",
+        "*b*",
+        "?",
+        "??",
+        "[a-b]",
+        "[^a]",
+        "[!a]",
+        "a\\*",
+        "[",
+        "a[[]b]",
+        "**c",
+        "",
+    ]
+    cases = [[keys, glob] for glob in globs]
+    assert [dropin_peer.matched(case) for case in cases] == ask("globs", cases)
+
+
+@pytest.mark.usefixtures("old")
+def test_what_counts_as_the_same() -> None:
+    """An attribute may be set again to the same values."""
+    values = [
+        "1",
+        "1.0",
+        "True",
+        "'1'",
+        "b'1'",
+        "None",
+        "[1]",
+        "(1,)",
+        "{'a': 1}",
+        "float('nan')",
+        "-0.0",
+        "0.0",
+    ]
+    values += [
+        "numpy.int64(1)",
+        "numpy.float32(1)",
+        "numpy.ones(2)",
+        "numpy.ones(2, int)",
+        "1j",
+        "''",
+        "b''",
+    ]
+    values += [
+        "numpy.array([1.0, float('nan')])",
+        "numpy.bool_(True)",
+        "numpy.ones((2, 1))",
+        "[1.0]",
+        "2**40",
+    ]
+    cases = [list(pair) for pair in product(values, values)]
+    assert [dropin_peer.set_again(case) for case in cases] == ask("pairs", cases)

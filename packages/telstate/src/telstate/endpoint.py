@@ -92,7 +92,9 @@ def endpoint_list_parser(
     """
 
     def parse_endpoint_list(text: str) -> list[Endpoint]:
-        endpoints = [endpoint for part in text.split(",") for endpoint in _run(part, default_port)]
+        endpoints = [
+            endpoint for part in text.split(",") for endpoint in _run(part.strip(), default_port)
+        ]
         if single_port and len({endpoint.port for endpoint in endpoints}) > 1:
             raise _error(f"All endpoints in {text!r} must use the same port.")
         return endpoints
