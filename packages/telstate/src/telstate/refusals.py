@@ -7,7 +7,18 @@ all: pandas, pprint and IPython would take a telescope state for a list.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+# What the synchronous methods take and the asyncio ones do not, and what takes its place.
+_LIMITS = {
+    "timeout": "put it into async with asyncio.timeout(seconds)",
+    "cancel_future": "cancel the task that waits",
+}
 
 
 def refusal(what: str, advice: str) -> Any:
@@ -17,6 +28,30 @@ def refusal(what: str, advice: str) -> Any:
         raise TypeError(f"A {type(self).__module__}.{type(self).__name__} {what}: {advice}.")
 
     return refuse
+
+
+def without_time_limit(method: Method) -> Method:
+    """Have an asyncio method say what to do instead of giving it a time limit.
+
+    To type checkers, and to who looks at its signature, it stays as it is.
+    """
+    name = getattr(method, "__name__", "")
+
+    def check(named: dict[str, Any]) -> None:
+        for limit in _LIMITS.keys() & named.keys():
+            raise TypeError(f"{name} takes no {limit} on asyncio: {_LIMITS[limit]}.")
+
+    @wraps(method)
+    def call(*arguments: Any, **named: Any) -> Any:
+        check(named)
+        return method(*arguments, **named)
+
+    @wraps(method)
+    async def wait(*arguments: Any, **named: Any) -> Any:
+        check(named)
+        return await method(*arguments, **named)
+
+    return cast(Method, wait if iscoroutinefunction(method) else call)
 
 
 class SharedRefusals:

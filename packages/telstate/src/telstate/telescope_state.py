@@ -358,10 +358,13 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
             If the time is over.
         CancelledError
             If `cancel_future` is done.
+        TypeError
+            If `condition` is no function, or `timeout` no number.
         """
-        from telstate_backends.waiting.single import wait  # here: not everybody waits
+        from telstate.waiting import wait_for  # here: not everybody waits
 
-        wait(self._backend, calls.key_wait(self._view, key, condition), timeout, cancel_future)
+        wanted = calls.key_wait(self._view, key, condition)
+        wait_for(self._backend, wanted, lambda: [key], timeout, cancel_future)
 
     def wait_indexed(
         self,
@@ -380,10 +383,10 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         ImmutableKeyError
             If the key is of another kind, now or once it appears.
         """
-        from telstate_backends.waiting.single import wait  # here: not everybody waits
+        from telstate.waiting import wait_for  # here: not everybody waits
 
         wanted = calls.indexed_wait(self._view, key, sub_key, condition)
-        wait(self._backend, wanted, timeout, cancel_future)
+        wait_for(self._backend, wanted, lambda: [key], timeout, cancel_future)
 
     def wait_keys(
         self,
@@ -427,10 +430,10 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         Traceback (most recent call last):
         telstate_backends.errors.TimeoutError: timed out after 0.01 s: key 'n_pols' did not come, or not as wanted
         """
-        from telstate_backends.waiting.single import wait  # here: not everybody waits
+        from telstate.waiting import wait_for  # here: not everybody waits
 
-        wanted, existing = calls.keys_wait(self._view, keys, require)
-        wait(self._backend, wanted, timeout, cancel_future)
+        wanted, existing, missing = calls.keys_wait(self._view, keys, require)
+        wait_for(self._backend, wanted, missing, timeout, cancel_future)
         return existing()
 
     def watch(

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
 
+from telstate.refusals import refusal
 from telstate.views import View
+from telstate.waiting import check_seconds, hint_at_globs
 from telstate_backends import Backend, CancelledError, KeyType, TimeoutError, Update
 from telstate_codec import DecodeError, Key, decode_key, decode_value, encode_key, key_repr
 
@@ -129,9 +131,16 @@ class Watch:
         # Here, so that who watches nothing need not pay for this import.
         from telstate_backends import Follower
 
-        self._follower = Follower(backend, *names_to_watch(view, keys, patterns))
+        self._keys = tuple(keys)
+        self._follower = Follower(backend, *names_to_watch(view, self._keys, patterns))
         self._begun = False
         self._timeout = timeout
+        check_seconds(timeout, "a watch")
+
+    if not TYPE_CHECKING:
+        __aiter__ = refusal("is not for asyncio", "use for, or a telstate.aio.TelescopeState")
+        __aenter__ = refusal("is not for asyncio", "use with, or a telstate.aio.TelescopeState")
+        __aexit__ = __aenter__
 
     def __enter__(self) -> Self:
         self._begin(self._timeout)
@@ -174,6 +183,7 @@ class Watch:
         CancelledError
             If the watch or its backend is closed.
         """
+        check_seconds(timeout, "a watch")
         event = self._take(timeout)
         if event is None:
             raise CancelledError("the watch was closed")
@@ -193,4 +203,5 @@ class Watch:
         if self._follower.closed:
             self.__exit__(None, None, None)
             return None
-        raise TimeoutError(f"no update came within {timeout:g} s")
+        hint = hint_at_globs(self._keys, "watched")
+        raise TimeoutError(f"no update came within {timeout:g} s{hint}")

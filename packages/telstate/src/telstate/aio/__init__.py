@@ -17,7 +17,7 @@ from telstate import calls
 from telstate.aio.bulk import BulkMethods
 from telstate.base import check_cache_size, check_prefixes, is_awaited, warn_is_immutable
 from telstate.calls import Call
-from telstate.refusals import AsyncRefusals
+from telstate.refusals import AsyncRefusals, without_time_limit
 from telstate.suggestions import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
 from telstate_backends.closing import AsyncClosing
@@ -255,12 +255,14 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
 
     # Waiting
 
+    @without_time_limit
     async def wait_key(self, key: Key, condition: KeyCondition | None = None) -> None:
         """Wait until a key exists, or until a condition holds for it; cancel it as any task."""
         from telstate_backends.waiting.single import wait_async  # here: not everybody waits
 
         await wait_async(self._backend, calls.key_wait(self._view, key, condition))
 
+    @without_time_limit
     async def wait_indexed(
         self, key: Key, sub_key: Any, condition: IndexedCondition | None = None
     ) -> None:
@@ -269,14 +271,16 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
 
         await wait_async(self._backend, calls.indexed_wait(self._view, key, sub_key, condition))
 
+    @without_time_limit
     async def wait_keys(self, keys: Iterable[Key], require: Require = "all") -> tuple[str, ...]:
         """Wait until several keys exist, or any of them; gives those that exist now."""
         from telstate_backends.waiting.single import wait_async  # here: not everybody waits
 
-        wanted, existing = calls.keys_wait(self._view, keys, require)
+        wanted, existing, _ = calls.keys_wait(self._view, keys, require)
         await wait_async(self._backend, wanted)
         return existing()
 
+    @without_time_limit
     def watch(self, *keys: Key, patterns: Iterable[Key] = ()) -> Watch:
         """Be told of each update of some keys, in order, none missed and none twice.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from telstate.refusals import refusal
 from telstate.views import View
 from telstate.watching import KeyUpdate, Reconnected, WatchEvent, event_of, names_to_watch
 from telstate_backends import AsyncBackend
@@ -30,6 +31,12 @@ class Watch:
 
         self._follower = AsyncFollower(backend, *names_to_watch(view, keys, patterns))
         self._begun = self._ended = False
+
+    if not TYPE_CHECKING:
+        __iter__ = refusal("is for asyncio", "use async for")
+        __enter__ = refusal("is for asyncio", "use async with")
+        __exit__ = __enter__
+        __await__ = refusal("is not awaited", "use async with, and in it async for")
 
     async def __aenter__(self) -> Self:
         if not self._begun:

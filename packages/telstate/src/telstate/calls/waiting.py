@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from itertools import compress
 from typing import Any, Literal
 
-from telstate.calls.common import encode, named, read
+from telstate.calls.common import encode, named, read, short
 from telstate.views import View
 from telstate_backends import Contents, KeysWait, Mutable
 from telstate_backends.waiting.single import IndexedWait, KeyWait, check_condition
-from telstate_codec import DecodeError, Key, decode_key, decode_value
+from telstate_codec import DecodeError, Key, decode_key, decode_value, key_repr
 
 Require = Literal["all", "any"]
 KeyCondition = Callable[[Any, float | None], object]
@@ -24,6 +24,7 @@ def key_wait(view: View, key: Key, condition: KeyCondition | None) -> KeyWait:
     check = condition
     keys = view.candidates(key)
     # Here, because what is below is ordinary whatever the condition is.
+    _refuse_seconds(check, f"key {key_repr(key)}")
     check_condition(check, keys)
 
     def holds(contents: Contents) -> object:
@@ -45,6 +46,7 @@ def indexed_wait(
     if condition is None:
         return IndexedWait(keys, encoded)
     check = condition
+    _refuse_seconds(check, f"sub-key {short.repr(sub_key)} of key {key_repr(key)}")
     check_condition(check, keys)
 
     def holds(stored: bytes) -> object:
@@ -59,8 +61,8 @@ def indexed_wait(
 
 def keys_wait(
     view: View, keys: Iterable[Key], require: Require
-) -> tuple[KeysWait, Callable[[], tuple[str, ...]]]:
-    """``ts.wait_keys(keys, require)``: what to wait for, and how to tell afterwards what is there."""
+) -> tuple[KeysWait, Callable[[], tuple[str, ...]], Callable[[], tuple[str, ...]]]:
+    """``ts.wait_keys(keys, require)``: what to wait for, and how to tell what is there, and what not."""
     if isinstance(keys, (str, bytes)):
         raise TypeError(f"keys must be a list of keys, not the string {keys!r}; use wait_key.")
     if require not in ("all", "any"):
@@ -69,4 +71,21 @@ def keys_wait(
     if not names and require == "any":
         raise ValueError("There is no key to wait for: give at least one.")
     wanted = KeysWait(map(view.candidates, names), require_all=require == "all")
-    return wanted, lambda: tuple(compress(names, wanted.found))
+
+    def existing() -> tuple[str, ...]:
+        return tuple(compress(names, wanted.found))
+
+    def missing() -> tuple[str, ...]:
+        return tuple(name for name, found in zip(names, wanted.found) if not found)
+
+    return wanted, existing, missing
+
+
+def _refuse_seconds(condition: object, what: str) -> None:
+    """Refuse a time limit where a condition belongs, with a word about where it belongs."""
+    if isinstance(condition, (int, float)):
+        raise TypeError(
+            f"The condition of the wait for {what} must be a function, not the "
+            f"{type(condition).__name__} {condition!r}; a time limit is given by its name, "
+            f"timeout={condition!r} (on asyncio: async with asyncio.timeout({condition!r}))."
+        )
