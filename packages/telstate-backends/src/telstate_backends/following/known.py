@@ -48,13 +48,19 @@ def digest_of_update(update: Update) -> int:
 
 
 class Known:
-    """A set of 64-bit numbers, in 12 to 24 bytes each; one of Python's own needs about 70.
+    """A set of digests, in 12 to 24 bytes each; one of Python's own needs about 70.
+
+    Of each number 63 bits count, all but the lowest; in the place of that one stands whether an
+    update of it is awaited.
 
     Examples
     --------
     >>> known = Known()
     >>> known.add(7)
     >>> 7 in known, 8 in known, len(known)
+    (True, False, 1)
+    >>> known.add(7, awaited=True)
+    >>> known.settle(7), known.settle(7), len(known)
     (True, False, 1)
     """
 
@@ -69,23 +75,36 @@ class Known:
         return self._count
 
     def __contains__(self, number: int) -> bool:
-        return self._table[self._place(number or 1)] != 0
+        return self._table[self._place(number)] != 0
 
-    def add(self, number: int) -> None:
-        """Put in a number; zero, which stands for a free place, is taken for one."""
-        number = number or 1
+    def add(self, number: int, awaited: bool = False) -> None:
+        """Put in a number, unless it is there, and if `awaited` note that; zero is taken for two."""
         place = self._place(number)
         if self._table[place] == 0:
-            self._table[place] = number
             self._count += 1
             if 3 * self._count > 2 * len(self._table):
                 self._grow()
+                place = self._place(number)
+            self._table[place] = number & ~1 or 2
+        self._table[place] |= awaited
+
+    def awaits(self, number: int) -> bool:
+        """Tell whether an update of this number is awaited."""
+        return bool(self._table[self._place(number)] & 1)
+
+    def settle(self, number: int) -> bool:
+        """Tell whether an update of this number was awaited, which it is no longer."""
+        place = self._place(number)
+        awaited = bool(self._table[place] & 1)
+        self._table[place] &= ~1
+        return awaited
 
     def _place(self, number: int) -> int:
         table = self._table
         mask = len(table) - 1
-        place = number & mask
-        while table[place] not in (0, number):
+        number = number & ~1 or 2
+        place = (number >> 1) & mask
+        while table[place] and table[place] & ~1 != number:
             place = (place + 1) & mask
         return place
 

@@ -7,17 +7,18 @@ known. So it remembers a digest of everything that there is of the watched keys.
 Rules: it is told everything by :meth:`Ledger.hear`; :meth:`Ledger.work` then says, as a generator,
 what to ask of the store, and is sent the results; it can be dropped at any point and begun again, since
 an event counts as taken only when all is done. An update that comes is new, since the store
-publishes only what took effect, unless a reading has brought it already: then it is dropped, once.
-Where updates can be late (between the nodes of a cluster), one of what is known is dropped as well.
-A deletion that is published makes all of its key unknown again; one that is not is noticed at the
-next reading only.
+publishes only what took effect, unless a reading after a loss has brought it already: then it is
+dropped, once. Where updates can be late (between the nodes of a cluster), one of what is known is
+dropped as well. A deletion that is published makes all of its key unknown again, and tells nothing:
+what was written since comes as updates, in order. One that is not published is noticed at the next
+reading only.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
@@ -94,9 +95,8 @@ class Ledger:
         self._late = late
         #: Whether an update of what is known is a late one.
         self._is_wary = late
+        #: For each key; awaited is what a reading has brought, since its update may still come.
         self._known: dict[bytes, Known] = {}
-        #: What a reading has brought, whose update may still come.
-        self._brought: dict[bytes, set[int]] = {}
         self._inbox: deque[Event] = deque()
         self._news: deque[News] = deque()
         #: Whether what was there in the beginning is known.
@@ -117,7 +117,9 @@ class Ledger:
             if isinstance(event, Update):
                 yield from self._take(event)
             elif isinstance(event, Deleted):
-                yield from self._look_after(event.key)
+                yield from self._look_after((event.key,))
+            elif isinstance(event, Cleared):
+                yield from self._look_after(self._present | self._known.keys(), everywhere=True)
             else:
                 yield from self._read(event)
             self._inbox.popleft()
@@ -130,31 +132,31 @@ class Ledger:
         if self._remember:
             number = digest_of_update(update)
             known = self._known.setdefault(key, Known())
-            brought = self._brought.get(key, set())
-            if number in brought:
-                brought.remove(number)
-                return
-            if self._is_wary and number in known:
+            if known.settle(number) or (self._is_wary and number in known):
                 return
             known.add(number)
         if counts:
             self._news.append(update)
 
-    def _look_after(self, key: bytes) -> Plan[None]:
-        """Forget what a deleted key held, unless it is still there.
+    def _look_after(self, keys: Collection[bytes], everywhere: bool = False) -> Plan[None]:
+        """Forget what deleted keys held, unless it is still there.
 
-        Redis does not say in which database a key was deleted (a cluster has but one).
+        Redis does not say in which database a key was deleted. A cluster has but one, but there it is
+        the word of one node that every key was (`everywhere`). What is there and was not known is
+        told when its update comes, at its place among the others.
         """
-        reading = _Reading(self._known)
-        if self._remember and not self._late:
-            yield from reading.survey([key])
-            yield from reading.fetch()
-        self._known.pop(key, None)
-        self._brought.pop(key, None)
-        self._present.discard(key)
+        reading = _Remainder(self._known)
+        if self._remember and (everywhere or not self._late):
+            yield from reading.survey([key for key in keys if key in self._known])
+        for key in keys:
+            self._known.pop(key, None)
         self._known.update(reading.known)
+        self._present.difference_update(keys)
         self._present |= self._shadows & reading.known.keys()
-        self._tell(reading)
+        if everywhere:
+            # Whether what is left has been set anew cannot be seen, so an update of it must be
+            # taken for a new one.
+            self._is_wary = False
 
     def _counts(self, key: bytes) -> Plan[bool]:
         """Tell whether nothing shadows a key; what is thought to do so may have been deleted."""
@@ -172,7 +174,7 @@ class Ledger:
             self._present.isdisjoint(earlier) for earlier in self._earlier.get(key, ())
         ) or any(glob.matches(key) for glob in self._globs)
 
-    def _read(self, reason: CheckDue | Cleared) -> Plan[None]:
+    def _read(self, reason: CheckDue) -> Plan[None]:
         """Compare the store with what is known; the first time, get to know it."""
         if not self._remember:
             yield from self._read_shadows()
@@ -185,23 +187,14 @@ class Ledger:
         # From here on nothing can go wrong: now it counts.
         self._known = reading.known
         self._present = self._shadows & reading.known.keys()
-        if isinstance(reason, Cleared):
-            # In a cluster this is one node's word: hence the reading, to see what is left. Whether
-            # that has been set anew cannot be seen, so an update of it must be taken for a new one.
-            self._brought.clear()
-            self._is_wary = False
-        elif self.begun and reason is not CheckDue.UNREADABLE:
+        if self.begun and reason is not CheckDue.UNREADABLE:
             self._news.append(reason)
-        self._tell(reading)
-        if isinstance(reason, CheckDue):
-            self._is_wary = self._late
-        self.begun = True
-
-    def _tell(self, reading: _Reading) -> None:
         for number, update in sorted(reading.new, key=_order):
-            self._brought.setdefault(update.key, set()).add(number)
+            self._known[update.key].add(number, awaited=True)
             if self._is_open(update.key):
                 self._news.append(update)
+        self._is_wary = self._late
+        self.begun = True
 
     def _read_shadows(self) -> Plan[None]:
         shadows = sorted(self._shadows)
@@ -270,9 +263,10 @@ class _Reading:
         if self._before is None or number in known:
             known.add(number)
             return False
-        known.add(number)
         before = self._before.get(key)
-        return before is None or number not in before
+        is_new = before is None or number not in before
+        known.add(number, awaited=before is not None and before.awaits(number))
+        return is_new
 
     def _bring(self, key: bytes, number: int, sample: bytes) -> None:
         try:
@@ -280,6 +274,16 @@ class _Reading:
         except DecodeError:
             return  # no telescope state ever wrote this
         self.new.append((number, Update(key, KeyType.MUTABLE, value, timestamp=timestamp)))
+
+
+class _Remainder(_Reading):
+    """A reading that takes note only of what was known before and is there still."""
+
+    def _is_new(self, key: bytes, number: int) -> bool:
+        before = None if self._before is None else self._before.get(key)
+        if before is not None and number in before:
+            self.known.setdefault(key, Known()).add(number)
+        return False
 
 
 def _order(new: tuple[int, Update]) -> tuple[float, bytes]:

@@ -28,11 +28,12 @@ from telstate_backends.redis.failures import (
     senseless,
     translate,
 )
+from telstate_backends.redis.health import Outage
 from telstate_backends.redis.links import link_to
 from telstate_backends.redis.urls import connect, place_of, target_of, unknown_option
 from telstate_backends.redis.watcher import RedisWatcher
 from telstate_backends.retrying import RetryPolicy
-from telstate_backends.waiting.patience import present_patience
+from telstate_backends.waiting.patience import is_beginning, present_patience
 
 Result = TypeVar("Result")
 
@@ -82,6 +83,7 @@ class RedisBackend(Closing):
         self._busy: set[object] = set()
         self._watchers: set[RedisWatcher] = set()
         self.address = self._link.address
+        self._outage = Outage(self.address)
         try:
             self._link.ping()
         except FAILURES as error:
@@ -153,7 +155,7 @@ class RedisBackend(Closing):
         deletions: bool = False,
     ) -> Iterator[RedisWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = RedisWatcher(self._link, self.execute, self.address, keys, patterns, deletions)
+        watcher = RedisWatcher(self._link, self.execute, self._outage, keys, patterns, deletions)
         self._watchers.add(watcher)
         if self._closing.is_set():
             watcher.close()
@@ -187,7 +189,10 @@ class RedisBackend(Closing):
                 raise closed(self.address)
             self._busy.add(place := object())
             try:
-                return attempt()
+                result = attempt()
+                if self._outage.unanswered:
+                    self._outage.answer()
+                return result
             except FAILURES as error:
                 if self._closing.is_set():
                     raise closed(self.address) from error
@@ -199,6 +204,8 @@ class RedisBackend(Closing):
                     delay = patience.shorten(delay)
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
+                if is_beginning():
+                    self._outage.miss(failure)
             except (*NONSENSE, RuntimeError) as error:
                 # What comes of a connection, or a thread, that is closed while it is used.
                 if self._closing.is_set() and not isinstance(error, TelstateError):

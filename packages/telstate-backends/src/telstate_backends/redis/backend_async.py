@@ -28,10 +28,12 @@ from telstate_backends.redis.failures import (
     senseless,
     translate,
 )
+from telstate_backends.redis.health import Outage
 from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
 from telstate_backends.redis.links_async import link_to
 from telstate_backends.redis.urls import connect_async, target_of, unknown_option
 from telstate_backends.retrying import RetryPolicy
+from telstate_backends.waiting.patience import is_beginning
 
 Result = TypeVar("Result")
 
@@ -78,7 +80,8 @@ class AsyncRedisBackend(AsyncClosing):
         self.may_tell_late = isinstance(client, RedisCluster)
         self._retry = retry
         self.address = self._link.address
-        self._hub = Hub(self._link.pubsub, self._find_kind, self.address)
+        self._outage = Outage(self.address)
+        self._hub = Hub(self._link.pubsub, self._find_kind, self.address, self._outage)
         self._closed = False
         #: One for each exchange that is under way.
         self._busy: set[object] = set()
@@ -206,6 +209,8 @@ class AsyncRedisBackend(AsyncClosing):
             try:
                 result = await attempt()
                 check()
+                if self._outage.unanswered:
+                    self._outage.answer()
                 return result
             except FAILURES as error:
                 check()
@@ -216,6 +221,8 @@ class AsyncRedisBackend(AsyncClosing):
                 delay = attempts.next_delay()
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
+                if is_beginning():
+                    self._outage.miss(failure)
             except (*NONSENSE, RuntimeError) as error:
                 check()
                 # What comes of a connection that is closed while it is used.

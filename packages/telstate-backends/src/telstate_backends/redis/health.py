@@ -58,6 +58,9 @@ class Pulse:
 class Outage:
     """Whether the server of those who watch or wait is lost: told in the log once, and once that it is back.
 
+    One for a backend. It lasts until nobody knows of it any more: neither a watcher whose connection is
+    lost, nor one who was about to watch or wait when the server did not answer.
+
     Parameters
     ----------
     address : str
@@ -66,20 +69,58 @@ class Outage:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._lost = False
+        self._watching: set[object] = set()
+        #: Whether nobody watches who would notice that it is over, so that the next answer counts.
+        self.unanswered = False
+        # What it takes to tell the log: popping it is atomic, so that one thread only does, without a
+        # lock, which a fork might find held.
+        self._untold = [True]
 
-    def begin(self, failure: Exception) -> None:
-        """Say that it is lost, unless that is known."""
-        if not self._lost:
-            self._lost = True
+    def begin(self, watcher: object, failure: Exception) -> None:
+        """Take note that the connection of a watcher is lost."""
+        self._watching.add(watcher)
+        if self._is_new():
             logger.warning(
                 "Lost the connection on which Redis at %s is watched; trying again until it is back: %s",
                 self._address,
                 failure,
             )
 
-    def end(self) -> None:
-        """Say that it is back, if it was lost."""
-        if self._lost:
-            self._lost = False
-            logger.warning("Redis at %s is watched again", self._address)
+    def miss(self, failure: Exception) -> None:
+        """Take note that who is about to watch or wait was not answered, and is going to ask again."""
+        self.unanswered = True
+        if self._is_new():
+            # The failure names the address.
+            logger.warning("Cannot begin to watch or wait; trying again: %s", failure)
+
+    def end(self, watcher: object) -> None:
+        """Take note that the connection of a watcher is well."""
+        if watcher in self._watching:
+            self._watching.discard(watcher)
+            if self._is_over():
+                logger.warning("Redis at %s is watched again", self._address)
+
+    def leave(self, watcher: object) -> None:
+        """Take note that a watcher is gone, who might have noticed that it is over."""
+        if watcher in self._watching:
+            self.unanswered = True
+            self._watching.discard(watcher)
+
+    def answer(self) -> None:
+        """Take note that the server has answered."""
+        if self.unanswered:
+            self.unanswered = False
+            if self._is_over():
+                logger.warning("Redis at %s answers again", self._address)
+
+    def _is_new(self) -> bool:
+        try:
+            return self._untold.pop()
+        except IndexError:
+            return False
+
+    def _is_over(self) -> bool:
+        if self._watching or self.unanswered or self._untold:
+            return False
+        self._untold.append(True)
+        return True

@@ -2,6 +2,7 @@
 
 Rules: taking a connection from redis-py's pool and giving it back costs nearly as much as asking the
 server. So a link keeps one; whoever finds it busy (another thread) takes one from the pool as usual.
+What is asked here, by either, heeds the patience of who asks, which redis-py's own methods do not.
 It is looked at before each use, as the pool does, and made anew if the server has closed it, and it
 is given up at any error that leaves it unknown what comes next on the wire.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError, TimeoutError
@@ -40,36 +42,12 @@ class HeldConnection:
         self._arguments = clients.get_connection_arguments(pool)
 
     def take(self) -> bool:
-        """Take it if it is free; then `ask` and `release` must follow."""
+        """Take it if it is free; then `ready` and `release` must follow."""
         return self._usable and self._lock.acquire(blocking=False)
 
     def release(self) -> None:
         """Let others take it."""
         self._lock.release()
-
-    def ask(self, command: Command) -> object:
-        """Send a command and give the reply; raises as redis-py does."""
-        connection = self._ready()
-        patience = present_patience()
-        try:
-            if command.together:
-                try:
-                    return _ask_together(connection, command.together, patience)
-                except NoPermissionError:
-                    pass  # some users may not do transactions, but scripts
-            try:
-                connection.send_command(*wire.brief(command))
-                if patience is not None:
-                    _await_reply(connection, patience)
-                return connection.read_response()
-            except NoScriptError:
-                connection.send_command(*wire.in_full(command))
-                return connection.read_response()
-        except ResponseError:
-            raise
-        except BaseException:
-            connection.disconnect()
-            raise
 
     def close(self) -> None:
         """Give the connection back to the pool."""
@@ -78,7 +56,17 @@ class HeldConnection:
             connection.disconnect()
             self._pool.release(connection)
 
-    def _ready(self) -> Any:
+    @contextmanager
+    def another(self) -> Iterator[Any]:
+        """Take one from the pool, for the block."""
+        connection = self._pool.get_connection(*self._arguments)
+        try:
+            yield connection
+        finally:
+            self._pool.release(connection)
+
+    def ready(self) -> Any:
+        """Give the connection, by which something can be asked now; raises as redis-py does."""
         connection = self._connection
         if connection is None or self._process != os.getpid():
             # The child of a fork leaves the parent's connection alone.
@@ -97,12 +85,67 @@ class HeldConnection:
         return connection
 
 
+def ask(connection: Any, command: Command) -> object:
+    """Send a command and give the reply; raises as redis-py does."""
+    patience = present_patience()
+    try:
+        if command.together:
+            try:
+                return _ask_together(connection, command.together, patience)
+            except NoPermissionError:
+                pass  # some users may not do transactions, but scripts
+        try:
+            return _ask_pieces(connection, wire.brief(command), patience)
+        except NoScriptError:
+            return _ask_pieces(connection, wire.in_full(command), patience)
+    except ResponseError:
+        raise
+    except BaseException:
+        connection.disconnect()
+        raise
+
+
+def ask_all(connection: Any, batch: Sequence[wire.Pieces]) -> list[object]:
+    """Send commands and give the replies, errors of theirs among them; raises as redis-py does."""
+    patience = present_patience()
+    replies: list[object] = []
+    try:
+        _send_all(connection, batch, patience)
+        for _ in batch:
+            if patience is not None:
+                _await_reply(connection, patience)
+            try:
+                replies.append(connection.read_response())
+            except ResponseError as error:
+                replies.append(error)
+    except BaseException:
+        connection.disconnect()
+        raise
+    return replies
+
+
+def _ask_pieces(connection: Any, pieces: wire.Pieces, patience: Patience | None) -> object:
+    if patience is None:
+        connection.send_command(*pieces)
+    else:
+        # For the answer to a PING before it redis-py would wait as long as the socket allows.
+        connection.send_command(*pieces, check_health=False)
+        _await_reply(connection, patience)
+    return connection.read_response()
+
+
+def _send_all(connection: Any, batch: Sequence[wire.Pieces], patience: Patience | None) -> None:
+    connection.send_packed_command(
+        connection.pack_commands(batch), check_health=patience is None
+    )
+
+
 def _ask_together(
     connection: Any, commands: Sequence[Command], patience: Patience | None
 ) -> tuple[object, ...]:
     """Send commands as a transaction and give their replies, errors of theirs among them."""
-    pieces = [("MULTI",), *map(wire.brief, commands), ("EXEC",)]
-    connection.send_packed_command(connection.pack_commands(pieces))
+    pieces = wire.transaction(commands)
+    _send_all(connection, pieces, patience)
     if patience is not None:
         _await_reply(connection, patience)
     refusal = None

@@ -1,6 +1,7 @@
 """Watching keys of a Redis server on asyncio: one pub/sub connection for all watchers.
 
-Rules: :class:`Subscriptions` decides; only the hub's own task and its two children (one sends, one
+Rules: :class:`Subscriptions` decides; a subscription that the server refuses fails those who want it,
+and nobody else; only the hub's own task and its two children (one sends, one
 reads) touch the connection, so that cancelling a watcher never breaks it. The connection is made when it is first needed,
 made anew for as long as there is a watcher, and kept until the backend is closed. Every event goes
 to the backlog of the watchers that want it, which is bounded.
@@ -11,7 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
 
 from telstate_backends.errors import CancelledError, ForeignKeyError, RefusedError, TelstateError
 from telstate_backends.kinds import KeyType
@@ -81,6 +84,18 @@ class AsyncRedisWatcher:
         self._stirred.set()
 
 
+class _Errand(NamedTuple):
+    """Something to be sent."""
+
+    subscribe: bool  #: whether to subscribe or to unsubscribe
+    topics: set[Topic]
+    alone: bool  #: whether by a command of its own
+
+    def goes_with(self, other: _Errand) -> bool:
+        """Tell whether one command may serve both."""
+        return self.subscribe is other.subscribe and not (self.alone or other.alone)
+
+
 class Hub:
     """The pub/sub connection of one asyncio backend.
 
@@ -92,6 +107,8 @@ class Hub:
         Asks for the kind of a key.
     address : str
         Of the server, for messages.
+    outage : Outage, optional
+        What is to be told of a lost connection; by default one of its own.
     """
 
     def __init__(
@@ -99,43 +116,45 @@ class Hub:
         make_pubsub: Callable[[], Awaitable[Any]],
         find_kind: Callable[[bytes], Awaitable[KeyType | None]],
         address: str,
+        outage: Outage | None = None,
     ) -> None:
         self._make_pubsub = make_pubsub
         self._find_kind = find_kind
         self._address = address
         self._subscriptions = Subscriptions()
-        self._watchers: set[AsyncRedisWatcher] = set()
-        #: What to subscribe (True) or unsubscribe (False) next, in order.
-        self._outbox: deque[tuple[bool, set[Topic]]] = deque()
+        self._watchers: dict[Listener, AsyncRedisWatcher] = {}
+        #: What to send next, in order.
+        self._outbox: deque[_Errand] = deque()
         self._outbox_filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._outage = Outage(address)
+        self._outage = outage or Outage(address)
 
     def add(self, watcher: AsyncRedisWatcher) -> None:
         """Give a watcher its events from now on."""
         if self._closed:
             watcher.fail(self._closing_error())
             return
-        self._watchers.add(watcher)
+        self._watchers[watcher.listener] = watcher
         self._post(True, self._subscriptions.add(watcher.listener))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="telstate pub/sub")
 
     def remove(self, watcher: AsyncRedisWatcher) -> None:
         """Give a watcher no more events."""
-        if watcher in self._watchers:
-            self._watchers.remove(watcher)
+        if self._watchers.pop(watcher.listener, None) is not None:
             self._post(False, self._subscriptions.remove(watcher.listener))
+            if not self._watchers:
+                self._outage.leave(self)  # nobody tries to connect from now on
 
     def extend(self, watcher: AsyncRedisWatcher, keys: Iterable[bytes]) -> None:
         """Let a watcher hear of these keys too."""
-        if watcher in self._watchers:
+        if watcher.listener in self._watchers:
             self._post(True, self._subscriptions.extend(watcher.listener, keys))
 
     def reduce(self, watcher: AsyncRedisWatcher, keys: Iterable[bytes]) -> None:
         """Let a watcher hear of these keys no more."""
-        if watcher in self._watchers:
+        if watcher.listener in self._watchers:
             self._post(False, self._subscriptions.reduce(watcher.listener, keys))
 
     def close(self) -> None:
@@ -151,9 +170,9 @@ class Hub:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    def _post(self, subscribe: bool, topics: set[Topic]) -> None:
+    def _post(self, subscribe: bool, topics: set[Topic], alone: bool = False) -> None:
         if topics:
-            self._outbox.append((subscribe, topics))
+            self._outbox.append(_Errand(subscribe, topics, alone))
             self._outbox_filled.set()
 
     async def _run(self) -> None:
@@ -171,7 +190,7 @@ class Hub:
                 self._fail_all(failure)
                 return
             if self._watchers:
-                self._outage.begin(failure)
+                self._outage.begin(self, failure)
             if asyncio.get_running_loop().time() - began > FOREVER.longest_delay:
                 attempts = FOREVER.begin()
             await asyncio.sleep(attempts.next_delay() or 0.0)
@@ -223,10 +242,11 @@ class Hub:
     async def _send(self, pubsub: Any) -> None:
         """Send what is in the outbox, what goes together in one command."""
         while self._outbox:
-            subscribe, topics = self._outbox.popleft()
-            while self._outbox and self._outbox[0][0] is subscribe:
+            errand = self._outbox.popleft()
+            topics, subscribe = errand.topics, errand.subscribe
+            while self._outbox and errand.goes_with(self._outbox[0]):
                 # Nobody subscribes twice without leaving in between, so this is a plain union.
-                topics = topics | self._outbox.popleft()[1]
+                topics = topics | self._outbox.popleft().topics
             channels, patterns = split(topics)
             if subscribe:
                 self._subscriptions.sent(topics)
@@ -241,10 +261,16 @@ class Hub:
         clock = asyncio.get_running_loop().time
         pulse = Pulse(clock())
         while True:
-            reply = await pubsub.get_message(timeout=max(0.001, pulse.seconds(clock())))
+            try:
+                reply = await pubsub.get_message(timeout=max(0.001, pulse.seconds(clock())))
+            except ResponseError as error:
+                self._take_refusal(error)
+                pulse.hear(clock())
+                self._outage.end(self)
+                continue
             if reply is not None:
                 pulse.hear(clock())
-                self._outage.end()
+                self._outage.end(self)
                 await self._take(reply)
             elif pulse.seconds(clock()) == 0:
                 if pulse.asked:
@@ -265,8 +291,26 @@ class Hub:
         else:
             self._subscriptions.deliver(message, kind)
 
+    def _take_refusal(self, error: ResponseError) -> None:
+        """Fail those who want what the server refuses, and nobody else; raises what is no such refusal."""
+        failure = translate(error, self._address)
+        if not isinstance(failure, RefusedError) or is_locked_out(error):
+            raise error
+        refusal = self._subscriptions.refuse()
+        if refusal is None:
+            raise error
+        for lot in refusal.lots:
+            self._post(True, lot, alone=True)
+        if refusal.at_fault is not None:
+            refused = RefusedError(f"{refusal.at_fault} cannot be subscribed: {failure}")
+            refused.__cause__ = error
+            listeners = self._subscriptions.listeners_of(refusal.at_fault)
+            for watcher in [self._watchers[listener] for listener in listeners]:
+                self.remove(watcher)
+                watcher.fail(refused)
+
     def _fail_all(self, failure: TelstateError) -> None:
-        for watcher in tuple(self._watchers):
+        for watcher in tuple(self._watchers.values()):
             self.remove(watcher)
             watcher.fail(failure)
 

@@ -7,10 +7,12 @@ for several nodes are sent to all of them at once.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import Any, Protocol, cast
 
 import redis
@@ -23,7 +25,8 @@ from telstate_backends.commands import Command
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import clients, slots, wire
 from telstate_backends.redis.failures import FAILURES, LOST
-from telstate_backends.redis.held import HeldConnection
+from telstate_backends.redis.held import HeldConnection, ask, ask_all
+from telstate_backends.waiting.patience import present_patience
 
 
 class Link(Protocol):
@@ -77,7 +80,7 @@ class ServerLink:
         if not self._held.take():
             return self._send(command)
         try:
-            return self._held.ask(command)
+            return ask(self._held.ready(), command)
         finally:
             self._held.release()
 
@@ -101,6 +104,9 @@ class ServerLink:
         return replies
 
     def _send(self, command: Command) -> object:
+        if present_patience() is not None:
+            with self._held.another() as connection:
+                return ask(connection, command)
         send: Callable[..., object] = self.client.execute_command
         try:
             return send(*wire.brief(command))
@@ -108,10 +114,15 @@ class ServerLink:
             return send(*wire.in_full(command))
 
     def _ask_batch(self, commands: Sequence[Command], asking: Sequence[bool]) -> list[object]:
-        with self.client.pipeline(transaction=False) as pipeline:
-            for pieces in wire.batch(commands, asking):
-                pipeline.execute_command(*pieces)
-            replies = pipeline.execute(raise_on_error=False)
+        batch = wire.batch(commands, asking)
+        if present_patience() is not None:
+            with self._held.another() as connection:
+                replies = ask_all(connection, list(batch))
+        else:
+            with self.client.pipeline(transaction=False) as pipeline:
+                for pieces in batch:
+                    pipeline.execute_command(*pieces)
+                replies = pipeline.execute(raise_on_error=False)
         return list(wire.collect(commands, asking, replies))
 
     def _ask_pages(self, command: Command, asking: bool = False) -> list[object]:
@@ -164,7 +175,9 @@ class ClusterLink:
         self._servers: dict[str, ServerLink] = {}
         #: Nodes that some node has named, but not the slot table, by ``host:port``.
         self._strangers: dict[str, ClusterNode] = {}
-        self._threads = ThreadPoolExecutor(thread_name_prefix="telstate cluster")
+        self._threads = _make_threads()
+        #: Which process they belong to.
+        self._process = os.getpid()
         self._closed = False
 
     def ask(self, operation: Operation[Any]) -> object:
@@ -198,13 +211,23 @@ class ClusterLink:
             self._ask_node(node, pieces)
         else:
             running: list[Future[None]] = []
+            threads = self._own_threads()
             try:
                 for each in due.items():
-                    running.append(self._threads.submit(self._ask_node, *each))
+                    # Each has a copy of the context, in which is how long the asker is willing to wait.
+                    running.append(threads.submit(copy_context().run, self._ask_node, *each))
             finally:
                 wait(running)  # nothing goes on behind our backs
             for done in running:
                 done.result()
+
+    def _own_threads(self) -> ThreadPoolExecutor:
+        if self._process != os.getpid():
+            # The child of a fork has none of the parent's, though their executor believes that they idle.
+            threads = self._threads = _make_threads()
+            self._process = os.getpid()
+            return threads
+        return self._threads
 
     def _ask_node(self, name: str, pieces: Sequence[slots.Piece]) -> None:
         server = self._server(name)
@@ -248,8 +271,9 @@ class ClusterLink:
 
     def _look_again(self) -> None:
         """Ask the nodes that are left who serves what now; if none answers, that is no news."""
-        if self._closed:
-            return
+        patience = present_patience()
+        if self._closed or (patience is not None and patience.left() == 0):
+            return  # who asks next finds out the same
         try:
             self._cluster.nodes_manager.initialize()
         except FAILURES:
@@ -271,11 +295,16 @@ class ClusterLink:
     def close(self) -> None:
         """Let go of all connections."""
         self._closed = True
-        # What has been begun ends, though in vain: nobody would be told of a future that is cancelled.
-        self._threads.shutdown(wait=False)
+        if self._process == os.getpid():
+            # What has been begun ends, though in vain: nobody would be told of a future that is cancelled.
+            self._threads.shutdown(wait=False)
         for server in tuple(self._servers.values()):
             server.close()
         self._cluster.close()
+
+
+def _make_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="telstate cluster")
 
 
 def link_to(client: redis.Redis | RedisCluster) -> Link:

@@ -6,13 +6,15 @@ server, and again after each loss of the connection; it gets no update before th
 a listener once, however many of its topics it fits. Keys can be added to a listener that hears of
 others already: it goes on to hear of those, and is told that a check is due when it hears of all.
 Confirmations are counted, because a topic may be left and joined again while the first confirmation
-is still on its way.
+is still on its way. A server takes a command whole or refuses it whole, and answers in order: so a
+refusal is that of the first command not confirmed, and which of its topics is at fault shows when
+they are asked for in smaller lots.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -32,6 +34,7 @@ from telstate_backends.updates import (
     split_channel,
 )
 from telstate_codec.errors import DecodeError
+from telstate_codec.keys import key_repr
 from telstate_rdb.globs import Glob
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,9 @@ class Topic(NamedTuple):
 
     name: bytes
     pattern: bool
+
+    def __str__(self) -> str:
+        return f"{'pattern' if self.pattern else 'channel'} {key_repr(self.name)}"
 
 
 class Message(NamedTuple):
@@ -132,6 +138,13 @@ class Listener:
         self.pending = set(self.topics)
 
 
+class Refusal(NamedTuple):
+    """What follows from a command to subscribe that the server refuses."""
+
+    lots: list[set[Topic]]  #: what to ask for again, each lot by a command of its own
+    at_fault: Topic | None = None  #: what cannot be subscribed
+
+
 class Subscriptions:
     """All listeners of one pub/sub connection."""
 
@@ -139,6 +152,8 @@ class Subscriptions:
         self._listeners: dict[Topic, list[Listener]] = {}
         self._confirmed: set[Topic] = set()
         self._in_flight: Counter[Topic] = Counter()
+        #: Of each command that is in flight, in order, the topics that are not confirmed yet.
+        self._asked: deque[set[Topic]] = deque()
 
     @property
     def topics(self) -> set[Topic]:
@@ -198,13 +213,17 @@ class Subscriptions:
         return unused
 
     def sent(self, topics: Iterable[Topic]) -> None:
-        """Take note that the server has been asked to subscribe these."""
+        """Take note that the server is being asked to subscribe these: channels, then patterns."""
+        topics = set(topics)
         self._in_flight.update(topics)
+        patterns = {topic for topic in topics if topic.pattern}
+        self._asked += [lot for lot in (topics - patterns, patterns) if lot]
 
     def lose(self) -> None:
         """Take note that the connection is lost: everything must be subscribed again."""
         self._confirmed.clear()
         self._in_flight.clear()
+        self._asked.clear()
         for listener in self._all():
             listener.lose()
 
@@ -216,14 +235,36 @@ class Subscriptions:
                 if listener.ready:
                     listener.tell(CheckDue.RECONNECTED)
             return
+        self._strike_off(topic)
         self._in_flight[topic] -= 1
-        if self._in_flight[topic] > 0 or topic not in self._listeners:
+        if self._in_flight[topic] > 0:
             return
         del self._in_flight[topic]
+        if topic not in self._listeners:
+            return
         self._confirmed.add(topic)
         for listener in tuple(self._listeners[topic]):
             if topic in listener.pending:
                 listener.confirm((topic,))
+
+    def refuse(self) -> Refusal | None:
+        """Take note that the server refuses what it was asked first; `None` if it was asked nothing."""
+        if not self._asked:
+            return None
+        asked = self._asked.popleft()
+        self._in_flight -= Counter(asked)
+        # Nobody cares any more for what has been left; what has been joined again is asked for again.
+        wanted = sorted(
+            each for each in asked if each in self._listeners and not self._in_flight[each]
+        )
+        if len(asked) > 1:
+            middle = len(wanted) // 2
+            return Refusal([set(lot) for lot in (wanted[:middle], wanted[middle:]) if lot])
+        return Refusal([], *wanted)
+
+    def listeners_of(self, topic: Topic) -> tuple[Listener, ...]:
+        """Give those who hear of something by a topic, or are going to."""
+        return tuple(self._listeners.get(topic, ()))
 
     def deliver(self, message: Message, kind: KeyType | None = None) -> bool:
         """Give an update to those who want it.
@@ -267,6 +308,15 @@ class Subscriptions:
         for listener in self._listeners.get(message.topic, ()):
             if listener.wants(message):
                 listener.tell(CheckDue.UNREADABLE)
+
+    def _strike_off(self, topic: Topic) -> None:
+        """Take a topic from the list of what has not been answered."""
+        while self._asked and topic not in self._asked[0]:
+            self._asked.popleft()  # answers come in order, so this has been answered, or got lost
+        if self._asked:
+            self._asked[0].remove(topic)
+            if not self._asked[0]:
+                self._asked.popleft()
 
     def _all(self) -> set[Listener]:
         return {listener for listeners in self._listeners.values() for listener in listeners}

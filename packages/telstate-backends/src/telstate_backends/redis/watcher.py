@@ -40,14 +40,14 @@ class RedisWatcher:
         self,
         link: Link,
         execute: Callable[[GetKeyType], Any],
-        address: str,
+        outage: Outage,
         keys: Sequence[bytes],
         patterns: Sequence[bytes],
         deletions: bool,
     ) -> None:
         self._link = link
         self._execute = execute
-        self._address = address
+        self._address = link.address
         self._events: deque[Event] = deque()
         self._subscriptions = Subscriptions()
         self._listener = Listener(self._events.append, keys, patterns, deletions)
@@ -62,7 +62,9 @@ class RedisWatcher:
         self._pubsub: Any = None
         self._pulse = Pulse(time.monotonic())
         self._attempts: Attempts | None = None
-        self._outage = Outage(address)
+        self._outage = outage
+        #: Why the server cannot be watched at present, in words.
+        self.trouble: str | None = None
         #: Tells whether the socket has something, if there is a socket.
         self._poller: select.poll | None = None
         #: Whether all that has come has been read, so that only the socket can have something.
@@ -124,6 +126,7 @@ class RedisWatcher:
 
     def release(self) -> None:
         """Let go of the connection; to be called by the thread that watches."""
+        self._outage.leave(self)
         self._drop()
         self._let_go()
 
@@ -159,7 +162,8 @@ class RedisWatcher:
             if isinstance(failure, RefusedError) or is_locked_out(error):
                 raise failure from error
             if not self._closed:
-                self._outage.begin(failure)
+                self.trouble = str(failure)
+                self._outage.begin(self, failure)
         self._attempts = self._attempts or FOREVER.begin()
         delay = self._attempts.next_delay() or 0.0
         self._sleep(None, delay if left is None else min(left, delay))
@@ -215,7 +219,9 @@ class RedisWatcher:
             if not connection.can_read(timeout=0):
                 return False
         self._pulse.hear(now)
-        self._outage.end()
+        if self.trouble is not None:
+            self.trouble = None
+            self._outage.end(self)
         self._drained = False
         # What is there may be the beginning of a long message, whose rest is allowed its time.
         message = take(self._subscriptions, self._pubsub.get_message(timeout=self._pulse.patience))

@@ -4,6 +4,9 @@ Rules: a wait with a timeout or a cancel future says so here, for its own thread
 it asks heeds it: no new attempt is begun when the patience is at its end, and no reply is waited for
 much longer. What was begun is allowed a little time all the same: a store that is well must be able
 to answer a wait whose timeout is zero.
+
+Who is about to watch or wait says so here too: as long as the store is tried again for him nothing else
+would tell that it cannot be reached, so that is for the log.
 """
 
 from __future__ import annotations
@@ -60,3 +63,18 @@ def limited(patience: Patience) -> Iterator[None]:
         yield
     finally:
         _present.reset(token)
+
+
+_beginning: ContextVar[bool] = ContextVar("telstate beginning", default=False)
+#: Tells whether who asks in this thread or task is about to watch or wait.
+is_beginning = _beginning.get
+
+
+@contextmanager
+def beginning() -> Iterator[None]:
+    """Say that what is asked in this block is the first look of who is about to watch or wait."""
+    token = _beginning.set(True)
+    try:
+        yield
+    finally:
+        _beginning.reset(token)

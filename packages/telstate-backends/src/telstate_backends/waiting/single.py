@@ -30,7 +30,7 @@ from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.reading import Find, GetIndexed
 from telstate_backends.updates import Event, Update
-from telstate_backends.waiting.patience import GLANCE, Patience, limited
+from telstate_backends.waiting.patience import GLANCE, Patience, beginning, limited
 from telstate_codec import DecodeError, decode_value, key_repr
 
 Checked = TypeVar("Checked")
@@ -274,12 +274,24 @@ class _Deadline:
         end = None if timeout is None else time.monotonic() + timeout
         return cls(timeout, cancel_future, end)
 
-    def remaining(self, name: str) -> float | None:
-        """Give the seconds left; raise if there are none, or if the wait is cancelled."""
+    def remaining(self, name: str, trouble: str | None = None) -> float | None:
+        """Give the seconds left; raise if there are none, or if the wait is cancelled.
+
+        Parameters
+        ----------
+        name : str
+            What is waited for.
+        trouble : str, optional
+            Why the store cannot be asked at present.
+        """
         if self.cancel_future is not None and self.cancel_future.done():
             raise CancelledError(f"the wait for {name} was cancelled")
         left = None if self.end is None else self.end - time.monotonic()
         if left is not None and left <= 0:
+            if trouble is not None:
+                raise TimeoutError(
+                    f"timed out after {self.timeout:g} s of waiting for {name}: {trouble}"
+                )
             raise TimeoutError(
                 f"timed out after {self.timeout:g} s: {name} did not come, or not as wanted"
             )
@@ -300,7 +312,7 @@ class _Deadline:
                 yield
         except ConnectionError as error:
             try:
-                self.remaining(name)
+                self.remaining(name, str(error))
             except (TimeoutError, CancelledError) as over:
                 raise over from error
             raise
@@ -349,14 +361,16 @@ def wait(
 
 def _wait(backend: Backend, wanted: Wait[Checked], deadline: _Deadline) -> None:
     backend = store_behind(backend)
-    if wanted.judge_answer(backend.execute(wanted.question())):
+    with beginning():
+        answer = backend.execute(wanted.question())
+    if wanted.judge_answer(answer):
         return
     deadline.remaining(wanted.name)
     with backend.watch(wanted.keys) as watcher:
         _wake_when_done(deadline.cancel_future, watcher)
         owed = False  # a look at the store that was due and failed
         while True:
-            left = deadline.remaining(wanted.name)
+            left = deadline.remaining(wanted.name, getattr(watcher, "trouble", None))
             event = watcher.next(_shortest(left, _PAUSE) if owed else left)
             verdict = _judge(wanted, event)
             if verdict is Verdict.DONE:
@@ -391,7 +405,9 @@ async def wait_async(backend: AsyncBackend, wanted: Wait[Checked]) -> None:
     from asyncio import timeout as timeout_after
 
     backend = store_behind(backend)
-    if wanted.judge_answer(await backend.execute(wanted.question())):
+    with beginning():
+        answer = await backend.execute(wanted.question())
+    if wanted.judge_answer(answer):
         return
     async with backend.watch(wanted.keys) as watcher:
         owed = False  # a look at the store that was due and failed
