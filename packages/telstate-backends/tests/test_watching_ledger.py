@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from telstate_backends import (
     AddSample,
     CheckDue,
+    Clear,
     Cleared,
     Delete,
     Deleted,
@@ -267,8 +269,8 @@ def test_a_deletion_in_another_database() -> None:
     world.backend.execute(operation)
     assert follow(world, update) == [update]
     world.backend.execute(late)
-    assert follow(world, Deleted(b"sensor")) == [late_update]
-    assert follow(world, late_update) == []
+    assert follow(world, Deleted(b"sensor")) == []
+    assert follow(world, late_update) == [late_update]
     assert follow(world, Deleted(b"sensor"), Deleted(b"nothing"), Cleared()) == []
     assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
 
@@ -328,14 +330,32 @@ def test_a_store_that_loses_nothing_is_not_read() -> None:
 
 @given(st.sets(st.integers(0, (1 << 64) - 1)), st.sets(st.integers(0, (1 << 64) - 1)))
 def test_a_set_of_numbers(numbers: set[int], others: set[int]) -> None:
-    """It holds what was put in, once, and nothing else; zero and one are the same."""
+    """It holds what was put in, once, and nothing else; the lowest bit does not count."""
     known = Known()
     for number in [*numbers, *numbers]:
         known.add(number)
-    assert len(known) == len({number or 1 for number in numbers})
+    held = {number & ~1 or 2 for number in numbers}
+    assert len(known) == len(held)
     assert all(number in known for number in numbers)
-    absent = {number for number in others if (number or 1) not in {n or 1 for n in numbers}}
-    assert not any(number in known for number in absent)
+    assert not any(number in known for number in others if (number & ~1 or 2) not in held)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "await", "settle"]), st.integers(0, 60))))
+def test_what_is_awaited(steps: list[tuple[str, int]]) -> None:
+    """What is awaited is settled once, and stays known, however large the table has grown."""
+    known = Known()
+    expected: dict[int, bool] = {}
+    for step, number in ((step, 2 * number + 2) for step, number in steps):
+        if step == "settle":
+            awaited = expected.get(number, False)
+            assert (known.awaits(number), known.settle(number)) == (awaited, awaited)
+            if awaited:
+                expected[number] = False
+        else:
+            known.add(number, awaited=step == "await")
+            expected[number] = expected.get(number, False) or step == "await"
+    assert {number: known.awaits(number) for number in expected} == expected
+    assert len(known) == len(expected)
 
 
 def test_the_price_of_what_is_known() -> None:
@@ -392,3 +412,56 @@ def test_where_updates_may_be_late() -> None:
     # What one node of several has cleared may be there again already.
     assert follow(world, Cleared(), update) == [update]
     assert follow(world, CheckDue.RECONNECTED, update) == [CheckDue.RECONNECTED]
+
+
+def size_of(thing: object) -> int:
+    """Add up the bytes of a thing and of all that it refers to."""
+    seen: dict[int, object] = {}
+    todo = [thing]
+    while todo:
+        each = todo.pop()
+        if id(each) not in seen and not isinstance(each, type):
+            seen[id(each)] = each
+            todo += gc.get_referents(each)
+    return sum(map(sys.getsizeof, seen.values()))
+
+
+def test_the_price_of_losses() -> None:
+    """What was read after losses costs no more than what came as updates."""
+    world = begun((b"sensor",))
+    empty = size_of(world.ledger)
+    for loss in range(3):
+        times = range(1000 * loss, 1000 * (loss + 1))
+        world.backend.execute_many([sample(b"sensor", float(time))[0] for time in times])
+        assert len(follow(world, CheckDue.RECONNECTED)) == 1 + len(times)
+    assert size_of(world.ledger) - empty <= 24 * 3000
+
+
+def test_a_deletion_tells_nothing_itself() -> None:
+    """What was written since comes as updates: each once, at its place among those of other keys."""
+    world = begun((b"sensor",), (b"other",))
+    first, first_update = sample(b"other", 1.0)
+    for value in (b"\xff\x01", b"\xff\x02"):
+        for deletion, event in ((Delete((b"sensor",)), Deleted(b"sensor")), (Clear(), Cleared())):
+            operation, update = sample(b"sensor", 1.0, value)
+            world.backend.execute_many([deletion, first, operation, deletion, operation])
+            events = [event, first_update, update, event, update]
+            assert follow(world, *events) == [first_update, update, update]
+            assert follow(world, CheckDue.RECONNECTED)[:1] == [CheckDue.RECONNECTED]
+
+
+def test_a_shadow_that_comes_again_counts_when_its_update_comes() -> None:
+    """Between the deletion of a key and its coming again, what it shadowed is told of."""
+    for deletion, event in ((Delete((b"v_k",)), Deleted(b"v_k")), (Clear(), Cleared())):
+        for remember in (True, False):
+            world = World()
+            world.ledger = Ledger([(b"v_k", b"k")], remember=remember)
+            world.connected = False
+            world.backend.execute(SetImmutable(b"v_k", b"\xff\x01"))
+            assert follow(world, CheckDue.SUBSCRIBED) == []
+            root, root_update = sample(b"k", 1.0)
+            own, own_update = sample(b"v_k", 1.0)
+            later, later_update = sample(b"k", 2.0)
+            world.backend.execute_many([deletion, root, own, later])
+            events = (event, root_update, own_update, later_update)
+            assert follow(world, *events) == [root_update, own_update]
