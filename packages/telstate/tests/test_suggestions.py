@@ -7,6 +7,7 @@ import subprocess
 import sys
 import traceback
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -60,6 +61,50 @@ def test_suggestion(ts: TelescopeState) -> None:
     assert str(failure(ts, "nothing_like_it")) == "'nothing_like_it' not found"
     only = ts.view("beam", exclusive=True)
     assert str(failure(only, "n_chanz")) == "'n_chanz' not found under any of the prefixes 'beam_'"
+
+
+HABITS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "items": (lambda ts: ts.items(), r"ts\.get_many\(.*ts\.keys\(\)\)"),
+    "values": (lambda ts: ts.values(), r"ts\.get_many\(.*ts\.keys\(\)\)"),
+    "update": (lambda ts: ts.update({}), r"ts\.pipeline\(\)"),
+    "setdefault": (lambda ts: ts.setdefault("a", 1), r"ts\.get\(key, default\)"),
+    "pop": (lambda ts: ts.pop("a"), r"ts\.delete\(key\)"),
+    "set": (lambda ts: ts.set("a", 1), r"ts\[key\] = value"),
+    "exists": (lambda ts: ts.exists("a"), "key in ts"),
+}
+
+
+@pytest.mark.parametrize("name", HABITS)
+def test_habits(name: str) -> None:
+    """What dictionaries and Redis clients have is an error that says what to write; a key of that name is one."""
+    attempt, advice = HABITS[name]
+    ts = TelescopeState()
+    with pytest.raises(
+        AttributeError, match=f"^'{name}' is neither a method nor a key: use .*{advice}"
+    ):
+        attempt(ts)
+    assert not hasattr(ts, name)
+    ats: Any = aio.TelescopeState()
+    if not hasattr(ats, name):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; use .*(await|async) "):
+            attempt(ats)
+    ts[name] = 17
+    assert getattr(ts, name) == 17
+
+
+def test_del() -> None:
+    """To delete a key as an attribute is an error that says how to do it; private ones can be deleted."""
+    ts: Any
+    for ts, way in ((TelescopeState(), "use ts"), (aio.TelescopeState(), "use await ts")):
+        for name in ("gain", "keys"):
+            with pytest.raises(
+                AttributeError, match=rf"not deleted with del: {way}\.delete\('{name}'\)"
+            ):
+                delattr(ts, name)
+        ts._note = 1
+        del ts._note
+        with pytest.raises(AttributeError, match="_note"):
+            del ts._note
 
 
 def test_plain_message() -> None:

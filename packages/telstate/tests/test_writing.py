@@ -21,6 +21,7 @@ from telstate import (
     InvalidTimestampError,
     decode_value,
 )
+from telstate.calls.writing import _differing
 from telstate_backends import Immutable, Load
 from telstate_backends.store import Fields
 
@@ -75,13 +76,67 @@ async def test_equal_values(subject: Subject) -> None:
             await subject.set(key, value)
 
 
+async def test_arrays_that_differ(subject: Subject) -> None:
+    """An array set to another one is told of in a line, with how many elements differ and what to do."""
+    old = numpy.arange(60.0).reshape(3, 20)
+    old[0, 0] = numpy.nan
+    new = old.copy()
+    new[1, 2:4] = 0.0
+    await subject.set("weights", old)
+    await subject.set("weights", old)
+    start = "^Attempt to change value of immutable key 'weights' from "
+    alike = r"<float64 array of shape \(3, 20\)>"
+    advice = "; delete the key first if it has to change, or add samples to another one$"
+    differ = ": 2 of 60 elements differ"
+    with pytest.raises(ImmutableKeyError, match=f"{start}{alike} to {alike}{differ}{advice}"):
+        await subject.set("weights", new)
+    for other, text in (
+        (new[:2], r"<float64 array of shape \(2, 20\)>"),
+        (numpy.array([1, 2]), r"array\(\[1, 2\]\)"),
+        (17, "17"),
+        ({"a": [new]}, rf"\{{'a': \[{alike}\]\}}"),
+    ):
+        with pytest.raises(ImmutableKeyError, match=f"{start}{alike} to {text}{advice}"):
+            await subject.set("weights", other)
+    await subject.set("small", numpy.float32(0.0) * numpy.ones(()))
+    with pytest.raises(ImmutableKeyError, match=f"differ|{advice}"):
+        await subject.set("small", numpy.zeros((2, 2)))
+
+
+@given(st.data())
+def test_how_many_elements_differ(data: st.DataObject) -> None:
+    """As many elements differ as have other bytes."""
+    dtype = data.draw(st.sampled_from(["<f4", ">i2", "S3", "U2", "?", "c16", "M8[s]", "i1,f8"]))
+    shape = data.draw(st.sampled_from([(), (3,), (0,), (2, 3)]))
+    size = numpy.dtype(dtype).itemsize * int(numpy.prod(shape))
+    one, other = (
+        numpy.frombuffer(
+            bytes(data.draw(st.lists(st.sampled_from([0, 1]), min_size=size, max_size=size))), dtype
+        ).reshape(shape)
+        for _ in range(2)
+    )
+    step = one.dtype.itemsize
+    first, second = one.tobytes(), other.tobytes()
+    count = sum(
+        first[start : start + step] != second[start : start + step]
+        for start in range(0, size, step)
+    )
+    text = f": {count} of {one.size} elements differ" if one.size else ""
+    assert _differing(one, other) == text
+
+
 async def test_values_that_look_alike(subject: Subject) -> None:
     """Where two values differ in what is not shown, the message says so."""
-    array = numpy.zeros(5000)
-    await subject.set("a", array)
-    array[2500] = 1
+    values = [0] * 50
+    await subject.set("a", values)
+    values[25] = 1
     with pytest.raises(ImmutableKeyError, match="look alike"):
-        await subject.set("a", array)
+        await subject.set("a", values)
+    await subject.set("b", numpy.zeros(50))
+    with pytest.raises(
+        ImmutableKeyError, match="float64 array.*float32 array of shape .50,.>; delete"
+    ):
+        await subject.set("b", numpy.zeros(50, "f4"))
 
 
 async def test_stored_value_that_cannot_be_decoded(subject: Subject) -> None:

@@ -20,6 +20,22 @@ _LIMITS = {
     "cancel_future": "cancel the task that waits",
 }
 
+# What dictionaries and Redis clients have and a telescope state has not: what to write instead, and on asyncio.
+HABITS = {
+    "exists": ("key in ts", "await ts.exists(key)"),
+    "has_key": ("key in ts", "await ts.exists(key)"),
+    "items": ("ts.get_many(ts.keys()).items()", "await ts.get_many(await ts.keys())"),
+    "pop": ("ts[key], then ts.delete(key)", "await ts[key], then await ts.delete(key)"),
+    "remove": ("ts.delete(key)", "await ts.delete(key)"),
+    "set": ("ts[key] = value", "await ts.set(key, value)"),
+    "setdefault": ("ts.get(key, default)", "await ts.get(key, default)"),
+    "update": (
+        "ts[key] = value for each key, or for many with ts.pipeline() as p: p[key] = value",
+        "await ts.set(key, value) for each key, or for many async with ts.pipeline() as p: p[key] = value",
+    ),
+    "values": ("ts.get_many(ts.keys()).values()", "await ts.get_many(await ts.keys())"),
+}
+
 
 def refusal(what: str, advice: str) -> Any:
     """Make a method that refuses something, and says what to do instead."""
@@ -75,6 +91,11 @@ class SyncRefusals(SharedRefusals):
         __aenter__ = refusal("is not for asyncio", "use with, or telstate.aio.TelescopeState")
         __aexit__ = __aenter__
 
+        def __delattr__(self, name: str) -> None:
+            if not name.startswith("_") and name not in vars(self):
+                raise AttributeError(f"Keys are not deleted with del: use ts.delete({name!r}).")
+            super().__delattr__(name)
+
 
 class AsyncRefusals(SharedRefusals):
     """What the asyncio class refuses: also all that would have to be awaited."""
@@ -91,4 +112,13 @@ class AsyncRefusals(SharedRefusals):
         def __getattr__(self, name: str) -> NoReturn:
             # Reached only for what the class does not have.
             advice = "" if name.startswith("_") else f"; a key is read with await ts[{name!r}]"
+            if name in HABITS:
+                advice = f"; use {HABITS[name][1]}{advice}"
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{advice}")
+
+        def __delattr__(self, name: str) -> None:
+            if not name.startswith("_") and name not in vars(self):
+                raise AttributeError(
+                    f"Keys are not deleted with del: use await ts.delete({name!r})."
+                )
+            super().__delattr__(name)

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from telstate.refusals import HABITS
 from telstate.views import SEPARATOR, View
 from telstate_codec import Key, decode_key, encode_key
 
@@ -114,6 +115,9 @@ class MissingAttributeError(AttributeError):
         """Make the error for an attribute of that for the key of its name."""
         # With a name, and an object that has no such attributes, Python does not go on to list all
         # attributes (which are keys) in order to suggest something itself.
+        if name in HABITS:
+            text = f"{name!r} is neither a method nor a key: use {HABITS[name][0]}"
+            return cls(text, name=name, obj=None)
         made = cls(*error.args, name=name, obj=None)
         made.hint = getattr(error, "hint", "")
         return made

@@ -24,8 +24,22 @@ logger = logging.getLogger("telstate")
 
 Result = TypeVar("Result")
 
+
+class Short(reprlib.Repr):
+    """Writes values in a line each, arrays too."""
+
+    def repr_ndarray(self, array: Any, level: int) -> str:
+        """Write an array: a small one as it is, of others dtype and shape."""
+        text = " ".join(repr(array).split())
+        if len(text) <= _LONGEST_ARRAY:
+            return text
+        return f"<{array.dtype} array of shape {array.shape}>"
+
+
+_LONGEST_ARRAY = 80
+
 # Values in messages: enough to recognise them, never a megabyte of configuration.
-short = reprlib.Repr()
+short = Short()
 short.maxstring = short.maxother = 200
 short.maxdict = short.maxlist = short.maxtuple = 10
 

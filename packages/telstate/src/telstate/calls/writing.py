@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 from telstate.calls.common import Call, encode, logger, named, nothing, short
 from telstate.views import View
@@ -128,17 +128,37 @@ def refuse_change(name: str, present: bytes, encoded: bytes, value: object) -> N
     """Let an equal value pass that is set again; refuse another one, showing both."""
     try:
         equal = equal_encoded_values(present, encoded)
-        old = "" if equal else short.repr(decode_value(present))
+        old = None if equal else decode_value(present)
     except DecodeError as error:
         raise ImmutableKeyError(
             f"Attempt to change value of immutable key {name} to {short.repr(value)}; "
             f"the value that it has cannot be decoded: {error}"
         ) from error
     if not equal:
-        new = short.repr(value)
-        alike = " (they look alike: they differ in type, order or what is not shown)"
+        change = f"from {short.repr(old)} to {short.repr(value)}"
         raise ImmutableKeyError(
-            f"Attempt to change value of immutable key {name} from {old} to {new}"
-            f"{alike if old == new else ''}"
+            f"Attempt to change value of immutable key {name} {change}{_compared(old, value)}"
         )
     logger.info("Immutable key %s was set again to the same value", name)
+
+
+def _compared(old: object, new: object) -> str:
+    """Say what cannot be seen of two values, and for arrays what to do."""
+    arrays = [value for value in (old, new) if type(value).__name__ == "ndarray"]
+    difference = _differing(*arrays) if len(arrays) == 2 else ""
+    if not difference and short.repr(old) == short.repr(new):
+        difference = " (they look alike: they differ in type, order or what is not shown)"
+    advice = "; delete the key first if it has to change, or add samples to another one"
+    return difference + (advice if arrays else "")
+
+
+def _differing(old: Any, new: Any) -> str:
+    """Count in how many elements two arrays differ, if they are of one sort."""
+    if (old.dtype, old.shape) != (new.dtype, new.shape) or old.dtype.hasobject:
+        return ""
+    if not old.nbytes:
+        return ""
+    # Bytes are what counts: NaN is equal to itself, and -0.0 is not 0.0.
+    pair = [array.reshape(-1).copy().view("u1").reshape(array.size, -1) for array in (old, new)]
+    count = int((pair[0] != pair[1]).any(axis=1).sum())
+    return f": {count} of {old.size} elements differ"
