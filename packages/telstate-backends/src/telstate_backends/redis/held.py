@@ -85,7 +85,7 @@ class HeldConnection:
         return connection
 
 
-def ask(connection: Any, command: Command) -> object:
+def ask_on(connection: Any, command: Command) -> object:
     """Send a command and give the reply; raises as redis-py does."""
     patience = present_patience()
     try:
@@ -105,7 +105,7 @@ def ask(connection: Any, command: Command) -> object:
         raise
 
 
-def ask_all(connection: Any, batch: Sequence[wire.Pieces]) -> list[object]:
+def ask_all_on(connection: Any, batch: Sequence[wire.Pieces]) -> list[object]:
     """Send commands and give the replies, errors of theirs among them; raises as redis-py does."""
     patience = present_patience()
     replies: list[object] = []

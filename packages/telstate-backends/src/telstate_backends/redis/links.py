@@ -25,7 +25,7 @@ from telstate_backends.commands import Command
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import clients, slots, wire
 from telstate_backends.redis.failures import FAILURES, LOST
-from telstate_backends.redis.held import HeldConnection, ask, ask_all
+from telstate_backends.redis.held import HeldConnection, ask_all_on, ask_on
 from telstate_backends.waiting.patience import present_patience
 
 
@@ -80,7 +80,7 @@ class ServerLink:
         if not self._held.take():
             return self._send(command)
         try:
-            return ask(self._held.ready(), command)
+            return ask_on(self._held.ready(), command)
         finally:
             self._held.release()
 
@@ -106,7 +106,7 @@ class ServerLink:
     def _send(self, command: Command) -> object:
         if present_patience() is not None:
             with self._held.another() as connection:
-                return ask(connection, command)
+                return ask_on(connection, command)
         send: Callable[..., object] = self.client.execute_command
         try:
             return send(*wire.brief(command))
@@ -117,7 +117,7 @@ class ServerLink:
         batch = wire.batch(commands, asking)
         if present_patience() is not None:
             with self._held.another() as connection:
-                replies = ask_all(connection, list(batch))
+                replies = ask_all_on(connection, list(batch))
         else:
             with self.client.pipeline(transaction=False) as pipeline:
                 for pieces in batch:
@@ -213,9 +213,10 @@ class ClusterLink:
             running: list[Future[None]] = []
             threads = self._own_threads()
             try:
-                for each in due.items():
+                for node, pieces in due.items():
                     # Each has a copy of the context, in which is how long the asker is willing to wait.
-                    running.append(threads.submit(copy_context().run, self._ask_node, *each))
+                    context = copy_context()
+                    running.append(threads.submit(context.run, self._ask_node, node, pieces))
             finally:
                 wait(running)  # nothing goes on behind our backs
             for done in running:
