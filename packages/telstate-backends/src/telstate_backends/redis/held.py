@@ -57,8 +57,14 @@ class HeldConnection:
             self._pool.release(connection)
 
     @contextmanager
-    def another(self) -> Iterator[Any]:
-        """Take one from the pool, for the block."""
+    def or_another(self) -> Iterator[Any]:
+        """Take it for the block, or one from the pool if it is busy."""
+        if self.take():
+            try:
+                yield self.ready()
+            finally:
+                self.release()
+            return
         connection = self._pool.get_connection(*self._arguments)
         try:
             yield connection

@@ -105,7 +105,7 @@ class ServerLink:
 
     def _send(self, command: Command) -> object:
         if present_patience() is not None:
-            with self._held.another() as connection:
+            with self._held.or_another() as connection:
                 return ask_on(connection, command)
         send: Callable[..., object] = self.client.execute_command
         try:
@@ -116,7 +116,7 @@ class ServerLink:
     def _ask_batch(self, commands: Sequence[Command], asking: Sequence[bool]) -> list[object]:
         batch = wire.batch(commands, asking)
         if present_patience() is not None:
-            with self._held.another() as connection:
+            with self._held.or_another() as connection:
                 replies = ask_all_on(connection, list(batch))
         else:
             with self.client.pipeline(transaction=False) as pipeline:
