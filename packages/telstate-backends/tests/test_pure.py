@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,13 @@ from telstate_backends import (
     Update,
 )
 from telstate_backends.redis.health import Pulse
-from telstate_backends.redis.subscriptions import Listener, Message, Subscriptions, Topic
+from telstate_backends.redis.subscriptions import (
+    Listener,
+    Message,
+    Refusal,
+    Subscriptions,
+    Topic,
+)
 from telstate_backends.redis.urls import parse
 from telstate_backends.retrying import Attempts
 from telstate_backends.updates import parse_message
@@ -180,6 +187,66 @@ def test_a_late_confirmation_of_what_was_left_does_not_count() -> None:
     # Nobody asked for this one: redis-py has made the connection anew by itself.
     subscriptions.confirm(CHANNEL)
     assert (events[-1], more[-1]) == (CheckDue.RECONNECTED, CheckDue.RECONNECTED)
+
+
+@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)), st.randoms())
+def test_refused_topics_are_found(good: set[int], bad: set[int], random: Random) -> None:
+    """However topics are asked for together, those at fault are found, and the others confirmed."""
+    subscriptions = Subscriptions()
+    listeners = {}
+    for number in sorted(good | bad):
+        listeners[number] = watching(b"%d" % number, patterns=(b"%d*" % number,))
+    names = {Topic(b"update/%d" % number, False) for number in bad - good}
+    lots: list[set[Topic]] = []
+    for listener, _ in listeners.values():
+        topics = subscriptions.add(listener)
+        if lots and random.random() < 0.7:
+            lots[-1] |= topics
+        else:
+            lots.append(topics)
+    at_fault = []
+    while lots:
+        for lot in lots:
+            subscriptions.sent(lot)
+        # The server takes a command, or refuses it, whole; each has channels or patterns.
+        commands = [
+            [topic for topic in lot if topic.pattern is pattern]
+            for lot in lots
+            for pattern in (False, True)
+        ]
+        lots = []
+        for command in filter(None, commands):
+            if names.isdisjoint(command):
+                for topic in command:
+                    subscriptions.confirm(topic)
+                continue
+            refusal = subscriptions.refuse()
+            assert refusal is not None
+            lots += refusal.lots
+            if refusal.at_fault is not None:
+                at_fault.append(refusal.at_fault)
+                for listener in subscriptions.listeners_of(refusal.at_fault):
+                    subscriptions.remove(listener)
+    assert sorted(at_fault) == sorted(names)
+    told = {number for number, (_, events) in listeners.items() if events}
+    assert told == good
+    assert subscriptions.refuse() is None
+
+
+def test_what_was_left_is_not_at_fault() -> None:
+    """A refusal says nothing about who has left since, nor about what has been asked for again."""
+    subscriptions = Subscriptions()
+    first, _ = watching(b"k")
+    subscriptions.sent(subscriptions.add(first))
+    subscriptions.remove(first)
+    assert subscriptions.refuse() == Refusal([], None)
+    subscriptions.sent(subscriptions.add(first))
+    subscriptions.remove(first)
+    second, events = watching(b"k")
+    subscriptions.sent(subscriptions.add(second))
+    assert subscriptions.refuse() == Refusal([], None)
+    subscriptions.confirm(CHANNEL)
+    assert events == [CheckDue.SUBSCRIBED]
 
 
 @pytest.mark.parametrize(

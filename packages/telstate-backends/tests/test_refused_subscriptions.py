@@ -1,0 +1,163 @@
+"""Subscriptions that the server refuses to a user on asyncio, where all watchers share a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import redis
+from subjects import LONG
+
+from telstate_backends import (
+    AddSample,
+    AsyncCachedBackend,
+    AsyncFollower,
+    AsyncRedisBackend,
+    CheckDue,
+    Get,
+    Immutable,
+    KeyType,
+    KeyWait,
+    RefusedError,
+    SetImmutable,
+    Update,
+    wait_async,
+)
+from telstate_codec.timestamps import encode_sample
+
+
+@pytest.fixture
+def admin(server_url: str) -> Iterator[Any]:
+    """A client that may do everything, on a server with a user who may subscribe to `update/mine*`."""
+    with redis.Redis.from_url(server_url) as client:
+        permit(client, "&update/mine*")
+        yield client
+        client.acl_deluser("dora")
+
+
+@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
+async def backend(
+    request: pytest.FixtureRequest, admin: Any, server_url: str
+) -> AsyncIterator[AsyncRedisBackend]:
+    """A backend of that user."""
+    url = server_url.replace("//", "//dora:any@") + f"?protocol={request.param}&socket_timeout=20"
+    async with await AsyncRedisBackend.from_url(url) as backend:
+        yield backend
+
+
+def permit(admin: Any, *channels: str) -> None:
+    """Say to what the user may subscribe."""
+    rules = ("on", "nopass", "~*", "+@all", "resetchannels", *channels)
+    admin.execute_command("ACL", "SETUSER", "dora", *rules)
+
+
+async def until_channels(admin: Any, *channels: bytes) -> None:
+    """Wait until exactly these are subscribed."""
+    async with asyncio.timeout(LONG):
+        while sorted(admin.pubsub_channels()) != sorted(channels):
+            await asyncio.sleep(0.01)
+
+
+async def test_waiters(backend: AsyncRedisBackend, admin: Any) -> None:
+    """Of a thousand who begin to wait at once, only those fail who want what is not permitted."""
+    names = [b"mine_%d" % number for number in range(1000)]
+    names[300] = names[301] = names[999] = b"other"
+    names[7] = b"another"
+    waits = [asyncio.create_task(wait_async(backend, KeyWait((name,)))) for name in names]
+    permitted = {name for name in names if name.startswith(b"mine")}
+    await until_channels(admin, *(b"update/" + name for name in permitted))
+    for name in permitted:
+        await backend.execute(SetImmutable(name, b"1"))
+    outcomes = await asyncio.gather(*waits, return_exceptions=True)
+    for name, outcome in zip(names, outcomes, strict=True):
+        if name in permitted:
+            assert outcome is None
+        else:
+            assert isinstance(outcome, RefusedError)
+            assert f"channel 'update/{name.decode()}'" in str(outcome)
+    await until_channels(admin)
+
+
+async def test_a_watcher_who_is_there_already(backend: AsyncRedisBackend, admin: Any) -> None:
+    """Who watches already is not even told that a check is due, and misses nothing."""
+    async with backend.watch([b"mine"], [b"mine*"]) as watcher:
+        with pytest.raises(RefusedError, match="channel 'update/other'"):
+            await wait_async(backend, KeyWait((b"other",)))
+        with pytest.raises(RefusedError, match="pattern 'update/oth.*'"):
+            async with backend.watch(patterns=[b"oth*"]) as refused:
+                await refused.next()
+        await backend.execute(SetImmutable(b"mine", b"1"))
+        told = [await asyncio.wait_for(watcher.next(), LONG) for _ in range(2)]
+        assert told == [CheckDue.SUBSCRIBED, Update(b"mine", KeyType.IMMUTABLE, b"1")]
+
+
+async def test_hearing_of_more_keys(backend: AsyncRedisBackend, admin: Any) -> None:
+    """A watcher fails that is to hear of a forbidden key too, and no other of the same keys."""
+    async with backend.watch([b"mine"]) as one, backend.watch([b"mine"]) as another:
+        assert [await one.next(), await another.next()] == [CheckDue.SUBSCRIBED] * 2
+        one.add([b"mine_2", b"other"])
+        with pytest.raises(RefusedError, match="channel 'update/other'"):
+            await asyncio.wait_for(one.next(), LONG)
+        another.add([b"mine_2"])
+        assert await asyncio.wait_for(another.next(), LONG) is CheckDue.SUBSCRIBED
+        await backend.execute(SetImmutable(b"mine_2", b"1"))
+        expected = Update(b"mine_2", KeyType.IMMUTABLE, b"1")
+        assert await asyncio.wait_for(another.next(), LONG) == expected
+
+
+async def test_what_was_refused_may_be_permitted_later(
+    backend: AsyncRedisBackend, admin: Any
+) -> None:
+    """A refusal leaves nothing behind: the same key is watched once it is permitted."""
+    with pytest.raises(RefusedError):
+        await wait_async(backend, KeyWait((b"other",)))
+    permit(admin, "&update/mine*", "&update/other")
+    await until_channels(admin)
+    async with backend.watch([b"other"]) as watcher:
+        assert await asyncio.wait_for(watcher.next(), LONG) is CheckDue.SUBSCRIBED
+
+
+async def test_a_connection_lost_after_a_refusal(backend: AsyncRedisBackend, admin: Any) -> None:
+    """When the connection is made anew, nobody asks for what was refused."""
+    async with backend.watch([b"mine"]) as watcher:
+        assert await watcher.next() is CheckDue.SUBSCRIBED
+        with pytest.raises(RefusedError):
+            await wait_async(backend, KeyWait((b"other",)))
+        admin.client_kill_filter(_type="pubsub")
+        assert await asyncio.wait_for(watcher.next(), LONG) is CheckDue.RECONNECTED
+        await backend.execute(SetImmutable(b"mine", b"1"))
+        expected = Update(b"mine", KeyType.IMMUTABLE, b"1")
+        assert await asyncio.wait_for(watcher.next(), LONG) == expected
+
+
+async def test_followers_and_caches_of_users_of_old(backend: AsyncRedisBackend, admin: Any) -> None:
+    """A user who may not hear of deletions waits, follows and has a cache without harm to others."""
+    permit(admin, "&update/*")
+    waiting = asyncio.create_task(wait_async(backend, KeyWait((b"later",))))
+    await until_channels(admin, b"update/later")
+    async with AsyncFollower(backend, [(b"s",)]) as follower:
+        await backend.execute(SetImmutable(b"x", b"1"))
+        cache = AsyncCachedBackend(backend)
+        for _ in range(5):
+            assert await cache.execute(Get((b"x",))) == Immutable(b"1")
+            await asyncio.sleep(0.01)
+        await backend.execute(AddSample(b"s", encode_sample(1.0, b"1")))
+        expected = Update(b"s", KeyType.MUTABLE, b"1", timestamp=1.0)
+        assert await asyncio.wait_for(follower.next(), LONG) == expected
+    assert not waiting.done()
+    await backend.execute(SetImmutable(b"later", b"1"))
+    await asyncio.wait_for(waiting, LONG)
+
+
+async def test_a_user_who_may_not_subscribe_at_all(backend: AsyncRedisBackend, admin: Any) -> None:
+    """Each who waits is told so, also who comes later, and the rest goes on."""
+    admin.execute_command("ACL", "SETUSER", "dora", "-@pubsub", "+publish")
+    for _ in range(2):
+        waits = [wait_async(backend, KeyWait((b"mine_%d" % number,))) for number in range(20)]
+        async with asyncio.timeout(LONG):
+            outcomes = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [RefusedError] * 20
+    await backend.execute(SetImmutable(b"mine", b"1"))
+    assert await backend.execute(Get((b"mine",))) == Immutable(b"1")
