@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ import redis.asyncio
 from conftest import NEWEST, SERVERS
 
 import telstate
-from telstate import ConnectionError, Endpoint, MemoryBackend, TelescopeState, aio
+from telstate import (
+    ConnectionError,
+    Endpoint,
+    MemoryBackend,
+    RefusedError,
+    TelescopeState,
+    aio,
+)
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.redis import RedisBackend as AsyncRedisBackend
 from telstate_backends import RedisBackend
@@ -105,12 +113,66 @@ def test_endpoints_that_are_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "advice"),
+    [
+        (
+            "redis:/127.0.0.1:7711",
+            r"'redis:/' is a mistyped URL: write redis://127\.0\.0\.1:7711\.",
+        ),
+        ("redis//127.0.0.1:7711/2", r"mistyped URL: write redis://127\.0\.0\.1:7711/2\."),
+        ("rediss+cluster:/host:1", r"write rediss\+cluster://host:1\."),
+        ("unix:/run/a.sock", r"write unix:///run/a\.sock\."),
+        ("redis:/me:s3cret@host:7711", r"mistyped URL: write redis://\.\.\.\."),
+        ("redis//host?password=s3cret", r"mistyped URL: write redis://\.\.\.\."),
+        ("me:s3cret@host:7711", "redis://user:password@host:port"),
+        ("file:///data/x.rdb", r"TelescopeState\.from_snapshot\('/data/x\.rdb'\)"),
+        ("file:/data/x.rdb", r"TelescopeState\.from_snapshot\('/data/x\.rdb'\)"),
+        ("file://me:s3cret@host/x", r"TelescopeState\.from_snapshot\(\)"),
+        ("/tmp/x/a b.sock", r"is a Unix socket: write 'unix:///tmp/x/a%20b\.sock'"),
+        ("::1", r"IPv6 address without brackets: write '\[::1\]' or '\[::1\]:port'"),
+        ("fe80::a", r"write '\[fe80::a\]'"),
+        ("::ffff:1.2.3.4", r"write '\[::ffff:1\.2\.3\.4\]'"),
+    ],
+)
+def test_mistyped_endpoints(endpoint: str, advice: str) -> None:
+    """An endpoint that is meant to be something else says how that is written; never a password."""
+    with pytest.raises(ValueError, match=advice) as caught:
+        TelescopeState(endpoint)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_sockets_without_a_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a socket that is there says how it is written as a URL, whatever it is called."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("redis-door")
+        with pytest.raises(ValueError, match=rf"write 'unix://{tmp_path}/redis-door'"):
+            TelescopeState("./redis-door")
+
+
+@needs_server
+def test_a_port_for_a_database(server_port: Callable[[str], int]) -> None:
+    """Where there is no such database, or no server, it says that a port belongs in the endpoint."""
+    hint = "; 7711 was given as db, .* port belongs in the endpoint, 'host:7711'$"
+    port = server_port(NEWEST)
+    for endpoint in (f"127.0.0.1:{port}", f"redis://127.0.0.1:{port}", Endpoint("127.0.0.1", port)):
+        with pytest.raises(RefusedError, match=hint):
+            TelescopeState(endpoint, 7711)
+    with pytest.raises(ConnectionError, match=f"{NOBODY}.*{hint}"):
+        TelescopeState(NOBODY, 7711)
+    with pytest.raises(ConnectionError) as caught:
+        TelescopeState(NOBODY, 3)
+    assert "database" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("endpoint", "db", "url"),
     [
         ("host", 0, "redis://host:6379"),
         ("host:7000", 2, "redis://host:7000"),
         ("[fe80::1]:7000", 0, "redis://[fe80::1]:7000"),
         ("[fe80::1]", 0, "redis://[fe80::1]:6379"),
+        ("fe80::1:7000", 0, "redis://[fe80::1]:7000"),
         (Endpoint("host", 7000), 1, "redis://host:7000"),
         (Endpoint("host", None), 0, "redis://host:6379"),
         (Endpoint("fe80::1", 7000), 0, "redis://[fe80::1]:7000"),
