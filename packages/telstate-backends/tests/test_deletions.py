@@ -202,6 +202,29 @@ def test_who_may_not_publish_deletes_all_the_same(server_url: str, operation: An
 
 
 @pytest.mark.parametrize("operation", [Delete((K,)), Clear()], ids=["delete", "clear"])
+def test_what_is_refused_is_not_told(server_url: str, operation: Any) -> None:
+    """Who watches hears nothing of a deletion that the user had no leave for."""
+    with redis.Redis.from_url(server_url) as client:
+        rules = ("on", "nopass", "~*", "&*", "+@all", "-unlink", "-flushdb")
+        client.execute_command("ACL", "SETUSER", "weak", *rules)
+        url = server_url.replace("redis://", "redis://weak:any@")
+        try:
+            with (
+                RedisBackend.from_url(url) as weak,
+                RedisBackend.from_url(server_url) as backend,
+                backend.watch([K], deletions=True) as watcher,
+            ):
+                assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+                assert backend.execute(SetImmutable(K, b"1")) is None
+                with pytest.raises(RefusedError):
+                    weak.execute(operation)
+                assert backend.execute(Load(K, Immutable(b"2"))) is None
+                assert [watcher.next(LONG) for _ in range(2)] == [set_to(K), set_to(K, b"2")]
+        finally:
+            client.acl_deluser("weak")
+
+
+@pytest.mark.parametrize("operation", [Delete((K,)), Clear()], ids=["delete", "clear"])
 def test_a_full_server_can_be_emptied(server_url: str, operation: Any) -> None:
     """Deleting needs no memory, so that a server without any left can be helped."""
     with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
