@@ -34,12 +34,15 @@ ENVIRONMENT: Final = ("TELSTATE_ALLOW_PICKLE", "KATSDPTELSTATE_ALLOW_PICKLE")
 """Environment variables that set the policy; the first one that is set counts."""
 
 REFUSAL: Final = (
-    "The value starts like a pickle, as MeerKAT wrote before March 2019 (or it is no telescope state "
-    "value at all), and pickles are refused unless allowed, because a pickle can run any program. "
-    "Plain data in pickles can be read safely: set_allow_pickle('safe'), or "
-    "TELSTATE_ALLOW_PICKLE=safe in the environment. If that is not enough and you trust the source "
-    "of the data, you can allow the pickles to be loaded by setting KATSDPTELSTATE_ALLOW_PICKLE=1 in "
-    "the environment (TELSTATE_ALLOW_PICKLE=1 does the same), or with set_allow_pickle(True)."
+    "The value is a pickle, as MeerKAT wrote before March 2019, and is refused because a pickle can run "
+    "any program: set_allow_pickle('safe'), or TELSTATE_ALLOW_PICKLE=safe in the environment, reads it "
+    "if it is plain data. If that is not enough and you trust the source of the data, you can allow the "
+    "pickles to be loaded by setting KATSDPTELSTATE_ALLOW_PICKLE=1 in the environment, or with "
+    "set_allow_pickle(True)."
+)
+FOREIGN: Final = (
+    "The value is none of a telescope state (it begins with {start!r}): another program wrote it, or it "
+    "is damaged. Should it be a damaged pickle, set_allow_pickle('safe') says what is wrong with it."
 )
 WARNING: Final = (
     "The telescope state contains pickled values; loading them was allowed with set_allow_pickle. "
@@ -150,7 +153,7 @@ def load_pickle(value: bytes, policy: PicklePolicy | None = None) -> object:
         except Exception as error:
             raise DecodeError(f"The pickle cannot be loaded: {_summary(error)}") from error
     if policy is PicklePolicy.REFUSE:
-        raise DecodeError(REFUSAL)
+        raise DecodeError(REFUSAL if _is_pickle(value) else FOREIGN.format(start=value[:_SHOWN]))
     # Only here, so that nobody pays for the machine who does not use it.
     from ._pickle_reader import load_plain
 
@@ -184,6 +187,30 @@ def _process_policy() -> PicklePolicy:
             message = f"{name} is {text!r}, not 0, 1 or safe: pickles will be refused"
             warnings.warn(message, UserWarning, stacklevel=3)
     return _Settings.policy
+
+
+# How many bytes of what is no value are shown.
+_SHOWN: Final = 8
+# How many opcodes are looked at to tell whether something is a pickle.
+_LOOKED_AT: Final = 100
+_NEWER: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1))
+
+
+def _is_pickle(value: bytes) -> bool:
+    """Tell whether bytes are a pickle, as far as their beginning tells; nothing of it is run."""
+    if value.startswith(_NEWER):
+        return True
+    # Protocols 0 and 1 begin with any opcode, and text looks like some of them. Loaded here, because
+    # only errors need it.
+    from itertools import islice
+    from pickletools import genops
+
+    try:
+        opcodes = [opcode for opcode, _, _ in islice(genops(value), _LOOKED_AT)]
+    except Exception:  # Whatever it is, no pickle gives it.
+        return False
+    first = opcodes[0]
+    return not first.stack_before and "GET" not in first.name and bool(first.stack_after)
 
 
 def _summary(error: Exception) -> str:
