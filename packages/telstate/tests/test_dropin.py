@@ -3,6 +3,7 @@
 import importlib.metadata
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -116,13 +117,56 @@ def test_processes_that_begin_anew(method: str, tmp_path: Path) -> None:
     assert run("program.py", folder=tmp_path) == "1.0.0+telstate\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["no-such-program"]])
-def test_nothing_to_run(arguments: list[str], tmp_path: Path) -> None:
-    """Without a program that is there, the command says what it wants and fails."""
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "Usage: ``python -m telstate.dropin"),
+        (["--flag"], "Usage: ``python -m telstate.dropin"),
+        (["no-such-program"], "There is no program no-such-program, neither here nor on the PATH."),
+        (["folder"], "There is no program in folder: it lacks a __main__.py."),
+        (["archive.zip"], "There is no program in archive.zip: it lacks a __main__.py."),
+        (["-m", "nopemod"], "There is no module nopemod: "),
+        (["-m", "nopemod.part"], "There is no module nopemod.part: "),
+        (["-m", "json.nope"], "There is no module json.nope: "),
+        (["-m", "os.path.nope"], "There is no module os.path.nope: "),
+        (["-m", "folder/program.py"], "There is no module folder/program.py: "),
+        (["-m", "..folder"], "There is no module ..folder: "),
+        (["-m", "package"], "The package package is no program: it lacks a module __main__."),
+    ],
+)
+def test_nothing_to_run(arguments: list[str], expected: str, tmp_path: Path) -> None:
+    """Without a program that is there, the command says what it wants, in a line of its own, and fails."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("other.py", "")
     message = run("-m", "telstate.dropin", *arguments, folder=tmp_path, code=1)
-    assert (
-        "no program no-such-program" in message or "Usage: ``python -m telstate.dropin" in message
+    assert expected in message and "Traceback" not in message
+    assert "Usage" in message or message.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(option: str, tmp_path: Path) -> None:
+    """Help goes where output goes, and is no failure."""
+    assert "Usage: ``python -m telstate.dropin" in run(
+        "-m", "telstate.dropin", option, folder=tmp_path
     )
+
+
+@pytest.mark.parametrize("way", ["package", "package.__main__", "folder"])
+def test_packages_and_folders(way: str, tmp_path: Path) -> None:
+    """Packages and folders with a ``__main__`` are run; what they lack themselves is their own error."""
+    for name in ("package", "folder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__main__.py").write_text("import sys\nprint(*sys.argv[1:])\n")
+    (tmp_path / "package" / "__init__.py").write_text("")
+    module = [] if way == "folder" else ["-m"]
+    command = ["-m", "telstate.dropin", *module, way, "--flag"]
+    assert run(*command, folder=tmp_path) == "--flag\n"
+    for name in ("package/__init__.py", "folder/__main__.py"):
+        (tmp_path / name).write_text("import of_its_own\n")
+    assert "No module named 'of_its_own'" in run(*command, folder=tmp_path, code=1)
 
 
 def test_installing_again_does_nothing(old: Old) -> None:
