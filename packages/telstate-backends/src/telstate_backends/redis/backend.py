@@ -7,7 +7,9 @@ ours here and nowhere else, with the address.
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,20 +19,28 @@ from redis.cluster import RedisCluster
 
 from telstate_backends.closing import Closing
 from telstate_backends.errors import ConnectionError, TelstateError
-from telstate_backends.operations.base import Operation
+from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.operations.snapshots import Dump
 from telstate_backends.redis import clients, wire
 from telstate_backends.redis.failures import (
     FAILURES,
     NONSENSE,
     closed,
+    of_operations,
     outcome,
     senseless,
     translate,
 )
 from telstate_backends.redis.health import Outage
 from telstate_backends.redis.links import link_to
-from telstate_backends.redis.urls import connect, place_of, target_of, unknown_option
+from telstate_backends.redis.urls import (
+    connect,
+    is_for_tls,
+    is_unknown_option,
+    place_of,
+    target_of,
+    unknown_option,
+)
 from telstate_backends.redis.watcher import RedisWatcher
 from telstate_backends.retrying import RetryPolicy
 from telstate_backends.waiting.patience import is_beginning, present_patience
@@ -79,16 +89,21 @@ class RedisBackend(Closing):
         self.may_tell_late = isinstance(client, RedisCluster)
         self._retry = retry
         self._closing = threading.Event()
-        #: One for each exchange that is under way; without a lock, which a fork might find held.
-        self._busy: set[object] = set()
+        #: For each process, one for each exchange that is under way in it: those of the parent of a fork
+        #: never end in the child. Without a lock, which a fork might find held.
+        self._busy: defaultdict[int, set[object]] = defaultdict(set)
         self._watchers: set[RedisWatcher] = set()
         self.address = self._link.address
         self._outage = Outage(self.address)
         try:
             self._link.ping()
-        except FAILURES as error:
+        except BaseException as error:
             self._link.close()
-            raise translate(error, self.address) from error
+            if isinstance(error, FAILURES):
+                raise translate(error, self.address, tls_at_first=self._link.tls) from error
+            if isinstance(error, NONSENSE) and not is_unknown_option(error):
+                raise senseless(error, self.address)
+            raise
 
     @classmethod
     def from_url(
@@ -115,7 +130,8 @@ class RedisBackend(Closing):
         try:
             return cls(connect(target), retry=retry)
         except FAILURES as error:
-            raise translate(error, place_of(target)) from error
+            place, tls = place_of(target), is_for_tls(target)
+            raise translate(error, place, tls_at_first=tls) from error
         except TypeError as error:
             unknown = unknown_option(error)
         raise unknown
@@ -125,10 +141,10 @@ class RedisBackend(Closing):
 
     def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically."""
-        reply = self._persist(lambda: self._link.ask(operation), operation.idempotent)
+        reply = self._persist(lambda: self._link.ask(operation), [operation])
         try:
             return operation.parse(reply)
-        except NONSENSE as error:
+        except (*NONSENSE, UnexpectedReply) as error:
             raise senseless(error, self.address)
 
     def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
@@ -136,9 +152,11 @@ class RedisBackend(Closing):
         if not operations:
             return []
         safe = wire.repeatable(operations)
-        replies = self._persist(lambda: wire.served(self._link.ask_many(operations), safe), safe)
+        replies = self._persist(
+            lambda: wire.served(self._link.ask_many(operations), safe), operations
+        )
         return [
-            wire.parse(operation, outcome(reply, self.address), self.address)
+            wire.parse(operation, outcome(reply, self.address, operation), self.address)
             for operation, reply in zip(operations, replies, strict=True)
         ]
 
@@ -178,16 +196,19 @@ class RedisBackend(Closing):
         self._closing.set()
         for watcher in tuple(self._watchers):
             watcher.close()
-        if not self._busy:
+        if not self._busy[os.getpid()]:
             self._link.close()
 
-    def _persist(self, attempt: Callable[[], Result], safe: bool) -> Result:
+    def _persist(
+        self, attempt: Callable[[], Result], operations: Sequence[Operation[Any]]
+    ) -> Result:
         """Try, and if that is safe try again while the connection fails."""
         attempts = None
+        busy = self._busy[os.getpid()]
         while True:
             if self._closing.is_set():
                 raise closed(self.address)
-            self._busy.add(place := object())
+            busy.add(place := object())
             try:
                 result = attempt()
                 if self._outage.unanswered:
@@ -196,13 +217,14 @@ class RedisBackend(Closing):
             except FAILURES as error:
                 if self._closing.is_set():
                     raise closed(self.address) from error
-                failure = translate(error, self.address)
+                failure = translate(error, self.address, of_operations(operations))
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
                 patience = present_patience()
                 if delay is not None and patience is not None:
                     delay = patience.shorten(delay)
-                if delay is None or not safe or not isinstance(failure, ConnectionError):
+                safe = isinstance(failure, ConnectionError) and wire.repeatable(operations)
+                if delay is None or not safe:
                     raise failure from error
                 if is_beginning():
                     self._outage.miss(failure)
@@ -210,11 +232,11 @@ class RedisBackend(Closing):
                 # What comes of a connection, or a thread, that is closed while it is used.
                 if self._closing.is_set() and not isinstance(error, TelstateError):
                     raise closed(self.address) from error
-                if isinstance(error, NONSENSE):
+                if isinstance(error, (*NONSENSE, UnexpectedReply)):
                     raise senseless(error, self.address)
                 raise
             finally:
-                self._busy.discard(place)
-                if self._closing.is_set() and not self._busy:
+                busy.discard(place)
+                if self._closing.is_set() and not busy:
                     self._link.close()
             self._closing.wait(delay)

@@ -16,7 +16,7 @@ from redis.asyncio.cluster import RedisCluster
 from telstate_backends.closing import AsyncClosing
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.kinds import KeyType
-from telstate_backends.operations.base import Operation
+from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.operations.reading import GetKeyType
 from telstate_backends.operations.snapshots import Dump
 from telstate_backends.redis import clients, wire
@@ -24,6 +24,7 @@ from telstate_backends.redis.failures import (
     FAILURES,
     NONSENSE,
     closed,
+    of_operations,
     outcome,
     senseless,
     translate,
@@ -31,7 +32,14 @@ from telstate_backends.redis.failures import (
 from telstate_backends.redis.health import Outage
 from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
 from telstate_backends.redis.links_async import link_to
-from telstate_backends.redis.urls import connect_async, target_of, unknown_option
+from telstate_backends.redis.urls import (
+    connect_async,
+    is_for_tls,
+    is_unknown_option,
+    place_of,
+    target_of,
+    unknown_option,
+)
 from telstate_backends.retrying import RetryPolicy
 from telstate_backends.waiting.patience import is_beginning
 
@@ -118,9 +126,14 @@ class AsyncRedisBackend(AsyncClosing):
             backend = cls(connect_async(target), retry=retry)
             try:
                 await backend._link.ping()
-            except FAILURES as error:
+            except BaseException as error:
                 await backend._link.close()
-                raise translate(error, backend.address) from error
+                place = place_of(target) if target.hosts else backend.address
+                if isinstance(error, FAILURES):
+                    raise translate(error, place, tls_at_first=is_for_tls(target)) from error
+                if isinstance(error, NONSENSE) and not is_unknown_option(error):
+                    raise senseless(error, place)
+                raise
             return backend
         except TypeError as error:
             unknown = unknown_option(error)
@@ -131,10 +144,10 @@ class AsyncRedisBackend(AsyncClosing):
 
     async def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically."""
-        reply = await self._persist(lambda: self._link.ask(operation), operation.idempotent)
+        reply = await self._persist(lambda: self._link.ask(operation), [operation])
         try:
             return operation.parse(reply)
-        except NONSENSE as error:
+        except (*NONSENSE, UnexpectedReply) as error:
             raise senseless(error, self.address)
 
     async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
@@ -146,9 +159,9 @@ class AsyncRedisBackend(AsyncClosing):
         async def ask() -> list[object]:
             return wire.served(await self._link.ask_many(operations), safe)
 
-        replies = await self._persist(ask, safe)
+        replies = await self._persist(ask, operations)
         return [
-            wire.parse(operation, outcome(reply, self.address), self.address)
+            wire.parse(operation, outcome(reply, self.address, operation), self.address)
             for operation, reply in zip(operations, replies, strict=True)
         ]
 
@@ -190,7 +203,9 @@ class AsyncRedisBackend(AsyncClosing):
     async def _find_kind(self, key: bytes) -> KeyType | None:
         return await self.execute(GetKeyType((key,)))
 
-    async def _persist(self, attempt: Callable[[], Awaitable[Result]], safe: bool) -> Result:
+    async def _persist(
+        self, attempt: Callable[[], Awaitable[Result]], operations: Sequence[Operation[Any]]
+    ) -> Result:
         """Try, and if that is safe try again while the connection fails."""
         attempts = None
         task = asyncio.current_task()
@@ -216,10 +231,11 @@ class AsyncRedisBackend(AsyncClosing):
                 check()
                 if self._is_closed():
                     raise closed(self.address) from error
-                failure = translate(error, self.address)
+                failure = translate(error, self.address, of_operations(operations))
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
-                if delay is None or not safe or not isinstance(failure, ConnectionError):
+                safe = isinstance(failure, ConnectionError) and wire.repeatable(operations)
+                if delay is None or not safe:
                     raise failure from error
                 if is_beginning():
                     self._outage.miss(failure)
@@ -228,7 +244,7 @@ class AsyncRedisBackend(AsyncClosing):
                 # What comes of a connection that is closed while it is used.
                 if self._is_closed() and not isinstance(error, TelstateError):
                     raise closed(self.address) from error
-                if isinstance(error, NONSENSE):
+                if isinstance(error, (*NONSENSE, UnexpectedReply)):
                     raise senseless(error, self.address)
                 raise
             finally:

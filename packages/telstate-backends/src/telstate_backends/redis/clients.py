@@ -6,7 +6,7 @@ Rules: an address never holds a password.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis.asyncio.cluster
@@ -20,12 +20,24 @@ def address_of(pool: Any) -> str:
     """Name the server that a pool's connections go to, without any password."""
     service = getattr(pool, "service_name", None)
     if service is not None:
-        return f"master {service!r} of Sentinel"
+        places = [address_of(each.connection_pool) for each in sentinels_of(pool)]
+        return master_address(service, places)
     arguments = pool.connection_kwargs
     path = arguments.get("path")
     if path:
         return f"unix:{path}"
     return join(arguments.get("host", "localhost"), arguments.get("port", 6379))
+
+
+def master_address(service: str, places: Sequence[str]) -> str:
+    """Name the master that Sentinels at these places look after."""
+    return f"master {service!r} of Sentinel{'s' * (len(places) > 1)} at {', '.join(places)}"
+
+
+def speaks_tls(pool: Any) -> bool:
+    """Tell whether the connections of a pool for ordinary code use TLS."""
+    kind = getattr(pool, "connection_class", None)
+    return isinstance(kind, type) and issubclass(kind, redis.SSLConnection)
 
 
 def sentinels_of(pool: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from redis.retry import Retry
 from telstate_backends.commands import Command
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import clients, slots, wire
-from telstate_backends.redis.failures import FAILURES, LOST
+from telstate_backends.redis.failures import FAILURES, LOST, is_unsent, partly_sent
 from telstate_backends.redis.held import HeldConnection, ask_all_on, ask_on
 from telstate_backends.waiting.patience import present_patience
 
@@ -33,6 +33,7 @@ class Link(Protocol):
     """A way to a server or to a cluster."""
 
     address: str
+    tls: bool  #: whether it is to speak TLS
 
     def ask(self, operation: Operation[Any]) -> object:
         """Give the reply to one operation."""
@@ -60,6 +61,7 @@ class ServerLink:
         clients.check(client.connection_pool.connection_kwargs)
         self._retries = clients.Retries(client, Retry(NoBackoff(), 0))
         self.address = clients.address_of(client.connection_pool)
+        self.tls = clients.speaks_tls(client.connection_pool)
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
         self._held = HeldConnection(client.connection_pool)
@@ -96,11 +98,17 @@ class ServerLink:
         """
         replies: list[object] = []
         for paged, run in wire.runs(commands):
-            if paged:
-                replies += [self._try_pages(commands[place], asking[place]) for place in run]
-            else:
-                part = slice(run.start, run.stop)
-                replies += self._ask_batch(commands[part], asking[part])
+            try:
+                if paged:
+                    for place in run:
+                        replies.append(self._try_pages(commands[place], asking[place]))
+                else:
+                    part = slice(run.start, run.stop)
+                    replies += self._ask_batch(commands[part], asking[part])
+            except LOST as error:
+                if replies and is_unsent(error):
+                    raise partly_sent(error) from error
+                raise
         return replies
 
     def _send(self, command: Command) -> object:
@@ -172,6 +180,7 @@ class ClusterLink:
         self._cluster = cast(Any, cluster)
         clients.check(self._cluster.get_connection_kwargs())
         self.address = clients.cluster_address(self._cluster.get_default_node())
+        self.tls = bool(self._cluster.get_connection_kwargs().get("ssl"))
         self._servers: dict[str, ServerLink] = {}
         #: Nodes that some node has named, but not the slot table, by ``host:port``.
         self._strangers: dict[str, ClusterNode] = {}
@@ -196,8 +205,10 @@ class ClusterLink:
         while due := work.due(self._node_of):
             try:
                 self._ask_nodes(due)
-            except LOST:
+            except LOST as error:
                 self._look_again()
+                if is_unsent(error):
+                    raise partly_sent(error) from error
                 raise
             if work.moved:
                 self._look_again()

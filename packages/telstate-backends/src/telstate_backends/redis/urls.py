@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 import attrs
 import redis
@@ -37,7 +37,7 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 
 from telstate_backends.redis import slips
-from telstate_backends.redis.clients import join
+from telstate_backends.redis.clients import join, master_address
 
 #: Given to every connection that is made from a URL, unless the URL says otherwise.
 DEFAULTS: Mapping[str, Any] = {
@@ -45,6 +45,8 @@ DEFAULTS: Mapping[str, Any] = {
     "socket_connect_timeout": 5.0,
     "socket_keepalive": True,
     "health_check_interval": 30,
+    # As good as none: each thread that waits or watches has one. From redis-py 8 on it is 100 by default.
+    "max_connections": 1 << 31,
 }
 
 Client: TypeAlias = "redis.Redis | redis.cluster.RedisCluster"
@@ -98,6 +100,7 @@ def parse(url: str, db: int | None) -> Target:
         slip = slips.find_slip(f"{base}://{rest}", scheme, listed)
         if slip is None:
             given = _untyped(parse_url)(f"{base}://{rest}")
+            given |= _typed(given)
             hosts = [_split(host, _PORTS[scheme]) for host in listed or ()]
     except (ValueError, AttributeError) as error:
         slip = slips.wrong_option(error, scheme) or _FORMS.format(scheme=scheme)
@@ -124,8 +127,30 @@ def parse(url: str, db: int | None) -> Target:
     return Target(scheme, hosts, service, arguments.copy)
 
 
+def _typed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give those options that redis-py knows by other names, or not in URLs, as what they are meant to be."""
+    typed: dict[str, Any] = {}
+    for name, value in given.items():
+        own = name.removeprefix(_SENTINEL)
+        if own == name or own in ("username", "password"):
+            continue
+        try:
+            (typed[name],) = _untyped(parse_url)(f"redis://?{urlencode({own: value})}").values()
+        except ValueError:
+            raise ValueError(f"Invalid value for '{name}' in connection URL.") from None
+    if (count := given.get(_OTHERS)) is not None:
+        try:
+            typed[_OTHERS] = int(count)
+        except ValueError:
+            raise ValueError(f"Invalid value for '{_OTHERS}' in connection URL.") from None
+    return typed
+
+
 #: What options for the Sentinels themselves begin with.
 _SENTINEL = "sentinel_"
+
+#: How many other Sentinels must know of one for its word to count.
+_OTHERS = "min_other_sentinels"
 
 #: Every scheme, and the port that its hosts have by default.
 _PORTS = {
@@ -197,6 +222,11 @@ def target_of(url: object, db: int | None) -> Target:
     raise ValueError(problem)
 
 
+def is_unknown_option(error: BaseException) -> bool:
+    """Tell whether redis-py says by an error that it does not know an option of a URL."""
+    return isinstance(error, TypeError) and unknown_option(error) is not error
+
+
 def unknown_option(error: TypeError) -> Exception:
     """Make our error of one by which redis-py says that it does not know an option of a URL.
 
@@ -210,9 +240,16 @@ def unknown_option(error: TypeError) -> Exception:
 
 
 def place_of(target: Target) -> str:
-    """Name what a URL leads to, without any password."""
-    place = ",".join(join(*host) for host in target.hosts)
-    return f"{target.service} of {place}" if target.service else place
+    """Name the cluster, or the master, that a URL leads to, without any password."""
+    places = [join(*host) for host in target.hosts]
+    if target.service:
+        return master_address(target.service, places)
+    return f"cluster {','.join(places)}"
+
+
+def is_for_tls(target: Target) -> bool:
+    """Tell whether a URL asks for TLS."""
+    return target.scheme.startswith("rediss")
 
 
 def connect(target: Target) -> Client:
@@ -265,6 +302,8 @@ def _untyped(thing: Callable[..., Any]) -> Callable[..., Any]:
 def _for_sentinels(target: Target) -> dict[str, Any]:
     """Give the arguments for connections to Sentinels."""
     given = target.arguments()
+    # How many connections there may be to the master is nothing to them.
+    given["max_connections"] = DEFAULTS["max_connections"]
     shared = {name: given[name] for name in (*DEFAULTS, "ssl") if name in given}
     own = {
         name.removeprefix(_SENTINEL): value

@@ -18,7 +18,13 @@ from typing import Any
 
 from telstate_backends.errors import CancelledError, ConnectionError, ForeignKeyError, RefusedError
 from telstate_backends.operations.reading import GetKeyType
-from telstate_backends.redis.failures import FAILURES, NONSENSE, is_locked_out, translate
+from telstate_backends.redis.failures import (
+    FAILURES,
+    NONSENSE,
+    is_locked_out,
+    of_channels,
+    translate,
+)
 from telstate_backends.redis.health import Outage, Pulse
 from telstate_backends.redis.links import Link
 from telstate_backends.redis.subscriptions import Listener, Subscriptions, Topic, split, take
@@ -157,7 +163,8 @@ class RedisWatcher:
                 self._connect()
             return self._read(left)
         except _LOST as error:
-            failure = translate(error, self._address)
+            topics = self._subscriptions.topics
+            failure = translate(error, self._address, of_channels(topic.name for topic in topics))
             self._drop()
             if isinstance(failure, RefusedError) or is_locked_out(error):
                 raise failure from error
