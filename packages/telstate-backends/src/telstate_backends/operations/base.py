@@ -34,6 +34,14 @@ _READ = {
 }
 
 
+#: What is said of a reply that no server of ours gives.
+UNEXPECTED = "the server sent a reply that makes no sense here"
+
+
+class UnexpectedReply(RefusedError):
+    """A reply that no server of ours gives; the backend, which knows it, adds the address."""
+
+
 class Operation(ABC, Generic[Result]):
     """One exchange with a store, and what comes of it."""
 
@@ -83,7 +91,7 @@ def foreign(key: bytes, redis_type: bytes) -> ForeignKeyError:
 
 def unexpected(reply: object) -> NoReturn:
     """Refuse a reply that no server of ours gives."""
-    raise RefusedError(f"the server sent a reply that makes no sense here: {reply!r:.100}")
+    raise UnexpectedReply(f"{UNEXPECTED}: {reply!r:.100}")
 
 
 def as_bytes(reply: object) -> bytes:

@@ -141,9 +141,7 @@ def _ask_pieces(connection: Any, pieces: wire.Pieces, patience: Patience | None)
 
 
 def _send_all(connection: Any, batch: Sequence[wire.Pieces], patience: Patience | None) -> None:
-    connection.send_packed_command(
-        connection.pack_commands(batch), check_health=patience is None
-    )
+    connection.send_packed_command(connection.pack_commands(batch), check_health=patience is None)
 
 
 def _ask_together(

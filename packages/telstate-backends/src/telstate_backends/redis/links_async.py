@@ -22,7 +22,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 from telstate_backends.commands import Command
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import clients, slots, wire
-from telstate_backends.redis.failures import FAILURES, LOST
+from telstate_backends.redis.failures import FAILURES, LOST, is_unsent, partly_sent
 from telstate_backends.redis.line import LARGE, SharedLine, packed_batch
 
 
@@ -95,11 +95,17 @@ class AsyncServerLink:
         """
         replies: list[object] = []
         for paged, run in wire.runs(commands):
-            if paged:
-                replies += [await self._try_pages(commands[place], asking[place]) for place in run]
-            else:
-                part = slice(run.start, run.stop)
-                replies += await self._ask_batch(commands[part], asking[part])
+            try:
+                if paged:
+                    for place in run:
+                        replies.append(await self._try_pages(commands[place], asking[place]))
+                else:
+                    part = slice(run.start, run.stop)
+                    replies += await self._ask_batch(commands[part], asking[part])
+            except LOST as error:
+                if replies and is_unsent(error):
+                    raise partly_sent(error) from error
+                raise
         return replies
 
     async def _send(self, command: Command) -> object:
@@ -194,8 +200,10 @@ class AsyncClusterLink:
         while due := work.due(self._node_of):
             try:
                 await _all_of(self._ask_node(*each) for each in due.items())
-            except LOST:
+            except LOST as error:
                 await self._look_again()
+                if is_unsent(error):
+                    raise partly_sent(error) from error
                 raise
             if work.moved:
                 await self._look_again()
@@ -225,7 +233,9 @@ class AsyncClusterLink:
             host, _, port = name.rpartition(":")
             place = {} if node else {"host": host, "port": int(port)}
             pool = redis.asyncio.ConnectionPool(
-                connection_class=like.connection_class, **{**like.connection_kwargs, **place}
+                connection_class=like.connection_class,
+                max_connections=like.max_connections,
+                **{**like.connection_kwargs, **place},
             )
             server = self._servers[name] = AsyncServerLink(
                 redis.asyncio.Redis(connection_pool=pool)

@@ -139,7 +139,5 @@ def parse(operation: Operation[Any], reply: object, address: str) -> Any:
         return reply
     try:
         return operation.parse(reply)
-    except TelstateError as error:
-        return error
-    except NONSENSE as error:
+    except (*NONSENSE, TelstateError) as error:
         return senseless(error, address)
