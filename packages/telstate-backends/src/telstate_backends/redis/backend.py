@@ -26,6 +26,7 @@ from telstate_backends.redis.failures import (
     FAILURES,
     NONSENSE,
     closed,
+    is_unsent,
     of_operations,
     outcome,
     senseless,
@@ -223,8 +224,8 @@ class RedisBackend(Closing):
                 patience = present_patience()
                 if delay is not None and patience is not None:
                     delay = patience.shorten(delay)
-                safe = isinstance(failure, ConnectionError) and wire.repeatable(operations)
-                if delay is None or not safe:
+                safe = wire.repeatable(operations) or is_unsent(error)
+                if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
                 if is_beginning():
                     self._outage.miss(failure)

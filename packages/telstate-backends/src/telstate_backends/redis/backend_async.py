@@ -24,6 +24,7 @@ from telstate_backends.redis.failures import (
     FAILURES,
     NONSENSE,
     closed,
+    is_unsent,
     of_operations,
     outcome,
     senseless,
@@ -234,8 +235,8 @@ class AsyncRedisBackend(AsyncClosing):
                 failure = translate(error, self.address, of_operations(operations))
                 attempts = attempts or self._retry.begin()
                 delay = attempts.next_delay()
-                safe = isinstance(failure, ConnectionError) and wire.repeatable(operations)
-                if delay is None or not safe:
+                safe = wire.repeatable(operations) or is_unsent(error)
+                if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
                 if is_beginning():
                     self._outage.miss(failure)
