@@ -295,6 +295,8 @@ def test_globs(ts: TelescopeState) -> None:
             ts.wait_key(key, timeout=0.01)
     with pytest.raises(TimeoutError, match=hint.format(r"d\?g")):
         ts.wait_keys(["cal_*", "d?g", "other"], timeout=0.01)
+    with pytest.raises(TimeoutError, match=r"; 'd\?g' and 'e\*' were waited for as keys:"):
+        ts.wait_keys(["d?g", "e*"], timeout=0.01)
     with pytest.raises(TimeoutError) as caught:
         ts.wait_keys(["cal_*", "other"], timeout=0.01)
     assert "glob" not in str(caught.value)

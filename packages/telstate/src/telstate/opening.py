@@ -105,10 +105,11 @@ def _find_slip(text: str) -> str | None:
     scheme = text.partition("/")[0].rstrip(":")
     base = scheme.lower().partition("+")[0]
     if "/" in text and base in _FORMS and not text.endswith(".rdb"):
-        meant = f"{scheme}:{_FORMS[base]}{text[len(scheme):].lstrip(':/')}"
+        form, full = _FORMS[base]
+        meant = full if is_secret else form + text[len(scheme) :].lstrip(":/")
         return (
             f"An endpoint that begins with {text[: len(scheme) + 2]!r} is a mistyped URL: write "
-            f"{f'{scheme}:{_FORMS[base]}' if is_secret else meant}{'...' if is_secret else ''}."
+            f"{scheme}:{meant}."
         )
     if _is_file_url(text):
         path = "" if is_secret else repr(text[len("file:") :].removeprefix("//"))
@@ -135,8 +136,9 @@ def _find_slip(text: str) -> str | None:
     return None
 
 
-# What follows the scheme of a URL of ours and its colon.
-_FORMS = {"redis": "//", "rediss": "//", "unix": "///"}
+# What follows the scheme of a URL of ours and its colon, and all that can follow.
+_SERVER = ("//", "//user:password@host:port")
+_FORMS = {"redis": _SERVER, "rediss": _SERVER, "unix": ("///", "//user:password@/path")}
 
 
 def _is_file_url(text: str) -> bool:

@@ -186,14 +186,13 @@ def _refuse_names(first: Key, **flags: object) -> None:
     if not more:
         return
     names = [first, *more.values()]
-    wrong = " and ".join(f"{flag} is no {type(value).__name__}" for flag, value in more.items())
     chain = "".join(f".view({name!r})" for name in reversed(names))
     prefixes = tuple(
         _separated(name if isinstance(name, str) else name.decode(errors="replace"))
         for name in names
     )
     raise TypeError(
-        f"A view is made of one name at a time ({wrong}): for the prefixes "
+        f"A view is made of one name, and {' and '.join(more)} must be True or False: for the prefixes "
         f"{', '.join(map(repr, prefixes))} before those of ts, use ts{chain}, or for them alone "
         f"TelescopeState(base=ts, prefixes={prefixes!r})."
     )

@@ -75,8 +75,8 @@ def hint_at_globs(keys: Iterable[Key], done: str) -> str:
     if not globs:
         return ""
     names = " and ".join(map(key_repr, globs))
-    was = "was" if len(globs) == 1 else "were"
-    return f"; {names} {was} {done} as a key: globs go in patterns= of watch"
+    taken = f"was {done} as a key" if len(globs) == 1 else f"were {done} as keys"
+    return f"; {names} {taken}: globs go in patterns= of watch"
 
 
 def _text(key: Key) -> str:
