@@ -35,6 +35,10 @@ _Row: TypeAlias = tuple[type[BaseException], str, type[TelstateError], str]
 
 _LOCKED_OUT = "Redis at {address} does not let us in ({words}); check user name and password"
 _MOVING = "the Redis Cluster at {address} is moving the key ({words}); try again"
+_NOT_PERMITTED = (
+    "Redis at {address} does not permit this{about} ({words}); use another user, or let this one read and "
+    "write such keys, run scripts, and use the channels update/*, delete/* and clear"
+)
 _NO_MASTER = "Redis at {address} cannot be found ({words}); check that "
 
 _MEANINGS: tuple[_Row, ...] = (
@@ -61,12 +65,13 @@ _MEANINGS: tuple[_Row, ...] = (
     # It can only be asked again so often in one go.
     (theirs.AskError, "", ConnectionError, _MOVING),
     (theirs.TryAgainError, "", ConnectionError, _MOVING),
+    (theirs.NoPermissionError, "", RefusedError, _NOT_PERMITTED),
+    # What a script may not do.
     (
-        theirs.NoPermissionError,
-        "",
+        theirs.ResponseError,
+        "(?i)can't publish|NOPERM|ACL failure|no permission",
         RefusedError,
-        "Redis at {address} does not permit this{about} ({words}); use another user, or let this one read "
-        "and write such keys, run scripts, and use the channels update/*, delete/* and clear",
+        _NOT_PERMITTED,
     ),
     (
         theirs.OutOfMemoryError,
