@@ -376,21 +376,28 @@ def test_digests_of_long_pieces_are_the_servers() -> None:
 
 def test_a_backlog_is_bounded() -> None:
     """Beyond its bounds changes are dropped, checks are kept, and one more is due after them."""
-    backlog = Backlog(most_events=3, most_bytes=10)
+    backlog = Backlog(most_events=3, most_bytes=2000)
     _, small = sample(b"k", 1.0, b"1234")
     for _ in range(9):
         backlog.push(small)
     backlog.push(CheckDue.RECONNECTED)
     taken = [backlog.pop() for _ in range(6)]
     assert taken == [small, small, small, CheckDue.OVERFLOWED, CheckDue.RECONNECTED, None]
-    _, large = sample(b"k", 1.0, bytes(10))
-    for event in (large, small, CheckDue.RECONNECTED):
-        backlog.push(event)
-    assert [backlog.pop() for _ in range(3)] == [
+    _, large = sample(b"k", 1.0, bytes(2000))
+    large_ones: list[Event] = [
         large,
-        CheckDue.OVERFLOWED,
-        CheckDue.RECONNECTED,
+        Update(bytes(2000), KeyType.IMMUTABLE, b"1"),
+        Update(b"k", KeyType.INDEXED, b"1", sub_key=bytes(2000)),
+        Deleted(bytes(2000)),
     ]
+    for one in large_ones:
+        for event in (one, small, CheckDue.RECONNECTED):
+            backlog.push(event)
+        assert [backlog.pop() for _ in range(3)] == [
+            one,
+            CheckDue.OVERFLOWED,
+            CheckDue.RECONNECTED,
+        ]
     backlog.push(small)
     assert backlog.pop() == small
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 
-from telstate_backends.updates import CheckDue, Event, Update
+from telstate_backends.updates import CheckDue, Deleted, Event, Update
 
-#: How many events are kept, and how many bytes of values, before changes are dropped. A Redis server
+#: How many events are kept, and how many bytes they take, before changes are dropped. A Redis server
 #: cuts off a reader of pub/sub that is 32 MB behind.
 MOST_EVENTS = 100_000
 MOST_BYTES = 1 << 26
+
+#: What an event takes besides the bytes in it, about.
+_OBJECT = 256
 
 
 class Backlog:
@@ -23,8 +26,8 @@ class Backlog:
     Parameters
     ----------
     most_events, most_bytes : int
-        How many events, and how many bytes of values, are kept before changes are dropped (default
-        100,000 and 64 MiB).
+        How many events, and how many bytes of memory for their keys, sub-keys, values and themselves,
+        are kept before changes are dropped (default 100,000 and 64 MiB).
     """
 
     def __init__(self, most_events: int = MOST_EVENTS, most_bytes: int = MOST_BYTES) -> None:
@@ -60,4 +63,6 @@ class Backlog:
 
 
 def _size(event: Event) -> int:
-    return len(event.value) if isinstance(event, Update) else 0
+    if isinstance(event, Update):
+        return _OBJECT + len(event.key) + len(event.value) + len(event.sub_key or b"")
+    return _OBJECT + len(event.key) if isinstance(event, Deleted) else 0
