@@ -93,6 +93,33 @@ def test_a_watch_whose_loop_has_gone_harms_no_writer() -> None:
     assert sync.execute(Get((b"k",))) == Immutable(b"1")
 
 
+def test_a_watch_whose_loop_has_gone_is_let_go_of() -> None:
+    """Watches left on closed loops are no burden on a store for longer than to the next update."""
+    backend = AsyncMemoryBackend()
+    watches = []
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        for keys, patterns in (([b"k"], []), ([], [b"k*"])):
+            watches.append(backend.watch(keys, patterns, deletions=True))
+            loop.run_until_complete(watches[-1].__aenter__())
+        loop.close()
+    store = backend.store
+    assert (len(store.listeners), len(store.pattern_listeners)) == (3, 6)
+    sync = backend.to_sync()
+    with sync.watch([b"k"]) as watcher:
+        for number in range(2):
+            sync.execute(AddSample(b"k", encode_sample(float(number), b"1")))
+        assert [watcher.poll() for _ in range(3)][0] is CheckDue.SUBSCRIBED
+    assert (store.listeners, store.pattern_listeners, backend._watchers) == ({}, [], set())
+    # Also one that nobody has written for since.
+    loop = asyncio.new_event_loop()
+    watches.append(backend.watch([b"k"]))
+    loop.run_until_complete(watches[-1].__aenter__())
+    loop.close()
+    backend.close()
+    assert (store.listeners, backend._watchers) == ({}, set())
+
+
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
 def test_delays_are_bounded(attempt: int, fraction: float) -> None:
     """However many failures there were, the delay is positive and within its bound."""

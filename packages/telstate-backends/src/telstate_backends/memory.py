@@ -1,8 +1,8 @@
 """The memory backend: operations applied to a store in this process, one at a time.
 
 Rules: any number of backends, sync and asyncio, may share one store; its lock sees to it that
-operations are atomic. Closing a backend wakes its own watchers and nothing else: the data live as
-long as somebody refers to the store.
+operations are atomic. Closing a backend wakes its own watchers, those to come as well, and nothing
+else: the data live as long as somebody refers to the store.
 """
 
 from __future__ import annotations
@@ -157,6 +157,7 @@ class MemoryBackend(Closing):
         self.store = Store() if store is None else store
         self._lock = self.store.lock
         self._watchers: set[MemoryWatcher] = set()
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<MemoryBackend of {len(self.store.data)} keys>"
@@ -190,6 +191,8 @@ class MemoryBackend(Closing):
         watcher = MemoryWatcher(self.store, keys, patterns, deletions)
         with self._lock:
             self._watchers.add(watcher)
+            if self._closed:
+                watcher.close()
         try:
             yield watcher
         finally:
@@ -198,8 +201,9 @@ class MemoryBackend(Closing):
             watcher.release()
 
     def close(self) -> None:
-        """Wake all watchers of this backend; the data stay where they are."""
+        """Wake all watchers of this backend, and let none watch by it; the data stay where they are."""
         with self._lock:
+            self._closed = True
             for watcher in self._watchers:
                 watcher.close()
 

@@ -1,7 +1,8 @@
 """The asyncio memory backend: the same store as :mod:`telstate_backends.memory`, awaited.
 
 Rules: no threads. Another thread that changes the store wakes a watcher with
-``loop.call_soon_threadsafe``. A watcher belongs to the event loop in which it was entered.
+``loop.call_soon_threadsafe``. A watcher belongs to the event loop in which it was entered; the first
+event after that was closed lets go of it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ class AsyncMemoryWatcher:
         keys: Iterable[bytes] = (),
         patterns: Iterable[bytes] = (),
         deletions: bool = False,
+        siblings: set[AsyncMemoryWatcher] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._store = store
+        #: Where the backend keeps its watchers, and this one until it is left, or its loop is closed.
+        self._siblings = set() if siblings is None else siblings
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._closed = False
         self._tap = Tap(store, self._tell, keys, patterns, deletions)
@@ -44,7 +49,10 @@ class AsyncMemoryWatcher:
         try:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
         except RuntimeError:
-            pass  # the loop is closed: its owner left the watch unfinished, and nobody is to be told
+            # The loop is closed: its owner left the watch unfinished, and nobody is to be told, ever.
+            with self._store.lock:
+                self._siblings.discard(self)
+                self.release()
 
     async def next(self) -> Event:
         """Wait for the next event."""
@@ -93,6 +101,7 @@ class AsyncMemoryBackend(AsyncClosing):
         self.store = Store() if store is None else store
         self._lock = self.store.lock
         self._watchers: set[AsyncMemoryWatcher] = set()
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<AsyncMemoryBackend of {len(self.store.data)} keys>"
@@ -129,9 +138,11 @@ class AsyncMemoryBackend(AsyncClosing):
         deletions: bool = False,
     ) -> AsyncIterator[AsyncMemoryWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = AsyncMemoryWatcher(self.store, keys, patterns, deletions)
+        watcher = AsyncMemoryWatcher(self.store, keys, patterns, deletions, self._watchers)
         with self._lock:
             self._watchers.add(watcher)
+            if self._closed:
+                watcher.close()
         try:
             yield watcher
         finally:
@@ -140,9 +151,10 @@ class AsyncMemoryBackend(AsyncClosing):
             watcher.release()
 
     def close(self) -> None:
-        """Wake all watchers of this backend; the data stay where they are."""
+        """Wake all watchers of this backend, and let none watch by it; the data stay where they are."""
         with self._lock:
-            for watcher in self._watchers:
+            self._closed = True
+            for watcher in tuple(self._watchers):
                 watcher.close()
 
     async def wait_closed(self) -> None:
