@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from subjects import Subject
@@ -10,6 +11,7 @@ from subjects import Subject
 from telstate_backends import (
     AddSample,
     AddSamples,
+    CancelledError,
     CheckDue,
     Clear,
     Count,
@@ -32,6 +34,7 @@ from telstate_backends import (
     KeyTypes,
     KeyWait,
     Load,
+    MemoryBackend,
     Mutable,
     Operation,
     Peek,
@@ -41,6 +44,7 @@ from telstate_backends import (
     SomeKeys,
     Update,
 )
+from telstate_codec import DecodeError
 from telstate_codec.timestamps import encode_sample
 
 BEGIN, END = bytes(8), b"\xff" * 8
@@ -451,3 +455,44 @@ async def test_a_closed_backend_can_be_closed_again(subject: Subject) -> None:
     """Closing twice is closing."""
     await subject.close()
     await subject.close()
+
+
+async def test_a_closed_backend_is_not_watched(subject: Subject) -> None:
+    """A watch that begins after its backend was closed ends as one that was there before."""
+    await subject.close()
+    for keys, patterns in (([b"k"], []), ([], [b"k*"])):
+        async with subject.watch(*keys, patterns=patterns) as watcher:
+            for _ in range(2):
+                with pytest.raises(CancelledError, match="closed"):
+                    await watcher.next()
+            with pytest.raises(CancelledError, match="closed"):
+                watcher.watcher.poll()
+
+
+async def test_a_sample_that_is_none(subject: Subject) -> None:
+    """Who reads a sorted set that no telescope state ever wrote is told of which key."""
+    await subject.execute(Load(b"bad", Samples([b"x"])))
+    await subject.execute(SetImmutable(b"good", b"1"))
+    reads: list[Operation[Any]] = [Get((b"no", b"bad")), Find((b"no", b"bad"))]
+    for read in reads:
+        for _ in range(3):  # Some are remembered.
+            with pytest.raises(DecodeError, match="^Key 'bad': A sample starts with"):
+                await subject.execute(read)
+        error, good = await subject.execute_many([read, Get((b"good",))])
+        assert isinstance(error, DecodeError)
+        assert str(error).startswith("Key 'bad': A sample starts with")
+        assert good == Immutable(b"1")
+    with pytest.raises(DecodeError, match="^Key 'bad': A sample starts with"):
+        await subject.wait(KeyWait((b"no", b"bad"), lambda contents: True))
+
+
+def test_a_store_forgets_who_watches_a_closed_backend() -> None:
+    """What is closed goes on to read and write, and who shares its store goes on to watch."""
+    backend = MemoryBackend()
+    other = MemoryBackend(backend.store)
+    backend.close()
+    with other.watch([b"k"]) as watcher:
+        backend.execute(SetImmutable(b"k", b"1"))
+        told = [watcher.next(0.0), watcher.next(0.0)]
+        assert told == [CheckDue.SUBSCRIBED, Update(b"k", KeyType.IMMUTABLE, b"1")]
+    assert other.execute(Get((b"k",))) == Immutable(b"1")

@@ -104,6 +104,18 @@ async def test_pickles(subject: Subject) -> None:
     assert MARK == []
 
 
+async def test_samples_without_a_time(subject: Subject) -> None:
+    """Every method that reads a sorted set of something else says of which key, once."""
+    await subject.execute(Load(b"zbad", Samples([b"x"])))
+    outcomes = await attempts(subject, b"zbad")
+    (outcomes["many"],) = outcomes["many"].exceptions
+    for method in ("item", "get", "encoded", "get_range", "latest", "arrays", "many", "wait_key"):
+        assert isinstance(outcomes[method], DecodeError), method
+        assert str(outcomes[method]).startswith("Key 'zbad': A sample starts with"), method
+    with pytest.raises(DecodeError, match="^Key 'zbad': A sample starts with"):
+        await subject.view("pre").item("zbad")
+
+
 async def test_snapshots_of_pickles(subject: Subject, tmp_path: Path) -> None:
     """Saving, loading and drawing do not run what is stored either."""
     for number, (key, evil) in enumerate(zip(ODD_KEYS, pickles())):

@@ -11,6 +11,8 @@ from typing import TypeAlias, final
 
 import attrs
 
+from telstate_codec.errors import DecodeError
+from telstate_codec.keys import key_repr
 from telstate_codec.timestamps import decode_sample
 
 
@@ -53,9 +55,18 @@ class Mutable:
     timestamp: float
 
     @classmethod
-    def of_member(cls, member: bytes) -> Mutable:
-        """Take apart one member of the sorted set: timestamp, then value."""
-        timestamp, value = decode_sample(member)
+    def of_member(cls, member: bytes, key: bytes) -> Mutable:
+        """Take apart one member of the sorted set of a key: timestamp, then value.
+
+        Raises
+        ------
+        DecodeError
+            If it is shorter than a timestamp.
+        """
+        try:
+            timestamp, value = decode_sample(member)
+        except DecodeError as error:
+            raise DecodeError(f"Key {key_repr(key)}: {error}") from error
         return cls(value, timestamp)
 
 

@@ -5,12 +5,14 @@ without repeats, so that appending a later sample and reading the latest cost th
 length. An empty collection does not exist. Operations run on a store one at a time: its backends
 hold its lock while they do, and listeners are called meanwhile, so they only queue. Who changes
 something calls :meth:`Store.publish` if the store is :attr:`Store.watched`. What comes from a
-snapshot may be :class:`Packed` until an operation looks into it.
+snapshot may be :class:`Packed` until an operation looks into it. A process forks between operations.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, final
@@ -85,12 +87,12 @@ def kind_of(stored: Stored | Packed) -> KeyType:
     return stored.kind if type(stored) is Packed else _KINDS[type(stored)]
 
 
-def contents_of(stored: Stored) -> Immutable | Mutable | Indexed:
+def contents_of(key: bytes, stored: Stored) -> Immutable | Mutable | Indexed:
     """Give what a reader gets: the value, the latest sample, or all sub-keys."""
     if type(stored) is Immutable:
         return stored
     if type(stored) is Samples:
-        return Mutable.of_member(stored[-1])
+        return Mutable.of_member(stored[-1], key)
     return Indexed(dict(stored))
 
 
@@ -110,9 +112,11 @@ class Store:
         matches.
     """
 
-    __slots__ = ("data", "listeners", "lock", "pattern_listeners")
+    __slots__ = ("__weakref__", "data", "listeners", "lock", "pattern_listeners")
 
     def __init__(self) -> None:
+        with _forking:
+            _in_this_process.add(self)
         self.lock = threading.RLock()
         self.data: dict[bytes, Stored | Packed] = {}
         self.listeners: dict[bytes, list[Listener]] = {}
@@ -197,3 +201,30 @@ class Store:
         self.pattern_listeners = [
             entry for entry in self.pattern_listeners if entry[2] is not listener
         ]
+
+
+_in_this_process: weakref.WeakSet[Store] = weakref.WeakSet()
+
+#: Held while a store is made, and while the process forks.
+_forking = threading.RLock()
+_held: list[Store] = []
+
+
+def _before_fork() -> None:
+    """Wait until no operation is under way, so that the child has whole stores and locks that are free.
+
+    Nobody who has the lock of one store waits for that of another, or for a fork.
+    """
+    _forking.acquire()
+    _held.extend(_in_this_process)
+    for store in _held:
+        store.lock.acquire()
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().lock.release()
+    _forking.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -98,7 +98,7 @@ class Seek(Operation[Found | None]):
         if found is None:
             return None
         key, stored = found
-        return Found(key, TYPE_NAMES[kind_of(stored)], contents_of(stored))
+        return Found(key, TYPE_NAMES[kind_of(stored)], contents_of(key, stored))
 
     def command(self) -> Command:
         return Command("get" if self.whole else "key_type", self.keys, scripted=True)
@@ -221,7 +221,7 @@ class Get(Read[Contents | None]):
             if stored is not None:
                 if type(stored) is Packed:
                     stored = store.unpack(key, stored)
-                return contents_of(stored)
+                return contents_of(key, stored)
         return None
 
     def answer(self, found: Found | None) -> Contents | None:
@@ -248,7 +248,7 @@ class Find(Read[tuple[bytes, Contents] | None]):
 
     def apply(self, store: Store) -> tuple[bytes, Contents] | None:
         found = store.find(self.keys)
-        return None if found is None else (found[0], contents_of(found[1]))
+        return None if found is None else (found[0], contents_of(*found))
 
     def answer(self, found: Found | None) -> tuple[bytes, Contents] | None:
         if found is None or found.contents is None:
@@ -268,7 +268,7 @@ def _parse_contents(reply: object) -> tuple[bytes, Contents]:
     if kind is KeyType.IMMUTABLE:
         return key, Immutable(as_bytes(body))
     if kind is KeyType.MUTABLE:
-        return key, Mutable.of_member(as_bytes(body))
+        return key, Mutable.of_member(as_bytes(body), key)
     return key, Indexed(as_pairs(body))
 
 

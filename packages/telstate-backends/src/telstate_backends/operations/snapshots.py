@@ -121,7 +121,7 @@ def _updates(key: bytes, contents: Stored) -> list[Update]:
     if type(contents) is Immutable:
         return [Update(key, KeyType.IMMUTABLE, contents.value)]
     if type(contents) is Samples:
-        latest = Mutable.of_member(contents[-1])
+        latest = Mutable.of_member(contents[-1], key)
         return [Update(key, KeyType.MUTABLE, latest.value, timestamp=latest.timestamp)]
     return [
         Update(key, KeyType.INDEXED, value, sub_key=sub_key) for sub_key, value in contents.items()

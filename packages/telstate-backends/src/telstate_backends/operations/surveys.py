@@ -66,7 +66,7 @@ class Survey(Operation[Immutable | Indexed | SamplePage | None]):
         if stored is None:
             return None
         if type(stored) is not Samples:
-            contents = contents_of(stored)
+            contents = contents_of(self.key, stored)
             assert isinstance(contents, (Immutable, Indexed))
             return contents
         end = self.rank + PAGE_LENGTH
