@@ -216,9 +216,9 @@ def _before_fork() -> None:
     Nobody who has the lock of one store waits for that of another, or for a fork.
     """
     _forking.acquire()
-    _held.extend(_in_this_process)
-    for store in _held:
+    for store in tuple(_in_this_process):
         store.lock.acquire()
+        _held.append(store)
 
 
 def _after_fork() -> None:
