@@ -132,8 +132,8 @@ class View:
         TypeError
             If `add_separator` or `exclusive` is a string, which was meant to be one more prefix.
         """
-        _refuse_names(name, add_separator=add_separator, exclusive=exclusive)
         text = name if isinstance(name, str) else decode_key(encode_key(name))
+        _refuse_names(name, add_separator=add_separator, exclusive=exclusive)
         if add_separator:
             text = _separated(text)
         prefixes = (text,) if exclusive else (text, *self.prefixes)
