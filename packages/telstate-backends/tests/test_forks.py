@@ -1,87 +1,101 @@
-"""Processes that fork while other threads work on a store in memory."""
+"""The child of a fork has links of its own, whatever the threads of its parent were just doing."""
 
 from __future__ import annotations
 
-import multiprocessing
-import threading
-from typing import Any
+import subprocess
+import sys
 
-import attrs
 import pytest
-from subjects import LONG
+from conftest import SERVERS
 
-from telstate_backends import (
-    Backend,
-    CachedBackend,
-    Get,
-    Immutable,
-    MemoryBackend,
-    Operation,
-    SetImmutable,
-    Store,
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+]
+
+LONG = 60.0
+
+ASK_SEVERAL_NODES = """
+import os, signal, sys, time
+from telstate_backends import Exists, Keys, RedisBackend
+
+backend = RedisBackend.from_url(sys.argv[1])
+view = tuple(b"k%d" % number for number in range(30))
+for _ in range(3):
+    backend.execute(Exists(view))
+time.sleep(0.3)  # let the backend's threads find that there is nothing to do
+child = os.fork()
+if child == 0:
+    signal.alarm(30)  # the end of one who hangs
+    assert backend.execute(Exists(view)) is False
+    assert backend.execute(Keys()) == []
+    backend.close()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert backend.execute(Exists(view)) is False
+backend.close()
+print(status, flush=True)
+"""
+
+CLOSE = """
+import os, sys, threading, time
+import attrs, redis
+from telstate_backends import Exists, Operation, RedisBackend
 from telstate_backends.commands import Command
 
+@attrs.frozen
+class Block(Operation):
+    def apply(self, store): ...
+    def command(self): return Command("BLPOP", (b"signal",), (0,))
+    def parse(self, reply): return reply
 
-@attrs.frozen(eq=False)
-class Slow(Operation[None]):
-    """Write two keys, and be slow about it."""
+def until(count):
+    # The server takes note of a connection that is closed when it comes to it.
+    deadline = time.monotonic() + 30
+    while len(admin.client_list()) != count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return len(admin.client_list())
 
-    begun: threading.Event
-    end: threading.Event
+backend = RedisBackend.from_url(sys.argv[1] + "?socket_timeout=60")
+admin = redis.Redis.from_url(sys.argv[1])
+backend.execute(Exists((b"k",)))
+count = len(admin.client_list())
+thread = threading.Thread(target=backend.execute, args=(Block(),))
+thread.start()
+while admin.info("clients")["blocked_clients"] == 0:
+    time.sleep(0.01)
+child = os.fork()
+if child == 0:
+    admin = redis.Redis.from_url(sys.argv[1])
+    admin.ping()
+    backend.execute(Exists((b"k",)))
+    counts = [until(count + 2)]
+    backend.close()
+    counts.append(until(count + 1))
+    print(counts == [count + 2, count + 1], flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+admin.rpush("signal", "x")
+thread.join()
+print(backend.execute(Exists((b"k",))), flush=True)
+backend.close()
+"""
 
-    def apply(self, store: Store) -> None:
-        store.data[b"first"] = Immutable(b"1")
-        self.begun.set()
-        self.end.wait(LONG)
-        store.data[b"second"] = Immutable(b"2")
 
-    def command(self) -> Command:
-        raise NotImplementedError
-
-    def parse(self, reply: object) -> None:
-        raise NotImplementedError
+def run(code: str, url: str) -> str:
+    """Run Python code in a process of its own, and give what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, url], capture_output=True, text=True, timeout=2 * LONG
+    )
+    assert done.stderr == ""
+    return done.stdout
 
 
-def _work_in_child(backend: Backend, results: Any) -> None:
-    backend.execute(SetImmutable(b"third", b"3"))
-    keys = (b"first", b"second", b"third")
-    results.put(backend.execute_many([Get((key,)) for key in keys]))
+def test_a_child_asks_several_nodes_of_a_cluster(cluster_ports: list[int]) -> None:
+    """It has threads of its own for that, though those of its parent were idle when it was made."""
+    assert run(ASK_SEVERAL_NODES, f"redis+cluster://127.0.0.1:{cluster_ports[0]}") == "0\n"
 
 
-# Python 3.12 and later warn of what is the matter of this test.
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("cached", [False, True], ids=["plain", "cached"])
-def test_a_fork_in_the_midst_of_an_operation(cached: bool) -> None:
-    """The child can use the store, and finds there what the operation did: all of it or nothing."""
-    memory = MemoryBackend()
-    backend: Backend = CachedBackend(memory) if cached else memory
-    others = [MemoryBackend() for _ in range(3)]
-    for _ in range(4):  # a cache remembers, and so watches
-        backend.execute_many([SetImmutable(b"k", b"0"), Get((b"k",))])
-        backend.execute(Get((b"k",)))
-    context = multiprocessing.get_context("fork")
-    results = context.SimpleQueue()
-    child = context.Process(target=_work_in_child, args=(backend, results))
-    slow = Slow(threading.Event(), threading.Event())
-    working = threading.Thread(target=memory.execute, args=(slow,))
-    working.start()
-    assert slow.begun.wait(LONG)
-    ending = threading.Timer(0.1, slow.end.set)
-    ending.start()
-    child.start()
-    working.join(LONG)
-    child.join(LONG)
-    if child.exitcode is None:
-        child.kill()
-    assert child.exitcode == 0
-    found = results.get()
-    whole = [Immutable(b"1"), Immutable(b"2")]
-    assert found in [[*whole, Immutable(b"3")], [None, None, Immutable(b"3")]]
-    # All goes on as before here, too, with every store.
-    assert backend.execute_many([Get((b"first",)), Get((b"second",))]) == whole
-    for other in [memory, *others]:
-        thread = threading.Thread(target=other.execute, args=(SetImmutable(b"k", b"0"),))
-        thread.start()
-        thread.join(LONG)
-        assert not thread.is_alive()
+def test_a_child_closes_its_own_connections(newest_url: str) -> None:
+    """Also if a thread of its parent was in the midst of an exchange, which goes on undisturbed."""
+    assert run(CLOSE, newest_url) == "True\nFalse\n"

@@ -1,0 +1,109 @@
+"""Whoever gives a time limit gets it heeded by whichever connection he asks, though the server is silent.
+
+Rules: no server here answers when it should, and sockets have all the time there is, so that whatever
+ends, ends because of the time limit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from conftest import SERVERS
+from proxy import Proxy
+from redis.crc import key_slot
+from subjects import LONG
+
+from telstate_backends import (
+    Exists,
+    Find,
+    Follower,
+    KeyWait,
+    RedisBackend,
+    SetImmutable,
+    TimeoutError,
+    wait,
+)
+from telstate_backends.redis import held
+from telstate_testing.clusters import running_cluster
+
+pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+
+#: Far longer than any test may take.
+NEVER = 3600
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow what was begun less time than usual."""
+    monkeypatch.setattr(held, "GRACE", 0.2)
+
+
+def silent_url(proxy: Proxy) -> str:
+    """Give a URL of a proxy with an endless socket timeout."""
+    return f"redis://127.0.0.1:{proxy.port}?socket_timeout={NEVER}"
+
+
+def test_a_second_thread_that_waits(newest_url: str) -> None:
+    """Where one thread has the usual connection, the limit holds for another on one of the pool."""
+    cancel: Future[None] = Future()
+    with (
+        ThreadPoolExecutor(2) as threads,
+        Proxy(int(newest_url.rpartition(":")[2])) as proxy,
+        RedisBackend.from_url(silent_url(proxy)) as backend,
+    ):
+        backend.execute(Exists((b"k",)))
+        backend.execute_many([Exists((b"k",)), Exists((b"l",))])  # by one of the pool
+        proxy.swallow = True
+        first = threads.submit(wait, backend, KeyWait((b"k",)), None, cancel)
+        time.sleep(0.1)
+        second = threads.submit(wait, backend, KeyWait((b"k",)), 0.1)
+        with pytest.raises(TimeoutError, match="'k'"):
+            second.result(LONG)
+        assert not first.done()
+        cancel.set_result(None)
+        assert first.exception(LONG) is not None
+        proxy.swallow = False
+        assert backend.execute_many([Exists((b"k",)), Exists((b"l",))]) == [False, False]
+
+
+def test_a_follower_that_looks_at_the_store(newest_url: str) -> None:
+    """Its time limit holds for what it asks, which is a batch."""
+    with (
+        ThreadPoolExecutor(1) as threads,
+        RedisBackend.from_url(newest_url) as writer,
+        Proxy(int(newest_url.rpartition(":")[2])) as proxy,
+        RedisBackend.from_url(silent_url(proxy)) as backend,
+    ):
+        writer.execute(SetImmutable(b"v_k", b"1"))
+        with Follower(backend, [(b"v_k", b"k")]) as follower:
+            # Whether that one is shadowed still has to be asked for.
+            writer.execute(SetImmutable(b"k", b"2"))
+            time.sleep(0.2)  # for the update to pass
+            proxy.swallow = True
+            assert threads.submit(follower.next, 0.1).result(LONG) is None
+            proxy.swallow = False
+
+
+@pytest.mark.slow
+def test_candidates_on_several_nodes_of_a_cluster() -> None:
+    """The limit holds for each node that is asked, by whatever thread, and for several keys of one."""
+    on_node: list[list[bytes]] = [[], [], []]
+    for number in range(200):
+        on_node[key_slot(b"k%d" % number) * 3 // 16384].append(b"k%d" % number)
+    view = tuple(key for keys in on_node for key in keys[:2])
+    with ThreadPoolExecutor(1) as threads, running_cluster(list(SERVERS.values())[-1]) as servers:
+        url = f"redis+cluster://127.0.0.1:{servers[0].port}?socket_timeout={NEVER}"
+        with RedisBackend.from_url(url) as backend:
+            for key in view:
+                backend.execute(Find((key,)))
+            os.kill(servers[1].process_id, signal.SIGSTOP)
+            try:
+                with pytest.raises(TimeoutError, match="'k"):
+                    threads.submit(wait, backend, KeyWait(view), 0.1).result(LONG)
+            finally:
+                os.kill(servers[1].process_id, signal.SIGCONT)
+            assert backend.execute(Find(view)) is None

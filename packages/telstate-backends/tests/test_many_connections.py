@@ -1,0 +1,174 @@
+"""As many connections as it takes, and where a client may make only some: who waits for one, and is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from conftest import SERVERS
+from subjects import LONG
+
+from telstate_backends import (
+    AddSample,
+    AsyncRedisBackend,
+    CheckDue,
+    ConnectionError,
+    Delete,
+    Exists,
+    Keys,
+    KeyWait,
+    Operation,
+    RedisBackend,
+    RetryPolicy,
+    SetImmutable,
+    wait,
+)
+from telstate_backends.redis.clients import get_connection_arguments
+from telstate_backends.redis.failures import is_unsent, partly_sent
+from telstate_codec import encode_sample
+
+pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+
+MANY = 120
+NEVER = RetryPolicy(seconds=0)
+
+
+def port_of(url: str) -> int:
+    """Give the port of a server."""
+    return int(url.rpartition(":")[2])
+
+
+@pytest.mark.slow
+def test_more_threads_wait_than_redis_py_allows_connections(newest_url: str) -> None:
+    """All of them are subscribed, and woken, while the backend goes on to serve others."""
+    with (
+        ThreadPoolExecutor(MANY) as threads,
+        redis.Redis.from_url(newest_url) as client,
+        RedisBackend.from_url(newest_url) as backend,
+    ):
+        waiting = [threads.submit(wait, backend, KeyWait((b"k",)), LONG) for _ in range(MANY)]
+        deadline = time.monotonic() + LONG
+        while (count := subscribers(client)) < MANY and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert count == MANY
+        assert backend.execute_many([Exists((b"k",)), Delete((b"k",))]) == [False, 0]
+        backend.execute(SetImmutable(b"k", b"1"))
+        for each in waiting:
+            each.result(LONG)
+
+
+def subscribers(client: Any) -> int:
+    """Count who is subscribed to the key of the tests."""
+    ((_, count),) = client.pubsub_numsub("update/k")
+    return int(count)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["server", "cluster"])
+async def test_more_large_batches_at_once_than_redis_py_allows_connections(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Under asyncio what is too large for the shared connection is served too, all of it."""
+    if kind == "cluster":
+        url = f"redis+cluster://127.0.0.1:{request.getfixturevalue('cluster_ports')[0]}"
+    else:
+        url = request.getfixturevalue("newest_url")
+    sample = encode_sample(1.0, bytes(70_000))
+    async with await AsyncRedisBackend.from_url(f"{url}?socket_timeout=60", retry=NEVER) as backend:
+        batches: list[list[Operation[Any]]] = [
+            [AddSample(b"{s}%d" % number, sample), Delete((b"{s}%d" % number,))]
+            for number in range(MANY)
+        ]
+        done = await asyncio.gather(*map(backend.execute_many, batches))
+    assert done == [[None, 1]] * MANY
+
+
+def test_a_client_that_may_make_no_more_connections(newest_url: str) -> None:
+    """Its error says what is the matter and what to do, with the address."""
+    client = redis.Redis(port=port_of(newest_url), max_connections=1)
+    with RedisBackend(client, retry=NEVER) as backend, backend.watch([b"k"]) as watcher:
+        assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+        batches: list[list[Operation[Any]]] = [
+            [Exists((b"k",))],
+            [Exists((b"k",)), Delete((b"k",))],
+        ]
+        for operations in batches:
+            with pytest.raises(ConnectionError, match="in use .*max_connections") as caught:
+                backend.execute_many(operations)
+            assert str(port_of(newest_url)) in str(caught.value)
+
+
+def test_what_was_not_sent_for_want_of_a_connection_is_sent_when_there_is_one(
+    newest_url: str,
+) -> None:
+    """So is what is not safe to repeat, since it was not done."""
+    with (
+        ThreadPoolExecutor(1) as threads,
+        RedisBackend(redis.Redis(port=port_of(newest_url), max_connections=1)) as backend,
+    ):
+        backend.execute_many([SetImmutable(b"k", b"1"), SetImmutable(b"l", b"1")])
+        with backend.watch([b"k"]) as watcher:
+            assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+            deleting = threads.submit(backend.execute, Delete((b"k",)))
+            time.sleep(0.05)
+            assert not deleting.done()
+        assert deleting.result(LONG) == 1
+        assert backend.execute_many([Exists((b"k",)), Delete((b"l",))]) == [False, 1]
+
+
+async def test_an_asyncio_client_that_may_make_only_two_connections(newest_url: str) -> None:
+    """Twenty tasks share them, and what is not safe to repeat is done once."""
+    client = redis.asyncio.Redis(port=port_of(newest_url), max_connections=2)
+    async with AsyncRedisBackend(client) as backend:
+        keys = [b"k%d" % number for number in range(20)]
+        await asyncio.gather(*(backend.execute(SetImmutable(key, b"1")) for key in keys))
+        counts = await asyncio.gather(*(backend.execute(Delete((key,))) for key in keys))
+        assert counts == [1] * 20
+
+
+def test_a_watch_without_a_connection_is_told_in_the_log(
+    newest_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who cannot subscribe hears nothing, so the log says why; he does as soon as there is room."""
+    client = redis.Redis(port=port_of(newest_url), max_connections=1)
+    with RedisBackend(client) as backend, backend.watch([b"l"]) as second:
+        with backend.watch([b"k"]) as first:
+            assert first.next(LONG) is CheckDue.SUBSCRIBED
+            with caplog.at_level(logging.WARNING, "telstate_backends"):
+                assert second.next(0.01) is None
+            assert "max_connections" in caplog.text
+        assert second.next(LONG) is CheckDue.SUBSCRIBED
+
+
+def test_what_was_sent_in_part_is_not_repeated() -> None:
+    """Only if nothing at all was sent is it safe to send what is not repeatable once more."""
+    full = redis.ConnectionError("Too many connections")
+    assert (is_unsent(full), is_unsent(partly_sent(full))) == (True, False)
+    assert not is_unsent(redis.ConnectionError("Connection closed by server."))
+
+
+def test_a_batch_of_several_exchanges_is_not_repeated_from_the_middle(newest_url: str) -> None:
+    """A deletion that precedes a listing in a batch is done once, though the listing found no room."""
+    pool = redis.ConnectionPool(port=port_of(newest_url), max_connections=1)
+    with RedisBackend(redis.Redis(connection_pool=pool)) as backend:
+        backend.execute(SetImmutable(b"k", b"1"))
+        taken: list[Any] = []
+        release = pool.release
+
+        def take(connection: Any) -> None:
+            # Just when the deletion is done, somebody else takes the only connection.
+            release(connection)
+            if not taken:
+                taken.append(pool.get_connection(*get_connection_arguments(pool)))
+
+        pool.release = take  # type: ignore[method-assign]  # only a hook sees this moment
+        with pytest.raises(ConnectionError, match="a part may have been sent"):
+            backend.execute_many([Delete((b"k",)), Keys()])
+        release(taken[0])
+        assert backend.execute(Exists((b"k",))) is False
