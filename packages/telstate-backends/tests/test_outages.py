@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import fakeredis
 import pytest
+import redis.asyncio
 from conftest import SERVERS
 
 from telstate_backends import (
@@ -134,6 +136,30 @@ async def test_an_asyncio_wait_that_begins_without_a_server(
         server.connected = True
         assert await backend.execute(Exists((b"k",))) is False
         assert told() == [f"Redis at {backend.address} answers again"]
+
+
+async def test_a_server_that_says_nothing(
+    told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is there but silent is told too, before anything has failed; a quick one is not."""
+    monkeypatch.setattr("telstate_backends.redis.backend_async._SILENCE", SHORT)
+    monkeypatch.setattr("telstate_backends.redis.backend_async._DOUBT", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        async with AsyncRedisBackend(redis.asyncio.Redis(port=port)) as backend:
+            for _ in range(2):
+                with pytest.raises(asyncio.TimeoutError):
+                    async with asyncio.timeout(3 * SHORT):
+                        await wait_async(backend, KeyWait((b"k",)))
+            (silent,) = told()
+            assert (
+                silent.startswith("Cannot begin to watch") and f":{port} has not answered" in silent
+            )
+    async with AsyncRedisBackend(fakeredis.FakeAsyncRedis()) as quick:
+        with pytest.raises(asyncio.TimeoutError):
+            async with asyncio.timeout(3 * SHORT):
+                await wait_async(quick, KeyWait((b"k",)))
+    assert told() == []
 
 
 async def test_what_is_an_error_at_once_is_not_logged(told: Callable[[], list[str]]) -> None:

@@ -46,6 +46,9 @@ from telstate_backends.waiting.patience import is_beginning
 
 Result = TypeVar("Result")
 
+#: Seconds without an answer after which who is about to wait is told by the log, and to be sure of that.
+_SILENCE, _DOUBT = 1.0, 0.1
+
 
 class AsyncRedisBackend(AsyncClosing):
     """A Redis server, for asyncio; it belongs to one event loop.
@@ -145,7 +148,8 @@ class AsyncRedisBackend(AsyncClosing):
 
     async def execute(self, operation: Operation[Result], /) -> Result:
         """Do one operation, atomically."""
-        reply = await self._persist(lambda: self._link.ask(operation), [operation])
+        persist = self._persist_aloud if is_beginning() else self._persist
+        reply = await persist(lambda: self._link.ask(operation), [operation])
         try:
             return operation.parse(reply)
         except (*NONSENSE, UnexpectedReply) as error:
@@ -203,6 +207,28 @@ class AsyncRedisBackend(AsyncClosing):
 
     async def _find_kind(self, key: bytes) -> KeyType | None:
         return await self.execute(GetKeyType((key,)))
+
+    async def _persist_aloud(
+        self, attempt: Callable[[], Awaitable[object]], operations: Sequence[Operation[Any]]
+    ) -> object:
+        """Do as `_persist`; if there is no answer for long, tell the log: who gives up is not told why."""
+        loop = asyncio.get_running_loop()
+        silence = ConnectionError(
+            f"Redis at {self.address} has not answered so far; check that it runs there, and the network"
+        )
+
+        timers: list[asyncio.TimerHandle] = []
+
+        def suspect() -> None:
+            # Not yet: if the loop was held up, the answer may be there.
+            timers.append(loop.call_later(_DOUBT, self._outage.miss, silence))
+
+        timers.append(loop.call_later(_SILENCE, suspect))
+        try:
+            return await self._persist(attempt, operations)
+        finally:
+            for timer in timers:
+                timer.cancel()
 
     async def _persist(
         self, attempt: Callable[[], Awaitable[Result]], operations: Sequence[Operation[Any]]
