@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate_backends import AsyncRedisBackend, RedisBackend
-from telstate_backends.redis.urls import target_of
+from telstate_backends.redis.urls import connect, connect_async, target_of
 
 SLIPS = [
     # URL, a part of what is said
@@ -27,6 +27,8 @@ SLIPS = [
     ("redis+sentinel://host/store?db=abc", "option db"),
     ("redis+sentinel://host:26379", "name the service"),
     ("redis+sentinel://host:26379/", "name the service"),
+    ("redis+sentinel://host/store?sentinel_socket_timeout=soon", "option sentinel_socket_timeout"),
+    ("redis+sentinel://host/store?min_other_sentinels=few", "option min_other_sentinels"),
     ("redis+cluster://host/abc", "not a whole number"),
     ("redis+cluster://host?db=abc", "option db"),
     ("redis+cluster://host,,other", "quote special characters"),
@@ -81,6 +83,23 @@ def test_what_is_no_slip(url: str, host: str, database: int | None) -> None:
 def test_blanks_in_a_list() -> None:
     """Hosts may be separated by a comma and a blank."""
     assert target_of("redis+cluster://a:1, b", None).hosts == [("a", 1), ("b", 6379)]
+
+
+async def test_options_for_sentinels() -> None:
+    """They mean what those for servers mean, in both manners; what is for the servers is theirs alone."""
+    own = {"socket_timeout": 1.5, "socket_keepalive": False, "health_check_interval": 3, "db": 2}
+    listed = "&".join(f"sentinel_{name}={value}" for name, value in own.items())
+    options = f"{listed}&sentinel_password=1&min_other_sentinels=1&max_connections=7"
+    target = target_of(f"redis+sentinel://a,b/store?{options}", None)
+    made: list[Any] = [connect(target), connect_async(target)]
+    for pool in (client.connection_pool for client in made):
+        assert pool.sentinel_manager.min_other_sentinels == 1
+        assert (pool.max_connections, pool.connection_kwargs["socket_timeout"]) == (7, 5.0)
+        for sentinel in pool.sentinel_manager.sentinels:
+            given = sentinel.connection_pool.connection_kwargs
+            assert {name: given[name] for name in own} == own
+            credentials = given["credential_provider"].get_credentials()
+            assert credentials[-1] == "1"
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["redis://h/{}", "redis+sentinel://h/s/{}"]))
