@@ -13,6 +13,9 @@ import attrs
 
 Argument: TypeAlias = bytes | str | int
 
+#: For each script that does not stand alone the file that it begins with.
+_BEGINNINGS = {"load": "heard", "restore": "heard"}
+
 
 @attrs.frozen
 class Script:
@@ -40,7 +43,9 @@ def script(name: str) -> Script:
     import hashlib
     from importlib.resources import files
 
-    source = files("telstate_backends").joinpath("scripts", f"{name}.lua").read_bytes()
+    folder = files("telstate_backends").joinpath("scripts")
+    names = [_BEGINNINGS[name], name] if name in _BEGINNINGS else [name]
+    source = b"".join(folder.joinpath(f"{each}.lua").read_bytes() for each in names)
     # The name of a script is not a secret: hence also on machines where SHA-1 is barred for those.
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 

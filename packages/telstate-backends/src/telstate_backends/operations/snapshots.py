@@ -8,14 +8,14 @@ accepts; so it is the same for every backend and every version of the server, an
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 from telstate_backends.commands import Argument, Command
-from telstate_backends.kinds import Immutable, KeyType, Mutable
+from telstate_backends.kinds import Immutable, KeyType
 from telstate_backends.operations.base import (
     Operation,
     as_bytes,
@@ -28,6 +28,8 @@ from telstate_backends.operations.base import (
 )
 from telstate_backends.store import Fields, Packed, Samples, Store, Stored, kind_of
 from telstate_backends.updates import Update
+from telstate_codec.errors import DecodeError
+from telstate_codec.timestamps import decode_sample
 
 if TYPE_CHECKING:
     from telstate_rdb import Value
@@ -35,11 +37,15 @@ if TYPE_CHECKING:
 #: Up to this size a payload goes through a script, which copies it; beyond, that takes longer than a
 #: transaction.
 SMALL_PAYLOAD = 4096
+#: Milliseconds, some hundred years: by them what follows in a transaction knows what was restored in it.
+AGES = 1 << 42
 
 
 @attrs.frozen(hash=False)
 class Load(Operation[None]):
-    """Write a whole key at once, and publish its value, its latest sample, or its sub-keys.
+    """Write a whole key at once, and publish its value, or each of its samples or sub-keys.
+
+    Where surely nobody listens, no more than the first of them is published.
 
     Attributes
     ----------
@@ -70,21 +76,25 @@ class Load(Operation[None]):
         if present is None or type(present) is type(contents) is Immutable:
             store.data[self.key] = _copy(contents)
         else:
-            self._join(present, contents)
-        if store.watched:
+            contents = self._join(present, contents)
+        if store.watched and store.heard(self.key):
             for update in _updates(self.key, contents):
                 store.publish(update)
 
-    def _join(self, present: Stored, added: Stored) -> None:
+    def _join(self, present: Stored, added: Stored) -> Stored:
+        """Put something to what is there; give what is new of it."""
         if type(present) is Samples and type(added) is Samples:
             if present[-1] < added[0]:
                 present.extend(added)
             else:
-                present[:] = sorted({*present, *added})
+                old = set(present)
+                added = Samples(sample for sample in added if sample not in old)
+                present[:] = sorted([*present, *added])
         elif type(present) is Fields and type(added) is Fields:
             present.update(added)
         else:
             raise wrong_kind(self.key, kind_of(present), kind_of(added))
+        return added
 
     def command(self) -> Command:
         contents = unpacked(self.contents)
@@ -117,15 +127,19 @@ def _copy(stored: Stored) -> Stored:
     return stored
 
 
-def _updates(key: bytes, contents: Stored) -> list[Update]:
+def _updates(key: bytes, contents: Stored) -> Iterator[Update]:
     if type(contents) is Immutable:
-        return [Update(key, KeyType.IMMUTABLE, contents.value)]
-    if type(contents) is Samples:
-        latest = Mutable.of_member(contents[-1], key)
-        return [Update(key, KeyType.MUTABLE, latest.value, timestamp=latest.timestamp)]
-    return [
-        Update(key, KeyType.INDEXED, value, sub_key=sub_key) for sub_key, value in contents.items()
-    ]
+        yield Update(key, KeyType.IMMUTABLE, contents.value)
+    elif type(contents) is Samples:
+        for sample in contents:
+            try:
+                timestamp, value = decode_sample(sample)
+            except DecodeError:
+                continue  # no telescope state ever wrote this
+            yield Update(key, KeyType.MUTABLE, value, timestamp=timestamp)
+    else:
+        for sub_key, value in contents.items():
+            yield Update(key, KeyType.INDEXED, value, sub_key=sub_key)
 
 
 @attrs.frozen(hash=False)
@@ -158,9 +172,8 @@ class Restore(Operation[None]):
         keys = (self.key,)
         steps: tuple[Command, ...] = ()
         if len(self.payload) > SMALL_PAYLOAD:
-            # If it is refused, what has been there before is published again.
-            restore = Command("RESTORE", keys, (0, self.payload, "REPLACE"))
-            steps = restore, Command("restore", keys, scripted=True)
+            restore = Command("RESTORE", keys, (AGES, self.payload, "REPLACE"))
+            steps = restore, Command("restore", keys, (b"", AGES), scripted=True)
         return Command("restore", keys, (self.payload,), scripted=True, steps=steps)
 
     def parse(self, reply: object) -> None:

@@ -1,10 +1,12 @@
--- Write all of KEYS[1]. ARGV[1]: 1 to delete what is there first. ARGV[2]: the type. The rest: the
--- value, or scores and samples, or fields and values.
+-- Write all of KEYS[1], and publish it, if nobody hears that no more than its beginning. ARGV[1]: 1 to
+-- delete what is there first. ARGV[2]: the type. The rest: the value, or scores and samples, or fields
+-- and values.
 local key, kind = KEYS[1], ARGV[2]
+local present = 'none'
 if ARGV[1] == '1' then
   redis.call('UNLINK', key)
 else
-  local present = redis.call('TYPE', key).ok
+  present = redis.call('TYPE', key).ok
   if present ~= 'none' and present ~= kind then
     return {present, key}
   end
@@ -15,21 +17,35 @@ if kind == 'string' then
   redis.call('PUBLISH', channel, '\1' .. ARGV[3])
   return false
 end
+local news = {}
 -- Lua cannot pass on more than some 8,000 arguments at once.
 for first = 3, #ARGV, 6000 do
   local last = math.min(first + 5999, #ARGV)
-  if kind == 'zset' then
-    redis.call('ZADD', key, unpack(ARGV, first, last))
-  else
+  if kind == 'hash' then
     redis.call('HSET', key, unpack(ARGV, first, last))
+  else
+    if present ~= 'none' then
+      local samples = {}
+      for i = first + 1, last, 2 do
+        samples[#samples + 1] = ARGV[i]
+      end
+      -- Those that are there already are no news, if the server is new enough to know.
+      for i, score in ipairs(redis.pcall('ZMSCORE', key, unpack(samples))) do
+        news[first + 2 * i - 2] = not score
+      end
+    end
+    redis.call('ZADD', key, unpack(ARGV, first, last))
   end
 end
-if kind == 'zset' then
-  redis.call('PUBLISH', channel, '\2' .. ARGV[#ARGV])
-else
-  for i = 3, #ARGV, 2 do
-    local field = ARGV[i]
-    redis.call('PUBLISH', channel, '\3' .. #field .. '\n' .. field .. ARGV[i + 1])
+local asked = #ARGV - 2 <= 2 * FEW
+for i = 3, #ARGV, 2 do
+  if news[i] ~= false then
+    local update = kind == 'zset' and '\2' or '\3' .. #ARGV[i] .. '\n' .. ARGV[i]
+    local received = redis.call('PUBLISH', channel, update .. ARGV[i + 1])
+    if not asked and not heard(received) then
+      break
+    end
+    asked = true
   end
 end
 return false

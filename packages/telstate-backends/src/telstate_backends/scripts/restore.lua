@@ -1,31 +1,49 @@
--- Publish what KEYS[1] holds: its value, latest sample, or fields. If there is an ARGV[1], that is a DUMP
--- payload, from which it is written first.
+-- Write KEYS[1] from a DUMP payload, ARGV[1], and publish what it holds: its value, samples, or fields; if
+-- nobody hears that no more than its beginning. If the payload is empty, the key has just been restored
+-- with ARGV[2] milliseconds to live, which are forever now; one without was refused, and is no news.
 local key = KEYS[1]
-if ARGV[1] then
+if ARGV[1] ~= '' then
   redis.call('RESTORE', key, 0, ARGV[1], 'REPLACE')
+elseif redis.call('PTTL', key) < ARGV[2] / 2 then
+  return false
+else
+  redis.call('PERSIST', key)
 end
 local kind, channel = redis.call('TYPE', key).ok, 'update/' .. key
-
--- Whether nobody can hear what is published here; what the user may not ask counts as no. Subscribers of
--- replicas and of other nodes of a cluster are not known.
-local function unheard()
-  local patterns, listeners = redis.pcall('PUBSUB', 'NUMPAT'), redis.pcall('PUBSUB', 'NUMSUB', channel)
-  if patterns ~= 0 or listeners[2] ~= 0 then
-    return false
-  end
-  local replicas, cluster = redis.pcall('INFO', 'replication'), redis.pcall('INFO', 'cluster')
-  return type(replicas) == 'string' and string.find(replicas, 'connected_slaves:0', 1, true)
-    and type(cluster) == 'string' and string.find(cluster, 'cluster_enabled:0', 1, true)
-end
 
 if kind == 'string' then
   redis.call('PUBLISH', channel, '\1' .. redis.call('GET', key))
 elseif kind == 'zset' then
-  redis.call('PUBLISH', channel, '\2' .. redis.call('ZRANGE', key, -1, -1)[1])
-elseif kind == 'hash' and not (redis.call('HLEN', key) > 20 and unheard()) then
+  local first = redis.call('ZRANGE', key, 0, 0)[1]
+  local received = redis.call('PUBLISH', channel, '\2' .. first)
+  local count, rank, step = redis.call('ZCARD', key), 1, 1
+  if count > FEW and not heard(received) then
+    return false
+  end
+  while rank < count do
+    local size = 0
+    for _, sample in ipairs(redis.call('ZRANGE', key, rank, rank + step - 1)) do
+      redis.call('PUBLISH', channel, '\2' .. sample)
+      size = size + #sample
+    end
+    rank = rank + step
+    -- Few at a time if they are long.
+    step = size < 262144 and math.min(2 * step, 512) or 1
+  end
+elseif kind == 'hash' then
+  local some, first = redis.call('HSCAN', key, '0', 'COUNT', 1)[2], nil
+  if some[1] then
+    first = some[1]
+    local received = redis.call('PUBLISH', channel, '\3' .. #first .. '\n' .. first .. some[2])
+    if redis.call('HLEN', key) > FEW and not heard(received) then
+      return false
+    end
+  end
   local items = redis.call('HGETALL', key)
   for i = 1, #items, 2 do
-    redis.call('PUBLISH', channel, '\3' .. #items[i] .. '\n' .. items[i] .. items[i + 1])
+    if items[i] ~= first then
+      redis.call('PUBLISH', channel, '\3' .. #items[i] .. '\n' .. items[i] .. items[i + 1])
+    end
   end
 end
 return false
