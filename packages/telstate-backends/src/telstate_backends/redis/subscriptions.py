@@ -14,7 +14,7 @@ they are asked for in smaller lots.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -151,7 +151,8 @@ class Subscriptions:
     def __init__(self) -> None:
         self._listeners: dict[Topic, list[Listener]] = {}
         self._confirmed: set[Topic] = set()
-        self._in_flight: Counter[Topic] = Counter()
+        #: How many commands to subscribe a topic have not been answered yet.
+        self._in_flight: dict[Topic, int] = {}
         #: Of each command that is in flight, in order, the topics that are not confirmed yet.
         self._asked: deque[set[Topic]] = deque()
 
@@ -214,10 +215,15 @@ class Subscriptions:
 
     def sent(self, topics: Iterable[Topic]) -> None:
         """Take note that the server is being asked to subscribe these: channels, then patterns."""
-        topics = set(topics)
-        self._in_flight.update(topics)
-        patterns = {topic for topic in topics if topic.pattern}
-        self._asked += [lot for lot in (topics - patterns, patterns) if lot]
+        channels: set[Topic] = set()
+        patterns: set[Topic] = set()
+        for topic in topics:
+            self._in_flight[topic] = self._in_flight.get(topic, 0) + 1
+            (patterns if topic.pattern else channels).add(topic)
+        if channels:
+            self._asked.append(channels)
+        if patterns:
+            self._asked.append(patterns)
 
     def lose(self) -> None:
         """Take note that the connection is lost: everything must be subscribed again."""
@@ -229,18 +235,19 @@ class Subscriptions:
 
     def confirm(self, topic: Topic) -> None:
         """Take note of the server's word that a topic is subscribed."""
-        if self._in_flight[topic] == 0:
+        if topic not in self._in_flight:
             # Nobody asked: redis-py has made the connection anew, and subscribed again by itself.
             for listener in self._listeners.get(topic, ()):
                 if listener.ready:
                     listener.tell(CheckDue.RECONNECTED)
             return
-        self._strike_off(topic)
-        self._in_flight[topic] -= 1
-        if self._in_flight[topic] > 0:
-            return
-        del self._in_flight[topic]
-        if topic not in self._listeners:
+        while self._asked and topic not in self._asked[0]:
+            self._asked.popleft()  # answers come in order, so this has been answered, or got lost
+        if self._asked:
+            self._asked[0].remove(topic)
+            if not self._asked[0]:
+                self._asked.popleft()
+        if self._answered(topic) or topic not in self._listeners:
             return
         self._confirmed.add(topic)
         for listener in tuple(self._listeners[topic]):
@@ -252,11 +259,9 @@ class Subscriptions:
         if not self._asked:
             return None
         asked = self._asked.popleft()
-        self._in_flight -= Counter(asked)
         # Nobody cares any more for what has been left; what has been joined again is asked for again.
-        wanted = sorted(
-            each for each in asked if each in self._listeners and not self._in_flight[each]
-        )
+        settled = [topic for topic in asked if not self._answered(topic)]
+        wanted = sorted(topic for topic in settled if topic in self._listeners)
         if len(asked) > 1:
             middle = len(wanted) // 2
             return Refusal([set(lot) for lot in (wanted[:middle], wanted[middle:]) if lot])
@@ -309,14 +314,12 @@ class Subscriptions:
             if listener.wants(message):
                 listener.tell(CheckDue.UNREADABLE)
 
-    def _strike_off(self, topic: Topic) -> None:
-        """Take a topic from the list of what has not been answered."""
-        while self._asked and topic not in self._asked[0]:
-            self._asked.popleft()  # answers come in order, so this has been answered, or got lost
-        if self._asked:
-            self._asked[0].remove(topic)
-            if not self._asked[0]:
-                self._asked.popleft()
+    def _answered(self, topic: Topic) -> bool:
+        """Take note of an answer to a command to subscribe a topic; whether there is another to come."""
+        left = self._in_flight.pop(topic) - 1
+        if left:
+            self._in_flight[topic] = left
+        return bool(left)
 
     def _all(self) -> set[Listener]:
         return {listener for listeners in self._listeners.values() for listener in listeners}
