@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import defaultdict
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -47,6 +47,10 @@ from telstate_backends.retrying import RetryPolicy
 from telstate_backends.waiting.patience import is_beginning, present_patience
 
 Result = TypeVar("Result")
+
+
+#: All backends of this process.
+_backends: weakref.WeakSet[RedisBackend] = weakref.WeakSet()
 
 
 class RedisBackend(Closing):
@@ -90,10 +94,10 @@ class RedisBackend(Closing):
         self.may_tell_late = isinstance(client, RedisCluster)
         self._retry = retry
         self._closing = threading.Event()
-        #: For each process, one for each exchange that is under way in it: those of the parent of a fork
-        #: never end in the child. Without a lock, which a fork might find held.
-        self._busy: defaultdict[int, set[object]] = defaultdict(set)
+        #: One for each exchange that is under way; without a lock, which a fork might find held.
+        self._busy: set[object] = set()
         self._watchers: set[RedisWatcher] = set()
+        _backends.add(self)
         self.address = self._link.address
         self._outage = Outage(self.address)
         try:
@@ -197,7 +201,7 @@ class RedisBackend(Closing):
         self._closing.set()
         for watcher in tuple(self._watchers):
             watcher.close()
-        if not self._busy[os.getpid()]:
+        if not self._busy:
             self._link.close()
 
     def _persist(
@@ -205,11 +209,10 @@ class RedisBackend(Closing):
     ) -> Result:
         """Try, and if that is safe try again while the connection fails."""
         attempts = None
-        busy = self._busy[os.getpid()]
         while True:
             if self._closing.is_set():
                 raise closed(self.address)
-            busy.add(place := object())
+            self._busy.add(place := object())
             try:
                 result = attempt()
                 if self._outage.unanswered:
@@ -237,7 +240,17 @@ class RedisBackend(Closing):
                     raise senseless(error, self.address)
                 raise
             finally:
-                busy.discard(place)
-                if self._closing.is_set() and not busy:
+                self._busy.discard(place)
+                if self._closing.is_set() and not self._busy:
                     self._link.close()
             self._closing.wait(delay)
+
+
+def _forget_parents_exchanges() -> None:
+    """Forget, in the child of a fork, what threads of its parent were about, which will never end here."""
+    for backend in tuple(_backends):
+        backend._busy = set()
+
+
+# Rather than to ask at each exchange which process this is, which takes as long as much else of it.
+os.register_at_fork(after_in_child=_forget_parents_exchanges)

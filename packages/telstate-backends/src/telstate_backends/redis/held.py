@@ -9,11 +9,11 @@ is given up at any error that leaves it unknown what comes next on the wire.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from os import getpid
 from typing import Any
 
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError, TimeoutError
@@ -52,7 +52,7 @@ class HeldConnection:
     def close(self) -> None:
         """Give the connection back to the pool."""
         connection, self._connection = self._connection, None
-        if connection is not None and self._process == os.getpid():
+        if connection is not None and self._process == getpid():
             connection.disconnect()
             self._pool.release(connection)
 
@@ -74,9 +74,9 @@ class HeldConnection:
     def ready(self) -> Any:
         """Give the connection, by which something can be asked now; raises as redis-py does."""
         connection = self._connection
-        if connection is None or self._process != os.getpid():
+        if connection is None or self._process != getpid():
             # The child of a fork leaves the parent's connection alone.
-            self._process = os.getpid()
+            self._process = getpid()
             self._connection = self._pool.get_connection(*self._arguments)
             return self._connection
         # As the pool does: sending would connect too, but not ask Sentinel for the master of today.
@@ -101,6 +101,9 @@ def ask_on(connection: Any, command: Command) -> object:
             except NoPermissionError:
                 pass  # some users may not do transactions, but scripts
         try:
+            if patience is None:
+                connection.send_command(*wire.brief(command))
+                return connection.read_response()
             return _ask_pieces(connection, wire.brief(command), patience)
         except NoScriptError:
             return _ask_pieces(connection, wire.in_full(command), patience)
