@@ -57,6 +57,7 @@ SAID = [
         "does not serve all keys",
     ),
     (theirs.MovedError("7629 host:2"), RefusedError, r"use redis\+cluster:// instead of redis://"),
+    (theirs.ResponseError("MOVED 7629 host:2"), RefusedError, r"use redis\+cluster://"),
     (
         redis.sentinel.MasterNotFoundError("No master found for 'm'"),
         ConnectionError,

@@ -39,6 +39,10 @@ _NOT_PERMITTED = (
     "Redis at {address} does not permit this{about} ({words}); use another user, or let this one read and "
     "write such keys, run scripts, and use the channels update/*, delete/* and clear"
 )
+_ONE_NODE = (
+    "Redis at {address} is one node of a cluster, and the key belongs on another ({words}); use "
+    "redis+cluster:// instead of redis://"
+)
 _NO_MASTER = "Redis at {address} cannot be found ({words}); check that "
 
 _MEANINGS: tuple[_Row, ...] = (
@@ -173,13 +177,9 @@ _MEANINGS: tuple[_Row, ...] = (
 
 # What may be the matter if the server is not one of a cluster to us.
 _ALONE: tuple[_Row, ...] = (
-    (
-        theirs.MovedError,
-        "",
-        RefusedError,
-        "Redis at {address} is one node of a cluster, and the key belongs on another ({words}); use "
-        "redis+cluster:// instead of redis://",
-    ),
+    (theirs.MovedError, "", RefusedError, _ONE_NODE),
+    # redis-py 5 knows the class in clients of clusters only.
+    (theirs.ResponseError, "^MOVED ", RefusedError, _ONE_NODE),
 )
 
 # What may be the matter when it goes wrong at the very first, with TLS and without.
