@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from telstate_backends.operations.reading import WhichExist
 from telstate_backends.updates import Update
-from telstate_backends.waiting.single import Verdict, name_of
+from telstate_backends.waiting.conditions import name_of
+from telstate_backends.waiting.single import Verdict
 
 #: How many missing names a message gives.
 _MOST_NAMED = 10

@@ -24,17 +24,16 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from telstate_backends.backend import AsyncBackend, Backend, Watcher, store_behind
-from telstate_backends.callables import check_ordinary, check_result
 from telstate_backends.errors import CancelledError, ConnectionError, TimeoutError
 from telstate_backends.kinds import Contents, Immutable, KeyType, Mutable
 from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.reading import Find, GetIndexed
 from telstate_backends.updates import Event, Update
+from telstate_backends.waiting.conditions import conditional, name_of
 from telstate_backends.waiting.patience import GLANCE, Patience, beginning, limited
-from telstate_codec import DecodeError, decode_value, key_repr
+from telstate_codec import DecodeError, decode_value
 
 Checked = TypeVar("Checked")
-Tried = TypeVar("Tried")
 
 
 class Verdict(enum.Enum):
@@ -113,68 +112,6 @@ class KeyWait:
 
     def _holds(self, contents: Contents) -> bool:
         return self._condition is None or self._condition(contents)
-
-
-def check_condition(condition: object, keys: tuple[bytes, ...]) -> None:
-    """Refuse a condition that is no ordinary function, for who gives it to a wait inside another.
-
-    Parameters
-    ----------
-    condition : object
-        What the user gave.
-    keys : tuple of bytes
-        The candidate keys of the wait.
-
-    Raises
-    ------
-    TypeError
-        If it is no ordinary function.
-    """
-    check_ordinary(condition, f"the condition of the wait for {name_of(keys)}")
-
-
-def conditional(
-    condition: Callable[[Tried], object] | None, name: str
-) -> Callable[[Tried], bool] | None:
-    """Make a user's condition one that gives a truth value, and names the key in a note on its errors.
-
-    Parameters
-    ----------
-    condition : callable or None
-        What the user gave.
-    name : str
-        What the wait is for.
-
-    Raises
-    ------
-    TypeError
-        If it is no ordinary function.
-    """
-    if condition is None:
-        return None
-    what = f"the condition of the wait for {name}"
-    check_ordinary(condition, what)
-    note = f"This is from {what}."
-    check = condition
-
-    def holds(tried: Tried) -> bool:
-        try:
-            verdict = check(tried)
-            if verdict is not True and verdict is not False:
-                check_result(verdict, what, refuse_futures=True)
-            return bool(verdict)
-        except Exception as error:
-            # A condition may raise the same one again and again.
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-            raise
-
-    return holds
-
-
-def name_of(keys: tuple[bytes, ...]) -> str:
-    """Name what candidate keys stand for, in messages."""
-    return "key " + " or ".join(map(key_repr, keys))
 
 
 def _text(encoded: bytes) -> str:
