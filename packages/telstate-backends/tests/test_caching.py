@@ -28,7 +28,9 @@ from telstate_backends import (
     CachedBackend,
     Clear,
     Delete,
+    Dump,
     Exists,
+    Export,
     Find,
     Get,
     GetIndexed,
@@ -41,6 +43,7 @@ from telstate_backends import (
     MemoryBackend,
     Mutable,
     Operation,
+    Peek,
     RedisBackend,
     Samples,
     SetImmutable,
@@ -167,6 +170,46 @@ async def test_own_writes_in_a_batch_are_seen_at_once(pair: Pair) -> None:
         None,
     ]
     assert await reader.execute(Get(VIEW)) == Immutable(b"2")
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        [Get(VIEW), AddSample(b"{x}s", encode_sample(1.0, b"v"))],
+        [SetImmutable(b"{x}t", b"1"), Find(VIEW)],
+        [Export(K)],
+        [Dump(K)],
+        [Exists((b"{x}t",)), Peek(K)],
+        [Export(K), AddSample(b"{x}s", encode_sample(1.0, b"v"))],
+    ],
+    ids=["batch", "batch-find", "export", "dump", "peek-batch", "export-batch"],
+)
+async def test_no_older_value_after_a_newer_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, newer: list[Operation[Any]]
+) -> None:
+    """What is read past the memory, with a write or whole, ends what it contradicts, without a notice."""
+    plain, reader = pair
+    await plain.execute(SetImmutable(K, b"1"))
+    assert await learned(reader, Get(VIEW)) == Immutable(b"1")
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_of(reader), "_hear", lambda: True)  # notices are on their way for long
+        await plain.execute_many([Delete((K,)), SetImmutable(K, b"2")])
+        assert await reader.execute(Get(VIEW)) == Immutable(b"1")
+        if len(newer) == 1:
+            await reader.execute(newer[0])
+        else:
+            await reader.execute_many(newer)
+        assert await reader.execute(Get(VIEW)) == Immutable(b"2")
+
+
+async def test_a_batch_that_writes_leaves_the_rest_known(pair: Pair) -> None:
+    """What is read in a batch that writes elsewhere, and is as it was, stays remembered."""
+    plain, reader = pair
+    await plain.execute(SetImmutable(K, b"1"))
+    await learned(reader, Get(VIEW))
+    batch: list[Operation[Any]] = [Get(VIEW), AddSample(b"{x}s", encode_sample(1.0, b"v"))]
+    assert await reader.execute_many(batch) == [Immutable(b"1"), None]
+    assert remembers(cache_of(reader), Get(VIEW))
 
 
 @pytest.mark.parametrize("batch", [False, True])

@@ -175,8 +175,6 @@ class CachedBackend(_Cache, Closing):
         if isinstance(operation, Read):
             read: Read[Result] = operation
             return self._read(read)
-        if not operation.writes:
-            return self.uncached.execute(operation)
         try:
             return self.uncached.execute(operation)
         finally:
@@ -185,15 +183,10 @@ class CachedBackend(_Cache, Closing):
 
     def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
         """Do operations in order, in one round trip at most; a failed one gives its error."""
-        if any(operation.writes for operation in operations):
-            # In order means that what is read depends on what is written before it.
-            try:
-                return self.uncached.execute_many(operations)
-            finally:
-                with self._lock:
-                    self._facts.forget(operations)
+        # In order means that what is read depends on what is written before it.
+        writes = any(operation.writes for operation in operations)
         with self._lock:
-            errand = self._facts.plan(operations, self._hear(), self._covers)
+            errand = self._facts.plan(operations, self._hear() and not writes, self._covers)
         replies = None
         try:
             replies = self.uncached.execute_many(errand.operations) if errand.operations else []
@@ -201,7 +194,9 @@ class CachedBackend(_Cache, Closing):
             with self._lock:
                 self._hear()
                 results = self._facts.settle(errand, replies)
-                self._watch_more()
+                self._facts.forget(operations)
+                if not writes:  # what is written is not to fail by a watch
+                    self._watch_more()
         return results
 
     def _read(self, read: Read[Result]) -> Result:
@@ -308,8 +303,6 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
         """Do one operation, atomically, or answer it from memory."""
         if isinstance(operation, Read):
             return await self._read(operation)
-        if not operation.writes:
-            return await self.uncached.execute(operation)
         try:
             return await self.uncached.execute(operation)
         finally:
@@ -317,14 +310,10 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
 
     async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
         """Do operations in order, in one round trip at most; a failed one gives its error."""
-        if any(operation.writes for operation in operations):
-            # In order means that what is read depends on what is written before it.
-            try:
-                return await self.uncached.execute_many(operations)
-            finally:
-                self._facts.forget(operations)
+        # In order means that what is read depends on what is written before it.
+        writes = any(operation.writes for operation in operations)
         await self._turn()
-        errand = self._facts.plan(operations, self._hear(), self._covers)
+        errand = self._facts.plan(operations, self._hear() and not writes, self._covers)
         replies = None
         try:
             if errand.operations:
@@ -334,7 +323,9 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
         finally:
             self._hear()
             results = self._facts.settle(errand, replies)
-        await self._watch_more()
+            self._facts.forget(operations)
+        if not writes:  # what is written is not to fail by a watch
+            await self._watch_more()
         return results
 
     async def _read(self, read: Read[Result]) -> Result:

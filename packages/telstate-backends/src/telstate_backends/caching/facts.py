@@ -197,14 +197,18 @@ class Facts:
             self.forget_all()
 
     def forget(self, operations: Iterable[Operation[Any]]) -> None:
-        """Take note that these operations may have changed what they write."""
+        """Take note that these operations may have changed what they write.
+
+        What reads all of one key (Export, say) is not compared with what is known, and may have
+        given something newer: then that is read again.
+        """
         for operation in operations:
-            if not operation.writes:
-                continue
             key: bytes | None = getattr(operation, "key", None)
             keys: Sequence[bytes] | None = getattr(operation, "keys", None)
             if key is not None:
                 self._doubt(key)
+            elif not operation.writes:
+                continue
             elif keys is not None:
                 for each in keys:
                     self._doubt(each)
@@ -244,7 +248,7 @@ class Facts:
         live: bool,
         covers: Callable[[Sequence[bytes]], bool],
     ) -> Errand:
-        """Answer what is known of a batch of reads, if what is known holds at all."""
+        """Answer what is known of a batch, if what is known holds at all."""
         errand = Errand([None] * len(operations), [], [])
         for place, operation in enumerate(operations):
             if not isinstance(operation, Read):
