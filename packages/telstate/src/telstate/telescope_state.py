@@ -340,13 +340,17 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
     ) -> None:
         """Wait until a key exists, or until a condition holds for it.
 
+        Only updates end a wait: in a view, the deletion of a key that shadows another does not, though
+        the other may fulfil the condition.
+
         Parameters
         ----------
         key
             The key.
         condition
             Called with the value and the timestamp (None unless the key is mutable) now and for
-            each update; for an indexed key, with the whole dict.
+            each update; for an indexed key, with the whole dict as it is when the update is taken:
+            what has been deleted by then may never be seen.
         timeout
             Seconds to wait at most. Default: as long as it takes.
         cancel_future

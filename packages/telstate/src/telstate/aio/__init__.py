@@ -257,7 +257,12 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
 
     @without_time_limit
     async def wait_key(self, key: Key, condition: KeyCondition | None = None) -> None:
-        """Wait until a key exists, or until a condition holds for it; cancel it as any task."""
+        """Wait until a key exists, or until a condition holds for it; cancel it as any task.
+
+        For an indexed key the condition is called with the whole dict as it is when the update is
+        taken: what has been deleted by then may never be seen. Only updates end a wait: in a view, the
+        deletion of a key that shadows another does not, though the other may fulfil the condition.
+        """
         from telstate_backends.waiting.single import wait_async  # here: not everybody waits
 
         await wait_async(self._backend, calls.key_wait(self._view, key, condition))
