@@ -50,6 +50,7 @@ class _Deaf:
 
     def __init__(self) -> None:
         self.closed = False
+        self.connection = None
 
     async def subscribe(self, *_: bytes) -> None:
         try:

@@ -132,6 +132,45 @@ async def test_a_connection_lost_after_a_refusal(backend: AsyncRedisBackend, adm
         assert await asyncio.wait_for(watcher.next(), LONG) == expected
 
 
+async def test_a_lost_connection_is_made_anew_once(backend: AsyncRedisBackend, admin: Any) -> None:
+    """By the watch alone: redis-py would do so while both reader and sender use the connection."""
+    async with backend.watch([b"mine"]) as watcher:
+        assert await watcher.next() is CheckDue.SUBSCRIBED
+        before = admin.info("stats")["total_connections_received"]
+        admin.client_kill_filter(_type="pubsub")
+        assert await asyncio.wait_for(watcher.next(), LONG) is CheckDue.RECONNECTED
+        assert admin.info("stats")["total_connections_received"] == before + 1
+
+
+@pytest.mark.slow
+async def test_refusals_over_a_line_that_is_cut(backend: AsyncRedisBackend, admin: Any) -> None:
+    """Whatever happens to the connection, a refusal is that of who is refused."""
+    numbers = iter(range(200))
+
+    async def wait_for_what_comes() -> None:
+        for number in numbers:
+            key = b"mine_%d" % number
+            waiting = asyncio.create_task(wait_async(backend, KeyWait((key,))))
+            await asyncio.sleep(number % 3 * 0.002)
+            await asyncio.to_thread(admin.set, key, b"1")
+            await asyncio.to_thread(admin.publish, b"update/" + key, b"\x011")
+            await asyncio.wait_for(waiting, LONG)
+            if number % 40 == 20:
+                await asyncio.to_thread(admin.client_kill_filter, _type="pubsub")
+
+    async def wait_for_what_is_refused() -> None:
+        while True:
+            with pytest.raises(RefusedError, match="channel 'update/other'"):
+                await wait_async(backend, KeyWait((b"mine_x", b"other")))
+
+    refused = [asyncio.create_task(wait_for_what_is_refused()) for _ in range(4)]
+    await asyncio.gather(*(wait_for_what_comes() for _ in range(10)))
+    for task in refused:
+        task.cancel()
+    outcomes = await asyncio.gather(*refused, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 4
+
+
 async def test_followers_and_caches_of_users_of_old(backend: AsyncRedisBackend, admin: Any) -> None:
     """A user who may not hear of deletions waits, follows and has a cache without harm to others."""
     permit(admin, "&update/*")

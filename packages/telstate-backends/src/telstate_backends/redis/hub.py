@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from telstate_backends.errors import CancelledError, ForeignKeyError, RefusedError, TelstateError
@@ -82,6 +84,17 @@ class AsyncRedisWatcher:
     def _tell(self, event: Event) -> None:
         self._events.push(event)
         self._stirred.set()
+
+
+class _Once(Retry):
+    """Keeps redis-py from connecting anew by itself while a reader and a sender share the connection.
+
+    The one would read what is for the other then: a greeting, or a refusal of something else.
+    """
+
+    async def call_with_retry(self, do: Callable[[], Awaitable[Any]], *_: Any, **__: Any) -> Any:
+        """Do it, and leave it to the hub to connect anew."""
+        return await do()
 
 
 class _Errand(NamedTuple):
@@ -205,8 +218,13 @@ class Hub:
         self._outbox.clear()
         self._post(True, self._subscriptions.topics)
         tasks: list[asyncio.Task[None]] = []
+        connection: Any = None
+        retry: Any = None
         try:
             await self._send(pubsub)
+            connection = pubsub.connection
+            if connection is not None:
+                retry, connection.retry = connection.retry, _Once(NoBackoff(), 0)
             if self._is_over():
                 raise asyncio.CancelledError  # which may have been lost, see _end
             tasks += [
@@ -224,6 +242,8 @@ class Hub:
                 await _end(tasks)
             finally:
                 self._subscriptions.lose()
+                if connection is not None:
+                    connection.retry = retry  # it goes back to a pool
                 try:
                     await clients.close(pubsub)
                 except _LOST:
@@ -330,5 +350,8 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
             await asyncio.wait(pending, timeout=0.05)
         except asyncio.CancelledError as error:
             cancellation = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # both may have failed: then asyncio need not tell of the second
     if cancellation is not None:
         raise cancellation
