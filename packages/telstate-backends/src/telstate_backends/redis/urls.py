@@ -264,7 +264,14 @@ def connect(target: Target) -> Client:
         return client
     if target.scheme.endswith("+cluster"):
         nodes = [_untyped(redis.cluster.ClusterNode)(*host) for host in target.hosts]
-        return redis.cluster.RedisCluster(startup_nodes=nodes, **_for_cluster(target))
+        try:
+            return redis.cluster.RedisCluster(startup_nodes=nodes, **_for_cluster(target))
+        except BaseException:
+            # A client that could not be made leaves its connections to the garbage collector.
+            for node in nodes:
+                if node.redis_connection is not None:
+                    node.redis_connection.connection_pool.disconnect()
+            raise
     kinds = {"rediss": redis.SSLConnection, "unix": redis.UnixDomainSocketConnection}
     kind = kinds.get(target.scheme, redis.Connection)
     pool = redis.ConnectionPool(connection_class=kind, **target.arguments())
