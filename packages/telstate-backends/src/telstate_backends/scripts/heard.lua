@@ -1,13 +1,13 @@
 -- The beginning of load.lua and restore.lua: who hears what they publish.
 
--- Up to so many updates cost less than to ask.
-local FEW = 8
+-- Up to so many updates of so many bytes cost less than to ask.
+local FEW, SHORT = 8, 1000
 
--- Whether somebody may hear what is published on a channel, where so many have received the first update.
--- Subscribers of replicas and of other nodes of a cluster are not counted, and may be there unless the
--- server says that there are none.
-local function heard(received)
-  if received > 0 then
+-- Whether somebody may hear what is published, `count` updates, of which `received` heard the first, of
+-- `size` bytes; or asking is not worth it. Subscribers of replicas and of other nodes of a cluster are not
+-- counted, and may be there unless the server says that there are none.
+local function heard(received, count, size)
+  if received > 0 or count == 1 or (count <= FEW and size <= SHORT) then
     return true
   end
   local replicas, cluster = redis.pcall('INFO', 'replication'), redis.pcall('INFO', 'cluster')

@@ -37,12 +37,12 @@ for first = 3, #ARGV, 6000 do
     redis.call('ZADD', key, unpack(ARGV, first, last))
   end
 end
-local asked = #ARGV - 2 <= 2 * FEW
+local asked = false
 for i = 3, #ARGV, 2 do
   if news[i] ~= false then
     local update = kind == 'zset' and '\2' or '\3' .. #ARGV[i] .. '\n' .. ARGV[i]
     local received = redis.call('PUBLISH', channel, update .. ARGV[i + 1])
-    if not asked and not heard(received) then
+    if not asked and not heard(received, #ARGV / 2 - 1, #ARGV[i + 1]) then
       break
     end
     asked = true

@@ -17,7 +17,7 @@ elseif kind == 'zset' then
   local first = redis.call('ZRANGE', key, 0, 0)[1]
   local received = redis.call('PUBLISH', channel, '\2' .. first)
   local count, rank, step = redis.call('ZCARD', key), 1, 1
-  if count > FEW and not heard(received) then
+  if not heard(received, count, #first) then
     return false
   end
   while rank < count do
@@ -35,7 +35,7 @@ elseif kind == 'hash' then
   if some[1] then
     first = some[1]
     local received = redis.call('PUBLISH', channel, '\3' .. #first .. '\n' .. first .. some[2])
-    if redis.call('HLEN', key) > FEW and not heard(received) then
+    if not heard(received, redis.call('HLEN', key), #some[2]) then
       return false
     end
   end
