@@ -313,8 +313,7 @@ def lowest(session: nox.Session) -> None:
     needed = [one for package in PACKAGES for one in test_requirements(package)]
     install(session, [*PACKAGES, "telstate-testing"], *needed, constraints=str(pins))
     for package in PACKAGES:
-        # redis-py 5.0.0 leaves sockets to the garbage collector; later ones are held to leave none.
-        run_tests(session, package, "-W", "default::pytest.PytestUnraisableExceptionWarning")
+        run_tests(session, package)
 
 
 @nox.session(python="3.12")
