@@ -85,7 +85,11 @@ backend.close()
 def run(code: str, url: str) -> str:
     """Run Python code in a process of its own, and give what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", code, url], capture_output=True, text=True, timeout=2 * LONG
+        # Python 3.12 and later warn of any fork of a process with threads.
+        [sys.executable, "-W", "ignore", "-c", code, url],
+        capture_output=True,
+        text=True,
+        timeout=2 * LONG,
     )
     assert done.stderr == ""
     return done.stdout

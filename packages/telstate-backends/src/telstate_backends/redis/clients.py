@@ -138,9 +138,3 @@ def check(connection_arguments: Mapping[str, Any]) -> None:
     """Refuse a client that does not give bytes."""
     if connection_arguments.get("decode_responses"):
         raise ValueError("the Redis client decodes responses; make it with decode_responses=False")
-
-
-async def close(thing: Any) -> None:
-    """Close an asyncio client or pub/sub object, by the name which its redis-py has for that."""
-    # redis-py 5.0.0 knows only close, later ones warn about it.
-    await (thing.aclose if hasattr(thing, "aclose") else thing.close)()

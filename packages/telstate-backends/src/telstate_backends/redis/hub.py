@@ -20,7 +20,6 @@ from redis.exceptions import ResponseError
 
 from telstate_backends.errors import CancelledError, ForeignKeyError, RefusedError, TelstateError
 from telstate_backends.kinds import KeyType
-from telstate_backends.redis import clients
 from telstate_backends.redis.backlog import Backlog
 from telstate_backends.redis.failures import FAILURES, NONSENSE, is_locked_out, translate
 from telstate_backends.redis.health import Outage, Pulse
@@ -245,7 +244,7 @@ class Hub:
                 if connection is not None:
                     connection.retry = retry  # it goes back to a pool
                 try:
-                    await clients.close(pubsub)
+                    await pubsub.aclose()
                 except _LOST:
                     pass  # it is lost already
         raise AssertionError("neither reader nor sender ends without an error")

@@ -165,11 +165,11 @@ class AsyncServerLink:
     async def close(self) -> None:
         """Let go of all connections."""
         await self.release()
-        await clients.close(self.client)
+        await self.client.aclose()
         pool = self.client.connection_pool
         await pool.disconnect()
         for sentinel in clients.sentinels_of(pool):
-            await clients.close(sentinel)
+            await sentinel.aclose()
 
 
 class AsyncClusterLink:
@@ -288,9 +288,9 @@ class AsyncClusterLink:
         self._closed = True
         for server in tuple(self._servers.values()):
             await server.close()
-        await clients.close(self._cluster)
+        await self._cluster.aclose()
         # Which does nothing the second time, though somebody may have looked again since the first.
-        await clients.close(self._cluster.nodes_manager)
+        await self._cluster.nodes_manager.aclose()
 
 
 async def _all_of(things: Iterable[Coroutine[Any, Any, None]]) -> None:
