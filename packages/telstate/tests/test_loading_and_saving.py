@@ -164,6 +164,20 @@ async def test_no_key(subject: Subject, tmp_path: Path, caplog: pytest.LogCaptur
     assert caplog.records
 
 
+async def test_progress_that_would_be_awaited(subject: Subject, tmp_path: Path) -> None:
+    """Who is told of progress must be an ordinary function; otherwise nothing is written."""
+
+    async def tell(count: int) -> None:
+        raise AssertionError(count)
+
+    path = tmp_path / "a.rdb"
+    with pytest.raises(
+        TypeError, match="the progress function of saving must be an ordinary function"
+    ):
+        await subject.save(path, None, tell)
+    assert not path.exists()
+
+
 async def test_several_stores(subject: Subject, tmp_path: Path) -> None:
     """Several saves go into one file, from a telescope state, a backend, and whatever else."""
     await fill(subject)

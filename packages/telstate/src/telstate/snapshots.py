@@ -27,6 +27,7 @@ from telstate_backends import (
     RefusedError,
     TelstateError,
 )
+from telstate_backends.callables import check_ordinary
 from telstate_backends.operations.snapshots import value_of
 from telstate_backends.store import Stored
 from telstate_codec import Key, encode_key, key_repr
@@ -209,6 +210,12 @@ class RDBWriterBase:
         if exception is None and not self.keys_written and not self._keep_empty:
             logger.warning("No key was written, so %s was left as it was", self.filename)
 
+    def _begin(self, progress: Progress | None) -> None:
+        """Check that there can be written, and whom to tell of it."""
+        self._check_open()
+        if progress is not None:
+            check_ordinary(progress, "the progress function of saving")
+
     def _check_open(self) -> None:
         if not self._entered:
             raise RdbWriteError(
@@ -300,7 +307,7 @@ class RDBWriter(RDBWriterBase):
         RdbWriteError
             If the file cannot be written, or the writer is not in a ``with`` statement.
         """
-        self._check_open()
+        self._begin(progress)
         with _store_behind(client) as backend:
             wanted = backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
             for start in range(0, len(wanted), SIZED):

@@ -77,7 +77,7 @@ class RDBWriter(RDBWriterBase):
         progress: Progress | None = None,
     ) -> None:
         """Write keys of a store; parameters are those of `telstate.RDBWriter.save`."""
-        self._check_open()
+        self._begin(progress)
         async with _store_behind(client) as backend:
             wanted = await backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
             at_once = hasattr(backend, "store")
