@@ -142,8 +142,8 @@ async def test_a_server_that_says_nothing(
     told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that is there but silent is told too, before anything has failed; a quick one is not."""
-    monkeypatch.setattr("telstate_backends.redis.backend_async._SILENCE", SHORT)
-    monkeypatch.setattr("telstate_backends.redis.backend_async._DOUBT", 0.0)
+    monkeypatch.setattr("telstate_backends.redis.silence.SILENCE", SHORT)
+    monkeypatch.setattr("telstate_backends.redis.silence.DOUBT", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         async with AsyncRedisBackend(redis.asyncio.Redis(port=port)) as backend:

@@ -20,7 +20,7 @@ from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watch
 from telstate_backends.errors import ConnectionError, RefusedError, TimeoutError
 from telstate_backends.following.ledger import Ledger, News, Plan
 from telstate_backends.operations.reading import Exists
-from telstate_backends.waiting.patience import GRACE, Patience, beginning, limited
+from telstate_backends.waiting.patience import GRACE, Beginning, Patience, limited
 
 #: Seconds before a look at the store that failed for want of a connection is tried again.
 PAUSE = 0.5
@@ -89,7 +89,7 @@ class Follower:
         try:
             with limited(patience):
                 # A store that cannot be reached is an error now; later on it is waited for.
-                with beginning():
+                with Beginning():
                     self._backend.execute(Exists(self._ledger.keys[:1] or (b"",)))
                 try:
                     self._begin(end, deletions=True)
@@ -214,7 +214,7 @@ class AsyncFollower:
         self._watcher: AsyncWatcher | None = None
 
     async def __aenter__(self) -> AsyncFollower:
-        with beginning():
+        with Beginning():
             await self._backend.execute(Exists(self._ledger.keys[:1] or (b"",)))
         try:
             await self._begin(deletions=True)

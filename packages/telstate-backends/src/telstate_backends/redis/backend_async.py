@@ -33,6 +33,7 @@ from telstate_backends.redis.failures import (
 from telstate_backends.redis.health import Outage
 from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
 from telstate_backends.redis.links_async import link_to
+from telstate_backends.redis.silence import Silence
 from telstate_backends.redis.urls import (
     connect_async,
     is_for_tls,
@@ -45,9 +46,6 @@ from telstate_backends.retrying import RetryPolicy
 from telstate_backends.waiting.patience import is_beginning
 
 Result = TypeVar("Result")
-
-#: Seconds without an answer after which who is about to wait is told by the log, and to be sure of that.
-_SILENCE, _DOUBT = 1.0, 0.1
 
 
 class AsyncRedisBackend(AsyncClosing):
@@ -93,6 +91,7 @@ class AsyncRedisBackend(AsyncClosing):
         self._retry = retry
         self.address = self._link.address
         self._outage = Outage(self.address)
+        self._silence = Silence(self._tell_of_silence)
         self._hub = Hub(self._link.pubsub, self._find_kind, self.address, self._outage)
         self._closed = False
         #: One for each exchange that is under way.
@@ -193,6 +192,7 @@ class AsyncRedisBackend(AsyncClosing):
     def close(self) -> None:
         """Wake all watchers and start to let go of connections."""
         self._closed = True
+        self._silence.close()
         self._hub.close()
 
     async def wait_closed(self) -> None:
@@ -212,23 +212,19 @@ class AsyncRedisBackend(AsyncClosing):
         self, attempt: Callable[[], Awaitable[object]], operations: Sequence[Operation[Any]]
     ) -> object:
         """Do as `_persist`; if there is no answer for long, tell the log: who gives up is not told why."""
-        loop = asyncio.get_running_loop()
-        silence = ConnectionError(
-            f"Redis at {self.address} has not answered so far; check that it runs there, and the network"
-        )
-
-        timers: list[asyncio.TimerHandle] = []
-
-        def suspect() -> None:
-            # Not yet: if the loop was held up, the answer may be there.
-            timers.append(loop.call_later(_DOUBT, self._outage.miss, silence))
-
-        timers.append(loop.call_later(_SILENCE, suspect))
+        self._silence.begin(place := object())
         try:
             return await self._persist(attempt, operations)
         finally:
-            for timer in timers:
-                timer.cancel()
+            self._silence.end(place)
+
+    def _tell_of_silence(self) -> None:
+        where = f"Redis at {self.address}"
+        self._outage.miss(
+            ConnectionError(
+                f"{where} has not answered so far; check that it runs there, and the network"
+            )
+        )
 
     async def _persist(
         self, attempt: Callable[[], Awaitable[Result]], operations: Sequence[Operation[Any]]

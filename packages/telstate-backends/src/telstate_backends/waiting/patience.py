@@ -70,11 +70,13 @@ _beginning: ContextVar[bool] = ContextVar("telstate beginning", default=False)
 is_beginning = _beginning.get
 
 
-@contextmanager
-def beginning() -> Iterator[None]:
-    """Say that what is asked in this block is the first look of who is about to watch or wait."""
-    token = _beginning.set(True)
-    try:
-        yield
-    finally:
-        _beginning.reset(token)
+class Beginning:
+    """Says that what is asked in its block is the first look of who is about to watch or wait."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _beginning.set(True)
+
+    def __exit__(self, *_: object) -> None:
+        _beginning.reset(self._token)

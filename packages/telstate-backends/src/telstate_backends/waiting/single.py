@@ -30,7 +30,7 @@ from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.reading import Find, GetIndexed
 from telstate_backends.updates import Event, Update
 from telstate_backends.waiting.conditions import conditional, name_of
-from telstate_backends.waiting.patience import GLANCE, Patience, beginning, limited
+from telstate_backends.waiting.patience import GLANCE, Beginning, Patience, limited
 from telstate_codec import DecodeError, decode_value
 
 Checked = TypeVar("Checked")
@@ -298,7 +298,7 @@ def wait(
 
 def _wait(backend: Backend, wanted: Wait[Checked], deadline: _Deadline) -> None:
     backend = store_behind(backend)
-    with beginning():
+    with Beginning():
         answer = backend.execute(wanted.question())
     if wanted.judge_answer(answer):
         return
@@ -342,7 +342,7 @@ async def wait_async(backend: AsyncBackend, wanted: Wait[Checked]) -> None:
     from asyncio import timeout as timeout_after
 
     backend = store_behind(backend)
-    with beginning():
+    with Beginning():
         answer = await backend.execute(wanted.question())
     if wanted.judge_answer(answer):
         return
