@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -439,6 +440,16 @@ def rewrite(backend: Backend, rounds: int, disturb: Callable[[], None] | None = 
             disturb()
 
 
+@pytest.fixture
+def quick_turns() -> Iterator[None]:
+    """Let threads take turns often: what is answered from memory would keep a writer waiting for its own."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(interval / 50)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("quick_turns")
 @pytest.mark.parametrize("killing", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_threads_race_a_writer(newest_url: str, killing: bool) -> None:
     """Threads that share a cache never see an older value after a newer one, and end at the newest.
@@ -485,6 +496,7 @@ def test_threads_race_a_writer(newest_url: str, killing: bool) -> None:
         assert hits and number(backend.execute(Get((K,)))) == rounds - 1
 
 
+@pytest.mark.usefixtures("quick_turns")
 @pytest.mark.parametrize("killing", [pytest.param(False, marks=pytest.mark.slow), True])
 async def test_tasks_race_a_writer(newest_url: str, killing: bool) -> None:
     """The same with tasks that share an asyncio cache."""
