@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate_codec import DecodeError, EncodeError, decode_value, encode_value
-from telstate_codec._layout import EXT_ARRAY, EXT_TUPLE, ext_header
+from telstate_codec._msgpack.format import EXT_ARRAY, EXT_TUPLE, ext_header
 
 LARGE = 2**20
 

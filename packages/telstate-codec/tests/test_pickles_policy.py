@@ -214,7 +214,7 @@ def test_import_and_plain_pickles_need_no_numpy() -> None:
     script = (
         "import sys\n"
         "from telstate_codec.pickles import *\n"
-        "assert 'telstate_codec._pickle_reader' not in sys.modules\n"
+        "assert 'telstate_codec._pickle.reader' not in sys.modules\n"
         f"load_pickle({PLAIN!r}, PicklePolicy.SAFE)\n"
         "assert 'numpy' not in sys.modules\n"
         f"print(load_pickle({pickle.dumps(np.int16(5), 2)!r}, PicklePolicy.SAFE))\n"

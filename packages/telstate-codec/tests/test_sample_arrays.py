@@ -24,7 +24,7 @@ from telstate_codec import (
     encode_samples,
     encode_value,
 )
-from telstate_codec._sample_arrays import quick_columns, stack
+from telstate_codec._sample_columns import quick_columns, stack
 
 
 def same_dtype(source: random.Random, count: int) -> list[Any]:

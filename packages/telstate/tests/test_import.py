@@ -13,7 +13,7 @@ HEAVY = """numpy pandas redis fakeredis rdbtools matplotlib rich click asyncio i
 OURS = """telstate.overview telstate.summaries telstate.notebook telstate.watching telstate.batches telstate.arrays
     telstate.frames telstate.snapshots telstate.dropin.finder telstate.aio telstate_rdb.reading telstate_rdb.writing
     telstate_backends.redis telstate_backends.loading.records telstate_backends.memory_async
-    telstate_codec._sample_arrays""".split()
+    telstate_codec._sample_columns""".split()
 
 
 def loaded(code: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ._layout import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK, ENCODING_PICKLE
+from ._msgpack.format import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK, ENCODING_PICKLE
 from .errors import (
     DecodeError,
     EncodeError,

@@ -7,7 +7,7 @@ policy     chosen by                     what happens to a pickle
 ========== ============================= ===================================================
 ``REFUSE`` ``False``, ``"0"``, (default) `DecodeError` that says how to allow it
 ``SAFE``   ``"safe"``                    plain data is read by our own machine
-                                         (`telstate_codec._pickle_reader`), which can call
+                                         (`telstate_codec._pickle.reader`), which can call
                                          nothing; anything else is a `DecodeError`
 ``TRUST``  ``True``, ``"1"``             Python's unpickler does whatever the pickle says
 ========== ============================= ===================================================
@@ -155,7 +155,7 @@ def load_pickle(value: bytes, policy: PicklePolicy | None = None) -> object:
     if policy is PicklePolicy.REFUSE:
         raise DecodeError(REFUSAL if _is_pickle(value) else FOREIGN.format(start=value[:_SHOWN]))
     # Only here, so that nobody pays for the machine who does not use it.
-    from ._pickle_reader import load_plain
+    from ._pickle.reader import load_plain
 
     return load_plain(value)
 

@@ -2,7 +2,7 @@
 
 Most samples are floats, and their members are then all of one length and shape: timestamp, 0xFF, 0xCB,
 float64. Such a run is taken apart, or put together, in one go; everything else is decoded and encoded
-one by one. What has to do with arrays is in `telstate_codec._sample_arrays`, which loads NumPy.
+one by one. What has to do with arrays is in `telstate_codec._sample_columns`, which loads NumPy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
 
-from ._layout import ENCODING_DEFAULT, ENCODING_MSGPACK
+from ._msgpack.format import ENCODING_DEFAULT, ENCODING_MSGPACK
 from .errors import DecodeError, EncodeError, InvalidTimestampError
 from .timestamps import SIZE, decode_sample, encode_timestamp
 from .values import decode_value, encode_value
@@ -133,7 +133,7 @@ def decode_sample_arrays(members: Sequence[bytes]) -> SampleArrays:
     """
     import numpy as np
 
-    from ._sample_arrays import quick_columns, stack
+    from ._sample_columns import quick_columns, stack
 
     if not members:
         return SampleArrays(np.empty(0), np.empty(0))
@@ -190,7 +190,7 @@ def encode_samples(
     times = _encode_times(seconds)
     if encoding == ENCODING_MSGPACK:
         if _is_array(items):
-            from ._sample_arrays import encode_numbers
+            from ._sample_columns import encode_numbers
 
             members = encode_numbers(items, times)
             if members is not None:
@@ -234,7 +234,7 @@ def _sized(values: Any, name: str) -> Any:
 def _encode_times(timestamps: Any) -> bytes:
     """Give eight bytes for each timestamp, all joined."""
     if _is_array(timestamps):
-        from ._sample_arrays import encode_times
+        from ._sample_columns import encode_times
 
         quick = encode_times(timestamps)
         if quick is not None:

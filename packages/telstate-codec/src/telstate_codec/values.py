@@ -1,6 +1,6 @@
 """Python values to encoded values and back: the header byte decides who reads the rest.
 
-MessagePack is `telstate_codec._packing` and `_unpacking`, pickles are `telstate_codec.pickles`.
+MessagePack is `telstate_codec._msgpack`, pickles are `telstate_codec.pickles`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ from typing import Any
 
 from msgpack import unpackb
 
-from ._layout import ENCODING_DEFAULT, ENCODING_MSGPACK, ENCODING_PICKLE, EXT_TUPLE
-from ._lists import QUICK_ITEMS
-from ._packing import encode_msgpack
-from ._unpacking import (
+from ._msgpack.decoder import (
     CONTAINER,
     EXT_8,
     SHORT,
@@ -24,9 +21,20 @@ from ._unpacking import (
     decode_msgpack,
     quick_hook,
     quick_inner,
+    readers,
     scalar_dtypes,
     ways,
 )
+from ._msgpack.encoder import Encoders, encode_msgpack, register_numpy
+from ._msgpack.format import (
+    ENCODING_DEFAULT,
+    ENCODING_MSGPACK,
+    ENCODING_PICKLE,
+    EXT_ARRAY,
+    EXT_SCALAR,
+    EXT_TUPLE,
+)
+from ._msgpack.list_limits import QUICK_ITEMS
 from .errors import DecodeError, EncodeError
 from .pickles import PicklePolicy, dump_pickle, load_pickle, pickle_policy
 
@@ -152,10 +160,37 @@ def decode_value(
     return _decode(value, allow_pickle)
 
 
+# NumPy is loaded at the first array or scalar: importing `telstate_codec._numpy.arrays` puts its own
+# functions in the place of these.
+
+
+def _decode_first_array(data: bytes, start: int = 0, end: int | None = None) -> Any:
+    from ._numpy.arrays import decode_array
+
+    return decode_array(data, start, end)
+
+
+def _decode_first_scalar(data: bytes, start: int = 0) -> Any:
+    from ._numpy.arrays import decode_scalar
+
+    return decode_scalar(data, start)
+
+
+def _find_first_encoders(kind: type) -> Encoders:
+    from ._numpy.arrays import find_encoders
+
+    return find_encoders(kind)
+
+
+readers[EXT_ARRAY] = _decode_first_array
+readers[EXT_SCALAR] = _decode_first_scalar
+register_numpy(_find_first_encoders)
+
+
 def _make_first_scalar(dtype: Any, raw: Any) -> Any:
-    """Stand in for `telstate_codec.arrays.make_scalar`, which loads NumPy."""
+    """Stand in for `telstate_codec._numpy.arrays.make_scalar`, which loads NumPy."""
     global _make_scalar
-    from .arrays import make_scalar
+    from ._numpy.arrays import make_scalar
 
     _make_scalar = make_scalar
     return make_scalar(dtype, raw)

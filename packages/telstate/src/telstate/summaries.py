@@ -16,7 +16,7 @@ import attrs
 
 from telstate_backends import Glimpse, Keys, KeyType, Peek
 from telstate_codec import DecodeError, decode_key, decode_timestamp, decode_value, encode_key
-from telstate_codec.outlines import outline
+from telstate_codec.previews import preview_value
 
 if TYPE_CHECKING:
     from telstate.telescope_state import TelescopeState
@@ -130,7 +130,7 @@ def describe(encoded: bytes, size: int | None = None) -> str:
     'list, 2,746 bytes'
     """
     if size is not None and size > len(encoded):
-        text = outline(encoded) if encoded else "long value"
+        text = preview_value(encoded) if encoded else "long value"
         return text[:LONGEST] if "array, shape" in text else f"{text}, {size:,} bytes"
     try:
         value = decode_value(encoded)

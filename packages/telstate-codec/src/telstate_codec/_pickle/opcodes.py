@@ -6,10 +6,10 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from ._pickle_globals import CALLS, Function, Unfinished, find_global
-from ._pickle_limits import refuse
-from ._pickle_literals import LITERALS
-from ._pickle_machine import DICTIONARIES, TRUNCATED, Handler, Machine
+from .allowed import CALLS, find_global
+from .limits import refuse
+from .literal_opcodes import LITERALS
+from .machine import DICTIONARIES, TRUNCATED, Function, Handler, Machine, Unfinished
 
 # Containers
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgpack import unpackb
 
-from ._layout import EXT_ARRAY, EXT_TUPLE
+from .format import EXT_ARRAY, EXT_TUPLE
 
 LARGE: Final = 2**18  # bytes of a value from which a walk is worth a try
 _ARRAY: Final = 2**15  # bytes of an array from which its copy counts

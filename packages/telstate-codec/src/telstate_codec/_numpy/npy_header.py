@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from ._dtypes import MAX_EMPTY, DType, describe, dtype_of, has_text
-from ._literals import read_literal
+from .dtypes import MAX_EMPTY, DType, describe, dtype_of, has_text
+from .npy_literal import read_literal
 
 Shape: TypeAlias = tuple[int, ...]
 Order: TypeAlias = Literal["C", "F"]

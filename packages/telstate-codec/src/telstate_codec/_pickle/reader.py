@@ -2,9 +2,9 @@
 
 A pickle is a program for a small stack machine. Ours has its opcodes (protocols 0 to 5) but imports
 nothing that a pickle names, calls nothing and sets no attributes: a global is looked up in a table
-(`_pickle_globals`), and to call or build one is to ask that table's constructor, which checks its
+(`allowed`), and to call or build one is to ask that table's constructor, which checks its
 arguments. So there is nothing here to be guarded or patched; a new opcode or name must be added to
-be understood at all. Time and memory are of the order of the pickle's size (`_pickle_limits`).
+be understood at all. Time and memory are of the order of the pickle's size (`limits`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
-from ._pickle_globals import Function, Unfinished
-from ._pickle_limits import MAX_DEPTH, Refusal, refuse
-from ._pickle_machine import DICTIONARIES, Machine
-from ._pickle_opcodes import HANDLERS
-from .errors import DecodeError
+from ..errors import DecodeError
+from .limits import MAX_DEPTH, Refusal, refuse
+from .machine import DICTIONARIES, Function, Machine, Unfinished
+from .opcodes import HANDLERS
 
 _STOP: Final = ord(".")
 _PUT_SHORT: Final = ord("q")

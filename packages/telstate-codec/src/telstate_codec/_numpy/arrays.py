@@ -16,18 +16,20 @@ import io
 import math
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._dtypes import DType, check_text, describe, dtype_of, has_text
-from ._layout import ENCODING_MSGPACK, EXT_ARRAY, EXT_SCALAR, MAX_PAYLOAD, ext_header
-from ._npy import MAGIC, Header, Order, Shape, header_end, read_header, write_header
-from ._packing import pack
-from ._remembered import Remembered
-from ._unpacking import first_object, remember_scalar, unpack
-from .errors import EncodeError
+from .._msgpack.decoder import first_object, readers, remember_scalar, unpack
+from .._msgpack.encoder import Encoders, Payload, pack, register_numpy
+from .._msgpack.format import ENCODING_MSGPACK, EXT_ARRAY, EXT_SCALAR, MAX_PAYLOAD, ext_header
+from ..errors import EncodeError
+from .dtypes import DType, check_text, describe, dtype_of, has_text
+from .npy_header import MAGIC, Header, Order, Shape, header_end, read_header, write_header
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 Array: TypeAlias = NDArray[Any]
 Elements: TypeAlias = Any  # an array or bytes: what b"".join() takes
@@ -44,6 +46,43 @@ _EMPTY_STRINGS: Final = {"U": 4, "S": 1}
 # NumPy's own way from a dtype and bytes to a scalar, the one that pickled scalars name. It checks
 # that the bytes are enough, but not that they are not too many.
 make_scalar = cast(Callable[[DType, bytes], Any], np.float64(0).__reduce__()[0])
+
+
+class Remembered(dict[_Key, _Value]):
+    """What a function gave for each key; all of it is forgotten when there is too much.
+
+    Looking up what is there costs no more than in a dictionary. Threads may share one: at worst
+    they both ask the function.
+
+    Parameters
+    ----------
+    make
+        The function. What it raises is raised, and not remembered.
+    size
+        Gives the bytes that a key and its value take, about; large ones are not remembered.
+
+    Examples
+    --------
+    >>> squares = Remembered(lambda number: number**2, lambda key, value: 1)
+    >>> squares[3], dict(squares)
+    (9, {3: 9})
+    """
+
+    ENTRIES: Final = 1024
+    LARGE: Final = 1024
+
+    def __init__(self, make: Callable[[_Key], _Value], size: Callable[[_Key, _Value], int]) -> None:
+        super().__init__()
+        self._make = make
+        self._size = size
+
+    def __missing__(self, key: _Key) -> _Value:
+        value = self._make(key)
+        if self._size(key, value) <= self.LARGE:
+            if len(self) >= self.ENTRIES:
+                self.clear()
+            self[key] = value
+        return value
 
 
 # ------------------------------------------------------------------------------------------ arrays
@@ -204,10 +243,18 @@ def scalar_payload(scalar: np.generic) -> bytes:
     return _written_dtypes[scalar.dtype][_PAYLOAD] + scalar.tobytes()
 
 
-def scalar_encoders(
+def find_encoders(kind: type) -> Encoders:
+    """Return the encoders of a type of array or scalar."""
+    if issubclass(kind, np.generic):
+        whole, payload = _scalar_encoders(kind)
+        return Encoders(whole, Payload(EXT_SCALAR, payload))
+    return Encoders(encode_array, Payload(EXT_ARRAY, array_payload, array_parts))
+
+
+def _scalar_encoders(
     kind: type[np.generic],
 ) -> tuple[Callable[[Any], bytes], Callable[[Any], bytes]]:
-    """Give `encode_scalar` and `scalar_payload`, or quicker ones that do for one type only."""
+    """Return `encode_scalar` and `scalar_payload`, or quicker ones for this type only."""
     join = b"".join  # asks a scalar for its memory, where tobytes() would make an array of it
     letter = np.dtype(kind).kind
     if kind.__module__ == "numpy" and letter in "biufc":
@@ -245,3 +292,8 @@ def decode_scalar(data: bytes, start: int = 0) -> Any:
     if check is not None and raw:
         check(raw)
     return make_scalar(dtype, raw)
+
+
+readers[EXT_ARRAY] = decode_array
+readers[EXT_SCALAR] = decode_scalar
+register_numpy(find_encoders)

@@ -19,11 +19,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._dtypes import DType
-from ._layout import EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR
-from ._npy import Order, header_end
-from ._unpacking import first_object
-from .arrays import array_headers, scalar_layouts
+from ._msgpack.decoder import first_object
+from ._msgpack.format import EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR
+from ._numpy.arrays import array_headers, scalar_layouts
+from ._numpy.dtypes import DType
+from ._numpy.npy_header import Order, header_end
 from .timestamps import SIZE
 from .values import decode_value, encode_value
 

@@ -3,7 +3,7 @@
 msgpack's C code does the work, and guards against most of what bytes can do to it. Against the rest
 there are three passes, each tried only where the one before it gave up:
 
-1. quick: with a limit on the length of lists (see `telstate_codec._lists`), and only text and bytes
+1. quick: with a limit on the length of lists (see `list_limits`), and only text and bytes
    as dictionary keys.
 2. checked: the lengths of everything are first checked without making anything.
 3. any keys: as 2, with any dictionary keys. Other than text and bytes, keys can be made to have the
@@ -25,10 +25,10 @@ from typing import Any, Final, TypeAlias
 import msgpack
 from msgpack import unpackb
 
-from ._layout import EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR, EXT_TUPLE, MAX_TUPLE_DEPTH
-from ._lists import FEW, limit_inside, limit_of
-from ._walking import LARGE, Walk
-from .errors import DecodeError
+from ..errors import DecodeError
+from .format import EXT_ARRAY, EXT_COMPLEX, EXT_TUPLE, MAX_TUPLE_DEPTH
+from .large_arrays import LARGE, Walk
+from .list_limits import FEW, limit_inside, limit_of
 
 Hook: TypeAlias = Callable[[int, bytes], Any]
 Reader: TypeAlias = Callable[[bytes, Hook], Any]
@@ -114,28 +114,9 @@ def _read_complex(data: bytes, start: int = 0) -> complex:
     return complex(*_unpack_complex(data, start))
 
 
-def _read_array(data: bytes, start: int = 0, end: int | None = None) -> Any:
-    """Load NumPy, now that there is something of it, and let it go on without this detour."""
-    from . import arrays
-
-    _direct[EXT_ARRAY] = arrays.decode_array
-    return arrays.decode_array(data, start, end)
-
-
-def _read_scalar(data: bytes, start: int = 0) -> Any:
-    """Do the same for scalars."""
-    from . import arrays
-
-    _direct[EXT_SCALAR] = arrays.decode_scalar
-    return arrays.decode_scalar(data, start)
-
-
 # How to read the payload of an extension type that goes from an offset to the end of the data.
-_direct: Final[dict[int, Callable[..., Any]]] = {
-    EXT_COMPLEX: _read_complex,
-    EXT_ARRAY: _read_array,
-    EXT_SCALAR: _read_scalar,
-}
+# `telstate_codec._numpy.arrays` adds those of NumPy's types.
+readers: Final[dict[int, Callable[..., Any]]] = {EXT_COMPLEX: _read_complex}
 
 
 def _make_hook(depth: int, reader: Reader, inner: Hook) -> Hook:
@@ -156,7 +137,7 @@ def _make_hook(depth: int, reader: Reader, inner: Hook) -> Hook:
             else:
                 items = unpackb(data, ext_hook=inner, max_array_len=limit_inside(data))
             return tuple(items) if type(items) is list else _to_tuple(items)
-        read = _direct.get(code)
+        read = readers.get(code)
         return _other_extension(code, data) if read is None else read(data)
 
     return quick_hook if reader is _quick else hook
@@ -170,7 +151,7 @@ def _to_tuple(items: object) -> tuple[Any, ...]:
 
 def _other_extension(code: int, data: bytes) -> Any:
     try:
-        read = _direct[code]
+        read = readers[code]
     except KeyError:
         raise DecodeError(
             f"MessagePack extension type {code} is not known; a newer version may know it."
@@ -241,7 +222,7 @@ def decode_msgpack(value: bytes) -> Any:
 def _decode_plain(value: bytes) -> Any:
     if len(value) >= LARGE and value[1] in _WALKED:
         try:
-            return Walk(value, 1, _direct[EXT_ARRAY], _other_extension).whole()
+            return Walk(value, 1, readers[EXT_ARRAY], _other_extension).whole()
         except Exception:
             pass  # it is not for the walk to say what is wrong
     return unpack(value, 1)
@@ -274,7 +255,7 @@ def _decode_extension(value: bytes, code: int, size: int, start: int) -> Any:
     if len(value) - start == size:
         if code == EXT_TUPLE:
             return _decode_tuple(value, start)
-        read = _direct.get(code)
+        read = readers.get(code)
         if read is not None:
             return read(value, start)
     return _decode_plain(value)

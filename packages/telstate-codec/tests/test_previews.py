@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate_codec import encode_value
-from telstate_codec.outlines import outline
+from telstate_codec.previews import preview_value
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,17 @@ from telstate_codec.outlines import outline
 )
 def test_outline(value: Any, text: str) -> None:
     """Every type is told from the beginning of its encoding."""
-    assert outline(encode_value(value)[:500]) == text
+    assert preview_value(encode_value(value)[:500]) == text
 
 
 def test_pickle_and_rubbish() -> None:
     """A pickle is only named, an array without its whole header too."""
-    assert outline(b"\x80\x02K\x01.") == "pickle"
-    assert outline(b"") == outline(b"\xff") == outline(b"\x90") == "unknown value"
-    assert outline(encode_value(numpy.zeros(3))[:40]) == "array"
+    assert preview_value(b"\x80\x02K\x01.") == "pickle"
+    assert preview_value(b"") == preview_value(b"\xff") == preview_value(b"\x90") == "unknown value"
+    assert preview_value(encode_value(numpy.zeros(3))[:40]) == "array"
 
 
 @given(st.binary(max_size=40).map(lambda data: b"\xff" + data) | st.binary(max_size=40))
 def test_whatever_the_bytes_are(head: bytes) -> None:
     """There is an outline of anything."""
-    assert outline(head)
+    assert preview_value(head)

@@ -17,21 +17,20 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import msgpack
 
-from ._layout import (
+from ..errors import EncodeError
+from .format import (
     ENCODING_MSGPACK,
     EXT_ARRAY,
     EXT_COMPLEX,
-    EXT_SCALAR,
     EXT_TUPLE,
     MAX_PAYLOAD,
     MAX_TUPLE_DEPTH,
     ext_header,
 )
-from .errors import EncodeError
 
 Parts: TypeAlias = tuple[Any, ...]  # bytes and arrays, which b"".join() takes alike
 Packed: TypeAlias = bytes | Parts  # a tuple is of large parts, not yet copied
@@ -47,9 +46,34 @@ _KEPT: Final = 2**18  # a packer that has grown beyond this many bytes is not ke
 _LARGE: Final = 2**15  # bytes of an array from which it is worth a detour
 _LONG_TEXT: Final = 2**16  # characters from which a packer, which must grow for them, is a detour
 
-# The extension code of a type that is no MessagePack type, and how to make the payload of a value
-# (None for a tuple, whose payload depends on its depth). NumPy's are added when they are first seen.
-_payloads: Final[dict[type, tuple[int, Callable[[Any], bytes] | None]]] = {}
+
+class Payload(NamedTuple):
+    """How a type that MessagePack does not have becomes the payload of an extension type.
+
+    Attributes
+    ----------
+    code
+        The code of the extension type.
+    encode
+        Returns the payload of a value; None for tuples, whose payload depends on their depth.
+    split
+        Returns the same in parts that are not yet copied; None where copying costs nothing.
+    """
+
+    code: int
+    encode: Callable[[Any], bytes] | None
+    split: Callable[[Any], Parts] | None = None
+
+
+class Encoders(NamedTuple):
+    """How values of a type are encoded: alone, with the header byte, and within other values."""
+
+    whole: Callable[[Any], bytes]
+    payload: Payload
+
+
+# By type; NumPy's are added when they are first seen.
+_payloads: Final[dict[type, Payload]] = {}
 # How to encode a value of a type whole, where that is not simply header and MessagePack.
 _whole: Final[dict[type, Callable[[Any], bytes]]] = {}
 
@@ -80,14 +104,12 @@ class _Worker:
             if type(inside) is bytes:
                 return _extension(_ExtType, (EXT_TUPLE, inside))
             return self._replaced(EXT_TUPLE, cast(Parts, inside))
-        code, payload = _payloads.get(kind) or _find_payload(value)
-        if payload is None:  # a kind of tuple
+        code, encode, split = _payloads.get(kind) or _find_payload(value)
+        if encode is None:  # a subclass of tuple
             return self._other(tuple(value))
-        if code != EXT_ARRAY or value.nbytes < _LARGE:
-            return _extension(_ExtType, (code, payload(value)))
-        from .arrays import array_parts
-
-        return self._replaced(code, array_parts(value))
+        if split is None or value.nbytes < _LARGE:
+            return _extension(_ExtType, (code, encode(value)))
+        return self._replaced(code, split(value))
 
     def _replaced(self, code: int, parts: Parts) -> msgpack.ExtType:
         """Keep the parts of a payload for later; give what stands for them meanwhile."""
@@ -141,8 +163,8 @@ def _pack_complex(value: complex) -> bytes:
     return _COMPLEX.pack(value.real, value.imag)
 
 
-_payloads[tuple] = (EXT_TUPLE, None)
-_payloads[complex] = (EXT_COMPLEX, _pack_complex)
+_payloads[tuple] = Payload(EXT_TUPLE, None)
+_payloads[complex] = Payload(EXT_COMPLEX, _pack_complex)
 
 
 def encode_msgpack(value: object) -> bytes:
@@ -212,7 +234,7 @@ _whole[msgpack.ExtType] = _encode_plain  # a tuple to Python, but not to Message
 def _find_whole(value: object) -> Callable[[Any], bytes]:
     """Find how to encode a value of a type that is not in the table (yet)."""
     if _is_numpy(value):
-        return _numpy_encoders(value)[0]
+        return _numpy_encoders(type(value)).whole
     if isinstance(value, tuple):
         return _encode_tuple
     if isinstance(value, complex):
@@ -220,11 +242,10 @@ def _find_whole(value: object) -> Callable[[Any], bytes]:
     return _encode_plain  # the packer knows it, or _find_payload() names it
 
 
-def _find_payload(value: Any) -> tuple[int, Callable[[Any], bytes] | None]:
+def _find_payload(value: Any) -> Payload:
     """Find how to make the payload for a value of a type that is not in the table (yet)."""
     if _is_numpy(value):
-        _, code, payload = _numpy_encoders(value)
-        return code, payload
+        return _numpy_encoders(type(value)).payload
     if isinstance(value, tuple):
         return _payloads[tuple]
     if isinstance(value, complex):
@@ -251,23 +272,17 @@ def _is_numpy(value: object) -> bool:
     return numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic))
 
 
-def _numpy_encoders(value: object) -> tuple[Callable[[Any], bytes], int, Callable[[Any], bytes]]:
-    """Give how to encode the value whole, its extension code, and how to make its payload."""
-    import numpy as np
+_numpy_registry: Final[list[Callable[[type], Encoders]]] = []
 
-    from . import arrays
 
-    kind: Any = type(value)
-    whole: Callable[[Any], bytes]
-    payload: Callable[[Any], bytes]
-    if issubclass(kind, np.generic):
-        code = EXT_SCALAR
-        whole, payload = arrays.scalar_encoders(kind)
-    else:
-        code = EXT_ARRAY
-        whole, payload = arrays.encode_array, arrays.array_payload
-    # Subclasses are left out of the tables: there is no end to them, and types would be kept alive.
+def register_numpy(find: Callable[[type], Encoders]) -> None:
+    """Set the function that returns the encoders of an array or scalar type of NumPy."""
+    _numpy_registry[:] = [find]
+
+
+def _numpy_encoders(kind: type) -> Encoders:
+    encoders = _numpy_registry[0](kind)
+    # Subclasses are left out of the tables: their number is unlimited, and types would be kept alive.
     if kind.__module__ == "numpy":
-        _whole[kind] = whole
-        _payloads[kind] = (code, payload)
-    return whole, code, payload
+        _whole[kind], _payloads[kind] = encoders
+    return encoders

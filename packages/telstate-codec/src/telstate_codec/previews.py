@@ -5,7 +5,7 @@ Nothing is decoded but the header of an array, and nothing is raised: the bytes 
 
 from __future__ import annotations
 
-from ._layout import ENCODING_MSGPACK, EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR, EXT_TUPLE
+from ._msgpack.format import ENCODING_MSGPACK, EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR, EXT_TUPLE
 
 # First and last byte of MessagePack's forms, the Python type, and where its text starts (or 0).
 _FORMS = (
@@ -31,7 +31,7 @@ _TYPES = {EXT_TUPLE: "tuple", EXT_COMPLEX: "complex", EXT_ARRAY: "array", EXT_SC
 _SHOWN = 60
 
 
-def outline(head: bytes) -> str:
+def preview_value(head: bytes) -> str:
     """Tell what an encoded value is from its first bytes.
 
     Parameters
@@ -48,9 +48,9 @@ def outline(head: bytes) -> str:
     --------
     >>> import numpy
     >>> from telstate_codec import encode_value
-    >>> outline(encode_value(numpy.zeros((5000, 5000), "f4"))[:1000])
+    >>> preview_value(encode_value(numpy.zeros((5000, 5000), "f4"))[:1000])
     'float32 array, shape (5000, 5000)'
-    >>> outline(encode_value({"a": 1})), outline(encode_value("ab" * 1000)[:12])
+    >>> preview_value(encode_value({"a": 1})), preview_value(encode_value("ab" * 1000)[:12])
     ('dict', "str 'abababab'...")
     """
     if len(head) < 2 or head[:1] != ENCODING_MSGPACK:
@@ -71,7 +71,7 @@ def outline(head: bytes) -> str:
 
 def _array(head: bytes, start: int) -> str:
     # Here, because NumPy is not imported before there is an array.
-    from ._npy import header_end, read_header
+    from ._numpy.npy_header import header_end, read_header
 
     try:
         header = read_header(head[start : header_end(head, start)])

@@ -6,8 +6,8 @@ import re
 import struct
 from typing import Final
 
-from ._pickle_limits import MAX_DIGITS, refuse
-from ._pickle_machine import TRUNCATED, Handler, Machine
+from .limits import MAX_DIGITS, refuse
+from .machine import TRUNCATED, Handler, Machine
 
 # Numbers and constants
 

@@ -4,7 +4,7 @@
 `CALLS`), or a `Function` of ours that stands for one of Python's. Nothing of what is found is ever
 called, only the constructors here are; each checks its arguments itself, so that no argument that a
 pickle can make does harm, and calls the real thing with known ones. NumPy's names are in
-`_pickle_numpy`, which is imported at the first of them.
+`allowed_numpy`, which is imported at the first of them.
 """
 
 from __future__ import annotations
@@ -12,66 +12,27 @@ from __future__ import annotations
 import datetime
 import re
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-from ._pickle_limits import MAX_BITS, MAX_DIGITS, Limits, refuse
-
-Arguments: TypeAlias = tuple[Any, ...]
-Call: TypeAlias = Callable[[Limits, Arguments], object]
-
-
-class Function:
-    """Stands for a function while a pickle is read. It can be called, and must not be left over."""
-
-    __slots__ = ("call", "name")
-    __hash__ = None  # type: ignore[assignment]  # cannot be a key, so cannot hide in one
-
-    def __init__(self, name: str, call: Call) -> None:
-        self.name = name
-        self.call = call
-
-
-class Unfinished:
-    """A value that needs a BUILD opcode to be one; `result` is set when it got it."""
-
-    __slots__ = ("result",)
-    __hash__ = None  # type: ignore[assignment]  # cannot be a key, so cannot hide in one
-
-    def __init__(self) -> None:
-        self.result: object = None
-
-    def build(self, limits: Limits, state: object) -> object:
-        """Make the value from its state."""
-        raise NotImplementedError
+from .limits import MAX_BITS, MAX_DIGITS, Limits, refuse
+from .machine import Arguments, Call, Function, as_bytes
 
 
 def find_global(module: str, name: str) -> object:
     """Give what stands for a global, or refuse it by name."""
     place = (module, name)
     if place not in GLOBALS and module.split(".")[0] == "numpy":
-        from . import _pickle_numpy
+        from . import allowed_numpy
 
-        CALLS.update(_pickle_numpy.CALLS)
-        GLOBALS.update(_pickle_numpy.GLOBALS)
+        CALLS.update(allowed_numpy.CALLS)
+        GLOBALS.update(allowed_numpy.GLOBALS)
     if place in GLOBALS:
         return GLOBALS[place]
     text = f"{module}.{name}"
     shown = text if text.isascii() and text.isprintable() else ascii(text)
     refuse(f"the global {shown} is not plain data")
-
-
-def as_bytes(value: object, limits: Limits) -> bytes:
-    """Give the bytes that Python 2 wrote as ``str`` (read as Latin-1), or Python 3 as `bytes`."""
-    if isinstance(value, str):
-        limits.charge(len(value))
-        return value.encode("latin-1")
-    if isinstance(value, (bytes, bytearray)):
-        limits.charge(len(value))
-        return bytes(value)
-    refuse(f"bytes are needed, not {type(value).__name__}")
 
 
 def _latin(args: Arguments) -> str | None:

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ._dtypes import is_no_text, text_parts
-from ._pickle_globals import Arguments, Call, Function, Unfinished, as_bytes
-from ._pickle_limits import Limits, refuse
+from .._numpy.dtypes import is_no_text, text_parts
+from .limits import Limits, refuse
+from .machine import Arguments, Call, Function, Unfinished, as_bytes
 
 MAX_DTYPE_DEPTH: Final = 32
 """Deepest nesting of structured dtypes."""
@@ -296,7 +296,7 @@ GLOBALS: Final[dict[tuple[str, str], object]] = {
     },
     **{("numpy", name): np.dtype(code).type for name, code in _SCALARS.items()},
 }
-"""As in `_pickle_globals`."""
+"""As in `allowed`."""
 
 CALLS: Final[dict[type, Call]] = {np.dtype: _dtype}
-"""As in `_pickle_globals`."""
+"""As in `allowed`."""

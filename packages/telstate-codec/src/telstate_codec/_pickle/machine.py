@@ -6,7 +6,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from ._pickle_limits import Limits, refuse
+from .limits import Limits, refuse
 
 TRUNCATED: Final = "it ends too early"
 DICTIONARIES: Final = frozenset({dict, OrderedDict, defaultdict})
@@ -54,3 +54,42 @@ It gets the machine and the position behind the opcode, and gives the position o
 Whatever it raises means that the pickle is broken or refused. It must not recurse, and what it
 spends beyond the size of what it reads it takes from `Machine.limits`.
 """
+
+Arguments: TypeAlias = tuple[Any, ...]
+Call: TypeAlias = Callable[[Limits, Arguments], object]
+
+
+class Function:
+    """Stands for a function while a pickle is read. It can be called, and must not be left over."""
+
+    __slots__ = ("call", "name")
+    __hash__ = None  # type: ignore[assignment]  # cannot be a key, so cannot hide in one
+
+    def __init__(self, name: str, call: Call) -> None:
+        self.name = name
+        self.call = call
+
+
+class Unfinished:
+    """A value that needs a BUILD opcode to be one; `result` is set when it got it."""
+
+    __slots__ = ("result",)
+    __hash__ = None  # type: ignore[assignment]  # cannot be a key, so cannot hide in one
+
+    def __init__(self) -> None:
+        self.result: object = None
+
+    def build(self, limits: Limits, state: object) -> object:
+        """Make the value from its state."""
+        raise NotImplementedError
+
+
+def as_bytes(value: object, limits: Limits) -> bytes:
+    """Give the bytes that Python 2 wrote as ``str`` (read as Latin-1), or Python 3 as `bytes`."""
+    if isinstance(value, str):
+        limits.charge(len(value))
+        return value.encode("latin-1")
+    if isinstance(value, (bytes, bytearray)):
+        limits.charge(len(value))
+        return bytes(value)
+    refuse(f"bytes are needed, not {type(value).__name__}")

@@ -1,0 +1,1 @@
+"""MessagePack with the extension types of telescope states: encoder and decoder."""

@@ -1,0 +1,1 @@
+"""NumPy arrays, scalars and dtypes, as the payloads of extension types. Importing these loads NumPy."""
