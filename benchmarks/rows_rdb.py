@@ -94,7 +94,7 @@ def reader(side: Side, path: Path, compiled: bool = False) -> Timed:
     if side.is_ours:
         read_rdb = importlib.import_module("telstate_rdb").read_rdb
         lzf = importlib.import_module("telstate_rdb.lzf")
-        walking = importlib.import_module("telstate_rdb.walking")
+        walking = importlib.import_module("telstate_rdb._parser")
         c = importlib.import_module("lzf").decompress if compiled else None
 
         def ours() -> None:

@@ -51,9 +51,9 @@ from telstate_backends import (
     SetIndexed,
     wait,
 )
-from telstate_backends.caching.cached import _Cache
-from telstate_backends.operations.reading import Read
-from telstate_backends.redis.health import Pulse
+from telstate_backends.cache import _Cache
+from telstate_backends.operations.read import Read
+from telstate_backends.redis._heartbeat import Pulse
 from telstate_codec import encode_sample
 
 Pair = tuple[Subject, Subject]

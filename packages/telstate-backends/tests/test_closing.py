@@ -25,7 +25,7 @@ from telstate_backends import (
     RedisBackend,
     wait,
 )
-from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
+from telstate_backends.redis._watcher_async import AsyncRedisWatcher, Hub
 from telstate_codec import encode_sample
 
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")

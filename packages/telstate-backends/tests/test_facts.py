@@ -28,8 +28,8 @@ from telstate_backends import (
     SetImmutable,
     Update,
 )
-from telstate_backends.caching.facts import Asking, Facts
-from telstate_backends.operations.reading import Found
+from telstate_backends._cache_index import Asking, Facts
+from telstate_backends.operations.read import Found
 
 A, B, K = b"a_k", b"b_k", b"k"
 

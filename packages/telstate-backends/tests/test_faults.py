@@ -178,7 +178,7 @@ async def test_a_silent_watch_notices_a_black_hole(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch whose line is dead without a word finds that out by itself, and reconnects."""
-    from telstate_backends.redis.health import Pulse
+    from telstate_backends.redis._heartbeat import Pulse
 
     monkeypatch.setattr(Pulse.__init__, "__defaults__", (0.2, 0.2))
     url = f"redis://127.0.0.1:{proxy.port}"

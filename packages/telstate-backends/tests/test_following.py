@@ -19,7 +19,7 @@ from telstate_backends import (
     SetImmutable,
     Update,
 )
-from telstate_backends.waiting.patience import Patience, present_patience
+from telstate_backends.deadline import Patience, present_patience
 
 LONG = 30.0
 

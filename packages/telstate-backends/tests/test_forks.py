@@ -41,7 +41,7 @@ CLOSE = """
 import os, sys, threading, time
 import attrs, redis
 from telstate_backends import Exists, Operation, RedisBackend
-from telstate_backends.commands import Command
+from telstate_backends.operations.base import Command
 
 @attrs.frozen
 class Block(Operation):

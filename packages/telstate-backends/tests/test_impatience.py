@@ -27,7 +27,7 @@ from telstate_backends import (
     TimeoutError,
     wait,
 )
-from telstate_backends.redis import held
+from telstate_backends.redis import _connection as held
 from telstate_testing.clusters import running_cluster
 
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")

@@ -46,7 +46,7 @@ from telstate_backends import (
     load_rdb_async,
     load_records,
 )
-from telstate_backends.operations.snapshots import value_of
+from telstate_backends.operations.bulk import value_of
 from telstate_backends.store import Packed
 from telstate_codec.timestamps import encode_sample, range_bounds
 from telstate_rdb import (
@@ -58,7 +58,7 @@ from telstate_rdb import (
     Value,
     read_rdb,
 )
-from telstate_rdb.crc import crc64
+from telstate_rdb._crc64 import crc64
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = ROOT.parent / "shared" / "data"

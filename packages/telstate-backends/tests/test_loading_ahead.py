@@ -20,7 +20,7 @@ from telstate_backends import (
     Immutable,
     load_records_async,
 )
-from telstate_backends.loading.records import BATCH_LENGTH, IN_FLIGHT
+from telstate_backends._load import BATCH_LENGTH, IN_FLIGHT
 from telstate_backends.operations.base import Operation
 from telstate_rdb import KeyRecord
 

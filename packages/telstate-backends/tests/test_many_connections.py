@@ -29,8 +29,8 @@ from telstate_backends import (
     SetImmutable,
     wait,
 )
-from telstate_backends.redis.clients import get_connection_arguments
-from telstate_backends.redis.failures import is_unsent, partly_sent
+from telstate_backends.redis._client import get_connection_arguments
+from telstate_backends.redis._errors import is_unsent, partly_sent
 from telstate_codec import encode_sample
 
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")

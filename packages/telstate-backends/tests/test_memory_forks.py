@@ -20,7 +20,7 @@ from telstate_backends import (
     SetImmutable,
     Store,
 )
-from telstate_backends.commands import Command
+from telstate_backends.operations.base import Command
 
 
 @attrs.frozen(eq=False)

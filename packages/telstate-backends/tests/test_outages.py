@@ -27,7 +27,7 @@ from telstate_backends import (
     wait,
     wait_async,
 )
-from telstate_backends.redis.health import Outage
+from telstate_backends.redis._heartbeat import Outage
 from telstate_testing import RedisServer
 
 SHORT = 0.1
@@ -142,8 +142,8 @@ async def test_a_server_that_says_nothing(
     told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that is there but silent is told too, before anything has failed; a quick one is not."""
-    monkeypatch.setattr("telstate_backends.redis.silence.SILENCE", SHORT)
-    monkeypatch.setattr("telstate_backends.redis.silence.DOUBT", 0.0)
+    monkeypatch.setattr("telstate_backends.redis._silence.SILENCE", SHORT)
+    monkeypatch.setattr("telstate_backends.redis._silence.DOUBT", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         async with AsyncRedisBackend(redis.asyncio.Redis(port=port)) as backend:

@@ -26,17 +26,17 @@ from telstate_backends import (
     SetImmutable,
     Update,
 )
-from telstate_backends.redis.health import Pulse
-from telstate_backends.redis.subscriptions import (
+from telstate_backends.events import parse_message
+from telstate_backends.redis._heartbeat import Pulse
+from telstate_backends.redis._pubsub import (
     Listener,
     Message,
     Refusal,
     Subscriptions,
     Topic,
 )
-from telstate_backends.redis.urls import parse
-from telstate_backends.retrying import Attempts
-from telstate_backends.updates import parse_message
+from telstate_backends.redis.url import parse
+from telstate_backends.retry import Attempts
 from telstate_codec import DecodeError, encode_sample
 
 
@@ -44,7 +44,7 @@ def test_importing_costs_little() -> None:
     """The package and a memory backend need neither redis nor numpy nor asyncio."""
     code = (
         "import sys, telstate_backends as tb; tb.MemoryBackend().execute(tb.Keys());"
-        "print([name for name in ('redis', 'numpy', 'asyncio', 'telstate_rdb.reading', "
+        "print([name for name in ('redis', 'numpy', 'asyncio', 'telstate_rdb.reader', "
         "'telstate_rdb.values') "
         "if name in sys.modules])"
     )

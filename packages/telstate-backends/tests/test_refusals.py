@@ -27,7 +27,7 @@ from telstate_backends import (
     SetImmutable,
     TelstateError,
 )
-from telstate_backends.redis.failures import is_locked_out, of_channels, of_operations, translate
+from telstate_backends.redis._errors import is_locked_out, of_channels, of_operations, translate
 from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisServer, clusters
 from telstate_testing.servers import free_port

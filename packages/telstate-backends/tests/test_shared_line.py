@@ -33,8 +33,7 @@ from telstate_backends import (
     SetImmutable,
     Store,
 )
-from telstate_backends.commands import Command
-from telstate_backends.operations.base import Operation
+from telstate_backends.operations.base import Command, Operation
 from telstate_codec import encode_sample
 
 NEEDS_SERVER = pytest.mark.skipif(not SERVERS, reason="needs a Redis server")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate_backends import AsyncRedisBackend, RedisBackend
-from telstate_backends.redis.urls import connect, connect_async, target_of
+from telstate_backends.redis.url import connect, connect_async, target_of
 
 SLIPS = [
     # URL, a part of what is said

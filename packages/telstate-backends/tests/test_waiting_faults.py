@@ -184,7 +184,7 @@ async def test_a_client_in_a_black_hole(
     server: RedisServer, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who hears nothing harms nobody, leaves no subscription, and wakes when the line is back."""
-    from telstate_backends.redis.health import Pulse
+    from telstate_backends.redis._heartbeat import Pulse
 
     monkeypatch.setattr(Pulse.__init__, "__defaults__", (0.1, 0.1))
     with Proxy(server.port) as proxy:

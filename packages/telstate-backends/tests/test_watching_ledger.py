@@ -31,11 +31,11 @@ from telstate_backends import (
     Survey,
     Update,
 )
-from telstate_backends.following.known import LONG, Known, digest, digest_of_long
-from telstate_backends.following.ledger import Plan
+from telstate_backends._changes import Known, Plan, digest, digest_of_long
 from telstate_backends.memory import Tap
-from telstate_backends.operations import surveys
-from telstate_backends.redis.backlog import Backlog
+from telstate_backends.operations import inspect as surveys
+from telstate_backends.operations.inspect import DIGEST_ABOVE
+from telstate_backends.redis._pubsub import Backlog
 from telstate_codec.timestamps import encode_sample
 
 #: Short and long samples, late ones, equal times; sub-keys; immutables, one that fits the pattern.
@@ -44,12 +44,12 @@ WRITES: list[Operation[Any]] = [
         AddSample(key, encode_sample(float(time), value))
         for key in (b"sensor", b"xs")
         for time in range(4)
-        for value in (b"\xff\x01", b"\xff" + bytes(LONG), b"\xff" + b"\1" * LONG)
+        for value in (b"\xff\x01", b"\xff" + bytes(DIGEST_ABOVE), b"\xff" + b"\1" * DIGEST_ABOVE)
     ),
     *(SetIndexed(b"table", bytes((number,)), b"\xff\x02") for number in range(4)),
     SetImmutable(b"name", b"\xff\x03"),
     SetImmutable(b"x1", b"\xff\x03"),
-    SetImmutable(b"x2", b"\xff" + bytes(LONG)),
+    SetImmutable(b"x2", b"\xff" + bytes(DIGEST_ABOVE)),
     SetImmutable(b"unwatched", b"\xff\x03"),
 ]
 
@@ -139,8 +139,8 @@ def as_a_server_gives_it(page: SamplePage) -> SamplePage:
     """Put digests in place of long samples."""
     import hashlib
 
-    short = [sample for sample in page.samples if len(sample) <= LONG]
-    long = [sample for sample in page.samples if len(sample) > LONG]
+    short = [sample for sample in page.samples if len(sample) <= DIGEST_ABOVE]
+    long = [sample for sample in page.samples if len(sample) > DIGEST_ABOVE]
     digests = [(each[:8], hashlib.sha1(each).hexdigest().encode()) for each in long]
     return SamplePage(short, digests, page.next_rank)
 
@@ -265,7 +265,7 @@ def test_a_deletion_in_another_database() -> None:
     """Redis does not say where a key was deleted: what is still there stays known."""
     world = begun()
     operation, update = sample(b"sensor", 1.0)
-    late, late_update = sample(b"sensor", 0.5, b"\xff" + bytes(LONG))
+    late, late_update = sample(b"sensor", 0.5, b"\xff" + bytes(DIGEST_ABOVE))
     world.backend.execute(operation)
     assert follow(world, update) == [update]
     world.backend.execute(late)
@@ -370,7 +370,7 @@ def test_digests_of_long_pieces_are_the_servers() -> None:
     """A long piece has the same digest whether it or its SHA-1 is at hand."""
     import hashlib
 
-    piece = bytes(LONG + 1)
+    piece = bytes(DIGEST_ABOVE + 1)
     assert digest(piece) == digest_of_long(hashlib.sha1(piece).hexdigest().encode())
 
 

@@ -1,7 +1,7 @@
 """A process that writes a file over and over, to be killed by a test at a random moment.
 
 Run as ``python rdb_crash_writer.py TARGET WAY``: each file is whole if all of its keys say the same
-number. WAY is ``nameless`` or ``named``, see `telstate_rdb.replacing`.
+number. WAY is ``nameless`` or ``named``, see `telstate_rdb.atomic_file`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import sys
 
-from telstate_rdb import RdbWriter, replacing
+from telstate_rdb import RdbWriter
+from telstate_rdb import atomic_file as replacing
 
 
 def main() -> None:

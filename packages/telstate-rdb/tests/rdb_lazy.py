@@ -6,8 +6,8 @@ import io
 from collections.abc import Iterable
 
 from telstate_rdb import KeyRecord, LazyTable, RawValue, Value, decode_raw, read_lazily
-from telstate_rdb.crc import crc64
-from telstate_rdb.reading import RdbSource
+from telstate_rdb._crc64 import crc64
+from telstate_rdb.reader import RdbSource
 
 
 def sealed(body: bytes, version: int = 10) -> bytes:

@@ -30,7 +30,7 @@ class Records:
 def run(whose: str, path: str, callback: Any) -> None:
     """Give a file to a callback."""
     if whose == "ours":
-        from telstate_rdb.rdbtools_adapter import drive
+        from telstate_rdb.contrib.rdbtools import drive
 
         drive(path, callback)
     else:

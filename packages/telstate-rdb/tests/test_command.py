@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from telstate_rdb import RdbWriter
 from telstate_rdb.__main__ import main
-from telstate_rdb.crc import crc64
+from telstate_rdb._crc64 import crc64
 from telstate_rdb.summary import show
 
 KEYS = b"\xfe\x00\x00\x04gain\x031.5\x00\x02:x\x01v\x01\x04list\x02\x01a\x01b"

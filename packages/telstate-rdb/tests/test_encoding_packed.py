@@ -7,7 +7,7 @@ import rdb_strategies as values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telstate_rdb.encoding.packed import (
+from telstate_rdb._packed.common import (
     encode_intset,
     encode_listpack,
     encode_listpack_pairs,
@@ -15,9 +15,9 @@ from telstate_rdb.encoding.packed import (
     encode_ziplist_pairs,
     listpack_integer,
 )
-from telstate_rdb.intset import decode_intset
-from telstate_rdb.listpack import decode_listpack
-from telstate_rdb.ziplist import decode_ziplist
+from telstate_rdb._packed.intset import decode_intset
+from telstate_rdb._packed.listpack import decode_listpack
+from telstate_rdb._packed.ziplist import decode_ziplist
 
 TEXTS = st.lists(values.TEXTS | values.NEAR_INTEGERS, max_size=30)
 UNIFORM = st.integers(0, 70).flatmap(

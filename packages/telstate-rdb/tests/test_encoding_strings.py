@@ -7,8 +7,7 @@ import rdb_strategies as values
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from telstate_rdb.encoding.lzf import compress_lzf, compress_python
-from telstate_rdb.encoding.strings import (
+from telstate_rdb._bulk.encode_strings import (
     Compress,
     encode_length,
     encode_string,
@@ -17,8 +16,8 @@ from telstate_rdb.encoding.strings import (
     encode_with_suffixes,
     integer_of,
 )
-from telstate_rdb.lzf import decompress
-from telstate_rdb.source import Source
+from telstate_rdb._source import Source
+from telstate_rdb.lzf import compress_lzf, compress_python, decompress
 
 COMPRESSORS = [None, compress_python, compress_lzf]
 TEXTS = values.TEXTS | values.NEAR_INTEGERS

@@ -11,15 +11,15 @@ import rdb_strategies as values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telstate_rdb.encoding.lzf import compress_python
-from telstate_rdb.encoding.streams import without_counters
-from telstate_rdb.encoding.values import (
+from telstate_rdb._types.streams import without_counters
+from telstate_rdb._types.writers import (
     WRITABLE_VERSIONS,
     encode_value,
     lowest_version,
 )
+from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbWriteError
-from telstate_rdb.payloads import decode_raw
+from telstate_rdb.lzf import compress_python
 from telstate_rdb.values import (
     Hash,
     List,

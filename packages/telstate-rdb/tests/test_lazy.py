@@ -27,7 +27,7 @@ from telstate_rdb import (
     read_rdb,
 )
 from telstate_rdb.lzf import decompress
-from telstate_rdb.verifying import verified
+from telstate_rdb.reader import verified
 
 #: A hash with a field twice; a sorted set, with scores of 8 bytes or as text, a member of which is
 #: compressed and leads to before its start: sound as far as lengths go.

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telstate_rdb import RdbParseError, listpack, ziplist
-from telstate_rdb.intset import decode_intset
-from telstate_rdb.listpack import backward_size, decode_listpack
-from telstate_rdb.ziplist import decode_ziplist
-from telstate_rdb.zipmap import decode_zipmap
+from telstate_rdb import RdbParseError
+from telstate_rdb._packed import listpack, ziplist
+from telstate_rdb._packed.intset import decode_intset
+from telstate_rdb._packed.listpack import backward_size, decode_listpack
+from telstate_rdb._packed.ziplist import decode_ziplist
+from telstate_rdb._packed.zipmap import decode_zipmap
 
 LONG = bytes(range(256)) * 2
 

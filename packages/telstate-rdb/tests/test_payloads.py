@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate_rdb import RawValue, RdbParseError, decode_dump, decode_raw, parse_dump
-from telstate_rdb.crc import combine_crc64, crc64
+from telstate_rdb._crc64 import combine_crc64, crc64
 
 PAYLOAD = bytes.fromhex("000176060007e5a632ec6db65d")  # of the string "v"
 

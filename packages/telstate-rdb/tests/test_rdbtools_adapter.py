@@ -31,12 +31,12 @@ from telstate_rdb import (
     StreamEntry,
     StreamId,
     Value,
-    rdbtools_adapter,
 )
-from telstate_rdb.crc import crc64
-from telstate_rdb.encoding.packed import encode_intset, encode_ziplist
-from telstate_rdb.encoding.strings import encode_length, encode_string
-from telstate_rdb.rdbtools_callback import Callback
+from telstate_rdb._bulk.encode_strings import encode_length, encode_string
+from telstate_rdb._crc64 import crc64
+from telstate_rdb._packed.common import encode_intset, encode_ziplist
+from telstate_rdb.contrib import rdbtools as rdbtools_adapter
+from telstate_rdb.contrib.rdbtools import Callback
 from telstate_testing import peer_python
 
 HERE = Path(__file__).parent

@@ -41,8 +41,8 @@ from telstate_rdb import (
     decode_dump,
     read_rdb,
 )
-from telstate_rdb.crc import crc64
-from telstate_rdb.reading import ReadOptions
+from telstate_rdb._crc64 import crc64
+from telstate_rdb.reader import ReadOptions
 from telstate_rdb.values import module_name
 
 MODULE_ID = bytes.fromhex("81 45e25238df912c03")

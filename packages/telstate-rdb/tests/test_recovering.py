@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from rdb_data import Dripping
 
 from telstate_rdb import KeyRecord, Loss, RawValue, RdbParseError, Value, read_rdb
-from telstate_rdb.crc import crc64
-from telstate_rdb.recovering import recover_with
-from telstate_rdb.searching import BLOCK_STEP, WORK, WORK_PER_BYTE, Search
-from telstate_rdb.source import Source
-from telstate_rdb.walking import Walk, read_header
+from telstate_rdb._crc64 import crc64
+from telstate_rdb._parser import Walk, read_header
+from telstate_rdb._recovery import recover_with
+from telstate_rdb._resync import BLOCK_STEP, WORK, WORK_PER_BYTE, Search
+from telstate_rdb._source import Source
 
 COUNT = 40
 
@@ -193,8 +193,8 @@ def test_work_is_remembered() -> None:
 def test_work_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that takes too long is given up, and the report says so."""
     assert WORK_PER_BYTE <= 8 and WORK <= 1 << 27
-    monkeypatch.setattr("telstate_rdb.searching.WORK", 1000)
-    monkeypatch.setattr("telstate_rdb.searching.WORK_PER_BYTE", 0)
+    monkeypatch.setattr("telstate_rdb._resync.WORK", 1000)
+    monkeypatch.setattr("telstate_rdb._resync.WORK_PER_BYTE", 0)
     lists = b"".join(b"\1\3%03d\x3f" % number for number in range(500))
     reader = read_rdb(b"REDIS0009" + SOUND_KEY + b"\x77" + lists + b"\x77", strict=False)
     assert [record.key for record in reader] == [b"a"]

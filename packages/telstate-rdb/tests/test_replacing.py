@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from telstate_rdb import replacing
+from telstate_rdb import atomic_file as replacing
+from telstate_rdb.atomic_file import Replacement
 from telstate_rdb.errors import RdbWriteError
-from telstate_rdb.replacing import Replacement
 
 
 @pytest.fixture(params=["nameless", "named"])

@@ -26,7 +26,7 @@ from telstate_rdb import (
     parse_dump,
     without_counters,
 )
-from telstate_rdb.encoding.values import WRITABLE_VERSIONS
+from telstate_rdb._types.writers import WRITABLE_VERSIONS
 from telstate_testing import RedisServer
 
 # A server is shared by all examples, and each of them restores what it needs.

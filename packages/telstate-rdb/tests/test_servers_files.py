@@ -23,7 +23,7 @@ from telstate_rdb import (
     Value,
     read_rdb,
 )
-from telstate_rdb.encoding.values import WRITABLE_VERSIONS
+from telstate_rdb._types.writers import WRITABLE_VERSIONS
 from telstate_testing import RedisBinary, RedisServer
 
 FUTURE = 4_000_000_000_123  # ms since 1970: in the year 2096

@@ -18,8 +18,8 @@ from telstate_rdb import (
     decode_dump,
     encode_dump,
 )
-from telstate_rdb.encoding import streams as encoding
-from telstate_rdb.payloads import decode_raw
+from telstate_rdb._types import streams as encoding
+from telstate_rdb.dump import decode_raw
 
 NO_ID = StreamId(0, 0)
 ONE, TWO = StreamId(1, 0), StreamId(2, 0)
@@ -69,8 +69,9 @@ def test_writer_refuses(reason: str) -> None:
 @pytest.mark.parametrize("reason", FAULTS)
 def test_reader_refuses(reason: str, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that no server would load is an error of the file, in all three forms."""
-    monkeypatch.setattr(encoding, "stream_fault", lambda stream: None)
-    kind, body = encoding.encode_stream(FAULTS[reason], version, None)
+    with monkeypatch.context() as patch:  # so that the writer writes it
+        patch.setattr(encoding, "stream_fault", lambda stream: None)
+        kind, body = encoding.encode_stream(FAULTS[reason], version, None)
     with pytest.raises(RdbParseError, match=reason):
         decode_raw(RawValue(kind, body, version))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rdb_lazy import read_and_decode, sealed
 
 from telstate_rdb import Hash, KeyRecord, List, RawValue, Set, SortedSet, Value, read_rdb
-from telstate_rdb.source import Source
+from telstate_rdb._source import Source
 
 # Strings come in runs of one length: what the reader takes in bulk, and what breaks its runs.
 RUNS = st.lists(

@@ -37,8 +37,8 @@ from telstate_rdb import (
     parse_dump,
     read_rdb,
 )
-from telstate_rdb.crc import crc64
-from telstate_rdb.encoding.values import WRITABLE_VERSIONS, lowest_version
+from telstate_rdb._crc64 import crc64
+from telstate_rdb._types.writers import WRITABLE_VERSIONS, lowest_version
 from telstate_rdb.values import Set
 
 NO_ID = StreamId(0, 0)

@@ -127,7 +127,7 @@ def test_no_room(
 ) -> None:
     """Where there is no more room, the error says so, and the old file alone is there."""
     if way == "named":
-        monkeypatch.setattr("telstate_rdb.replacing._O_TMPFILE", None)
+        monkeypatch.setattr("telstate_rdb.atomic_file._O_TMPFILE", None)
     limit, number, reason = ROOM[kind]
     with limit(tmp_path) as folder:
         path = folder / "a.rdb"

@@ -25,8 +25,8 @@ from telstate import (
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.redis import RedisBackend as AsyncRedisBackend
 from telstate_backends import RedisBackend
-from telstate_backends.redis.urls import connect, connect_async, target_of
-from telstate_backends.retrying import Attempts
+from telstate_backends.redis.url import connect, connect_async, target_of
+from telstate_backends.retry import Attempts
 from telstate_testing import RedisServer
 
 needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")

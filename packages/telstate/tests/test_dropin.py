@@ -21,7 +21,7 @@ IMPORTS = """
 import sys
 import telstate
 telstate.install_as_katsdptelstate()
-heavy = {"redis", "numpy", "pandas", "rich", "importlib.metadata", "telstate_rdb.rdbtools_adapter"}
+heavy = {"redis", "numpy", "pandas", "rich", "importlib.metadata", "telstate_rdb.contrib.rdbtools"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 import katsdptelstate
 assert "redis" in dir(katsdptelstate)

@@ -11,8 +11,8 @@ import telstate
 HEAVY = """numpy pandas redis fakeredis rdbtools matplotlib rich click asyncio importlib.metadata importlib.resources
     hashlib socket ssl pathlib tempfile subprocess urllib.parse multiprocessing concurrent.futures""".split()
 OURS = """telstate.overview telstate.summaries telstate.notebook telstate.watching telstate.batches telstate.arrays
-    telstate.frames telstate.snapshots telstate.dropin.finder telstate.aio telstate_rdb.reading telstate_rdb.writing
-    telstate_backends.redis telstate_backends.loading.records telstate_backends.memory_async
+    telstate.frames telstate.snapshots telstate.dropin.finder telstate.aio telstate_rdb.reader telstate_rdb.writer
+    telstate_backends.redis telstate_backends._load
     telstate_codec._sample_columns""".split()
 
 

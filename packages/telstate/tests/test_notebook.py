@@ -14,7 +14,7 @@ import redis
 from telstate import MemoryBackend, TelescopeState, aio, asking, notebook
 from telstate.views import View
 from telstate_backends import SetImmutable
-from telstate_backends.retrying import Attempts
+from telstate_backends.retry import Attempts
 from telstate_codec import encode_value
 from telstate_testing import RedisServer, redis_binaries
 

@@ -8,8 +8,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from telstate_backends.backend import AsyncBackend, AsyncWatcher, Backend, Watcher
-    from telstate_backends.caching.cached import AsyncCachedBackend, CachedBackend
+    from telstate_backends._changes import Ledger, News
+    from telstate_backends._follow import AsyncFollower, Follower
+    from telstate_backends._load import (
+        LoadReport,
+        Skipped,
+        load_rdb,
+        load_rdb_async,
+        load_records,
+        load_records_async,
+    )
+    from telstate_backends._wait import (
+        IndexedWait,
+        KeysWait,
+        KeyWait,
+        Verdict,
+        Wait,
+        wait,
+        wait_async,
+    )
+    from telstate_backends.abc import AsyncBackend, AsyncWatcher, Backend, Watcher
+    from telstate_backends.cache import AsyncCachedBackend, CachedBackend
     from telstate_backends.errors import (
         CancelledError,
         ConnectionError,
@@ -19,19 +38,8 @@ if TYPE_CHECKING:
         TelstateError,
         TimeoutError,
     )
-    from telstate_backends.following.followers import AsyncFollower, Follower
-    from telstate_backends.following.ledger import Ledger, News
-    from telstate_backends.kinds import Contents, Immutable, Indexed, KeyType, Mutable
-    from telstate_backends.loading.records import (
-        LoadReport,
-        Skipped,
-        load_rdb,
-        load_rdb_async,
-        load_records,
-        load_records_async,
-    )
-    from telstate_backends.memory import MemoryBackend
-    from telstate_backends.memory_async import AsyncMemoryBackend
+    from telstate_backends.events import Change, CheckDue, Cleared, Deleted, Event, Update
+    from telstate_backends.memory import AsyncMemoryBackend, MemoryBackend
     from telstate_backends.operations import (
         AddSample,
         AddSamples,
@@ -61,27 +69,26 @@ if TYPE_CHECKING:
         WhichExist,
     )
     from telstate_backends.redis import AsyncRedisBackend, RedisBackend
-    from telstate_backends.retrying import RetryPolicy
+    from telstate_backends.retry import RetryPolicy
     from telstate_backends.store import Fields, Samples, Store
-    from telstate_backends.updates import Change, CheckDue, Cleared, Deleted, Event, Update
-    from telstate_backends.waiting.several import KeysWait
-    from telstate_backends.waiting.single import (
-        IndexedWait,
-        KeyWait,
-        Verdict,
-        Wait,
-        wait,
-        wait_async,
-    )
+    from telstate_backends.types import Contents, Immutable, Indexed, KeyType, Mutable
     from telstate_rdb.globs import Glob
 
     __version__: str
 
 # Which module each name is loaded from.
 _HOMES = {
-    "telstate_backends.backend": ["AsyncBackend", "AsyncWatcher", "Backend", "Watcher"],
-    "telstate_backends.waiting.several": ["KeysWait"],
-    "telstate_backends.caching.cached": ["AsyncCachedBackend", "CachedBackend"],
+    "telstate_backends.abc": ["AsyncBackend", "AsyncWatcher", "Backend", "Watcher"],
+    "telstate_backends._wait": [
+        "IndexedWait",
+        "KeyWait",
+        "KeysWait",
+        "Verdict",
+        "Wait",
+        "wait",
+        "wait_async",
+    ],
+    "telstate_backends.cache": ["AsyncCachedBackend", "CachedBackend"],
     "telstate_backends.errors": [
         "CancelledError",
         "ConnectionError",
@@ -91,10 +98,10 @@ _HOMES = {
         "TelstateError",
         "TimeoutError",
     ],
-    "telstate_backends.following.followers": ["AsyncFollower", "Follower"],
-    "telstate_backends.kinds": ["Contents", "Immutable", "Indexed", "KeyType", "Mutable"],
-    "telstate_backends.following.ledger": ["Ledger", "News"],
-    "telstate_backends.loading.records": [
+    "telstate_backends._follow": ["AsyncFollower", "Follower"],
+    "telstate_backends.types": ["Contents", "Immutable", "Indexed", "KeyType", "Mutable"],
+    "telstate_backends._changes": ["Ledger", "News"],
+    "telstate_backends._load": [
         "LoadReport",
         "Skipped",
         "load_rdb",
@@ -102,23 +109,29 @@ _HOMES = {
         "load_records",
         "load_records_async",
     ],
-    "telstate_backends.memory": ["MemoryBackend"],
-    "telstate_backends.memory_async": ["AsyncMemoryBackend"],
+    "telstate_backends.memory": ["AsyncMemoryBackend", "MemoryBackend"],
     "telstate_backends.operations.base": ["Operation"],
-    "telstate_backends.operations.glimpses": ["Count", "Glimpse", "Peek", "SomeKeys"],
-    "telstate_backends.operations.listing": ["KeyTypes", "Keys"],
-    "telstate_backends.operations.ranges": ["GetRange"],
-    "telstate_backends.operations.reading": [
+    "telstate_backends.operations.inspect": [
+        "Count",
+        "Glimpse",
+        "KeyTypes",
+        "Keys",
+        "Peek",
+        "SamplePage",
+        "SomeKeys",
+        "Survey",
+    ],
+    "telstate_backends.operations.read": [
         "Exists",
         "Find",
         "Get",
         "GetIndexed",
         "GetKeyType",
+        "GetRange",
         "WhichExist",
     ],
-    "telstate_backends.operations.snapshots": ["Dump", "Export", "Load", "Restore"],
-    "telstate_backends.operations.surveys": ["SamplePage", "Survey"],
-    "telstate_backends.operations.writing": [
+    "telstate_backends.operations.bulk": ["Dump", "Export", "Load", "Restore"],
+    "telstate_backends.operations.write": [
         "AddSample",
         "AddSamples",
         "Clear",
@@ -127,17 +140,9 @@ _HOMES = {
         "SetIndexed",
     ],
     "telstate_backends.redis": ["AsyncRedisBackend", "RedisBackend"],
-    "telstate_backends.retrying": ["RetryPolicy"],
+    "telstate_backends.retry": ["RetryPolicy"],
     "telstate_backends.store": ["Fields", "Samples", "Store"],
-    "telstate_backends.updates": ["Change", "CheckDue", "Cleared", "Deleted", "Event", "Update"],
-    "telstate_backends.waiting.single": [
-        "IndexedWait",
-        "KeyWait",
-        "Verdict",
-        "Wait",
-        "wait",
-        "wait_async",
-    ],
+    "telstate_backends.events": ["Change", "CheckDue", "Cleared", "Deleted", "Event", "Update"],
     "telstate_rdb.globs": ["Glob"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

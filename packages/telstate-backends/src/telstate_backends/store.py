@@ -19,8 +19,8 @@ from typing import TypeAlias, final
 
 import attrs
 
-from telstate_backends.kinds import Immutable, Indexed, KeyType, Mutable
-from telstate_backends.updates import CHANNEL_PREFIX, Change, Event, place_of
+from telstate_backends.events import CHANNEL_PREFIX, Change, Event, place_of
+from telstate_backends.types import Immutable, Indexed, KeyType, Mutable
 from telstate_rdb.globs import Glob
 
 

@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from telstate_rdb.dumping import encode_dump
-    from telstate_rdb.encoding.streams import without_counters
+    from telstate_rdb._recovery import Loss
+    from telstate_rdb._types.streams import without_counters
+    from telstate_rdb.dump import decode_dump, decode_raw, encode_dump, parse_dump
     from telstate_rdb.errors import RdbParseError, RdbWriteError
     from telstate_rdb.lazy import LazyTable
-    from telstate_rdb.payloads import decode_dump, decode_raw, parse_dump
-    from telstate_rdb.reading import RdbReader, read_lazily, read_rdb
+    from telstate_rdb.reader import RdbReader, read_lazily, read_rdb
     from telstate_rdb.records import (
         AuxiliaryField,
         AuxiliaryRecord,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         PreReleaseFunction,
         SlotInformation,
     )
-    from telstate_rdb.recovering import Loss
     from telstate_rdb.values import (
         Hash,
         List,
@@ -42,18 +41,17 @@ if TYPE_CHECKING:
         StreamPending,
         Value,
     )
-    from telstate_rdb.writing import RdbWriter
+    from telstate_rdb.writer import RdbWriter
 
     __version__: str
 
 _HOMES = {
-    "dumping": ("encode_dump",),
-    "encoding.streams": ("without_counters",),
-    "errors": ("RdbParseError", "RdbWriteError"),
-    "lazy": ("LazyTable",),
-    "payloads": ("decode_dump", "decode_raw", "parse_dump"),
-    "reading": ("RdbReader", "read_lazily", "read_rdb"),
-    "records": (
+    "dump": ["decode_dump", "decode_raw", "encode_dump", "parse_dump"],
+    "_types.streams": ["without_counters"],
+    "errors": ["RdbParseError", "RdbWriteError"],
+    "lazy": ["LazyTable"],
+    "reader": ["RdbReader", "read_lazily", "read_rdb"],
+    "records": [
         "AuxiliaryField",
         "AuxiliaryRecord",
         "DatabaseSize",
@@ -62,9 +60,9 @@ _HOMES = {
         "ModuleAuxiliary",
         "PreReleaseFunction",
         "SlotInformation",
-    ),
-    "recovering": ("Loss",),
-    "values": (
+    ],
+    "_recovery": ["Loss"],
+    "values": [
         "Hash",
         "List",
         "Module",
@@ -78,8 +76,8 @@ _HOMES = {
         "StreamId",
         "StreamPending",
         "Value",
-    ),
-    "writing": ("RdbWriter",),
+    ],
+    "writer": ["RdbWriter"],
 }
 _LAZY = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -23,10 +23,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from telstate_rdb import source as reading_source
+from telstate_rdb import _source as reading_source
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.globs import Glob
-from telstate_rdb.reading import read_rdb
+from telstate_rdb.reader import read_rdb
 from telstate_rdb.summary import KeySize, Summary, as_json, show, summarise
 
 PROGRESS_FROM = 1 << 24

@@ -9,10 +9,10 @@ from typing import Any
 
 import attrs
 
+from telstate_rdb._recovery import Loss
 from telstate_rdb.constants import VALKEY_VERSION, VERSION_RELEASES
-from telstate_rdb.reading import RdbReader
+from telstate_rdb.reader import RdbReader
 from telstate_rdb.records import AuxiliaryField, AuxiliaryRecord, FunctionLibrary, KeyRecord
-from telstate_rdb.recovering import Loss
 from telstate_rdb.values import RawValue
 
 BIGGEST = 10

@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple
 
 import attrs
 
+from telstate_rdb._crc64 import crc64
 from telstate_rdb.constants import (
     MODULE_NAME_CHARACTERS,
     MODULE_NAME_LENGTH,
@@ -24,7 +25,6 @@ from telstate_rdb.constants import (
     TYPE_NAMES,
     TypeName,
 )
-from telstate_rdb.crc import crc64
 
 
 @attrs.frozen

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
         RefusedError,
         TimeoutError,
     )
-    from telstate_backends.kinds import KeyType
     from telstate_backends.memory import MemoryBackend
     from telstate_backends.redis import RedisBackend
-    from telstate_backends.retrying import RetryPolicy
+    from telstate_backends.retry import RetryPolicy
+    from telstate_backends.types import KeyType
     from telstate_codec import (
         ALLOWED_ENCODINGS,
         ENCODING_DEFAULT,
@@ -70,10 +70,10 @@ _HOMES = {
         "RefusedError",
         "TimeoutError",
     ],
-    "telstate_backends.kinds": ["KeyType"],
+    "telstate_backends.types": ["KeyType"],
     "telstate_backends.memory": ["MemoryBackend"],
     "telstate_backends.redis": ["RedisBackend"],
-    "telstate_backends.retrying": ["RetryPolicy"],
+    "telstate_backends.retry": ["RetryPolicy"],
     "telstate_codec": [
         "ALLOWED_ENCODINGS",
         "ENCODING_DEFAULT",

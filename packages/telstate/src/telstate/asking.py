@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from telstate_backends import MemoryBackend, Operation, Store, TimeoutError
-from telstate_backends.backend import store_behind
+from telstate_backends.abc import store_behind
 
 #: How long to wait for an answer, in seconds.
 PATIENCE = 1.0

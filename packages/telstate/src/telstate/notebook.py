@@ -16,7 +16,7 @@ from telstate.base import TelescopeStateBase
 from telstate.summaries import KeySummary, peeks, summaries_of
 from telstate.views import View
 from telstate_backends import ConnectionError, Count, SomeKeys, TimeoutError
-from telstate_backends.backend import store_behind
+from telstate_backends.abc import store_behind
 from telstate_codec import decode_key, encode_key
 
 # How many keys are looked at, and how many of them a table shows.

@@ -27,8 +27,8 @@ from telstate_backends import (
     RefusedError,
     TelstateError,
 )
-from telstate_backends.callables import check_ordinary
-from telstate_backends.operations.snapshots import value_of
+from telstate_backends._callables import check_ordinary
+from telstate_backends.operations.bulk import value_of
 from telstate_backends.store import Stored
 from telstate_codec import Key, encode_key, key_repr
 from telstate_rdb.errors import RdbParseError, RdbWriteError
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     import redis
 
     from telstate.telescope_state import TelescopeState
-    from telstate_backends.loading.records import LoadReport
+    from telstate_backends._load import LoadReport
     from telstate_rdb import KeyRecord, RawValue, RdbReader, Value
-    from telstate_rdb.source import BinaryReader
+    from telstate_rdb._source import BinaryReader
 
 logger = logging.getLogger("telstate")
 
@@ -83,7 +83,7 @@ def load_into(
         logged as a warning, since other programs may share the server that the file is from.
     """
     # Here, because most programs that use a live store never read a file.
-    from telstate_backends.loading.records import load_rdb, load_records
+    from telstate_backends._load import load_rdb, load_records
 
     teller = _teller(progress)
     if not strict:
@@ -108,7 +108,7 @@ async def load_into_async(
     # Here, for the same reason; and in a thread, because it takes a while, for the first time.
     from asyncio import to_thread
 
-    loading = await to_thread(import_module, "telstate_backends.loading.records")
+    loading = await to_thread(import_module, "telstate_backends._load")
     report: LoadReport
     teller = _teller(progress)
     if not strict:
@@ -416,9 +416,9 @@ def _store_behind(
     if hasattr(backend, "execute_many"):
         return nullcontext(backend)
     if hasattr(backend, "connection_pool"):
-        from telstate_backends.redis.borrowing import borrow
+        from telstate_backends import RedisBackend
 
-        return borrow(backend)
+        return RedisBackend.borrow(backend)
     raise TypeError(
         f"Cannot save from a {type(client).__name__}; give a TelescopeState, a backend or a "
         "redis-py client."

@@ -19,14 +19,14 @@ from telstate.opening import open_backend
 from telstate.refusals import SyncRefusals
 from telstate.suggestions import MissingAttributeError, MissingKeyError
 from telstate_backends import Backend, KeyType
-from telstate_backends.closing import Closing
+from telstate_backends.abc import Closing
 from telstate_codec import ENCODING_DEFAULT, Key
 
 if TYPE_CHECKING:
     from telstate.calls import IndexedCondition, KeyCondition, Require
     from telstate.snapshots import Source
     from telstate.watching import Watch
-    from telstate_backends.waiting.single import CancelFuture
+    from telstate_backends._wait import CancelFuture
 
 Result = TypeVar("Result")
 

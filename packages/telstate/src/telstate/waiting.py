@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from telstate_backends import Backend, TimeoutError
-from telstate_backends.waiting.single import Wait, wait
+from telstate_backends._wait import Wait, wait
 from telstate_codec import Key, decode_key, key_repr
 
 if TYPE_CHECKING:
-    from telstate_backends.waiting.single import CancelFuture
+    from telstate_backends._wait import CancelFuture
 
 Checked = TypeVar("Checked")
 

@@ -1,6 +1,6 @@
 """Watching keys: typed updates, each once, in order, over lost connections.
 
-Rules: `telstate_backends.following.ledger` decides what is new; here keys and values get their names and types.
+Rules: `telstate_backends._changes` decides what is new; here keys and values get their names and types.
 A value that cannot be decoded is an update all the same, and says why when it is asked for. The
 synchronous `Watch` is here, its asyncio twin in `telstate.aio.watching`.
 """

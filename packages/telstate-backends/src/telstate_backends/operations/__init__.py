@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from telstate_backends.operations.base import Operation, Result
-    from telstate_backends.operations.glimpses import Count, Glimpse, Peek, SomeKeys
-    from telstate_backends.operations.listing import Keys, KeyTypes
-    from telstate_backends.operations.ranges import GetRange
-    from telstate_backends.operations.reading import (
+    from telstate_backends.operations.bulk import Dump, Export, Load, Restore
+    from telstate_backends.operations.inspect import (
+        Count,
+        Glimpse,
+        Keys,
+        KeyTypes,
+        Peek,
+        SamplePage,
+        SomeKeys,
+        Survey,
+    )
+    from telstate_backends.operations.read import (
         Exists,
         Find,
         Get,
         GetIndexed,
         GetKeyType,
+        GetRange,
         WhichExist,
     )
-    from telstate_backends.operations.snapshots import Dump, Export, Load, Restore
-    from telstate_backends.operations.surveys import SamplePage, Survey
-    from telstate_backends.operations.writing import (
+    from telstate_backends.operations.write import (
         AddSample,
         AddSamples,
         Clear,
@@ -33,20 +40,27 @@ if TYPE_CHECKING:
 # Which module each name is loaded from.
 _HOMES = {
     "telstate_backends.operations.base": ["Operation", "Result"],
-    "telstate_backends.operations.glimpses": ["Count", "Glimpse", "Peek", "SomeKeys"],
-    "telstate_backends.operations.listing": ["Keys", "KeyTypes"],
-    "telstate_backends.operations.ranges": ["GetRange"],
-    "telstate_backends.operations.reading": [
+    "telstate_backends.operations.inspect": [
+        "Count",
+        "Glimpse",
+        "KeyTypes",
+        "Keys",
+        "Peek",
+        "SamplePage",
+        "SomeKeys",
+        "Survey",
+    ],
+    "telstate_backends.operations.read": [
         "Exists",
         "Find",
         "Get",
         "GetIndexed",
         "GetKeyType",
+        "GetRange",
         "WhichExist",
     ],
-    "telstate_backends.operations.snapshots": ["Dump", "Export", "Load", "Restore"],
-    "telstate_backends.operations.surveys": ["SamplePage", "Survey"],
-    "telstate_backends.operations.writing": [
+    "telstate_backends.operations.bulk": ["Dump", "Export", "Load", "Restore"],
+    "telstate_backends.operations.write": [
         "AddSample",
         "AddSamples",
         "Clear",

@@ -1,23 +1,103 @@
-"""What an operation is: data that translates itself for every store.
+"""The Redis form of an operation: a command or a script, its keys and its arguments.
 
-Rules: an operation is one atomic exchange, frozen, and carries all candidate keys of a view at
-once, in order; the first that exists shadows the later ones wholly. It says what it means on the
-in-memory store (:meth:`Operation.apply`), what to send to Redis (:meth:`Operation.command`) and what
-the reply means (:meth:`Operation.parse`). An expected outcome is a value; a key of the wrong kind is
-an exception. Scripts reply nothing if no candidate exists, else ``[type, key, ...]``.
+Rules: a command is data; how it is sent, repeated or spread over nodes is the backend's business. A
+script is a small file ``scripts/<name>.lua`` of this package, read when it is first needed.
 """
+
+# What an operation is: data that translates itself for every store.
+#
+# Rules: an operation is one atomic exchange, frozen, and carries all candidate keys of a view at
+# once, in order; the first that exists shadows the later ones wholly. It says what it means on the
+# in-memory store (:meth:`Operation.apply`), what to send to Redis (:meth:`Operation.command`) and what
+# the reply means (:meth:`Operation.parse`). An expected outcome is a value; a key of the wrong kind is
+# an exception. Scripts reply nothing if no candidate exists, else ``[type, key, ...]``.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Generic, NoReturn, TypeVar
+from typing import ClassVar, Generic, NoReturn, TypeAlias, TypeVar
 
-from telstate_backends.commands import Command
+import attrs
+
 from telstate_backends.errors import ForeignKeyError, ImmutableKeyError, RefusedError
-from telstate_backends.kinds import REDIS_TYPES, KeyType
 from telstate_backends.store import Store
+from telstate_backends.types import REDIS_TYPES, KeyType
 from telstate_codec.keys import key_repr
+
+Argument: TypeAlias = bytes | str | int
+
+#: For each script that does not stand alone the file that it begins with.
+_BEGINNINGS = {"load": "heard", "restore": "heard"}
+
+
+@attrs.frozen
+class Script:
+    """One ``.lua`` file.
+
+    Attributes
+    ----------
+    name : str
+        Its name, without the suffix.
+    source : bytes
+        Its text.
+    sha : str
+        What ``EVALSHA`` calls it.
+    """
+
+    name: str
+    source: bytes
+    sha: str
+
+
+@functools.cache
+def script(name: str) -> Script:
+    """Read a script of this package, once."""
+    # Here, so that a memory backend need not pay for these imports.
+    import hashlib
+    from importlib.resources import files
+
+    folder = files("telstate_backends.operations").joinpath("scripts")
+    names = [_BEGINNINGS[name], name] if name in _BEGINNINGS else [name]
+    source = b"".join(folder.joinpath(f"{each}.lua").read_bytes() for each in names)
+    # The name of a script is not a secret: hence also on machines where SHA-1 is barred for those.
+    return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+
+@attrs.frozen
+class Command:
+    """What to send for an operation.
+
+    Attributes
+    ----------
+    name : str
+        Of the command, or of the script if `scripted`.
+    keys : tuple of bytes
+        All keys that it touches.
+    arguments : tuple
+        What follows the keys.
+    scripted : bool
+        Whether it is a script.
+    paged : bool
+        Whether the first argument is a cursor, to be replaced by the one in the reply until that is
+        0; the replies' second elements then make up the reply, a list of pages.
+    steps : tuple of Command
+        What does the same in a batch on one server, as a transaction, and is quicker there; the
+        reply to the last counts.
+    together : tuple of Command
+        What tells the same as a transaction, on a connection of our own, and is quicker there,
+        because a script copies a long reply twice; the reply is then a tuple of theirs.
+    """
+
+    name: str
+    keys: tuple[bytes, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    scripted: bool = False
+    paged: bool = False
+    steps: tuple[Command, ...] = ()
+    together: tuple[Command, ...] = ()
+
 
 Result = TypeVar("Result")
 

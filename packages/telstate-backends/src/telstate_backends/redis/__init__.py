@@ -2,6 +2,6 @@
 
 from telstate_backends.redis.backend import RedisBackend
 from telstate_backends.redis.backend_async import AsyncRedisBackend
-from telstate_backends.retrying import RetryPolicy
+from telstate_backends.retry import RetryPolicy
 
 __all__ = ["AsyncRedisBackend", "RedisBackend", "RetryPolicy"]

@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 import redis
 from redis.cluster import RedisCluster
 
-from telstate_backends.closing import Closing
+from telstate_backends.abc import Closing
+from telstate_backends.deadline import is_beginning, present_patience
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation, UnexpectedReply
-from telstate_backends.operations.snapshots import Dump
-from telstate_backends.redis import clients, wire
-from telstate_backends.redis.failures import (
+from telstate_backends.operations.bulk import Dump
+from telstate_backends.redis import _client as clients
+from telstate_backends.redis import _protocol as wire
+from telstate_backends.redis._errors import (
     FAILURES,
     NONSENSE,
     closed,
@@ -32,9 +34,10 @@ from telstate_backends.redis.failures import (
     senseless,
     translate,
 )
-from telstate_backends.redis.health import Outage
-from telstate_backends.redis.links import link_to
-from telstate_backends.redis.urls import (
+from telstate_backends.redis._heartbeat import Outage
+from telstate_backends.redis._server import link_to
+from telstate_backends.redis._watcher import RedisWatcher
+from telstate_backends.redis.url import (
     connect,
     is_for_tls,
     is_unknown_option,
@@ -42,9 +45,7 @@ from telstate_backends.redis.urls import (
     target_of,
     unknown_option,
 )
-from telstate_backends.redis.watcher import RedisWatcher
-from telstate_backends.retrying import RetryPolicy
-from telstate_backends.waiting.patience import is_beginning, present_patience
+from telstate_backends.retry import RetryPolicy
 
 Result = TypeVar("Result")
 
@@ -109,6 +110,16 @@ class RedisBackend(Closing):
             if isinstance(error, NONSENSE) and not is_unknown_option(error):
                 raise senseless(error, self.address)
             raise
+
+    @classmethod
+    @contextmanager
+    def borrow(cls, client: redis.Redis) -> Iterator[RedisBackend]:
+        """Use a client that somebody else owns; afterwards it has its own retries and connections again."""
+        backend = cls(client)
+        try:
+            yield backend
+        finally:
+            backend._link.release()
 
     @classmethod
     def from_url(

@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 
-from telstate_backends.closing import AsyncClosing
+from telstate_backends.abc import AsyncClosing
+from telstate_backends.deadline import is_beginning
 from telstate_backends.errors import ConnectionError, TelstateError
-from telstate_backends.kinds import KeyType
 from telstate_backends.operations.base import Operation, UnexpectedReply
-from telstate_backends.operations.reading import GetKeyType
-from telstate_backends.operations.snapshots import Dump
-from telstate_backends.redis import clients, wire
-from telstate_backends.redis.failures import (
+from telstate_backends.operations.bulk import Dump
+from telstate_backends.operations.read import GetKeyType
+from telstate_backends.redis import _client as clients
+from telstate_backends.redis import _protocol as wire
+from telstate_backends.redis._errors import (
     FAILURES,
     NONSENSE,
     closed,
@@ -30,11 +31,11 @@ from telstate_backends.redis.failures import (
     senseless,
     translate,
 )
-from telstate_backends.redis.health import Outage
-from telstate_backends.redis.hub import AsyncRedisWatcher, Hub
-from telstate_backends.redis.links_async import link_to
-from telstate_backends.redis.silence import Silence
-from telstate_backends.redis.urls import (
+from telstate_backends.redis._heartbeat import Outage
+from telstate_backends.redis._server_async import link_to
+from telstate_backends.redis._silence import Silence
+from telstate_backends.redis._watcher_async import AsyncRedisWatcher, Hub
+from telstate_backends.redis.url import (
     connect_async,
     is_for_tls,
     is_unknown_option,
@@ -42,8 +43,8 @@ from telstate_backends.redis.urls import (
     target_of,
     unknown_option,
 )
-from telstate_backends.retrying import RetryPolicy
-from telstate_backends.waiting.patience import is_beginning
+from telstate_backends.retry import RetryPolicy
+from telstate_backends.types import KeyType
 
 Result = TypeVar("Result")
 
@@ -97,6 +98,16 @@ class AsyncRedisBackend(AsyncClosing):
         #: One for each exchange that is under way.
         self._busy: set[object] = set()
         self._idle = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def borrow(cls, client: redis.asyncio.Redis) -> AsyncIterator[AsyncRedisBackend]:
+        """Use a client that somebody else owns; afterwards it has its own retries and connections again."""
+        backend = cls(client)
+        try:
+            yield backend
+        finally:
+            await backend._link.release()
 
     @classmethod
     async def from_url(

@@ -20,7 +20,7 @@ from telstate.calls import Call
 from telstate.refusals import AsyncRefusals, without_time_limit
 from telstate.suggestions import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
-from telstate_backends.closing import AsyncClosing
+from telstate_backends.abc import AsyncClosing
 from telstate_codec import ENCODING_DEFAULT, Key
 
 __all__ = [
@@ -263,7 +263,7 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
         taken: what has been deleted by then may never be seen. Only updates end a wait: in a view, the
         deletion of a key that shadows another does not, though the other may fulfil the condition.
         """
-        from telstate_backends.waiting.single import wait_async  # here: not everybody waits
+        from telstate_backends._wait import wait_async  # here: not everybody waits
 
         await wait_async(self._backend, calls.key_wait(self._view, key, condition))
 
@@ -272,14 +272,14 @@ class TelescopeState(AsyncClosing, BulkMethods, AsyncRefusals):
         self, key: Key, sub_key: Any, condition: IndexedCondition | None = None
     ) -> None:
         """Wait until a sub-key exists, or until a condition holds for its value."""
-        from telstate_backends.waiting.single import wait_async  # here: not everybody waits
+        from telstate_backends._wait import wait_async  # here: not everybody waits
 
         await wait_async(self._backend, calls.indexed_wait(self._view, key, sub_key, condition))
 
     @without_time_limit
     async def wait_keys(self, keys: Iterable[Key], require: Require = "all") -> tuple[str, ...]:
         """Wait until several keys exist, or any of them; gives those that exist now."""
-        from telstate_backends.waiting.single import wait_async  # here: not everybody waits
+        from telstate_backends._wait import wait_async  # here: not everybody waits
 
         wanted, existing, _ = calls.keys_wait(self._view, keys, require)
         await wait_async(self._backend, wanted)

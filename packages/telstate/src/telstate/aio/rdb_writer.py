@@ -101,9 +101,9 @@ def _store_behind(
     if hasattr(backend, "execute_many"):
         return nullcontext(backend)
     if hasattr(backend, "connection_pool"):
-        from telstate_backends.redis.borrowing import borrow_async
+        from telstate_backends import AsyncRedisBackend
 
-        return borrow_async(backend)
+        return AsyncRedisBackend.borrow(backend)
     raise TypeError(
         f"Cannot save from a {type(client).__name__}; give an asyncio TelescopeState, an asyncio "
         "backend or a redis.asyncio client."

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from telstate.calls.common import encode, named, read, short
 from telstate.views import View
 from telstate_backends import Contents, KeysWait, Mutable
-from telstate_backends.waiting.conditions import check_condition
-from telstate_backends.waiting.single import IndexedWait, KeyWait
+from telstate_backends._wait import IndexedWait, KeyWait, check_condition
 from telstate_codec import DecodeError, Key, decode_key, decode_value, key_repr
 
 Require = Literal["all", "any"]

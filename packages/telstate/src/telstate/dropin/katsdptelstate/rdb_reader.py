@@ -6,8 +6,7 @@ import os
 from typing import Any, BinaryIO
 
 from telstate_rdb import RdbParseError
-from telstate_rdb.rdbtools_adapter import drive
-from telstate_rdb.rdbtools_callback import Callback
+from telstate_rdb.contrib.rdbtools import Callback, drive
 
 __all__ = ["BackendCallback", "RdbParseError", "load_from_file"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from telstate_rdb import Hash, SortedSet, encode_dump
-from telstate_rdb.encoding.packed import encode_ziplist as _encode_ziplist
-from telstate_rdb.encoding.strings import encode_length
+from telstate_rdb._bulk.encode_strings import encode_length
+from telstate_rdb._packed.common import encode_ziplist as _encode_ziplist
 
 __all__ = [
     "DUMP_POSTFIX",

@@ -14,9 +14,9 @@ from typing import Final, Self
 
 from telstate import snapshots
 from telstate_rdb import RawValue, RdbWriter, Value, parse_dump, read_rdb
+from telstate_rdb._bulk.encode_strings import encode_length
+from telstate_rdb._crc64 import crc64
 from telstate_rdb.constants import DUMP_FOOTER_SIZE
-from telstate_rdb.crc import crc64
-from telstate_rdb.encoding.strings import encode_length
 
 __all__ = ["RDBWriterBase", "RDB_CHECKSUM", "RDB_HEADER", "RDB_TERMINATOR", "encode_item"]
 

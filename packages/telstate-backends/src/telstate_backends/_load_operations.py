@@ -1,0 +1,172 @@
+"""Records of a snapshot made into operations: what a key is to hold, and how it is best written.
+
+Rules: pure. What telstate does not have is said in words. Large tables are not decoded here, see
+:mod:`telstate_rdb.lazy`; whatever else is passed on to a server as it is has been decoded once, since
+a server does not look whether what is packed is sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from operator import eq
+from typing import TypeAlias
+
+from telstate_backends.operations.bulk import Load, Restore, unpacked
+from telstate_backends.store import Fields, Packed, Samples, Stored
+from telstate_backends.types import Immutable, KeyType
+from telstate_rdb import (
+    Hash,
+    KeyRecord,
+    LazyTable,
+    RawValue,
+    RdbParseError,
+    SortedSet,
+    Value,
+    decode_raw,
+)
+from telstate_rdb.constants import TYPE_VERSIONS
+
+Record: TypeAlias = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable]
+
+#: Samples or sub-keys of one key that are sent at once.
+PART_LENGTH = 20_000
+#: The version of DUMP payloads that every server takes.
+PAYLOAD_VERSION = 6
+
+EXPIRED = "nothing any more: it has expired"
+_SCORES = "a sorted set with scores that are not 0"
+
+
+def contents_of_record(
+    record: Record, now: float, file: str | None = None
+) -> Stored | Packed | str:
+    """Give what the key is to hold, or say what is the matter with it.
+
+    Parameters
+    ----------
+    record : telstate_rdb.KeyRecord
+        From a snapshot.
+    now : float
+        Seconds since 1970.
+    file : str, optional
+        The name of the snapshot, for errors.
+
+    Raises
+    ------
+    RdbParseError
+        If a raw value is broken.
+    """
+    value: Value | RawValue | LazyTable = record.value
+    if record.expiry is not None and record.expiry <= now * 1000:
+        return EXPIRED
+    if isinstance(value, bytes):
+        return Immutable(value)
+    if isinstance(value, LazyTable):
+        return _SCORES if value.score else _packed_table(value)
+    if isinstance(value, RawValue):
+        if value.type_name not in ("string", "zset", "hash"):
+            return f"a Redis {value.type_name}"
+        try:
+            value = decode_raw(value)
+        except RdbParseError as error:
+            raise RdbParseError(error.reason, file=file, key=record.key) from error
+    return _contents(value)
+
+
+def _contents(value: Value) -> Stored | str:
+    if isinstance(value, bytes):
+        return Immutable(value)
+    if isinstance(value, SortedSet):
+        # Bytes are counted many times as fast as floats; -0.0 is the only other zero.
+        scores = value.scores
+        if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
+            return _SCORES
+        return _samples(value.members) if value.members else "an empty sorted set"
+    if isinstance(value, Hash):
+        if value.expiries:
+            return "a hash with fields that expire"
+        return Fields(value.fields) if value.fields else "an empty hash"
+    return f"a Redis {value.type_name}"
+
+
+def _packed_table(table: LazyTable) -> Packed:
+    kind = KeyType.INDEXED if table.score is None else KeyType.MUTABLE
+    return Packed(kind, table.size, partial(_decoded_table, table))
+
+
+def _decoded_table(table: LazyTable) -> Stored:
+    contents = _contents(table.decode())
+    assert not isinstance(contents, str)  # what could be foreign was looked at before
+    return contents
+
+
+def _samples(members: Iterable[bytes]) -> Samples:
+    samples = Samples(sorted(members))
+    if any(map(eq, samples, islice(samples, 1, None))):
+        # No server writes a member twice, but a file may say anything.
+        return Samples(dict.fromkeys(samples))
+    return samples
+
+
+def operations_for(
+    record: Record, contents: Stored | Packed, refused: Collection[int] | None = None
+) -> Iterable[Load | Restore]:
+    """Give what writes the contents of a record.
+
+    Parameters
+    ----------
+    record : telstate_rdb.KeyRecord
+        The record; what is as it is in the file is passed on like that.
+    contents : Immutable or Samples or Fields or Packed
+        What is in it.
+    refused : collection of int, optional
+        The types of payload that the store is known to refuse; None for a store in memory, which
+        takes none.
+    """
+    value: Value | RawValue | LazyTable = record.value
+    if refused is not None and isinstance(value, RawValue | LazyTable):
+        if value.type not in refused:
+            # The oldest version that has the type, so that no server refuses it without need.
+            version = max(TYPE_VERSIONS[value.type], PAYLOAD_VERSION)
+            return (Restore(record.key, value.dump(version), contents),)
+        contents = unpacked(contents)
+    if type(contents) is Packed:
+        return (Load(record.key, contents),)
+    return _loads(record.key, contents)
+
+
+def loads_for(operation: Restore) -> Iterable[Load]:
+    """Give what does the same without a payload, in the slower way."""
+    return _loads(operation.key, unpacked(operation.contents))
+
+
+def _loads(key: bytes, contents: Stored) -> Iterator[Load]:
+    """Write contents, long ones in parts, of which the first replaces what is there."""
+    if type(contents) is Immutable or len(contents) <= PART_LENGTH:
+        yield Load(key, contents)
+    elif type(contents) is Samples:
+        for start in range(0, len(contents), PART_LENGTH):
+            yield Load(key, Samples(contents[start : start + PART_LENGTH]), start == 0)
+    else:
+        items = iter(contents.items())
+        for start in range(0, len(contents), PART_LENGTH):
+            yield Load(key, Fields(islice(items, PART_LENGTH)), start == 0)
+
+
+def size_of(operation: Load | Restore) -> int:
+    """Estimate how many bytes an operation has."""
+    if isinstance(operation, Restore):
+        return len(operation.key) + len(operation.payload)
+    contents = operation.contents
+    if type(contents) is Immutable:
+        return len(operation.key) + len(contents.value)
+    if type(contents) is Samples:
+        # Of the longest of three; to add up all of them would take as long as to load them.
+        longest = max(len(contents[0]), len(contents[len(contents) // 2]), len(contents[-1]))
+        return len(operation.key) + longest * len(contents)
+    if type(contents) is Fields:
+        return len(operation.key) + sum(map(len, contents)) + sum(map(len, contents.values()))
+    assert type(contents) is Packed
+    return len(operation.key) + contents.size

@@ -1,1 +1,0 @@
-"""Snapshots into any backend: `preparing` makes operations of records, `records` sends them."""

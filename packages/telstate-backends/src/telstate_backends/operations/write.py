@@ -1,0 +1,234 @@
+"""Writes: each does nothing, or all of it and publishes the update, atomically."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import attrs
+
+from telstate_backends.events import Cleared, Deleted, Update
+from telstate_backends.operations.base import (
+    Command,
+    Operation,
+    as_bytes,
+    as_int,
+    need_kind,
+    wrong_kind,
+)
+from telstate_backends.store import Fields, Samples, Store, kind_of
+from telstate_backends.types import Immutable, KeyType
+from telstate_codec.timestamps import decode_sample
+
+
+@attrs.frozen
+class SetImmutable(Operation[bytes | None]):
+    """Set an immutable key: `None` if that took effect, else the value that is there already.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    value : bytes
+        The encoded value.
+    """
+
+    writes: ClassVar[bool] = True
+
+    key: bytes
+    value: bytes
+
+    def apply(self, store: Store) -> bytes | None:
+        present = store.get(self.key)
+        if present is None:
+            store.data[self.key] = Immutable(self.value)
+            if store.watched:
+                store.publish(Update(self.key, KeyType.IMMUTABLE, self.value))
+            return None
+        if type(present) is not Immutable:
+            raise wrong_kind(self.key, kind_of(present), KeyType.IMMUTABLE)
+        return present.value
+
+    def command(self) -> Command:
+        return Command("set_immutable", (self.key,), (self.value,), scripted=True)
+
+    def parse(self, reply: object) -> bytes | None:
+        if reply is None:
+            return None
+        return as_bytes(need_kind(reply, KeyType.IMMUTABLE)[0])
+
+
+@attrs.frozen
+class AddSample(Operation[None]):
+    """Add a sample to a mutable key; an equal one that is there already stays the only one.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    member : bytes
+        The sample as :func:`telstate_codec.encode_sample` makes it: 8 bytes of time, then the
+        encoded value.
+    """
+
+    writes: ClassVar[bool] = True
+
+    key: bytes
+    member: bytes
+
+    def apply(self, store: Store) -> None:
+        samples = store.get(self.key)
+        if samples is None:
+            samples = store.data[self.key] = Samples()
+        elif type(samples) is not Samples:
+            raise wrong_kind(self.key, kind_of(samples), KeyType.MUTABLE)
+        if samples.insert_sample(self.member) and store.watched:
+            timestamp, value = decode_sample(self.member)
+            store.publish(Update(self.key, KeyType.MUTABLE, value, timestamp=timestamp))
+
+    def command(self) -> Command:
+        return Command("add_sample", (self.key,), (self.member,), scripted=True)
+
+    def parse(self, reply: object) -> None:
+        if reply is not None:
+            need_kind(reply, KeyType.MUTABLE)
+
+
+@attrs.frozen
+class AddSamples(Operation[None]):
+    """Add many samples to a mutable key at once; those that are there already change nothing.
+
+    Each that is new is published, in the order in which they are given.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    members : tuple of bytes
+        The samples, as in :class:`AddSample`; with none, nothing is done.
+    """
+
+    writes: ClassVar[bool] = True
+
+    key: bytes
+    members: tuple[bytes, ...]
+
+    def apply(self, store: Store) -> None:
+        present = store.get(self.key)
+        if present is not None and type(present) is not Samples:
+            raise wrong_kind(self.key, kind_of(present), KeyType.MUTABLE)
+        for member in self.members:
+            AddSample(self.key, member).apply(store)
+
+    def command(self) -> Command:
+        # Without repeats: the script asks which are there before it adds them, and publishes the rest.
+        return Command(
+            "add_samples", (self.key,), tuple(dict.fromkeys(self.members)), scripted=True
+        )
+
+    def parse(self, reply: object) -> None:
+        if reply is not None:
+            need_kind(reply, KeyType.MUTABLE)
+
+
+@attrs.frozen
+class SetIndexed(Operation[bytes | None]):
+    """Set a sub-key: `None` if that took effect, else the value that is there already.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    sub_key : bytes
+        The encoded sub-key.
+    value : bytes
+        The encoded value.
+    """
+
+    writes: ClassVar[bool] = True
+
+    key: bytes
+    sub_key: bytes
+    value: bytes
+
+    def apply(self, store: Store) -> bytes | None:
+        fields = store.get(self.key)
+        if fields is None:
+            fields = store.data[self.key] = Fields()
+        elif type(fields) is not Fields:
+            raise wrong_kind(self.key, kind_of(fields), KeyType.INDEXED)
+        present = fields.get(self.sub_key)
+        if present is None:
+            fields[self.sub_key] = self.value
+            if store.watched:
+                store.publish(Update(self.key, KeyType.INDEXED, self.value, sub_key=self.sub_key))
+        return present
+
+    def command(self) -> Command:
+        return Command("set_indexed", (self.key,), (self.sub_key, self.value), scripted=True)
+
+    def parse(self, reply: object) -> bytes | None:
+        if reply is None:
+            return None
+        return as_bytes(need_kind(reply, KeyType.INDEXED)[0])
+
+
+@attrs.frozen
+class Delete(Operation[int]):
+    """Delete all of the keys, in every prefix of the view; gives how many existed.
+
+    Each that did is published, if the user may publish on ``delete/<key>``.
+
+    Not idempotent: sent again, it might delete what somebody has written since.
+
+    Attributes
+    ----------
+    keys : tuple of bytes
+        The full keys.
+    """
+
+    writes: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
+
+    keys: tuple[bytes, ...]
+
+    def apply(self, store: Store) -> int:
+        deleted = [key for key in self.keys if store.data.pop(key, None) is not None]
+        if store.watched:
+            for key in deleted:
+                store.publish(Deleted(key))
+        return len(deleted)
+
+    def command(self) -> Command:
+        return Command("delete", self.keys, scripted=True)
+
+    def parse(self, reply: object) -> int:
+        return as_int(reply)
+
+    def merge(self, replies: Sequence[object]) -> object:
+        return sum(as_int(reply) for reply in replies)
+
+
+@attrs.frozen
+class Clear(Operation[None]):
+    """Delete every key of the database, without making other clients wait for it.
+
+    That is published, if the user may publish on ``clear``.
+
+    Not idempotent: sent again, it might delete what somebody has written since.
+    """
+
+    writes: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
+    everywhere: ClassVar[bool] = True
+
+    def apply(self, store: Store) -> None:
+        store.data.clear()
+        if store.watched:
+            store.publish(Cleared())
+
+    def command(self) -> Command:
+        return Command("clear", scripted=True)
+
+    def parse(self, reply: object) -> None:
+        return None

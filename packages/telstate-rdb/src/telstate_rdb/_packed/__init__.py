@@ -1,0 +1,1 @@
+"""The packed forms of small collections: listpack, ziplist, intset and zipmap."""

@@ -1,0 +1,109 @@
+"""What stands around the values in a file: its first bytes, what is said of a key, whole records.
+
+Rules: pure functions from numbers and bytes to bytes. Strings, by far the most frequent values,
+are written many records at a time, see :func:`encode_string_records`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+
+from telstate_rdb._bulk.encode_strings import (
+    INT32_TEXT,
+    encode_length,
+    encode_string,
+    interleave,
+    may_hold_integers,
+)
+from telstate_rdb.constants import (
+    LENGTH_14BIT_MAX,
+    MAGIC_REDIS,
+    MAGIC_VALKEY,
+    OPCODE_DATABASE,
+    OPCODE_EXPIRY_MS,
+    OPCODE_FREQUENCY,
+    OPCODE_IDLE,
+    TYPE_STRING,
+    VALKEY_VERSION,
+)
+from telstate_rdb.errors import RdbWriteError
+
+_STRING = bytes((TYPE_STRING,))
+
+
+class _Heads(dict[int, bytes]):
+    """By the size of a key: the type of a string, then that size; those of 14 bits are kept."""
+
+    def __missing__(self, size: int) -> bytes:
+        head = _STRING + encode_length(size)
+        if size <= LENGTH_14BIT_MAX:
+            self[size] = head
+        return head
+
+
+_head = _Heads().__getitem__
+
+
+def encode_string_records(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
+    """Write keys that hold strings, without expiry, not compressed.
+
+    Examples
+    --------
+    >>> encode_string_records([b"gain", b"n"], [b"1.5", b"-2"])
+    b'\\x00\\x04gain\\x031.5\\x00\\x01n\\xc0\\xfe'
+    """
+    columns: list[Iterable[bytes]] = []
+    for texts, head, lead in ((keys, _head, _STRING), (values, encode_length, b"")):
+        if may_hold_integers(texts, INT32_TEXT):
+            columns.append([lead + encode_string(text) for text in texts])
+        else:
+            columns += (map(head, map(len, texts)), texts)
+    return interleave(*columns)
+
+
+def encode_database(key: bytes, database: int) -> bytes:
+    """Write that a database begins; `key` is the first in it."""
+    number = _check_number(key, "database", database, 1 << 32)
+    return b"%c%b" % (OPCODE_DATABASE, encode_length(number))
+
+
+def encode_expiry(key: bytes, expiry: int) -> bytes:
+    """Write when the key that follows expires."""
+    number = _check_number(key, "expiry (ms since 1970)", expiry, 1 << 63)
+    return b"%c%b" % (OPCODE_EXPIRY_MS, number.to_bytes(8, "little"))
+
+
+def encode_use(key: bytes, idle: int | None, frequency: int | None) -> bytes:
+    """Write how much the key that follows was used."""
+    data = b""
+    if idle is not None:
+        number = _check_number(key, "idle time (s)", idle, 1 << 63)
+        data += b"%c%b" % (OPCODE_IDLE, encode_length(number))
+    if frequency is not None:
+        number = _check_number(key, "frequency", frequency, 1 << 8)
+        data += bytes((OPCODE_FREQUENCY, number))
+    return data
+
+
+def encode_header(version: int) -> bytes:
+    """Write the first bytes of a file."""
+    if version >= VALKEY_VERSION:
+        return b"%b%03d" % (MAGIC_VALKEY, version)
+    return b"%b%04d" % (MAGIC_REDIS, version)
+
+
+def _check_number(key: bytes, name: str, number: int, limit: int) -> int:
+    """Give a number, of whatever integer type it is, as an int within its limits."""
+    try:
+        number = operator.index(number)
+    except TypeError as error:
+        raise TypeError(
+            f"Key {key!r} has {number!r} as its {name}: it must be an int, but is of type "
+            f"{type(number).__name__}."
+        ) from error
+    if not 0 <= number < limit:
+        raise RdbWriteError(
+            f"Key {key!r} has {number} as its {name}: it must be at least 0 and less than {limit}."
+        )
+    return number

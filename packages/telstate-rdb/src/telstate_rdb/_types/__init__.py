@@ -1,0 +1,1 @@
+"""The value types of the format: how each is read, skipped and written."""
