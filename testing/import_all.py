@@ -1,7 +1,7 @@
-"""Import every module of a package; run where nothing is installed that it does not declare.
+"""Import every module of a package, in an environment with only the dependencies that it declares.
 
-Usage: ``python import_all.py PACKAGE``. Modules that need an extra say so in an ``ImportError`` whose
-message names the extra in brackets, and are let pass.
+Usage: ``python import_all.py PACKAGE``. A module that needs an extra may raise an ``ImportError`` whose
+message names the extra, such as ``telstate[pandas]``.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import sys
 
 
 def main(name: str) -> None:
-    """Import the package and all below it."""
+    """Import the package and all its modules."""
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, f"{name}."):
         try:

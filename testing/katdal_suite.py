@@ -1,8 +1,8 @@
-"""Run the tests of katdal with telstate as its katsdptelstate, and insist on the known outcome.
+"""Run the tests of katdal with telstate as its katsdptelstate, and check for the known outcome.
 
-Usage: ``python katdal_suite.py PASSED SKIPPED``. It fails unless exactly so many tests pass and are
-skipped (all for want of MinIO, a server of theirs), nothing else happens, and the katsdptelstate that
-katdal has used is ours; so it cannot succeed by running nothing.
+Usage: ``python katdal_suite.py PASSED SKIPPED``. It fails unless exactly these numbers of tests pass and are
+skipped (all because there is no MinIO server), none fails, and the katsdptelstate that katdal imported is
+ours. It cannot succeed by running nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Outcomes:
         self.counts: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count a test once: when it was called, or when it was not for what came before or after."""
+        """Count a test once: its call, or a setup or teardown that did not pass."""
         if report.when == "call" or report.outcome != "passed":
             text: str = report.outcome
             if text == "skipped" and SKIPPED_FOR not in str(report.longrepr):
@@ -35,34 +35,34 @@ class Outcomes:
             self.counts[text] += 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Count what could not even be collected."""
+        """Count what could not be collected."""
         if report.outcome != "passed":
             self.counts[f"not collected: {report.nodeid}"] += 1
 
 
-def complaints(counts: Counter[str], passed: int, skipped: int) -> list[str]:
-    """List what is not as it should be."""
+def find_problems(counts: Counter[str], passed: int, skipped: int) -> list[str]:
+    """Return how the outcome differs from the expected one, in sentences."""
     found = []
     if counts != Counter(passed=passed, skipped=skipped):
-        found.append(f"expected {passed} passed and {skipped} skipped, but got {dict(counts)}")
+        found.append(f"Expected {passed} passed and {skipped} skipped, but got {dict(counts)}.")
     used = import_module("katdal.datasources").katsdptelstate
     if used.TelescopeState is not telstate.TelescopeState:
-        found.append(f"katdal has used {used.__file__}, which is not ours")
+        found.append(f"katdal imported {used.__file__}, which is not telstate's.")
     if PathFinder.find_spec("katsdptelstate") is not None:
-        found.append("katsdptelstate itself is installed here; this should do without")
+        found.append("katsdptelstate itself is installed in this environment. Uninstall it.")
     return found
 
 
 def main(passed: int, skipped: int) -> int:
-    """Run the tests; 0 if all is as it should be."""
+    """Run the tests and return 0 if the outcome is as expected, else 1."""
     telstate.install_as_katsdptelstate()
     outcomes = Outcomes()
-    # Our own settings (warnings are errors, for one) are none of katdal's.
+    # Our pytest settings (warnings are errors, for example) are not meant for katdal's tests.
     own = ["-c", os.devnull, "--rootdir", os.getcwd(), "-p", "no:cacheprovider"]
     pytest.main(["-q", "--disable-warnings", *own, "--pyargs", "katdal"], plugins=[outcomes])
-    found = complaints(outcomes.counts, passed, skipped)
-    for complaint in found:
-        print(f"katdal: {complaint}")
+    found = find_problems(outcomes.counts, passed, skipped)
+    for problem in found:
+        print(f"katdal: {problem}")
     return int(bool(found))
 
 

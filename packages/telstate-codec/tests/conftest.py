@@ -10,10 +10,10 @@ from pathlib import Path
 
 from hypothesis import settings
 
-from telstate_testing import examples
+from telstate_testing import example_count
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 # No deadline: a test that stands or falls with the machine's load says nothing.
-settings.register_profile("telstate-codec", deadline=None, max_examples=examples(100))
+settings.register_profile("telstate-codec", deadline=None, max_examples=example_count(100))
 settings.load_profile("telstate-codec")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from telstate_testing import RedisBinary, RedisServer, examples, redis_binaries
+from telstate_testing import RedisBinary, RedisServer, example_count, redis_binaries
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 # No deadline: a test that stands or falls with the machine's load says nothing.
-settings.register_profile("telstate-rdb", deadline=None, max_examples=examples(60))
+settings.register_profile("telstate-rdb", deadline=None, max_examples=example_count(60))
 settings.load_profile("telstate-rdb")
 
 NO_SERVER = pytest.param(None, marks=pytest.mark.skip(reason="no redis-server on this machine"))

@@ -63,7 +63,7 @@ def whole_cluster() -> Iterator[list[int]]:
 @pytest.fixture
 def cluster_ports(whole_cluster: list[int]) -> list[int]:
     """The ports of an empty cluster of the newest version."""
-    clusters.empty(whole_cluster)
+    clusters.empty_cluster(whole_cluster)
     return whole_cluster
 
 

@@ -1,6 +1,6 @@
-"""A Redis Cluster and a Sentinel of the tests' own, on free loopback ports.
+"""A Redis Cluster and a Redis Sentinel for tests, on free loopback ports.
 
-Needs redis-py, which this package does not declare: the packages whose tests use it do.
+This module needs redis-py, which the packages whose tests use it declare.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from telstate_testing.servers import RedisBinary, RedisServer, free_port
 
 SLOTS = 16384
 BUS_OFFSET = 10_000
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 def _port_with_bus() -> int:
-    """Give a free port whose cluster bus, 10,000 above it (Redis 6.2 knows no other), is free too."""
+    """Return a free port whose cluster bus is free too; on Redis 6.2 it is always 10,000 above."""
     while True:
         port = free_port()
         if port + BUS_OFFSET >= 1 << 16:
@@ -39,13 +39,13 @@ def running_cluster(
 ) -> Iterator[list[RedisServer]]:
     """Run three masters that serve all slots.
 
-    On request there come after them a replica of each, or a master without any slots yet.
+    On request they are followed by a replica of each, or by a master without slots.
     """
-    # Soon is well where a master is to be replaced; elsewhere nobody is to be taken for dead who is
-    # only slow, as all are on a busy machine.
-    patience = "1000" if replicas else "15000"
-    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", patience]
-    # So that a master without slots stays one.
+    # Tests with replicas want a master to be replaced soon. In the others a node that is only slow, on a
+    # busy machine, must not be declared down.
+    node_timeout = "1000" if replicas else "15000"
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", node_timeout]
+    # Redis would turn a master without slots into a replica.
     options += ["--cluster-allow-replica-migration", "no"] if spare else []
     with ExitStack() as stack:
         servers = [
@@ -71,38 +71,40 @@ def running_cluster(
         yield servers
 
 
-def empty(ports: Sequence[int]) -> None:
-    """Empty the masters of a cluster, and let arrive what was published on it before.
+def empty_cluster(ports: Sequence[int]) -> None:
+    """Empty the masters of a cluster, and wait until earlier messages have arrived on every node.
 
-    What is published on one node reaches the others over the cluster's bus, in order but later. A
-    watcher that the next test starts on another node would hear of what the last test wrote.
+    A message that is published on one node reaches the others over the cluster bus, in order but later.
+    Without the wait, a watcher of the next test on another node would receive updates of the last test.
     """
     channel = f"emptied {time.monotonic_ns()}"
     with ExitStack() as stack:
         nodes = [stack.enter_context(redis.Redis(port=port)) for port in ports]
-        hearing = [stack.enter_context(node.pubsub()) for node in nodes]
-        for each in hearing:
-            each.subscribe(channel)
-            each.get_message(timeout=PATIENCE)
+        subscribers = [stack.enter_context(node.pubsub()) for node in nodes]
+        for subscriber in subscribers:
+            subscriber.subscribe(channel)
+            subscriber.get_message(timeout=TIMEOUT_SECONDS)
         for node in nodes:
             node.flushall()
             node.script_flush()
             node.publish(channel, "")
-        for each in hearing:
+        for subscriber in subscribers:
             for _ in nodes:
-                if each.get_message(timeout=PATIENCE) is None:
-                    raise TimeoutError("the nodes of the cluster do not hear of each other")
+                if subscriber.get_message(timeout=TIMEOUT_SECONDS) is None:
+                    raise TimeoutError(
+                        "The nodes of the cluster do not receive each other's messages."
+                    )
 
 
 class SlotMove:
-    """A slot on its way from one node of a cluster to another.
+    """The migration of a slot from one node of a cluster to another.
 
     Parameters
     ----------
     slot : int
-        Which slot.
+        The slot to move.
     ports : sequence of int
-        Of all masters; the first two are where the slot is and where it goes to.
+        The ports of all masters: first the source, then the target, then the others.
     """
 
     def __init__(self, slot: int, ports: Sequence[int]) -> None:
@@ -113,7 +115,7 @@ class SlotMove:
         _command(ports[0], "SETSLOT", slot, "MIGRATING", target)
 
     def move(self, *keys: bytes) -> None:
-        """Move these keys, or some that there are if none are named."""
+        """Move these keys, or up to ten that are in the slot if none are named."""
         with redis.Redis(port=self._ports[0]) as source:
             found = keys or _command(self._ports[0], "GETKEYSINSLOT", self.slot, 10)
             if found:
@@ -122,7 +124,7 @@ class SlotMove:
                 )
 
     def finish(self) -> None:
-        """Move all that is left, and give the slot to the target."""
+        """Move all remaining keys, and assign the slot to the target."""
         while _command(self._ports[0], "COUNTKEYSINSLOT", self.slot):
             self.move()
         for port in (self._ports[1], self._ports[0], *self._ports[2:]):
@@ -139,10 +141,10 @@ def _command(port: int, *words: object) -> Any:
 def running_sentinel(
     binary: RedisBinary, *, down_after: int = 500
 ) -> Iterator[tuple[int, RedisServer]]:
-    """Run a master named ``store``, its replica, and a Sentinel; give its port, and the master.
+    """Run a master named ``store``, its replica and a Sentinel; yield the Sentinel's port and the master.
 
-    Sentinel takes a master for dead that is silent for `down_after` milliseconds. A test that wants no
-    failover had better allow many: on a busy machine everybody is silent at times.
+    Sentinel declares a master down that does not answer for `down_after` milliseconds. A test without a
+    failover should allow many, as servers answer late on a busy machine.
     """
     with ExitStack() as stack:
         master = stack.enter_context(RedisServer(binary))
@@ -181,12 +183,12 @@ def _replicated(node: redis.Redis) -> bool:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             if condition():
                 return
         except redis.RedisError:
             pass  # not yet
-        assert time.monotonic() < deadline, "the servers did not come together"
+        assert time.monotonic() < deadline, "The servers did not reach the expected state in time."
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The pytest plugin: says what the tests run against, and executes examples of documentation."""
+"""The pytest plugin: reports what the tests run against, and runs the examples of documentation."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from telstate_testing.peer import peer_python
+from telstate_testing.environment import peer_python
 from telstate_testing.servers import redis_binaries
 
 
@@ -16,7 +16,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Print which Redis servers and which peer the tests use."""
+    """Return which Redis servers and which peer the tests use."""
     servers = ", ".join(f"{binary} ({binary.path})" for binary in redis_binaries())
     return [
         f"redis servers: {servers or 'none found: tests that need one are skipped'}",
@@ -25,7 +25,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect the Python examples of a README or a page in docs; each shares one namespace."""
+    """Collect the Python examples of a README or a page in docs; each file has one namespace."""
     if file_path.name != "README.md" and not file_path.match("docs/*.md"):
         return None
     sybil = Sybil(

