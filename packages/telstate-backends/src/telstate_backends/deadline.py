@@ -26,28 +26,50 @@ GRACE = 1.0
 
 
 @attrs.frozen
-class Patience:
-    """Until when somebody waits.
+class Deadline:
+    """Until when a caller is prepared to wait for a store.
 
-    Attributes
+    Parameters
     ----------
     end : float
-        The time by `time.monotonic` when it is enough; infinite if time does not matter.
-    is_cancelled : callable
-        Tells whether it is enough before that.
+        The time by `time.monotonic`; infinite by default.
+    is_cancelled : callable, optional
+        Returns whether the caller has given up before that; by default it never does.
+
+    Examples
+    --------
+    >>> Deadline.after(60.0).expired
+    False
+    >>> Deadline.after(0.0).expired
+    True
     """
 
     end: float = math.inf
-    is_cancelled: Callable[[], bool] = lambda: False
+    is_cancelled: Callable[[], bool] = bool
+
+    @classmethod
+    def after(cls, seconds: float | None, is_cancelled: Callable[[], bool] = bool) -> Deadline:
+        """Return the deadline in so many seconds from now, an infinite one for None."""
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        return cls(end, is_cancelled)
 
     def left(self) -> float:
-        """Give the seconds left: 0 if it is enough."""
+        """Return the seconds that are left, 0 if the deadline has passed or the caller gave up."""
         return 0.0 if self.is_cancelled() else max(0.0, self.end - time.monotonic())
 
+    @property
+    def expired(self) -> bool:
+        """Whether no time is left."""
+        return self.left() == 0.0
+
     def shorten(self, delay: float) -> float | None:
-        """Give how much of a delay to wait before another attempt, `None` to make none."""
+        """Return how much of a delay to wait before the next attempt, None if it would come too late."""
         left = self.left()
         return min(delay, left, GLANCE) if left > 0 else None
+
+
+#: The name that this class had before.
+Patience = Deadline
 
 
 _present: ContextVar[Patience | None] = ContextVar("telstate patience", default=None)

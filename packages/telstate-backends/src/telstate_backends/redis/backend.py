@@ -18,7 +18,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from telstate_backends.abc import Closing
-from telstate_backends.deadline import is_beginning, present_patience
+from telstate_backends.deadline import Deadline, is_beginning, limited, present_patience
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.operations.bulk import Dump
@@ -155,16 +155,26 @@ class RedisBackend(Closing):
     def __repr__(self) -> str:
         return f"<RedisBackend at {self.address}>"
 
-    def execute(self, operation: Operation[Result], /) -> Result:
+    def execute(
+        self, operation: Operation[Result], /, *, deadline: Deadline | None = None
+    ) -> Result:
         """Do one operation, atomically."""
+        if deadline is not None:
+            with limited(deadline):
+                return self.execute(operation)
         reply = self._persist(lambda: self._link.ask(operation), [operation])
         try:
             return operation.parse(reply)
         except (*NONSENSE, UnexpectedReply) as error:
             raise senseless(error, self.address)
 
-    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         """Do operations in order, in one round trip; a failed one gives its error."""
+        if deadline is not None:
+            with limited(deadline):
+                return self.execute_many(operations)
         if not operations:
             return []
         safe = wire.repeatable(operations)

@@ -14,7 +14,7 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 
 from telstate_backends.abc import AsyncClosing
-from telstate_backends.deadline import is_beginning
+from telstate_backends.deadline import Deadline, is_beginning
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.operations.bulk import Dump
@@ -156,7 +156,9 @@ class AsyncRedisBackend(AsyncClosing):
     def __repr__(self) -> str:
         return f"<AsyncRedisBackend at {self.address}>"
 
-    async def execute(self, operation: Operation[Result], /) -> Result:
+    async def execute(
+        self, operation: Operation[Result], /, *, deadline: Deadline | None = None
+    ) -> Result:
         """Do one operation, atomically."""
         persist = self._persist_aloud if is_beginning() else self._persist
         reply = await persist(lambda: self._link.ask(operation), [operation])
@@ -165,7 +167,9 @@ class AsyncRedisBackend(AsyncClosing):
         except (*NONSENSE, UnexpectedReply) as error:
             raise senseless(error, self.address)
 
-    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    async def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         """Do operations in order, in one round trip; a failed one gives its error."""
         if not operations:
             return []
