@@ -36,6 +36,7 @@ from telstate_backends import (
     LoadReport,
     MemoryBackend,
     Operation,
+    RdbParseError,
     RedisBackend,
     Samples,
     SetImmutable,
@@ -52,7 +53,6 @@ from telstate_codec.timestamps import encode_sample, range_bounds
 from telstate_rdb import (
     Hash,
     List,
-    RdbParseError,
     RdbWriter,
     SortedSet,
     Value,

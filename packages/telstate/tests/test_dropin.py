@@ -13,9 +13,9 @@ from dropin_installed import Old, installed, run
 from fakeredis import FakeRedis
 
 import telstate
+from telstate_backends.errors import RdbWriteError
 from telstate_codec import PicklePolicy, encode_sample
 from telstate_rdb import decode_dump, read_rdb
-from telstate_rdb.errors import RdbWriteError
 
 IMPORTS = """
 import sys

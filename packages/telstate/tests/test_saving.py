@@ -18,6 +18,7 @@ from telstate import (
     KeyType,
     MemoryBackend,
     RdbParseError,
+    RdbWriteError,
     RDBWriter,
     TelescopeState,
     aio,
@@ -26,7 +27,7 @@ from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
 from telstate.snapshots import portions
 from telstate_backends import Export, Glimpse
-from telstate_rdb import RdbWriteError, RdbWriter
+from telstate_rdb import RdbWriter
 
 LONG = 30.0
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy
 import pytest
 
-from telstate import KeyType, RdbParseError, RDBWriter, TelescopeState, aio
-from telstate_rdb import RdbWriteError
+from telstate import KeyType, RdbParseError, RdbWriteError, RDBWriter, TelescopeState, aio
 
 
 def fill(ts: TelescopeState) -> None:

@@ -34,9 +34,12 @@ if TYPE_CHECKING:
         ConnectionError,
         ForeignKeyError,
         ImmutableKeyError,
+        RdbParseError,
+        RdbWriteError,
         RefusedError,
         TelstateError,
         TimeoutError,
+        translate_rdb_errors,
     )
     from telstate_backends.events import Change, CheckDue, Cleared, Deleted, Event, Update
     from telstate_backends.memory import AsyncMemoryBackend, MemoryBackend
@@ -94,9 +97,12 @@ _HOMES = {
         "ConnectionError",
         "ForeignKeyError",
         "ImmutableKeyError",
+        "RdbParseError",
+        "RdbWriteError",
         "RefusedError",
         "TelstateError",
         "TimeoutError",
+        "translate_rdb_errors",
     ],
     "telstate_backends._follow": ["AsyncFollower", "Follower"],
     "telstate_backends.types": ["Contents", "Immutable", "Indexed", "KeyType", "Mutable"],
@@ -199,6 +205,8 @@ __all__ = [
     "News",
     "Operation",
     "Peek",
+    "RdbParseError",
+    "RdbWriteError",
     "RedisBackend",
     "RefusedError",
     "Restore",
@@ -222,6 +230,7 @@ __all__ = [
     "load_rdb_async",
     "load_records",
     "load_records_async",
+    "translate_rdb_errors",
     "wait",
     "wait_async",
 ]

@@ -26,7 +26,7 @@ from telstate_backends._load_operations import (
     size_of,
 )
 from telstate_backends.abc import AsyncBackend, Backend
-from telstate_backends.errors import ForeignKeyError, RefusedError
+from telstate_backends.errors import ForeignKeyError, RefusedError, translate_rdb_errors
 from telstate_backends.operations.bulk import Load, Restore
 from telstate_codec.keys import key_repr
 from telstate_rdb import read_lazily, read_rdb
@@ -140,6 +140,7 @@ async def load_rdb_async(
     return await load_records_async(backend, records, foreign=foreign, progress=progress)
 
 
+@translate_rdb_errors()
 def _read(
     backend: Backend | AsyncBackend,
     source: RdbSource,
@@ -335,6 +336,17 @@ def batches(
 
     `refused` is as for :func:`~telstate_backends._load_operations.operations_for`.
     """
+    with translate_rdb_errors():
+        yield from _batches(records, report, foreign, now, refused)
+
+
+def _batches(
+    records: Iterable[Record],
+    report: LoadReport,
+    foreign: Foreign,
+    now: float,
+    refused: Collection[int] | None,
+) -> Iterator[Batch]:
     batch: Batch = []
     size = 0
     file: str | None = getattr(records, "name", None)

@@ -13,6 +13,8 @@ from itertools import islice
 from operator import eq
 from typing import TypeAlias
 
+import telstate_rdb
+from telstate_backends.errors import RdbParseError, translate_rdb_errors
 from telstate_backends.operations.bulk import Load, Restore, unpacked
 from telstate_backends.store import Fields, Packed, Samples, Stored
 from telstate_backends.types import Immutable, KeyType
@@ -21,7 +23,6 @@ from telstate_rdb import (
     KeyRecord,
     LazyTable,
     RawValue,
-    RdbParseError,
     SortedSet,
     Value,
     decode_raw,
@@ -70,7 +71,7 @@ def contents_of_record(
             return f"a Redis {value.type_name}"
         try:
             value = decode_raw(value)
-        except RdbParseError as error:
+        except telstate_rdb.RdbParseError as error:
             raise RdbParseError(error.reason, file=file, key=record.key) from error
     return _contents(value)
 
@@ -96,6 +97,7 @@ def _packed_table(table: LazyTable) -> Packed:
     return Packed(kind, table.size, partial(_decoded_table, table))
 
 
+@translate_rdb_errors()
 def _decoded_table(table: LazyTable) -> Stored:
     contents = _contents(table.decode())
     assert not isinstance(contents, str)  # what could be foreign was looked at before

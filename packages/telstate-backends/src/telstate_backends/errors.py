@@ -1,13 +1,16 @@
 """The errors of telstate_backends, each named by whose fault it is.
 
-Rules: every error is a :class:`telstate_codec.errors.TelstateError`; its text is one sentence that
-names the key or the address, says what was wrong and what to do; never a password.
+Every error is a :class:`telstate_codec.TelstateError`. Its message names the key, file or address, and
+never contains a password.
 """
 
 from __future__ import annotations
 
 import builtins
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import telstate_rdb.errors
 from telstate_codec.errors import TelstateError
 
 __all__ = [
@@ -15,31 +18,94 @@ __all__ = [
     "ConnectionError",
     "ForeignKeyError",
     "ImmutableKeyError",
+    "RdbParseError",
+    "RdbWriteError",
     "RefusedError",
     "TelstateError",
     "TimeoutError",
+    "translate_rdb_errors",
 ]
 
 
 class ConnectionError(TelstateError):
-    """The store could not be reached, or went away before it answered."""
+    """The store could not be reached, or the connection was lost before it replied."""
 
 
 class RefusedError(TelstateError):
-    """The store was reached and refused the operation (out of memory, read-only, no permission)."""
+    """The store refused the operation (out of memory, read-only, no permission)."""
 
 
 class ImmutableKeyError(TelstateError):
-    """A key is of another kind than the operation needs, or is set already to another value."""
+    """The key is of a different kind than the operation needs, or already has a different value."""
 
 
 class ForeignKeyError(ImmutableKeyError):
-    """A key holds something that telstate does not write (a list, a set, a stream...)."""
+    """The key holds something that telstate does not write (a list, a set, a stream...)."""
 
 
 class TimeoutError(TelstateError, builtins.TimeoutError):
-    """What was waited for did not happen in time."""
+    """The condition of a wait did not become true in time."""
 
 
 class CancelledError(TelstateError):
     """The wait was cancelled by its ``cancel_future``, or its backend was closed."""
+
+
+class RdbParseError(telstate_rdb.errors.RdbParseError, TelstateError):
+    """A snapshot or DUMP payload is corrupt, truncated, or of an unknown version.
+
+    It has the parameters and attributes of :exc:`telstate_rdb.RdbParseError`.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore_parse_error, (self.reason, self.file, self.offset, self.key)
+
+
+class RdbWriteError(telstate_rdb.errors.RdbWriteError, TelstateError):
+    """A value cannot be written to a snapshot or DUMP payload."""
+
+
+@contextmanager
+def translate_rdb_errors() -> Iterator[None]:
+    """Raise errors of telstate_rdb as those of this module, with the same message and cause.
+
+    It can also be used as a decorator.
+
+    Examples
+    --------
+    >>> import telstate_rdb
+    >>> with translate_rdb_errors():
+    ...     telstate_rdb.decode_dump(b"")
+    Traceback (most recent call last):
+    ...
+    telstate_backends.errors.RdbParseError: DUMP payload, byte 0: a payload of 0 bytes cannot hold anything
+    """
+    try:
+        yield
+    except telstate_rdb.errors.RdbParseError as error:
+        if isinstance(error, RdbParseError):
+            raise
+        parse_error = RdbParseError(
+            error.reason, file=error.file, offset=error.offset, key=error.key
+        )
+        raise _replacing(error, parse_error) from error.__cause__
+    except telstate_rdb.errors.RdbWriteError as error:
+        if isinstance(error, RdbWriteError):
+            raise
+        raise _replacing(error, RdbWriteError(*error.args)) from error.__cause__
+
+
+def _replacing(error: Exception, translated: TelstateError) -> TelstateError:
+    """Return a translated error with the attributes, notes and traceback of the original.
+
+    The original is not its cause, since that would only repeat the message.
+    """
+    vars(translated).update(vars(error))
+    return translated.with_traceback(error.__traceback__)
+
+
+def _restore_parse_error(
+    reason: str, file: str | None, offset: int | None, key: bytes | None
+) -> RdbParseError:
+    """Recreate the error in another process."""
+    return RdbParseError(reason, file=file, offset=offset, key=key)

@@ -65,7 +65,7 @@ class Packed:
         How many bytes it takes like this.
     unpack : callable
         Decodes it; what it gives is not empty. May raise
-        :exc:`~telstate_rdb.errors.RdbParseError`.
+        :exc:`~telstate_backends.RdbParseError`.
     """
 
     kind: KeyType

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         ConnectionError,
         ForeignKeyError,
         ImmutableKeyError,
+        RdbParseError,
+        RdbWriteError,
         RefusedError,
         TimeoutError,
     )
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
         equal_encoded_values,
         set_allow_pickle,
     )
-    from telstate_rdb.errors import RdbParseError, RdbWriteError
 
     __version__: str
 
@@ -67,6 +68,8 @@ _HOMES = {
         "ConnectionError",
         "ForeignKeyError",
         "ImmutableKeyError",
+        "RdbParseError",
+        "RdbWriteError",
         "RefusedError",
         "TimeoutError",
     ],
@@ -92,7 +95,6 @@ _HOMES = {
         "equal_encoded_values",
         "set_allow_pickle",
     ],
-    "telstate_rdb.errors": ["RdbParseError", "RdbWriteError"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 # Modules that can be reached as attributes without being imported.

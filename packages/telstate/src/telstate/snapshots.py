@@ -28,10 +28,10 @@ from telstate_backends import (
     TelstateError,
 )
 from telstate_backends._callables import check_ordinary
+from telstate_backends.errors import RdbParseError, RdbWriteError, translate_rdb_errors
 from telstate_backends.operations.bulk import value_of
 from telstate_backends.store import Stored
 from telstate_codec import Key, encode_key, key_repr
-from telstate_rdb.errors import RdbParseError, RdbWriteError
 
 if TYPE_CHECKING:
     import redis
@@ -123,6 +123,7 @@ async def load_into_async(
     return _loaded(report)
 
 
+@translate_rdb_errors()
 def _salvaged(file: Source) -> RdbReader[KeyRecord[Value]]:
     """Read what is whole of a file; values are decoded, so that none which is not gets to a server."""
     from telstate_rdb import read_rdb
@@ -188,6 +189,7 @@ class RDBWriterBase:
         self._keep_empty = keep_empty
         self._writer = RdbWriter(self.filename, keep_empty=keep_empty)
 
+    @translate_rdb_errors()
     def write_key(self, key: bytes, dumped_value: bytes) -> None:
         """Write a key from what ``DUMP`` gave, of any version of Redis."""
         self._check_open()
@@ -195,10 +197,12 @@ class RDBWriterBase:
         self._names.add(key)
         self.keys_written += 1
 
+    @translate_rdb_errors()
     def _open(self) -> None:
         self._writer.__enter__()
         self._entered = True
 
+    @translate_rdb_errors()
     def _close(
         self,
         exception_type: type[BaseException] | None,
@@ -222,6 +226,7 @@ class RDBWriterBase:
                 f"{self.filename} is not open: use the RDBWriter in a with statement."
             )
 
+    @translate_rdb_errors()
     def _write_batch(
         self, keys: list[bytes], contents: Iterable[Stored | TelstateError | None]
     ) -> None:

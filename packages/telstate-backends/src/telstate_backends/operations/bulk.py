@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from telstate_backends.errors import translate_rdb_errors
 from telstate_backends.events import Update
 from telstate_backends.operations.base import (
     Argument,
@@ -234,6 +235,7 @@ class Dump(Operation[bytes | None]):
         return _payload(Export(self.key).parse(reply))
 
 
+@translate_rdb_errors()
 def _payload(stored: Stored | None) -> bytes | None:
     # Here, so that who dumps nothing need not pay for this import.
     from telstate_rdb import encode_dump

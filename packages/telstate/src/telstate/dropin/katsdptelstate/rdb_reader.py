@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, BinaryIO
 
-from telstate_rdb import RdbParseError
+from telstate_backends.errors import RdbParseError, translate_rdb_errors
 from telstate_rdb.contrib.rdbtools import Callback, drive
 
 __all__ = ["BackendCallback", "RdbParseError", "load_from_file"]
@@ -30,6 +30,7 @@ class BackendCallback(Callback):
         self.client_busy = False
 
 
+@translate_rdb_errors()
 def load_from_file(
     callback: BackendCallback, file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO
 ) -> int:

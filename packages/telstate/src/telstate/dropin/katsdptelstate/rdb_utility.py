@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from telstate_backends.errors import translate_rdb_errors
 from telstate_rdb import Hash, SortedSet, encode_dump
 from telstate_rdb._bulk.encode_strings import encode_length
 from telstate_rdb._packed.common import encode_ziplist as _encode_ziplist
@@ -44,6 +45,7 @@ def encode_len(length: int) -> bytes:
     return encode_length(length)
 
 
+@translate_rdb_errors()
 def dump_string(data: bytes) -> bytes:
     """Make the payload of an immutable key, from its encoded value.
 
@@ -55,6 +57,7 @@ def dump_string(data: bytes) -> bytes:
     return encode_dump(data)
 
 
+@translate_rdb_errors()
 def dump_zset(data: Sequence[bytes]) -> bytes:
     """Make the payload of a mutable key, from its samples (time and encoded value).
 
@@ -66,6 +69,7 @@ def dump_zset(data: Sequence[bytes]) -> bytes:
     return encode_dump(SortedSet(tuple(data), array("d", bytes(8 * len(data)))))
 
 
+@translate_rdb_errors()
 def dump_hash(data: Mapping[bytes, bytes]) -> bytes:
     """Make the payload of an indexed key, from its encoded sub-keys and values.
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from telstate import snapshots
+from telstate_backends.errors import translate_rdb_errors
 from telstate_rdb import RawValue, RdbWriter, Value, parse_dump, read_rdb
 from telstate_rdb._bulk.encode_strings import encode_length
 from telstate_rdb._crc64 import crc64
@@ -57,6 +58,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
         self._later: dict[bytes, Value | RawValue] = {}
         self._open()
 
+    @translate_rdb_errors()
     def write_key(self, key: bytes, dumped_value: bytes | None) -> None:
         """Write a key from a DUMP payload, with or without a checksum; None counts as failed."""
         if dumped_value is None:
@@ -97,6 +99,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
             _replace_values(self.filename, self._later)
 
 
+@translate_rdb_errors()
 def _replace_values(path: str, values: dict[bytes, Value | RawValue]) -> None:
     """Write a file again, with other values for some of its keys."""
     with RdbWriter(path) as writer, read_rdb(path, raw=True) as reader:
@@ -107,6 +110,7 @@ def _replace_values(path: str, values: dict[bytes, Value | RawValue]) -> None:
             writer.write(key, value)
 
 
+@translate_rdb_errors()
 def encode_item(key: bytes, dumped_value: bytes) -> bytes:
     """Write a key and its value as they stand in an RDB file.
 
