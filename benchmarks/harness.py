@@ -1,7 +1,7 @@
 """What a benchmark row is, and how one is timed; imported in both environments.
 
-A row is a function of `Side` that prepares everything and gives the callable to be timed, for our
-packages or for the peer (katsdptelstate), or None if that side has no such thing::
+A row is a function of a `Side` that prepares everything and returns the callable to time, for our
+packages or for the peer (katsdptelstate), or None if that side lacks the feature::
 
     from harness import Side, Timed, row
 
@@ -14,8 +14,8 @@ packages or for the peer (katsdptelstate), or None if that side has no such thin
             from katsdptelstate.encoding import encode_value
         return lambda: encode_value(value)
 
-Rows live in files called ``rows_*.py`` beside this one, which `run.py` finds by name. Nothing but the
-standard library and NumPy may be imported at the top of such a file: it is read in both environments.
+Rows are defined in files named ``rows_*.py`` beside this one. At the top of such a file only the standard
+library and NumPy may be imported, because it is loaded in both environments.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Timed = Callable[[], object] | None
 
 @dataclass(frozen=True)
 class SelfTimed:
-    """A callable that gives the seconds that count, because the whole call is not to be timed."""
+    """A callable that returns the seconds it took, for rows where not the whole call is timed."""
 
     seconds: Callable[[], float]
 
@@ -45,18 +45,18 @@ class SelfTimed:
 
 @dataclass(frozen=True)
 class Side:
-    """Whose code a row is to time.
+    """The packages that a row times.
 
     Attributes
     ----------
     name
         ``'ours'`` or ``'peer'``.
     settings
-        What `run.py` passes on: ``test_data`` (a folder with a real snapshot), ``snapshot`` (a large
-        one of Redis 7, or absent), ``snapshot_version_6`` (its contents for older readers) and
-        ``redis_url`` (a server of this side's own, or absent where there is no server).
+        ``test_data`` (a folder with a real snapshot), ``snapshot`` (a large one of Redis 7, if there is
+        one), ``snapshot_version_6`` (its contents for older readers) and ``redis_url`` (a server for this
+        side only, if there is one).
     folder
-        A temporary folder of this side's own.
+        A temporary folder for this side only.
     """
 
     name: str
@@ -65,13 +65,13 @@ class Side:
 
     @property
     def is_ours(self) -> bool:
-        """Whether our packages are to be timed."""
+        """Whether our packages are timed."""
         return self.name == "ours"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: a title, how many times as fast as the peer it should be, its preparation."""
+    """One comparison: its title, the required ratio to the peer's speed, and its preparation."""
 
     title: str
     at_least: float | None
@@ -84,11 +84,11 @@ REGISTRY: dict[str, Row] = {}
 def row(
     title: str, *, at_least: float | None = None
 ) -> Callable[[Callable[[Side], Timed]], Callable[[Side], Timed]]:
-    """Register a row; `at_least` is the ratio that the issues ask for (None: for information)."""
+    """Register a row; `at_least` is the required ratio (None: for information only)."""
 
     def register(prepare: Callable[[Side], Timed]) -> Callable[[Side], Timed]:
         if title in REGISTRY:
-            raise ValueError(f"There are two rows with the title {title!r}; rename one.")
+            raise ValueError(f"There are two rows with the title {title!r}. Rename one.")
         REGISTRY[title] = Row(title, at_least, prepare)
         return prepare
 
@@ -96,14 +96,14 @@ def row(
 
 
 def load_rows() -> dict[str, Row]:
-    """Import every ``rows_*.py`` and give the rows in the order of their definition."""
+    """Import every ``rows_*.py`` and return the rows in the order of their definition."""
     for path in sorted(Path(__file__).parent.glob("rows_*.py")):
         importlib.import_module(path.stem)
     return REGISTRY
 
 
 def _loop(timed: Callable[[], object], loops: int) -> float:
-    """Time a loop of calls, the garbage collector kept out of it as `timeit` does."""
+    """Time a loop of calls with the garbage collector disabled, as `timeit` does."""
     repeat = range(loops)
     gc.collect()
     gc.disable()
@@ -117,9 +117,9 @@ def _loop(timed: Callable[[], object], loops: int) -> float:
 
 
 def seconds_of(timed: Callable[[], object], loops: int) -> float:
-    """Time `loops` calls; what the loop and an empty function take is measured beside, and taken off.
+    """Time `loops` calls, less the time of as many calls of an empty function.
 
-    Without that, calls of 100 ns would look slower than they are on both sides, and the ratio smaller.
+    Otherwise the ratio of two calls of some 100 ns would be too close to 1.
     """
     if isinstance(timed, SelfTimed):
         return sum(timed() for _ in range(loops))
@@ -128,7 +128,7 @@ def seconds_of(timed: Callable[[], object], loops: int) -> float:
 
 
 def loops_for(timed: Callable[[], object], seconds: float) -> int:
-    """Find how many calls take about `seconds`; the calls made meanwhile warm everything up."""
+    """Return how many calls take about `seconds`; finding out also warms everything up."""
     timed()
     loops = 1
     while True:
@@ -139,34 +139,34 @@ def loops_for(timed: Callable[[], object], seconds: float) -> int:
 
 
 def serve(side: Side) -> None:
-    """Answer `run.py` over standard input and output, a JSON object a line.
+    """Answer the requests of `run.py` over standard input and output, one JSON object a line.
 
-    ``{"prepare": title, "seconds": s}`` gives ``{"loops": n}`` (0: this side has no such thing);
-    ``{"time": title, "loops": n}`` gives ``{"seconds": taken}`` for all the loops together;
-    ``{"drop": title}`` forgets what was prepared.
+    ``{"prepare": title, "seconds": s}`` is answered by ``{"loops": n}`` (0: this side lacks the feature),
+    ``{"time": title, "loops": n}`` by ``{"seconds": taken}`` for all loops together, and
+    ``{"drop": title}`` by ``{}``; it discards what was prepared.
     """
     rows = load_rows()
     prepared: dict[str, Callable[[], object]] = {}
     answers = sys.stdout
-    sys.stdout = sys.stderr  # What a row prints must not get between the answers.
+    sys.stdout = sys.stderr  # Output of a row must not mix with the answers.
     for line in sys.stdin:
-        question: dict[str, Any] = json.loads(line)
+        request: dict[str, Any] = json.loads(line)
         answer: dict[str, float] = {}
-        if "prepare" in question:
-            timed = rows[question["prepare"]].prepare(side)
+        if "prepare" in request:
+            timed = rows[request["prepare"]].prepare(side)
             if timed is None:
                 answer["loops"] = 0
             else:
-                prepared[question["prepare"]] = timed
-                answer["loops"] = loops_for(timed, question["seconds"])
-        elif "time" in question:
-            answer["seconds"] = seconds_of(prepared[question["time"]], question["loops"])
+                prepared[request["prepare"]] = timed
+                answer["loops"] = loops_for(timed, request["seconds"])
+        elif "time" in request:
+            answer["seconds"] = seconds_of(prepared[request["time"]], request["loops"])
         else:
-            prepared.pop(question["drop"], None)
+            prepared.pop(request["drop"], None)
         print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    # `harness` must be one module, whether run or imported by the files with the rows in them.
+    # The files with rows import `harness`; that must be this module, not a second copy.
     sys.modules["harness"] = sys.modules["__main__"]
     serve(Side(sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3])))

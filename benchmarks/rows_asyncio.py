@@ -1,6 +1,6 @@
-"""TelescopeState for asyncio on a Redis server; each call is a few operations one after the other.
+"""The asyncio `TelescopeState` on a Redis server.
 
-Entering and leaving the event loop costs as much as an operation, on both sides: hence several at a time.
+Each timed call makes several operations, because entering and leaving the event loop takes as long as one.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ SAMPLES = 1000
 TIMES = 20
 
 
-class World:
-    """An event loop with a telescope state of either side on an empty server, filled as asked."""
+class Loop:
+    """An event loop and the asyncio package of either side."""
 
     def __init__(self, side: Side) -> None:
         name = "telstate" if side.is_ours else "katsdptelstate"
@@ -29,17 +29,17 @@ class World:
         atexit.register(self.end)
 
     def run(self, work: Awaitable[Any]) -> Any:
-        """Do something and give what comes of it."""
+        """Run a coroutine and return its result."""
         return self.loop.run_until_complete(work)
 
     async def connect(self) -> Any:
-        """Make a telescope state."""
+        """Connect a telescope state to the server."""
         backend = await self._redis.RedisBackend.from_url(self._url)
         self._backends.append(backend)
         return self._aio.TelescopeState(backend)
 
     def end(self) -> None:
-        """Close everything, so that nobody complains when the process ends."""
+        """Close all connections and the loop, to avoid warnings when the process ends."""
         self.run(self._close())
         self.loop.close()
 
@@ -49,7 +49,7 @@ class World:
             await backend.wait_closed()
 
     async def filled(self, depth: int) -> Any:
-        """Make a view of `depth` prefixes, the keys in the root."""
+        """Return a view of `depth` prefixes of a filled server, with all keys in the root."""
         ts = await self.connect()
         await ts.clear()
         await ts.set("n_chans", 4096)
@@ -60,21 +60,21 @@ class World:
         return ts
 
 
-def define(title: str, depth: int, ask: Callable[[Any], Awaitable[Any]], times: int) -> None:
-    """Define a row for something to be asked of a view, so many times."""
+def define(title: str, depth: int, call: Callable[[Any], Awaitable[Any]], times: int) -> None:
+    """Define a row that makes a call on a view a number of times."""
 
     @row(f"redis, asyncio: {title}")
-    def asking(side: Side) -> Timed:
+    def prepare(side: Side) -> Timed:
         if "redis_url" not in side.settings:
             return None
-        world = World(side)
-        ts = world.run(world.filled(depth))
+        loop = Loop(side)
+        ts = loop.run(loop.filled(depth))
 
         async def work() -> None:
             for _ in range(times):
-                await ask(ts)
+                await call(ts)
 
-        return lambda: world.run(work())
+        return lambda: loop.run(work())
 
 
 define(f"{TIMES} gets in the root", 1, lambda ts: ts.get("n_chans"), TIMES)
@@ -89,21 +89,21 @@ define(f"{TIMES} adds", 1, lambda ts: ts.add("gain", 1.5, ts=float(next(CLOCK)))
 def gather(side: Side) -> Timed:
     if "redis_url" not in side.settings:
         return None
-    world = World(side)
-    ts = world.run(world.filled(1))
+    loop = Loop(side)
+    ts = loop.run(loop.filled(1))
 
     async def work() -> None:
         await asyncio.gather(*(ts.get("n_chans") for _ in range(TIMES)))
 
-    return lambda: world.run(work())
+    return lambda: loop.run(work())
 
 
 @row("redis, asyncio: wake-up after a write", at_least=1)
 def wake_up(side: Side) -> Timed:
     if "redis_url" not in side.settings:
         return None
-    world = World(side)
-    writer, waiter = world.run(world.filled(1)), world.run(world.connect())
+    loop = Loop(side)
+    writer, waiter = loop.run(loop.filled(1)), loop.run(loop.connect())
     names = map("key{}".format, itertools.count())
 
     async def work() -> None:
@@ -111,8 +111,8 @@ def wake_up(side: Side) -> Timed:
             name = next(names)
             waiting = asyncio.create_task(waiter.wait_key(name))
             await asyncio.sleep(0)
-            # Written at once: most of the time is the waiter's way to its subscription and back.
+            # The key is written at once, so most of the time is spent on the subscription.
             await writer.set(name, 1)
             await waiting
 
-    return lambda: world.run(work())
+    return lambda: loop.run(work())

@@ -1,4 +1,4 @@
-"""Much at once: batches, many samples, ranges as arrays; against what katsdptelstate has for it, one by one."""
+"""Batches, many samples and ranges as arrays, compared with single calls of katsdptelstate."""
 
 import itertools
 from typing import Any
@@ -73,7 +73,7 @@ def key_types(side: Side) -> Timed:
 
 
 def define_range(where: str, what: str, value: Any) -> None:
-    """Define the row for a range of a thousand values as arrays."""
+    """Define the row for reading a range of a thousand values as arrays."""
 
     @row(f"{where}: range of 1000 {what} as arrays")
     def get_range_arrays(side: Side) -> Timed:

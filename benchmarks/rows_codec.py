@@ -1,4 +1,4 @@
-"""The codec: encoding and decoding single values, of the kinds that telescopes store."""
+"""Encoding and decoding of single values, of the kinds that telescopes store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness import Side, Timed, row
 NUMBERS = [number * 0.7 for number in range(100)]
 NESTED = ((1, 2.5), ("J1939-6342", (17, 14.9)), (), ((), ((1,),)))
 
-# What is stored, and how many times as fast as the peer it should be encoded and decoded.
+# The values, and the required ratios to the peer's speed for encoding and for decoding.
 VALUES: list[tuple[str, Any, float, float]] = [
     ("int", 4096, 1, 1),
     ("float", 1.75, 1, 1),
@@ -61,7 +61,7 @@ def add_rows(name: str, value: Any, encoding: float, decoding: float) -> None:
     @row(f"codec: encode {name}", at_least=encoding)
     def encode(side: Side) -> Timed:
         encode_value, _ = functions(side)
-        encode_value(value)  # what is loaded for the first value does not count
+        encode_value(value)  # The first value loads modules.
         return partial(encode_value, value)
 
     @row(f"codec: decode {name}", at_least=decoding)
@@ -73,7 +73,7 @@ def add_rows(name: str, value: Any, encoding: float, decoding: float) -> None:
 
 
 def functions(side: Side) -> tuple[Callable[[object], bytes], Callable[[bytes], Any]]:
-    """Import a side's functions."""
+    """Import the functions of a side."""
     if side.is_ours:
         from telstate_codec import decode_value, encode_value
 

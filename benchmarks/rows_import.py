@@ -1,4 +1,4 @@
-"""What it costs to import a package, in a process of its own; the start of Python is not counted."""
+"""The time to import a package in a new process, without the start of Python."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ CODE = "import time; start = time.perf_counter(); {}; print(time.perf_counter() 
 
 
 def fresh(statement: str) -> SelfTimed:
-    """Time a statement in a fresh interpreter."""
+    """Time a statement in a new interpreter."""
     command = [sys.executable, "-c", CODE.format(statement)]
 
     def seconds() -> float:

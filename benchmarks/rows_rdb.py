@@ -1,20 +1,22 @@
-"""Reading a snapshot: ours, giving whole records, and rdbtools with a callback that does nothing;
-and writing one: ours, from records and from DUMP payloads, and katsdptelstate from payloads.
+"""Reading and writing snapshots.
 
-The file is of 80 MB, as Redis 6.2 would save it (rdbtools reads nothing newer): 200,000 strings of
-100 bytes, half of them compressible; a sorted set of a million members; 20,000 sorted sets of 20.
+Reading is compared with rdbtools and a callback that does nothing; our reader returns whole records.
+Writing is done from records and from DUMP payloads, and compared with katsdptelstate for payloads.
 
-Strings and small sets in it are compressed. Both sides have a decompressor of their own, and can use
-python-lzf (in C, and to be compiled at its installation) instead: the rows say which. What is asked
-for is asked of both sides as pip installs them, which is without.
+The file has 80 MB and is what Redis 6.2 would save (rdbtools reads nothing newer): 200,000 strings of 100
+bytes, half of them compressible, a sorted set of a million members, and 20,000 sorted sets of 20 members.
+Strings and small sets are compressed. Both sides have a decompressor in Python and can use python-lzf,
+in C, instead; a row says so in its title if it does. pip installs neither side with it.
 """
 
 import importlib
 import importlib.util
 import random
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 from unittest import mock
 
 from harness import Side, Timed, row
@@ -28,28 +30,28 @@ KINDS = ("strings", "large", "small")
 
 
 def strings(chooser: random.Random) -> Iterator[bytes]:
-    """Give the records of the strings; the compressible ones are compressed as by Redis."""
+    """Yield the records of the strings; Redis compresses the compressible ones in the same way."""
     for number in range(STRINGS):
         key = b"string:%06d" % number
         if number % 2:
             value = b"\x40\x64" + chooser.randbytes(100)
-        else:  # the number twice, "abcdefgh" ten times, "tail"
+        else:  # It holds the number twice, "abcdefgh" ten times and "tail".
             value = b"\xc3\x1c\x40\x64\x07%08d\xc0\x07\x07abcdefgh\xe0\x3f\x07\x03tail" % number
         yield bytes([0, len(key)]) + key + value
 
 
 def large_set(chooser: random.Random) -> Iterator[bytes]:
-    """Give the pieces of the record of the large sorted set, the greatest member first."""
+    """Yield the parts of the record of the large sorted set, the greatest member first."""
     yield b"\x05\x03big\x80" + struct.pack(">I", MEMBERS)
     for number in range(MEMBERS, 0, -1):
         yield b"\x27" + struct.pack(">d", 1.5e9 + number) + chooser.randbytes(31) + bytes(8)
 
 
 def small_sets(chooser: random.Random) -> Iterator[bytes]:
-    """Give the records of the small sorted sets: ziplists, compressed as by Redis.
+    """Yield the records of the small sorted sets: ziplists, compressed as Redis does it.
 
-    What repeats from one member to the next, and is compressed, is nine bytes: the score, the sizes
-    and the start of the timestamp.
+    Nine bytes of a member repeat in the next and are compressed: the score, the sizes and the start of the
+    timestamp.
     """
     stride = VALUE_SIZE + 4
     size = 10 + SET_SIZE * stride + 1
@@ -87,22 +89,34 @@ def write(path: Path, *kinds: str) -> None:
         file.write(b"\xff" + bytes(8))
 
 
-def reader(side: Side, path: Path, compiled: bool = False) -> Timed:
-    """Give what reads a whole snapshot, with python-lzf (if it is there) or without it."""
+def modules_with_decompressor(path: Path, compiled: bool) -> dict[str, Any]:
+    """Read a file with a new copy of our reader, which finds python-lzf or not; return its modules."""
+    with mock.patch.dict(sys.modules):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "telstate_rdb"]:
+            del sys.modules[name]
+        if not compiled:
+            cast(dict[str, Any], sys.modules)["lzf"] = None  # Importing it fails.
+        for _ in importlib.import_module("telstate_rdb").read_rdb(path):
+            pass
+        return {
+            name: module
+            for name, module in sys.modules.items()
+            if name.partition(".")[0] in ("telstate_rdb", "lzf")
+        }
+
+
+def reader(side: Side, path: Path, compiled: bool = False, **options: Any) -> Timed:
+    """Return a function that reads a whole snapshot, with python-lzf (if it is installed) or without."""
     if compiled and importlib.util.find_spec("lzf") is None:
         return None
     if side.is_ours:
-        read_rdb = importlib.import_module("telstate_rdb").read_rdb
-        lzf = importlib.import_module("telstate_rdb.lzf")
-        walking = importlib.import_module("telstate_rdb._parser")
-        c = importlib.import_module("lzf").decompress if compiled else None
+        modules = modules_with_decompressor(path, compiled)
+        read_rdb = modules["telstate_rdb"].read_rdb
 
         def ours() -> None:
-            with (
-                mock.patch.object(lzf, "_c_decompress", c),
-                mock.patch.object(walking, "decompress_quickly", c or lzf.decompress_in_python),
-            ):
-                for _ in read_rdb(path):
+            # Imports inside functions must find the same copy of the package.
+            with mock.patch.dict(sys.modules, modules):
+                for _ in read_rdb(path, **options):
                     pass
 
         return ours
@@ -134,6 +148,23 @@ def read_strings(side: Side) -> Timed:
     path = side.folder / "strings.rdb"
     write(path, "strings")
     return reader(side, path)
+
+
+def define_read(how: str, **options: Any) -> None:
+    """Define the row for reading the strings with options that the peer lacks."""
+
+    @row(f"rdb: read 200,000 strings {how}")
+    def read_with_options(side: Side) -> Timed:
+        if not side.is_ours:
+            return None
+        path = side.folder / "strings.rdb"
+        write(path, "strings")
+        return reader(side, path, **options)
+
+
+define_read("as raw records", raw=True)
+define_read("and keep none of them", keys="nothing*")
+define_read("and recover from damage", strict=False)
 
 
 @row("rdb: read a sorted set of a million members")
@@ -186,7 +217,7 @@ define_write("20,000 sorted sets of 20 members, from records", "small")
 
 
 def checksum(data: bytes) -> int:
-    """Compute the checksum of a payload: slowly, as no library for it is on both sides."""
+    """Compute the checksum of a payload, slowly, because the sides have no library for it in common."""
     crc = 0
     for byte in data:
         crc ^= byte

@@ -1,4 +1,4 @@
-"""TelescopeState on a Redis server, method by method; each side has a server of its own."""
+"""TelescopeState on a Redis server, method by method; each side has its own server."""
 
 import importlib
 import itertools
@@ -13,7 +13,7 @@ SAMPLES = 1000
 
 
 def connect(side: Side) -> Any:
-    """Connect to an empty server; None where there is none."""
+    """Return a telescope state on an empty server, or None if there is no server."""
     url = side.settings.get("redis_url")
     if url is None:
         return None
@@ -24,7 +24,7 @@ def connect(side: Side) -> Any:
 
 
 def filled(side: Side, depth: int) -> Any:
-    """Make a view of `depth` prefixes, the keys in the root."""
+    """Return a view of `depth` prefixes, with all keys in the root."""
     ts = connect(side)
     if ts is None:
         return None
@@ -37,7 +37,7 @@ def filled(side: Side, depth: int) -> Any:
 
 
 def define_get(depth: int, at_least: float) -> None:
-    """Define the row for reading an immutable that the last of so many prefixes has."""
+    """Define the row for reading an immutable that is found under the last of `depth` prefixes."""
 
     @row(f"redis: get in a view of {depth}", at_least=at_least)
     def get(side: Side) -> Timed:
@@ -50,7 +50,7 @@ for number_of_prefixes, ratio in ((1, 1), (4, 3), (8, 6)):
 
 
 def define_cached_get(depth: int) -> None:
-    """Define the row for reading it again and again with a cache, which the peer has not."""
+    """Define the row for reading it repeatedly with a cache, which the peer lacks."""
 
     @row(f"redis: get of a cached immutable in a view of {depth}")
     def get(side: Side) -> Timed:
@@ -60,7 +60,7 @@ def define_cached_get(depth: int) -> None:
         ts = type(ts)(side.settings["redis_url"], prefixes=ts.prefixes, cache_size=100)
         for _ in range(20):
             ts.get("n_chans")
-            time.sleep(0.01)  # the subscription is confirmed meanwhile
+            time.sleep(0.01)  # The subscription is confirmed meanwhile.
         return lambda: ts.get("n_chans")
 
 
@@ -132,7 +132,7 @@ def wake_up(side: Side) -> Timed:
     def write() -> None:
         name = next(names)
         wanted.put(name)
-        # Written at once: most of the time is the waiter's way to its subscription and back.
+        # The key is written at once, so most of the time is spent on the subscription.
         writer.add(name, 1, immutable=True)
         woken.get()
 
@@ -140,7 +140,7 @@ def wake_up(side: Side) -> Timed:
 
 
 def written_by_itself(side: Side) -> str | None:
-    """Give the snapshot of 28 MB: for the peer, which cannot read it, as the peer itself writes it."""
+    """Return the path of the snapshot of 28 MB; the peer gets a copy in a version that it can read."""
     if side.is_ours:
         return side.settings.get("snapshot")
     path = side.settings.get("snapshot_version_6")
@@ -174,8 +174,8 @@ def load_into_redis(side: Side) -> Timed:
     flush = redis.Redis.from_url(side.settings["redis_url"]).flushdb
 
     def load() -> None:
-        # Both into an empty database: what is there already, the peer's commands only look at. That
-        # is emptied in the background, which takes no time.
+        # Both sides load into an empty database, as the peer's commands do nothing to keys that exist.
+        # The server deletes the old keys in the background.
         flush(asynchronous=True)
         ts.load_from_file(path)
 

@@ -10,13 +10,13 @@ ROWS = 1000
 
 
 def new(side: Side) -> Any:
-    """Make an empty telescope state of either side."""
+    """Return an empty telescope state of either side."""
     package = importlib.import_module("telstate" if side.is_ours else "katsdptelstate")
     return package.TelescopeState()
 
 
 def filled(side: Side, depth: int) -> Any:
-    """Make a view of `depth` prefixes, the keys in the root."""
+    """Return a view of `depth` prefixes, with all keys in the root."""
     ts = new(side)
     ts["n_chans"] = 4096
     for number in range(ROWS):

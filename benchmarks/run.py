@@ -1,8 +1,8 @@
 """Time our packages and katsdptelstate side by side, and print and save the ratios.
 
-Each side runs in a process of its own environment, on the same version of Python. A row is prepared on
-both sides, then timed in interleaved rounds (ours, peer, ours, peer ...), so that whatever else the
-machine does hits both. The ratio is the peer's median over ours: above 1 we are faster.
+Each side runs in its own process and environment, on the same version of Python. A row is prepared on
+both sides and timed in interleaved rounds (ours, peer, ours, peer ...), so that other load on the machine
+affects both. The ratio is the peer's median time over ours; above 1 we are faster.
 
 Usage: ``python run.py PEER_PYTHON [--rows GLOB] [--rounds N] [--seconds S] [--json FILE]``
 """
@@ -44,14 +44,16 @@ class Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def ask(self, **question: object) -> dict[str, Any]:
-        """Put a question (see `harness.serve`) and wait for the answer."""
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Send a request (see `harness.serve`) and wait for the answer."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"The side {self.name!r} ended while asked {question}; see above.")
+            raise RuntimeError(
+                f"The process of {self.name!r} ended at {request}. Its output is above."
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -74,7 +76,7 @@ class Worker:
 
 
 def spread(times: list[float]) -> float:
-    """Give the half width of the middle half of `times`, as a fraction of their median."""
+    """Return half the interquartile range of `times`, as a fraction of their median."""
     if len(times) < 4:
         return (max(times) - min(times)) / 2 / statistics.median(times)
     low, middle, high = statistics.quantiles(times, n=4)
@@ -84,7 +86,7 @@ def spread(times: list[float]) -> float:
 def compare(
     row: Row, ours: Worker, peer: Worker, rounds: int, seconds: float
 ) -> dict[str, float | str | bool | None]:
-    """Time one row on both sides and give its line of the table."""
+    """Time one row on both sides and return its results."""
     loops = {side: side.ask(prepare=row.title, seconds=seconds)["loops"] for side in (ours, peer)}
     times: dict[Worker, list[float]] = {ours: [], peer: []}
     for _ in range(rounds):
@@ -107,7 +109,7 @@ def compare(
 
 
 def duration(seconds: float | None) -> str:
-    """Write a time with a unit that suits it."""
+    """Format a time with a suitable unit."""
     if seconds is None:
         return "-"
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
@@ -117,7 +119,7 @@ def duration(seconds: float | None) -> str:
 
 
 def line_of(result: dict[str, Any]) -> str:
-    """Write one line of the table."""
+    """Format one line of the table."""
     columns = [f"{result['row']:<58}"]
     for side in ("ours", "peer"):
         time, width = result[f"{side}_seconds"], result[f"{side}_spread"]
@@ -129,7 +131,7 @@ def line_of(result: dict[str, Any]) -> str:
 
 
 def versions(python: str) -> dict[str, str]:
-    """Say what is installed for an interpreter."""
+    """Return the versions of what is installed for an interpreter."""
     code = (
         "import json, importlib.metadata as m;"
         "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"
@@ -140,7 +142,7 @@ def versions(python: str) -> dict[str, str]:
 
 
 def snapshots(folder: Path) -> dict[str, str]:
-    """Give the large snapshot, and a copy that the peer can read; nothing where there is none."""
+    """Return the large snapshot, if there is one, and a copy that the peer can read."""
     path = SHARED_DATA / "telstate" / "m64-redis7.rdb"
     if not path.exists():
         return {}
@@ -152,12 +154,14 @@ def snapshots(folder: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the rows that were asked for."""
+    """Run the chosen rows, print the table and save the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peer_python", help="interpreter of the environment with katsdptelstate")
-    parser.add_argument("--rows", default="*", help="only rows whose title matches this glob")
+    parser.add_argument("--rows", default="*", help="run only rows whose title matches this glob")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.1, help="length of one round of a side")
+    parser.add_argument(
+        "--seconds", type=float, default=0.1, help="length of one round on one side"
+    )
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
     arguments = parser.parse_args()
     rows = [row for row in load_rows().values() if fnmatch.fnmatch(row.title, arguments.rows)]
@@ -167,7 +171,7 @@ def main() -> None:
         f"Python {platform.python_version()}, {os.cpu_count()} cores; NumPy here "
         f"{metadata.version('numpy')}; {arguments.rounds} interleaved rounds, medians"
     )
-    print(f"{'row':<58}  {'ours':>8} {'':>5}  {'peer':>8} {'':>5}  {'ratio':>6}  {'want':>5}")
+    print(f"{'row':<58}  {'ours':>8} {'':>5}  {'peer':>8} {'':>5}  {'ratio':>6}  {'min':>5}")
     results = []
     with ExitStack() as stack:
         workers = []
@@ -196,10 +200,10 @@ def main() -> None:
     arguments.json.write_text(json.dumps(report, indent=2) + "\n")
     missed = [result for result in results if result["met"] is False]
     print(
-        f"{len(results)} rows, {len(missed)} below what was asked for; saved to {arguments.json.name}"
+        f"{len(results)} rows, {len(missed)} below the required ratio; saved to {arguments.json.name}"
     )
     for result in missed:
-        print(f"missed: {result['row']} ({result['ratio']:.2f}, wanted {result['at_least']:g})")
+        print(f"missed: {result['row']} ({result['ratio']:.2f}, required {result['at_least']:g})")
 
 
 if __name__ == "__main__":
