@@ -184,10 +184,10 @@ def test_bounds_too_large_for_a_float_are_infinite() -> None:
 @pytest.mark.parametrize(
     ("time", "advice"),
     [
-        (datetime.datetime(2020, 1, 1), r"not datetime .*; give its \.timestamp\(\)\.$"),
-        (np.datetime64("2020-01-01T00:00:00", "s"), r"not datetime64 .*; give \(time - numpy"),
+        (datetime.datetime(2020, 1, 1), r"not datetime .*; pass its \.timestamp\(\)\.$"),
+        (np.datetime64("2020-01-01T00:00:00", "s"), r"not datetime64 .*; pass \(time - numpy"),
         # Of which `float` makes a number of nanoseconds.
-        (np.datetime64("2020-01-01T00:00:00", "ns"), r"not datetime64 .*; give \(time - numpy"),
+        (np.datetime64("2020-01-01T00:00:00", "ns"), r"not datetime64 .*; pass \(time - numpy"),
         (np.datetime64("NaT", "ns"), "not datetime64 "),
         (np.timedelta64(10**18, "ns"), "not timedelta64 "),
         (None, r"not NoneType None\.$"),

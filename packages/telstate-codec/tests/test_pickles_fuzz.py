@@ -260,5 +260,5 @@ def test_keys_of_one_hash_bring_no_warning() -> None:
     check_all(b"\x8f(" + one + other + b"\x90." for one, other in pairs)
     alike = b"}" + dumped[-1] + b"Ns" + dumped[-1] + b"Ns."
     assert load_pickle(alike, PicklePolicy.SAFE) == {keys[-1]: None}
-    with pytest.raises(DecodeError, match="dates of NumPy cannot be keys together with"):
+    with pytest.raises(DecodeError, match="NumPy times cannot be keys together with"):
         load_pickle(b"}" + dumped[-1] + b"Ns" + dumped[0] + b"Ns.", PicklePolicy.SAFE)

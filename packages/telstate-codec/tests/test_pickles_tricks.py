@@ -170,7 +170,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "array that was begun only": (ARRAY, "is not finished"),
     "array that holds itself": (
         ARRAY + b"q\x00(K\x01(K\x01t" + OBJECT + b"\x89](h\x00etb",
-        "part of itself",
+        "contains itself",
     ),
     "dtype that was begun only": (b"cnumpy\ndtype\n(U\x02f8tR", "is not finished"),
     "objects from bytes": (
@@ -236,7 +236,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "unit of dates": (
         b"cnumpy\ndtype\n(U\x02M8K\x00K\x01tR(K\x04U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00"
         b"}(U\x04evilK\x01K\x01K\x01t\x86tb",
-        "the unit of a date",
+        "the unit of a time",
     ),
     "date of text": (call(name("datetime", "date"), text("\x00\x00\x00\x00")), "ValueError"),
     "date of February 31": (call(name("datetime", "date"), text("\x07\x01\x02\x1f")), "ValueError"),
@@ -275,10 +275,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "unhashable element": (b"\x8f(]\x90", "a list cannot be a key"),
     "unhashable key": (b"}]Ns", "a list cannot be a key"),
     "key without value": (b"}(Nu", "ValueError"),
-    "items for a list": (b"]NNs", "what is not a dictionary"),
+    "items for a list": (b"]NNs", "something that is not a dictionary"),
     "appending to a bytearray": (
         call(name("builtins", "bytearray")) + b"K\x01a",
-        "what is not a list",
+        "something that is not a list",
     ),
     "protocol 6": (b"\x80\x06N", "protocol 6"),
     "unknown opcode": (b"\xff", "unknown opcode, 0xff"),

@@ -24,7 +24,7 @@ from telstate_codec import (
     encode_samples,
     encode_value,
 )
-from telstate_codec._sample_columns import quick_columns, stack
+from telstate_codec._sample_columns import decode_columns, stack_values
 
 
 def same_dtype(source: random.Random, count: int) -> list[Any]:
@@ -160,9 +160,9 @@ def test_every_value_comes_back(values: list[Any]) -> None:
 def test_the_quick_way_gives_the_same(values: list[Any]) -> None:
     """Where there is a quick way, it gives what putting the values together one by one gives."""
     members = encode_samples(values, range(len(values)))
-    quick = quick_columns(members)
+    quick = decode_columns(members)
     if quick is not None:
-        slow = stack([value for value, _ in decode_samples(members)])
+        slow = stack_values([value for value, _ in decode_samples(members)])
         assert slow.dtype.kind != "O"
         assert codec_values.describe(quick[1]) == codec_values.describe(slow)
 
@@ -173,7 +173,7 @@ def test_large_arrays() -> None:
     for order in orders:
         arrays = [np.arange(2000.0).reshape(40, 50).copy(order) + n for n in range(3)]
         members = encode_samples(arrays, [1, 2, 3])
-        assert quick_columns(members) is not None
+        assert decode_columns(members) is not None
         times, values = decode_sample_arrays(members)
         assert times.tolist() == [1, 2, 3]
         assert np.array_equal(values, np.stack(arrays))
@@ -324,13 +324,13 @@ def test_refused() -> None:
         encode_samples([1, 2], [1.0])
     with pytest.raises(ValueError, match="There are 0 values"):
         encode_samples(iter([]), np.arange(3))
-    with pytest.raises(TypeError, match="values must be several"):
+    with pytest.raises(TypeError, match="The values must be a sequence"):
         encode_samples("on", [1.0, 2.0])
-    with pytest.raises(TypeError, match="values must be an iterable"):
+    with pytest.raises(TypeError, match="The values must be an iterable"):
         encode_samples(np.array(1.5), [1.0])
-    with pytest.raises(TypeError, match="timestamps must be an iterable"):
+    with pytest.raises(TypeError, match="The timestamps must be an iterable"):
         encode_samples([1.5], 1.0)  # type: ignore[arg-type]  # that it is refused is the test
-    with pytest.raises(TypeError, match="A time is a number"):
+    with pytest.raises(TypeError, match="A time must be a number"):
         encode_samples([1.5], [None])  # type: ignore[list-item]  # that it is refused is the test
     with pytest.raises(EncodeError, match="^Value 1 of 2: .*set"):
         encode_samples([1, {1}], [1.0, 2.0])

@@ -1,13 +1,14 @@
-"""The public types, pinned: mypy checks this file, nothing runs it."""
+"""The public types. mypy checks this file; nothing runs it."""
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 
 import telstate_codec as codec
+from telstate_codec.previews import preview_value
 
 assert_type(codec.encode_value({"a": (1, 2.5)}), bytes)
 assert_type(codec.encode_value(1, codec.ENCODING_PICKLE), bytes)
@@ -16,6 +17,9 @@ assert_type(codec.decode_value(bytearray(b"\xff\x01"), "safe"), Any)
 assert_type(codec.decode_value(memoryview(b"\xff\x01"), allow_pickle=codec.PicklePolicy.SAFE), Any)
 assert_type(codec.equal_encoded_values(b"", b""), bool)
 assert_type(codec.set_allow_pickle(True, warn=True), None)
+assert_type(codec.set_allow_pickle("safe"), None)
+assert_type(codec.set_allow_pickle("0"), None)
+assert_type(codec.set_allow_pickle("1"), None)
 
 assert_type(codec.encode_key("key"), bytes)
 assert_type(codec.encode_key(b"key"), bytes)
@@ -34,6 +38,7 @@ assert_type(codec.encode_samples([1, "a"], np.arange(2.0)), list[bytes])
 assert_type(codec.range_bounds(0.0, 1.0, True), tuple[bytes, bytes])
 
 assert_type(codec.ALLOWED_ENCODINGS, frozenset[bytes])
+assert_type(preview_value(b""), str)
 
 
 def errors(one: codec.TelstateError) -> None:
@@ -54,7 +59,19 @@ def keys(key: codec.Key) -> None:
     assert_type(key, str | bytes)
 
 
-codec.encode_key(1)  # type: ignore[arg-type]  # a key is no number
+def policies(allow: codec.AllowPickle, flag: bool, text: str) -> None:
+    """A policy for pickles is a bool, one of three texts, or a member of the enum."""
+    assert_type(allow, bool | Literal["0", "1", "safe"] | codec.PicklePolicy)
+    codec.decode_value(b"", allow)
+    codec.decode_value(b"", None)
+    codec.decode_value(b"", allow_pickle=flag)
+    codec.set_allow_pickle(codec.PicklePolicy(text))
+    codec.set_allow_pickle(text)  # type: ignore[arg-type]  # not any text is a policy
+    codec.set_allow_pickle("yes")  # type: ignore[arg-type]  # not one of the texts
+    codec.set_allow_pickle(b"safe")  # type: ignore[arg-type]  # bytes are not a policy
+    codec.decode_value(b"", "SAFE")  # type: ignore[arg-type]  # not one of the texts
+
+
+codec.encode_key(1)  # type: ignore[arg-type]  # a number is not a key
 codec.decode_value("text")  # type: ignore[arg-type]  # an encoded value is bytes
-codec.encode_timestamp("now")  # type: ignore[arg-type]  # a timestamp is a number
-codec.set_allow_pickle(b"safe")  # type: ignore[arg-type]  # a policy is text, a bool or an enum
+codec.encode_timestamp("now")  # type: ignore[arg-type]  # text is not a timestamp

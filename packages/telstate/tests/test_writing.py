@@ -194,7 +194,7 @@ async def test_times_that_are_refused(subject: Subject, when: float) -> None:
 
 async def test_time_that_is_no_number(subject: Subject) -> None:
     """A time of another type is a TypeError that says what is wanted."""
-    with pytest.raises(TypeError, match=r"'m'.*seconds since 1970.*give its \.timestamp\(\)"):
+    with pytest.raises(TypeError, match=r"'m'.*seconds since 1970.*pass its \.timestamp\(\)"):
         await subject.add("m", 1, ts=datetime.datetime(2020, 1, 1))
 
 

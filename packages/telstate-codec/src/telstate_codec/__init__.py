@@ -1,4 +1,4 @@
-"""Python values to telescope state bytes and back; see README.md for what it is for."""
+"""Python values to the bytes of a telescope state, and back."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from .errors import (
     TelstateError,
 )
 from .keys import Key, decode_key, encode_key, key_repr
-from .pickles import PICKLE_PROTOCOL, PicklePolicy, set_allow_pickle
+from .pickles import PICKLE_PROTOCOL, AllowPickle, PicklePolicy, set_allow_pickle
 from .samples import SampleArrays, decode_sample_arrays, decode_samples, encode_samples
 from .timestamps import (
     decode_sample,
@@ -31,6 +31,7 @@ __all__ = [
     "ENCODING_MSGPACK",
     "ENCODING_PICKLE",
     "PICKLE_PROTOCOL",
+    "AllowPickle",
     "DecodeError",
     "EncodeError",
     "InvalidKeyError",
@@ -56,7 +57,7 @@ __all__ = [
     "set_allow_pickle",
 ]
 
-if not TYPE_CHECKING:  # Type checkers would take any name for one of the package's.
+if not TYPE_CHECKING:  # a type checker would accept any attribute
 
     def __getattr__(name: str) -> object:
         if name != "__version__":

@@ -1,13 +1,13 @@
-"""Many samples as columns: members of a sensor's sorted set to NumPy arrays, and arrays to members.
+"""Encoding and decoding of many samples as columns: NumPy arrays of timestamps and of values.
 
-Most sensors hold one type of value, and the bytes of their samples are then alike but for the numbers:
-those are taken out of all samples, or put into them, in one go. There are two such ways in, both exact or
-not taken at all: plain numbers, whatever mixture of MessagePack's forms they have; and extension
-types (NumPy's numbers and arrays, complex numbers) where all samples have the same bytes in
-front of the number. Everything else is decoded one by one and then put together by `stack`,
-which alone says what the result is: the quick ways give the same.
+Most sensors hold values of one type, so that the bytes of their samples differ only in the numbers;
+those are copied out of all samples, or into them, in a single step. There are two such quick ways,
+both exact or not taken at all: one for plain numbers, in any mixture of MessagePack's forms, and one
+for extension types (NumPy's numbers and arrays, complex numbers) where the bytes before the number
+are the same in all samples. All other samples are decoded one by one, and their values put together
+by `stack_values`, which alone defines the result: the quick ways return the same.
 
-Loading this module loads NumPy.
+Importing this module loads NumPy.
 """
 
 from __future__ import annotations
@@ -20,66 +20,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._msgpack.decoder import first_object
-from ._msgpack.format import EXT_ARRAY, EXT_COMPLEX, EXT_SCALAR
+from ._msgpack.format import (
+    CODE_ARRAY,
+    CODE_COMPLEX,
+    CODE_SCALAR,
+    FALSE,
+    FORMS,
+    MSGPACK_BYTE,
+    TRUE,
+)
 from ._numpy.arrays import array_headers, scalar_layouts
 from ._numpy.dtypes import DType
-from ._numpy.npy_header import Order, header_end
+from ._numpy.npy_header import Order, Shape, header_end
 from .timestamps import SIZE
 from .values import decode_value, encode_value
 
 Array: TypeAlias = NDArray[Any]
-# Dtype as stored, shape (None of a scalar), order, and where in the encoded value the elements start.
-Layout: TypeAlias = tuple[DType, tuple[int, ...] | None, Order, int]
+Layout: TypeAlias = tuple[DType, Shape | None, Order, int]
+"""Dtype in the store, shape (None for a scalar), order, and offset of the elements in the value."""
 
 _TIME: Final = np.dtype(">f8")
-_BODY: Final = SIZE + 2  # where a number starts: after the time, the header byte and its form
-_NUMBERS: Final = "biufcmM"  # kinds of dtype whose scalars all have one size
-_LARGE: Final = 2**12  # bytes of a sample from which one copy is worth more than few calls
-_EXACT: Final = 2**53  # up to here, floats hold every integer
+_FORM_AT: Final = (
+    SIZE + 1
+)  # offset of MessagePack's first byte: after the timestamp and header byte
+_NUMBER_AT: Final = _FORM_AT + 1
+_NUMBER_KINDS: Final = "biufcmM"  # kinds of dtype whose scalars all have the same size
+_LARGE_SAMPLE: Final = 2**12  # bytes of a sample from which saving a copy is worth more calls
+_EXACT: Final = 2**53  # up to here, floats represent every integer
 
-# MessagePack's forms of numbers: how many bytes follow, and what they are.
-_FORMS: Final[dict[int, DType]] = {
-    0xCA: np.dtype(">f4"),
-    0xCB: np.dtype(">f8"),
-    0xCC: np.dtype("u1"),
-    0xCD: np.dtype(">u2"),
-    0xCE: np.dtype(">u4"),
-    0xCF: np.dtype(">u8"),
-    0xD0: np.dtype("i1"),
-    0xD1: np.dtype(">i2"),
-    0xD2: np.dtype(">i4"),
-    0xD3: np.dtype(">i8"),
+_NUMBERS: Final = {
+    byte: np.dtype(f">{form.number}") for byte, form in enumerate(FORMS) if form.number
 }
-_FALSE, _TRUE = 0xC2, 0xC3
-_SMALL: Final = (*range(0x80), *range(0xE0, 0x100))  # integers that are their own form, as int8
-# The size of a sample by the form of its number; 0 is that of none.
+_SMALL_INTEGERS: Final = [
+    byte for byte, form in enumerate(FORMS) if form.kind == "int" and not form.number
+]
+# The size of a sample, by the form of its number; 0 for forms that are not numbers.
 _SIZES: Final = np.zeros(256, np.intp)
-_SIZES[[*_SMALL, _FALSE, _TRUE]] = _BODY
-_SIZES[[*_FORMS]] = [_BODY + dtype.itemsize for dtype in _FORMS.values()]
-
-# Where in an encoded value the code of an extension type is, by the form of the extension type.
-_CODE_AT: Final = {0xC7: 3, 0xC8: 4, 0xC9: 6, **dict.fromkeys(range(0xD4, 0xD9), 2)}
+_SIZES[[*_SMALL_INTEGERS, FALSE, TRUE]] = _NUMBER_AT
+_SIZES[[*_NUMBERS]] = [_NUMBER_AT + dtype.itemsize for dtype in _NUMBERS.values()]
 
 
 # ---------------------------------------------------------------------------------------- decoding
 
 
-def quick_columns(members: Sequence[bytes]) -> tuple[Array, Array] | None:
-    """Give timestamps and values of samples, at least one, if there is a quick way; else None.
+def decode_columns(members: Sequence[bytes]) -> tuple[Array, Array] | None:
+    """Return timestamps and values of one or more samples, or None if there is no quick way.
 
-    A way is not taken either where something is wrong, which is for the slow one to say.
+    For invalid samples the result is None too, unless `DecodeError` is raised at once.
     """
     first = members[0]
-    form = first[_BODY - 1] if len(first) >= _BODY else 0xC1
-    if form in _CODE_AT:
-        return _extensions(members)
-    return _numbers(members) if _SIZES[form] else None
+    if len(first) <= _FORM_AT:
+        return None
+    form = first[_FORM_AT]
+    if FORMS[form].kind == "extension":
+        return _decode_extensions(members)
+    return _decode_numbers(members) if _SIZES[form] else None
 
 
-def _numbers(members: Sequence[bytes]) -> tuple[Array, Array] | None:
-    """Take plain numbers out of samples, if they hold nothing else."""
+def _decode_numbers(members: Sequence[bytes]) -> tuple[Array, Array] | None:
+    """Decode samples that all hold plain numbers."""
     lengths = set(map(len, members))
-    if min(lengths) < _BODY:
+    if min(lengths) < _NUMBER_AT:
         return None
     raw = np.frombuffer(b"".join(members), np.uint8)
     step = len(members[0]) if len(lengths) == 1 else 0
@@ -89,30 +90,34 @@ def _numbers(members: Sequence[bytes]) -> tuple[Array, Array] | None:
     else:
         sizes = np.fromiter(map(len, members), np.intp, len(members))
         starts = np.cumsum(sizes) - sizes
-    forms = raw[starts + (_BODY - 1)]
-    if (raw[starts + SIZE] != 0xFF).any() or (sizes != _SIZES[forms]).any():
+    forms = raw[starts + _FORM_AT]
+    if (raw[starts + SIZE] != MSGPACK_BYTE).any() or (sizes != _SIZES[forms]).any():
         return None
     found = np.flatnonzero(np.bincount(forms, minlength=256)).tolist()
-    values = _values(raw, starts, step, forms, found)
+    values = _number_values(raw, starts, step, forms, found)
     return None if values is None else (_gather(raw, starts, _TIME, step).astype("f8"), values)
 
 
-def _values(raw: Array, starts: Array, step: int, forms: Array, found: list[int]) -> Array | None:
-    """Give the numbers in samples of these forms, if an array can hold them exactly."""
-    if _FALSE in found or _TRUE in found:
-        return forms == _TRUE if set(found) <= {_FALSE, _TRUE} else None
-    floating = any(form in _FORMS and _FORMS[form].kind == "f" for form in found)
+def _number_values(
+    raw: Array, starts: Array, step: int, forms: Array, found: list[int]
+) -> Array | None:
+    """Return the numbers in samples of the forms found, or None if no array holds them exactly."""
+    if FALSE in found or TRUE in found:
+        return forms == TRUE if set(found) <= {FALSE, TRUE} else None
+    floating = any(FORMS[form].kind == "float" for form in found)
     limit = _EXACT - 1 if floating else 2**63 - 1
     values = np.empty(len(starts), "f8" if floating else "i8")
     small = (forms < 0x80) | (forms >= 0xE0)
     values[small] = forms[small].view("i1")
     for form in found:
-        if form in _FORMS:
+        if form in _NUMBERS:
             here = forms == form if len(found) > 1 else slice(None)
-            column = _gather(raw, starts[here] + _BODY, _FORMS[form], step * (len(found) == 1))
+            column = _gather(
+                raw, starts[here] + _NUMBER_AT, _NUMBERS[form], step * (len(found) == 1)
+            )
             if column.dtype.kind != "f" and _too_large(column, limit):
                 return None
-            with np.errstate(invalid="ignore"):  # a signalling NaN is no news
+            with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
                 values[here] = column
     return values
 
@@ -120,31 +125,31 @@ def _values(raw: Array, starts: Array, step: int, forms: Array, found: list[int]
 def _too_large(integers: Array, limit: int) -> bool:
     if integers.dtype.itemsize < 8:
         return False
-    # As Python's integers: older NumPy compares unsigned ones as floats.
+    # Compared as Python integers, because older NumPy compares unsigned ones as floats.
     return int(integers.max()) > limit or int(integers.min()) < -limit - 1
 
 
 def _gather(raw: Array, starts: Array, dtype: DType, step: int) -> Array:
-    """Give the numbers that start at these places, which are `step` apart unless that is 0."""
+    """Return the numbers that start at these offsets, which are `step` apart unless `step` is 0."""
     if step:
         return np.ndarray(starts.shape, dtype, raw, starts[0], (step,))
     picked: Array = raw[starts[:, np.newaxis] + np.arange(dtype.itemsize)]
     return picked.view(dtype)[:, 0]
 
 
-def _extensions(members: Sequence[bytes]) -> tuple[Array, Array] | None:
-    """Take the numbers out of samples that differ in nothing else."""
+def _decode_extensions(members: Sequence[bytes]) -> tuple[Array, Array] | None:
+    """Decode samples of an extension type that differ only in their numbers."""
     first = members[0]
     size = len(first)
     if any(len(member) != size for member in members):
         return None
-    layout = _layout(first[SIZE:])
+    layout = _find_layout(first[SIZE:])
     if layout is None:
         return None
-    dtype, maybe_shape, order, body = layout
-    shape, body = maybe_shape or (), SIZE + body
-    if size >= _LARGE:
-        return _large_rows(members, dtype, shape, order, body)
+    dtype, maybe_shape, order, start = layout
+    shape, body = maybe_shape or (), SIZE + start
+    if size >= _LARGE_SAMPLE:
+        return _decode_large(members, dtype, shape, order, body)
     count = len(members)
     joined = b"".join(members)
     prefixes: Array = np.ndarray((count, body - SIZE), np.uint8, joined, SIZE, (size, 1))
@@ -152,11 +157,11 @@ def _extensions(members: Sequence[bytes]) -> tuple[Array, Array] | None:
         return None
     steps = np.ndarray(shape, dtype, first, body, None, order).strides
     values: Array = np.ndarray((count, *shape), dtype, joined, body, (size, *steps))
-    return _times(joined, count, size), _own(values, maybe_shape is None)
+    return _decode_times(joined, count, size), _copy(values, maybe_shape is None)
 
 
-def _large_rows(
-    members: Sequence[bytes], dtype: DType, shape: tuple[int, ...], order: Order, body: int
+def _decode_large(
+    members: Sequence[bytes], dtype: DType, shape: Shape, order: Order, body: int
 ) -> tuple[Array, Array] | None:
     prefix = members[0][SIZE:body]
     if not all(member.startswith(prefix, SIZE) for member in members):
@@ -165,50 +170,50 @@ def _large_rows(
     for row, member in zip(values, members):
         row[...] = np.ndarray(shape, dtype, member, body, None, order)
     times = b"".join([member[:SIZE] for member in members])
-    return _times(times, len(members), SIZE), values
+    return _decode_times(times, len(members), SIZE), values
 
 
-def _times(raw: bytes, count: int, step: int) -> Array:
+def _decode_times(raw: bytes, count: int, step: int) -> Array:
     times: Array = np.ndarray((count,), _TIME, raw, 0, (step,))
     return times.astype(np.float64)
 
 
-def _own(values: Array, scalars: bool) -> Array:
-    """Copy values; scalars have the machine's byte order, and a bool is no other byte than 0 or 1."""
+def _copy(values: Array, scalars: bool) -> Array:
+    """Copy values; scalars get the machine's byte order, and booleans the bytes 0 and 1."""
     if scalars and values.dtype.kind == "b":
         return values.view(np.uint8).astype(np.bool_)
     return values.astype(values.dtype.newbyteorder("=")) if scalars else values.copy()
 
 
-def _layout(value: bytes) -> Layout | None:
-    """Say where in an encoded value, an extension type, its numbers are; None if there are none.
+def _find_layout(value: bytes) -> Layout | None:
+    """Return the layout of an encoded extension type, or None if it is not of numbers of one size.
 
     Raises
     ------
     DecodeError
         If it is not a valid value.
     """
-    if value[0] != 0xFF:
+    if value[0] != MSGPACK_BYTE:
         return None
-    decode_value(value)  # which checks all that is relied on here
-    code_at = _CODE_AT[value[1]]
-    code, start = value[code_at], code_at + 1
-    if code == EXT_COMPLEX:
+    decode_value(value)  # checks everything that the rest relies on
+    start = 1 + FORMS[value[1]].start
+    code = value[start - 1]
+    if code == CODE_COMPLEX:
         return np.dtype(">c16"), None, "C", start
-    if code == EXT_SCALAR:
+    if code == CODE_SCALAR:
         end = start + first_object(value[start:])
         dtype = scalar_layouts[value[start:end]][0]
-        return (dtype, None, "C", end) if dtype.kind in _NUMBERS else None
-    if code == EXT_ARRAY:
+        return (dtype, None, "C", end) if dtype.kind in _NUMBER_KINDS else None
+    if code == CODE_ARRAY:
         end = header_end(value, start)
         dtype, shape, order, nbytes, _ = array_headers[value[start:end]]
-        # Text must be checked, and padding within structures copied with care: others see to that.
+        # Text has to be checked, and padding within structures copied; the slow way does both.
         if nbytes and dtype.names is None and dtype.kind != "U":
             return dtype, shape, order, end
     return None
 
 
-# -------------------------------------------------------------------------------- putting together
+# ---------------------------------------------------------------------------------------- stacking
 
 _PYTHON_NUMBERS: Final[dict[type, DType]] = {
     bool: np.dtype(np.bool_),
@@ -218,19 +223,8 @@ _PYTHON_NUMBERS: Final[dict[type, DType]] = {
 }
 
 
-def stack(values: Sequence[Any]) -> Array:
-    """Make one array of values: numbers and equal-shaped arrays stacked, otherwise of objects.
-
-    Parameters
-    ----------
-    values
-        Any values, at least one.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of shape (n, ...), in C order, with memory of its own.
-    """
+def stack_values(values: Sequence[Any]) -> Array:
+    """Make one array, of shape (n, ...) and in C order, of one or more values of any type."""
     kinds = set(map(type, values))
     if kinds == {np.ndarray}:
         stacked = _stack_arrays(values)
@@ -250,7 +244,7 @@ def _stack_numbers(values: Sequence[Any]) -> Array | None:
     if not others:
         if dtype == np.int64:
             return _integers(values)
-        if kinds == {"V"}:  # which NumPy would take for a row of its fields
+        if kinds == {"V"}:  # NumPy would take a structure for a row of its fields
             return _stack_arrays([np.asarray(value) for value in values])
         return np.array(values, dtype)
     if kinds <= {"i", "u"}:
@@ -261,9 +255,9 @@ def _stack_numbers(values: Sequence[Any]) -> Array | None:
 
 
 def _scalar_dtype(value: np.generic) -> DType | None:
-    """Give the dtype of a NumPy scalar, None if an array of that would not keep all of it."""
+    """Return the dtype of a NumPy scalar, or None if an array of that dtype would change it."""
     dtype = value.dtype
-    if dtype.kind in _NUMBERS:
+    if dtype.kind in _NUMBER_KINDS:
         return dtype.newbyteorder("=")
     return dtype if dtype.names is not None else None
 
@@ -277,10 +271,10 @@ def _integers(values: Sequence[Any]) -> Array | None:
 
 
 def _floats(values: Sequence[Any]) -> Array | None:
-    """Make floats of integers and floats of several sizes, unless one would change."""
+    """Convert integers and floats of several sizes to floats, unless one would change."""
     floats = np.array(list(map(float, values)))
     for value, converted in zip(values, floats.tolist()):
-        # As Python's integers, which compare exactly with floats; NumPy makes floats of them first.
+        # Python's integers compare exactly with floats; NumPy's are converted to floats first.
         exact = value.item() if isinstance(value, np.integer) else value
         if exact != converted and not (exact != exact and math.isnan(converted)):
             return None
@@ -288,28 +282,28 @@ def _floats(values: Sequence[Any]) -> Array | None:
 
 
 def _complexes(values: Sequence[Any]) -> Array | None:
-    """Make complex numbers of all, unless an integer or an extended float would change."""
+    """Convert numbers to complex numbers, unless an integer or an extended float would change."""
     real = [value for value in values if not isinstance(value, (complex, np.complexfloating))]
     imaginary = [value for value in values if isinstance(value, (complex, np.complexfloating))]
-    if any(one.dtype.itemsize > 16 for one in imaginary if isinstance(one, np.generic)):
+    if any(value.dtype.itemsize > 16 for value in imaginary if isinstance(value, np.generic)):
         return None
     return None if _floats(real) is None else np.array(list(map(complex, values)))
 
 
 def _stack_arrays(arrays: Sequence[Array]) -> Array | None:
     shape = arrays[0].shape
-    if any(one.shape != shape for one in arrays):
+    if any(array.shape != shape for array in arrays):
         return None
     dtype = _common_dtype(arrays)
     if dtype is None or not dtype.itemsize:
         return None
     try:
-        # Unlike empty(), this leaves every dtype as it is (times without a unit, strings of no length).
+        # Unlike empty(), this keeps every dtype (times without a unit, strings of length 0).
         stacked: Array = np.ndarray((len(arrays), *shape), dtype)
-    except ValueError:  # of no bytes, but more axes' lengths than NumPy can multiply
+    except ValueError:  # without elements, but with a shape too large for NumPy
         return None
     if dtype.names is None:
-        with np.errstate(invalid="ignore"):  # as above, of a signalling NaN that becomes longer
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
             for row, array in enumerate(arrays):
                 stacked[row] = array
     elif stacked.size:
@@ -320,7 +314,7 @@ def _stack_arrays(arrays: Sequence[Array]) -> Array | None:
 
 
 def _common_dtype(arrays: Sequence[Array]) -> DType | None:
-    """Give the dtype that holds the elements of all arrays exactly, None if there is none."""
+    """Return the dtype that holds the elements of all arrays exactly, or None if there is none."""
     dtypes = {array.dtype for array in arrays}
     if len(dtypes) == 1:
         return arrays[0].dtype
@@ -331,7 +325,7 @@ def _common_dtype(arrays: Sequence[Array]) -> DType | None:
         return None
     common = np.result_type(*dtypes)
     integers = [array for array in arrays if array.dtype.kind in "iu" and array.size]
-    if kinds <= {"i", "u"} and common.kind == "f":  # which NumPy has for int64 and uint64
+    if kinds <= {"i", "u"} and common.kind == "f":  # NumPy's choice for int64 and uint64
         if not any(_too_large(array, 2**63 - 1) for array in integers):
             return np.dtype(np.int64)
         return np.dtype(np.uint64) if all(int(array.min()) >= 0 for array in integers) else None
@@ -341,7 +335,7 @@ def _common_dtype(arrays: Sequence[Array]) -> DType | None:
 
 def _objects(values: Sequence[Any]) -> Array:
     objects = np.empty(len(values), object)
-    for place, value in enumerate(values):  # one by one: a list of lists would be taken apart
+    for place, value in enumerate(values):  # one by one, because a list would become a row
         objects[place] = value
     return objects
 
@@ -350,7 +344,7 @@ def _objects(values: Sequence[Any]) -> Array:
 
 
 def encode_times(timestamps: Array) -> bytes | None:
-    """Give eight bytes for each timestamp, if all can be stored; else None."""
+    """Return the eight bytes of each timestamp, joined, or None if not all can be stored."""
     if timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf" or timestamps.dtype.itemsize > 8:
         return None
     seconds = timestamps.astype(np.float64)
@@ -360,9 +354,9 @@ def encode_times(timestamps: Array) -> bytes | None:
 
 
 def encode_numbers(values: Array, times: bytes) -> list[bytes] | None:
-    """Give samples with the numbers of an array, as its scalars would be encoded; None if not quick."""
+    """Return the samples of an array of numbers, or None if there is no quick way."""
     dtype = values.dtype
-    if values.ndim != 1 or dtype.kind not in _NUMBERS or dtype.char in "gG" or not values.size:
+    if values.ndim != 1 or dtype.kind not in _NUMBER_KINDS or dtype.char in "gG" or not values.size:
         return None
     native = np.ascontiguousarray(values, dtype.newbyteorder("="))
     first = encode_value(values[0])

@@ -1,26 +1,25 @@
-"""The errors of telescope state, the base of them all first.
+"""The errors of the telstate packages that come from the codec, and the base of all of them.
 
-Every error of every telstate package descends from `TelstateError`, so that one ``except`` clause
-catches them; the ones here are those that the codec raises. An error says in one sentence what was
-wrong and, where something can be done about it, what to do.
+Every error that a telstate package raises on purpose derives from `TelstateError`, so one ``except``
+clause catches them all.
 """
 
 
 class TelstateError(RuntimeError):
-    """Base of every error that the telstate packages raise on purpose."""
+    """Base class of all errors that the telstate packages raise on purpose."""
 
 
 class InvalidKeyError(TelstateError):
-    """A key cannot be used, for example text that has no bytes."""
+    """A key is not valid, for example because its text cannot be represented in bytes."""
 
 
 class InvalidTimestampError(ValueError, TelstateError):
-    """A timestamp cannot be stored: it is negative, infinite or not a number."""
+    """A timestamp is not valid: it is negative, infinite, NaN or not a number."""
 
 
 class DecodeError(ValueError, TelstateError):
-    """Bytes are not an encoded value, or one that the settings refuse (a pickle, say)."""
+    """Bytes are not an encoded value, or the settings do not allow reading it (a pickle, say)."""
 
 
 class EncodeError(ValueError, TelstateError):
-    """A value has no encoding: its type is unknown, or it is out of range."""
+    """A value has no encoding: its type is not supported, or it is out of range."""

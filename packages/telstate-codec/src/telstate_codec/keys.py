@@ -1,7 +1,7 @@
-"""Keys: bytes in the store, text for people.
+"""Keys: bytes in the store, text in the API.
 
-The two are UTF-8 with the ``surrogateescape`` error handler, so a key that is not valid UTF-8
-survives the way to text and back.
+The conversion is UTF-8 with the ``surrogateescape`` error handler, so a key that is not valid UTF-8
+survives the conversion to text and back.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from typing import Final, TypeAlias
 from .errors import InvalidKeyError
 
 Key: TypeAlias = str | bytes
-"""What is taken wherever a key is taken."""
+"""A key as functions accept it: text, or the bytes in the store."""
 
-_WRONG_TYPE: Final = "A key must be str or bytes, not {}: {!r}"
-_WRONG_BYTES: Final = "A key from the store must be bytes, not {}: {!r}"
+_WRONG_TYPE: Final = "A key must be str or bytes, not {}: {!r}."
+_WRONG_BYTES: Final = "A key from the store must be bytes, not {}: {!r}."
 
 
 def encode_key(key: Key) -> bytes:
-    r"""Give the bytes of a key as they are in the store.
+    r"""Return the bytes of a key in the store.
 
     Parameters
     ----------
     key
-        Text, or bytes, which are given back as they are.
+        Text, or bytes, which are returned unchanged.
 
     Raises
     ------
     InvalidKeyError
-        If the text holds a surrogate that stands for no byte, and so has no UTF-8.
+        If the text holds a surrogate that does not stand for a byte, so that it has no UTF-8.
     TypeError
-        If the key is neither text nor bytes.
+        If the key is neither `str` nor `bytes`.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def encode_key(key: Key) -> bytes:
             return key.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
             raise InvalidKeyError(
-                f"Key {key!r} has no UTF-8: character {error.start} is a surrogate on its own."
+                f"Key {key!r} has no UTF-8: character {error.start} is a lone surrogate."
             ) from error
     if isinstance(key, bytes):
         return key
@@ -52,12 +52,12 @@ def encode_key(key: Key) -> bytes:
 
 
 def decode_key(key: bytes) -> str:
-    r"""Give the text of a key from the store; `encode_key` gives the bytes back.
+    r"""Return the text of a key from the store; `encode_key` converts it back.
 
     Raises
     ------
     TypeError
-        If the key is not bytes.
+        If the key is not `bytes`.
 
     Examples
     --------
@@ -72,27 +72,22 @@ def decode_key(key: bytes) -> str:
 
 
 def key_repr(key: Key) -> str:
-    r"""Give a key as messages show it: its text quoted, or its bytes where they are not UTF-8.
+    r"""Return a key as messages show it: as quoted text, or as bytes if it is not UTF-8.
 
     Raises
     ------
     TypeError
-        If the key is neither text nor bytes.
+        If the key is neither `str` nor `bytes`.
 
     Examples
     --------
     >>> key_repr(b"gain"), key_repr("gain"), key_repr(b"caf\xe9")
     ("'gain'", "'gain'", "b'caf\\xe9'")
     """
-    if isinstance(key, bytes):
-        raw = key
-    elif isinstance(key, str):
-        try:
-            raw = key.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # no key of a store, but a message still wants to show it
-            return repr(key)
-    else:
-        raise TypeError(_WRONG_TYPE.format(type(key).__name__, key))
+    try:
+        raw = encode_key(key)
+    except InvalidKeyError:  # not the key of any store, but a message still has to show it
+        return repr(key)
     try:
         return repr(raw.decode("utf-8"))
     except UnicodeDecodeError:

@@ -1,20 +1,21 @@
-"""Pickled values: who may load them, loading, and writing.
+"""Pickled values: the policy for loading them, loading, and writing.
 
-Archives from before March 2019 hold pickles. A pickle is a program, so there are three policies:
+MeerKAT archives from before March 2019 hold pickles. A pickle is a program, so there are three
+policies:
 
-========== ============================= ===================================================
-policy     chosen by                     what happens to a pickle
-========== ============================= ===================================================
-``REFUSE`` ``False``, ``"0"``, (default) `DecodeError` that says how to allow it
+========== ============================= ==========================================================
+policy     chosen by                     effect on a pickle
+========== ============================= ==========================================================
+``REFUSE`` ``False``, ``"0"`` (default)  `DecodeError`, which says how to allow pickles
 ``SAFE``   ``"safe"``                    plain data is read by our own machine
-                                         (`telstate_codec._pickle.reader`), which can call
-                                         nothing; anything else is a `DecodeError`
+                                         (`telstate_codec._pickle`), which cannot call anything;
+                                         other pickles raise `DecodeError`
 ``TRUST``  ``True``, ``"1"``             Python's unpickler does whatever the pickle says
-========== ============================= ===================================================
+========== ============================= ==========================================================
 
-The policy of the process is the one given to `set_allow_pickle`, or else that of the environment
-(`TELSTATE_ALLOW_PICKLE`, or else `KATSDPTELSTATE_ALLOW_PICKLE`: ``0``, ``1`` or ``safe``), looked at
-when the first pickle arrives. A policy given with a value beats both.
+The policy of the process is the one passed to `set_allow_pickle`, or else the one in the environment
+(`TELSTATE_ALLOW_PICKLE`, or else `KATSDPTELSTATE_ALLOW_PICKLE`: ``0``, ``1`` or ``safe``), which is
+read when the first pickle arrives. A policy passed along with a value takes precedence over both.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import enum
 import os
 import pickle
 import warnings
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from .errors import DecodeError, EncodeError
 
@@ -35,32 +36,38 @@ ENVIRONMENT: Final = ("TELSTATE_ALLOW_PICKLE", "KATSDPTELSTATE_ALLOW_PICKLE")
 
 REFUSAL: Final = (
     "The value is a pickle, as MeerKAT wrote before March 2019, and is refused because a pickle can run "
-    "any program: set_allow_pickle('safe'), or TELSTATE_ALLOW_PICKLE=safe in the environment, reads it "
-    "if it is plain data. If that is not enough and you trust the source of the data, you can allow the "
-    "pickles to be loaded by setting KATSDPTELSTATE_ALLOW_PICKLE=1 in the environment, or with "
-    "set_allow_pickle(True)."
+    "any program; set_allow_pickle('safe'), or TELSTATE_ALLOW_PICKLE=safe in the environment, reads it "
+    "if it is plain data. If you trust the source of the data, you can allow the pickles to be loaded "
+    "by setting KATSDPTELSTATE_ALLOW_PICKLE=1 in the environment, or with set_allow_pickle(True)."
 )
-FOREIGN: Final = (
-    "The value is none of a telescope state (it begins with {start!r}): another program wrote it, or it "
-    "is damaged. Should it be a damaged pickle, set_allow_pickle('safe') says what is wrong with it."
+NOT_A_VALUE: Final = (
+    "The bytes are not an encoded value (they start with {start!r}): another program wrote them, or "
+    "they are corrupt. If they are a corrupt pickle, set_allow_pickle('safe') shows what is wrong."
 )
 WARNING: Final = (
-    "The telescope state contains pickled values; loading them was allowed with set_allow_pickle. "
+    "The telescope state contains pickled values, which set_allow_pickle allows to be loaded. "
     "Pickles were last written in March 2019, and a later release may refuse them."
 )
 
 
 class PicklePolicy(enum.Enum):
-    """What may be done with a pickled value; see the table at the top of this module."""
+    """Treatment of pickled values: refuse them, read plain data safely, or trust them."""
 
     REFUSE = "0"
     SAFE = "safe"
     TRUST = "1"
 
 
-_TRUST: Final = PicklePolicy.TRUST  # quicker to look up
+AllowPickle: TypeAlias = bool | Literal["0", "1", "safe"] | PicklePolicy
+"""A policy as functions accept it.
 
-# What `set_allow_pickle` takes; 0, 1 and NumPy's booleans are found here, too.
+``False`` or ``"0"`` refuses pickles, ``"safe"`` reads plain data only, ``True`` or ``"1"`` loads
+everything.
+"""
+
+_TRUST: Final = PicklePolicy.TRUST  # a global is faster to look up than an attribute
+
+# Also finds 0, 1 and NumPy's booleans, which are equal to Python's.
 _POLICIES: Final[dict[object, PicklePolicy]] = {
     False: PicklePolicy.REFUSE,
     True: PicklePolicy.TRUST,
@@ -70,27 +77,28 @@ _POLICIES: Final[dict[object, PicklePolicy]] = {
 
 
 class _Settings:
-    """The policy of this process, and whether the next pickle is worth a warning."""
+    """The policy of this process, and whether the next pickle issues a warning."""
 
-    policy: PicklePolicy | None = None  # None: the environment has not been looked at yet
+    policy: PicklePolicy | None = None  # None until the environment has been read
     warn = False
 
 
-def set_allow_pickle(allow: bool | str | PicklePolicy, warn: bool = False) -> None:
-    """Say what is to be done with pickled values from now on, in the whole process.
+def set_allow_pickle(allow: AllowPickle, warn: bool = False) -> None:
+    """Set the policy for pickled values in the whole process.
 
     Parameters
     ----------
     allow
-        ``False`` or ``"0"`` to refuse them, ``"safe"`` to read plain data only, ``True`` or ``"1"``
-        to load everything (trust whoever wrote them), or a `PicklePolicy`.
+        ``False`` or ``"0"`` to refuse pickles, ``"safe"`` to read plain data only, ``True`` or
+        ``"1"`` to load everything (which trusts everyone who can write to the store), or a
+        `PicklePolicy`.
     warn
-        Whether to issue one `FutureWarning` when the next pickle is loaded.
+        Whether to issue a `FutureWarning`, once, when the next pickle is loaded.
 
     Raises
     ------
     ValueError
-        If `allow` is something else; the policy stays as it was.
+        If `allow` is anything else; the policy stays as it was.
 
     Examples
     --------
@@ -104,17 +112,17 @@ def set_allow_pickle(allow: bool | str | PicklePolicy, warn: bool = False) -> No
 
 
 def warns_of_pickle() -> bool:
-    """Tell whether the next pickle that is loaded will be warned of; see `set_allow_pickle`."""
+    """Return whether the next pickle that is loaded issues a warning; see `set_allow_pickle`."""
     return _Settings.warn
 
 
-def pickle_policy(allow: bool | str | PicklePolicy | None) -> PicklePolicy:
-    """Give the policy that `allow` stands for; ``None`` stands for the policy of the process.
+def pickle_policy(allow: AllowPickle | None) -> PicklePolicy:
+    """Return the policy that `allow` stands for; ``None`` stands for the policy of the process.
 
     Raises
     ------
     ValueError
-        If `allow` is none of those that `set_allow_pickle` takes.
+        If `allow` is not a value that `set_allow_pickle` accepts.
     """
     if allow is None:
         return _process_policy()
@@ -122,7 +130,7 @@ def pickle_policy(allow: bool | str | PicklePolicy | None) -> PicklePolicy:
         return _POLICIES[allow]
     except (KeyError, TypeError):
         raise ValueError(
-            f"allow is {allow!r}; it must be a bool, '0', '1', 'safe' or a PicklePolicy"
+            f"The policy for pickles must be a bool, '0', '1', 'safe' or a PicklePolicy, not {allow!r}."
         ) from None
 
 
@@ -132,15 +140,15 @@ def load_pickle(value: bytes, policy: PicklePolicy | None = None) -> object:
     Parameters
     ----------
     value
-        A pickle, of any protocol. What Python 2 wrote as ``str`` becomes `str`, byte for byte
-        (Latin-1). Bytes after its end are ignored.
+        A pickle of any protocol. A ``str`` of Python 2 becomes a `str`, byte for byte (Latin-1).
+        Bytes after the end of the pickle are ignored.
     policy
-        What to do with it; by default the policy of the process (`set_allow_pickle`, environment).
+        The policy; by default that of the process (see `set_allow_pickle`).
 
     Raises
     ------
     DecodeError
-        If the policy refuses the pickle, or it cannot be loaded (the reason is chained).
+        If the policy refuses the pickle, or it cannot be loaded (the cause is chained).
     """
     if policy is None:
         policy = _Settings.policy or _process_policy()
@@ -153,20 +161,22 @@ def load_pickle(value: bytes, policy: PicklePolicy | None = None) -> object:
         except Exception as error:
             raise DecodeError(f"The pickle cannot be loaded: {_summary(error)}") from error
     if policy is PicklePolicy.REFUSE:
-        raise DecodeError(REFUSAL if _is_pickle(value) else FOREIGN.format(start=value[:_SHOWN]))
-    # Only here, so that nobody pays for the machine who does not use it.
+        raise DecodeError(
+            REFUSAL if _is_pickle(value) else NOT_A_VALUE.format(start=value[:_SHOWN])
+        )
+    # Imported here, because few programs need it.
     from ._pickle.reader import load_plain
 
     return load_plain(value)
 
 
 def dump_pickle(value: object) -> bytes:
-    """Pickle a value with protocol 2, in the bytes that katsdptelstate writes.
+    """Pickle a value with protocol 2, as the same bytes that katsdptelstate writes.
 
     Raises
     ------
     EncodeError
-        If the value cannot be pickled (the reason is chained).
+        If the value cannot be pickled (the cause is chained).
     """
     try:
         return pickle.dumps(value, PICKLE_PROTOCOL)
@@ -176,44 +186,43 @@ def dump_pickle(value: object) -> bytes:
 
 
 def _process_policy() -> PicklePolicy:
-    """Give the policy of the process, from the environment if nobody has set one."""
+    """Return the policy of the process, read from the environment unless it has been set."""
     if _Settings.policy is None:
         name = next((name for name in ENVIRONMENT if name in os.environ), ENVIRONMENT[0])
         text = os.environ.get(name, PicklePolicy.REFUSE.value)
         try:
             _Settings.policy = PicklePolicy(text)
         except ValueError:
-            _Settings.policy = PicklePolicy.REFUSE  # first: the warning may be made an error
-            message = f"{name} is {text!r}, not 0, 1 or safe: pickles will be refused"
+            _Settings.policy = PicklePolicy.REFUSE  # before warning, which may raise
+            message = f"{name} is {text!r}, not 0, 1 or safe; pickles will be refused."
             warnings.warn(message, UserWarning, stacklevel=3)
     return _Settings.policy
 
 
-# How many bytes of what is no value are shown.
-_SHOWN: Final = 8
-# How many opcodes are looked at to tell whether something is a pickle.
-_LOOKED_AT: Final = 100
-_NEWER: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1))
+_SHOWN: Final = 8  # bytes of an invalid value that are shown
+_MAX_OPCODES: Final = 100  # opcodes that are read to recognise a pickle
+_NEW_STARTS: Final = tuple(
+    bytes([0x80, protocol]) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+)
 
 
 def _is_pickle(value: bytes) -> bool:
-    """Tell whether bytes are a pickle, as far as their beginning tells; nothing of it is run."""
-    if value.startswith(_NEWER):
+    """Return whether bytes look like a pickle from their beginning, without running any of it."""
+    if value.startswith(_NEW_STARTS):
         return True
-    # Protocols 0 and 1 begin with any opcode, and text looks like some of them. Loaded here, because
-    # only errors need it.
+    # Protocols 0 and 1 may begin with any opcode, and text looks like some of them. Imported here,
+    # because only errors need these modules.
     from itertools import islice
     from pickletools import genops
 
     try:
-        opcodes = [opcode for opcode, _, _ in islice(genops(value), _LOOKED_AT)]
-    except Exception:  # Whatever it is, no pickle gives it.
+        opcodes = [opcode for opcode, _, _ in islice(genops(value), _MAX_OPCODES)]
+    except Exception:  # genops raises various exceptions on bytes that are not a pickle
         return False
     first = opcodes[0]
     return not first.stack_before and "GET" not in first.name and bool(first.stack_after)
 
 
 def _summary(error: Exception) -> str:
-    """Name an error in few words, however many it has itself."""
     text = str(error)
     return type(error).__name__ + (f": {text[:200]}" if text else "")

@@ -1,8 +1,8 @@
-"""Many samples at once: the members of a sensor's sorted set to values and timestamps, and back.
+"""Encoding and decoding of many samples, the members of a sensor's sorted set, at once.
 
-Most samples are floats, and their members are then all of one length and shape: timestamp, 0xFF, 0xCB,
-float64. Such a run is taken apart, or put together, in one go; everything else is decoded and encoded
-one by one. What has to do with arrays is in `telstate_codec._sample_columns`, which loads NumPy.
+Most samples are floats, whose members all have the same layout: timestamp, 0xFF, 0xCB, float64. Lists
+of those are encoded and decoded in a single step, and all others one by one. Everything that needs
+NumPy is in `telstate_codec._sample_columns`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
 
-from ._msgpack.format import ENCODING_DEFAULT, ENCODING_MSGPACK
+from ._msgpack.format import ENCODING_DEFAULT, ENCODING_MSGPACK, FLOAT_64
 from .errors import DecodeError, EncodeError, InvalidTimestampError
 from .timestamps import SIZE, decode_sample, encode_timestamp
 from .values import decode_value, encode_value
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TIMESTAMP: Final = struct.Struct(">d")
 # A timestamp, the header byte, MessagePack's byte for a float64, and the float64.
 _FLOAT_SAMPLE: Final = struct.Struct(">dxxd")
-_FLOAT_BYTES: Final = (b"\xff", b"\xcb")
+_FLOAT_BYTES: Final = (ENCODING_MSGPACK, bytes([FLOAT_64]))
 
 
 def decode_samples(
@@ -36,19 +36,19 @@ def decode_samples(
     Parameters
     ----------
     members
-        Each eight bytes of timestamp, then an encoded value.
+        The samples, each with eight bytes of timestamp followed by an encoded value.
     return_encoded
-        Whether to leave the values encoded.
+        Whether to leave the values encoded. By default they are decoded.
 
     Returns
     -------
     list of tuple
-        Value and timestamp (seconds) of each, in the same order.
+        Value and timestamp (seconds) of each sample, in the same order.
 
     Raises
     ------
     DecodeError
-        As `decode_sample` and `decode_value` do.
+        If a sample is too short, or its value cannot be decoded.
 
     Examples
     --------
@@ -67,12 +67,12 @@ def decode_samples(
         return [(decode_value(member[SIZE:]), timestamp) for (timestamp,), member in timed]
     except struct.error as error:
         for member in members:
-            decode_sample(member)  # the one that is too short says so
+            decode_sample(member)  # raises the error for the one that is too short
         raise DecodeError(f"A sample is not valid: {error}") from error
 
 
 def _decode_floats(members: Sequence[bytes]) -> list[tuple[Any, float]] | None:
-    """Decode members if they all hold a float, otherwise give None."""
+    """Decode members if all of them hold a float, and return None otherwise."""
     size = _FLOAT_SAMPLE.size
     if set(map(len, members)) != {size}:
         return None
@@ -84,14 +84,14 @@ def _decode_floats(members: Sequence[bytes]) -> list[tuple[Any, float]] | None:
 
 
 class SampleArrays(NamedTuple):
-    """Samples as two arrays, writable and with memory of their own.
+    """Samples as two arrays, which are writable and own their memory.
 
     Attributes
     ----------
     timestamps : numpy.ndarray of float64, shape (n,)
-        Seconds since 1970, ascending as they come from a store.
+        Seconds since 1970, in the order of the samples (ascending in a store).
     values : numpy.ndarray, shape (n, ...)
-        The value of each, see `decode_sample_arrays`.
+        The values of the samples; see `decode_sample_arrays` for the dtype.
     """
 
     timestamps: NDArray[np.float64]
@@ -101,28 +101,34 @@ class SampleArrays(NamedTuple):
 def decode_sample_arrays(members: Sequence[bytes]) -> SampleArrays:
     r"""Decode members of a sensor's sorted set to arrays.
 
-    The values, if they are all
+    The values decide what the array of values is like:
 
-    - `bool`, `int`, `float` or `complex`: become an array of bool, int64, float64 or complex128;
-    - NumPy scalars (numbers, times, structures) of one dtype: keep that;
-    - numbers of several sorts, of Python or NumPy: become int64 or uint64 (no floats), float64, or
-      complex128 (if some are complex);
-    - arrays of equal shape: are stacked, their axes after the first; if they are numbers (or texts) of
-      several dtypes, in the one that holds all;
-    - anything else: are the elements of an object array, each as `decode_value` gives it.
+    - If all are `bool`, `int`, `float` or `complex`, its dtype is bool, int64, float64 or complex128.
+    - If all are NumPy scalars (numbers, times or structures) of the same dtype, it has that dtype.
+    - If all are numbers of various types, of Python or NumPy, its dtype is int64 or uint64 if there
+      are only integers, complex128 if some are complex, and float64 otherwise.
+    - If all are arrays of the same shape, they are stacked along a new first axis. Where their dtypes
+      differ, numbers (or texts) get the dtype that holds all of them.
+    - Otherwise it is an object array, with each element as `decode_value` returns it.
 
-    No number is ever changed: where one would be (a large integer among floats, say), the array is of
-    objects, and so are truth values among numbers. No members give values of float64 and shape (0,).
+    The numbers never change: where one would (a large integer among floats, say), the array is an
+    object array. The same goes for booleans among numbers. Without members, the values have dtype
+    float64 and shape (0,).
 
     Parameters
     ----------
     members
-        Each eight bytes of timestamp, then an encoded value.
+        The samples, each with eight bytes of timestamp followed by an encoded value.
+
+    Returns
+    -------
+    SampleArrays
+        Timestamps (seconds, float64, shape (n,)) and values (shape (n, ...)).
 
     Raises
     ------
     DecodeError
-        As `decode_sample` and `decode_value` do.
+        If a sample is too short, or its value cannot be decoded.
 
     Examples
     --------
@@ -133,15 +139,15 @@ def decode_sample_arrays(members: Sequence[bytes]) -> SampleArrays:
     """
     import numpy as np
 
-    from ._sample_columns import quick_columns, stack
+    from ._sample_columns import decode_columns, stack_values
 
     if not members:
         return SampleArrays(np.empty(0), np.empty(0))
-    quick = quick_columns(members)
-    if quick is not None:
-        return SampleArrays(*quick)
+    columns = decode_columns(members)
+    if columns is not None:
+        return SampleArrays(*columns)
     values, timestamps = zip(*decode_samples(members))
-    return SampleArrays(np.array(timestamps), stack(values))
+    return SampleArrays(np.array(timestamps), stack_values(values))
 
 
 def encode_samples(
@@ -149,33 +155,33 @@ def encode_samples(
     timestamps: Iterable[SupportsFloat],
     encoding: bytes = ENCODING_DEFAULT,
 ) -> list[bytes]:
-    r"""Encode samples, to members of a sensor's sorted set.
+    r"""Encode samples as members of a sensor's sorted set.
 
     Parameters
     ----------
     values
-        What there was at each time. The elements of an array are NumPy scalars, those along the
-        first axis of one with several axes are arrays, and that is how they are encoded.
+        The values. The elements of an array are encoded as iterating over it returns them: as NumPy
+        scalars if it has one axis, and as arrays if it has several.
     timestamps
-        As many times in seconds, in any order.
+        The times in seconds, one for each value, in any order.
     encoding
-        As for `encode_value`.
+        The encoding of the values, as for `encode_value`; `ENCODING_MSGPACK` by default.
 
     Returns
     -------
     list of bytes
-        For each, what `encode_sample` gives for its time and its value as `encode_value` gives it.
+        The samples, each with the bytes that `encode_value` and `encode_sample` return for it.
 
     Raises
     ------
     ValueError
         If there are not as many values as timestamps.
     TypeError
-        If either is a string or not iterable.
+        If either is a string or not iterable, or if `float` does not accept a timestamp.
     EncodeError
-        If a value cannot be encoded; it says which.
+        If a value cannot be encoded; the message says which.
     InvalidTimestampError
-        If a timestamp is not finite or is negative; it says which.
+        If a timestamp is negative or not finite; the message says which.
 
     Examples
     --------
@@ -185,7 +191,8 @@ def encode_samples(
     items, seconds = _sized(values, "values"), _sized(timestamps, "timestamps")
     if len(items) != len(seconds):
         raise ValueError(
-            f"There are {len(items)} values and {len(seconds)} timestamps; give one for each."
+            f"There are {len(items)} values and {len(seconds)} timestamps; "
+            "pass one timestamp for each value."
         )
     times = _encode_times(seconds)
     if encoding == ENCODING_MSGPACK:
@@ -213,32 +220,32 @@ def encode_samples(
 
 
 def _is_array(values: object) -> bool:
-    # Where NumPy has not been loaded, nobody can have made an array. A subclass (a matrix, a masked
-    # array) has ideas of its own of what its elements are.
+    # Unless NumPy has been loaded, there is no array. A subclass (matrix, masked array) may define its
+    # elements differently.
     numpy = sys.modules.get("numpy")
     return numpy is not None and type(values) is numpy.ndarray
 
 
 def _sized(values: Any, name: str) -> Any:
-    """Give an array as it is, anything else as a list."""
+    """Return an array unchanged, and any other iterable as a list."""
     if _is_array(values) and values.ndim:
         return values
     if isinstance(values, (str, bytes)):
-        raise TypeError(f"{name} must be several, not the one string {values!r:.60}.")
+        raise TypeError(f"The {name} must be a sequence, not the string {values!r:.60}.")
     try:
         return list(values)
     except TypeError as error:
-        raise TypeError(f"{name} must be an iterable: {error}.") from error
+        raise TypeError(f"The {name} must be an iterable: {error}.") from error
 
 
 def _encode_times(timestamps: Any) -> bytes:
-    """Give eight bytes for each timestamp, all joined."""
+    """Return the eight bytes of each timestamp, joined."""
     if _is_array(timestamps):
         from ._sample_columns import encode_times
 
-        quick = encode_times(timestamps)
-        if quick is not None:
-            return quick
+        times = encode_times(timestamps)
+        if times is not None:
+            return times
     elif set(map(type, timestamps)) <= {float}:
         valid = [time + 0.0 for time in timestamps if 0.0 <= time < math.inf]  # not -0.0
         if len(valid) == len(timestamps):

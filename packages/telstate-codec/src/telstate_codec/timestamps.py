@@ -1,11 +1,11 @@
-"""Timestamps, the members of a sensor's sorted set, and ranges of them.
+"""Timestamps, the members of a sensor's sorted set, and ranges of time.
 
-A sensor (mutable key) is a sorted set whose members all have score 0 and so sort by their bytes.
-A member is eight bytes of timestamp, a big-endian float64, and then the encoded value. Finite
-floats that are not negative sort the same by value and by those bytes, which is why no others are
-stored, why -0.0 becomes +0.0, and why the next greater float has the next greater bit pattern.
+A sensor (mutable key) is a sorted set whose members all have score 0, and so are sorted by their
+bytes. A member is a timestamp, as a big-endian float64 of eight bytes, followed by the encoded value.
+Finite floats that are not negative sort the same as these bytes, which is why no others are stored,
+why -0.0 becomes +0.0, and why the next larger float has the next larger bit pattern.
 
-Seconds since the Unix epoch by convention; nothing here depends on it.
+By convention a timestamp is in seconds since the Unix epoch; nothing here depends on it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ _FLOAT: Final = struct.Struct(">d")
 _BITS: Final = struct.Struct(">Q")
 
 SIZE: Final = _FLOAT.size
-# From here on, seconds may be nanoseconds by mistake.
-_FAR: Final = 1e12
+_FAR: Final = 1e12  # from here on, the number may be nanoseconds by mistake
 _INFINITY_BITS: Final = 0x7FF0_0000_0000_0000
 
 
 def encode_timestamp(timestamp: SupportsFloat) -> bytes:
-    r"""Give the eight bytes of a timestamp.
+    r"""Return the eight bytes of a timestamp.
 
     Parameters
     ----------
     timestamp
-        Finite and not negative. Anything that `float` takes.
+        Seconds, finite and not negative, of any type that `float` accepts.
 
     Raises
     ------
     InvalidTimestampError
-        If it is negative, infinite, not a number, or too large for a float.
+        If it is negative, infinite, NaN, or too large for a float.
     TypeError
-        If it is of a type that `float` does not take.
+        If `float` does not accept its type.
 
     Examples
     --------
@@ -50,8 +49,8 @@ def encode_timestamp(timestamp: SupportsFloat) -> bytes:
     try:
         seconds = float(timestamp)
     except (OverflowError, TypeError, ValueError) as error:
-        raise _no_seconds(timestamp, error) from error
-    # One comparison lets the usual case through; NaN fails every comparison.
+        raise _not_seconds(timestamp, error) from error
+    # One comparison accepts the usual case; NaN fails every comparison.
     if not 0.0 <= seconds < _FAR:
         _refuse_nanoseconds(timestamp)
         if not math.isfinite(seconds):
@@ -62,12 +61,12 @@ def encode_timestamp(timestamp: SupportsFloat) -> bytes:
 
 
 def decode_timestamp(encoded: bytes) -> float:
-    r"""Give the timestamp of eight bytes.
+    r"""Return the timestamp, in seconds, of eight bytes.
 
     Raises
     ------
     DecodeError
-        If they are not eight.
+        If there are not eight bytes.
 
     Examples
     --------
@@ -81,12 +80,21 @@ def decode_timestamp(encoded: bytes) -> float:
 
 
 def encode_sample(timestamp: SupportsFloat, value: bytes) -> bytes:
-    r"""Give the member of a sensor's sorted set for an encoded value at a time.
+    r"""Return the member of a sensor's sorted set for an encoded value at a time.
+
+    Parameters
+    ----------
+    timestamp
+        Seconds, as for `encode_timestamp`.
+    value
+        An encoded value, as `encode_value` returns it.
 
     Raises
     ------
     InvalidTimestampError
-        As `encode_timestamp` does.
+        If the timestamp is negative, infinite, NaN, or too large for a float.
+    TypeError
+        If `float` does not accept the type of the timestamp.
 
     Examples
     --------
@@ -97,7 +105,7 @@ def encode_sample(timestamp: SupportsFloat, value: bytes) -> bytes:
 
 
 def decode_sample(member: bytes) -> tuple[float, bytes]:
-    r"""Split a member of a sensor's sorted set into its timestamp and its encoded value.
+    r"""Split a member of a sensor's sorted set into timestamp (seconds) and encoded value.
 
     Raises
     ------
@@ -120,31 +128,32 @@ def decode_sample(member: bytes) -> tuple[float, bytes]:
 def range_bounds(
     start: SupportsFloat, end: SupportsFloat, include_end: bool
 ) -> tuple[bytes, bytes]:
-    r"""Give the lexicographic bounds, ``[minimum, maximum)``, of a range of time.
+    r"""Return the lexicographic bounds, ``[minimum, maximum)``, of a range of time.
 
-    A member is in the range exactly if ``minimum <= member < maximum`` as bytes.
+    A member is in the range if and only if ``minimum <= member < maximum``, compared as bytes.
 
     Parameters
     ----------
     start
-        The first time that is in the range. Negative (or -inf): from the start of time. Anything
-        that `float` takes, and numbers too large for it, which are as good as infinite.
+        The first time in the range, in seconds. If it is negative (or -inf), the range starts at the
+        beginning of time. Of any type that `float` accepts; numbers too large for a float count as
+        infinite.
     end
-        The end of the range. +inf: the end of time. Of the same types.
+        The end of the range, in seconds; +inf is the end of time. Of the same types.
     include_end
-        Whether samples at exactly `end` are in it.
+        Whether samples at exactly `end` are in the range.
 
     Returns
     -------
     tuple of bytes
-        Two strings of eight bytes. The second may be the smaller one: the range is then empty.
+        Two strings of eight bytes. If the second is not larger than the first, the range is empty.
 
     Raises
     ------
     InvalidTimestampError
-        If either time is not a number.
+        If either time is NaN.
     TypeError
-        If either is of a type that `float` does not take.
+        If `float` does not accept the type of either.
 
     Examples
     --------
@@ -157,13 +166,13 @@ def range_bounds(
 
 
 def _bound(time: SupportsFloat, after: bool) -> bytes:
-    """Give the smallest member at the time, or the smallest after it."""
+    """Return the smallest possible member at a time, or the smallest after it."""
     try:
         seconds = float(time)
     except OverflowError:
-        seconds = math.inf if time > 0 else -math.inf  # type: ignore[operator]  # what is too large for a float is a number
+        seconds = math.inf if time > 0 else -math.inf  # type: ignore[operator]  # only numbers overflow
     except (TypeError, ValueError) as error:
-        raise _no_seconds(time, error) from error
+        raise _not_seconds(time, error) from error
     if not -_FAR < seconds < _FAR:
         _refuse_nanoseconds(time)
     if math.isnan(seconds):
@@ -175,25 +184,23 @@ def _bound(time: SupportsFloat, after: bool) -> bytes:
     return _BITS.pack(min(bits + after, _INFINITY_BITS))
 
 
-def _no_seconds(time: object, error: Exception) -> Exception:
-    """Give the error for what `float` does not take, from the error that it raised."""
+def _not_seconds(time: object, error: Exception) -> Exception:
+    """Return the error for a time that `float` refuses with another error."""
+    kind = type(time).__name__
     if isinstance(error, OverflowError):
-        return InvalidTimestampError(f"Timestamp {type(time).__name__} is too large for a float.")
-    message = f"A time is a number of seconds since 1970, not {type(time).__name__} {_short(time)}"
+        return InvalidTimestampError(f"Timestamp of type {kind} is too large for a float.")
+    advice = ""
     if callable(getattr(time, "timestamp", None)):
-        message += "; give its .timestamp()"
-    elif type(time).__name__ == "datetime64":
-        message += "; give (time - numpy.datetime64(0, 's')) / numpy.timedelta64(1, 's')"
-    kind = TypeError if isinstance(error, TypeError) else InvalidTimestampError
-    return kind(f"{message}.")
+        advice = "; pass its .timestamp()"
+    elif kind == "datetime64":
+        advice = "; pass (time - numpy.datetime64(0, 's')) / numpy.timedelta64(1, 's')"
+    error_type = TypeError if isinstance(error, TypeError) else InvalidTimestampError
+    shown = repr(time)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return error_type(f"A time must be a number of seconds since 1970, not {kind} {shown}{advice}.")
 
 
 def _refuse_nanoseconds(time: object) -> None:
-    """Refuse a NumPy time in nanoseconds, the only one of which `float` gives a number: not of seconds."""
+    """Refuse NumPy times in nanoseconds, which `float` converts to a number of nanoseconds."""
     if type(time).__name__ in ("datetime64", "timedelta64"):
-        raise _no_seconds(time, TypeError())
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        raise _not_seconds(time, TypeError())

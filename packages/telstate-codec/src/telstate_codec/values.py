@@ -1,6 +1,7 @@
-"""Python values to encoded values and back: the header byte decides who reads the rest.
+"""Encoding and decoding of single values.
 
-MessagePack is `telstate_codec._msgpack`, pickles are `telstate_codec.pickles`.
+The header byte of an encoded value decides what reads the rest: `telstate_codec._msgpack` or
+`telstate_codec.pickles`. NumPy is not loaded before the first array or scalar.
 """
 
 from __future__ import annotations
@@ -12,64 +13,60 @@ from msgpack import unpackb
 
 from ._msgpack.decoder import (
     CONTAINER,
-    EXT_8,
     SHORT,
     SMALL,
-    by_form,
     cuts_by_form,
     cuts_by_size,
     decode_msgpack,
+    decoders,
     quick_hook,
-    quick_inner,
+    quick_inner_hook,
     readers,
     scalar_dtypes,
-    ways,
+    shortcuts,
 )
 from ._msgpack.encoder import Encoders, encode_msgpack, register_numpy
 from ._msgpack.format import (
+    CODE_ARRAY,
+    CODE_SCALAR,
+    CODE_TUPLE,
     ENCODING_DEFAULT,
     ENCODING_MSGPACK,
     ENCODING_PICKLE,
-    EXT_ARRAY,
-    EXT_SCALAR,
-    EXT_TUPLE,
+    EXTENSION_8,
+    LAST_PICKLE_BYTE,
+    MSGPACK_BYTE,
 )
 from ._msgpack.list_limits import QUICK_ITEMS
 from .errors import DecodeError, EncodeError
-from .pickles import PicklePolicy, dump_pickle, load_pickle, pickle_policy
+from .pickles import AllowPickle, dump_pickle, load_pickle, pickle_policy
 
-_MSGPACK_BYTE = ENCODING_MSGPACK[0]
-_LAST_PICKLE_BYTE = 0x80
-
-_ways = ways  # as globals of this module, they are found sooner
-_cuts_by_size = cuts_by_size
-_cuts_by_form = cuts_by_form
 _scalar_dtype = scalar_dtypes.get
 
 
 def encode_value(value: object, encoding: bytes = ENCODING_DEFAULT) -> bytes:
-    r"""Encode a value, in the bytes that every client of a telescope state reads.
+    r"""Encode a value as the bytes that every client of a telescope state reads.
 
     Parameters
     ----------
     value
         ``None``, a `bool`, `int` (-2**63 to 2**64-1), `float`, `complex`, `str`, `bytes`, a NumPy
         array or scalar of any dtype without Python objects, or a `list`, `dict` or `tuple` of such
-        values. Subclasses of the built-in types are refused, except those of `tuple` and `complex`,
-        which come back as plain ones, as do subclasses of arrays; masked arrays are refused.
+        values. Instances of subclasses of `tuple`, `complex` and `numpy.ndarray` are stored, and
+        come back as plain ones. Masked arrays and instances of other subclasses are refused.
     encoding
-        `ENCODING_MSGPACK` (the default) or `ENCODING_PICKLE`, which can hold more types, but which
-        readers refuse unless told otherwise.
+        `ENCODING_MSGPACK` (the default) or `ENCODING_PICKLE`, which supports more types, but which
+        readers refuse by default.
 
     Returns
     -------
     bytes
-        The same for the same value, always.
+        The encoded value; always the same for the same value.
 
     Raises
     ------
     EncodeError
-        If the value, or something in it, cannot be encoded, or if there is no such encoding.
+        If the value, or something in it, cannot be encoded, or if `encoding` is not known.
 
     Examples
     --------
@@ -88,28 +85,31 @@ def encode_value(value: object, encoding: bytes = ENCODING_DEFAULT) -> bytes:
 
 
 def decode_value(
-    value: bytes | bytearray | memoryview,
-    allow_pickle: bool | str | PicklePolicy | None = None,
+    value: bytes | bytearray | memoryview, allow_pickle: AllowPickle | None = None
 ) -> Any:
-    r"""Decode a value. Whatever the bytes are, it gives a value or raises `DecodeError`.
+    r"""Decode a value. Whatever the bytes are, return a value or raise `DecodeError`.
 
     Parameters
     ----------
     value
         An encoded value. Anything but `bytes` is copied first.
     allow_pickle
-        What to do with pickles: ``False`` refuse, ``"safe"`` read plain data only, ``True`` trust
-        them with everything. By default, what `set_allow_pickle` or the environment says.
+        What to do with pickles: ``False`` refuses them, ``"safe"`` reads plain data only, ``True``
+        loads anything. By default, the policy that `set_allow_pickle` or the environment has set.
 
     Returns
     -------
     object
-        What was encoded. Arrays own their memory and are writable.
+        The value. Arrays own their memory and are writable.
 
     Raises
     ------
     DecodeError
-        If the bytes are not an encoded value, or are a pickle and the policy refuses it.
+        If the bytes are not an encoded value, or are a pickle that the policy refuses.
+    TypeError
+        If `value` is not bytes-like.
+    ValueError
+        If the value is a pickle and `allow_pickle` is not a valid policy.
 
     Examples
     --------
@@ -119,40 +119,40 @@ def decode_value(
     Traceback (most recent call last):
     telstate_codec.errors.DecodeError: Header byte 0x90 is not known; a newer version may be needed.
     """
-    # The shortest ways, for what is stored most. Whatever is unusual falls through, or raises an
-    # exception, and starts again on the thorough way, which says what is wrong.
+    # Shortcuts for the most frequent values. Anything unusual falls through, or raises an exception,
+    # and starts again in `_decode`, which says what is wrong.
     try:
         form = value[1]
-        if form == EXT_8:  # a NumPy number, if what comes before its bytes is known, or a tuple
-            cut = _cuts_by_size[value[2]]
+        if form == EXTENSION_8:  # a NumPy number, if the bytes before its own are known, or a tuple
+            cut = cuts_by_size[value[2]]
             if cut is not None:
                 before, raw = cut
                 dtype = _scalar_dtype(value[before])
                 if dtype is not None:
                     return _make_scalar(dtype, value[raw])
-            if value[3] == EXT_TUPLE and value[0] == _MSGPACK_BYTE and len(value) == value[2] + 4:
-                items = unpackb(value[4:], ext_hook=quick_inner)
+            if value[3] == CODE_TUPLE and value[0] == MSGPACK_BYTE and len(value) == value[2] + 4:
+                items = unpackb(value[4:], ext_hook=quick_inner_hook)
                 if type(items) is list:
                     return tuple(items)
         else:
-            cut = _cuts_by_form[form]
+            cut = cuts_by_form[form]
             if cut is not None:
                 before, raw = cut
                 dtype = _scalar_dtype(value[before])
                 if dtype is not None:
                     return _make_scalar(dtype, value[raw])
-            if value[0] == _MSGPACK_BYTE:
-                way = _ways[form]
-                if way == SHORT:
+            if value[0] == MSGPACK_BYTE:
+                shortcut = shortcuts[form]
+                if shortcut == SHORT:
                     return unpackb(value[1:])
-                if way == CONTAINER and len(value) <= SMALL:
+                if shortcut == CONTAINER and len(value) <= SMALL:
                     return unpackb(value[1:], ext_hook=quick_hook, max_array_len=QUICK_ITEMS)
-                if way == len(value) and value[2] == EXT_TUPLE:
-                    items = unpackb(value[3:], ext_hook=quick_inner)
+                if shortcut == len(value) and value[2] == CODE_TUPLE:
+                    items = unpackb(value[3:], ext_hook=quick_inner_hook)
                     if type(items) is list:
                         return tuple(items)
-        if type(value) is bytes and value[0] == _MSGPACK_BYTE:
-            return by_form[form](value)
+        if type(value) is bytes and value[0] == MSGPACK_BYTE:
+            return decoders[form](value)
     except DecodeError:
         raise
     except Exception:
@@ -160,46 +160,7 @@ def decode_value(
     return _decode(value, allow_pickle)
 
 
-# NumPy is loaded at the first array or scalar: importing `telstate_codec._numpy.arrays` puts its own
-# functions in the place of these.
-
-
-def _decode_first_array(data: bytes, start: int = 0, end: int | None = None) -> Any:
-    from ._numpy.arrays import decode_array
-
-    return decode_array(data, start, end)
-
-
-def _decode_first_scalar(data: bytes, start: int = 0) -> Any:
-    from ._numpy.arrays import decode_scalar
-
-    return decode_scalar(data, start)
-
-
-def _find_first_encoders(kind: type) -> Encoders:
-    from ._numpy.arrays import find_encoders
-
-    return find_encoders(kind)
-
-
-readers[EXT_ARRAY] = _decode_first_array
-readers[EXT_SCALAR] = _decode_first_scalar
-register_numpy(_find_first_encoders)
-
-
-def _make_first_scalar(dtype: Any, raw: Any) -> Any:
-    """Stand in for `telstate_codec._numpy.arrays.make_scalar`, which loads NumPy."""
-    global _make_scalar
-    from ._numpy.arrays import make_scalar
-
-    _make_scalar = make_scalar
-    return make_scalar(dtype, raw)
-
-
-_make_scalar: Callable[[Any, Any], Any] = _make_first_scalar
-
-
-def _decode(value: object, allow_pickle: bool | str | PicklePolicy | None) -> Any:
+def _decode(value: object, allow_pickle: AllowPickle | None) -> Any:
     if isinstance(value, (bytearray, memoryview)):
         value = bytes(value)
     elif not isinstance(value, bytes):
@@ -207,19 +168,19 @@ def _decode(value: object, allow_pickle: bool | str | PicklePolicy | None) -> An
     if not value:
         raise DecodeError("The value is empty; it should start with a header byte.")
     first = value[0]
-    if first == _MSGPACK_BYTE:
+    if first == MSGPACK_BYTE:
         return decode_msgpack(value)
-    if first <= _LAST_PICKLE_BYTE:
+    if first <= LAST_PICKLE_BYTE:
         return load_pickle(value, None if allow_pickle is None else pickle_policy(allow_pickle))
     raise DecodeError(f"Header byte {first:#04x} is not known; a newer version may be needed.")
 
 
 def equal_encoded_values(a: bytes, b: bytes) -> bool:
-    r"""Tell whether two encoded values count as equal, as immutable keys require.
+    r"""Return whether two encoded values are equal in the sense of immutable keys.
 
-    They are if their bytes are equal, or if one is a `str` and the other the `bytes` of its UTF-8
-    (which Python 2 did not tell apart; NumPy's `str_` and `bytes_` are text and bytes too). Nothing
-    else is: not 1 and 1.0, nor text within lists.
+    They are if their bytes are equal, or if one is a `str` and the other the `bytes` of its UTF-8,
+    which Python 2 did not distinguish. (NumPy's `str_` and `bytes_` count as text and bytes.) Nothing
+    else is equal: not 1 and 1.0, nor text within lists.
 
     Parameters
     ----------
@@ -245,8 +206,43 @@ def equal_encoded_values(a: bytes, b: bytes) -> bool:
 
 
 def _utf8(value: object) -> bytes | None:
-    """Give the bytes of text or bytes, and ``None`` of anything else."""
+    """Return the bytes of text or bytes, and None for any other value."""
     if isinstance(value, str):
-        # A pickle may hold surrogates; they are equal to themselves.
+        # A pickle may hold surrogates, which are equal to themselves.
         return value.encode("utf-8", "surrogatepass")
     return value if isinstance(value, bytes) else None
+
+
+# The first array or scalar loads NumPy: each of these functions imports the one that replaces it.
+
+
+def _read_first_array(data: bytes, start: int = 0, end: int | None = None) -> Any:
+    from ._numpy.arrays import decode_array
+
+    return decode_array(data, start, end)
+
+
+def _read_first_scalar(data: bytes, start: int = 0) -> Any:
+    from ._numpy.arrays import decode_scalar
+
+    return decode_scalar(data, start)
+
+
+def _find_first_encoders(kind: type) -> Encoders:
+    from ._numpy.arrays import find_encoders
+
+    return find_encoders(kind)
+
+
+def _make_first_scalar(dtype: Any, raw: Any) -> Any:
+    global _make_scalar
+    from ._numpy.arrays import make_scalar
+
+    _make_scalar = make_scalar
+    return make_scalar(dtype, raw)
+
+
+readers[CODE_ARRAY] = _read_first_array
+readers[CODE_SCALAR] = _read_first_scalar
+register_numpy(_find_first_encoders)
+_make_scalar: Callable[[Any, Any], Any] = _make_first_scalar

@@ -1,1 +1,1 @@
-"""MessagePack with the extension types of telescope states: encoder and decoder."""
+"""The MessagePack part of the storage format."""

@@ -1,49 +1,47 @@
-"""How long lists may be, so that msgpack takes no memory for items that are not there.
+"""Limits on the length of lists, so that msgpack takes no memory for items that are not there.
 
-msgpack makes a list as long as it is said to be before it has seen its items, and does so for up to
-a thousand lists within lists: a value of a few bytes could ask for any amount. It can be given a
-limit, but one for all lists. So the limit must go with the lists that a value can have, which its
-bytes tell without being decoded: a list of more than 15 starts with one of two bytes, and where
-those are rare (in text, in small numbers) all lists may be long.
+msgpack allocates a list at the length that its header claims before it has seen the items, and does
+so for up to a thousand nested lists: a value of a few bytes could ask for any amount of memory. It
+takes a limit, but only one for all lists. The limits here depend on the lists that a value can hold,
+which its bytes show without being decoded: every list of more than 15 items starts with one of two
+bytes, and where those are rare (in text, in small numbers) all lists may be long.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from .format import FLOAT_64, FORMS, LIST_16, LIST_32
+
 QUICK_ITEMS: Final = 512
-"""What a list may have in any value; a thousand of them within each other take 4 MB."""
+"""Length that lists may have in any value; a thousand of them, nested, take 4 MB."""
 
 FEW: Final = 128
-"""Bytes of a tuple within a value in which msgpack's own limit, the bytes that there are, will do."""
+"""Size in bytes of tuples within a value for which msgpack's own limit (their size) is enough."""
 
-_SHORTEST: Final = 15  # a list of so many or fewer starts with neither of the two bytes
-_LIST_16, _LIST_32 = b"\xdc", b"\xdd"
-_FLOAT: Final = b"\xcb"
-_FLOAT_SIZE: Final = 9
-_TIMES: Final = 4  # items, of 8 bytes each, that may not be there, per byte that is
-_BYTES_PER_MARK: Final = 256  # there are fewer marks than this where looking at each is worth it
+_SHORTEST: Final = 15  # lists of up to so many items start with neither of the two bytes
+_MARK_16, _MARK_32, _FLOAT = bytes([LIST_16]), bytes([LIST_32]), bytes([FLOAT_64])
+_FLOAT_SIZE: Final = 1 + FORMS[FLOAT_64].length
+_TIMES: Final = 4  # items (of 8 bytes) that may be claimed in vain, per byte of the value
+_BYTES_PER_MARK: Final = 256  # with more marks than this, looking at each takes too long
 
 
 def limit_inside(data: bytes) -> int:
-    """Give the limit for lists in a tuple within a value.
-
-    All of them together then take a small multiple of the bytes of the tuple, unfilled.
-    """
-    marks = data.count(_LIST_16) + data.count(_LIST_32)
+    """Return the limit for lists in a tuple within a value, which bounds all of them together."""
+    marks = data.count(_MARK_16) + data.count(_MARK_32)
     return max(_SHORTEST, min(QUICK_ITEMS, len(data) // marks)) if marks else QUICK_ITEMS
 
 
 def limit_of(data: bytes, start: int) -> int:
-    """Give the limit for lists in MessagePack that starts at an offset.
+    """Return the limit for lists in the MessagePack that starts at an offset.
 
-    That is what the value, if it is a long list itself, needs, provided that those within it cannot
-    use it to ask for much. Otherwise it is `QUICK_ITEMS`.
+    It is the length of the outermost list where the lists inside cannot abuse such a limit, and
+    `QUICK_ITEMS` otherwise.
     """
     form = data[start : start + 1]
-    if form == _LIST_16:
+    if form == _MARK_16:
         items = start + 3
-    elif form == _LIST_32:
+    elif form == _MARK_32:
         items = start + 5
     else:
         return QUICK_ITEMS
@@ -51,16 +49,16 @@ def limit_of(data: bytes, start: int) -> int:
     if count <= QUICK_ITEMS or count > len(data):
         return QUICK_ITEMS
     if data[items : items + 1] == _FLOAT and len(data) - items == _FLOAT_SIZE * count:
-        if data[items::_FLOAT_SIZE] == _FLOAT * count:  # then no list is in it
+        if data[items::_FLOAT_SIZE] == _FLOAT * count:  # floats only: there is no list inside
             return count
     return count if _is_harmless(data, items, count) else QUICK_ITEMS
 
 
 def _is_harmless(data: bytes, start: int, limit: int) -> bool:
-    """Tell whether lists from an offset on take a small multiple of their bytes, with a limit."""
+    """Return whether lists after an offset, of up to `limit` items, take memory like their bytes."""
     allowed = _TIMES * len(data)
     looks = len(data) // _BYTES_PER_MARK + 16
-    for mark, size in ((_LIST_16, 2), (_LIST_32, 4)):
+    for mark, size in ((_MARK_16, 2), (_MARK_32, 4)):
         at = data.find(mark, start)
         while at >= 0:
             looks -= 1

@@ -1,1 +1,1 @@
-"""NumPy arrays, scalars and dtypes, as the payloads of extension types. Importing these loads NumPy."""
+"""NumPy arrays, scalars and dtypes as the payloads of extension types; these modules load NumPy."""

@@ -1,13 +1,14 @@
-"""NumPy dtypes and their descriptors, both ways.
+"""Conversion of NumPy dtypes to descriptors and back.
 
-A descriptor is what the header of a ``.npy`` file says of a dtype, as plain Python: a string such
-as ``'<f8'``, or for a structured dtype a list of fields, each ``(name, descriptor)`` or ``(name,
+A descriptor is the description of a dtype in the header of a ``.npy`` file, as plain Python: a string
+such as ``'<f8'``, or for a structured dtype a list of fields, each ``(name, descriptor)`` or ``(name,
 descriptor, shape)``. A name may be ``(title, name)``; a field with the name ``''`` and a descriptor
 such as ``'|V4'`` is padding.
 
-Reading is strict, because descriptors come from anywhere and ``numpy.dtype`` takes nearly anything:
-some strings warn, some run Python's parser, and in older releases some overflow. Only the forms that
-NumPy writes, and a few plain names, get that far. Object dtypes do not, either way.
+Reading is strict, because descriptors may come from anywhere and ``numpy.dtype`` accepts nearly
+anything: some strings warn, some run Python's parser, and in older releases some overflow. Only the
+forms that NumPy writes, and a few plain names, are passed on to it. Object dtypes are refused in both
+directions.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DType: TypeAlias = np.dtype[Any]
 Descriptor: TypeAlias = str | list[Any]
 
 MAX_EMPTY: Final = 2**24
-"""Elements that occupy no byte, at most: NumPy visits each one, so a few bytes could cost hours."""
+"""Most elements of size 0 in an array: NumPy visits each, so that a few bytes could cost hours."""
 
 _MAX_ITEM_SIZE: Final = 2**31 - 1
 _MAX_DEPTH: Final = 32
@@ -43,12 +44,12 @@ _DESCRIPTOR: Final = re.compile(
 
 
 def describe(dtype: DType) -> Descriptor:
-    """Give the descriptor of a dtype.
+    """Return the descriptor of a dtype.
 
     Raises
     ------
     ValueError
-        If it has none, as dtypes with Python objects or with overlapping fields do.
+        If the dtype has Python objects or overlapping fields, and so has no descriptor.
 
     Examples
     --------
@@ -82,12 +83,12 @@ def describe(dtype: DType) -> Descriptor:
 
 
 def dtype_of(descriptor: object) -> DType:
-    """Give the dtype that a descriptor, of unknown origin, stands for.
+    """Return the dtype of a descriptor of unknown origin.
 
     Raises
     ------
     ValueError
-        If it is not a descriptor, or one with Python objects.
+        If it is not a valid descriptor, or describes Python objects.
 
     Examples
     --------
@@ -98,31 +99,31 @@ def dtype_of(descriptor: object) -> DType:
 
 
 def has_text(dtype: DType) -> bool:
-    """Tell whether there is text (kind U) in a dtype, or in a field of it."""
+    """Return whether a dtype, or a field of it, is text (kind U)."""
     if dtype.subdtype is not None:
         return has_text(dtype.subdtype[0])
     return dtype.kind == "U" or any(has_text(dtype[name]) for name in dtype.names or ())
 
 
 def check_text(array: Array) -> None:
-    """Refuse text with numbers in it that are no characters: NumPy notices when it is looked at.
+    """Refuse invalid code points in the text of a contiguous array, which NumPy does not check.
 
     Raises
     ------
     ValueError
-        If there is such a number in the array, which is contiguous, or in a field of it.
+        If there is an invalid code point in the array, or in a field of it.
     """
-    if any(is_no_text(part) for part in text_parts(array.ravel("K"))):
+    if not all(is_valid_text(part) for part in text_parts(array.ravel("K"))):
         raise ValueError("an array of text has characters that do not exist")
 
 
-def is_no_text(part: Array) -> bool:
-    """Tell whether one of the numbers that `text_parts` gives is no character."""
-    return bool(part.max() > sys.maxunicode)
+def is_valid_text(code_points: Array) -> bool:
+    """Return whether all elements of a part from `text_parts` are valid code points."""
+    return bool(code_points.max() <= sys.maxunicode)
 
 
 def text_parts(array: Array) -> Iterator[Array]:
-    """Give views of all text in an array, as the numbers (uint32) of its characters."""
+    """Yield views of all text in an array, as code points (uint32)."""
     dtype = array.dtype
     if not array.size or not dtype.itemsize:
         return
@@ -139,7 +140,7 @@ def text_parts(array: Array) -> Iterator[Array]:
 
 def _dtype_of(descriptor: object, depth: int) -> DType:
     if isinstance(descriptor, str):
-        return _plain(descriptor)
+        return _simple_dtype(descriptor)
     if not isinstance(descriptor, list):
         raise ValueError(f"dtype descriptor {_short(descriptor)} is neither a string nor a list")
     if depth >= _MAX_DEPTH:
@@ -175,12 +176,12 @@ def _dtype_of(descriptor: object, depth: int) -> DType:
     return dtype_with_fields
 
 
-def _plain(text: str) -> DType:
+def _simple_dtype(text: str) -> DType:
     match = _DESCRIPTOR.fullmatch(text)
     if match is None:
         if "O" in text:
-            raise ValueError(f"dtype {text[:40]!r} stands for Python objects, which are refused")
-        raise ValueError(f"{text[:40]!r} is not a dtype that is stored")
+            raise ValueError(f"dtype {text[:40]!r} describes Python objects, which are refused")
+        raise ValueError(f"{text[:40]!r} is not a supported dtype")
     if match["flexible"] is not None:
         size = int(match["length"]) * (4 if match["flexible"] == "U" else 1)
         if size > _MAX_ITEM_SIZE:
@@ -202,12 +203,12 @@ def _subarray(base: DType, shape: object) -> DType:
     lengths = shape if isinstance(shape, tuple) else (shape,)
     count = 1
     for length in lengths:
-        # type() and not isinstance: a bool is no length.
+        # type() rather than isinstance(), because a bool is not a length.
         if type(length) is not int or length < 0:
             raise ValueError(f"{_short(shape)} is not the shape of a field")
         count *= max(length, 1)
     if count > MAX_EMPTY and 0 in (base.itemsize, *lengths):
-        raise ValueError(f"a field of shape {_short(shape)} and of no bytes is refused")
+        raise ValueError(f"a field of shape {_short(shape)} without bytes is refused")
     if count * base.itemsize > _MAX_ITEM_SIZE:
         raise ValueError(f"a field of shape {_short(shape)} is larger than NumPy allows")
     return np.dtype((base, lengths))

@@ -1,4 +1,4 @@
-"""The header of a ``.npy`` file: what ``numpy.save`` writes and ``numpy.load`` reads, only faster.
+"""The header of ``.npy`` files, as ``numpy.save`` writes it and ``numpy.load`` reads it, only faster.
 
 ::
 
@@ -6,9 +6,9 @@
                                      |     a Python dictionary as text, spaces, a newline
                                      2 bytes, little-endian, in version 1; 4 in versions 2 and 3
 
-Text is Latin-1 in versions 1 and 2, UTF-8 in version 3. The whole is a multiple of 64 bytes long.
-A header that is read comes from anywhere, and what it claims is checked before it is believed.
-Errors are `ValueError`.
+The text is Latin-1 in versions 1 and 2, UTF-8 in version 3, and the total size is a multiple of 64
+bytes. Headers that are read may come from anywhere, so their content is checked. Errors are
+`ValueError`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ _KEYS: Final = {"descr", "fortran_order", "shape"}
 
 
 class Header(NamedTuple):
-    """What a header says: dtype, shape, order (``'C'`` or ``'F'``), and the elements' bytes.
-
-    And whether there is text in them, which must be checked.
-    """
+    """Content of a header, with the size in bytes of the elements, and whether they hold text."""
 
     dtype: DType
     shape: Shape
@@ -44,13 +41,13 @@ class Header(NamedTuple):
 
 
 def write_header(dtype: DType, shape: Shape, fortran: bool) -> bytes:
-    r"""Give the header of an array's file.
+    r"""Return the header of an array's file.
 
     Raises
     ------
     ValueError
-        If the dtype holds objects or has no descriptor, or if the array has too many elements of no
-        bytes.
+        If the dtype holds objects or has no descriptor, or if the array has too many elements of
+        size 0.
 
     Examples
     --------
@@ -62,8 +59,8 @@ def write_header(dtype: DType, shape: Shape, fortran: bool) -> bytes:
     text = f"{{'descr': {describe(dtype)!r}, 'fortran_order': {fortran!r}, 'shape': {shape!r}, }}"
     if shape:
         text += " " * (_GROWTH_DIGITS - len(repr(shape[-1 if fortran else 0])))
-    # NumPy takes the lowest version that can hold the header.
-    versions = (1, 2) if _is_latin(text) else (3,)
+    # Like NumPy, use the lowest version that can hold the header.
+    versions = (1, 2) if max(text) <= "\xff" else (3,)
     for version in versions:
         raw = text.encode(_TEXT[version])
         prefix = len(MAGIC) + 2 + _SIZE_BYTES[version]
@@ -76,7 +73,7 @@ def write_header(dtype: DType, shape: Shape, fortran: bool) -> bytes:
 
 
 def header_end(data: bytes, start: int) -> int:
-    """Give the offset behind the header that starts at an offset; `read_header` checks it.
+    """Return the offset of the end of the header that starts at an offset.
 
     Raises
     ------
@@ -85,7 +82,7 @@ def header_end(data: bytes, start: int) -> int:
     """
     sizes_at = start + len(MAGIC) + 2
     if data[start : start + len(MAGIC)] != MAGIC or len(data) < sizes_at:
-        raise ValueError("an array does not start as a .npy file does")
+        raise ValueError("an array does not start like a .npy file")
     size_bytes = _SIZE_BYTES.get(data[start + len(MAGIC)])
     if size_bytes is None or data[sizes_at - 1] != 0:
         version = f"{data[start + len(MAGIC)]}.{data[sizes_at - 1]}"
@@ -98,12 +95,12 @@ def header_end(data: bytes, start: int) -> int:
 
 
 def read_header(header: bytes) -> Header:
-    """Say what a header, whole, says.
+    """Parse a complete header.
 
     Raises
     ------
     ValueError
-        If it is malformed, or asks for objects or for an array that cannot be.
+        If it is malformed, or describes Python objects or an impossible array.
     """
     version = header[len(MAGIC)]
     text = header[len(MAGIC) + 2 + _SIZE_BYTES[version] :].decode(_TEXT[version])
@@ -126,16 +123,8 @@ def read_header(header: bytes) -> Header:
     return Header(dtype, shape, "F" if fortran else "C", nbytes, has_text(dtype))
 
 
-def _is_latin(text: str) -> bool:
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _check_empty(dtype: DType, shape: Shape) -> None:
-    """Refuse shapes that ask for no memory but for hours of visiting elements or rows."""
+    """Refuse arrays that take no memory, but hours to visit their elements or rows."""
     rows = 1
     for length in shape:
         if length == 0:
@@ -145,4 +134,4 @@ def _check_empty(dtype: DType, shape: Shape) -> None:
         if dtype.itemsize:
             return
     if rows > MAX_EMPTY:
-        raise ValueError(f"an array of shape {shape} that holds no bytes is refused")
+        raise ValueError(f"an array of shape {shape} without bytes is refused")

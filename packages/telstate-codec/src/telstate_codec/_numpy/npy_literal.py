@@ -1,9 +1,9 @@
-"""Reads the Python literal in the header of a ``.npy`` file, without Python's own parser.
+"""A parser for the Python literal in the header of a ``.npy`` file.
 
-A header is text that NumPy wrote with `repr`: a dictionary of strings, booleans, integers, tuples
-and lists. Python's parser would read it too, but it also reads much else, warns about odd escapes,
-and takes much memory and stack for text that was made to hurt. This one knows only literals, and
-its work and memory are proportional to the text. Whatever it does not know is a `ValueError`.
+NumPy writes a header with `repr`: it is a dictionary of strings, booleans, integers, tuples and
+lists. Python's own parser would read it too, but it accepts much more, warns about unknown escapes,
+and can be made to use a lot of memory and stack. This parser knows only literals, and its work and
+memory are proportional to the length of the text. Anything else raises `ValueError`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import Final
 
 MAX_DEPTH: Final = 32
-"""Brackets within brackets; NumPy's own dtypes within dtypes need two each."""
+"""Deepest nesting of brackets; each dtype within a dtype takes two."""
 
 _TOKEN: Final = re.compile(
     r"""[ \t\r\n]*(?:
@@ -33,13 +33,13 @@ _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 
 
 def read_literal(text: str) -> object:
-    """Give the value of a literal.
+    """Return the value of a literal.
 
     Parameters
     ----------
     text
         A literal of dictionaries with string keys, lists, tuples, strings, integers, booleans and
-        ``None``, with white space around it.
+        ``None``, which white space may surround.
 
     Raises
     ------
@@ -51,15 +51,15 @@ def read_literal(text: str) -> object:
     >>> read_literal("{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }  ")
     {'descr': '<f8', 'fortran_order': False, 'shape': (3,)}
     """
-    reader = _Reader(text)
-    value = reader.value(0)
-    if reader.kind != "end":
-        raise reader.unexpected()
+    parser = _Parser(text)
+    value = parser.value(0)
+    if parser.kind != "end":
+        raise parser.unexpected()
     return value
 
 
-class _Reader:
-    """A recursive-descent reader that always looks at the next token: its `kind` and `text`."""
+class _Parser:
+    """A recursive-descent parser; `kind` and `text` are those of the next token."""
 
     def __init__(self, text: str) -> None:
         self._source = text
@@ -80,7 +80,7 @@ class _Reader:
 
     def unexpected(self) -> ValueError:
         near = self._source[self._start : self._start + 20]
-        return ValueError(f"character {self._start} does not belong there: {near!r}")
+        return ValueError(f"character {self._start} is unexpected: {near!r}")
 
     def _take(self, mark: str) -> bool:
         found = self.kind == "mark" and self.text == mark
@@ -108,7 +108,7 @@ class _Reader:
         return int(text) if kind == "integer" else _NAMES[text]
 
     def _items(self, closing: str, depth: int) -> tuple[list[object], bool]:
-        """Read up to the closing bracket; tell whether there was a comma (it makes a tuple)."""
+        """Read up to the closing bracket; also return whether there was a comma, as in a tuple."""
         items: list[object] = []
         comma = False
         while not self._take(closing):
@@ -128,7 +128,7 @@ class _Reader:
             if not isinstance(key, str) or not self._take(":"):
                 raise self.unexpected()
             if key in items:
-                raise ValueError(f"key {key!r} is there twice")
+                raise ValueError(f"key {key!r} occurs twice")
             items[key] = self.value(depth)
             if not self._take(","):
                 if not self._take("}"):

@@ -1,1 +1,1 @@
-"""A reader for pickles of plain data that runs nothing: the policy ``"safe"``."""
+"""A reader of pickles that hold plain data, which runs nothing: the policy ``"safe"``."""

@@ -1,10 +1,9 @@
-"""What a pickle of plain data may name, and what it may do with it: tables.
+"""The globals that a pickle of plain data may name, and the constructors that it may call.
 
-`find_global` turns a name into a harmless thing: a class (as a value, or to be called through
-`CALLS`), or a `Function` of ours that stands for one of Python's. Nothing of what is found is ever
-called, only the constructors here are; each checks its arguments itself, so that no argument that a
-pickle can make does harm, and calls the real thing with known ones. NumPy's names are in
-`allowed_numpy`, which is imported at the first of them.
+`find_global` maps a name to a harmless object: a class (as a value, or to be called through `CALLS`)
+or a `Function` that stands in for one of Python's. These objects are never called themselves; only
+the constructors here are, and each checks its arguments before it calls the real one. NumPy's globals
+are in `allowed_numpy`, which is imported when the first of them is named.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .machine import Arguments, Call, Function, as_bytes
 
 
 def find_global(module: str, name: str) -> object:
-    """Give what stands for a global, or refuse it by name."""
+    """Return the object that stands for a global, or refuse the global by name."""
     place = (module, name)
     if place not in GLOBALS and module.split(".")[0] == "numpy":
         from . import allowed_numpy
@@ -36,16 +35,16 @@ def find_global(module: str, name: str) -> object:
 
 
 def _latin(args: Arguments) -> str | None:
-    """Give the text of arguments that are a text and "latin1"."""
+    """Return the text in arguments that are a text and ``"latin1"``, or None."""
     match args:
-        # The types first: comparing an array takes the time of all its elements.
+        # The types come first, because comparing an array compares all its elements.
         case (str(text), str(encoding)) if encoding in ("latin1", "latin-1"):
             return text
     return None
 
 
 def _encode(limits: Limits, args: Arguments) -> object:
-    """`_codecs.encode`, with which Python 3 writes bytes in old protocols; Latin-1 only."""
+    """Stand in for `_codecs.encode`, which Python 3 uses for bytes in old protocols."""
     text = _latin(args)
     if text is not None:
         return as_bytes(text, limits)
@@ -64,7 +63,7 @@ def _bytes(limits: Limits, args: Arguments) -> bytes:
             return b""
         case (bytes() | bytearray() as data,):
             return as_bytes(data, limits)
-    refuse("bytes are made of bytes")
+    refuse("bytes are made of bytes only")
 
 
 def _bytearray(limits: Limits, args: Arguments) -> bytearray:
@@ -110,7 +109,7 @@ def _range(limits: Limits, args: Arguments) -> object:
 
 
 def _check_bounds(name: str, bounds: Arguments) -> None:
-    """Refuse integers that many could share, and each would calculate with (its length, its hash)."""
+    """Refuse large integers, which would make the length and the hash slow to compute."""
     if len(bounds) > 3 or any(type(bound) is not int for bound in bounds):
         refuse(f"{name} needs up to three integers")
     if any(bound.bit_length() > 64 for bound in bounds):
@@ -199,8 +198,10 @@ _FRACTION: Final = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}(/[0-9]{{1,{MAX_DIGITS
 
 def _fraction(limits: Limits, args: Arguments) -> object:
     match args:
-        case (str(text),) if _FRACTION.fullmatch(text):  # no exponent: 1e999999999 takes for ever
-            limits.charge(len(text))  # nothing is copied, but it takes long
+        case (str(text),) if _FRACTION.fullmatch(
+            text
+        ):  # no exponent: 1e999999999 would take forever
+            limits.charge(len(text))  # for the time, as nothing is copied
             return Fraction(text)
         case (int(top), int(bottom)) if max(top.bit_length(), bottom.bit_length()) <= MAX_BITS:
             limits.charge((top.bit_length() + bottom.bit_length()) // 8)
@@ -242,7 +243,7 @@ GLOBALS: Final[dict[tuple[str, str], object]] = {
     ("fractions", "Fraction"): Fraction,
     ("decimal", "Decimal"): Decimal,
 }
-"""(module, name) as a pickle spells it -> what stands for it. NumPy's are added when needed."""
+"""The object that stands for a global, by module and name. NumPy's are added when needed."""
 
 CALLS: Final[dict[type, Call]] = {
     bytes: _bytes,
@@ -262,4 +263,4 @@ CALLS: Final[dict[type, Call]] = {
     Fraction: _fraction,
     Decimal: _decimal,
 }
-"""Class -> what is done when a pickle calls it. NumPy's are added when needed."""
+"""The constructor for calls of a class. NumPy's are added when needed."""

@@ -1,8 +1,8 @@
-"""NumPy's part of plain data in pickles: dtypes, arrays and scalars, of NumPy 1.x and 2.x.
+"""The NumPy globals that a pickle of plain data may name: dtypes, arrays and scalars, NumPy 1 and 2.
 
-NumPy's own ``__setstate__`` methods believe what they are told, and can be made to read and write
-memory that is not theirs. Here nothing is restored: a dtype is made anew from a description, and an
-array or a scalar from a dtype and just as many bytes as it needs.
+NumPy's own ``__setstate__`` methods trust their arguments, and can be made to read and write foreign
+memory. They are not used here: a dtype is made from a description, and an array or scalar from a dtype
+and exactly as many bytes as it needs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .._numpy.dtypes import is_no_text, text_parts
+from .._numpy.dtypes import is_valid_text, text_parts
 from .limits import Limits, refuse
 from .machine import Arguments, Call, Function, Unfinished, as_bytes
 
@@ -32,7 +32,7 @@ _ALIGNED: Final = 0x80  # a flag of the dtype
 
 
 class UnfinishedDtype(Unfinished):
-    """A dtype of which only the name is known yet."""
+    """A dtype whose state is not known yet."""
 
     __slots__ = ("code",)
 
@@ -41,10 +41,10 @@ class UnfinishedDtype(Unfinished):
         self.code = code
 
     def build(self, limits: Limits, state: object) -> object:
-        """Make the dtype.
+        """Return the dtype.
 
         The state is ``(version, byte order, sub-array, names, fields, size, alignment, flags)``,
-        and from version 4 on the metadata, which for dates hold the unit.
+        followed in version 4 by metadata, which hold the unit of times.
         """
         if type(state) is not tuple or len(state) not in (8, 9) or type(state[1]) is not str:
             refuse("the state of a dtype is not understood")
@@ -58,27 +58,26 @@ class UnfinishedDtype(Unfinished):
         if len(order) != 1:
             refuse("the byte order of a dtype is not understood")
         unit = _unit(state[8]) if len(state) == 9 and self.code in _TIMES else ""
-        return _simple(self.code, order, size, unit)
+        return _simple_dtype(self.code, order, size, unit)
 
 
 class UnfinishedArray(Unfinished):
-    """An array of which nothing is known yet."""
+    """An array whose state is not known yet."""
 
     __slots__ = ()
 
     def build(self, limits: Limits, state: object) -> object:
-        """Make the array from ``(version, shape, dtype, Fortran order?, bytes or list)``."""
+        """Return the array of a state ``(version, shape, dtype, is Fortran order, bytes or list)``."""
         if type(state) is not tuple or len(state) != 5:
             refuse("the state of an array is not understood")
         _, shape, dtype, fortran, data = state
-        # The type first: comparing an array takes the time of all its elements.
+        # The type comes first, because comparing an array compares all its elements.
         order = "F" if type(fortran) in (bool, int) and fortran == 1 else "C"
         return _array(limits, shape, dtype, order, data)
 
 
 @functools.lru_cache(maxsize=1024)
-def _simple(code: str, order: str, size: int, unit: str) -> np.dtype[Any]:
-    """Make a dtype without parts."""
+def _simple_dtype(code: str, order: str, size: int, unit: str) -> np.dtype[Any]:
     if order not in ("<", ">", "=", "|"):
         refuse("the byte order of a dtype is not understood")
     if code in _NUMBER:
@@ -100,7 +99,7 @@ def _simple(code: str, order: str, size: int, unit: str) -> np.dtype[Any]:
 
 
 def _unit(metadata: object) -> str:
-    """Give the unit of dates, from ``(metadata, (unit, number, denominator, events))``."""
+    """Return the unit of times from ``(metadata, (unit, number, denominator, events))``."""
     match metadata:
         case (_, (str() | bytes() as unit, int(number), *_)):
             text = unit if isinstance(unit, str) else unit.decode("latin-1")
@@ -108,11 +107,11 @@ def _unit(metadata: object) -> str:
                 return ""
             if text in _UNITS and 0 < number < 2**31:
                 return f"[{number}{text}]"
-    refuse("the unit of a date is not understood")
+    refuse("the unit of a time is not valid")
 
 
 def _check_part(limits: Limits, dtype: object, depth: int = 1) -> None:
-    """Check a dtype that is to be part of another; account for all of its own parts."""
+    """Check a dtype that becomes part of another one, and account for all of its own parts."""
     limits.charge(8)
     if not isinstance(dtype, np.dtype):
         refuse("a part of a dtype is not a dtype")
@@ -161,7 +160,7 @@ def _structured(
 
 
 def _count(shape: object) -> int:
-    """Give the number of elements in a shape."""
+    """Return the number of elements in a shape."""
     if type(shape) is not tuple or len(shape) > 64:
         refuse("a shape is not understood")
     if any(type(length) is not int or not 0 <= length < 2**63 for length in shape):
@@ -170,7 +169,7 @@ def _count(shape: object) -> int:
 
 
 def _array(limits: Limits, shape: Any, dtype: Any, order: Any, data: object) -> object:
-    """Make an array that owns its memory."""
+    """Return an array that owns its memory."""
     if not isinstance(dtype, np.dtype) or dtype.subdtype is not None:
         refuse("the dtype of an array is not understood")
     count = _count(shape)
@@ -180,28 +179,28 @@ def _array(limits: Limits, shape: Any, dtype: Any, order: Any, data: object) -> 
     if len(raw) != count * dtype.itemsize:
         refuse("an array has more or fewer bytes than its shape needs")
     if not raw:
-        limits.charge(dtype.itemsize + count)  # NumPy may make room for one element, or visit all
-        return np.ndarray(shape, dtype, order=order)  # empty() would make S1 of S0
+        limits.charge(dtype.itemsize + count)  # NumPy may allocate one element, or visit all
+        return np.ndarray(shape, dtype, order=order)  # empty() would turn S0 into S1
     _check_text(limits, np.ndarray((count,), dtype, raw))
     return _copy(np.ndarray(shape, dtype, raw, order=order))
 
 
 def _check_text(limits: Limits, array: np.ndarray[Any, Any]) -> None:
-    """Refuse text that NumPy would refuse only when it is looked at."""
+    """Refuse invalid code points, which NumPy itself notices only when the text is used."""
     if array.dtype.names is not None:
-        _check_part(limits, array.dtype, 0)  # accounts for the look at each field, whatever it is
+        _check_part(limits, array.dtype, 0)  # accounts for visiting each field
     if array.dtype.kind in "UV":
         for part in text_parts(array):
             limits.charge(part.nbytes)  # fields may overlap
-            if is_no_text(part):
+            if not is_valid_text(part):
                 refuse("an array of text has characters that do not exist")
 
 
 def _copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Copy an array in its own order, and as NumPy does on unpickling, into native byte order."""
+    """Copy an array in its own order and, as NumPy does, in native byte order."""
     dtype = array.dtype
     if dtype.names is not None:
-        # Field by field, as NumPy copies these, leaves what was in memory before in the gaps.
+        # NumPy would copy field by field, and leave old memory in the gaps between them.
         result = np.empty_like(array)
         whole = f"V{dtype.itemsize}"
         result.view(whole)[...] = array.view(whole)
@@ -212,7 +211,7 @@ def _copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _object_array(
     limits: Limits, shape: Any, dtype: np.dtype[Any], order: Any, data: object, count: int
 ) -> object:
-    """Make an array of objects from a list, which is in C order always."""
+    """Return an array of objects from a list, which is always in C order."""
     if dtype != object or type(data) is not list or len(data) != count:
         refuse("an array of objects is made of a list of them")
     limits.charge(8 * count)
@@ -224,7 +223,7 @@ def _object_array(
 
 
 def _scalar(limits: Limits, args: Arguments) -> object:
-    """`numpy.core.multiarray.scalar`: a dtype, and the bytes of the value."""
+    """Stand in for `numpy.core.multiarray.scalar`, of a dtype and the bytes of the value."""
     dtype, data = args
     if not isinstance(dtype, np.dtype) or dtype.subdtype is not None or dtype.hasobject:
         refuse("the dtype of a NumPy scalar is not understood")
@@ -239,12 +238,12 @@ def _scalar(limits: Limits, args: Arguments) -> object:
 
 
 _EMPTY: Final[dict[str, object]] = {"S": np.bytes_(b""), "U": np.str_(""), "V": np.void(b"")}
-"""Kind -> the one value of the dtype without a size."""
+"""The only value of a dtype without a size, by its kind."""
 
 
 def _dtype(limits: Limits, args: Arguments) -> object:
     match args:
-        case (str(code), *_) if len(args) <= 3 and len(code) <= 16:  # it is going to be cached
+        case (str(code), *_) if len(args) <= 3 and len(code) <= 16:  # short, because it is cached
             return UnfinishedDtype(code)
     refuse("a dtype is not understood")
 
@@ -256,7 +255,7 @@ def _reconstruct(limits: Limits, args: Arguments) -> object:
 
 
 def _from_buffer(limits: Limits, args: Arguments) -> object:
-    """`numpy.core.numeric._frombuffer`, as in protocol 5."""
+    """Stand in for `numpy.core.numeric._frombuffer`, of protocol 5."""
     data, dtype, shape, order = args
     if type(order) is not str or order not in ("C", "F") or getattr(dtype, "hasobject", True):
         refuse("an array in a buffer is not understood")
@@ -274,7 +273,7 @@ _SCALARS: Final = {
     **{"float128": "g", "complex256": "G", "single": "f", "double": "d"},
     **{"csingle": "F", "cdouble": "D", "float_": "d", "complex_": "D"},
 }
-"""Names of scalar types -> dtype."""
+"""Dtypes, by the name of their scalar type."""
 
 _CORES: Final = ("numpy.core", "numpy._core")
 
@@ -296,7 +295,7 @@ GLOBALS: Final[dict[tuple[str, str], object]] = {
     },
     **{("numpy", name): np.dtype(code).type for name, code in _SCALARS.items()},
 }
-"""As in `allowed`."""
+"""The NumPy part of `allowed.GLOBALS`."""
 
 CALLS: Final[dict[type, Call]] = {np.dtype: _dtype}
-"""As in `allowed`."""
+"""The NumPy part of `allowed.CALLS`."""

@@ -1,4 +1,4 @@
-"""Handlers of the opcodes whose value stands in the pickle itself: numbers, constants, strings."""
+"""Handlers of the opcodes that push a literal: numbers, constants and strings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _float(machine: Machine, pos: int) -> int:
     push, data = machine.stack.append, machine.data
     push(_unpack_float(data, pos)[0])
     pos += 8
-    while data[pos] == _FLOAT_CODE:  # they often come in rows
+    while data[pos] == _FLOAT_CODE:  # floats often follow each other
         push(_unpack_float(data, pos + 1)[0])
         pos += 9
     return pos
@@ -54,34 +54,32 @@ _BOOLEANS: Final = {b"00": False, b"01": True}
 
 
 def _integer_line(machine: Machine, pos: int) -> int:
-    line, pos = machine.line(pos, MAX_DIGITS + 2)
+    line, pos = machine.read_line(pos, MAX_DIGITS + 2)
     value: object = _BOOLEANS.get(line)
     if value is None:
         match = _INTEGER.fullmatch(line)
-        value = int(match[1]) if match else refuse("an integer is not understood")
+        value = int(match[1]) if match else refuse("an integer is not valid")
     machine.stack.append(value)
     return pos
 
 
 def _float_line(machine: Machine, pos: int) -> int:
-    line, pos = machine.line(pos, 64)
-    machine.stack.append(
-        float(line) if _FLOAT.fullmatch(line) else refuse("a float is not understood")
-    )
+    line, pos = machine.read_line(pos, 64)
+    machine.stack.append(float(line) if _FLOAT.fullmatch(line) else refuse("a float is not valid"))
     return pos
 
 
 def _long(machine: Machine, pos: int, length_size: int) -> int:
     start = pos + length_size
-    length = int.from_bytes(machine.take(pos, length_size), "little")
-    number = int.from_bytes(machine.take(start, length), "little", signed=True)
+    length = int.from_bytes(machine.read(pos, length_size), "little")
+    number = int.from_bytes(machine.read(start, length), "little", signed=True)
     machine.stack.append(number)
     return start + length
 
 
 # Strings
 
-# Size of a length -> how to read it.
+# By the size of a length field in bytes.
 _LENGTHS: Final = {1: struct.Struct("<B"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 
 
@@ -114,7 +112,7 @@ def _bytes(length_size: int, kind: type[bytes] | type[bytearray]) -> Handler:
     def push(machine: Machine, pos: int) -> int:
         start = pos + length_size
         length: int = unpack(machine.data, pos)[0]
-        machine.stack.append(kind(machine.take(start, length)))
+        machine.stack.append(kind(machine.read(start, length)))
         return start + length
 
     return push
@@ -132,7 +130,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 def _quoted_text(machine: Machine, pos: int) -> int:
-    line, pos = machine.line(pos, machine.size)
+    line, pos = machine.read_line(pos, machine.size)
     if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
         refuse("a string is not in quotes")
     machine.stack.append(_ESCAPE.sub(_unescape, line[1:-1]).decode("latin-1"))
@@ -140,7 +138,7 @@ def _quoted_text(machine: Machine, pos: int) -> int:
 
 
 def _unicode_line(machine: Machine, pos: int) -> int:
-    line, pos = machine.line(pos, machine.size)
+    line, pos = machine.read_line(pos, machine.size)
     machine.stack.append(line.decode("raw-unicode-escape"))
     return pos
 
@@ -171,4 +169,4 @@ LITERALS: Final[dict[bytes, Handler]] = {
     b"\x96": _bytes(8, bytearray),
     b")": _constant(()),
 }
-"""Opcode -> handler."""
+"""The handlers, by opcode."""

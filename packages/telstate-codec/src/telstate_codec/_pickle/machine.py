@@ -1,4 +1,4 @@
-"""The state of the machine that reads plain data from pickles; the rules of its handlers."""
+"""The machine that reads plain data from pickles: its state, and the types that its tables share."""
 
 from __future__ import annotations
 
@@ -28,42 +28,43 @@ class Machine:
         self.containers = 0  # made by opcodes; no value is nested deeper than this
 
     def pop_mark(self) -> list[Any]:
-        """Give what was pushed since the last mark, and go back to before it."""
+        """Return the values above the last mark, and restore the stack below it."""
         items = self.stack
         self.stack = self.marks.pop()
         return items
 
-    def line(self, pos: int, longest: int) -> tuple[bytes, int]:
-        """Read to the end of the line; give it and the position behind it."""
-        end = self.data.find(b"\n", pos, pos + longest + 1)
+    def read_line(self, pos: int, max_length: int) -> tuple[bytes, int]:
+        """Return the rest of a line, and the position after it."""
+        end = self.data.find(b"\n", pos, pos + max_length + 1)
         if end < 0:
             refuse("a line has no end, or is too long")
         return self.data[pos:end], end + 1
 
-    def take(self, pos: int, length: int) -> bytes:
-        """Give `length` bytes from `pos`."""
+    def read(self, pos: int, length: int) -> bytes:
+        """Return `length` bytes from `pos`."""
         if length > self.size - pos:
             refuse(TRUNCATED)
         return self.data[pos : pos + length]
 
 
 Handler: TypeAlias = Callable[[Machine, int], int]
-"""What an opcode does.
+"""The implementation of an opcode.
 
-It gets the machine and the position behind the opcode, and gives the position of the next opcode.
-Whatever it raises means that the pickle is broken or refused. It must not recurse, and what it
-spends beyond the size of what it reads it takes from `Machine.limits`.
+It takes the machine and the position after the opcode, and returns the position of the next opcode.
+Any exception means that the pickle is malformed or refused. A handler must not recurse, and must
+charge memory and work beyond the size of what it reads to `Machine.limits`.
 """
 
 Arguments: TypeAlias = tuple[Any, ...]
 Call: TypeAlias = Callable[[Limits, Arguments], object]
+"""A constructor: it checks the arguments of a call in a pickle and returns the result."""
 
 
 class Function:
-    """Stands for a function while a pickle is read. It can be called, and must not be left over."""
+    """A stand-in for a function, which a pickle can only call."""
 
     __slots__ = ("call", "name")
-    __hash__ = None  # type: ignore[assignment]  # cannot be a key, so cannot hide in one
+    __hash__ = None  # type: ignore[assignment]  # not hashable, so that it cannot hide in a key
 
     def __init__(self, name: str, call: Call) -> None:
         self.name = name
@@ -71,21 +72,21 @@ class Function:
 
 
 class Unfinished:
-    """A value that needs a BUILD opcode to be one; `result` is set when it got it."""
+    """A value that still needs its state, from a BUILD opcode; `result` is set when it has it."""
 
     __slots__ = ("result",)
-    __hash__ = None  # type: ignore[assignment]  # cannot be a key, so cannot hide in one
+    __hash__ = None  # type: ignore[assignment]  # not hashable, so that it cannot hide in a key
 
     def __init__(self) -> None:
         self.result: object = None
 
     def build(self, limits: Limits, state: object) -> object:
-        """Make the value from its state."""
+        """Return the finished value."""
         raise NotImplementedError
 
 
 def as_bytes(value: object, limits: Limits) -> bytes:
-    """Give the bytes that Python 2 wrote as ``str`` (read as Latin-1), or Python 3 as `bytes`."""
+    """Return bytes that Python 2 pickled as ``str`` (read as Latin-1), or Python 3 as `bytes`."""
     if isinstance(value, str):
         limits.charge(len(value))
         return value.encode("latin-1")

@@ -1,4 +1,4 @@
-"""Handlers of the opcodes that work on the stack: containers, memo, globals; the table of all."""
+"""Handlers of the opcodes for containers, stack, memo and globals, and the table of all opcodes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _appends(machine: Machine, pos: int) -> int:
 def _extend(machine: Machine, items: list[Any] | tuple[Any]) -> None:
     target = machine.stack[-1]
     if type(target) is not list:
-        refuse("items are appended to what is not a list")
+        refuse("items are appended to something that is not a list")
     target.extend(items)
 
 
@@ -96,7 +96,7 @@ def _set_items(machine: Machine, pos: int) -> int:
 def _update(machine: Machine, items: list[Any] | tuple[Any, Any]) -> None:
     target = machine.stack[-1]
     if type(target) not in DICTIONARIES:
-        refuse("items are set in what is not a dictionary")
+        refuse("items are set in something that is not a dictionary")
     keys = items[::2]
     machine.limits.check_keys(keys, target)
     target.update(zip(keys, items[1::2], strict=True))
@@ -106,7 +106,7 @@ def _add_items(machine: Machine, pos: int) -> int:
     items = machine.pop_mark()
     target = machine.stack[-1]
     if type(target) is not set:
-        refuse("elements are added to what is not a set")
+        refuse("elements are added to something that is not a set")
     machine.limits.check_keys(items, target)
     target.update(items)
     return pos
@@ -143,7 +143,7 @@ def _duplicate(machine: Machine, pos: int) -> int:
 
 
 def _memo_index(machine: Machine, pos: int) -> tuple[int, int]:
-    line, pos = machine.line(pos, 20)
+    line, pos = machine.read_line(pos, 20)
     return int(line), pos
 
 
@@ -192,7 +192,7 @@ def _get_long(machine: Machine, pos: int) -> int:
 # Globals
 
 
-# "module\nname" as a pickle spells it -> what was found; of the few names that are found at all.
+# Results of `find_global` by the text in the pickle, "module\nname"; only few names are found at all.
 _FOUND: Final[dict[bytes, object]] = {}
 
 
@@ -255,7 +255,7 @@ def _build(machine: Machine, pos: int) -> int:
 
 
 def _name(thing: object) -> str:
-    """Name a class, or say which class a thing is of."""
+    """Return the name of a class, or of the class of another object."""
     return thing.__name__ if isinstance(thing, type) else f"a {type(thing).__name__}"
 
 
@@ -264,7 +264,7 @@ def _instance_line(machine: Machine, pos: int) -> int:
     refuse("it makes an instance of a class of Python 2")
 
 
-# The rest
+# Other opcodes
 
 
 def _protocol(machine: Machine, pos: int) -> int:
@@ -274,7 +274,7 @@ def _protocol(machine: Machine, pos: int) -> int:
 
 
 def _frame(machine: Machine, pos: int) -> int:
-    if int.from_bytes(machine.take(pos, 8), "little") > machine.size - pos - 8:
+    if int.from_bytes(machine.read(pos, 8), "little") > machine.size - pos - 8:
         refuse(TRUNCATED)
     return pos + 8
 
@@ -286,7 +286,7 @@ def _refused(reason: str) -> Handler:
     return handler
 
 
-# "q" and "." are the reader's own.
+# The reader handles "q" and "." itself.
 _OPCODES: Final[dict[bytes, Handler]] = {
     **LITERALS,
     b"\x80": _protocol,
@@ -337,4 +337,4 @@ HANDLERS: Final[list[Handler]] = [
     _OPCODES.get(bytes([opcode]), _refused(f"it has an unknown opcode, 0x{opcode:02x}"))
     for opcode in range(256)
 ]
-"""A handler for each byte that can be an opcode."""
+"""The handler of each byte as an opcode."""

@@ -1,10 +1,10 @@
-"""Reads plain data from pickles, and can do nothing else: the safe policy.
+"""The safe policy: a reader of plain data from pickles, which can do nothing else.
 
-A pickle is a program for a small stack machine. Ours has its opcodes (protocols 0 to 5) but imports
-nothing that a pickle names, calls nothing and sets no attributes: a global is looked up in a table
-(`allowed`), and to call or build one is to ask that table's constructor, which checks its
-arguments. So there is nothing here to be guarded or patched; a new opcode or name must be added to
-be understood at all. Time and memory are of the order of the pickle's size (`limits`).
+A pickle is a program for a small stack machine. Our machine has the same opcodes (protocols 0 to 5),
+but imports nothing that a pickle names, calls nothing and sets no attributes: a global is looked up
+in a table (see `allowed`), and calling or building it calls a constructor from that table, which
+checks its arguments. Opcodes and names that have not been added are unknown, so there is nothing to
+be forbidden. Time and memory are proportional to the size of the pickle (see `limits`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def load_plain(data: bytes) -> object:
     Raises
     ------
     DecodeError
-        If it is broken or has anything but plain data in it; names what, and where.
+        If it is malformed or holds anything but plain data. The message says what, and where.
     """
     machine = Machine(data)
     handlers, memo = HANDLERS, machine.memo
@@ -36,7 +36,7 @@ def load_plain(data: bytes) -> object:
     try:
         opcode = data[0]
         while opcode != _STOP:
-            if opcode == _PUT_SHORT:  # here and not by its handler, because it is every third one
+            if opcode == _PUT_SHORT:  # without a handler, because it is every third opcode
                 memo[data[pos + 1]] = machine.stack[-1]
                 pos += 2
             else:
@@ -48,35 +48,32 @@ def load_plain(data: bytes) -> object:
         return value
     except Exception as error:
         raise DecodeError(
-            f"Pickle not read by the safe policy (byte {pos}): {_reason(error)}. "
-            "If you trust the source of the data, set_allow_pickle(True) loads all working pickles."
+            f"The safe policy does not read this pickle (byte {pos}): {_reason(error)}. "
+            "If you trust the source of the data, set_allow_pickle(True) loads every valid pickle."
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """Say what is wrong with a pickle."""
     if isinstance(error, Refusal):
         return str(error)
     if isinstance(error, (IndexError, struct.error)):
         return "it ends too early, or lacks a value"
-    # From a constructor: what it was given makes no sense.
+    # Raised by a constructor, because of its arguments.
     return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _check_value(value: object) -> None:
-    """Refuse what must not be inside a value.
-
-    That is functions, arrays and dtypes that were begun but not finished, and nesting so deep that
-    comparing, hashing or printing the value would overflow the stack.
-    """
-    depths: dict[int, int] = {}  # of the values seen; 0 while we are in one
+    """Refuse functions and unfinished objects in a value, and nesting that could overflow the stack."""
+    depths: dict[int, int] = (
+        {}
+    )  # by the id of each value; 0 until all of its parts have been visited
     todo: list[tuple[Any, bool]] = [(value, False)]
     while todo:
-        item, left = todo.pop()
-        if not left and id(item) in depths:
+        item, parts_done = todo.pop()
+        if not parts_done and id(item) in depths:
             continue
-        inner = _inner(item)
-        if left:
+        inner = _parts(item)
+        if parts_done:
             deepest = max((depths.get(id(part), 0) for part in inner), default=0)
             if deepest >= MAX_DEPTH:
                 refuse(f"it is nested more than {MAX_DEPTH} deep")
@@ -84,15 +81,15 @@ def _check_value(value: object) -> None:
         elif isinstance(item, Function):
             refuse(f"the function {item.name} is not plain data")
         elif isinstance(item, Unfinished):
-            refuse("an array or dtype is not finished, or part of itself")
+            refuse("an array or dtype is not finished, or contains itself")
         elif inner:
             depths[id(item)] = 0
             todo.append((item, True))
             todo += [(part, False) for part in inner]
 
 
-def _inner(item: Any) -> list[Any]:
-    """Give the parts of a container that matter to `_check_value` (keys do not: they are small)."""
+def _parts(item: Any) -> list[Any]:
+    """Return the parts of a container that `_check_value` visits; keys are limited elsewhere."""
     kind = type(item)
     parts: Any
     if kind in (list, tuple):
