@@ -83,7 +83,7 @@ async def test_deletions_neither_double_nor_reorder(subject: Subject) -> None:
     assert isinstance(subject, SyncSubject | AsyncSubject)
     # In a cluster a batch keeps the order of what concerns one key only; and a Cleared of another node
     # may come late, when a view sees what is there by then.
-    spread = getattr(subject.backend, "may_tell_late", False)
+    spread = getattr(subject.backend, "may_deliver_late", False)
     views = not spread
     names = [(b"{x}i",), (b"{x}s",), (b"{x}t",), (END,), *([VIEWED] if views else [])]
     memory = MemoryBackend()

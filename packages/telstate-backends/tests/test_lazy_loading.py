@@ -372,7 +372,7 @@ async def test_whoever_listens_hears_all(subject: Subject, tmp_path: Path, versi
             heard[event.key, place, event.value] += 1
             if event.timestamp is not None:
                 times.setdefault(event.key, []).append(event.timestamp)
-    if not getattr(getattr(subject, "backend"), "may_tell_late", False):
+    if not getattr(getattr(subject, "backend"), "may_deliver_late", False):
         # In a cluster some of the first load may still come.
         assert heard == expected
         assert all(each == sorted(each) for each in times.values())

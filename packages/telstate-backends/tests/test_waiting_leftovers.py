@@ -150,7 +150,7 @@ def _sockets() -> int:
 
 def ports_of(backend: Any) -> list[int]:
     """Give the ports of the servers behind a backend."""
-    place = getattr(backend, "address", "")
+    place = backend.address or ""
     if place.startswith("cluster"):
         with redis.Redis(port=int(place.rpartition(":")[2])) as client:
             nodes: Any = client.execute_command("CLUSTER NODES")

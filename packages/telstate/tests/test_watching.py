@@ -127,7 +127,7 @@ async def test_views(subject: faces.Subject) -> None:
         await subject.delete("a_k")
         await subject.add("k", "root", ts=3.0)
         update = await taker.next()
-        if getattr(subject.state.backend, "may_tell_late", False) and update != sample(
+        if getattr(subject.state.backend, "may_deliver_late", False) and update != sample(
             "k", "root", 3.0
         ):
             # In a cluster the news from another node may come when nothing shadows the key any more.

@@ -17,7 +17,7 @@ from functools import partial
 from types import TracebackType
 
 from telstate_backends._changes import Ledger, News, Plan
-from telstate_backends.abc import AsyncBackend, AsyncWatcher, Backend, Watcher, store_behind
+from telstate_backends.abc import AsyncBackend, AsyncWatcher, Backend, Watcher
 from telstate_backends.deadline import GRACE, Beginning, Patience, limited
 from telstate_backends.errors import ConnectionError, RefusedError, TimeoutError
 from telstate_backends.operations.read import Exists
@@ -31,8 +31,7 @@ LONGEST = 3600.0
 def _ledger(
     backend: Backend | AsyncBackend, names: Iterable[tuple[bytes, ...]], patterns: Iterable[bytes]
 ) -> Ledger:
-    remember = getattr(backend, "may_lose_updates", True)
-    return Ledger(names, patterns, remember, late=getattr(backend, "may_tell_late", False))
+    return Ledger(names, patterns, backend.may_lose_updates, late=backend.may_deliver_late)
 
 
 class Follower:
@@ -60,7 +59,7 @@ class Follower:
     def __init__(
         self, backend: Backend, names: Iterable[tuple[bytes, ...]], patterns: Iterable[bytes] = ()
     ) -> None:
-        self._backend = store_behind(backend)
+        self._backend = backend.uncached
         self._make_ledger = partial(_ledger, backend, tuple(names), tuple(patterns))
         self._ledger = self._make_ledger()
         self._stack = ExitStack()
@@ -208,7 +207,7 @@ class AsyncFollower:
         names: Iterable[tuple[bytes, ...]],
         patterns: Iterable[bytes] = (),
     ) -> None:
-        self._backend = store_behind(backend)
+        self._backend = backend.uncached
         self._ledger = _ledger(backend, names, patterns)
         self._stack = AsyncExitStack()
         self._watcher: AsyncWatcher | None = None

@@ -208,7 +208,7 @@ def load_records(
 
 
 def _is_remote(backend: Backend | AsyncBackend) -> bool:
-    return bool(getattr(backend, "takes_payloads", False))
+    return backend.takes_payloads
 
 
 def _write(backend: Backend, batch: Batch, refused: set[int] | None) -> None:

@@ -34,7 +34,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from telstate_backends._callables import check_ordinary, check_result
-from telstate_backends.abc import AsyncBackend, Backend, Watcher, store_behind
+from telstate_backends.abc import AsyncBackend, Backend, Watcher
 from telstate_backends.deadline import GLANCE, Beginning, Patience, limited
 from telstate_backends.errors import CancelledError, ConnectionError, TimeoutError
 from telstate_backends.events import Event, Update
@@ -372,7 +372,7 @@ def wait(
 
 
 def _wait(backend: Backend, wanted: Wait[Checked], deadline: _Deadline) -> None:
-    backend = store_behind(backend)
+    backend = backend.uncached
     with Beginning():
         answer = backend.execute(wanted.question())
     if wanted.judge_answer(answer):
@@ -382,7 +382,7 @@ def _wait(backend: Backend, wanted: Wait[Checked], deadline: _Deadline) -> None:
         _wake_when_done(deadline.cancel_future, watcher)
         owed = False  # a look at the store that was due and failed
         while True:
-            left = deadline.remaining(wanted.name, getattr(watcher, "trouble", None))
+            left = deadline.remaining(wanted.name, watcher.trouble)
             event = watcher.next(_shortest(left, _PAUSE) if owed else left)
             verdict = _judge(wanted, event)
             if verdict is Verdict.DONE:
@@ -416,7 +416,7 @@ async def wait_async(backend: AsyncBackend, wanted: Wait[Checked]) -> None:
     # Here, so that who does not use asyncio need not pay for this import.
     from asyncio import timeout as timeout_after
 
-    backend = store_behind(backend)
+    backend = backend.uncached
     with Beginning():
         answer = await backend.execute(wanted.question())
     if wanted.judge_answer(answer):

@@ -1,29 +1,34 @@
-"""``with`` and ``async with`` for what has to be closed; a base for all such classes."""
+"""The interface of every backend: execute operations and watch keys, synchronously or with asyncio.
 
-# What a backend is, sync and asyncio: a place to execute operations and to watch keys.
-#
-# Rules: `execute` raises what goes wrong. `execute_many` takes one round trip; an operation in it
-# that fails does not keep the others from being done, and its error stands in its place in the list
-# that is given back; only what concerns all of them (no connection) is raised.
+``execute`` raises the error of its operation. ``execute_many`` takes one round trip; an operation in it
+that fails does not stop the others, and its error takes the place of its result. Only an error that
+concerns all of them (no connection, say) is raised. Capabilities that differ between backends are
+attributes, so no caller has to guess them.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar
 
+from telstate_backends.deadline import Deadline
 from telstate_backends.events import Event
 from telstate_backends.operations.base import Operation
+from telstate_backends.store import Store
+
+Result = TypeVar("Result")
 
 
 class Closing:
-    """Something that is closed at the end of a ``with`` statement."""
+    """Base of classes that are closed at the end of a ``with`` statement."""
 
     __slots__ = ()
 
     def close(self) -> None:
-        """Let go of what it holds; can be called twice."""
+        """Release all resources; can be called twice."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -40,12 +45,12 @@ class Closing:
 
 
 class AsyncClosing:
-    """Something that is closed at the end of an ``async with`` statement."""
+    """Base of classes that are closed at the end of an ``async with`` statement."""
 
     __slots__ = ()
 
     def close(self) -> None:
-        """Start to let go of what it holds; can be called twice."""
+        """Start to release all resources; can be called twice."""
         raise NotImplementedError
 
     async def wait_closed(self) -> None:
@@ -66,12 +71,30 @@ class AsyncClosing:
         await self.wait_closed()
 
 
-Result = TypeVar("Result")
-AnyBackend = TypeVar("AnyBackend")
+class _AnyWatcher(Protocol):
+    def poll(self) -> Event | None:
+        """Return an event that has already arrived, `None` if there is none; never waits."""
+
+    def add(self, keys: Iterable[bytes], /) -> None:
+        """Watch more keys; `CheckDue.SUBSCRIBED` follows when updates of all of them arrive."""
+
+    def discard(self, keys: Iterable[bytes], /) -> None:
+        """Stop watching keys; events of them that have already arrived may still be returned."""
+
+    def covers(self, keys: Iterable[bytes], /) -> bool:
+        """Return whether, as far as is known, no update of these keys is being missed."""
 
 
-class Watcher(Protocol):
-    """What `watch` of a sync backend gives: events, one at a time, in order."""
+class Watcher(_AnyWatcher, Protocol):
+    """Events of a synchronous backend, one at a time, in order; :meth:`Backend.watch` returns it.
+
+    Attributes
+    ----------
+    trouble : str or None
+        Why no events can arrive at the moment (a lost connection), `None` if they can.
+    """
+
+    trouble: str | None
 
     def next(self, timeout: float | None = None) -> Event | None:
         """Wait for the next event.
@@ -79,39 +102,27 @@ class Watcher(Protocol):
         Parameters
         ----------
         timeout : float, optional
-            How many seconds to wait at most; without it, as long as it takes.
+            Seconds to wait at most (default: no limit).
 
         Returns
         -------
         Event or None
-            `None` if the time is over or somebody called :meth:`wake`.
+            `None` after the timeout, and when :meth:`wake` was called.
 
         Raises
         ------
         CancelledError
             If the backend is closed.
         ConnectionError
-            If the store cannot be reached again.
+            If the connection to the store cannot be restored.
         """
 
-    def poll(self) -> Event | None:
-        """Give an event that is there already, `None` if there is none; never waits."""
-
-    def add(self, keys: Iterable[bytes], /) -> None:
-        """Watch these keys too; a check is due (`SUBSCRIBED`) when updates of all of them arrive."""
-
-    def discard(self, keys: Iterable[bytes], /) -> None:
-        """Watch these keys no more; what has arrived of them may still be told."""
-
-    def covers(self, keys: Iterable[bytes], /) -> bool:
-        """Tell whether no update of these keys is missed now, as far as is known."""
-
     def wake(self) -> None:
-        """Make :meth:`next` return now, or when it is next called. From any thread."""
+        """Make :meth:`next` return now, or when it is next called. Can be called from any thread."""
 
 
-class AsyncWatcher(Protocol):
-    """What `watch` of an asyncio backend gives: events, one at a time, in order."""
+class AsyncWatcher(_AnyWatcher, Protocol):
+    """Events of an asyncio backend, one at a time, in order; :meth:`AsyncBackend.watch` returns it."""
 
     async def next(self) -> Event:
         """Wait for the next event.
@@ -121,32 +132,67 @@ class AsyncWatcher(Protocol):
         CancelledError
             If the backend is closed (telstate's own error, not asyncio's).
         ConnectionError
-            If the store cannot be reached again.
+            If the connection to the store cannot be restored.
         """
 
-    def poll(self) -> Event | None:
-        """Give an event that is there already, `None` if there is none; never waits."""
 
-    def add(self, keys: Iterable[bytes], /) -> None:
-        """Watch these keys too; a check is due (`SUBSCRIBED`) when updates of all of them arrive."""
+class Capabilities:
+    """What callers may ask about a backend, synchronous or asyncio.
 
-    def discard(self, keys: Iterable[bytes], /) -> None:
-        """Watch these keys no more; what has arrived of them may still be told."""
+    Attributes
+    ----------
+    address : str or None
+        Address of the server, without a password; `None` for a backend in memory.
+    store : Store or None
+        The store of a backend in memory; `None` for a server.
+    takes_payloads : bool
+        Whether :class:`Restore` is the fastest way to load a key.
+    may_lose_updates : bool
+        Whether a watcher may ever have to read the store because it missed an update.
+    may_deliver_late : bool
+        Whether an update published before a watch began may still arrive during it.
+    """
 
-    def covers(self, keys: Iterable[bytes], /) -> bool:
-        """Tell whether no update of these keys is missed now, as far as is known."""
+    address: str | None = None
+    store: Store | None = None
+    takes_payloads: bool = False
+    may_lose_updates: bool = True
+    may_deliver_late: bool = False
 
 
-@runtime_checkable
-class Backend(Protocol):
-    """A store as seen from ordinary code; its methods can be called from any thread."""
+class Backend(Capabilities, Closing, ABC):
+    """A store for synchronous programs; its methods can be called from any thread."""
 
-    def execute(self, operation: Operation[Result], /) -> Result:
-        """Do one operation, atomically."""
+    @property
+    def uncached(self) -> Backend:
+        """The backend behind a cache, or this backend if it is not a cache.
 
-    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
-        """Do operations in order, in one round trip; a failed one gives its error."""
+        Programs that watch keys must read from it, since the cache may be older than the watch.
+        """
+        return self
 
+    @abstractmethod
+    def execute(
+        self, operation: Operation[Result], /, *, deadline: Deadline | None = None
+    ) -> Result:
+        """Execute one operation, atomically.
+
+        Parameters
+        ----------
+        operation : Operation
+            The operation.
+        deadline : Deadline, optional
+            Until when to retry and to wait for a reply (default: as the backend's retry policy and
+            timeouts say). A store in memory replies at once and ignores it.
+        """
+
+    @abstractmethod
+    def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
+        """Execute operations in order, in one round trip; the error of a failed one is its result."""
+
+    @abstractmethod
     def watch(
         self,
         keys: Sequence[bytes] = (),
@@ -154,37 +200,42 @@ class Backend(Protocol):
         *,
         deletions: bool = False,
     ) -> AbstractContextManager[Watcher]:
-        """Be told about updates of keys, and of all keys that match globs, from now on.
+        """Watch keys, and all keys that match glob patterns, from now on.
 
-        The first event is :attr:`CheckDue.SUBSCRIBED`: no update after it is missed. With
-        `deletions`, deletions are told too, as :class:`Deleted` and :class:`Cleared`: those by
-        writers that publish them, so not by katsdptelstate.
+        The first event is :attr:`CheckDue.SUBSCRIBED`; no update after it is missed. With
+        `deletions`, deletions are events too (:class:`Deleted` and :class:`Cleared`), if the writer
+        publishes them: this package does, katsdptelstate does not.
         """
 
-    def close(self) -> None:
-        """Let go of connections and wake all watchers; can be called twice."""
+    def dump(self, key: bytes) -> bytes | None:
+        """Return all that a key holds as a DUMP payload, `None` if it does not exist."""
+        # Imported here because few programs use it.
+        from telstate_backends.operations.bulk import Dump
 
-    def __enter__(self) -> Backend: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
+        return self.execute(Dump(key))
 
 
-@runtime_checkable
-class AsyncBackend(Protocol):
-    """A store as seen from one asyncio event loop."""
+class AsyncBackend(Capabilities, AsyncClosing, ABC):
+    """A store for one asyncio event loop: :class:`Backend`, awaited."""
 
-    async def execute(self, operation: Operation[Result], /) -> Result:
-        """Do one operation, atomically."""
+    @property
+    def uncached(self) -> AsyncBackend:
+        """The backend behind a cache, or this backend if it is not a cache."""
+        return self
 
-    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
-        """Do operations in order, in one round trip; a failed one gives its error."""
+    @abstractmethod
+    async def execute(
+        self, operation: Operation[Result], /, *, deadline: Deadline | None = None
+    ) -> Result:
+        """Execute one operation, atomically; see :meth:`Backend.execute`."""
 
+    @abstractmethod
+    async def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
+        """Execute operations in order, in one round trip; the error of a failed one is its result."""
+
+    @abstractmethod
     def watch(
         self,
         keys: Sequence[bytes] = (),
@@ -192,41 +243,11 @@ class AsyncBackend(Protocol):
         *,
         deletions: bool = False,
     ) -> AbstractAsyncContextManager[AsyncWatcher]:
-        """Be told about updates of keys, and of all keys that match globs, from now on.
+        """Watch keys, and all keys that match glob patterns, from now on; see :meth:`Backend.watch`."""
 
-        The first event is :attr:`CheckDue.SUBSCRIBED`: no update after it is missed. With
-        `deletions`, deletions are told too, as :class:`Deleted` and :class:`Cleared`: those by
-        writers that publish them, so not by katsdptelstate.
-        """
+    async def dump(self, key: bytes) -> bytes | None:
+        """Return all that a key holds as a DUMP payload, `None` if it does not exist."""
+        # Imported here because few programs use it.
+        from telstate_backends.operations.bulk import Dump
 
-    def close(self) -> None:
-        """Start to let go of connections and to wake all watchers; can be called twice."""
-
-    async def wait_closed(self) -> None:
-        """Wait until what :meth:`close` started is finished."""
-
-    async def __aenter__(self) -> AsyncBackend: ...
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
-
-
-def store_behind(backend: AnyBackend) -> AnyBackend:
-    """Give the backend behind a cache, or the backend itself if it is none.
-
-    Who watches must ask the store itself: what a cache knows may be older than the watch.
-
-    Examples
-    --------
-    >>> from telstate_backends import CachedBackend, MemoryBackend
-    >>> backend = MemoryBackend()
-    >>> store_behind(CachedBackend(backend)) is store_behind(backend) is backend
-    True
-    """
-    behind: AnyBackend = getattr(backend, "uncached", backend)
-    return behind
+        return await self.execute(Dump(key))

@@ -21,12 +21,12 @@ from typing import Any, TypeVar
 from telstate_backends._cache_index import Facts
 from telstate_backends.abc import (
     AsyncBackend,
-    AsyncClosing,
     AsyncWatcher,
     Backend,
-    Closing,
+    Capabilities,
     Watcher,
 )
+from telstate_backends.deadline import Deadline
 from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.operations.base import Operation
 from telstate_backends.operations.read import Read, Seek
@@ -48,31 +48,36 @@ _PAUSE = 1.0
 _TURN = 0.001
 
 
-class _Cache:
+class _Cache(Capabilities):
     """What the sync and the asyncio cache have in common.
 
     Parameters
     ----------
+    backend
+        The backend behind the cache.
     size, max_bytes, max_age
         As in :class:`CachedBackend`.
     """
 
-    def __init__(self, size: int, max_bytes: int, max_age: float) -> None:
+    _backend: Backend | AsyncBackend
+
+    def __init__(
+        self, backend: Backend | AsyncBackend, size: int, max_bytes: int, max_age: float
+    ) -> None:
         if size < 1:
             raise ValueError(f"a cache for {size} keys can hold nothing; give at least 1")
+        self.address = backend.address
+        self.store = backend.store
+        self.takes_payloads = backend.takes_payloads
+        self.may_lose_updates = backend.may_lose_updates
+        self.may_deliver_late = backend.may_deliver_late
         self._facts = Facts(size, max_bytes, max_age)
         self._watcher: Watcher | AsyncWatcher | None = None
         self._next_attempt = 0.0
         self._off = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.uncached!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        # Reached for what is not here: what only some backends have (an address, a store).
-        if name == "uncached":
-            raise AttributeError(name)  # before it is set, as when a copy is made
-        return getattr(self.uncached, name)
+        return f"<{type(self).__name__} of {self._backend!r}>"
 
     def _hear(self) -> bool:
         """Take in what the watcher has to tell; whether what is known then holds."""
@@ -118,7 +123,7 @@ class _Cache:
         self._off = True
 
 
-class CachedBackend(_Cache, Closing):
+class CachedBackend(_Cache, Backend):
     """A backend in front of another that need not be asked twice what cannot change.
 
     What an immutable key holds, that it exists and that it is immutable is remembered from the
@@ -139,11 +144,6 @@ class CachedBackend(_Cache, Closing):
         (default 60; ``math.inf`` is allowed): this bounds the harm of deletions by writers that do
         not publish them, such as katsdptelstate.
 
-    Attributes
-    ----------
-    uncached : Backend
-        The backend behind.
-
     Raises
     ------
     ValueError
@@ -162,6 +162,8 @@ class CachedBackend(_Cache, Closing):
     True
     """
 
+    _backend: Backend
+
     def __init__(
         self,
         backend: Backend,
@@ -170,24 +172,33 @@ class CachedBackend(_Cache, Closing):
         max_bytes: int = MAX_BYTES,
         max_age: float = MAX_AGE,
     ) -> None:
-        super().__init__(size, max_bytes, max_age)
-        self.uncached = backend
+        super().__init__(backend, size, max_bytes, max_age)
+        self._backend = backend
         self._lock = threading.Lock()
         self._watch: AbstractContextManager[Watcher] | None = None
         _in_this_process.add(self)
 
-    def execute(self, operation: Operation[Result], /) -> Result:
+    @property
+    def uncached(self) -> Backend:
+        """The backend behind the cache."""
+        return self._backend
+
+    def execute(
+        self, operation: Operation[Result], /, *, deadline: Deadline | None = None
+    ) -> Result:
         """Do one operation, atomically, or answer it from memory."""
         if isinstance(operation, Read):
             read: Read[Result] = operation
-            return self._read(read)
+            return self._read(read, deadline)
         try:
-            return self.uncached.execute(operation)
+            return self._backend.execute(operation, deadline=deadline)
         finally:
             with self._lock:
                 self._facts.forget((operation,))
 
-    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         """Do operations in order, in one round trip at most; a failed one gives its error."""
         # In order means that what is read depends on what is written before it.
         writes = any(operation.writes for operation in operations)
@@ -195,7 +206,11 @@ class CachedBackend(_Cache, Closing):
             errand = self._facts.plan(operations, self._hear() and not writes, self._covers)
         replies = None
         try:
-            replies = self.uncached.execute_many(errand.operations) if errand.operations else []
+            replies = (
+                self._backend.execute_many(errand.operations, deadline=deadline)
+                if errand.operations
+                else []
+            )
         finally:
             with self._lock:
                 self._hear()
@@ -205,7 +220,7 @@ class CachedBackend(_Cache, Closing):
                     self._watch_more()
         return results
 
-    def _read(self, read: Read[Result]) -> Result:
+    def _read(self, read: Read[Result], deadline: Deadline | None) -> Result:
         facts = self._facts
         with self._lock:
             live = self._hear()
@@ -214,7 +229,7 @@ class CachedBackend(_Cache, Closing):
                 return answer
             asking = facts.ask(read.keys, self._covers)
         try:
-            found = self.uncached.execute(Seek(read.keys, read.whole))
+            found = self._backend.execute(Seek(read.keys, read.whole), deadline=deadline)
         except BaseException:
             with self._lock:
                 facts.give_up(asking)
@@ -229,7 +244,7 @@ class CachedBackend(_Cache, Closing):
 
     def _watch_more(self) -> None:
         if self._follow():
-            self._watch = self.uncached.watch(deletions=True)
+            self._watch = self._backend.watch(deletions=True)
             self._watcher = self._watch.__enter__()
             self._facts.rejoin()
             self._follow()
@@ -242,7 +257,7 @@ class CachedBackend(_Cache, Closing):
         deletions: bool = False,
     ) -> AbstractContextManager[Watcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        return self.uncached.watch(keys, patterns, deletions=deletions)
+        return self._backend.watch(keys, patterns, deletions=deletions)
 
     def close(self) -> None:
         """Forget everything, and close the backend behind."""
@@ -251,7 +266,7 @@ class CachedBackend(_Cache, Closing):
             watch, self._watch = self._watch, None
         if watch is not None:
             watch.__exit__(None, None, None)
-        self.uncached.close()
+        self._backend.close()
 
     def _begin_anew(self) -> None:
         """Leave lock and watch to the parent process, of which this is a fork."""
@@ -260,7 +275,7 @@ class CachedBackend(_Cache, Closing):
         self._watch = self._watcher = None
 
 
-class AsyncCachedBackend(_Cache, AsyncClosing):
+class AsyncCachedBackend(_Cache, AsyncBackend):
     """An asyncio backend in front of another: :class:`CachedBackend`, awaited.
 
     Parameters
@@ -269,11 +284,6 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
         The backend behind; from now on it belongs to the cache, which closes it.
     size, max_bytes, max_age
         As in :class:`CachedBackend`.
-
-    Attributes
-    ----------
-    uncached : AsyncBackend
-        The backend behind.
 
     Raises
     ------
@@ -292,6 +302,8 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
     [Immutable(value=b'\\xff\\x10'), Immutable(value=b'\\xff\\x10')]
     """
 
+    _backend: AsyncBackend
+
     def __init__(
         self,
         backend: AsyncBackend,
@@ -300,21 +312,30 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
         max_bytes: int = MAX_BYTES,
         max_age: float = MAX_AGE,
     ) -> None:
-        super().__init__(size, max_bytes, max_age)
-        self.uncached = backend
+        super().__init__(backend, size, max_bytes, max_age)
+        self._backend = backend
         self._watch: AbstractAsyncContextManager[AsyncWatcher] | None = None
         self._turned = 0.0
 
-    async def execute(self, operation: Operation[Result], /) -> Result:
+    @property
+    def uncached(self) -> AsyncBackend:
+        """The backend behind the cache."""
+        return self._backend
+
+    async def execute(
+        self, operation: Operation[Result], /, *, deadline: Deadline | None = None
+    ) -> Result:
         """Do one operation, atomically, or answer it from memory."""
         if isinstance(operation, Read):
-            return await self._read(operation)
+            return await self._read(operation, deadline)
         try:
-            return await self.uncached.execute(operation)
+            return await self._backend.execute(operation, deadline=deadline)
         finally:
             self._facts.forget((operation,))
 
-    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    async def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         """Do operations in order, in one round trip at most; a failed one gives its error."""
         # In order means that what is read depends on what is written before it.
         writes = any(operation.writes for operation in operations)
@@ -323,7 +344,7 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
         replies = None
         try:
             if errand.operations:
-                replies = await self.uncached.execute_many(errand.operations)
+                replies = await self._backend.execute_many(errand.operations, deadline=deadline)
             else:
                 replies = []
         finally:
@@ -334,7 +355,7 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
             await self._watch_more()
         return results
 
-    async def _read(self, read: Read[Result]) -> Result:
+    async def _read(self, read: Read[Result], deadline: Deadline | None) -> Result:
         await self._turn()
         facts = self._facts
         live = self._hear()
@@ -343,7 +364,7 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
             return answer
         asking = facts.ask(read.keys, self._covers)
         try:
-            found = await self.uncached.execute(Seek(read.keys, read.whole))
+            found = await self._backend.execute(Seek(read.keys, read.whole), deadline=deadline)
         except BaseException:
             facts.give_up(asking)
             raise
@@ -366,7 +387,7 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
 
     async def _watch_more(self) -> None:
         if self._follow() and self._watch is None:
-            self._watch = self.uncached.watch(deletions=True)
+            self._watch = self._backend.watch(deletions=True)
             self._watcher = await self._watch.__aenter__()
             self._facts.rejoin()
             self._follow()
@@ -379,19 +400,19 @@ class AsyncCachedBackend(_Cache, AsyncClosing):
         deletions: bool = False,
     ) -> AbstractAsyncContextManager[AsyncWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        return self.uncached.watch(keys, patterns, deletions=deletions)
+        return self._backend.watch(keys, patterns, deletions=deletions)
 
     def close(self) -> None:
         """Forget everything, and start to close the backend behind."""
         self._switch_off()
-        self.uncached.close()
+        self._backend.close()
 
     async def wait_closed(self) -> None:
         """Wait until what `close` started is finished."""
         watch, self._watch = self._watch, None
         if watch is not None:
             await watch.__aexit__(None, None, None)
-        await self.uncached.wait_closed()
+        await self._backend.wait_closed()
 
 
 _in_this_process: weakref.WeakSet[CachedBackend] = weakref.WeakSet()

@@ -18,7 +18,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from telstate_backends.abc import AsyncClosing, Closing
+from telstate_backends.abc import AsyncBackend, Backend
+from telstate_backends.deadline import Deadline
 from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.events import (
     CLEAR_CHANNEL,
@@ -28,7 +29,6 @@ from telstate_backends.events import (
     prefixes_of,
 )
 from telstate_backends.operations.base import Operation
-from telstate_backends.operations.bulk import Dump
 from telstate_backends.store import Store
 from telstate_rdb.globs import Glob
 
@@ -100,6 +100,8 @@ class Tap:
 class MemoryWatcher:
     """Events of a memory store, queued for one thread."""
 
+    trouble: str | None = None
+
     def __init__(
         self,
         store: Store,
@@ -140,7 +142,7 @@ class MemoryWatcher:
         self._tap.close()
 
 
-class MemoryBackend(Closing):
+class MemoryBackend(Backend):
     """A store in memory, for ordinary code; its methods can be called from any thread.
 
     Parameters
@@ -157,7 +159,7 @@ class MemoryBackend(Closing):
     Immutable(value=b'\\xff\\x10')
     """
 
-    #: Whether a watch may ever have to look at the store for what it was not told.
+    store: Store
     may_lose_updates = False
 
     def __init__(self, store: Store | None = None) -> None:
@@ -169,22 +171,19 @@ class MemoryBackend(Closing):
     def __repr__(self) -> str:
         return f"<MemoryBackend of {len(self.store.data)} keys>"
 
-    def execute(self, operation: Operation[Result], /) -> Result:
+    def execute(
+        self, operation: Operation[Result], /, *, deadline: Deadline | None = None
+    ) -> Result:
         """Do one operation, atomically."""
         with self._lock:
             return operation.apply(self.store)
 
-    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         """Do operations in order; one that fails gives its error in its place."""
         with self._lock:
             return apply_many(self.store, operations)
-
-    def dump(self, key: bytes) -> bytes | None:
-        """Give all that a key holds as a DUMP payload, `None` if it does not exist."""
-        # Here, because few programs use it, and this is loaded by all.
-        from telstate_backends.operations.bulk import Dump
-
-        return self.execute(Dump(key))
 
     @contextmanager
     def watch(
@@ -280,7 +279,7 @@ class AsyncMemoryWatcher:
         self._tell(None)
 
 
-class AsyncMemoryBackend(AsyncClosing):
+class AsyncMemoryBackend(AsyncBackend):
     """A store in memory, for asyncio.
 
     Parameters
@@ -300,7 +299,7 @@ class AsyncMemoryBackend(AsyncClosing):
     Immutable(value=b'\\xff\\x10')
     """
 
-    #: Whether a watch may ever have to look at the store for what it was not told.
+    store: Store
     may_lose_updates = False
 
     def __init__(self, store: Store | None = None) -> None:
@@ -321,19 +320,19 @@ class AsyncMemoryBackend(AsyncClosing):
         """Make a sync backend that shares the data of this one."""
         return MemoryBackend(self.store)
 
-    async def execute(self, operation: Operation[Result], /) -> Result:
+    async def execute(
+        self, operation: Operation[Result], /, *, deadline: Deadline | None = None
+    ) -> Result:
         """Do one operation, atomically."""
         with self._lock:
             return operation.apply(self.store)
 
-    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    async def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         """Do operations in order; one that fails gives its error in its place."""
         with self._lock:
             return apply_many(self.store, operations)
-
-    async def dump(self, key: bytes) -> bytes | None:
-        """Give all that a key holds as a DUMP payload, `None` if it does not exist."""
-        return await self.execute(Dump(key))
 
     @asynccontextmanager
     async def watch(

@@ -7,14 +7,12 @@ thread that is left to itself when the time is over; an asyncio one cannot be as
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from telstate_backends import MemoryBackend, Operation, Store, TimeoutError
-from telstate_backends.abc import store_behind
+from telstate_backends import AsyncBackend, MemoryBackend, Operation, Store, TimeoutError
 
 #: How long to wait for an answer, in seconds.
 PATIENCE = 1.0
@@ -47,11 +45,10 @@ def ask(backend: Any, operations: Sequence[Operation[Any]]) -> list[Any]:
     TelstateError
         If the store cannot be reached, or does not answer in time.
     """
-    backend = store_behind(backend)
-    store = getattr(backend, "store", None)
-    if isinstance(store, Store):
-        return MemoryBackend(store).execute_many(operations)
-    if inspect.iscoroutinefunction(backend.execute_many):
+    backend = backend.uncached
+    if isinstance(backend.store, Store):
+        return MemoryBackend(backend.store).execute_many(operations)
+    if isinstance(backend, AsyncBackend):
         raise NotAskable
     answers: SimpleQueue[list[Any] | BaseException] = SimpleQueue()
 

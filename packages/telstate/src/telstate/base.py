@@ -165,16 +165,6 @@ def check_cache_size(cache_size: int) -> None:
         raise ValueError(f"cache_size is a number of keys, or 0 for no cache, not {cache_size}.")
 
 
-def is_awaited(backend: object) -> bool:
-    """Tell whether a backend is for asyncio."""
-    # Here, because most backends are made by us. Not isinstance: the class would have to be imported.
-    # Nor iscoroutinefunction, which takes every mock of a function for one.
-    from inspect import CO_COROUTINE
-
-    flags = getattr(getattr(getattr(backend, "execute", None), "__code__", None), "co_flags", 0)
-    return isinstance(flags, int) and bool(flags & CO_COROUTINE)
-
-
 def check_prefixes(prefixes: Iterable[Key], read_only: bool = False) -> View:
     """Make the view that a constructor's `prefixes` ask for.
 

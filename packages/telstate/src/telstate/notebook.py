@@ -15,8 +15,7 @@ from telstate.asking import NotAskable, ask
 from telstate.base import TelescopeStateBase
 from telstate.summaries import KeySummary, peeks, summaries_of
 from telstate.views import View
-from telstate_backends import ConnectionError, Count, SomeKeys, TimeoutError
-from telstate_backends.abc import store_behind
+from telstate_backends import AsyncBackend, Backend, ConnectionError, Count, SomeKeys, TimeoutError
 from telstate_codec import decode_key, encode_key
 
 # How many keys are looked at, and how many of them a table shows.
@@ -66,12 +65,11 @@ def _keys(count: int) -> str:
     return "1 key" if count == 1 else f"{count:,} keys"
 
 
-def name_of(backend: object) -> str:
+def name_of(backend: Backend | AsyncBackend) -> str:
     """Name a backend: what it is, and where."""
-    store = store_behind(backend)
-    address = getattr(store, "address", None)
+    store = backend.uncached
     name = type(store).__name__ if store is backend else f"cached {type(store).__name__}"
-    return f"{name} at {address}" if isinstance(address, str) else name
+    return f"{name} at {store.address}" if store.address is not None else name
 
 
 def html(ts: TelescopeStateBase[Any]) -> str:

@@ -11,9 +11,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from telstate.base import is_awaited
 from telstate.endpoint import Endpoint, endpoint_parser
-from telstate_backends import Backend, ConnectionError, MemoryBackend, RefusedError
+from telstate_backends import AsyncBackend, Backend, ConnectionError, MemoryBackend, RefusedError
 
 REDIS_PORT = 6379
 LAST_PORT = 65535
@@ -21,7 +20,7 @@ LAST_PORT = 65535
 LAST_DEFAULT_DATABASE = 15
 
 
-def open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
+def open_backend(endpoint: str | Endpoint | Backend | AsyncBackend, db: int) -> Backend:
     """Make the backend that the arguments `endpoint` and `db` of a telescope state ask for.
 
     Raises
@@ -39,7 +38,7 @@ def open_backend(endpoint: str | Endpoint | Backend, db: int) -> Backend:
                     "or a backend, such as RedisBackend(client); a file opens with "
                     "TelescopeState.from_snapshot."
                 )
-            if is_awaited(endpoint):
+            if isinstance(endpoint, AsyncBackend):
                 raise TypeError(
                     f"A {type(endpoint).__module__}.{type(endpoint).__name__} is for asyncio: give one "
                     "of telstate_backends.RedisBackend or telstate.MemoryBackend, or use "

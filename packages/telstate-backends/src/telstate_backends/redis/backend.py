@@ -17,11 +17,10 @@ from typing import Any, TypeVar
 import redis
 from redis.cluster import RedisCluster
 
-from telstate_backends.abc import Closing
+from telstate_backends.abc import Backend
 from telstate_backends.deadline import Deadline, is_beginning, limited, present_patience
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation, UnexpectedReply
-from telstate_backends.operations.bulk import Dump
 from telstate_backends.redis import _client as clients
 from telstate_backends.redis import _protocol as wire
 from telstate_backends.redis._errors import (
@@ -54,7 +53,7 @@ Result = TypeVar("Result")
 _backends: weakref.WeakSet[RedisBackend] = weakref.WeakSet()
 
 
-class RedisBackend(Closing):
+class RedisBackend(Backend):
     """A Redis server, for ordinary code; its methods can be called from any thread.
 
     Parameters
@@ -92,7 +91,7 @@ class RedisBackend(Closing):
             raise TypeError(unfit)
         self._link = link_to(client)
         #: Whether updates may come late: nodes pass them on to each other.
-        self.may_tell_late = isinstance(client, RedisCluster)
+        self.may_deliver_late = isinstance(client, RedisCluster)
         self._retry = retry
         self._closing = threading.Event()
         #: One for each exchange that is under way; without a lock, which a fork might find held.
@@ -185,10 +184,6 @@ class RedisBackend(Closing):
             wire.parse(operation, outcome(reply, self.address, operation), self.address)
             for operation, reply in zip(operations, replies, strict=True)
         ]
-
-    def dump(self, key: bytes) -> bytes | None:
-        """Give all that a key holds as a DUMP payload, `None` if it does not exist."""
-        return self.execute(Dump(key))
 
     @contextmanager
     def watch(

@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 
-from telstate_backends.abc import AsyncClosing
+from telstate_backends.abc import AsyncBackend
 from telstate_backends.deadline import Deadline, is_beginning
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation, UnexpectedReply
-from telstate_backends.operations.bulk import Dump
 from telstate_backends.operations.read import GetKeyType
 from telstate_backends.redis import _client as clients
 from telstate_backends.redis import _protocol as wire
@@ -49,7 +48,7 @@ from telstate_backends.types import KeyType
 Result = TypeVar("Result")
 
 
-class AsyncRedisBackend(AsyncClosing):
+class AsyncRedisBackend(AsyncBackend):
     """A Redis server, for asyncio; it belongs to one event loop.
 
     Parameters
@@ -88,7 +87,7 @@ class AsyncRedisBackend(AsyncClosing):
             raise TypeError(unfit)
         self._link = link_to(client)
         #: Whether updates may come late: nodes pass them on to each other.
-        self.may_tell_late = isinstance(client, RedisCluster)
+        self.may_deliver_late = isinstance(client, RedisCluster)
         self._retry = retry
         self.address = self._link.address
         self._outage = Outage(self.address)
@@ -183,10 +182,6 @@ class AsyncRedisBackend(AsyncClosing):
             wire.parse(operation, outcome(reply, self.address, operation), self.address)
             for operation, reply in zip(operations, replies, strict=True)
         ]
-
-    async def dump(self, key: bytes) -> bytes | None:
-        """Give all that a key holds as a DUMP payload, `None` if it does not exist."""
-        return await self.execute(Dump(key))
 
     @asynccontextmanager
     async def watch(

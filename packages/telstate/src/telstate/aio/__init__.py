@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
 from telstate import calls
 from telstate.aio.bulk import BulkMethods
-from telstate.base import check_cache_size, check_prefixes, is_awaited, warn_is_immutable
+from telstate.base import check_cache_size, check_prefixes, warn_is_immutable
 from telstate.calls import Call
 from telstate.refusals import AsyncRefusals, without_time_limit
 from telstate.suggestions import MissingKeyError
-from telstate_backends import AsyncBackend, KeyType
+from telstate_backends import AsyncBackend, Backend, KeyType
 from telstate_backends.abc import AsyncClosing
 from telstate_codec import ENCODING_DEFAULT, Key
 
@@ -63,7 +63,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _checked(backend: AsyncBackend) -> AsyncBackend:
+def _checked(backend: Backend | AsyncBackend) -> AsyncBackend:
     """Refuse what is no backend for asyncio."""
     if not hasattr(backend, "execute_many"):
         raise TypeError(
@@ -71,8 +71,7 @@ def _checked(backend: AsyncBackend) -> AsyncBackend:
             "await telstate.aio.RedisBackend.from_url('redis://host:port'), "
             "telstate.aio.RedisBackend(client) or telstate.aio.MemoryBackend()."
         )
-    if not is_awaited(backend) and not hasattr(backend, "wait_closed"):
-        # Methods that give awaitables without being coroutines are none of our business.
+    if isinstance(backend, Backend):
         raise TypeError(
             f"A {type(backend).__module__}.{type(backend).__name__} cannot be awaited: give one of "
             "telstate.aio.RedisBackend or telstate.aio.MemoryBackend, or use telstate.TelescopeState."

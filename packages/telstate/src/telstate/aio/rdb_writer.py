@@ -80,8 +80,8 @@ class RDBWriter(RDBWriterBase):
         self._begin(progress)
         async with _store_behind(client) as backend:
             wanted = await backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
-            at_once = hasattr(backend, "store")
-            most, sized = (SMALL_BATCH, SMALL_BATCH) if at_once else (BATCH, SIZED)
+            in_memory = backend.store is not None
+            most, sized = (SMALL_BATCH, SMALL_BATCH) if in_memory else (BATCH, SIZED)
             for start in range(0, len(wanted), sized):
                 some = wanted[start : start + sized]
                 glimpses = await backend.execute_many([Peek(key, 0) for key in some])
