@@ -7,17 +7,14 @@ import rdb_strategies as values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telstate_rdb._packed.common import (
-    encode_intset,
+from telstate_rdb._packed.intset import decode_intset, encode_intset
+from telstate_rdb._packed.listpack import (
+    decode_listpack,
     encode_listpack,
+    encode_listpack_integer,
     encode_listpack_pairs,
-    encode_ziplist,
-    encode_ziplist_pairs,
-    listpack_integer,
 )
-from telstate_rdb._packed.intset import decode_intset
-from telstate_rdb._packed.listpack import decode_listpack
-from telstate_rdb._packed.ziplist import decode_ziplist
+from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist, encode_ziplist_pairs
 
 TEXTS = st.lists(values.TEXTS | values.NEAR_INTEGERS, max_size=30)
 UNIFORM = st.integers(0, 70).flatmap(
@@ -101,4 +98,4 @@ def test_entries(text: bytes, ziplist: str, listpack: str | None) -> None:
 def test_a_number_beyond_64_bits_is_refused() -> None:
     """An integer that a listpack cannot hold is an error."""
     with pytest.raises(OverflowError, match="more than 64 bits"):
-        listpack_integer(1 << 63)
+        encode_listpack_integer(1 << 63)

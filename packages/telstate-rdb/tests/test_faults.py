@@ -254,8 +254,8 @@ def test_lies_in_what_is_skipped(lie: str) -> None:
     [
         (b"\x02\x01k\x02\x01a\x01a", "a set has a member twice"),
         (b"\x04\x01k\x02\x01a\x01b\x01a\x01c", "a hash has a field twice"),
-        (b"\x03\x01k\x01\x01a\x03abc", "a score that is no number: b'abc'"),
-        (b"\x03\x01k\x01\x01a\x031_0", "a score that is no number"),
+        (b"\x03\x01k\x01\x01a\x03abc", "a score that is not a number: b'abc'"),
+        (b"\x03\x01k\x01\x01a\x031_0", "a score that is not a number"),
         (b"\x12\x01k\x01\x03\x01a", "a node of the unknown form 3"),
         (b"\x07\x01k\x01\x06", "the unknown opcode 6"),
         (b"\x01\x01k\xc0\x05", "byte 0xc0 is no length"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from telstate_rdb import RdbParseError
 from telstate_rdb._packed import listpack, ziplist
 from telstate_rdb._packed.intset import decode_intset
-from telstate_rdb._packed.listpack import backward_size, decode_listpack
+from telstate_rdb._packed.listpack import _encode_own_size, decode_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist
 from telstate_rdb._packed.zipmap import decode_zipmap
 
@@ -69,7 +69,7 @@ def make_ziplist(entries: list[bytes], count: int | None = None) -> bytes:
 
 def make_listpack(entries: list[bytes], count: int | None = None) -> bytes:
     """Make a listpack of entries without the sizes behind them."""
-    body = b"".join(entry + backward_size(len(entry)) for entry in entries)
+    body = b"".join(entry + _encode_own_size(len(entry)) for entry in entries)
     count = len(entries) if count is None else count
     return struct.pack("<IH", len(body) + 7, count) + body + b"\xff"
 
@@ -114,17 +114,20 @@ def test_every_change(make: Make, decode: Decode, entries: Entries) -> None:
     ("data", "reason"),
     [
         (make_ziplist([b"\x01a"], 2), "1 entries says that it has 2"),
-        (make_ziplist([b"\x3fa"]), "points outside itself"),
-        (make_ziplist([b"\x80\xff\xff\xff\xffa"]), "points outside itself"),
-        (make_ziplist([b"\xff"]), "of no kind"),
-        (make_ziplist([b"\x90"]), "of no kind"),
+        (make_ziplist([b"\x3fa"]), "points beyond its end"),
+        (make_ziplist([b"\x80\xff\xff\xff\xffa"]), "points beyond its end"),
+        (make_ziplist([b"\xff"]), "of the unknown kind"),
+        (make_ziplist([b"\x90"]), "of the unknown kind"),
         (make_ziplist([b"\x01a"])[:-1] + b"\xff\xff", "says that it has"),
         (
             make_ziplist([b"\x01a", b"\x01b"]).replace(b"\x03\x01b", b"\x04\x01b"),
-            "follows no entry",
+            "has the wrong size of the one before",
         ),
-        (b"\x0f\0\0\0\x0a\0\0\0\x01\0\0\x01a\xff\xff", "with more bytes behind it"),
-        (b"\x0e\0\0\0\x0b\0\0\0\x01\0\0\x01a\xff", "last entry is at its byte 10, not at 11"),
+        (b"\x0f\0\0\0\x0a\0\0\0\x01\0\0\x01a\xff\xff", "with more bytes after it"),
+        (
+            b"\x0e\0\0\0\x0b\0\0\0\x01\0\0\x01a\xff",
+            "last entry of a ziplist is at byte 10, not at 11",
+        ),
         (b"\x0e\0\0\0\x0a\0\0\0", "cut short"),
     ],
 )
@@ -138,12 +141,12 @@ def test_broken_ziplists(data: bytes, reason: str) -> None:
     ("data", "reason"),
     [
         (make_listpack([b"\x81a"], 2), "1 entries says that it has 2"),
-        (make_listpack([b"\xbfa"]), "points outside itself"),
+        (make_listpack([b"\xbfa"]), "points beyond its end"),
         (make_listpack([b"\xf0\xff\xff\xff\xffa"]), "does not end with its size"),
-        (make_listpack([b"\xf5"]), "of no kind"),
+        (make_listpack([b"\xf5"]), "of the unknown kind"),
         (b"\x0a\0\0\0\x01\0\x81a\x03\xff", "does not end with its size"),
         (b"\x09\0\0\0\x01\0\x01\x02\xff", "does not end with its size"),
-        (b"\x0a\0\0\0\x01\0\x01\x01\xff\xff", "with more bytes behind it"),
+        (b"\x0a\0\0\0\x01\0\x01\x01\xff\xff", "with more bytes after it"),
         (b"\x0e\0\0\0", "cut short"),
     ],
 )
@@ -157,12 +160,12 @@ def test_broken_listpacks(data: bytes, reason: str) -> None:
     ("data", "reason"),
     [
         (b"", "cut short"),
-        (b"\x01\x01a", "points outside it"),
-        (b"\x01\x05a\x00\xff", "points outside it"),
-        (b"\x01\x01a\x01\x05b\xff", "points outside it"),
+        (b"\x01\x01a", "reaches beyond its end"),
+        (b"\x01\x05a\x00\xff", "reaches beyond its end"),
+        (b"\x01\x01a\x01\x05b\xff", "reaches beyond its end"),
         (b"\x01\x01a\xff", "a field without a value"),
         (b"\x02\x01a\x01\x00b\xff", "1 fields says that it has 2"),
-        (b"\x01\x01a\x01\x00b\xff\xff", "with more bytes behind it"),
+        (b"\x01\x01a\x01\x00b\xff\xff", "with more bytes after it"),
     ],
 )
 def test_broken_zipmaps(data: bytes, reason: str) -> None:
@@ -207,12 +210,12 @@ def test_uniform_pairs(shape: tuple[int, int, int], position: int, change: int) 
         (
             make_ziplist([part for m in members for part in (head[0] + m, number)]),
             decode_ziplist,
-            ziplist.decode_uniform_pairs,
+            ziplist.decode_ziplist_pairs,
         ),
         (
             make_listpack([part for m in members for part in (head[1] + m, bytes([second]))]),
             decode_listpack,
-            listpack.decode_uniform_pairs,
+            listpack.decode_listpack_pairs,
         ),
     ):
         assert decode(data) == [part for m in members for part in (m, b"%d" % second)]

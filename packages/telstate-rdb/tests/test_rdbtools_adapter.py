@@ -34,7 +34,8 @@ from telstate_rdb import (
 )
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string
 from telstate_rdb._crc64 import crc64
-from telstate_rdb._packed.common import encode_intset, encode_ziplist
+from telstate_rdb._packed.intset import encode_intset
+from telstate_rdb._packed.ziplist import encode_ziplist
 from telstate_rdb.contrib import rdbtools as rdbtools_adapter
 from telstate_rdb.contrib.rdbtools import Callback
 from telstate_testing import peer_python

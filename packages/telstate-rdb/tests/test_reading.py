@@ -338,7 +338,7 @@ def test_error_names_the_place(tmp_path: Path) -> None:
     assert caught.value.key == b"wrong"
     assert caught.value.offset == 9 + 5 + 7
     assert str(caught.value) == (
-        f"{path}, byte 21, key b'wrong': a ziplist is cut short or points outside itself"
+        f"{path}, byte 21, key b'wrong': a ziplist is cut short or points beyond its end"
     )
 
 

@@ -44,7 +44,7 @@ def stream(*groups: StreamGroup, ids: tuple[StreamId, ...] = (ONE, TWO)) -> Stre
 
 
 FAULTS = {
-    "a consumer with what is not pending": stream(group((), consumer(b"c", TWO))),
+    "a consumer with an entry that is not pending": stream(group((), consumer(b"c", TWO))),
     "an entry pending twice": stream(group((PENDING, PENDING))),
     "an entry pending with two consumers": stream(
         group((PENDING,), consumer(b"c", TWO), consumer(b"d", TWO))
@@ -52,8 +52,8 @@ FAULTS = {
     "or twice with one": stream(group((PENDING,), consumer(b"c", TWO, TWO))),
     "two consumers of one name": stream(group((), consumer(b"c"), consumer(b"c"))),
     "two groups of one name": stream(group(()), group(())),
-    "entry 1-0 does not come after": stream(ids=(TWO, ONE)),
-    "entry 2-0 does not come after": stream(ids=(TWO, TWO)),
+    "entry 1-0 of a stream does not come after": stream(ids=(TWO, ONE)),
+    "entry 2-0 of a stream does not come after": stream(ids=(TWO, TWO)),
     "the entry 3-0 beyond its last id, 2-0": stream(ids=(ONE, StreamId(3, 0))),
 }
 
@@ -70,7 +70,7 @@ def test_writer_refuses(reason: str) -> None:
 def test_reader_refuses(reason: str, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that no server would load is an error of the file, in all three forms."""
     with monkeypatch.context() as patch:  # so that the writer writes it
-        patch.setattr(encoding, "stream_fault", lambda stream: None)
+        patch.setattr(encoding, "find_stream_fault", lambda stream: None)
         kind, body = encoding.encode_stream(FAULTS[reason], version, None)
     with pytest.raises(RdbParseError, match=reason):
         decode_raw(RawValue(kind, body, version))

@@ -19,7 +19,7 @@ import attrs
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string
 from telstate_rdb._source import Source
-from telstate_rdb._types.modules import read_module_body, refuse_broken_module
+from telstate_rdb._types.modules import check_module_body, read_module_body
 from telstate_rdb.constants import (
     MODULE_UNSIGNED,
     OPCODE_AUX,
@@ -110,7 +110,7 @@ def _library(record: FunctionLibrary) -> bytes:
 
 
 def _module(record: ModuleAuxiliary) -> bytes:
-    refuse_broken_module(record.id, record.body)
+    check_module_body(record.id, record.body)
     return _lengths(OPCODE_MODULE_AUX, record.id, MODULE_UNSIGNED, record.when) + record.body
 
 

@@ -17,16 +17,14 @@ them finds the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from operator import gt, lt
 from typing import Any
 
-from telstate_rdb._bulk.encode_strings import Compress
-from telstate_rdb._types.hashes import check_expiries
-from telstate_rdb._types.limits import refuse_empty
-from telstate_rdb._types.writers import encode_lowest, lowest_version
-from telstate_rdb._types.zsets import refuse_nan, refuse_repeats
+from telstate_rdb._types.hashes import check_hash
+from telstate_rdb._types.lists import check_list
+from telstate_rdb._types.sets import check_set
+from telstate_rdb._types.writers import encode_value, lowest_version
+from telstate_rdb._types.zsets import check_sorted_set
 from telstate_rdb.constants import (
     EVERY_READER_VERSION,
     LENGTH_14BIT,
@@ -43,6 +41,7 @@ from telstate_rdb.constants import (
     VALKEY_VERSION,
 )
 from telstate_rdb.dump import decode_raw
+from telstate_rdb.lzf import Compress
 from telstate_rdb.values import Hash, List, RawValue, Set, SortedSet, Value
 
 
@@ -59,38 +58,12 @@ def check_loadable(value: Value) -> None:
         check(value)
 
 
-def _check_list(value: List) -> None:
-    refuse_empty(len(value.elements), "list")
-
-
-def _check_set(value: Set) -> None:
-    refuse_empty(len(value.members), "set")
-
-
-def _check_sorted_set(value: SortedSet) -> None:
-    members = value.members
-    refuse_empty(len(members), "sorted set")
-    bits = value.scores.tobytes()
-    same = bits == bits[:8] * len(members)  # as the scores of samples are
-    if any(map(math.isnan, value.scores[:1] if same else value.scores)):
-        refuse_nan()
-    # Most are in order, which is sooner seen than a set of them made.
-    compare = gt if members[0] > members[-1] else lt
-    if not all(map(compare, members, members[1:])):
-        refuse_repeats(members, "sorted set")
-
-
-def _check_hash(value: Hash) -> None:
-    refuse_empty(len(value.fields), "hash")
-    check_expiries(value)
-
-
 # The functions take the class that they stand beside; a table cannot say so, hence Any.
 _CHECKS: dict[type, Callable[[Any], None]] = {
-    List: _check_list,
-    Set: _check_set,
-    SortedSet: _check_sorted_set,
-    Hash: _check_hash,
+    List: check_list,
+    Set: check_set,
+    SortedSet: check_sorted_set,
+    Hash: check_hash,
 }
 
 
@@ -184,4 +157,4 @@ def transcode(
             check_loadable(decoded)
             return value.type, value.body, target
         value = decoded
-    return encode_lowest(value, version, compress)
+    return encode_value(value, version, compress)

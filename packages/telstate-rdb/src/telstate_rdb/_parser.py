@@ -21,7 +21,8 @@ from telstate_rdb import constants as c
 from telstate_rdb._auxiliary import AUXILIARY_READERS
 from telstate_rdb._filter import Selection
 from telstate_rdb._source import Source
-from telstate_rdb._types.readers import PACKED_DECODERS, as_it_is, codecs_of_version
+from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version
+from telstate_rdb._types.strings import decode_string
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lazy import LAZY_TYPES, LazyTable, walk_table
 from telstate_rdb.lzf import decompress_quickly
@@ -155,7 +156,7 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
     new = tuple.__new__
     string_lzf = c.STRING_LZF
     look_ahead = LOOK_AHEAD
-    plain = as_it_is
+    plain = decode_string
     record_class: type[KeyRecord[Value]] = KeyRecord
     database = state.database
     expiry = idle = frequency = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from telstate_rdb._crc64 import crc64
 from telstate_rdb._source import Source
 from telstate_rdb._types.readers import codecs_of_version
-from telstate_rdb._types.writers import check_version, encode_value, lowest_version
+from telstate_rdb._types.writers import check_version, encode_value
 from telstate_rdb.constants import (
     DUMP_FOOTER_SIZE,
     MAX_VERSION,
@@ -140,8 +140,6 @@ def encode_dump(value: Value, version: int | None = None, *, compress: bool = Fa
     >>> encode_dump(b"4096").hex(" ")
     '00 c1 00 10 06 00 e0 f0 35 21 9c 47 44 6c'
     """
-    if version is None:
-        version = lowest_version(value)
-    check_version(version)
-    kind, body = encode_value(value, version, compress_lzf if compress else None)
-    return RawValue(kind, body, version).dump()
+    if version is not None:
+        check_version(version)
+    return RawValue(*encode_value(value, version, compress_lzf if compress else None)).dump()

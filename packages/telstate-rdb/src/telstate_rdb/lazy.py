@@ -17,10 +17,9 @@ from struct import Struct
 import attrs
 
 from telstate_rdb import constants as c
-from telstate_rdb._bulk.read import SPECIAL_SCORES
+from telstate_rdb._bulk.read import SPECIAL_SCORES, parse_score
 from telstate_rdb._bulk.skip import pass_strings
 from telstate_rdb._source import Source
-from telstate_rdb._types.collections import parse_score
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.values import Hash, RawValue, SortedSet, make_payload

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from telstate_rdb._bulk.encode_strings import Compress
 from telstate_rdb.constants import LZF_MAX_COPY, LZF_MAX_DISTANCE, LZF_MAX_LITERAL
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf_shapes import LONGEST, known_shape, note_unknown
@@ -26,6 +25,9 @@ except ImportError:
     _c_decompress: Callable[[bytes, int], bytes | None] | None = None
 else:
     _c_decompress = lzf.decompress
+
+Compress = Callable[[bytes], bytes | None]
+"""Returns LZF data that is worth it (at least four bytes shorter than the string), or None."""
 
 MAX_RATIO = LZF_MAX_COPY // 3
 """No data can grow by more than this when they are decompressed."""

@@ -22,9 +22,7 @@ from telstate_rdb.constants import (
     STRING_INT32,
     STRING_LZF,
 )
-
-Compress = Callable[[bytes], bytes | None]
-"""Gives LZF data that are worth it (smaller than what went in), or None."""
+from telstate_rdb.lzf import Compress
 
 COMPRESS_ABOVE = 20  # bytes: nothing shorter is tried, as in Redis
 INT32_TEXT = 11  # the longest text of a 32-bit integer: -2147483648

@@ -17,31 +17,12 @@ from telstate_rdb._bulk.runs import (
 )
 from telstate_rdb._bulk.skip import pass_strings, pass_usual
 from telstate_rdb._source import Source
-from telstate_rdb._types.collections import make_hash, make_set, make_sorted_set, parse_score
 from telstate_rdb.constants import (
     SCORE_NAN,
     SCORE_NEGATIVE_INFINITY,
     SCORE_POSITIVE_INFINITY,
 )
-from telstate_rdb.values import Hash, List, Set, SortedSet
-
-
-def read_list(source: Source) -> List:
-    """Read a table of elements (type 1)."""
-    return List(tuple(read_strings(source, source.read_length())))
-
-
-def read_set(source: Source) -> Set:
-    """Read a table of members (type 2)."""
-    return make_set(read_strings(source, source.read_length()))
-
-
-def read_hash(source: Source) -> Hash:
-    """Read a table of fields and values (type 4)."""
-    count = source.read_length()
-    source.expect(2 * count)
-    strings = read_strings(source, 2 * count)
-    return make_hash(strings[::2], strings[1::2])
+from telstate_rdb.errors import RdbParseError
 
 
 def read_strings(source: Source, count: int) -> list[bytes]:
@@ -97,8 +78,8 @@ def read_strings(source: Source, count: int) -> list[bytes]:
     return out
 
 
-def read_sorted_set(source: Source) -> SortedSet:
-    """Read a table of members, each with its score as a float64 (type 5)."""
+def read_scored_strings(source: Source) -> tuple[list[bytes], bytearray]:
+    """Read a table of strings, each with a score of 8 bytes (type 5): both columns."""
     count = source.read_length()
     source.expect(9 * count)
     members: list[bytes] = []
@@ -154,7 +135,7 @@ def read_sorted_set(source: Source) -> SortedSet:
         source.position = position
         if count:
             source.fill(end - position + 1)
-    return make_sorted_set(members, scores)
+    return members, scores
 
 
 SPECIAL_SCORES = {
@@ -165,8 +146,8 @@ SPECIAL_SCORES = {
 """The scores that have no text, by the byte in place of its length."""
 
 
-def read_sorted_set_of_text(source: Source) -> SortedSet:
-    """Read a table of members, each with its score as text (type 3)."""
+def read_text_scored_strings(source: Source) -> tuple[list[bytes], list[float]]:
+    """Read a table of strings, each with a score as text (type 3): both columns."""
     count = source.read_length()
     source.expect(2 * count)
     members: list[bytes] = []
@@ -204,7 +185,23 @@ def read_sorted_set_of_text(source: Source) -> SortedSet:
         members.append(source.read_string())
         scores.append(_read_text_score(source, known))
         count -= 1
-    return make_sorted_set(members, scores)
+    return members, scores
+
+
+def parse_score(text: bytes) -> float:
+    """Return the number that the text of a score stands for.
+
+    Examples
+    --------
+    >>> parse_score(b"-1.5e3"), parse_score(b"inf")
+    (-1500.0, inf)
+    """
+    try:
+        if b"_" not in text:
+            return float(text)
+    except ValueError:
+        pass
+    raise RdbParseError(f"a sorted set has a score that is not a number: {text[:40]!r}")
 
 
 def _read_text_score(source: Source, known: dict[bytes, float]) -> float:

@@ -1,1 +1,1 @@
-"""The packed forms of small collections: listpack, ziplist, intset and zipmap."""
+"""The packed forms of small collections: one file each, decoding and encoding side by side."""

@@ -1,11 +1,12 @@
-"""Intsets, the packed form of small sets of integers: decoding.
+"""Intsets, the packed form of small sets of integers.
 
-A pure function on bytes; the layout is drawn in :mod:`telstate_rdb.constants`.
+The layout is drawn in :mod:`telstate_rdb.constants`.
 """
 
 from __future__ import annotations
 
-from struct import Struct, unpack_from
+from collections.abc import Iterable
+from struct import Struct, pack, unpack_from
 
 from telstate_rdb.constants import INTSET_HEADER_SIZE, INTSET_WIDTHS
 from telstate_rdb.errors import RdbParseError
@@ -14,13 +15,12 @@ _HEADER = Struct("<II")
 
 
 def decode_intset(data: bytes) -> list[bytes]:
-    """Give the members of an intset as decimal text, in ascending order.
+    """Decode an intset: its members as decimal text, in ascending order.
 
     Raises
     ------
     RdbParseError
-        If the width is none that there is, or the members are not as many as it says or not in
-        ascending order.
+        If the width is unknown, or the number of members or their order is wrong.
 
     Examples
     --------
@@ -38,5 +38,20 @@ def decode_intset(data: bytes) -> list[bytes]:
         )
     numbers = unpack_from(f"<{count}{INTSET_WIDTHS[width]}", data, INTSET_HEADER_SIZE)
     if any(a >= b for a, b in zip(numbers, numbers[1:])):
-        raise RdbParseError("an intset's integers are not in ascending order")
+        raise RdbParseError("the integers of an intset are not in ascending order")
     return [b"%d" % number for number in numbers]
+
+
+def encode_intset(numbers: Iterable[int]) -> bytes:
+    """Encode different 64-bit integers, in any order, as an intset of the least width.
+
+    Examples
+    --------
+    >>> encode_intset([3, -1]).hex(" ")
+    '02 00 00 00 02 00 00 00 ff ff 03 00'
+    """
+    ordered = sorted(numbers)
+    reach = max(ordered[-1], ~ordered[0]) if ordered else 0
+    width = next(width for width in INTSET_WIDTHS if reach < 1 << 8 * width - 1)
+    code = INTSET_WIDTHS[width]
+    return pack(f"<II{len(ordered)}{code}", width, len(ordered), *ordered)

@@ -1,38 +1,53 @@
-"""Listpacks, the packed form of small collections since Redis 7, and of streams: decoding.
+"""Listpacks, the packed form of small collections since Redis 7, and of streams.
 
-A pure function on bytes; the layout is drawn in :mod:`telstate_rdb.constants`. Every length, the
-size at the end of each entry and the counts of the header are checked; entries of one size, as a
-sensor's samples have, are taken all at once.
+The layout is drawn in :mod:`telstate_rdb.constants`. Decoding checks every length, the size at the end of
+each entry and the counts in the header. A text that is the decimal text of a 64-bit integer is encoded as
+that integer, as Redis does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
+from struct import pack
 
+from telstate_rdb._bulk.encode_strings import integer_of
+from telstate_rdb._packed.common import (
+    MAX_UNIFORM_SIZE,
+    UniformLayout,
+    decode_uniform,
+    encode_integer,
+    uniform_width,
+)
 from telstate_rdb.constants import (
     LISTPACK_COUNT_UNKNOWN,
     LISTPACK_END,
     LISTPACK_HEADER_SIZE,
+    LISTPACK_INT13,
     LISTPACK_INT16,
     LISTPACK_INT24,
     LISTPACK_INT32,
     LISTPACK_INT64,
+    LISTPACK_STRING_6BIT,
+    LISTPACK_STRING_12BIT,
     LISTPACK_STRING_32BIT,
 )
 from telstate_rdb.errors import RdbParseError
 
 _HEADER = Struct("<IH")
+_END = bytes((LISTPACK_END,))
 _U32_LE = Struct("<I")
-_MAX_UNIFORM = 1 << 14  # forms of larger ones would not be worth keeping
-
 _SMALL_INTEGERS = tuple(b"%d" % number for number in range(128))
 _INTEGER_SIZES = {LISTPACK_INT16: 2, LISTPACK_INT24: 3, LISTPACK_INT32: 4, LISTPACK_INT64: 8}
 
 
+# ---------------------------------------------------------------------------------------- decoding
+
+
 def decode_listpack(data: bytes) -> list[bytes]:
-    """Give the entries of a listpack; integers as decimal text.
+    """Decode a listpack: its entries, integers as decimal text.
 
     Raises
     ------
@@ -48,19 +63,16 @@ def decode_listpack(data: bytes) -> list[bytes]:
         size, count = _HEADER.unpack_from(data)
         if size != len(data):
             raise RdbParseError(f"a listpack of {len(data)} bytes says that it has {size}")
-        entries = _entries(data)
+        entries = _read_entries(data)
     except (IndexError, StructError):
-        raise RdbParseError("a listpack is cut short or points outside itself") from None
+        raise RdbParseError("a listpack is cut short or points beyond its end") from None
     if count != len(entries) and count != LISTPACK_COUNT_UNKNOWN:
         raise RdbParseError(f"a listpack of {len(entries)} entries says that it has {count}")
     return entries
 
 
-def _entries(data: bytes) -> list[bytes]:
-    """Give the entries.
-
-    What is cut short shows where it ends: every entry must be followed by its size.
-    """
+def _read_entries(data: bytes) -> list[bytes]:
+    """Read the entries up to the end; one that is cut short is not followed by its size."""
     out: list[bytes] = []
     append = out.append
     small = _SMALL_INTEGERS
@@ -92,7 +104,9 @@ def _entries(data: bytes) -> list[bytes]:
         elif code == LISTPACK_END:
             break
         else:
-            raise RdbParseError(f"a listpack's entry at its byte {start} is of no kind ({code:#x})")
+            raise RdbParseError(
+                f"the entry at byte {start} of a listpack is of the unknown kind {code:#x}"
+            )
         append(text)
         length = stop - start
         if length < 128:
@@ -100,84 +114,139 @@ def _entries(data: bytes) -> list[bytes]:
                 raise RdbParseError(_wrong_size(start))
             start = stop + 1
         else:
-            mark = backward_size(length)
+            mark = _encode_own_size(length)
             if data[stop : stop + len(mark)] != mark:
                 raise RdbParseError(_wrong_size(start))
             start = stop + len(mark)
     if start != len(data) - 1:
-        raise RdbParseError(f"a listpack ends at its byte {start}, with more bytes behind it")
+        raise RdbParseError(f"a listpack ends at its byte {start}, with more bytes after it")
     return out
 
 
 def _wrong_size(start: int) -> str:
-    return f"a listpack's entry at its byte {start} does not end with its size"
+    return f"the entry at byte {start} of a listpack does not end with its size"
 
 
-def backward_size(length: int) -> bytes:
-    """Give the bytes that end an entry of `length` bytes: its size, to be read backwards.
-
-    Examples
-    --------
-    >>> backward_size(5).hex(), backward_size(300).hex()
-    ('05', '02ac')
-    """
-    groups = [length & 127]
-    while length > 127:
-        length >>= 7
-        groups.append(length & 127)
-    last = len(groups) - 1
-    return bytes(group if i == last else group | 128 for i, group in enumerate(groups))[::-1]
-
-
-@lru_cache(128)
-def _uniform_pairs(
-    width: int, number: int, size: int
-) -> tuple[Struct, bytes, bytes, bytes, bytes, bytes] | None:
-    """Give the form of a listpack of `size` bytes of pairs, and all that its pairs must share.
-
-    That is: its first bytes and, of each pair in one string, the code and the size of the first,
-    the second, and the size of that.
-    """
-    count, rest = divmod(size - LISTPACK_HEADER_SIZE - 1, width + 4)
-    if not 0 <= width < 64 or number > 127 or rest:
-        return None
-    return (
-        Struct(f"<{LISTPACK_HEADER_SIZE}x" + f"1x{width}s3x" * count + "x"),
-        _HEADER.pack(size, min(2 * count, LISTPACK_COUNT_UNKNOWN)),
-        bytes((width + 128,)) * count + bytes((LISTPACK_END,)),
-        bytes((width + 1,)) * count,
-        bytes((number,)) * count,
-        bytes((1,)) * count,
-    )
-
-
-def decode_uniform_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
+def decode_listpack_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
     """Decode pairs whose first are strings of one size below 64 and second one small integer.
-
-    Such are the samples of a sensor: members of one length, each with the score 0.
 
     Returns
     -------
     members, score
-        The first of each pair and the second that they share, or None if `data` are anything
-        else, sound or not.
+        The first of each pair and the second, which they share; None if `data` is anything else,
+        valid or not.
     """
     size = len(data)
-    if not LISTPACK_HEADER_SIZE + 5 <= size <= _MAX_UNIFORM:
+    if not LISTPACK_HEADER_SIZE + 5 <= size <= MAX_UNIFORM_SIZE:
         return None
     number = data[-3]
-    width = data[LISTPACK_HEADER_SIZE] - 128
-    shared = _uniform_pairs(width, number, size)
-    if shared is None:
+    layout = _uniform_layout(data[LISTPACK_HEADER_SIZE] - LISTPACK_STRING_6BIT, number, size)
+    if layout is None or (members := decode_uniform(data, layout)) is None:
         return None
-    layout, head, codes, sizes, numbers, ones = shared
+    return members, _SMALL_INTEGERS[number]
+
+
+@lru_cache(128)
+def _uniform_layout(width: int, number: int, size: int) -> UniformLayout | None:
+    """Return the layout of a listpack of `size` bytes whose pairs are strings and one integer."""
     stride = width + 4
-    if (
-        data[:LISTPACK_HEADER_SIZE] != head
-        or data[LISTPACK_HEADER_SIZE::stride] != codes
-        or data[LISTPACK_HEADER_SIZE + 1 + width :: stride] != sizes
-        or data[LISTPACK_HEADER_SIZE + 2 + width :: stride] != numbers
-        or data[LISTPACK_HEADER_SIZE + 3 + width :: stride] != ones
-    ):
+    count, rest = divmod(size - LISTPACK_HEADER_SIZE - 1, stride)
+    if not 0 <= width < 64 or number > 127 or rest:
         return None
-    return layout.unpack(data), _SMALL_INTEGERS[number]
+    start = LISTPACK_HEADER_SIZE
+    code = bytes((LISTPACK_STRING_6BIT | width,))
+    return Struct(f"<{start}x" + f"1x{width}s3x" * count + "x"), [
+        (slice(start), _HEADER.pack(size, min(2 * count, LISTPACK_COUNT_UNKNOWN))),
+        (slice(start, None, stride), code * count + _END),
+        (slice(start + 1 + width, None, stride), bytes((width + 1,)) * count),
+        (slice(start + 2 + width, None, stride), bytes((number,)) * count),
+        (slice(start + 3 + width, None, stride), bytes((1,)) * count),
+    ]
+
+
+# ---------------------------------------------------------------------------------------- encoding
+
+
+def encode_listpack(texts: Iterable[bytes]) -> bytes:
+    """Encode texts as a listpack.
+
+    Examples
+    --------
+    >>> encode_listpack([b"gain", b"2"]).hex(" ")
+    '0f 00 00 00 02 00 84 67 61 69 6e 05 02 01 ff'
+    """
+    return join_listpack([encode_listpack_entry(text) for text in texts])
+
+
+def encode_listpack_pairs(
+    texts: Sequence[bytes], second: bytes, sizes: Collection[int] | None = None
+) -> bytes:
+    """Encode texts, each followed by the same second text (the score 0 of samples, say).
+
+    `sizes` are the lengths of the texts, each once, where they are known already.
+    """
+    if width := uniform_width(texts, sizes):
+        start, between, last = _uniform_frame(width, second, len(texts))
+        return b"%b%b%b" % (start, between.join(texts), last)
+    tail = encode_listpack_entry(second)
+    return join_listpack([part for text in texts for part in (encode_listpack_entry(text), tail)])
+
+
+@lru_cache(1024)
+def _uniform_frame(width: int, second: bytes, count: int) -> tuple[bytes, bytes, bytes]:
+    """Return the bytes before, between and after `count` texts of one length."""
+    head = bytes((LISTPACK_STRING_6BIT | width,))
+    tail = bytes((1 + width,)) + encode_listpack_entry(second)
+    between = tail + head
+    size = LISTPACK_HEADER_SIZE + count * (width + len(between)) + 1
+    return _HEADER.pack(size, 2 * count) + head, between, tail + _END
+
+
+def join_listpack(entries: Sequence[bytes]) -> bytes:
+    """Make a listpack of encoded entries."""
+    content = b"".join(entries)
+    size = LISTPACK_HEADER_SIZE + len(content) + 1
+    header = _HEADER.pack(size, min(len(entries), LISTPACK_COUNT_UNKNOWN))
+    return b"%b%b%b" % (header, content, _END)
+
+
+def encode_listpack_entry(text: bytes) -> bytes:
+    """Encode one entry, including its size at the end."""
+    number = integer_of(text)
+    if number is not None:
+        return encode_listpack_integer(number)
+    size = len(text)
+    if size < 1 << 6:
+        return b"%c%b%c" % (LISTPACK_STRING_6BIT | size, text, 1 + size)
+    if size < 1 << 12:
+        body = (LISTPACK_STRING_12BIT << 8 | size).to_bytes(2, "big") + text
+    else:
+        body = pack("<BI", LISTPACK_STRING_32BIT, size) + text
+    return body + _encode_own_size(len(body))
+
+
+def encode_listpack_integer(number: int) -> bytes:
+    """Encode one entry that is a signed 64-bit integer."""
+    if 0 <= number < 1 << 7:
+        return bytes((number, 1))
+    if -1 << 12 <= number < 1 << 12:
+        return (LISTPACK_INT13 << 8 | number & 0x1FFF).to_bytes(2, "big") + b"\x02"
+    body = encode_integer(number, _INTEGER_SIZES)
+    return body + len(body).to_bytes(1, "little")
+
+
+def _encode_own_size(size: int) -> bytes:
+    """Encode the size of an entry, to be read backwards from its end: 7 bits a byte.
+
+    Examples
+    --------
+    >>> _encode_own_size(5).hex(), _encode_own_size(300).hex()
+    ('05', '02ac')
+    """
+    if size < 1 << 7:
+        return size.to_bytes(1, "little")
+    groups = [size & 0x7F | 0x80]
+    while (size := size >> 7) >= 1 << 7:
+        groups.append(size & 0x7F | 0x80)
+    groups.append(size)
+    return bytes(reversed(groups))

@@ -1,16 +1,27 @@
-"""Ziplists, the packed form of small collections up to Redis 6.2: decoding.
+"""Ziplists, the packed form of small collections up to Redis 6.2.
 
-A pure function on bytes; the layout is drawn in :mod:`telstate_rdb.constants`. Every length, the
-sizes of entries before each one and the counts of the header are checked; entries of one size, as
-a sensor's samples have, are taken all at once.
+The layout is drawn in :mod:`telstate_rdb.constants`. Decoding checks every length, the sizes before each
+entry and the counts in the header. A text that is the decimal text of a 64-bit integer is encoded as that
+integer, as Redis does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from struct import Struct
 from struct import error as StructError
+from struct import pack
 
+from telstate_rdb._bulk.encode_strings import integer_of
+from telstate_rdb._packed.common import (
+    MAX_UNIFORM_SIZE,
+    UniformLayout,
+    decode_uniform,
+    encode_integer,
+    uniform_width,
+)
 from telstate_rdb.constants import (
     ZIPLIST_BIG_PREVIOUS,
     ZIPLIST_COUNT_UNKNOWN,
@@ -23,16 +34,15 @@ from telstate_rdb.constants import (
     ZIPLIST_INT64,
     ZIPLIST_SMALL_FIRST,
     ZIPLIST_SMALL_LAST,
+    ZIPLIST_STRING_14BIT,
     ZIPLIST_STRING_32BIT,
 )
 from telstate_rdb.errors import RdbParseError
 
 _HEADER = Struct("<IIH")
+_END = bytes((ZIPLIST_END,))
 _U32_LE = Struct("<I")
-_MAX_UNIFORM = 1 << 14  # forms of larger ones would not be worth keeping
 _U32_BE = Struct(">I")
-
-# Size and meaning of integer entries, by encoding byte.
 _INTEGER_SIZES = {
     ZIPLIST_INT8: 1,
     ZIPLIST_INT16: 2,
@@ -46,8 +56,11 @@ _SMALL_INTEGERS = {
 }
 
 
+# ---------------------------------------------------------------------------------------- decoding
+
+
 def decode_ziplist(data: bytes) -> list[bytes]:
-    """Give the entries of a ziplist; integers as decimal text.
+    """Decode a ziplist: its entries, integers as decimal text.
 
     Raises
     ------
@@ -63,27 +76,24 @@ def decode_ziplist(data: bytes) -> list[bytes]:
         size, tail, count = _HEADER.unpack_from(data)
         if size != len(data):
             raise RdbParseError(f"a ziplist of {len(data)} bytes says that it has {size}")
-        entries, last = _entries(data)
+        entries, last = _read_entries(data)
     except (IndexError, StructError):
-        raise RdbParseError("a ziplist is cut short or points outside itself") from None
+        raise RdbParseError("a ziplist is cut short or points beyond its end") from None
     if count != len(entries) and count != ZIPLIST_COUNT_UNKNOWN:
         raise RdbParseError(f"a ziplist of {len(entries)} entries says that it has {count}")
     if tail != last:
-        raise RdbParseError(f"a ziplist's last entry is at its byte {last}, not at {tail}")
+        raise RdbParseError(f"the last entry of a ziplist is at byte {last}, not at {tail}")
     return entries
 
 
-def _entries(data: bytes) -> tuple[list[bytes], int]:
-    """Give the entries and the offset of the last one.
-
-    What is cut short shows where it ends: every entry must be followed by a byte.
-    """
+def _read_entries(data: bytes) -> tuple[list[bytes], int]:
+    """Read the entries and the offset of the last; one that is cut short has no byte after it."""
     out: list[bytes] = []
     append = out.append
     small = _SMALL_INTEGERS
     start = ZIPLIST_HEADER_SIZE
-    previous = 0  # size of the entry before, as it should be repeated here
-    quick = 0  # the same, or -1 where that takes more than a byte
+    previous = 0  # size of the entry before, which must be repeated here
+    quick = 0  # the same, or -1 if that takes more than a byte
     while True:
         position = start + 1
         if data[start] != quick:
@@ -94,7 +104,9 @@ def _entries(data: bytes) -> tuple[list[bytes], int]:
                 data[start] != ZIPLIST_BIG_PREVIOUS
                 or _U32_LE.unpack_from(data, start + 1)[0] != previous
             ):
-                raise RdbParseError(f"a ziplist's entry at its byte {start} follows no entry")
+                raise RdbParseError(
+                    f"the entry at byte {start} of a ziplist has the wrong size of the one before"
+                )
         code = data[position]
         if code < 64:
             begin = position + 1
@@ -115,64 +127,122 @@ def _entries(data: bytes) -> tuple[list[bytes], int]:
             stop = begin + _U32_BE.unpack_from(data, position + 1)[0]
             append(data[begin:stop])
         else:
-            raise RdbParseError(f"a ziplist's entry at its byte {start} is of no kind ({code:#x})")
+            raise RdbParseError(
+                f"the entry at byte {start} of a ziplist is of the unknown kind {code:#x}"
+            )
         previous = stop - start
         quick = previous if previous < ZIPLIST_BIG_PREVIOUS else -1
         start = stop
     if start != len(data) - 1:
-        raise RdbParseError(f"a ziplist ends at its byte {start}, with more bytes behind it")
+        raise RdbParseError(f"a ziplist ends at its byte {start}, with more bytes after it")
     return out, start - previous
 
 
-@lru_cache(128)
-def _uniform_pairs(
-    width: int, code: int, size: int
-) -> tuple[Struct, bytes, bytes, bytes, bytes, bytes] | None:
-    """Give the form of a ziplist of `size` bytes of pairs, and all that its pairs must share.
-
-    That is: its first bytes and, of each pair in one string, the size of the first, the sizes in
-    front of the second and of the pairs from the second on, and the code of the second.
-    """
-    count, rest = divmod(size - ZIPLIST_HEADER_SIZE - 1, width + 4)
-    if width >= 64 or code not in _SMALL_INTEGERS or rest:
-        return None
-    return (
-        Struct(f"<{ZIPLIST_HEADER_SIZE}x" + f"2x{width}s2x" * count + "x"),
-        _HEADER.pack(size, size - 3, min(2 * count, ZIPLIST_COUNT_UNKNOWN)) + bytes(1),
-        bytes((width,)) * count,
-        bytes((width + 2,)) * count,
-        bytes((2,)) * (count - 1) + bytes((ZIPLIST_END,)),
-        bytes((code,)) * count,
-    )
-
-
-def decode_uniform_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
+def decode_ziplist_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
     """Decode pairs whose first are strings of one size below 64 and second one small integer.
-
-    Such are the samples of a sensor: members of one length, each with the score 0.
 
     Returns
     -------
     members, score
-        The first of each pair and the second that they share, or None if `data` are anything
-        else, sound or not.
+        The first of each pair and the second, which they share; None if `data` is anything else,
+        valid or not.
     """
     size = len(data)
-    if not ZIPLIST_HEADER_SIZE + 5 <= size <= _MAX_UNIFORM:
+    if not ZIPLIST_HEADER_SIZE + 5 <= size <= MAX_UNIFORM_SIZE:
         return None
     code = data[-2]
-    width = data[ZIPLIST_HEADER_SIZE + 1]
-    shared = _uniform_pairs(width, code, size)
-    if shared is None:
+    layout = _uniform_layout(data[ZIPLIST_HEADER_SIZE + 1], code, size)
+    if layout is None or (members := decode_uniform(data, layout)) is None:
         return None
-    layout, head, widths, sizes, ends, codes = shared
+    return members, _SMALL_INTEGERS[code]
+
+
+@lru_cache(128)
+def _uniform_layout(width: int, code: int, size: int) -> UniformLayout | None:
+    """Return the layout of a ziplist of `size` bytes whose pairs are strings and one integer."""
     stride = width + 4
-    if (
-        data[: ZIPLIST_HEADER_SIZE + 1] != head
-        or data[ZIPLIST_HEADER_SIZE + 1 :: stride] != widths
-        or data[ZIPLIST_HEADER_SIZE + 2 + width :: stride] != sizes
-        or data[ZIPLIST_HEADER_SIZE + 3 + width :: stride] != codes
-        or data[ZIPLIST_HEADER_SIZE + stride :: stride] != ends
-    ):
+    count, rest = divmod(size - ZIPLIST_HEADER_SIZE - 1, stride)
+    if width >= 64 or code not in _SMALL_INTEGERS or rest:
         return None
-    return layout.unpack(data), _SMALL_INTEGERS[code]
+    start = ZIPLIST_HEADER_SIZE
+    header = _HEADER.pack(size, size - 3, min(2 * count, ZIPLIST_COUNT_UNKNOWN))
+    # The first entry follows none, so the size before it is 0; the size of a second entry is 2.
+    return Struct(f"<{start}x" + f"2x{width}s2x" * count + "x"), [
+        (slice(start + 1), header + bytes(1)),
+        (slice(start + 1, None, stride), bytes((width,)) * count),
+        (slice(start + 2 + width, None, stride), bytes((width + 2,)) * count),
+        (slice(start + 3 + width, None, stride), bytes((code,)) * count),
+        (slice(start + stride, None, stride), bytes((2,)) * (count - 1) + _END),
+    ]
+
+
+# ---------------------------------------------------------------------------------------- encoding
+
+
+def encode_ziplist(texts: Iterable[bytes]) -> bytes:
+    """Encode texts as a ziplist.
+
+    Examples
+    --------
+    >>> encode_ziplist([b"gain", b"2"]).hex(" ")
+    '13 00 00 00 10 00 00 00 02 00 00 04 67 61 69 6e 06 f3 ff'
+    """
+    parts: list[bytes] = []
+    previous = size = count = 0
+    for text in texts:
+        body = encode_ziplist_body(text)
+        before = encode_ziplist_previous(previous)
+        previous = len(before) + len(body)
+        size += previous
+        count += 1
+        parts += (before, body)
+    whole = ZIPLIST_HEADER_SIZE + size + 1
+    header = _HEADER.pack(whole, whole - 1 - previous, min(count, ZIPLIST_COUNT_UNKNOWN))
+    return b"%b%b%b" % (header, b"".join(parts), _END)
+
+
+def encode_ziplist_pairs(
+    texts: Sequence[bytes], second: bytes, sizes: Collection[int] | None = None
+) -> bytes:
+    """Encode texts, each followed by the same second text (the score 0 of samples, say).
+
+    `sizes` are the lengths of the texts, each once, where they are known already.
+    """
+    if width := uniform_width(texts, sizes):
+        start, between, last = _uniform_frame(width, second, len(texts))
+        return b"%b%b%b" % (start, between.join(texts), last)
+    return encode_ziplist(chain.from_iterable((text, second) for text in texts))
+
+
+@lru_cache(1024)
+def _uniform_frame(width: int, second: bytes, count: int) -> tuple[bytes, bytes, bytes]:
+    """Return the bytes before, between and after `count` texts of one length."""
+    body = encode_ziplist_body(second)
+    tail = bytes((2 + width,)) + body
+    between = tail + bytes((1 + len(body), width))
+    last = tail + _END
+    size = ZIPLIST_HEADER_SIZE + count * (width + len(between)) + 1
+    header = _HEADER.pack(size, size - len(last), 2 * count)
+    return header + bytes((0, width)), between, last
+
+
+def encode_ziplist_previous(size: int) -> bytes:
+    """Encode the size of an entry as it stands in front of the next one."""
+    if size < ZIPLIST_BIG_PREVIOUS:
+        return size.to_bytes(1, "little")
+    return pack("<BI", ZIPLIST_BIG_PREVIOUS, size)
+
+
+def encode_ziplist_body(text: bytes) -> bytes:
+    """Encode an entry without the size of the one before it."""
+    number = integer_of(text)
+    if number is not None:
+        if 0 <= number <= ZIPLIST_SMALL_LAST - ZIPLIST_SMALL_FIRST:
+            return (ZIPLIST_SMALL_FIRST + number).to_bytes(1, "little")
+        return encode_integer(number, _INTEGER_SIZES)
+    size = len(text)
+    if size < 1 << 6:
+        return b"%c%b" % (size, text)
+    if size < 1 << 14:
+        return (ZIPLIST_STRING_14BIT << 8 | size).to_bytes(2, "big") + text
+    return pack(">BI", ZIPLIST_STRING_32BIT, size) + text

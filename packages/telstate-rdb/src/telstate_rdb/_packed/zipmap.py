@@ -1,6 +1,6 @@
-"""Zipmaps, the packed form of small hashes up to Redis 2.4: decoding.
+"""Zipmaps, the packed form of small hashes up to Redis 2.4, which nothing writes any more.
 
-A pure function on bytes; the layout is drawn in :mod:`telstate_rdb.constants`.
+The layout is drawn in :mod:`telstate_rdb.constants`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from telstate_rdb.errors import RdbParseError
 
 
 def decode_zipmap(data: bytes) -> list[bytes]:
-    """Give the fields and values of a zipmap, in turn.
+    """Decode a zipmap: its fields and values, in turn.
 
     Raises
     ------
@@ -26,20 +26,20 @@ def decode_zipmap(data: bytes) -> list[bytes]:
     try:
         position = 1
         while data[position] != ZIPMAP_END:
-            field, position = _string(data, position, 0)
-            value, position = _string(data, position, 1)
+            field, position = _read_string(data, position, 0)
+            value, position = _read_string(data, position, 1)
             out += field, value
     except IndexError:
         raise RdbParseError("a zipmap is cut short") from None
     if position != len(data) - 1:
-        raise RdbParseError(f"a zipmap ends at its byte {position}, with more bytes behind it")
+        raise RdbParseError(f"a zipmap ends at its byte {position}, with more bytes after it")
     if data[0] < ZIPMAP_COUNT_UNKNOWN and data[0] != len(out) // 2:
         raise RdbParseError(f"a zipmap of {len(out) // 2} fields says that it has {data[0]}")
     return out
 
 
-def _string(data: bytes, position: int, padded: int) -> tuple[bytes, int]:
-    """Read a field (or, with `padded` 1, a value and the padding behind it)."""
+def _read_string(data: bytes, position: int, padded: int) -> tuple[bytes, int]:
+    """Read a field (or, with `padded` 1, a value and the padding after it)."""
     length = data[position]
     start = position + 1
     if length == ZIPMAP_BIG_LENGTH:
@@ -51,5 +51,5 @@ def _string(data: bytes, position: int, padded: int) -> tuple[bytes, int]:
     start += padded
     stop = start + length
     if stop + padding >= len(data):
-        raise RdbParseError(f"a zipmap's string at its byte {position} points outside it")
+        raise RdbParseError(f"the string at byte {position} of a zipmap reaches beyond its end")
     return data[start:stop], stop + padding

@@ -1,24 +1,25 @@
-"""Hashes: packed or plain, and the forms in which a field can have an expiry.
+"""Hashes: packed or as a table, and the forms in which fields can expire.
 
-Rules: a field's expiry needs Redis 7.4 (version 12: types 24 and 25, relative to the least of
-them) or Valkey 9 (version 80: its own type 22). A packed hash with expiries is in the order of
-them, those without at the end, as the server looks for expired ones from the front.
+An expiry of a field needs Redis 7.4 (version 12: types 24 and 25, relative to the least of them) or
+Valkey 9 (version 80: its own type 22). A listpack with expiries is ordered by them, with the fields that
+never expire at the end, because the server looks for expired fields from the front.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from itertools import chain
 
-from telstate_rdb._bulk.encode_strings import (
-    Compress,
-    encode_length,
-    encode_string,
-    encode_strings,
-)
-from telstate_rdb._packed.common import encode_listpack, encode_ziplist
-from telstate_rdb._types import limits
+from telstate_rdb._bulk.encode_strings import encode_length, encode_string, encode_strings
+from telstate_rdb._bulk.read import read_strings, skip_items
+from telstate_rdb._packed.listpack import decode_listpack, encode_listpack
+from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist
+from telstate_rdb._packed.zipmap import decode_zipmap
+from telstate_rdb._source import Source
+from telstate_rdb._types.limits import PackingLimit, check_not_empty
 from telstate_rdb.constants import (
+    EVERY_READER_VERSION,
     TYPE_HASH,
     TYPE_HASH_LISTPACK,
     TYPE_HASH_LISTPACK_EX,
@@ -28,65 +29,214 @@ from telstate_rdb.constants import (
     TYPE_VERSIONS,
     VALKEY_VERSION,
 )
-from telstate_rdb.errors import RdbWriteError
+from telstate_rdb.errors import RdbParseError, RdbWriteError
+from telstate_rdb.lzf import Compress
 from telstate_rdb.values import Hash
 
+_LIMIT = PackingLimit(512, 64)  # hash-max-ziplist-entries, -value; later hash-max-listpack-...
 _EXPIRY = struct.Struct("<q")
-_NO_EXPIRY = -1
+_NO_EXPIRY = -1  # in files of Valkey
+_EXPIRY_LIMIT = 1 << 48  # ms
+
+
+# ------------------------------------------------------------------------- without expiring fields
+
+
+def read_hash(source: Source) -> Hash:
+    """Read a table of fields and values (type 4)."""
+    count = source.read_length()
+    source.expect(2 * count)
+    strings = read_strings(source, 2 * count)
+    return _make_hash(strings[::2], strings[1::2])
+
+
+def skip_hash(source: Source) -> None:
+    """Skip a table of fields and values (type 4)."""
+    skip_items(source, source.read_length(), 2)
+
+
+def decode_hash_zipmap(data: bytes) -> Hash:
+    """Decode a hash that is a zipmap (type 9)."""
+    return _make_hash_of_pairs(decode_zipmap(data))
+
+
+def decode_hash_ziplist(data: bytes) -> Hash:
+    """Decode a hash that is a ziplist (type 13)."""
+    return _make_hash_of_pairs(decode_ziplist(data))
+
+
+def decode_hash_listpack(data: bytes) -> Hash:
+    """Decode a hash that is a listpack (type 16)."""
+    return _make_hash_of_pairs(decode_listpack(data))
+
+
+def _make_hash_of_pairs(entries: list[bytes]) -> Hash:
+    return _make_hash(entries[::2], entries[1::2])
+
+
+def _make_hash(
+    fields: Sequence[bytes], values: Sequence[bytes], expiries: Sequence[int] = ()
+) -> Hash:
+    """Make a hash of its columns; an expiry of 0 means never."""
+    if len(fields) != len(values):
+        raise RdbParseError("a hash has a field without a value")
+    mapping = dict(zip(fields, values))
+    if len(mapping) != len(fields):
+        raise RdbParseError("a hash has a field twice")
+    return Hash(mapping, {field: expiry for field, expiry in zip(fields, expiries) if expiry})
+
+
+# ---------------------------------------------------------------------------- with expiring fields
+
+
+def decode_hash_listpack_ex(data: bytes) -> Hash:
+    """Decode a listpack of (field, value, expiry or 0) (type 23)."""
+    entries = decode_listpack(data)
+    try:
+        expiries = [int(text) for text in entries[2::3]]
+    except ValueError:
+        raise RdbParseError("a hash has an expiry that is not a number") from None
+    if len(entries) % 3 or min(expiries, default=0) < 0:
+        raise RdbParseError("a hash has a field without a value or a valid expiry")
+    return _make_hash(entries[::3], entries[1::3], expiries)
+
+
+def read_hash_listpack_ex(source: Source) -> Hash:
+    """Read the least expiry and a listpack of (field, value, expiry) (type 25)."""
+    source.skip(_EXPIRY.size)
+    return decode_hash_listpack_ex(source.read_string())
+
+
+def skip_hash_listpack_ex(source: Source) -> None:
+    """Skip the least expiry and a listpack (type 25)."""
+    source.skip(_EXPIRY.size)
+    source.skip_string()
+
+
+def read_hash_metadata(source: Source) -> Hash:
+    """Read the least expiry and a table of (ttl, field, value) (type 24)."""
+    return _read_fields_after_ttl(source, source.read_signed(_EXPIRY.size) - 1)
+
+
+def read_hash_metadata_pre_ga(source: Source) -> Hash:
+    """Read a table of (expiry, field, value) (type 22 of Redis)."""
+    return _read_fields_after_ttl(source, 0)
+
+
+def _read_fields_after_ttl(source: Source, base: int) -> Hash:
+    """Read a table of (ttl, field, value); an expiry is `base` and a ttl that is not 0."""
+    count = source.read_length()
+    source.expect(3 * count)
+    fields: list[bytes] = []
+    values: list[bytes] = []
+    expiries: list[int] = []
+    for _ in range(count):
+        ttl = source.read_length()
+        expiries.append(ttl + base if ttl else 0)
+        fields.append(source.read_string())
+        values.append(source.read_string())
+    return _make_hash(fields, values, expiries)
+
+
+def skip_hash_metadata(source: Source) -> None:
+    """Skip the least expiry and a table of (ttl, field, value) (type 24)."""
+    source.skip(_EXPIRY.size)
+    skip_hash_metadata_pre_ga(source)
+
+
+def skip_hash_metadata_pre_ga(source: Source) -> None:
+    """Skip a table of (expiry, field, value) (type 22 of Redis)."""
+    for _ in range(source.read_length()):
+        source.read_length()
+        source.skip_string()
+        source.skip_string()
+
+
+def read_valkey_hash(source: Source) -> Hash:
+    """Read a table of (field, value, expiry or -1) (type 22 of Valkey)."""
+    count = source.read_length()
+    source.expect(10 * count)
+    fields: list[bytes] = []
+    values: list[bytes] = []
+    expiries: list[int] = []
+    for _ in range(count):
+        fields.append(source.read_string())
+        values.append(source.read_string())
+        expiry = source.read_signed(_EXPIRY.size)
+        expiries.append(0 if expiry == _NO_EXPIRY else expiry)
+    return _make_hash(fields, values, expiries)
+
+
+def skip_valkey_hash(source: Source) -> None:
+    """Skip a table of (field, value, expiry or -1) (type 22 of Valkey)."""
+    skip_items(source, source.read_length(), 2, _EXPIRY.size)
+
+
+# ----------------------------------------------------------------------------------------- writing
+
+
+def lowest_hash_version(value: Hash) -> int:
+    """Return the lowest RDB version, 6 or above, that can hold a hash."""
+    return TYPE_VERSIONS[TYPE_HASH_METADATA] if value.expiries else EVERY_READER_VERSION
+
+
+def check_hash(value: Hash) -> None:
+    """Raise an error for a hash that no server loads."""
+    check_not_empty(len(value.fields), "hash")
+    for field, expiry in value.expiries.items():
+        if field not in value.fields:
+            raise RdbWriteError(f"A hash has an expiry for {field!r}, but no such field.")
+        if not 0 < expiry < _EXPIRY_LIMIT:
+            raise RdbWriteError(
+                f"The field {field!r} of a hash has the expiry {expiry} ms since 1970: it must be "
+                "above 0 and below 2**48."
+            )
 
 
 def encode_hash(value: Hash, version: int, compress: Compress | None) -> tuple[int, bytes]:
-    """Write a hash: the type and the bytes."""
-    limits.refuse_empty(len(value.fields), "hash")
-    if value.expiries:
-        check_expiries(value)
-        write = _with_expiries_valkey if version >= VALKEY_VERSION else _with_expiries
-        return write(value, compress)
+    """Encode a hash; return its type and bytes."""
+    check_hash(value)
+    if value.expiries and version >= VALKEY_VERSION:
+        return TYPE_VALKEY_HASH_2, _encode_valkey_hash(value, compress)
     texts = list(chain.from_iterable(value.fields.items()))
-    if not limits.HASH.allows(len(value.fields), texts):
+    is_packed = _LIMIT.allows(len(value.fields), texts)
+    if value.expiries:
+        if is_packed:
+            return TYPE_HASH_LISTPACK_EX, _encode_listpack_ex(value, compress)
+        return TYPE_HASH_METADATA, _encode_metadata(value, compress)
+    if not is_packed:
         return TYPE_HASH, encode_length(len(value.fields)) + encode_strings(texts, compress)
     if version >= TYPE_VERSIONS[TYPE_HASH_LISTPACK]:
         return TYPE_HASH_LISTPACK, encode_string(encode_listpack(texts), compress)
     return TYPE_HASH_ZIPLIST, encode_string(encode_ziplist(texts), compress)
 
 
-def check_expiries(value: Hash) -> None:
-    """Refuse expiries that are impossible, or of no field."""
-    for field, expiry in value.expiries.items():
-        if field not in value.fields:
-            raise RdbWriteError(f"A hash has an expiry for {field!r}, but no such field.")
-        if not 0 < expiry < 1 << 48:
-            raise RdbWriteError(
-                f"The field {field!r} of a hash expires at {expiry} ms since 1970: it must be "
-                "above 0 and below 2**48."
-            )
-
-
-def _with_expiries(value: Hash, compress: Compress | None) -> tuple[int, bytes]:
+def _encode_listpack_ex(value: Hash, compress: Compress | None) -> bytes:
     expiries = value.expiries
-    least = min(expiries.values())
-    head = _EXPIRY.pack(least)
-    texts = list(chain.from_iterable(value.fields.items()))
-    if limits.HASH.allows(len(value.fields), texts):
-        ordered = sorted(value.fields, key=lambda field: expiries.get(field, 1 << 63))
-        triples = [
-            text
-            for field in ordered
-            for text in (field, value.fields[field], b"%d" % expiries.get(field, 0))
-        ]
-        return TYPE_HASH_LISTPACK_EX, head + encode_string(encode_listpack(triples), compress)
-    parts = [head, encode_length(len(value.fields))]
+    ordered = sorted(value.fields, key=lambda field: expiries.get(field, _EXPIRY_LIMIT))
+    triples = [
+        text
+        for field in ordered
+        for text in (field, value.fields[field], b"%d" % expiries.get(field, 0))
+    ]
+    least = _EXPIRY.pack(min(expiries.values()))
+    return least + encode_string(encode_listpack(triples), compress)
+
+
+def _encode_metadata(value: Hash, compress: Compress | None) -> bytes:
+    least = min(value.expiries.values())
+    parts = [_EXPIRY.pack(least), encode_length(len(value.fields))]
     for field, content in value.fields.items():
-        expiry = expiries.get(field)
+        expiry = value.expiries.get(field)
         parts += (
             encode_length(0 if expiry is None else expiry - least + 1),
             encode_string(field, compress),
             encode_string(content, compress),
         )
-    return TYPE_HASH_METADATA, b"".join(parts)
+    return b"".join(parts)
 
 
-def _with_expiries_valkey(value: Hash, compress: Compress | None) -> tuple[int, bytes]:
+def _encode_valkey_hash(value: Hash, compress: Compress | None) -> bytes:
     parts = [encode_length(len(value.fields))]
     for field, content in value.fields.items():
         parts += (
@@ -94,4 +244,4 @@ def _with_expiries_valkey(value: Hash, compress: Compress | None) -> tuple[int, 
             encode_string(content, compress),
             _EXPIRY.pack(value.expiries.get(field, _NO_EXPIRY)),
         )
-    return TYPE_VALKEY_HASH_2, b"".join(parts)
+    return b"".join(parts)

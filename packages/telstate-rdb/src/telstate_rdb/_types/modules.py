@@ -1,15 +1,15 @@
-"""Values of modules: not understood, but known where they end.
+"""Values of modules: opaque, but it is known where they end.
 
-A value is a sequence of an opcode and what it says, up to an opcode that ends it; see
-:mod:`telstate_rdb.constants`.
+A value is a sequence of an opcode and its operand, up to an opcode that ends it, as drawn in
+:mod:`telstate_rdb.constants`. It is written as it was read, but not if it would not end where it should.
 """
-
-# What modules say is written as it is; but what would run into the bytes behind it is refused.
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
+from telstate_rdb._bulk.encode_strings import encode_length
 from telstate_rdb._source import Source
 from telstate_rdb.constants import (
     MODULE_DOUBLE,
@@ -18,49 +18,36 @@ from telstate_rdb.constants import (
     MODULE_SIGNED,
     MODULE_STRING,
     MODULE_UNSIGNED,
+    TYPE_MODULE_2,
+    TYPE_VERSIONS,
 )
 from telstate_rdb.errors import RdbParseError, RdbWriteError
+from telstate_rdb.lzf import Compress
 from telstate_rdb.values import Module, module_name
 
 
 def read_module(source: Source) -> Module:
-    """Read a module's value (type 7)."""
+    """Read the value of a module (type 7)."""
     return Module(source.read_length(), read_module_body(source))
 
 
 def skip_module(source: Source) -> None:
-    """Go over a module's value (type 7)."""
+    """Skip the value of a module (type 7)."""
     source.read_length()
     skip_module_body(source)
 
 
 def read_module_body(source: Source) -> bytes:
-    """Read module values with the mark of their end; strings among them are decoded to be sure."""
+    """Read opcodes and operands up to and including the end; decode strings to check them."""
     source.start_capture()
     skip_module_body(source, Source.read_string)
     return source.end_capture()
 
 
-def check_module_body(body: bytes) -> None:
-    """Check that bytes are module values and the mark of their end, and no more.
-
-    Raises
-    ------
-    RdbParseError
-        If they are not.
-    """
-    if not isinstance(body, bytes):
-        raise TypeError(f"what a module says must be bytes, but is of type {type(body).__name__}")
-    source = Source(body, name="value of a module")
-    read_module_body(source)
-    if not source.at_end():
-        raise source.error("there are more bytes behind the mark of its end")
-
-
 def skip_module_body(
     source: Source, skip_string: Callable[[Source], object] = Source.skip_string
 ) -> None:
-    """Go over module values and the mark of their end."""
+    """Skip opcodes and operands up to and including the end."""
     while (opcode := source.read_length()) != MODULE_END:
         if opcode in (MODULE_SIGNED, MODULE_UNSIGNED):
             source.read_length()
@@ -71,23 +58,39 @@ def skip_module_body(
         elif opcode == MODULE_FLOAT:
             source.skip(4)
         else:
-            raise source.error(f"a module's value has the unknown opcode {opcode}")
+            raise source.error(f"the value of a module has the unknown opcode {opcode}")
 
 
-def refuse_old_module(source: Source) -> Module:
-    """Refuse a module's value of the form that only the module can find the end of (type 6)."""
+def refuse_old_module(source: Source) -> NoReturn:
+    """Raise an error for a value in the old form, whose end only its module can find (type 6)."""
     raise source.error(
-        "the value is of a module in the form of release candidates of Redis 4.0 (type 6), "
-        "which only that module can read"
+        "the value is that of a module, in the form of the release candidates of Redis 4.0 (type 6), "
+        "which only the module itself can read"
     )
 
 
-def refuse_broken_module(module_id: int, body: bytes) -> None:
-    """Refuse bytes that are not values of a module with the mark of their end."""
+def lowest_module_version(value: Module) -> int:
+    """Return the lowest RDB version that can hold the value of a module."""
+    return TYPE_VERSIONS[TYPE_MODULE_2]
+
+
+def encode_module(value: Module, version: int, compress: Compress | None) -> tuple[int, bytes]:
+    """Encode the value of a module; return its type and bytes."""
+    check_module_body(value.id, value.body)
+    return TYPE_MODULE_2, encode_length(value.id) + value.body
+
+
+def check_module_body(module_id: int, body: bytes) -> None:
+    """Raise an error unless `body` is one value of a module, end and all, and nothing more."""
+    if not isinstance(body, bytes):
+        raise TypeError(f"the body of a module must be bytes, not {type(body).__name__}")
+    source = Source(body, name="value of a module")
     try:
-        check_module_body(body)
+        read_module_body(source)
+        if not source.at_end():
+            raise source.error("there are more bytes after its end")
     except RdbParseError as error:
         raise RdbWriteError(
-            f"The body for the module {module_name(module_id)!r} is not what modules write "
-            f"({error}): it must be as it was read."
+            f"The body of the module {module_name(module_id)!r} is not valid ({error}): it must be "
+            "as it was read."
         ) from error

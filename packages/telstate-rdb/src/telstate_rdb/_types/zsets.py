@@ -1,8 +1,8 @@
-"""Sorted sets: packed, with scores as text (versions 6 and 7), or with binary scores.
+"""Sorted sets: packed, or as a table with scores as text (versions 6 and 7) or float64.
 
-Rules: samples of a sensor all have score 0 and mostly one length, so runs like that are written
-without looking at each of them. A packed one must be in order, as servers search it; in the other
-forms members stay as they come. Text of 17 significant digits keeps a score bit for bit.
+The samples of a sensor all have the score 0 and mostly one length, so runs like that are read and written
+without looking at each sample. A packed sorted set must be in order, because servers search it; in the
+other forms members stay in the given order. Text of 17 significant digits keeps every bit of a score.
 """
 
 from __future__ import annotations
@@ -10,28 +10,39 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import gt, lt
-from typing import NoReturn
 
 from telstate_rdb._bulk.encode_strings import (
-    Compress,
     encode_length,
     encode_string,
     encode_with_suffix,
     encode_with_suffixes,
 )
-from telstate_rdb._packed.common import (
+from telstate_rdb._bulk.read import (
+    parse_score,
+    read_scored_strings,
+    read_text_scored_strings,
+    skip_items,
+)
+from telstate_rdb._packed.listpack import (
+    decode_listpack,
+    decode_listpack_pairs,
     encode_listpack,
     encode_listpack_pairs,
+)
+from telstate_rdb._packed.ziplist import (
+    decode_ziplist,
+    decode_ziplist_pairs,
     encode_ziplist,
     encode_ziplist_pairs,
 )
-from telstate_rdb._types import limits
+from telstate_rdb._source import Source
+from telstate_rdb._types.limits import PackingLimit, check_not_empty, check_unique
 from telstate_rdb.constants import (
+    SCORE_NAN,
     SCORE_NEGATIVE_INFINITY,
     SCORE_POSITIVE_INFINITY,
     TYPE_VERSIONS,
@@ -40,9 +51,11 @@ from telstate_rdb.constants import (
     TYPE_ZSET_LISTPACK,
     TYPE_ZSET_ZIPLIST,
 )
-from telstate_rdb.errors import RdbWriteError
+from telstate_rdb.errors import RdbParseError, RdbWriteError
+from telstate_rdb.lzf import Compress
 from telstate_rdb.values import SortedSet
 
+_LIMIT = PackingLimit(128, 64)  # zset-max-ziplist-entries, -value; later zset-max-listpack-...
 _PIECE = 4096  # members
 _LISTPACK_VERSION = TYPE_VERSIONS[TYPE_ZSET_LISTPACK]
 _BINARY_VERSION = TYPE_VERSIONS[TYPE_ZSET_2]
@@ -52,44 +65,129 @@ _SPECIAL_SCORES = {
 }
 
 
+# ----------------------------------------------------------------------------------------- reading
+
+
+def read_sorted_set(source: Source) -> SortedSet:
+    """Read a table of members, each with its score as a float64 (type 5)."""
+    members, doubles = read_scored_strings(source)
+    scores = array("d")
+    scores.frombytes(doubles)
+    if sys.byteorder == "big":
+        scores.byteswap()
+    return SortedSet(tuple(members), scores)
+
+
+def skip_sorted_set(source: Source) -> None:
+    """Skip a table of members, each with its score as a float64 (type 5)."""
+    skip_items(source, source.read_length(), 1, 8)
+
+
+def read_text_sorted_set(source: Source) -> SortedSet:
+    """Read a table of members, each with its score as text (type 3)."""
+    members, scores = read_text_scored_strings(source)
+    return SortedSet(tuple(members), array("d", scores))
+
+
+def skip_text_sorted_set(source: Source) -> None:
+    """Skip a table of members, each with its score as text (type 3)."""
+    for _ in range(source.read_length()):
+        source.skip_string()
+        length = source.read_byte()
+        source.skip(length if length < SCORE_NAN else 0)
+
+
+def decode_sorted_set_ziplist(data: bytes) -> SortedSet:
+    """Decode a sorted set that is a ziplist (type 12)."""
+    uniform = decode_ziplist_pairs(data)
+    return _make_of_pairs(decode_ziplist(data)) if uniform is None else _make_uniform(*uniform)
+
+
+def decode_sorted_set_listpack(data: bytes) -> SortedSet:
+    """Decode a sorted set that is a listpack (type 17)."""
+    uniform = decode_listpack_pairs(data)
+    return _make_of_pairs(decode_listpack(data)) if uniform is None else _make_uniform(*uniform)
+
+
+def _make_of_pairs(entries: list[bytes]) -> SortedSet:
+    """Make a sorted set of members and scores as text, in turn."""
+    if len(entries) % 2:
+        raise RdbParseError("a sorted set has a member without a score")
+    return SortedSet(tuple(entries[::2]), array("d", map(parse_score, entries[1::2])))
+
+
+def _make_uniform(members: tuple[bytes, ...], score: bytes) -> SortedSet:
+    """Make a sorted set whose members all have the same score."""
+    return SortedSet(members, _uniform_scores(score, len(members))[:])
+
+
+@lru_cache(256)
+def _uniform_scores(score: bytes, count: int) -> array[float]:
+    """Return a column of one score, of which only copies may leave this module."""
+    return array("d", [parse_score(score)]) * count
+
+
+# ----------------------------------------------------------------------------------------- writing
+
+
+def check_sorted_set(value: SortedSet) -> None:
+    """Raise an error for a sorted set, read from a file, that no server loads."""
+    members = value.members
+    check_not_empty(len(members), "sorted set")
+    _check_scores(value.scores)
+    # Most are in order, which is quicker to see than to make a set of the members.
+    compare = gt if members[0] > members[-1] else lt
+    if not all(map(compare, members, members[1:])):
+        check_unique(members, "sorted set")
+
+
+def _check_scores(scores: array[float]) -> bool:
+    """Raise an error for a score of NaN; return whether all scores have the same bits."""
+    bits = scores.tobytes()
+    is_uniform = bits == bits[:8] * len(scores)
+    if scores[0] != scores[0] or not is_uniform and any(map(math.isnan, scores)):
+        raise RdbWriteError(
+            "A sorted set with a score of NaN cannot be written: no Redis server loads it (6.2 even "
+            "crashes). Leave the member out or give it another score."
+        )
+    return is_uniform
+
+
 def encode_sorted_set(
     value: SortedSet, version: int, compress: Compress | None
 ) -> tuple[int, bytes]:
-    """Write a sorted set: the type and the bytes."""
+    """Encode a sorted set; return its type and bytes."""
     members, scores = value.members, value.scores
     count = len(members)
-    if getattr(scores, "typecode", None) != "d":  # of another one the bits are no scores
+    if getattr(scores, "typecode", None) != "d":  # the bits of another type are not scores
         raise TypeError("the scores of a sorted set must be an array of typecode 'd'")
     if count != len(scores):
         raise RdbWriteError(
             f"A sorted set has {count} members but {len(scores)} scores: there must be one score "
             "for each member."
         )
-    limits.refuse_empty(count, "sorted set")
-    bits = scores.tobytes()
-    same = bits == bits[:8] * count
-    if scores[0] != scores[0] or not same and any(map(math.isnan, scores)):
-        refuse_nan()
-    limit = limits.SORTED_SET
-    if count <= limit.items and max(sizes := set(map(len, members))) <= limit.longest:
-        listpack = version >= _LISTPACK_VERSION
-        if same:
-            packed = _packed_with_one_score(members, bits[:8], listpack, sizes)
+    check_not_empty(count, "sorted set")
+    is_uniform = _check_scores(scores)
+    if count <= _LIMIT.items and max(sizes := set(map(len, members))) <= _LIMIT.longest:
+        is_listpack = version >= _LISTPACK_VERSION
+        if is_uniform:
+            packed = _pack_uniform(members, scores[:1].tobytes(), is_listpack, sizes)
         else:
-            packed = _packed(members, scores, listpack)
-        kind = TYPE_ZSET_LISTPACK if listpack else TYPE_ZSET_ZIPLIST
-        return kind, encode_string(packed, compress)
-    binary = version >= _BINARY_VERSION
-    write_scores = _binary if binary else _text
-    table = _table(members, write_scores(scores[:1]) if same else write_scores(scores), compress)
-    return TYPE_ZSET_2 if binary else TYPE_ZSET, table
+            packed = _pack(members, scores, is_listpack)
+        type_ = TYPE_ZSET_LISTPACK if is_listpack else TYPE_ZSET_ZIPLIST
+        return type_, encode_string(packed, compress)
+    is_binary = version >= _BINARY_VERSION
+    encode_scores = _encode_doubles if is_binary else _encode_texts
+    columns = encode_scores(scores[:1] if is_uniform else scores)
+    return TYPE_ZSET_2 if is_binary else TYPE_ZSET, _encode_table(members, columns, compress)
 
 
-def _table(members: Sequence[bytes], scores: Sequence[bytes], compress: Compress | None) -> bytes:
-    """Write members, each with its score, or with the only score that there is.
+def _encode_table(
+    members: Sequence[bytes], scores: Sequence[bytes], compress: Compress | None
+) -> bytes:
+    """Encode members, each with its score, or with the only score.
 
-    This goes by pieces that a processor's cache holds, as a million members need long to be
-    looked at three times, but not to be looked at once.
+    Pieces that fit into a processor's cache are looked at three times as fast as a million members.
     """
     parts = [encode_length(len(members))]
     in_order = True
@@ -103,55 +201,37 @@ def _table(members: Sequence[bytes], scores: Sequence[bytes], compress: Compress
         else:
             parts.append(encode_with_suffixes(piece, scores[start : start + _PIECE], compress))
     if not in_order:
-        refuse_repeats(members, "sorted set")
+        check_unique(members, "sorted set")
     return b"".join(parts)
 
 
-def refuse_nan() -> NoReturn:
-    """Refuse a score that is not a number."""
-    raise RdbWriteError(
-        "A sorted set with a score of NaN cannot be written: no Redis server loads it "
-        "(6.2 even ends). Leave the member out or give it another score."
-    )
-
-
-def refuse_repeats(members: Sequence[bytes], what: str) -> None:
-    """Refuse a collection with the same member twice."""
-    if len(frozenset(members)) < len(members):
-        repeated = Counter(members).most_common(1)[0][0]
-        raise RdbWriteError(
-            f"A {what} has the member {repeated!r} twice: no Redis server loads that. "
-            "Leave one of them out."
-        )
-
-
-def _packed_with_one_score(
-    members: Sequence[bytes], bits: bytes, listpack: bool, sizes: Collection[int]
+def _pack_uniform(
+    members: Sequence[bytes], bits: bytes, is_listpack: bool, sizes: Collection[int]
 ) -> bytes:
     """Pack members, of the lengths `sizes`, that all have the score of these bits, in order."""
     ordered = sorted(members)  # which costs next to nothing if they are
-    if not all(map(lt, ordered, ordered[1:])):  # quicker than to make a set of them
-        refuse_repeats(members, "sorted set")
-    pack_pairs = encode_listpack_pairs if listpack else encode_ziplist_pairs
-    return pack_pairs(ordered, _text_of(bits), sizes)
+    if not all(map(lt, ordered, ordered[1:])):  # quicker than making a set of them
+        check_unique(members, "sorted set")
+    pack_pairs = encode_listpack_pairs if is_listpack else encode_ziplist_pairs
+    return pack_pairs(ordered, _format_score(bits), sizes)
 
 
-def _packed(members: Sequence[bytes], scores: array[float], listpack: bool) -> bytes:
+def _pack(members: Sequence[bytes], scores: array[float], is_listpack: bool) -> bytes:
     """Pack members and scores, in order."""
-    refuse_repeats(members, "sorted set")
+    check_unique(members, "sorted set")
     pairs = sorted(zip(scores, members))
     texts = chain.from_iterable((member, b"%.17g" % score) for score, member in pairs)
-    return encode_listpack(texts) if listpack else encode_ziplist(texts)
+    return encode_listpack(texts) if is_listpack else encode_ziplist(texts)
 
 
 @lru_cache(256)
-def _text_of(bits: bytes) -> bytes:
-    """Give the text of a score; of its bits, because 0.0 and -0.0 are equal."""
+def _format_score(bits: bytes) -> bytes:
+    """Return the text of a score, given by its bits because 0.0 and -0.0 are equal."""
     return b"%.17g" % array("d", bits)[0]
 
 
-def _binary(scores: array[float]) -> list[bytes]:
-    """Write scores as 8 bytes each, little-endian."""
+def _encode_doubles(scores: array[float]) -> list[bytes]:
+    """Encode scores as 8 bytes each, little-endian."""
     if sys.byteorder == "big":
         scores = scores[:]
         scores.byteswap()
@@ -159,8 +239,8 @@ def _binary(scores: array[float]) -> list[bytes]:
     return [data[place : place + 8] for place in range(0, len(data), 8)]
 
 
-def _text(scores: array[float]) -> list[bytes]:
-    """Write scores as text: a byte of length and that much ASCII, or one byte for infinities."""
+def _encode_texts(scores: array[float]) -> list[bytes]:
+    """Encode scores as text: a byte of length and that much ASCII, or one byte for infinities."""
     texts = [b"%.17g" % score for score in scores]
     special = _SPECIAL_SCORES
     return [special.get(text) or b"%c%b" % (len(text), text) for text in texts]
