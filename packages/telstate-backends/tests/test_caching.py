@@ -54,7 +54,6 @@ from telstate_backends import (
 from telstate_backends.abc import Capabilities
 from telstate_backends.cache import _Cache
 from telstate_backends.operations.read import Read
-from telstate_backends.redis._heartbeat import Pulse
 from telstate_codec import encode_sample
 
 Pair = tuple[Subject, Subject]
@@ -576,7 +575,7 @@ def test_a_silent_connection_is_not_relied_on(newest_url: str) -> None:
                 backend.execute(Get((K,)))
                 time.sleep(0.002)
             watcher: Any = backend._watcher
-            watcher._pulse._heard -= 20.0  # as if it had been silent since
+            watcher._heartbeat._received -= 20.0  # as if it had been silent since
             assert not remembers(backend, Get((K,)))  # and it is asked whether it lives
             deadline = time.monotonic() + LONG
             while not remembers(backend, Get((K,))):
@@ -595,7 +594,7 @@ def test_a_server_that_vanished_is_noticed(newest_url: str) -> None:
                 backend.execute(Get((K,)))
                 time.sleep(0.002)
             watcher: Any = backend._watcher
-            watcher._pulse = Pulse(time.monotonic(), interval=0.3, patience=0.2)
+            watcher._heartbeat.interval, watcher._heartbeat.timeout = 0.3, 0.2
             proxy.swallow = True
             deadline = time.monotonic() + LONG
             while remembers(backend, Get((K,))):

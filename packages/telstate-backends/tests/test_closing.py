@@ -25,7 +25,7 @@ from telstate_backends import (
     RedisBackend,
     wait,
 )
-from telstate_backends.redis._watcher_async import AsyncRedisWatcher, Hub
+from telstate_backends.redis._watcher_async import AsyncRedisWatcher, PubSubConnection
 from telstate_codec import encode_sample
 
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
@@ -75,8 +75,8 @@ async def test_a_cancellation_that_is_lost_while_subscribing() -> None:
     async def find_kind(key: bytes) -> KeyType | None:
         return None
 
-    hub = Hub(make_pubsub, find_kind, "nowhere")
-    hub.add(AsyncRedisWatcher(hub, [b"k"], [], False))
+    connection = PubSubConnection(make_pubsub, find_kind, "nowhere")
+    connection.add(AsyncRedisWatcher(connection, [b"k"], [], False))
     (task,) = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.sleep(0.01)
     task.cancel()

@@ -51,6 +51,7 @@ from telstate_backends import (
     wait,
     wait_async,
 )
+from telstate_backends.redis import _heartbeat
 from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisServer
 from telstate_testing.servers import free_port
@@ -178,9 +179,8 @@ async def test_a_silent_watch_notices_a_black_hole(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch whose line is dead without a word finds that out by itself, and reconnects."""
-    from telstate_backends.redis._heartbeat import Pulse
-
-    monkeypatch.setattr(Pulse.__init__, "__defaults__", (0.2, 0.2))
+    monkeypatch.setattr(_heartbeat, "PING_INTERVAL", 0.2)
+    monkeypatch.setattr(_heartbeat, "PING_TIMEOUT", 0.2)
     url = f"redis://127.0.0.1:{proxy.port}"
     async with await AsyncRedisBackend.from_url(url) as asynchronous:
         with RedisBackend.from_url(url) as backend, backend.watch([b"k"]) as watcher:

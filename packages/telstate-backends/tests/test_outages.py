@@ -1,4 +1,4 @@
-"""An outage is one warning in the log and one when it is over, whoever begins to watch or wait in it."""
+"""An outage is one warning in the log and one when it is over, for all operations, waits and watches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from telstate_backends import (
     wait,
     wait_async,
 )
-from telstate_backends.redis._heartbeat import Outage
+from telstate_backends.retry import OPERATIONS, OutageLog
 from telstate_testing import RedisServer
 
 SHORT = 0.1
@@ -36,8 +36,8 @@ ONCE, OFTEN = RetryPolicy(seconds=0), RetryPolicy(seconds=LONG, longest_delay=0.
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What has been told in the log of outages since the last time."""
+def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return the warnings in the log since the last call."""
     caplog.set_level(logging.INFO, "telstate_backends")
 
     def take() -> list[str]:
@@ -48,55 +48,54 @@ def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return take
 
 
-def test_an_outage_is_told_once(told: Callable[[], list[str]]) -> None:
-    """However many notice it; and it is over when all of them know, which is told once too."""
-    outage, failure = Outage("host:1"), ConnectionError("gone")
+def test_an_outage_is_logged_once(warnings: Callable[[], list[str]]) -> None:
+    """However many sources notice it; it is over when all of them have an answer."""
+    outages, failure = OutageLog("host:1"), ConnectionError("gone")
     for _ in range(2):
         for _ in range(3):
-            outage.miss(failure)
-            outage.begin("a", failure)
-            outage.begin("b", failure)
-        (lost,) = told()
-        assert lost == "Cannot begin to watch or wait; trying again: gone"
+            for source in (OPERATIONS, "a", "b"):
+                outages.begin(source, failure)
+        assert warnings() == ["Waiting for Redis at host:1: gone"]
         for _ in range(3):
-            outage.answer()
-            outage.end("a")
-            assert told() == []
-        outage.end("b")
-        outage.end("b")
-        assert told() == ["Redis at host:1 is watched again"]
+            outages.end(OPERATIONS)
+            outages.end("a")
+            assert outages.is_open and warnings() == []
+        outages.end("b")
+        outages.end("b")
+        assert not outages.is_open
+        assert warnings() == ["Redis at host:1 answers again."]
 
 
-def test_who_leaves_in_an_outage_does_not_end_it(told: Callable[[], list[str]]) -> None:
-    """A watcher that goes while the server is lost leaves it to the next answer to end the outage."""
-    outage, failure = Outage("host:1"), ConnectionError("gone")
-    outage.begin("a", failure)
-    outage.leave("a")
-    outage.leave("another")
-    outage.miss(failure)
-    assert len(told()) == 1
-    outage.answer()
-    outage.answer()
-    assert told() == ["Redis at host:1 answers again"]
+def test_a_watcher_that_leaves_does_not_end_an_outage(warnings: Callable[[], list[str]]) -> None:
+    """When the last watcher leaves, the next answer to an operation ends the outage."""
+    outages, failure = OutageLog("host:1"), ConnectionError("gone")
+    outages.begin("a", failure)
+    outages.leave("a")
+    outages.leave("another")
+    outages.begin(OPERATIONS, failure)
+    assert len(warnings()) == 1
+    outages.end(OPERATIONS)
+    outages.end(OPERATIONS)
+    assert warnings() == ["Redis at host:1 answers again."]
 
 
-def test_threads_tell_once(told: Callable[[], list[str]]) -> None:
-    """Of threads that notice it at the same time, one tells."""
-    outage, barrier = Outage("host:1"), threading.Barrier(8)
+def test_one_of_many_threads_logs_an_outage(warnings: Callable[[], list[str]]) -> None:
+    """Of threads that notice it at the same time, one logs it."""
+    outages, barrier = OutageLog("host:1"), threading.Barrier(8)
 
     def notice(number: int) -> None:
         barrier.wait(LONG)
-        outage.begin(number, ConnectionError("gone"))
+        outages.begin(number, ConnectionError("gone"))
 
     threads = [threading.Thread(target=notice, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(told()) == 1
+    assert len(warnings()) == 1
 
 
-def test_a_wait_that_begins_without_a_server(told: Callable[[], list[str]]) -> None:
+def test_a_wait_that_begins_without_a_server(warnings: Callable[[], list[str]]) -> None:
     """Its TimeoutError says why, and one warning is in the log, however many waits there are."""
     server = fakeredis.FakeServer()
     with RedisBackend(fakeredis.FakeRedis(server=server), retry=OFTEN) as backend:
@@ -107,18 +106,18 @@ def test_a_wait_that_begins_without_a_server(told: Callable[[], list[str]]) -> N
                 wait(backend, KeyWait((b"k",)), SHORT)
             with pytest.raises(TimeoutError, match=why):
                 Follower(backend, [(b"k",)]).begin(SHORT)
-        (lost,) = told()
-        assert lost.startswith(f"Cannot begin to watch or wait; trying again: {why}")
+        (lost,) = warnings()
+        assert lost.startswith(f"Waiting for Redis at {backend.address}: {why}")
         server.connected = True
         assert backend.execute(Exists((b"k",))) is False
-        assert told() == [f"Redis at {backend.address} answers again"]
+        assert warnings() == [f"Redis at {backend.address} answers again."]
         with pytest.raises(TimeoutError, match="key 'k' did not come"):
             wait(backend, KeyWait((b"k",)), SHORT)
-        assert told() == []
+        assert warnings() == []
 
 
 async def test_an_asyncio_wait_that_begins_without_a_server(
-    told: Callable[[], list[str]],
+    warnings: Callable[[], list[str]],
 ) -> None:
     """The log tells, once, what asyncio's own TimeoutError does not."""
     server = fakeredis.FakeServer()
@@ -131,56 +130,50 @@ async def test_an_asyncio_wait_that_begins_without_a_server(
             with pytest.raises(asyncio.TimeoutError):
                 async with asyncio.timeout(SHORT):
                     await asyncio.gather(*waits)
-        (lost,) = told()
-        assert lost.startswith("Cannot begin to watch or wait") and backend.address in lost
+        (lost,) = warnings()
+        assert lost.startswith(f"Waiting for Redis at {backend.address}")
         server.connected = True
         assert await backend.execute(Exists((b"k",))) is False
-        assert told() == [f"Redis at {backend.address} answers again"]
+        assert warnings() == [f"Redis at {backend.address} answers again."]
 
 
-async def test_a_server_that_says_nothing(
-    told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server that is there but silent is told too, before anything has failed; a quick one is not."""
-    monkeypatch.setattr("telstate_backends.redis._silence.SILENCE", SHORT)
-    monkeypatch.setattr("telstate_backends.redis._silence.DOUBT", 0.0)
+async def test_a_silent_server(warnings: Callable[[], list[str]]) -> None:
+    """A server that accepts connections but does not answer is logged when the socket timeout passes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        async with AsyncRedisBackend(redis.asyncio.Redis(port=port)) as backend:
+        client = redis.asyncio.Redis(port=port, socket_timeout=SHORT)
+        async with AsyncRedisBackend(client, retry=OFTEN) as backend:
             for _ in range(2):
                 with pytest.raises(asyncio.TimeoutError):
                     async with asyncio.timeout(3 * SHORT):
                         await wait_async(backend, KeyWait((b"k",)))
-            (silent,) = told()
-            assert (
-                silent.startswith("Cannot begin to watch") and f":{port} has not answered" in silent
-            )
-    async with AsyncRedisBackend(fakeredis.FakeAsyncRedis()) as quick:
-        with pytest.raises(asyncio.TimeoutError):
-            async with asyncio.timeout(3 * SHORT):
-                await wait_async(quick, KeyWait((b"k",)))
-    assert told() == []
+            (lost,) = warnings()
+            assert lost.startswith("Waiting for Redis at") and f":{port} did not answer" in lost
 
 
-async def test_what_is_an_error_at_once_is_not_logged(told: Callable[[], list[str]]) -> None:
-    """Neither the error that a wait begins with, nor anything of who does not wait."""
+async def test_every_retried_operation_is_logged(warnings: Callable[[], list[str]]) -> None:
+    """An operation that is retried is logged, and one that fails at once is not."""
     server = fakeredis.FakeServer()
     with RedisBackend(fakeredis.FakeRedis(server=server), retry=ONCE) as backend:
         server.connected = False
         with pytest.raises(ConnectionError):
             wait(backend, KeyWait((b"k",)))
+        assert warnings() == []
     server.connected = True
     with RedisBackend(fakeredis.FakeRedis(server=server), retry=RetryPolicy(SHORT)) as backend:
         server.connected = False
         with pytest.raises(ConnectionError):
             backend.execute(Exists((b"k",)))
-    assert told() == []
+        assert len(warnings()) == 1
+        server.connected = True
+        backend.execute(Exists((b"k",)))
+        assert warnings() == [f"Redis at {backend.address} answers again."]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
 async def test_a_server_that_dies_and_comes_back(
-    server: RedisServer, told: Callable[[], list[str]]
+    server: RedisServer, warnings: Callable[[], list[str]]
 ) -> None:
     """An outage from the midst of waits, over the beginning of others, to the end: told twice in all."""
     for asynchronous in (False, True):
@@ -203,10 +196,11 @@ async def test_a_server_that_dies_and_comes_back(
                     for failure in failures:
                         assert isinstance(failure, TimeoutError)
                         assert "cannot be reached" in str(failure) and "'k'" in str(failure)
-                assert ["Lost the connection" in text for text in told()] == [True]
+                (lost,) = warnings()
+                assert lost.startswith("Waiting for Redis at")
                 server.start()
                 if asynchronous:
                     await other.execute(Exists((b"k",)))
                 else:
                     backend.execute(Exists((b"k",)))
-                assert told() == [f"Redis at 127.0.0.1:{server.port} answers again"]
+                assert warnings() == [f"Redis at 127.0.0.1:{server.port} answers again."]

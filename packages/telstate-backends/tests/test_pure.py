@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import time
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,6 @@ from telstate_backends import (
     AddSamples,
     AsyncMemoryBackend,
     CheckDue,
-    Event,
     Get,
     Immutable,
     KeyType,
@@ -27,14 +25,6 @@ from telstate_backends import (
     Update,
 )
 from telstate_backends.events import parse_message
-from telstate_backends.redis._heartbeat import Pulse
-from telstate_backends.redis._pubsub import (
-    Listener,
-    Message,
-    Refusal,
-    Subscriptions,
-    Topic,
-)
 from telstate_backends.redis.url import parse
 from telstate_backends.retry import Attempts
 from telstate_codec import DecodeError, encode_sample
@@ -138,17 +128,6 @@ def test_attempts_end_with_the_bound() -> None:
     assert RetryPolicy(0.0).begin().next_delay() is None
 
 
-def test_a_pulse_asks_after_silence_and_gives_up_after_more() -> None:
-    """Silence leads to a question, and silence after that to the end; a sound starts anew."""
-    pulse = Pulse(0.0, interval=10.0, patience=3.0)
-    assert (pulse.seconds(4.0), pulse.asked) == (6.0, False)
-    pulse.ask(10.0)
-    assert (pulse.seconds(11.0), pulse.asked) == (2.0, True)
-    pulse.hear(12.0)
-    assert (pulse.seconds(12.0), pulse.asked) == (10.0, False)
-    assert pulse.seconds(99.0) == 0.0
-
-
 @given(st.binary())
 def test_any_message_is_read_or_refused(message: bytes) -> None:
     """Whatever is published is an update, needs the kind of its key, or is a DecodeError."""
@@ -164,116 +143,6 @@ def test_indexed_messages_survive(sub_key: bytes, value: bytes) -> None:
     """Sub-key and value come out as they went in, whatever bytes they are."""
     message = b"\x03%d\n" % len(sub_key) + sub_key + value
     assert parse_message(b"k", message) == Update(b"k", KeyType.INDEXED, value, sub_key=sub_key)
-
-
-CHANNEL, OTHER = Topic(b"update/k", False), Topic(b"update/k*", True)
-
-
-def watching(*keys: bytes, patterns: tuple[bytes, ...] = ()) -> tuple[Listener, list[Event]]:
-    """Make a listener and what it hears."""
-    events: list[Event] = []
-    return Listener(events.append, keys, patterns), events
-
-
-def test_a_check_is_due_when_all_topics_are_confirmed() -> None:
-    """A listener hears nothing before its last confirmation, then that a check is due."""
-    subscriptions = Subscriptions()
-    listener, events = watching(b"k", patterns=(b"k*",))
-    assert subscriptions.add(listener) == {CHANNEL, OTHER}
-    subscriptions.sent({CHANNEL, OTHER})
-    subscriptions.confirm(CHANNEL)
-    subscriptions.deliver(Message(CHANNEL, b"k", b"\x011"))
-    assert events == []
-    subscriptions.confirm(OTHER)
-    # Both topics bring the same message; it is told once.
-    subscriptions.deliver(Message(CHANNEL, b"k", b"\x012"))
-    subscriptions.deliver(Message(OTHER, b"k", b"\x012"))
-    assert events == [CheckDue.SUBSCRIBED, Update(b"k", KeyType.IMMUTABLE, b"2")]
-    subscriptions.lose()
-    subscriptions.sent({CHANNEL, OTHER})
-    subscriptions.confirm(CHANNEL)
-    subscriptions.confirm(OTHER)
-    assert events[2:] == [CheckDue.RECONNECTED]
-
-
-def test_a_late_confirmation_of_what_was_left_does_not_count() -> None:
-    """A topic left and joined again is confirmed by the second confirmation, not by the first."""
-    subscriptions = Subscriptions()
-    first, _ = watching(b"k")
-    subscriptions.sent(subscriptions.add(first))
-    assert subscriptions.remove(first) == {CHANNEL}
-    second, events = watching(b"k")
-    subscriptions.sent(subscriptions.add(second))
-    subscriptions.confirm(CHANNEL)
-    assert events == []
-    subscriptions.confirm(CHANNEL)
-    assert events == [CheckDue.SUBSCRIBED]
-    third, more = watching(b"k")
-    assert subscriptions.add(third) == set()
-    assert more == [CheckDue.SUBSCRIBED]
-    # Nobody asked for this one: redis-py has made the connection anew by itself.
-    subscriptions.confirm(CHANNEL)
-    assert (events[-1], more[-1]) == (CheckDue.RECONNECTED, CheckDue.RECONNECTED)
-
-
-@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)), st.randoms())
-def test_refused_topics_are_found(good: set[int], bad: set[int], random: Random) -> None:
-    """However topics are asked for together, those at fault are found, and the others confirmed."""
-    subscriptions = Subscriptions()
-    listeners = {}
-    for number in sorted(good | bad):
-        listeners[number] = watching(b"%d" % number, patterns=(b"%d*" % number,))
-    names = {Topic(b"update/%d" % number, False) for number in bad - good}
-    lots: list[set[Topic]] = []
-    for listener, _ in listeners.values():
-        topics = subscriptions.add(listener)
-        if lots and random.random() < 0.7:
-            lots[-1] |= topics
-        else:
-            lots.append(topics)
-    at_fault = []
-    while lots:
-        for lot in lots:
-            subscriptions.sent(lot)
-        # The server takes a command, or refuses it, whole; each has channels or patterns.
-        commands = [
-            [topic for topic in lot if topic.pattern is pattern]
-            for lot in lots
-            for pattern in (False, True)
-        ]
-        lots = []
-        for command in filter(None, commands):
-            if names.isdisjoint(command):
-                for topic in command:
-                    subscriptions.confirm(topic)
-                continue
-            refusal = subscriptions.refuse()
-            assert refusal is not None
-            lots += refusal.lots
-            if refusal.at_fault is not None:
-                at_fault.append(refusal.at_fault)
-                for listener in subscriptions.listeners_of(refusal.at_fault):
-                    subscriptions.remove(listener)
-    assert sorted(at_fault) == sorted(names)
-    told = {number for number, (_, events) in listeners.items() if events}
-    assert told == good
-    assert subscriptions.refuse() is None
-
-
-def test_what_was_left_is_not_at_fault() -> None:
-    """A refusal says nothing about who has left since, nor about what has been asked for again."""
-    subscriptions = Subscriptions()
-    first, _ = watching(b"k")
-    subscriptions.sent(subscriptions.add(first))
-    subscriptions.remove(first)
-    assert subscriptions.refuse() == Refusal([], None)
-    subscriptions.sent(subscriptions.add(first))
-    subscriptions.remove(first)
-    second, events = watching(b"k")
-    subscriptions.sent(subscriptions.add(second))
-    assert subscriptions.refuse() == Refusal([], None)
-    subscriptions.confirm(CHANNEL)
-    assert events == [CheckDue.SUBSCRIBED]
 
 
 @pytest.mark.parametrize(

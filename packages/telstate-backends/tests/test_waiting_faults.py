@@ -31,6 +31,7 @@ from telstate_backends import (
     wait,
     wait_async,
 )
+from telstate_backends.redis import _heartbeat
 from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisServer
 
@@ -184,9 +185,8 @@ async def test_a_client_in_a_black_hole(
     server: RedisServer, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who hears nothing harms nobody, leaves no subscription, and wakes when the line is back."""
-    from telstate_backends.redis._heartbeat import Pulse
-
-    monkeypatch.setattr(Pulse.__init__, "__defaults__", (0.1, 0.1))
+    monkeypatch.setattr(_heartbeat, "PING_INTERVAL", 0.1)
+    monkeypatch.setattr(_heartbeat, "PING_TIMEOUT", 0.1)
     with Proxy(server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}?socket_timeout=0.5"
         async with (
@@ -195,10 +195,12 @@ async def test_a_client_in_a_black_hole(
         ):
             with RedisBackend.from_url(url) as sync_cut_off, ThreadPoolExecutor(1) as threads:
                 # The one that is well is not to ask whether its line lives all the time.
-                monkeypatch.setattr(Pulse.__init__, "__defaults__", (15.0, 5.0))
+                monkeypatch.setattr(_heartbeat, "PING_INTERVAL", 15.0)
+                monkeypatch.setattr(_heartbeat, "PING_TIMEOUT", 5.0)
                 other = asyncio.create_task(wait_async(backend, KeyWait((b"k",))))
                 await until(lambda: waiters(admin) == 1)
-                monkeypatch.setattr(Pulse.__init__, "__defaults__", (0.1, 0.1))
+                monkeypatch.setattr(_heartbeat, "PING_INTERVAL", 0.1)
+                monkeypatch.setattr(_heartbeat, "PING_TIMEOUT", 0.1)
                 task = asyncio.create_task(wait_async(cut_off, KeyWait((b"k",))))
                 waiting = threads.submit(wait, sync_cut_off, KeyWait((b"k",)), LONG)
                 await until(lambda: waiters(admin) == 3)

@@ -123,7 +123,7 @@ class Holdings:
         if isinstance(self.backend, (MemoryBackend, AsyncMemoryBackend)):
             store = self.backend.store
             counts["listeners"] = len(store.listeners) + len(store.pattern_listeners)
-        watchers = getattr(self.backend, "_hub", self.backend)._watchers
+        watchers = getattr(self.backend, "_pubsub", self.backend)._watchers
         counts["watchers"] = len(watchers)
         return counts
 

@@ -35,7 +35,7 @@ from telstate_backends._changes import Known, Plan, digest, digest_of_long
 from telstate_backends.memory import Tap
 from telstate_backends.operations import inspect as surveys
 from telstate_backends.operations.inspect import DIGEST_ABOVE
-from telstate_backends.redis._pubsub import Backlog
+from telstate_backends.redis._pubsub import EventQueue
 from telstate_codec.timestamps import encode_sample
 
 #: Short and long samples, late ones, equal times; sub-keys; immutables, one that fits the pattern.
@@ -65,7 +65,7 @@ class World:
         self.truth: list[Event] = []
         self.told: list[News] = []
         self.wire: deque[Event] = deque()
-        self.backlog = Backlog(most_events=4)
+        self.queue = EventQueue(max_events=4)
         self.connected = True
         self.plan: Plan[None] | None = None
         self.operations: Sequence[Operation[Any]] = ()
@@ -97,12 +97,12 @@ class World:
     def arrive(self) -> None:
         """Let something come to the end of the wire."""
         if self.wire:
-            self.backlog.push(self.wire.popleft())
+            self.queue.push(self.wire.popleft())
 
     def step(self) -> None:
         """Do the next thing that the reader does: ask the store, or take an event."""
         if self.plan is None:
-            event = self.backlog.pop()
+            event = self.queue.pop()
             if event is not None:
                 self.ledger.hear(event)
             self.plan = self.ledger.work()
@@ -130,7 +130,7 @@ class World:
     def finish(self) -> None:
         """Let everything come to rest."""
         self.reconnect()
-        while self.wire or len(self.backlog) or self.plan is not None:
+        while self.wire or len(self.queue) or self.plan is not None:
             self.arrive()
             self.step()
 
@@ -174,7 +174,7 @@ def test_each_change_is_told_exactly_once(
             world.backend.execute(write)
         world.truth.clear()
         world.wire.clear()
-        world.backlog.push(CheckDue.SUBSCRIBED)
+        world.queue.push(CheckDue.SUBSCRIBED)
         # Where updates may be late, what comes before the watch has begun may count as known.
         writes = [] if late else list(meanwhile)
         while not world.ledger.begun:
@@ -372,34 +372,6 @@ def test_digests_of_long_pieces_are_the_servers() -> None:
 
     piece = bytes(DIGEST_ABOVE + 1)
     assert digest(piece) == digest_of_long(hashlib.sha1(piece).hexdigest().encode())
-
-
-def test_a_backlog_is_bounded() -> None:
-    """Beyond its bounds changes are dropped, checks are kept, and one more is due after them."""
-    backlog = Backlog(most_events=3, most_bytes=2000)
-    _, small = sample(b"k", 1.0, b"1234")
-    for _ in range(9):
-        backlog.push(small)
-    backlog.push(CheckDue.RECONNECTED)
-    taken = [backlog.pop() for _ in range(6)]
-    assert taken == [small, small, small, CheckDue.OVERFLOWED, CheckDue.RECONNECTED, None]
-    _, large = sample(b"k", 1.0, bytes(2000))
-    large_ones: list[Event] = [
-        large,
-        Update(bytes(2000), KeyType.IMMUTABLE, b"1"),
-        Update(b"k", KeyType.INDEXED, b"1", sub_key=bytes(2000)),
-        Deleted(bytes(2000)),
-    ]
-    for one in large_ones:
-        for event in (one, small, CheckDue.RECONNECTED):
-            backlog.push(event)
-        assert [backlog.pop() for _ in range(3)] == [
-            one,
-            CheckDue.OVERFLOWED,
-            CheckDue.RECONNECTED,
-        ]
-    backlog.push(small)
-    assert backlog.pop() == small
 
 
 def test_where_updates_may_be_late() -> None:

@@ -500,7 +500,7 @@ async def test_outages_are_logged_once(
         await waiting
     await subject.close()
     await asyncio.sleep(0.05)
-    lost, back = [record for record in caplog.records if "watched" in record.getMessage()]
+    lost, back = [record for record in caplog.records if "Redis at" in record.getMessage()]
     assert (lost.levelname, back.levelname) == ("WARNING", "WARNING")
-    assert f"Redis at 127.0.0.1:{server.port} is watched; trying again" in lost.getMessage()
-    assert f"Redis at 127.0.0.1:{server.port} is watched again" in back.getMessage()
+    assert f"Waiting for Redis at 127.0.0.1:{server.port}" in lost.getMessage()
+    assert f"Redis at 127.0.0.1:{server.port} answers again" in back.getMessage()

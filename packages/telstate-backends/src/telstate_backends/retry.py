@@ -7,11 +7,14 @@ sum of all attempts stays within a bound.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
 
 import attrs
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -74,3 +77,59 @@ class Attempts:
 
 #: How a lost connection is made anew while somebody watches: for as long as it takes.
 FOREVER = RetryPolicy(seconds=float("inf"))
+
+
+#: The source of an outage that operations notice, and that the next reply to one ends.
+OPERATIONS = object()
+
+
+class OutageLog:
+    """Logs once that a server is lost and once that it is back, for all users of a backend.
+
+    An outage lasts until none of its sources (operations that are retried, watchers whose connection is
+    lost) waits for the server any more.
+
+    Parameters
+    ----------
+    address : str
+        Address of the server, without any password.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._waiting: set[object] = set()
+        # Popping from a list is atomic, so that only one thread logs; a fork might find a lock held.
+        self._unlogged = [True]
+        self._logged: list[bool] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something waits for the server."""
+        return bool(self._waiting)
+
+    def begin(self, source: object, failure: Exception) -> None:
+        """Record that a source waits for the server, because of a failure."""
+        self._waiting.add(source)
+        if _take(self._unlogged):
+            logger.warning("Waiting for Redis at %s: %s", self._address, failure)
+            self._logged.append(True)
+
+    def end(self, source: object) -> None:
+        """Record that a source has got an answer."""
+        self._waiting.discard(source)
+        if not self._waiting and _take(self._logged):
+            logger.warning("Redis at %s answers again.", self._address)
+            self._unlogged.append(True)
+
+    def leave(self, source: object) -> None:
+        """Record that a source waits no longer, without an answer: the next operation may get one."""
+        if source in self._waiting:
+            self._waiting.add(OPERATIONS)
+            self._waiting.discard(source)
+
+
+def _take(tokens: list[bool]) -> bool:
+    try:
+        return tokens.pop()
+    except IndexError:
+        return False

@@ -6,13 +6,17 @@ Rules: an address never holds a password.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
 import redis.asyncio
 import redis.asyncio.cluster
+import redis.asyncio.retry
 import redis.cluster
+from redis.backoff import NoBackoff
 
 #: A pool that allows fewer connections than this has none to spare.
 _SPARE = 8
@@ -140,3 +144,30 @@ def check(connection_arguments: Mapping[str, Any]) -> None:
     """Refuse a client that does not give bytes."""
     if connection_arguments.get("decode_responses"):
         raise ValueError("the Redis client decodes responses; make it with decode_responses=False")
+
+
+def socket_of(connection: Any) -> socket.socket | None:
+    """Return the socket of a synchronous connection, None if it has none (fakeredis)."""
+    sock = getattr(connection, "_sock", None)
+    return sock if isinstance(sock, socket.socket) else None
+
+
+class _NoRetry(redis.asyncio.retry.Retry):
+    async def call_with_retry(self, do: Callable[[], Awaitable[Any]], *_: Any, **__: Any) -> Any:
+        return await do()
+
+
+@contextmanager
+def without_reconnect(connection: Any) -> Iterator[None]:
+    """Keep redis-py from reconnecting by itself while two tasks share an asyncio connection.
+
+    Each could read what is for the other then: a greeting, or the refusal of another command.
+    """
+    if connection is None:
+        yield
+        return
+    retry, connection.retry = connection.retry, _NoRetry(NoBackoff(), 0)
+    try:
+        yield
+    finally:
+        connection.retry = retry  # the connection goes back to a pool

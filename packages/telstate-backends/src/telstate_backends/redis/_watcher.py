@@ -1,8 +1,8 @@
 """Watching keys of a Redis server from one thread.
 
-Rules: a watcher has a pub/sub connection of its own. It sleeps until the socket has something, the
-time is over, or somebody writes to its wake-up socket: it never polls (except fakeredis, which has
-no socket). A lost connection is made anew for as long as the watch lasts, and then a check is due.
+A watcher has a pub/sub connection of its own. It sleeps until the socket is readable, the timeout has
+passed, or another thread writes to its wake-up socket; it never polls (except fakeredis, which has no
+socket). A lost connection is made anew for as long as the watch lasts, and then a check is due.
 """
 
 from __future__ import annotations
@@ -16,9 +16,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from telstate_backends.errors import CancelledError, ConnectionError, ForeignKeyError, RefusedError
+from telstate_backends.errors import (
+    CancelledError,
+    ConnectionError,
+    ForeignKeyError,
+    RefusedError,
+)
 from telstate_backends.events import Event
 from telstate_backends.operations.read import GetKeyType
+from telstate_backends.redis._client import socket_of
 from telstate_backends.redis._errors import (
     FAILURES,
     NONSENSE,
@@ -26,17 +32,17 @@ from telstate_backends.redis._errors import (
     of_channels,
     translate,
 )
-from telstate_backends.redis._heartbeat import Outage, Pulse
-from telstate_backends.redis._pubsub import Listener, Subscriptions, Topic, split, take
+from telstate_backends.redis._heartbeat import Heartbeat
+from telstate_backends.redis._pubsub import Subscriber, Subscriptions, Topic, split_topics
 from telstate_backends.redis._server import Link
-from telstate_backends.retry import FOREVER, Attempts
+from telstate_backends.retry import FOREVER, Attempts, OutageLog
 
-#: What a lost connection raises: also what comes of it when another thread closes the backend while
-#: redis-py reads, and what reading a message of the wrong form comes to.
+# Errors of a lost connection. Another thread that closes the backend while redis-py reads, and messages
+# of the wrong form, raise those of NONSENSE.
 _LOST = (*FAILURES, *NONSENSE, ConnectionError)
 
-#: Seconds between two looks at a connection that has no socket.
-_FAKE_POLL = 0.01
+# Seconds between two looks at a connection without a socket.
+_FAKE_POLL_INTERVAL = 0.01
 
 
 class RedisWatcher:
@@ -46,116 +52,118 @@ class RedisWatcher:
         self,
         link: Link,
         execute: Callable[[GetKeyType], Any],
-        outage: Outage,
+        outages: OutageLog,
         keys: Sequence[bytes],
         patterns: Sequence[bytes],
         deletions: bool,
     ) -> None:
         self._link = link
         self._execute = execute
+        self._outages = outages
         self._address = link.address
         self._events: deque[Event] = deque()
         self._subscriptions = Subscriptions()
-        self._listener = Listener(self._events.append, keys, patterns, deletions)
-        self._subscriptions.add(self._listener)
+        self._subscriber = Subscriber(self._events.append, keys, patterns, deletions)
+        self._subscriptions.add(self._subscriber)
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
         # Also for a watcher that is dropped without being released.
-        self._let_go = weakref.finalize(self, _close, self._wake_receiver, self._wake_sender)
-        self._closed = False
+        self._close_sockets = weakref.finalize(self, _close, self._wake_receiver, self._wake_sender)
+        self._is_closed = False
         # redis-py leaves most of its methods without annotations.
         self._pubsub: Any = None
-        self._pulse = Pulse(time.monotonic())
+        self._heartbeat = Heartbeat(time.monotonic())
         self._attempts: Attempts | None = None
-        self._outage = outage
-        #: Why the server cannot be watched at present, in words.
+        #: Why the server cannot be watched at present.
         self.trouble: str | None = None
-        #: Tells whether the socket has something, if there is a socket.
+        #: Waits for the socket of the connection, if it has one.
         self._poller: select.poll | None = None
-        #: Whether all that has come has been read, so that only the socket can have something.
-        self._drained = False
+        #: Whether all input has been read, so that only the socket can have more.
+        self._is_drained = False
 
     def next(self, timeout: float | None = None) -> Event | None:
-        """Wait for the next event; `None` if the time is over or somebody called `wake`."""
+        """Wait for the next event, `None` if the timeout has passed or `wake` was called."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            if self._closed:
-                raise CancelledError(f"Redis at {self._address} was closed while it was watched")
+            if self._is_closed:
+                raise self._closed_error()
             if self._events:
                 return self._events.popleft()
-            if self._woken():
+            if self._was_woken():
                 return None
             left = None if end is None else max(0.0, end - time.monotonic())
             if not self._step(left) and left == 0:
                 return None
 
     def poll(self) -> Event | None:
-        """Give an event that is there already; a lost connection is not made anew here."""
-        if self._closed:
-            raise CancelledError(f"Redis at {self._address} was closed while it was watched")
+        """Return an event that is there already; does not reconnect."""
+        if self._is_closed:
+            raise self._closed_error()
         if not self._events and self._pubsub is not None:
-            self._glance()
+            self._read_available()
         return self._events.popleft() if self._events else None
 
     def add(self, keys: Iterable[bytes]) -> None:
-        """Hear of these keys too; to be called by the thread that watches."""
-        new = self._subscriptions.extend(self._listener, keys)
+        """Watch these keys too; only the watching thread may call this."""
+        new = self._subscriptions.add_keys(self._subscriber, keys)
         if self._pubsub is None:
             self._step(0.0)
         elif new:
+            self._subscriptions.record_request(new)
             self._send(self._pubsub.subscribe, new)
 
     def discard(self, keys: Iterable[bytes]) -> None:
-        """Hear of these keys no more; to be called by the thread that watches."""
-        old = self._subscriptions.reduce(self._listener, keys)
+        """Stop watching these keys; only the watching thread may call this."""
+        old = self._subscriptions.remove_keys(self._subscriber, keys)
         if old and self._pubsub is not None:
             self._send(self._pubsub.unsubscribe, old)
 
     def covers(self, keys: Iterable[bytes]) -> bool:
-        """Tell whether all of these keys are heard of now, on a connection that lives."""
-        if self._pubsub is None or not self._pulse.fresh(time.monotonic()):
+        """Return whether all of these keys are watched now, on a connection that is alive."""
+        if self._pubsub is None or not self._heartbeat.is_fresh(time.monotonic()):
             return False
-        return self._listener.covers(keys)
+        return self._subscriber.covers(keys)
 
     def wake(self) -> None:
         """Make `next` return now, or when it is next called."""
         try:
             self._wake_sender.send(b"!")
         except OSError:
-            pass  # already awake a thousand times over, or released
+            pass  # the buffer is full of such calls, or the watcher is released
 
     def close(self) -> None:
         """Make `next` raise from now on."""
-        self._closed = True
+        self._is_closed = True
         self.wake()
 
     def release(self) -> None:
-        """Let go of the connection; to be called by the thread that watches."""
-        self._outage.leave(self)
-        self._drop()
-        self._let_go()
-
-    def _glance(self) -> None:
-        """Read all that has come, which is usually nothing: one quick look at the socket."""
-        idle = self._drained and self._poller is not None and not self._poller.poll(0)
-        if idle and self._pulse.seconds(time.monotonic()) > 0:
-            return
-        while self._pubsub is not None and self._step(0.0):
-            pass
-        self._drained = True
+        """Close the connection; only the watching thread may call this."""
+        self._disconnect()
+        self._close_sockets()
+        if self.trouble is not None:
+            self._outages.leave(self)
 
     def abandon(self) -> None:
-        """Cut the connection without giving it back to redis-py's pool, whose lock may be held."""
+        """Cut the connection without returning it to redis-py's pool, whose lock may be held."""
         if self._pubsub is not None:
             connection, self._pubsub.connection = self._pubsub.connection, None
             self._pubsub = None
             if connection is not None:
                 connection.disconnect()
 
+    def _read_available(self) -> None:
+        """Process all input that is there, after one quick look at the socket."""
+        is_idle = self._is_drained and self._poller is not None and not self._poller.poll(0)
+        if is_idle and self._heartbeat.seconds_left(time.monotonic()) > 0:
+            return
+        while self._pubsub is not None and self._step(0.0):
+            pass
+        self._is_drained = True
+
     def _step(self, left: float | None) -> bool:
-        """Do one thing, or wait for one; False if nothing came."""
-        if not self._subscriptions.topics:
+        """Connect or process one reply, waiting at most `left` seconds; return whether there was one."""
+        if not self._subscriber.topics:
             self._sleep(None, left)
             return False
         try:
@@ -163,14 +171,15 @@ class RedisWatcher:
                 self._connect()
             return self._read(left)
         except _LOST as error:
-            topics = self._subscriptions.topics
-            failure = translate(error, self._address, of_channels(topic.name for topic in topics))
-            self._drop()
+            topics = [topic.name for topic in self._subscriber.topics]
+            failure = translate(error, self._address, of_channels(topics))
+            self._disconnect()
+            self._subscriptions.reset()
             if isinstance(failure, RefusedError) or is_locked_out(error):
                 raise failure from error
-            if not self._closed:
+            if not self._is_closed:
                 self.trouble = str(failure)
-                self._outage.begin(self, failure)
+                self._outages.begin(self, failure)
         self._attempts = self._attempts or FOREVER.begin()
         delay = self._attempts.next_delay() or 0.0
         self._sleep(None, delay if left is None else min(left, delay))
@@ -178,15 +187,15 @@ class RedisWatcher:
 
     def _connect(self) -> None:
         self._pubsub = self._link.pubsub()
-        self._pulse = Pulse(time.monotonic())
-        self._drained = False
-        channels, patterns = split(self._subscriptions.topics)
-        self._subscriptions.sent(self._subscriptions.topics)
+        self._heartbeat = Heartbeat(time.monotonic())
+        self._is_drained = False
+        channels, patterns = split_topics(self._subscriber.topics)
+        self._subscriptions.record_request(self._subscriber.topics)
         if channels:
             self._pubsub.subscribe(*channels)
         if patterns:
             self._pubsub.psubscribe(*patterns)
-        sock = _socket_of(self._pubsub.connection)
+        sock = socket_of(self._pubsub.connection)
         if sock is None:
             self._poller = None
         else:
@@ -194,18 +203,16 @@ class RedisWatcher:
             self._poller.register(sock, select.POLLIN)
 
     def _send(self, send: Callable[..., None], topics: set[Topic]) -> None:
-        """Ask the server for more or fewer topics; a lost connection is left to the next step."""
-        if send == self._pubsub.subscribe:
-            self._subscriptions.sent(topics)
+        """Change the subscription of keys; a lost connection is left to the next step."""
         try:
-            send(*split(topics)[0])
+            send(*split_topics(topics)[0])
         except _LOST:
-            self._drop()
+            self._disconnect()
+            self._subscriptions.reset()
 
-    def _drop(self) -> None:
+    def _disconnect(self) -> None:
         if self._pubsub is None:
             return
-        self._subscriptions.lose()
         try:
             self._pubsub.close()
         except _LOST:
@@ -214,65 +221,54 @@ class RedisWatcher:
 
     def _read(self, left: float | None) -> bool:
         connection = self._pubsub.connection
-        now = time.monotonic()
-        quiet = self._pulse.seconds(now)
         if not connection.can_read(timeout=0):
-            awake = self._sleep(connection, quiet if left is None else min(left, quiet))
-            now = time.monotonic()
-            if not awake:
-                if self._pulse.seconds(now) == 0:
-                    self._take_pulse(now)
+            silence = self._heartbeat.seconds_left(time.monotonic())
+            if not self._sleep(connection, silence if left is None else min(left, silence)):
+                if self._heartbeat.check(time.monotonic()):
+                    self._pubsub.ping()
                 return False
             if not connection.can_read(timeout=0):
                 return False
-        self._pulse.hear(now)
+        self._heartbeat.receive(time.monotonic())
         if self.trouble is not None:
             self.trouble = None
-            self._outage.end(self)
-        self._drained = False
-        # What is there may be the beginning of a long message, whose rest is allowed its time.
-        message = take(self._subscriptions, self._pubsub.get_message(timeout=self._pulse.patience))
-        if message is not None and not self._subscriptions.deliver(message):
+            self._outages.end(self)
+        self._is_drained = False
+        # The input may be the beginning of a long message, whose rest is allowed its time.
+        reply = self._pubsub.get_message(timeout=self._heartbeat.timeout)
+        untyped = self._subscriptions.receive(reply)
+        if untyped is not None:
             try:
-                kind = self._execute(GetKeyType((message.key,)))
+                kind = self._execute(GetKeyType((untyped.key,)))
             except ForeignKeyError:
                 kind = None
             if kind is None:
-                self._subscriptions.doubt(message)
+                self._subscriptions.deliver_unreadable(untyped)
             else:
-                self._subscriptions.deliver(message, kind)
+                self._subscriptions.deliver(untyped, kind)
         self._attempts = None
         return True
 
-    def _take_pulse(self, now: float) -> None:
-        if self._pulse.asked:
-            raise TimeoutError("no answer to PING")
-        self._pulse.ask(now)
-        self._pubsub.ping()
-
     def _sleep(self, connection: Any, seconds: float | None) -> bool:
-        """Sleep until the connection has something or `wake` is called; False if neither."""
-        poll = select.poll()
-        poll.register(self._wake_receiver, select.POLLIN)
-        sock = _socket_of(connection)
+        """Sleep until the connection is readable or `wake` is called; return whether one was."""
+        poller = select.poll()
+        poller.register(self._wake_receiver, select.POLLIN)
+        sock = socket_of(connection)
         if sock is not None:
-            poll.register(sock, select.POLLIN)
+            poller.register(sock, select.POLLIN)
         elif connection is not None:
-            seconds = _FAKE_POLL if seconds is None else min(seconds, _FAKE_POLL)
-        # Rounded up, so as not to wake just before the time and go round idly.
-        return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
+            seconds = min(_FAKE_POLL_INTERVAL, math.inf if seconds is None else seconds)
+        # Rounded up, so as not to wake up just before the time and sleep again.
+        return bool(poller.poll(None if seconds is None else math.ceil(seconds * 1000)))
 
-    def _woken(self) -> bool:
+    def _was_woken(self) -> bool:
         try:
             return bool(self._wake_receiver.recv(4096))
         except BlockingIOError:
             return False
 
-
-def _socket_of(connection: Any) -> socket.socket | None:
-    # There is no public way to the socket; every redis-py from 5 to 8 has it here.
-    sock = getattr(connection, "_sock", None)
-    return sock if isinstance(sock, socket.socket) else None
+    def _closed_error(self) -> CancelledError:
+        return CancelledError(f"Redis at {self._address} was closed while it was watched.")
 
 
 def _close(*sockets: socket.socket) -> None:

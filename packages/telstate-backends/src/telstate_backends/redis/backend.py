@@ -18,7 +18,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from telstate_backends.abc import Backend
-from telstate_backends.deadline import Deadline, is_beginning, limited, present_patience
+from telstate_backends.deadline import Deadline, limited, present_patience
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.redis import _client as clients
@@ -33,7 +33,6 @@ from telstate_backends.redis._errors import (
     senseless,
     translate,
 )
-from telstate_backends.redis._heartbeat import Outage
 from telstate_backends.redis._server import link_to
 from telstate_backends.redis._watcher import RedisWatcher
 from telstate_backends.redis.url import (
@@ -44,7 +43,7 @@ from telstate_backends.redis.url import (
     target_of,
     unknown_option,
 )
-from telstate_backends.retry import RetryPolicy
+from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
 
 Result = TypeVar("Result")
 
@@ -99,7 +98,7 @@ class RedisBackend(Backend):
         self._watchers: set[RedisWatcher] = set()
         _backends.add(self)
         self.address = self._link.address
-        self._outage = Outage(self.address)
+        self._outages = OutageLog(self.address)
         try:
             self._link.ping()
         except BaseException as error:
@@ -194,7 +193,7 @@ class RedisBackend(Backend):
         deletions: bool = False,
     ) -> Iterator[RedisWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = RedisWatcher(self._link, self.execute, self._outage, keys, patterns, deletions)
+        watcher = RedisWatcher(self._link, self.execute, self._outages, keys, patterns, deletions)
         self._watchers.add(watcher)
         if self._closing.is_set():
             watcher.close()
@@ -231,8 +230,8 @@ class RedisBackend(Backend):
             self._busy.add(place := object())
             try:
                 result = attempt()
-                if self._outage.unanswered:
-                    self._outage.answer()
+                if self._outages.is_open:
+                    self._outages.end(OPERATIONS)
                 return result
             except FAILURES as error:
                 if self._closing.is_set():
@@ -246,8 +245,7 @@ class RedisBackend(Backend):
                 safe = wire.repeatable(operations) or is_unsent(error)
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
-                if is_beginning():
-                    self._outage.miss(failure)
+                self._outages.begin(OPERATIONS, failure)
             except (*NONSENSE, RuntimeError) as error:
                 # What comes of a connection, or a thread, that is closed while it is used.
                 if self._closing.is_set() and not isinstance(error, TelstateError):

@@ -14,7 +14,7 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 
 from telstate_backends.abc import AsyncBackend
-from telstate_backends.deadline import Deadline, is_beginning
+from telstate_backends.deadline import Deadline
 from telstate_backends.errors import ConnectionError, TelstateError
 from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.operations.read import GetKeyType
@@ -30,10 +30,8 @@ from telstate_backends.redis._errors import (
     senseless,
     translate,
 )
-from telstate_backends.redis._heartbeat import Outage
 from telstate_backends.redis._server_async import link_to
-from telstate_backends.redis._silence import Silence
-from telstate_backends.redis._watcher_async import AsyncRedisWatcher, Hub
+from telstate_backends.redis._watcher_async import AsyncRedisWatcher, PubSubConnection
 from telstate_backends.redis.url import (
     connect_async,
     is_for_tls,
@@ -42,7 +40,7 @@ from telstate_backends.redis.url import (
     target_of,
     unknown_option,
 )
-from telstate_backends.retry import RetryPolicy
+from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
 from telstate_backends.types import KeyType
 
 Result = TypeVar("Result")
@@ -90,9 +88,10 @@ class AsyncRedisBackend(AsyncBackend):
         self.may_deliver_late = isinstance(client, RedisCluster)
         self._retry = retry
         self.address = self._link.address
-        self._outage = Outage(self.address)
-        self._silence = Silence(self._tell_of_silence)
-        self._hub = Hub(self._link.pubsub, self._find_kind, self.address, self._outage)
+        self._outages = OutageLog(self.address)
+        self._pubsub = PubSubConnection(
+            self._link.pubsub, self._find_kind, self.address, self._outages
+        )
         self._closed = False
         #: One for each exchange that is under way.
         self._busy: set[object] = set()
@@ -159,8 +158,7 @@ class AsyncRedisBackend(AsyncBackend):
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None
     ) -> Result:
         """Do one operation, atomically."""
-        persist = self._persist_aloud if is_beginning() else self._persist
-        reply = await persist(lambda: self._link.ask(operation), [operation])
+        reply = await self._persist(lambda: self._link.ask(operation), [operation])
         try:
             return operation.parse(reply)
         except (*NONSENSE, UnexpectedReply) as error:
@@ -192,22 +190,21 @@ class AsyncRedisBackend(AsyncBackend):
         deletions: bool = False,
     ) -> AsyncIterator[AsyncRedisWatcher]:
         """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = AsyncRedisWatcher(self._hub, keys, patterns, deletions)
-        self._hub.add(watcher)
+        watcher = AsyncRedisWatcher(self._pubsub, keys, patterns, deletions)
+        self._pubsub.add(watcher)
         try:
             yield watcher
         finally:
-            self._hub.remove(watcher)
+            self._pubsub.remove(watcher)
 
     def close(self) -> None:
         """Wake all watchers and start to let go of connections."""
         self._closed = True
-        self._silence.close()
-        self._hub.close()
+        self._pubsub.close()
 
     async def wait_closed(self) -> None:
         """Wait until all connections are gone, and whoever uses one has been told."""
-        await self._hub.wait_closed()
+        await self._pubsub.wait_closed()
         await self._link.close()
         while self._busy:
             # Each may have connected since.
@@ -217,24 +214,6 @@ class AsyncRedisBackend(AsyncBackend):
 
     async def _find_kind(self, key: bytes) -> KeyType | None:
         return await self.execute(GetKeyType((key,)))
-
-    async def _persist_aloud(
-        self, attempt: Callable[[], Awaitable[object]], operations: Sequence[Operation[Any]]
-    ) -> object:
-        """Do as `_persist`; if there is no answer for long, tell the log: who gives up is not told why."""
-        self._silence.begin(place := object())
-        try:
-            return await self._persist(attempt, operations)
-        finally:
-            self._silence.end(place)
-
-    def _tell_of_silence(self) -> None:
-        where = f"Redis at {self.address}"
-        self._outage.miss(
-            ConnectionError(
-                f"{where} has not answered so far; check that it runs there, and the network"
-            )
-        )
 
     async def _persist(
         self, attempt: Callable[[], Awaitable[Result]], operations: Sequence[Operation[Any]]
@@ -257,8 +236,8 @@ class AsyncRedisBackend(AsyncBackend):
             try:
                 result = await attempt()
                 check()
-                if self._outage.unanswered:
-                    self._outage.answer()
+                if self._outages.is_open:
+                    self._outages.end(OPERATIONS)
                 return result
             except FAILURES as error:
                 check()
@@ -270,8 +249,7 @@ class AsyncRedisBackend(AsyncBackend):
                 safe = wire.repeatable(operations) or is_unsent(error)
                 if delay is None or not safe or not isinstance(failure, ConnectionError):
                     raise failure from error
-                if is_beginning():
-                    self._outage.miss(failure)
+                self._outages.begin(OPERATIONS, failure)
             except (*NONSENSE, RuntimeError) as error:
                 check()
                 # What comes of a connection that is closed while it is used.
