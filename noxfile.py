@@ -1,4 +1,4 @@
-"""The checks of the packages: plain ``nox`` runs all sessions here except demo and bench.
+"""The checks of the packages: plain ``nox`` runs all sessions except dev, demo and bench.
 
 Our own packages are built once a run and installed as wheels, so that the tests run what users get.
 Environments are reused: `install` updates them and looks for Rust in each.
@@ -339,6 +339,15 @@ def clients(session: nox.Session, redis: str) -> None:
     ours = [*REQUIREMENTS.own(package), "telstate-testing"]
     install(session, ours, *needed_by_tests(package), f"redis=={redis}.*")
     run_tests(session, package, files=CLIENT_TESTS, marks="")
+
+
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """Install the packages, editable, and all tools into the environment that nox runs in."""
+    folders = ["testing", *(f"packages/{package}" for package in PACKAGES)]
+    editable = [option for folder in folders for option in ("-e", folder)]
+    tools = [*LINTERS, MYPY, "nox", "packaging", *needed_by_tests(*PACKAGES)]
+    session.run(sys.executable, "-m", "pip", "install", "-q", *editable, *tools)
 
 
 @nox.session
