@@ -10,7 +10,7 @@ from typing import Any
 
 import telstate
 from telstate.dropin import NAME
-from telstate.dropin.finder import FINDER
+from telstate.dropin._finder import FINDER
 
 #: Gives a module of katsdptelstate by its name: "" or "aio.redis". (A type checker knows none of them.)
 Old = Callable[[str], Any]

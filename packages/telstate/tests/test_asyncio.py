@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import operator
 import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -76,35 +75,16 @@ def test_readme() -> None:
     packages = Path(__file__).parents[2]
 
     def documented(name: str) -> bool:
-        home = telstate._HOME_OF.get(name, "telstate").partition(".")[0].replace("_", "-")
+        home = (
+            (getattr(getattr(telstate, name, None), "__module__", None) or "telstate")
+            .partition(".")[0]
+            .replace("_", "-")
+        )
         texts = [(packages / folder / "README.md").read_text() for folder in ("telstate", home)]
         return any(re.search(rf"\b{name}\b", text) for text in texts)
 
     missing = [name for name in sorted(names - elsewhere) if not documented(name)]
     assert missing == []
-
-
-REFUSED: dict[str, tuple[Callable[[Any], object], str, str]] = {
-    "in": (lambda ts: "a" in ts, "", r"await ts.exists\(key\)"),
-    "set": (lambda ts: operator.setitem(ts, "a", 1), "", r"await ts.set\(key, value\)"),
-    "del": (
-        lambda ts: operator.delitem(ts, "a"),
-        r"use ts.delete\(key\)",
-        r"await ts.delete\(key\)",
-    ),
-    "with": (lambda ts: ts.__enter__(), "", "use async with"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_operators_that_are_refused(name: str) -> None:
-    """An operator that a telescope state does not have is a TypeError that says what to do instead."""
-    attempt, advice, async_advice = REFUSED[name]
-    if advice:
-        with pytest.raises(TypeError, match=rf"^A telstate\..*TelescopeState .*{advice}"):
-            attempt(telstate.TelescopeState())
-    with pytest.raises(TypeError, match=rf"^A telstate.aio.TelescopeState .*{async_advice}"):
-        attempt(TelescopeState())
 
 
 @pytest.mark.parametrize("make", [telstate.TelescopeState, TelescopeState], ids=["sync", "asyncio"])
@@ -123,22 +103,14 @@ def test_it_is_no_collection(make: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("make", [telstate.TelescopeState, TelescopeState], ids=["sync", "asyncio"])
 def test_copies(make: Callable[[], Any]) -> None:
-    """A copy is a view of the same store; pickling says what to do instead, for multiprocessing as well."""
+    """A copy is a view of the same store; a telescope state cannot be pickled."""
     ts = make().view("beam", read_only=True)
     again = copy.copy(ts)
     assert again.backend is ts.backend
     assert (type(again), again.prefixes, again.read_only) == (type(ts), ts.prefixes, True)
     for attempt in (copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match="neither pickled nor deep-copied: open one in each"):
+        with pytest.raises(TypeError, match="cannot pickle"):
             attempt(ts)
-
-
-async def test_async_with_a_synchronous_one() -> None:
-    """A synchronous telescope state says that it is none for ``async with``."""
-    ts: Any = telstate.TelescopeState()
-    with pytest.raises(TypeError, match="use with, or telstate.aio"):
-        async with ts:
-            pass
 
 
 async def test_attributes_are_refused() -> None:
@@ -148,7 +120,4 @@ async def test_attributes_are_refused() -> None:
         ts.n_chans = 4096
     ts._note = 3
     assert vars(ts)["_note"] == 3
-    with pytest.raises(AttributeError, match=r"await ts\['n_chans'\]"):
-        getattr(ts, "n_chans")  # noqa: B009  # type checkers see that there is none
-    with pytest.raises(AttributeError, match="'_nope'$"):
-        getattr(ts, "_nope")  # noqa: B009  # the same
+    assert not hasattr(ts, "n_chans")

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from telstate import (
     ConnectionError,
     Endpoint,
     MemoryBackend,
-    RefusedError,
     TelescopeState,
     aio,
 )
@@ -99,70 +97,37 @@ def test_asyncio_contradiction() -> None:
 
 
 def test_endpoints_that_are_none() -> None:
-    """What is no endpoint is refused at once, a file with a word about load_from_file."""
+    """Anything but an endpoint is refused at once."""
     wrong: Any
     for wrong in (None, 3, ("127.0.0.1", 6379)):
         with pytest.raises(TypeError, match="endpoint"):
             TelescopeState(wrong)
     for wrong in ("localhost:99999", "localhost:-1", "[::1]:0", Endpoint("localhost", 65536)):
-        with pytest.raises(ValueError, match=r"^There is no port -?\d+: write host:port"):
-            TelescopeState(wrong)
-    for wrong in ("observation.rdb", "/data/observation", "./x.rdb"):
-        with pytest.raises(ValueError, match="load_from_file"):
+        with pytest.raises(ValueError, match=r"^Port -?\d+ is not between"):
             TelescopeState(wrong)
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "advice"),
+    "endpoint",
     [
-        (
-            "redis:/127.0.0.1:7711",
-            r"'redis:/' is a mistyped URL: write redis://127\.0\.0\.1:7711\.",
-        ),
-        ("redis//127.0.0.1:7711/2", r"mistyped URL: write redis://127\.0\.0\.1:7711/2\."),
-        ("rediss+cluster:/host:1", r"write rediss\+cluster://host:1\."),
-        ("unix:/run/a.sock", r"write unix:///run/a\.sock\."),
-        ("redis:/me:s3cret@host:7711", "mistyped URL: write redis://user:password@host:port"),
-        ("redis//host?password=s3cret", "mistyped URL: write redis://user:password@host:port"),
-        ("me:s3cret@host:7711", "redis://user:password@host:port"),
-        ("file:///data/x.rdb", r"TelescopeState\.from_snapshot\('/data/x\.rdb'\)"),
-        ("file:/data/x.rdb", r"TelescopeState\.from_snapshot\('/data/x\.rdb'\)"),
-        ("file://me:s3cret@host/x", r"TelescopeState\.from_snapshot\(\)"),
-        ("/tmp/x/a b.sock", r"is a Unix socket: write 'unix:///tmp/x/a%20b\.sock'"),
-        ("::1", r"IPv6 address without brackets: write '\[::1\]' or '\[::1\]:port'"),
-        ("fe80::a", r"write '\[fe80::a\]'"),
-        ("::ffff:1.2.3.4", r"write '\[::ffff:1\.2\.3\.4\]'"),
+        "redis:/127.0.0.1:7711",
+        "redis//127.0.0.1:7711/2",
+        "unix:/run/a.sock",
+        "redis:/me:s3cret@host:7711",
+        "redis//host?password=s3cret",
+        "me:s3cret@host:7711",
+        "file:///data/x.rdb",
+        "file://me:s3cret@host/x",
+        "/tmp/x/a b.sock",
+        "observation.rdb",
+        "./x.rdb",
     ],
 )
-def test_mistyped_endpoints(endpoint: str, advice: str) -> None:
-    """An endpoint that is meant to be something else says how that is written; never a password."""
-    with pytest.raises(ValueError, match=advice) as caught:
+def test_not_an_address(endpoint: str) -> None:
+    """A mistyped URL or a file is refused, not taken for a host; a password is not shown."""
+    with pytest.raises(ValueError, match="'host:port'.*from_snapshot, or load_from_file") as caught:
         TelescopeState(endpoint)
     assert "s3cret" not in str(caught.value)
-
-
-def test_sockets_without_a_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The path of a socket that is there says how it is written as a URL, whatever it is called."""
-    monkeypatch.chdir(tmp_path)
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind("redis-door")
-        with pytest.raises(ValueError, match=rf"write 'unix://{tmp_path}/redis-door'"):
-            TelescopeState("./redis-door")
-
-
-@needs_server
-def test_a_port_for_a_database(server_port: Callable[[str], int]) -> None:
-    """Where there is no such database, or no server, it says that a port belongs in the endpoint."""
-    hint = "; 7711 was given as db, .* port belongs in the endpoint, 'host:7711'$"
-    port = server_port(NEWEST)
-    for endpoint in (f"127.0.0.1:{port}", f"redis://127.0.0.1:{port}", Endpoint("127.0.0.1", port)):
-        with pytest.raises(RefusedError, match=hint):
-            TelescopeState(endpoint, 7711)
-    with pytest.raises(ConnectionError, match=f"{NOBODY}.*{hint}"):
-        TelescopeState(NOBODY, 7711)
-    with pytest.raises(ConnectionError) as caught:
-        TelescopeState(NOBODY, 3)
-    assert "database" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -335,18 +300,20 @@ def test_backends_of_the_other_manner(cache_size: int) -> None:
     one: Any
     other: Any
     for other in (AsyncMemoryBackend(), mock.create_autospec(AsyncRedisBackend, instance=True)):
-        with pytest.raises(TypeError, match="MemoryBackend is for asyncio|Mock is for asyncio"):
+        with pytest.raises(TypeError, match="(MemoryBackend|Mock) is an asyncio backend"):
             TelescopeState(other, cache_size=cache_size)
         aio.TelescopeState(other, cache_size=cache_size)
     for one in (MemoryBackend(), mock.create_autospec(RedisBackend, instance=True)):
-        with pytest.raises(TypeError, match="cannot be awaited: .*telstate.aio.RedisBackend"):
+        with pytest.raises(
+            TypeError, match="is not an asyncio backend. .*telstate.aio.RedisBackend"
+        ):
             aio.TelescopeState(one, cache_size=cache_size)
         TelescopeState(one, cache_size=cache_size)
     sync: Any = TelescopeState()
     asynchronous: Any = aio.TelescopeState()
-    with pytest.raises(TypeError, match="MemoryBackend is for asyncio"):
+    with pytest.raises(TypeError, match="MemoryBackend is an asyncio backend"):
         TelescopeState(base=asynchronous)
-    with pytest.raises(TypeError, match="MemoryBackend cannot be awaited"):
+    with pytest.raises(TypeError, match="MemoryBackend is not an asyncio backend"):
         aio.TelescopeState(base=sync)
     anything: Any = mock.MagicMock()
     states: tuple[Any, Any] = TelescopeState(anything), aio.TelescopeState(anything)

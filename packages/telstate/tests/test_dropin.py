@@ -80,7 +80,7 @@ def test_ours_wins_over_an_installed_one(other: Path) -> None:
 def test_one_that_is_imported_already_is_an_error(other: Path) -> None:
     """If the real one has been imported, it is an ImportError that says from where."""
     message = run("-c", OTHER.format(before="import katsdptelstate"), folder=other, code=1)
-    assert "ImportError: katsdptelstate 0.99 has been imported already, from " in message
+    assert "ImportError: katsdptelstate 0.99 has already been imported from " in message
     assert str(other / "katsdptelstate") in message
 
 
@@ -123,15 +123,18 @@ def test_processes_that_begin_anew(method: str, tmp_path: Path) -> None:
         ([], "Usage: ``python -m telstate.dropin"),
         (["--flag"], "Usage: ``python -m telstate.dropin"),
         (["no-such-program"], "There is no program no-such-program, neither here nor on the PATH."),
-        (["folder"], "There is no program in folder: it lacks a __main__.py."),
-        (["archive.zip"], "There is no program in archive.zip: it lacks a __main__.py."),
-        (["-m", "nopemod"], "There is no module nopemod: "),
-        (["-m", "nopemod.part"], "There is no module nopemod.part: "),
-        (["-m", "json.nope"], "There is no module json.nope: "),
-        (["-m", "os.path.nope"], "There is no module os.path.nope: "),
-        (["-m", "folder/program.py"], "There is no module folder/program.py: "),
-        (["-m", "..folder"], "There is no module ..folder: "),
-        (["-m", "package"], "The package package is no program: it lacks a module __main__."),
+        (["folder"], "There is no program in folder: it has no __main__.py."),
+        (["archive.zip"], "There is no program in archive.zip: it has no __main__.py."),
+        (["-m", "nopemod"], "There is no module nopemod, neither here nor installed."),
+        (["-m", "nopemod.part"], "There is no module nopemod.part, neither here nor installed."),
+        (["-m", "json.nope"], "There is no module json.nope, neither here nor installed."),
+        (["-m", "os.path.nope"], "There is no module os.path.nope, neither here nor installed."),
+        (
+            ["-m", "folder/program.py"],
+            "There is no module folder/program.py, neither here nor installed.",
+        ),
+        (["-m", "..folder"], "There is no module ..folder, neither here nor installed."),
+        (["-m", "package"], "The package package cannot be run: it has no module __main__."),
     ],
 )
 def test_nothing_to_run(arguments: list[str], expected: str, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_parse(text: str, host: str, port: int) -> None:
 @pytest.mark.parametrize("text", ["a:", "a:b", "[a]:3", "fe80::1%eth0", "[::1%lo]:3"])
 def test_parse_refuses(text: str) -> None:
     """What is no endpoint is a ValueError that shows it."""
-    with pytest.raises(ValueError, match="is no endpoint"):
+    with pytest.raises(ValueError, match="is not an endpoint"):
         endpoint_parser(7148)(text)
 
 
@@ -46,7 +46,9 @@ def test_refusals_on_the_command_line(
     parser.add_argument("--telstate", type=make(6379))
     with pytest.raises(SystemExit):
         parser.parse_args(["--telstate", "localhost:ssh"])
-    assert "'localhost:ssh' is no endpoint: 'ssh' is no port number" in capsys.readouterr().err
+    assert (
+        "'localhost:ssh' is not an endpoint: 'ssh' is not a port number" in capsys.readouterr().err
+    )
     with pytest.raises(ValueError) as caught:
         make(6379)("localhost:ssh")
     again = pickle.loads(pickle.dumps(caught.value))

@@ -1,7 +1,10 @@
 """What is loaded when: importing is quick because nothing is loaded before it is used."""
 
+import ast
+import inspect
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -10,8 +13,8 @@ import telstate
 #: What only some programs need.
 HEAVY = """numpy pandas redis fakeredis rdbtools matplotlib rich click asyncio importlib.metadata importlib.resources
     hashlib socket ssl pathlib tempfile subprocess urllib.parse multiprocessing concurrent.futures""".split()
-OURS = """telstate.overview telstate.summaries telstate.notebook telstate.watching telstate.batches telstate.arrays
-    telstate.frames telstate.snapshots telstate.dropin.finder telstate.aio telstate_rdb.reader telstate_rdb.writer
+OURS = """telstate.overview telstate._display telstate.watch telstate._batch telstate._pandas
+    telstate.snapshots telstate.dropin telstate.aio telstate_rdb.reader telstate_rdb.writer
     telstate_backends.redis telstate_backends._load
     telstate_codec._sample_columns""".split()
 
@@ -43,7 +46,7 @@ ts.clear()
 def test_nothing_is_loaded() -> None:
     """Importing the package loads none of its modules and none that it depends on."""
     found = loaded("import telstate")
-    assert {name for name in found if name.startswith("telstate")} == {"telstate"}
+    assert {name for name in found if name.startswith("telstate")} == {"telstate", "telstate._lazy"}
     assert {name.partition(".")[0] for name in found} & {*HEAVY, "attr", "msgpack"} == set()
 
 
@@ -57,12 +60,20 @@ def test_asyncio() -> None:
     """The asyncio class needs no backend before there is one, and nothing of Redis or NumPy."""
     found = loaded("import telstate.aio\ntelstate.aio.TelescopeState")
     assert found & {"numpy", "pandas", "redis", "rich", "click", "rdbtools"} == set()
-    assert found & {*OURS} - {"telstate.aio", "telstate.watching"} == set()
+    assert found & {*OURS} - {"telstate.aio"} == set()
+
+
+def names_for_type_checkers(package: ModuleType) -> set[str]:
+    """Return the names that a package imports under ``TYPE_CHECKING``."""
+    tree = ast.parse(inspect.getsource(package))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {str(alias.asname) for node in imports for alias in node.names}
 
 
 def test_every_public_name_is_there() -> None:
     """What the packages say they export can be imported, is listed, and nothing else is there."""
-    assert set(telstate.__all__) - {"__version__"} == {*telstate._HOME_OF, *telstate._MODULES}
+    assert set(telstate.__all__) == names_for_type_checkers(telstate)
     for name in telstate.__all__:
         assert getattr(telstate, name) is not None
         assert name in dir(telstate)
@@ -70,6 +81,7 @@ def test_every_public_name_is_there() -> None:
         getattr(telstate, "nonsense")  # noqa: B009  # type checkers see that there is none
     from telstate import aio
 
+    assert set(aio.__all__) == names_for_type_checkers(aio)
     for name in aio.__all__:
         assert getattr(aio, name) is not None
     names: dict[str, object] = {}

@@ -11,8 +11,8 @@ import numpy
 import pytest
 import redis
 
-from telstate import MemoryBackend, TelescopeState, aio, asking, notebook
-from telstate.views import View
+from telstate import MemoryBackend, TelescopeState, _display, aio
+from telstate._view import View
 from telstate_backends import SetImmutable
 from telstate_backends.retry import Attempts
 from telstate_codec import encode_value
@@ -143,8 +143,8 @@ def test_html_of_a_large_store() -> None:
     ts.backend.execute_many(operations)
     html = shown(ts)
     assert "100,000 keys" in html and len(html) < 20_000
-    assert len(Cells(html).cells) == 3 * notebook.ROWS
-    assert len(ts._ipython_key_completions_()) == notebook.KEYS
+    assert len(Cells(html).cells) == 3 * _display.MAX_ROWS
+    assert len(ts._ipython_key_completions_()) == _display.MAX_KEYS
     for number in range(100_000 - 40):
         ts.backend.store.data.pop(b"key%06d" % number)
     assert "<div>10 more in this view</div>" in shown(ts)
@@ -200,7 +200,7 @@ def test_silent_server(
     ours: TelescopeState, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that does not answer is not waited for."""
-    monkeypatch.setattr(asking, "PATIENCE", 0.05)
+    monkeypatch.setattr(_display, "TIME_LIMIT", 0.05)
     os.kill(server.process_id, signal.SIGSTOP)
     try:
         assert "which cannot be reached" in repr(ours)
@@ -262,5 +262,5 @@ def test_half_made() -> None:
 def test_order() -> None:
     """Keys come by prefix, then by name, each once; what the view does not see is left out."""
     view = View(("b_", "a_"))
-    assert view.in_order(["a_k", "z", "b_m", "b_k"]) == ["b_k", "b_m", "a_k"]
-    assert list(view.names_seen(["a_k", "z", "b_k"])) == ["k", "k"]
+    assert view.sort(["a_k", "z", "b_m", "b_k"]) == ["b_k", "b_m", "a_k"]
+    assert list(view.first_names(["a_k", "z", "b_k"])) == ["k", "k"]

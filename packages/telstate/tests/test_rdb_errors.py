@@ -83,7 +83,9 @@ def test_drop_in(tmp_path: Path) -> None:
 
     path = tmp_path / "broken.rdb"
     path.write_bytes(TRUNCATED)
-    make_callback: Any = rdb_reader.BackendCallback  # mypy takes its empty methods for abstract ones
+    make_callback: Any = (
+        rdb_reader.BackendCallback
+    )  # mypy takes its empty methods for abstract ones
     with pytest.raises(telstate.TelstateError) as caught:
         rdb_reader.load_from_file(make_callback(), path)
     assert type(caught.value) is rdb_reader.RdbParseError is telstate.RdbParseError

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,12 @@ def test_writes_are_refused(name: str) -> None:
     """Each way to write is an error of ours that names the key, and nothing reaches the backend."""
     backend = Counting()
     view = TelescopeState(backend).view("a", read_only=True)
-    with pytest.raises(ReadOnlyError, match="read-only, so") as caught:
+    with pytest.raises(ReadOnlyError, match="is read-only") as caught:
         WRITES[name](view)
     assert isinstance(caught.value, TelstateError)
-    assert name in ("clear", "load") or "key 'k' cannot be" in str(caught.value)
+    assert name in ("clear", "load") or re.match(
+        "Cannot (write|delete) key 'k': ", str(caught.value)
+    )
     assert backend.asked == 0
 
 

@@ -25,7 +25,7 @@ from telstate import (
 )
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
-from telstate.snapshots import portions
+from telstate.snapshots import split_by_size
 from telstate_backends import Export, Glimpse
 from telstate_rdb import RdbWriter
 
@@ -182,7 +182,7 @@ def test_failed_keys_are_told_apart(path: Path) -> None:
     assert writer.keys_failed == 2 and "no such key" in writer.failures[b"nope"]
 
 
-def test_portions() -> None:
+def test_split_by_size() -> None:
     """Keys are cut into batches that fit into memory, in order; a key that is larger comes alone."""
 
     def seen(count: int, size: int) -> Glimpse:
@@ -191,14 +191,18 @@ def test_portions() -> None:
     names = [b"%d" % number for number in range(8)]
     glimpses = [seen(1, 9), seen(1000, 10**6), seen(1, 9), None, seen(2, 6 * 10**6)]
     glimpses += [seen(1, 5 * 10**6), seen(1, 10**7), seen(1, 9)]
-    assert list(portions(names, glimpses)) == [
+    assert list(split_by_size(names, glimpses)) == [
         [b"0"],
         [b"1"],
         [b"2", b"3", b"4"],
         [b"5", b"6", b"7"],
     ]
-    assert list(portions(names[:5], [None] * 5, most=2)) == [[b"0", b"1"], [b"2", b"3"], [b"4"]]
-    assert list(portions([], [])) == []
+    assert list(split_by_size(names[:5], [None] * 5, max_keys=2)) == [
+        [b"0", b"1"],
+        [b"2", b"3"],
+        [b"4"],
+    ]
+    assert list(split_by_size([], [])) == []
 
 
 def test_long_values_are_not_in_memory_together(

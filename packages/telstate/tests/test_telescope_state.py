@@ -121,7 +121,7 @@ def test_errors_are_of_one_family() -> None:
     import telstate_codec
     import telstate_rdb
 
-    assert RdbParseError is telstate_rdb.RdbParseError
+    assert issubclass(RdbParseError, telstate_rdb.RdbParseError)
     assert DecodeError is telstate_codec.DecodeError
     assert ConnectionError is telstate_backends.ConnectionError
     assert issubclass(DecodeError, ValueError) and issubclass(EncodeError, ValueError)

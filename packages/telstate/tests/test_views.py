@@ -1,6 +1,5 @@
 """Views: prefixes, the candidates of a read, the target of a write."""
 
-import re
 from typing import Any
 
 import numpy
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate import TelescopeState, aio
-from telstate.views import MOST_REMEMBERED, View
+from telstate._view import MAX_CACHED_KEYS, View
 
 
 @pytest.mark.parametrize(
@@ -30,23 +29,18 @@ def test_view(
     assert ts.view(name, add_separator, exclusive).prefixes == prefixes
 
 
-@pytest.mark.parametrize("of", [TelescopeState(), aio.TelescopeState()], ids=["sync", "asyncio"])
-def test_several_names(of: Any) -> None:
-    """Names where flags belong are refused, with the chain and the constructor that do what was meant."""
-    chain = re.escape("ts.view('c').view(b'b').view('a')")
-    made = re.escape("TelescopeState(base=ts, prefixes=('a_', 'b_', 'c_'))")
-    view: Any
-    for view in (of.view, of.pipeline().view, View(("",)).deeper):
-        with pytest.raises(TypeError, match=rf"made of one name, .*{chain}.*{made}\.$"):
+@pytest.mark.parametrize("ts", [TelescopeState(), aio.TelescopeState()], ids=["sync", "asyncio"])
+def test_several_names(ts: Any) -> None:
+    """Names in the place of flags are refused: they would be lost."""
+    for view in (ts.view, ts.pipeline().view, View(("",)).with_prefix):
+        with pytest.raises(TypeError, match="one prefix at a time"):
             view("a", b"b", "c")
-    with pytest.raises(
-        TypeError, match=r"exclusive must be True or False: .*ts\.view\('yes'\)\.view\('a'\)"
-    ):
-        of.view("a", exclusive="yes")
+    with pytest.raises(TypeError, match="add_separator and exclusive must be True or False"):
+        ts.view("a", exclusive="yes")
     with pytest.raises(TypeError, match="A key must be str or bytes"):
-        of.view(17, "b")
-    assert of.view("c").view(b"b").view("a").prefixes == ("a_", "b_", "c_", "")
-    assert type(of)(base=of, prefixes=("a_", "b_", "c_")).prefixes == ("a_", "b_", "c_")
+        ts.view(17)
+    assert ts.view("c").view(b"b").view("a").prefixes == ("a_", "b_", "c_", "")
+    assert type(ts)(base=ts, prefixes=("a_", "b_", "c_")).prefixes == ("a_", "b_", "c_")
 
 
 @pytest.mark.parametrize("yes", [True, 1, numpy.True_])
@@ -137,7 +131,7 @@ def test_short_names() -> None:
 def test_many_keys() -> None:
     """However many keys are asked for, each gets its own candidates, and few are remembered."""
     view = View(("a_", ""))
-    for number in range(3 * MOST_REMEMBERED):
+    for number in range(3 * MAX_CACHED_KEYS):
         name = f"k{number % 2000}"
         assert view.candidates(name) == (f"a_{name}".encode(), name.encode())
     assert view.candidates("k1") == view.candidates(b"k1")

@@ -96,13 +96,13 @@ def test_cancelling(ts: TelescopeState) -> None:
 async def test_what_is_refused() -> None:
     """A string for a list, any of nothing, and other words are errors at once."""
     ts, ats = TelescopeState(), aio.TelescopeState()
-    with pytest.raises(TypeError, match="wait_key"):
+    with pytest.raises(TypeError, match="single name 'abc'"):
         ts.wait_keys("abc")
     with pytest.raises(ValueError, match="no key"):
         ts.wait_keys([], require="any")
     with pytest.raises(ValueError, match="'some'"):
         ts.wait_keys(["a"], require="some")  # type: ignore[arg-type]  # what is tested
-    with pytest.raises(TypeError, match="wait_key"):
+    with pytest.raises(TypeError, match="single name 'abc'"):
         await ats.wait_keys("abc")
 
 

@@ -33,7 +33,7 @@ async def test_sync(
     """Each line gives what stands beside it; what `TelescopeState()` means is the test's backend."""
     assert isinstance(subject, SyncSubject)
     backend = subject.backend
-    monkeypatch.setattr(telescope_state, "open_backend", lambda endpoint, db: backend)
+    monkeypatch.setattr(telescope_state, "open_backend", lambda *arguments: backend)
     names: dict[str, object] = {}
     await walk(SYNC, names)
     (ts,) = (

@@ -21,7 +21,6 @@ from telstate import (
     InvalidTimestampError,
     decode_value,
 )
-from telstate.calls.writing import _differing
 from telstate_backends import Immutable, Load
 from telstate_backends.store import Fields
 
@@ -77,7 +76,7 @@ async def test_equal_values(subject: Subject) -> None:
 
 
 async def test_arrays_that_differ(subject: Subject) -> None:
-    """An array set to another one is told of in a line, with how many elements differ and what to do."""
+    """The error for an array that is set to another one is on one line, and shows dtypes and shapes."""
     old = numpy.arange(60.0).reshape(3, 20)
     old[0, 0] = numpy.nan
     new = old.copy()
@@ -86,9 +85,8 @@ async def test_arrays_that_differ(subject: Subject) -> None:
     await subject.set("weights", old)
     start = "^Attempt to change value of immutable key 'weights' from "
     alike = r"<float64 array of shape \(3, 20\)>"
-    advice = "; delete the key first if it has to change, or add samples to another one$"
-    differ = ": 2 of 60 elements differ"
-    with pytest.raises(ImmutableKeyError, match=f"{start}{alike} to {alike}{differ}{advice}"):
+    note = r" \(they differ in type, order or a part that is not shown\)$"
+    with pytest.raises(ImmutableKeyError, match=f"{start}{alike} to {alike}{note}"):
         await subject.set("weights", new)
     for other, text in (
         (new[:2], r"<float64 array of shape \(2, 20\)>"),
@@ -96,33 +94,11 @@ async def test_arrays_that_differ(subject: Subject) -> None:
         (17, "17"),
         ({"a": [new]}, rf"\{{'a': \[{alike}\]\}}"),
     ):
-        with pytest.raises(ImmutableKeyError, match=f"{start}{alike} to {text}{advice}"):
+        with pytest.raises(ImmutableKeyError, match=f"{start}{alike} to {text}$"):
             await subject.set("weights", other)
     await subject.set("small", numpy.float32(0.0) * numpy.ones(()))
-    with pytest.raises(ImmutableKeyError, match=f"differ|{advice}"):
+    with pytest.raises(ImmutableKeyError, match="small"):
         await subject.set("small", numpy.zeros((2, 2)))
-
-
-@given(st.data())
-def test_how_many_elements_differ(data: st.DataObject) -> None:
-    """As many elements differ as have other bytes."""
-    dtype = data.draw(st.sampled_from(["<f4", ">i2", "S3", "U2", "?", "c16", "M8[s]", "i1,f8"]))
-    shape = data.draw(st.sampled_from([(), (3,), (0,), (2, 3)]))
-    size = numpy.dtype(dtype).itemsize * int(numpy.prod(shape))
-    one, other = (
-        numpy.frombuffer(
-            bytes(data.draw(st.lists(st.sampled_from([0, 1]), min_size=size, max_size=size))), dtype
-        ).reshape(shape)
-        for _ in range(2)
-    )
-    step = one.dtype.itemsize
-    first, second = one.tobytes(), other.tobytes()
-    count = sum(
-        first[start : start + step] != second[start : start + step]
-        for start in range(0, size, step)
-    )
-    text = f": {count} of {one.size} elements differ" if one.size else ""
-    assert _differing(one, other) == text
 
 
 async def test_values_that_look_alike(subject: Subject) -> None:
@@ -130,12 +106,10 @@ async def test_values_that_look_alike(subject: Subject) -> None:
     values = [0] * 50
     await subject.set("a", values)
     values[25] = 1
-    with pytest.raises(ImmutableKeyError, match="look alike"):
+    with pytest.raises(ImmutableKeyError, match="not shown"):
         await subject.set("a", values)
     await subject.set("b", numpy.zeros(50))
-    with pytest.raises(
-        ImmutableKeyError, match="float64 array.*float32 array of shape .50,.>; delete"
-    ):
+    with pytest.raises(ImmutableKeyError, match="float64 array.*float32 array of shape .50,.>$"):
         await subject.set("b", numpy.zeros(50, "f4"))
 
 

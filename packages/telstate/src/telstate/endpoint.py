@@ -1,12 +1,13 @@
-"""Network endpoints on the command line and in configuration: ``host:port`` and lists of them.
+"""Network endpoints on the command line and in configuration: ``host:port``, and lists of these.
 
-Rules: an IPv6 address stands in brackets. A list is separated by commas; in it ``host+N`` means the
-IPv4 address and the N that follow it. `endpoints_to_str` is the inverse and folds such runs.
+IPv6 addresses are in brackets. Lists are separated by commas, and ``host+N`` in a list is an IPv4 address
+and the N that follow it. `endpoints_to_str` is the inverse and folds such runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,7 +25,7 @@ class Endpoint:
     host
         Name, IPv4 address, or IPv6 address without brackets.
     port
-        TCP or UDP port; None if there is none.
+        TCP or UDP port, or None.
 
     Examples
     --------
@@ -50,15 +51,15 @@ class Endpoint:
 
 
 def endpoint_parser(default_port: int | None) -> Callable[[str], Endpoint]:
-    """Make a function that reads ``host``, ``host:port`` or ``[v6::address]:port``.
+    """Return a function that parses ``host``, ``host:port`` or ``[v6::address]:port``.
 
-    It suits the `type` of an option of :mod:`argparse`: it raises a `ValueError` for what is no endpoint,
-    whose text is then shown.
+    It can be the `type` of an :mod:`argparse` option: for a text that is not an endpoint it raises a
+    `ValueError` whose message argparse shows.
 
     Parameters
     ----------
     default_port
-        The port where the text names none.
+        The port of an endpoint without one.
 
     Examples
     --------
@@ -76,14 +77,14 @@ def endpoint_parser(default_port: int | None) -> Callable[[str], Endpoint]:
 def endpoint_list_parser(
     default_port: int | None, single_port: bool = False
 ) -> Callable[[str], list[Endpoint]]:
-    """Make a function that reads endpoints separated by commas, ``host+N`` among them.
+    """Return a function that parses endpoints separated by commas, including runs ``host+N``.
 
     Parameters
     ----------
     default_port
-        The port where an endpoint names none.
+        The port of an endpoint without one.
     single_port
-        Whether it is a `ValueError` if not all ports are the same.
+        Whether different ports are a `ValueError`. Default: False.
 
     Examples
     --------
@@ -103,10 +104,10 @@ def endpoint_list_parser(
 
 
 def endpoints_to_str(endpoints: Iterable[Endpoint]) -> str:
-    """Write endpoints as `endpoint_list_parser` reads them, runs of addresses folded.
+    """Format endpoints as `endpoint_list_parser` parses them, with runs of addresses folded.
 
-    IPv4 addresses come first, then IPv6, then names; within these by port (none first), addresses in
-    order, names as they were given.
+    IPv4 addresses come first, then IPv6 addresses, then names; each by port (None first), with addresses
+    in ascending order and names in the given order.
 
     Examples
     --------
@@ -132,7 +133,7 @@ def endpoints_to_str(endpoints: Iterable[Endpoint]) -> str:
 
 
 def _split(text: str, default_port: int | None) -> tuple[str, int | None]:
-    """Take host and port apart; the brackets of an IPv6 address go."""
+    """Return host (without brackets) and port."""
     host, colon, port = text.rpartition(":")
     if not colon or (host.startswith("[") and port.endswith("]")):
         host, number = text, default_port
@@ -141,46 +142,59 @@ def _split(text: str, default_port: int | None) -> tuple[str, int | None]:
             number = int(port)
         except ValueError as error:
             raise _error(
-                f"{text!r} is no endpoint: {port!r} is no port number; "
-                "write host:port, with brackets round an IPv6 address."
+                f"{text!r} is not an endpoint: {port!r} is not a port number. "
+                "Use host:port, with brackets around an IPv6 address."
             ) from error
     if host.startswith("[") and host.endswith("]"):
-        import socket  # here, because few who import this module need it
+        import socket  # slow to import, and rarely needed
 
         host = host[1:-1]
         try:
             socket.inet_pton(socket.AF_INET6, host)
         except OSError as error:
             raise _error(
-                f"{text!r} is no endpoint: {host!r} in brackets is no IPv6 address."
+                f"{text!r} is not an endpoint: {host!r} is not an IPv6 address."
             ) from error
     return host, number
 
 
 def _run(text: str, default_port: int | None) -> list[Endpoint]:
-    """Read one part of a list: one endpoint, or a run of consecutive IPv4 addresses."""
+    """Parse one part of a list: one endpoint, or a run of consecutive IPv4 addresses."""
     host, port = _split(text, default_port)
     first, plus, more = host.rpartition("+")
     if not plus:
         return [Endpoint(host, port)]
-    import ipaddress  # here, because few who import this module need it
+    import ipaddress  # slow to import, and rarely needed
 
     try:
         count = int(more)
         start = int(ipaddress.IPv4Address(first))
     except ValueError as error:
         raise _error(
-            f"{text!r} is no run of endpoints: write an IPv4 address, '+' and how many more follow."
+            f"{text!r} is not a run of endpoints. Use an IPv4 address, '+' and the number of addresses "
+            "that follow it."
         ) from error
     if count < 0 or start + count > 0xFFFF_FFFF:
-        raise _error(f"{text!r} is no run of endpoints: there are not {count} more addresses.")
+        raise _error(f"{text!r} is not a run of endpoints: there are no {count} more addresses.")
     return [Endpoint(_text(4, number), port) for number in range(start, start + count + 1)]
 
 
 def _error(text: str) -> ValueError:
-    from telstate.endpoint_errors import EndpointError  # here, because it needs argparse
+    return _error_type()(text)
 
-    return EndpointError(text)
+
+@cache
+def _error_type() -> type[ValueError]:
+    """Define the error on first use, because argparse, which shows its message, is slow to import."""
+    from argparse import ArgumentTypeError
+
+    class EndpointError(ValueError, ArgumentTypeError):
+        """A text is not an endpoint."""
+
+        def __reduce__(self) -> tuple[object, ...]:
+            return _error, self.args
+
+    return EndpointError
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -209,7 +223,7 @@ def _port_order(port: int | None) -> int:
 
 
 def _fold(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Give each run of consecutive numbers as its first and how many follow."""
+    """Yield the first number of each consecutive run, and how many follow it."""
     start = previous = numbers[0]
     for number in numbers[1:]:
         if number != previous + 1:

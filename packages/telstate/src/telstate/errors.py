@@ -1,7 +1,4 @@
-"""The errors that are raised by this package itself; those of the packages below are theirs.
-
-Rules: as everywhere, a text is one sentence that names the key, says what was wrong and what to do.
-"""
+"""The errors that this package raises itself, and those of the packages below."""
 
 from __future__ import annotations
 
@@ -9,24 +6,50 @@ from collections.abc import Sequence
 
 from telstate_codec import TelstateError
 
-__all__ = ["BatchError", "BatchStateError", "ReadOnlyError"]
+__all__ = ["BatchError", "BatchStateError", "MissingKeyError", "ReadOnlyError"]
 
 
 class ReadOnlyError(TelstateError):
-    """Something was to be written through a read-only view; nothing was."""
+    """A write through a read-only view was refused; nothing was written."""
 
 
 class BatchError(TelstateError, ExceptionGroup[Exception]):
-    """Items of a batch failed; the others were done.
+    """Some items of a batch failed; the others were carried out.
 
-    It is an `ExceptionGroup`: ``exceptions`` has the error of each item that failed, in order, and
-    ``except*`` picks some of them. The text names them all (the first hundred, if there are more).
+    This is an `ExceptionGroup`: ``exceptions`` has the error of each item that failed, in order, and
+    ``except*`` selects some of them. The message names the items (at most one hundred).
     """
 
-    def derive(self, errors: Sequence[Exception], /) -> "BatchError":  # type: ignore[override]  # no other exceptions are ever in it
-        """Make a group of some of the errors, as ``split`` and ``except*`` do."""
+    def derive(self, errors: Sequence[Exception], /) -> BatchError:  # type: ignore[override]  # the group never holds anything but exceptions
+        """Return a group of some of the errors; ``split`` and ``except*`` use this."""
         return BatchError(self.message, errors)
 
 
 class BatchStateError(TelstateError):
-    """A batch was used too early, too late or twice."""
+    """A batch was used before its ``with`` block, after it, or twice."""
+
+
+class MissingKeyError(KeyError):
+    """No prefix of the view has the key.
+
+    ``args[0]`` is the plain message; ``str(error)`` adds keys with a similar name. They are looked up
+    when the text is first used, not when the error is raised.
+    """
+
+    #: Its text is appended to the message. Pickling keeps the text only.
+    suggestion: object = ""
+
+    def __str__(self) -> str:
+        return f"{self.args[0] if self.args else ''}{self.suggestion}"
+
+
+class MissingAttributeError(AttributeError):
+    """There is neither an attribute nor a key of this name; its text is that of `MissingKeyError`."""
+
+    suggestion: object = ""
+
+    def __str__(self) -> str:
+        return f"{self.args[0] if self.args else ''}{self.suggestion}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self.args, {"suggestion": self.suggestion}

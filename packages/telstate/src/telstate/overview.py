@@ -1,85 +1,306 @@
-"""What is in a telescope state, for people: a tree of keys with kinds, values and sample counts.
+"""What is in a telescope state, for people: summaries of keys, and a tree of them.
 
-Two steps, each usable by itself: `summarise` asks the store, in few round trips, and gives plain
-records (both are in `telstate.summaries`); `key_tree` draws them. Names are cut at the separator; a chain
-without a fork is one branch; and branches that are alike (the antennas of an array) are drawn once, the
-others named.
+`summarise` asks the store, in few round trips, and returns plain records; `key_tree` draws them with
+rich, `key_tree_text` as plain text. The cost of a summary is bounded however long the values are: only the
+beginning of each is read, and a longer value is described by type and size. Pickles are only decoded as
+the policy of the process allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
-from rich.text import Text
-from rich.tree import Tree
+import attrs
 
-from telstate.summaries import KeySummary, describe, summarise, time_of
-from telstate.views import SEPARATOR
+from telstate._view import SEPARATOR
+from telstate_backends import Backend, Glimpse, Keys, KeyType, Peek
+from telstate_codec import DecodeError, decode_key, decode_timestamp, decode_value, encode_key
+from telstate_codec.previews import preview_value
 
-__all__ = ["KeySummary", "describe", "key_tree", "summarise", "time_of"]
+if TYPE_CHECKING:
+    from rich.tree import Tree
 
-# From how many alike branches on only the first is drawn.
-ALIKE = 3
+__all__ = ["KeySummary", "describe", "key_tree", "key_tree_text", "summarise", "time_of"]
+
+# How many keys are requested at once.
+BATCH = 100
+# How many bytes of a value are read, and how many characters of its description are shown.
+PREVIEW_BYTES = 1 << 14
+MAX_LENGTH = 200
+# From this many similar branches on, only the first is drawn.
+MIN_SIMILAR = 3
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_short.maxlist = _short.maxtuple = _short.maxdict = 4
+_short.maxlevel = 3
 
 
-class Branch:
-    """A part of a name, the key that ends there (if any), and what comes after it."""
+class _HasBackend(Protocol):
+    @property
+    def backend(self) -> Backend: ...
 
-    def __init__(self) -> None:
-        self.key: KeySummary | None = None
-        self.below: dict[str, Branch] = {}
 
-    def put(self, parts: list[str], key: KeySummary) -> None:
-        """Put a key where its name says."""
-        branch = self
-        for part in parts:
-            branch = branch.below.setdefault(part, Branch())
-        branch.key = key
+@attrs.frozen
+class KeySummary:
+    """A key and what it holds, on one line.
 
-    def folded(self, name: str) -> tuple[str, Branch]:
-        """Join a chain without a fork into one branch."""
-        branch = self
-        while branch.key is None and len(branch.below) == 1:
-            ((part, branch),) = branch.below.items()
-            name = f"{name}{SEPARATOR}{part}"
-        return name, branch
+    Attributes
+    ----------
+    name : str
+        The full name.
+    kind : KeyType
+        The kind of the key.
+    value : str
+        The value (of a mutable key, the latest) in a few words.
+    count : int
+        The number of samples or sub-keys; 1 for an immutable.
+    first, last : float or None
+        The times of the first and the last sample, in seconds since 1970.
+    """
+
+    name: str
+    kind: KeyType
+    value: str
+    count: int = 1
+    first: float | None = None
+    last: float | None = None
 
     @property
-    def shape(self) -> tuple[Any, ...]:
-        """What makes branches alike: names below, and kinds."""
-        kind = None if self.key is None else self.key.kind
-        return kind, tuple((part, branch.shape) for part, branch in self.below.items())
+    def extent(self) -> str:
+        """The number of samples or sub-keys, and their times; empty for an immutable."""
+        if self.kind is KeyType.INDEXED:
+            return "1 sub-key, " if self.count == 1 else f"{self.count} sub-keys, such as "
+        if self.kind is KeyType.IMMUTABLE:
+            return ""
+        samples = "1 sample, " if self.count == 1 else f"{self.count} samples, "
+        if self.first is None or self.last is None:
+            return samples
+        if self.count == 1:
+            return f"{samples}{time_of(self.first)}, "
+        return f"{samples}{time_of(self.first)} to {time_of(self.last)}, latest "
+
+
+def summarise(ts: _HasBackend, filter: str = "*") -> list[KeySummary]:
+    """Summarise the keys of a store that match a glob, in every namespace, sorted by name.
+
+    Parameters
+    ----------
+    ts
+        A synchronous telescope state, of any view.
+    filter
+        A Redis glob of full names. Default: all keys.
+    """
+    keys = ts.backend.execute(Keys(encode_key(filter)))
+    summaries = []
+    for start in range(0, len(keys), BATCH):
+        batch = keys[start : start + BATCH]
+        summaries += summaries_of(batch, ts.backend.execute_many(peek_at(batch)))
+    return summaries
+
+
+def peek_at(keys: Iterable[bytes]) -> list[Peek]:
+    """Return the operations that read what `summaries_of` needs."""
+    return [Peek(key, PREVIEW_BYTES) for key in keys]
+
+
+def summaries_of(keys: Sequence[bytes], glimpses: Iterable[object]) -> list[KeySummary]:
+    """Summarise keys by the results of `peek_at`; keys that are gone or foreign are left out."""
+    return [
+        _summarise_key(decode_key(key), glimpse)
+        for key, glimpse in zip(keys, glimpses)
+        if isinstance(glimpse, Glimpse)
+    ]
+
+
+def _summarise_key(name: str, seen: Glimpse) -> KeySummary:
+    value = describe(seen.head, seen.size)
+    if seen.kind is KeyType.INDEXED:
+        value = f"[{describe(seen.sub_key)}] = {value}"
+    if seen.first is None or seen.last is None:
+        return KeySummary(name, seen.kind, value, seen.count)
+    try:
+        first, last = decode_timestamp(seen.first), decode_timestamp(seen.last)
+    except DecodeError as error:  # a summary must not fail on a corrupt store
+        return KeySummary(name, seen.kind, f"({error})", seen.count)
+    return KeySummary(name, seen.kind, value, seen.count, first, last)
+
+
+def describe(encoded: bytes, size: int | None = None) -> str:
+    """Describe an encoded value in a few words; never raises.
+
+    Parameters
+    ----------
+    encoded
+        The value, or its beginning.
+    size
+        The size of the whole value in bytes. Default: that of `encoded`.
+
+    Examples
+    --------
+    >>> from telstate_codec import encode_value
+    >>> describe(encode_value([1, 2]))
+    '[1, 2]'
+    >>> describe(encode_value(list(range(1000)))[:20], 2746)
+    'list, 2,746 bytes'
+    """
+    if size is not None and size > len(encoded):
+        text = preview_value(encoded) if encoded else "long value"
+        return text[:MAX_LENGTH] if "array, shape" in text else f"{text}, {size:,} bytes"
+    try:
+        value = decode_value(encoded)
+        shape = getattr(value, "shape", ())
+        text = f"{value.dtype} array, shape {shape}" if shape else _short.repr(value)
+    except DecodeError:
+        return f"({len(encoded)} bytes, not shown: a pickle, or not an encoded value)"
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
+
+
+def time_of(timestamp: float) -> str:
+    """Format a time in seconds since 1970 as date and time in UTC."""
+    try:
+        moment = datetime.fromtimestamp(timestamp, timezone.utc)
+    except (OverflowError, ValueError, OSError):  # outside the years of datetime
+        return f"{timestamp} s"
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def key_tree(summaries: Iterable[KeySummary], title: str) -> Tree:
-    """Draw keys as a tree."""
-    root = Branch()
+    """Draw keys as a tree; needs the extra ``cli``.
+
+    Names are divided at the separator, a chain without a fork is one branch, and of similar branches
+    (the antennas of an array) only the first is drawn.
+
+    Parameters
+    ----------
+    summaries
+        The keys, from `summarise`.
+    title
+        The text at the root of the tree.
+
+    Returns
+    -------
+    tree : rich.tree.Tree
+        The tree, to be printed by a `rich.console.Console`.
+
+    Raises
+    ------
+    ImportError
+        If rich is not installed; `key_tree_text` works without it.
+    """
+    try:
+        from rich import text, tree
+    except ImportError as error:
+        raise ImportError(
+            "key_tree needs rich, which is not installed: pip install 'telstate[cli]'. "
+            "key_tree_text draws the tree without it.",
+            name="rich",
+        ) from error
+
+    def label(node: _Node) -> text.Text:
+        if node.is_note:
+            return text.Text(node.name, style="dim")
+        if node.key is None:
+            return text.Text(node.name, style="bold")
+        line = text.Text.assemble(
+            (node.name, "cyan"), "  ", (node.key.kind.name.lower(), "magenta"), "  "
+        )
+        line.append(node.key.extent, style="green")
+        line.append(node.key.value)
+        return line
+
+    def add(nodes: Iterable[_Node], branch: Tree) -> None:
+        for node in nodes:
+            add(node.children, branch.add(label(node)))
+
+    root = tree.Tree(text.Text(title, style="bold"), guide_style="dim")
+    add(_arrange(summaries), root)
+    return root
+
+
+def key_tree_text(summaries: Iterable[KeySummary], title: str) -> str:
+    """Draw keys as `key_tree` does, as plain text, one line for each branch.
+
+    Examples
+    --------
+    >>> from telstate import TelescopeState
+    >>> ts = TelescopeState()
+    >>> ts["sdp_n_chans"], ts["sdp_n_bls"] = 4096, 40
+    >>> print(key_tree_text(summarise(ts), "all"))
+    all
+    └── sdp
+        ├── n_bls  immutable  40
+        └── n_chans  immutable  4096
+    """
+    return "\n".join([title, *_lines(_arrange(summaries), "")])
+
+
+def _lines(nodes: Sequence[_Node], indent: str) -> Iterator[str]:
+    for number, node in enumerate(nodes, 1):
+        is_last = number == len(nodes)
+        text = node.name
+        if node.key is not None:
+            text += f"  {node.key.kind.name.lower()}  {node.key.extent}{node.key.value}"
+        yield f"{indent}{'└── ' if is_last else '├── '}{text}"
+        yield from _lines(node.children, indent + ("    " if is_last else "│   "))
+
+
+@attrs.frozen
+class _Node:
+    """A line of the tree, and what is below it."""
+
+    name: str
+    key: KeySummary | None = None
+    children: Sequence[_Node] = ()
+    is_note: bool = False
+
+
+@attrs.define
+class _Branch:
+    """A part of a name, the key that ends there (if any), and the parts that follow."""
+
+    key: KeySummary | None = None
+    below: dict[str, _Branch] = attrs.Factory(dict)
+
+    def shape(self) -> tuple[object, ...]:
+        """Return what similar branches have in common: the names and kinds of keys."""
+        kind = None if self.key is None else self.key.kind
+        return kind, tuple((part, branch.shape()) for part, branch in self.below.items())
+
+
+def _arrange(summaries: Iterable[KeySummary]) -> list[_Node]:
+    """Arrange keys as a tree."""
+    root = _Branch()
     for summary in summaries:
-        root.put(summary.name.split(SEPARATOR), summary)
-    tree = Tree(Text(title, style="bold"), guide_style="dim")
-    _draw(root, tree)
-    return tree
+        branch = root
+        for part in summary.name.split(SEPARATOR):
+            branch = branch.below.setdefault(part, _Branch())
+        branch.key = summary
+    return list(_nodes_below(root))
 
 
-def _draw(branch: Branch, tree: Tree) -> None:
-    folded = [below.folded(part) for part, below in branch.below.items()]
-    for _, run in groupby(folded, key=lambda pair: pair[1].shape if pair[1].below else id(pair)):
-        alike = list(run)
-        shown = alike if len(alike) < ALIKE else alike[:1]
+def _nodes_below(branch: _Branch) -> Iterator[_Node]:
+    folded = [_fold(part, below) for part, below in branch.below.items()]
+    for _, run in groupby(folded, key=lambda pair: pair[1].shape() if pair[1].below else id(pair)):
+        similar = list(run)
+        shown = similar if len(similar) < MIN_SIMILAR else similar[:1]
         for name, below in shown:
-            _draw(below, tree.add(_line(name, below)))
-        if len(shown) < len(alike):
-            names = ", ".join(name for name, _ in alike[1:])
-            tree.add(Text(f"{len(alike) - 1} more like {alike[0][0]}: {names}", style="dim"))
+            yield _Node(name, below.key, list(_nodes_below(below)))
+        if len(shown) < len(similar):
+            names = ", ".join(name for name, _ in similar[1:])
+            yield _Node(
+                f"{len(similar) - 1} more like {similar[0][0]}: {names}", None, (), is_note=True
+            )
 
 
-def _line(name: str, branch: Branch) -> Text:
-    key = branch.key
-    if key is None:
-        return Text(name, style="bold")
-    line = Text.assemble((name, "cyan"), "  ", (key.kind.name.lower(), "magenta"), "  ")
-    line.append(key.extent, style="green")
-    line.append(key.value)
-    return line
+def _fold(name: str, branch: _Branch) -> tuple[str, _Branch]:
+    """Join a chain without a fork into one branch."""
+    while branch.key is None and len(branch.below) == 1:
+        ((part, branch),) = branch.below.items()
+        name = f"{name}{SEPARATOR}{part}"
+    return name, branch

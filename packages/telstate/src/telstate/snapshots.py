@@ -1,21 +1,22 @@
-"""Snapshots: RDB files into a store, and stores into an RDB file.
+"""Snapshots: loading RDB files into stores, and saving stores to RDB files.
 
-The work is done by `telstate_rdb` (bytes of the file) and `telstate_backends` (what a key holds); this
-is where they meet. What was written is readable by every Redis and by katsdptelstate.
+`telstate_rdb` reads and writes the files, `telstate_backends` the keys; this module connects them. Files
+that are written here can be read by every version of Redis, and by katsdptelstate.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
-from telstate.suggestions import Hint, MissingKeyError
-from telstate.views import View
+from telstate._calls.common import check_names, logger
+from telstate._suggest import Suggestion, look_in
+from telstate._view import View
+from telstate.errors import MissingKeyError
 from telstate_backends import (
     AsyncBackend,
     Backend,
@@ -36,24 +37,28 @@ from telstate_codec import Key, encode_key, key_repr
 if TYPE_CHECKING:
     import redis
 
-    from telstate.telescope_state import TelescopeState
-    from telstate_backends._load import LoadReport
+    from telstate_backends import LoadReport
     from telstate_rdb import KeyRecord, RawValue, RdbReader, Value
     from telstate_rdb._source import BinaryReader
 
-logger = logging.getLogger("telstate")
-
-# How many keys are asked for at once, and how many bytes (a key that has more comes alone).
+# The contents of so many keys, or bytes, are in memory at once; a larger key is alone.
 BATCH = 100
 BATCH_BYTES = 1 << 24
-# How many keys are asked for their sizes at once.
-SIZED = 200
+# How many sizes are requested at once.
+SIZE_BATCH = 200
 # How many names an error shows.
-_SHOWN = 5
+_MAX_NAMES = 5
 
 Progress = Callable[[int], object]
-# A path, or anything open that reads bytes: a file, a decompressor, an HTTP response.
+# A path, or an open file of bytes: also a decompressor, or an HTTP response.
 Source: TypeAlias = "str | os.PathLike[str] | BinaryReader"
+
+
+class HasBackend(Protocol):
+    """A synchronous telescope state, as far as saving needs it."""
+
+    @property
+    def backend(self) -> Backend: ...
 
 
 def load_into(
@@ -67,35 +72,34 @@ def load_into(
     Parameters
     ----------
     backend
-        Where to.
+        The backend.
     file
-        Path of an RDB file, or an open binary file.
+        The path of an RDB file, or an open binary file.
     progress
-        Called now and then with the number of keys loaded so far.
+        Called from time to time with the number of keys loaded so far. Default: none.
     strict
-        Whether a damaged file is an error (default), or what is whole of it is loaded and what is
-        lost is logged as a warning.
+        Whether a corrupt file is an error (default). Otherwise its intact parts are loaded, and what
+        is lost is logged as a warning.
 
     Returns
     -------
     count
-        How many keys were loaded. What telstate does not have (Redis lists, say) is left out and
-        logged as a warning, since other programs may share the server that the file is from.
+        The number of keys that were loaded. Keys of other programs that share the server (Redis
+        lists, for example) are left out and logged as a warning.
     """
-    # Here, because most programs that use a live store never read a file.
-    from telstate_backends._load import load_rdb, load_records
+    from telstate_backends import load_rdb, load_records
 
-    teller = _teller(progress)
+    report_keys = _key_counter(progress)
     if not strict:
-        records = _salvaged(file)
-        report = load_records(backend, records, foreign="skip", progress=teller)
-        return _loaded(report, records)
+        records = _read_intact(file)
+        report = load_records(backend, records, foreign="skip", progress=report_keys)
+        return _log_report(report, records)
     try:
-        report = load_rdb(backend, file, foreign="skip", progress=teller)
+        report = load_rdb(backend, file, foreign="skip", progress=report_keys)
     except RdbParseError as error:
-        _advise(error)
+        _mention_strict(error)
         raise
-    return _loaded(report)
+    return _log_report(report)
 
 
 async def load_into_async(
@@ -105,44 +109,46 @@ async def load_into_async(
     strict: bool = True,
 ) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
-    # Here, for the same reason; and in a thread, because it takes a while, for the first time.
     from asyncio import to_thread
 
+    # The first import takes long enough to hold up other tasks.
     loading = await to_thread(import_module, "telstate_backends._load")
     report: LoadReport
-    teller = _teller(progress)
+    report_keys = _key_counter(progress)
     if not strict:
-        records = await to_thread(_salvaged, file)
-        report = await loading.load_records_async(backend, records, foreign="skip", progress=teller)
-        return _loaded(report, records)
+        records = await to_thread(_read_intact, file)
+        report = await loading.load_records_async(
+            backend, records, foreign="skip", progress=report_keys
+        )
+        return _log_report(report, records)
     try:
-        report = await loading.load_rdb_async(backend, file, foreign="skip", progress=teller)
+        report = await loading.load_rdb_async(backend, file, foreign="skip", progress=report_keys)
     except RdbParseError as error:
-        _advise(error)
+        _mention_strict(error)
         raise
-    return _loaded(report)
+    return _log_report(report)
 
 
 @translate_rdb_errors()
-def _salvaged(file: Source) -> RdbReader[KeyRecord[Value]]:
-    """Read what is whole of a file; values are decoded, so that none which is not gets to a server."""
+def _read_intact(file: Source) -> RdbReader[KeyRecord[Value]]:
+    """Read the intact parts of a file; values are decoded, so that a corrupt one reaches no server."""
     from telstate_rdb import read_rdb
 
     return read_rdb(file, strict=False)
 
 
-def _advise(error: RdbParseError) -> None:
-    """Say how to get at the rest, unless there is none: the beginning is that of no snapshot."""
+def _mention_strict(error: RdbParseError) -> None:
+    """Add how to read the rest, unless the file does not even begin as a snapshot."""
     if error.offset:
-        error.reason += "; to get what is whole of it, use load_from_file or TelescopeState.from_snapshot with strict=False"
+        error.reason += "; strict=False loads the intact parts"
 
 
-def _teller(progress: Progress | None) -> Callable[[LoadReport], object] | None:
+def _key_counter(progress: Progress | None) -> Callable[[LoadReport], object] | None:
     return None if progress is None else lambda report: progress(report.keys)
 
 
-def _loaded(report: LoadReport, records: RdbReader[KeyRecord[Value]] | None = None) -> int:
-    """Log what was left out or lost, and give how many keys were loaded."""
+def _log_report(report: LoadReport, records: RdbReader[KeyRecord[Value]] | None = None) -> int:
+    """Log what was left out or lost, and return the number of keys that were loaded."""
     for skipped in report.skipped:
         logger.warning("Key %s was not loaded: it holds %s", key_repr(skipped.key), skipped.reason)
     if records is not None:
@@ -160,20 +166,20 @@ class RDBWriterBase:
     Parameters
     ----------
     filename
-        Path of the file. One that is there already is replaced.
+        The path of the file. An existing file is replaced.
     keep_empty
-        Whether a file is written even if there is no key for it.
+        Whether a file without any key is written. Default: False.
 
     Attributes
     ----------
     filename : str
-        The same.
+        The path of the file.
     keys_written : int
-        How many keys were written.
+        The number of keys that were written.
     keys_failed : int
-        How many were asked for and not there, or could not be written; each is logged.
+        The number of keys that do not exist or could not be written; each is logged.
     failures : dict[bytes, str]
-        Why, for each of those keys.
+        The reason for each of these keys.
     """
 
     def __init__(self, filename: str | os.PathLike[str], *, keep_empty: bool = False) -> None:
@@ -183,7 +189,7 @@ class RDBWriterBase:
         self.keys_written = 0
         self.keys_failed = 0
         self.failures: dict[bytes, str] = {}
-        self._errors: dict[bytes, TelstateError] = {}  # of those failures that are some
+        self._errors: dict[bytes, TelstateError] = {}  # of those failures that are errors
         self._entered = False
         self._names: set[bytes] = set()
         self._keep_empty = keep_empty
@@ -191,7 +197,7 @@ class RDBWriterBase:
 
     @translate_rdb_errors()
     def write_key(self, key: bytes, dumped_value: bytes) -> None:
-        """Write a key from what ``DUMP`` gave, of any version of Redis."""
+        """Write a key from a DUMP payload of any version of Redis."""
         self._check_open()
         self._writer.write_dump(key, dumped_value)
         self._names.add(key)
@@ -205,32 +211,29 @@ class RDBWriterBase:
     @translate_rdb_errors()
     def _close(
         self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
         self._entered = False
-        self._writer.__exit__(exception_type, exception, traceback)
-        if exception is None and not self.keys_written and not self._keep_empty:
+        self._writer.__exit__(exc_type, exc_value, traceback)
+        if exc_value is None and not self.keys_written and not self._keep_empty:
             logger.warning("No key was written, so %s was left as it was", self.filename)
 
-    def _begin(self, progress: Progress | None) -> None:
-        """Check that there can be written, and whom to tell of it."""
-        self._check_open()
-        if progress is not None:
-            check_ordinary(progress, "the progress function of saving")
-
-    def _check_open(self) -> None:
+    def _check_open(self, progress: Progress | None = None) -> None:
+        """Check that the file is open, and the function that reports progress."""
         if not self._entered:
             raise RdbWriteError(
-                f"{self.filename} is not open: use the RDBWriter in a with statement."
+                f"{self.filename} is not open. Use the RDBWriter in a with statement."
             )
+        if progress is not None:
+            check_ordinary(progress, "the progress function of saving")
 
     @translate_rdb_errors()
     def _write_batch(
         self, keys: list[bytes], contents: Iterable[Stored | TelstateError | None]
     ) -> None:
-        """Write keys, or log and count that they cannot be; an error of the file is raised."""
+        """Write keys; log and count those that cannot be written. Errors of the file are raised."""
         for key, stored in zip(keys, contents):
             if stored is None:
                 self._fail(key, "there is no such key")
@@ -244,7 +247,7 @@ class RDBWriterBase:
                 self.keys_written += 1
 
     def _repeat(self, key: bytes, value: Value | RawValue) -> None:
-        """Deal with a key that the file has already; no server reads a file that has one twice."""
+        """Handle a key that is in the file already; no server reads a file with duplicate keys."""
         self._fail(key, "the file has a key of that name already")
 
     def _fail(self, key: bytes, problem: object) -> None:
@@ -258,9 +261,9 @@ class RDBWriterBase:
 class RDBWriter(RDBWriterBase):
     """Write keys of one or more stores to an RDB file.
 
-    Use it as a context manager: the file appears, whole, at the end of the ``with`` block, and not at
-    all if that ends with an error or if no key was written. Parameters and attributes are those of
-    `RDBWriterBase`; for asyncio there is `telstate.aio.rdb_writer.RDBWriter`.
+    This is a context manager: the complete file appears at the end of the ``with`` block, and not at
+    all if the block raises or no key was written. Parameters and attributes are those of
+    `RDBWriterBase`; `telstate.aio.rdb_writer.RDBWriter` is for asyncio.
 
     Examples
     --------
@@ -278,21 +281,21 @@ class RDBWriter(RDBWriterBase):
     (1, 1)
     """
 
-    def __enter__(self) -> RDBWriter:
+    def __enter__(self) -> Self:
         self._open()
         return self
 
     def __exit__(
         self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._close(exception_type, exception, traceback)
+        self._close(exc_type, exc_value, traceback)
 
     def save(
         self,
-        client: TelescopeState | Backend | redis.Redis,
+        client: HasBackend | Backend | redis.Redis,
         keys: Iterable[Key] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -303,128 +306,120 @@ class RDBWriter(RDBWriterBase):
         client
             A telescope state (of any view), a backend, or a redis-py client.
         keys
-            Full names of the keys (default: all); one that is not there is logged and counted.
+            Full names of the keys; keys that do not exist are logged and counted. Default: all.
         progress
-            Called now and then with the number of keys written so far.
+            Called from time to time with the number of keys written so far. Default: none.
 
         Raises
         ------
         RdbWriteError
             If the file cannot be written, or the writer is not in a ``with`` statement.
         """
-        self._begin(progress)
-        with _store_behind(client) as backend:
-            wanted = backend.execute(Keys(b"*")) if keys is None else check_keys(keys)
-            for start in range(0, len(wanted), SIZED):
-                some = wanted[start : start + SIZED]
-                for batch in portions(some, backend.execute_many([Peek(key, 0) for key in some])):
+        self._check_open(progress)
+        with _borrow_backend(client) as backend:
+            wanted = backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
+            for start in range(0, len(wanted), SIZE_BATCH):
+                some = wanted[start : start + SIZE_BATCH]
+                sizes = backend.execute_many([Peek(key, 0) for key in some])
+                for batch in split_by_size(some, sizes):
                     self._write_batch(batch, backend.execute_many([Export(key) for key in batch]))
                     if progress is not None:
                         progress(self.keys_written)
 
 
-def portions(
-    keys: Iterable[bytes], glimpses: Iterable[object], most: int = BATCH
+def split_by_size(
+    keys: Iterable[bytes], sizes: Iterable[object], max_keys: int = BATCH
 ) -> Iterator[list[bytes]]:
-    """Cut keys, in order, into batches whose contents go into memory at once.
+    """Split keys, in order, into batches whose contents are in memory at once.
 
     Parameters
     ----------
     keys
         The keys.
-    glimpses
-        What `Peek` says of each; other things (None, errors) take no room.
-    most
-        How many keys may be in a batch.
+    sizes
+        The result of `Peek` for each; anything else (None, errors) counts as empty.
+    max_keys
+        The maximal number of keys in a batch.
     """
     batch: list[bytes] = []
-    filled = 0
-    for key, glimpse in zip(keys, glimpses):
+    batch_size = 0
+    for key, glimpse in zip(keys, sizes):
         size = glimpse.count * glimpse.size if isinstance(glimpse, Glimpse) else 0
-        if batch and (len(batch) == most or filled + size > BATCH_BYTES):
+        if batch and (len(batch) == max_keys or batch_size + size > BATCH_BYTES):
             yield batch
-            batch, filled = [], 0
+            batch, batch_size = [], 0
         batch.append(key)
-        filled += size
+        batch_size += size
     if batch:
         yield batch
 
 
 def save_store(backend: Backend, path: str | os.PathLike[str], keys: Iterable[Key] | None) -> int:
     """Save a store, or some keys of it, to a file of its own: ``ts.save(path, keys)``."""
-    wanted = None if keys is None else names_to_save(keys)
+    wanted = None if keys is None else list(dict.fromkeys(encode_names(keys)))
     with RDBWriter(path, keep_empty=True) as writer:
         writer.save(backend, wanted)
-        check_saved(writer, wanted, backend)
+        check_complete(writer, wanted, backend)
     return writer.keys_written
 
 
-def names_to_save(keys: Iterable[Key]) -> list[Key]:
-    """Give the names that a user asks for, each once."""
-    return list(dict.fromkeys(check_keys(keys)))
+def check_complete(
+    writer: RDBWriterBase, wanted: list[bytes] | None, backend: Backend | AsyncBackend
+) -> None:
+    """Raise an error if keys that were requested by name are missing from a file.
 
-
-def check_saved(writer: RDBWriterBase, wanted: list[Key] | None, backend: object) -> None:
-    """Refuse to finish a file that lacks keys which were asked for by name.
-
-    Of a whole store, what is not telstate's (Redis lists, say) is left out, as in loading.
+    When a whole store is saved, keys of other programs (Redis lists, for example) are left out.
 
     Raises
     ------
     KeyError
-        If one was not there.
+        If a key does not exist.
     ForeignKeyError
-        If one holds what is not telstate's.
+        If a key belongs to another program.
     RefusedError
-        If the server did not give one.
+        If the server refused to return a key.
     """
     if wanted is None or not writer.keys_failed:
         return
-    failed = sorted(writer.failures, key=writer._errors.__contains__)  # what is not there is first
+    failed = sorted(writer.failures, key=writer._errors.__contains__)  # missing keys come first
     first = failed[0]
-    shown = ", ".join(map(key_repr, failed[:_SHOWN]))
-    more = "..." if len(failed) > _SHOWN else ""
+    names = ", ".join(map(key_repr, failed[:_MAX_NAMES]))
+    more = "..." if len(failed) > _MAX_NAMES else ""
     text = (
-        f"{writer.keys_failed} of {len(wanted)} keys cannot be saved ({shown}{more}: "
+        f"{writer.keys_failed} of {len(wanted)} keys cannot be saved ({names}{more}: "
         f"{writer.failures[first]}), so {writer.filename} was left as it was; "
-        "RDBWriter saves what there is"
+        "RDBWriter saves the others"
     )
     problem = writer._errors.get(first)
     if problem is not None:
-        # Other classes may want other arguments.
+        # The constructors of other classes may need other arguments.
         known = (kind for kind in (ForeignKeyError, RefusedError) if isinstance(problem, kind))
         raise next(known, TelstateError)(text) from problem
     error = MissingKeyError(text)
-    error.hint = Hint(View(("",)), first)
-    error.look_in(backend)
+    error.suggestion = Suggestion(View(("",)), first)
+    look_in(error, backend)
     raise error
 
 
-def check_keys(keys: Iterable[Key]) -> list[bytes]:
-    """Give the keys to save as bytes.
-
-    Raises
-    ------
-    TypeError
-        If it is a single name, whose characters would each be taken for one.
-    """
-    if isinstance(keys, (str, bytes)):
-        raise TypeError(f"keys must be a list of names, not the single name {keys!r}.")
+def encode_names(keys: Iterable[Key]) -> list[bytes]:
+    """Return the keys to save as bytes; a single name is a `TypeError`."""
+    check_names(keys)
     return [encode_key(key) for key in keys]
 
 
-def _store_behind(
-    client: TelescopeState | Backend | redis.Redis,
+def _borrow_backend(
+    client: HasBackend | Backend | redis.Redis,
 ) -> AbstractContextManager[Backend]:
-    """Give the backend to save from, for as long as that takes; a client is only borrowed."""
+    """Return the backend to save from; a redis-py client is only borrowed for that time."""
     backend: Any = getattr(client, "backend", client)
-    if hasattr(backend, "execute_many"):
+    if isinstance(backend, Backend):
         return nullcontext(backend)
+    # Not by class: something that wraps a client is as good, and redis-py need not be imported.
     if hasattr(backend, "connection_pool"):
         from telstate_backends import RedisBackend
 
         return RedisBackend.borrow(backend)
     raise TypeError(
-        f"Cannot save from a {type(client).__name__}; give a TelescopeState, a backend or a "
-        "redis-py client."
+        f"Cannot save from a {type(client).__name__}. Use a TelescopeState, a backend or a redis-py "
+        "client."
     )

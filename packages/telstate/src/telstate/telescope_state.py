@@ -1,7 +1,7 @@
 """The synchronous telescope state.
 
-Each method is: build the call (pure), execute its operation, finish (pure); see `calls`. Only waiting
-and loading need more than one exchange with the store.
+Each method builds a call (see `telstate._calls`), executes its operation, and finishes it. What only some
+programs need is imported in the method that uses it, so that importing this module is quick.
 """
 
 from __future__ import annotations
@@ -10,57 +10,62 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
 
-from telstate import calls
-from telstate.base import check_cache_size, check_prefixes, warn_is_immutable
-from telstate.bulk import BulkMethods
-from telstate.calls import Call
+from telstate._base import TelescopeStateBase, warn_is_immutable
+from telstate._calls import read, write
+from telstate._calls.common import Call
+from telstate._connect import check_backend, open_backend
+from telstate._suggest import look_in, missing_attribute
+from telstate._view import View
 from telstate.endpoint import Endpoint
-from telstate.opening import open_backend
-from telstate.refusals import SyncRefusals
-from telstate.suggestions import MissingAttributeError, MissingKeyError
+from telstate.errors import MissingKeyError
 from telstate_backends import Backend, KeyType
 from telstate_backends.abc import Closing
-from telstate_codec import ENCODING_DEFAULT, Key
+from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
 
 if TYPE_CHECKING:
-    from telstate.calls import IndexedCondition, KeyCondition, Require
+    import pandas
+
+    from telstate._calls.wait import IndexedCondition, KeyCondition, Require
+    from telstate.pipeline import Pipeline
     from telstate.snapshots import Source
-    from telstate.watching import Watch
+    from telstate.watch import Watch
     from telstate_backends._wait import CancelFuture
 
 Result = TypeVar("Result")
 
 
-class TelescopeState(Closing, BulkMethods, SyncRefusals):
+class TelescopeState(Closing, TelescopeStateBase[Backend]):
     """Configuration, sensors and lookup tables of a telescope, by key.
 
-    A key is an *immutable* (set once), *mutable* (a sensor: values with timestamps) or *indexed* (a
-    dictionary whose entries are set once each). Keys are `str` or `bytes`; values are whatever
-    `telstate_codec.encode_value` takes. All methods can be called from any thread.
+    A key is *immutable* (set once), *mutable* (a sensor: values with timestamps) or *indexed* (a
+    dictionary whose entries are set once each). Keys are `str` or `bytes`; values are anything that
+    `telstate_codec.encode_value` encodes. All methods can be called from any thread.
 
     Parameters
     ----------
     endpoint
-        ``''`` for a new in-memory store, a backend, or where the server is: ``'host'``,
+        ``''`` for a new in-memory store (default), a backend, or the address of a server: ``'host'``,
         ``'host:port'``, ``'[v6::address]:port'``, an `Endpoint`, or a URL (``redis://``,
         ``rediss://``, ``unix://``).
     db
-        Number of the Redis database (default 0); must be 0 unless there is a server.
+        The number of the Redis database. Default: 0, which is required where there is no server.
     prefixes
-        The view: reads try each prefix in turn, writes use the first. Default: the root.
+        The view: reads try the prefixes in order, writes use the first. Default: the root.
     base
-        Another instance, whose backend is to be shared, instead of `endpoint` and `db`. If that is
-        read-only, so is this.
+        Another instance whose backend is shared, instead of `endpoint` and `db`. If it is read-only,
+        so is this one.
     cache_size
-        How many immutable keys to remember, so as not to ask the server for them again; default 0,
-        none. Those count too that a view looks for in vain before it finds one. Deletions by this
-        client, and by others that use this package, are noticed; those by katsdptelstate within a
-        minute. `base` shares its cache. See "Caching" in the README.
+        The number of immutable keys to cache, so that they are not requested from the server again.
+        Keys that a view does not find before it finds another are counted too. Deletions by this
+        client, and by others that use this package, are noticed at once; those by katsdptelstate
+        within a minute. `base` shares its cache. Default: 0, no cache. See "Caching" in the README.
 
     Raises
     ------
     ValueError
         If the arguments contradict each other.
+    TypeError
+        If `endpoint` is an asyncio backend, or neither an address nor a backend.
     ConnectionError
         If the server cannot be reached.
 
@@ -84,42 +89,31 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         *,
         cache_size: int = 0,
     ) -> None:
-        try:
-            if base is not None:
-                if endpoint != "" or db != 0 or cache_size != 0:
-                    raise ValueError(
-                        "base brings its own store and cache: give no endpoint, db or cache_size too."
-                    )
-                shared = open_backend(base.backend, 0)  # which refuses one for asyncio
-                self._setup(shared, check_prefixes(prefixes, base.read_only))
-            else:
-                view = check_prefixes(prefixes)  # Before anything is opened.
-                check_cache_size(cache_size)
-                backend = open_backend(endpoint, db)
-                if cache_size:
-                    from telstate_backends import CachedBackend
-
-                    backend = CachedBackend(backend, cache_size)
-                self._setup(backend, view, owner=True)
-        finally:
-            del endpoint  # It may hold a password, which no traceback should show.
+        if base is not None:
+            if endpoint != "" or db != 0 or cache_size != 0:
+                raise ValueError(
+                    "base has its own backend and cache. Leave endpoint, db and cache_size out."
+                )
+            self._setup(check_backend(base.backend), View(prefixes, base.read_only))
+        else:
+            view = View(prefixes)  # before anything is opened
+            self._setup(open_backend(endpoint, db, cache_size), view, owner=True)
 
     def _run(self, call: Call[Result]) -> Result:
-        """Execute what a call asks for, and finish it."""
+        """Execute the operation of a call, and finish it."""
         operation, finish = call
         try:
             return finish(self._backend.execute(operation))
         except MissingKeyError as error:
-            error.look_in(self._backend)
+            look_in(error, self._backend)
             raise
 
     def close(self) -> None:
-        """Let go of the store: close the backend that this instance opened, or was given.
+        """Close the backend that this instance opened or was constructed with.
 
-        Views, and instances made with ``base=``, share the backend of the one that they were made
-        from, and leave it open when they are closed; ``ts.backend.close()`` closes it from
-        anywhere. What is in memory stays there. It can be called twice, and is what the end of a
-        ``with`` block does.
+        Views, and instances made with ``base=``, share the backend of the instance that they were made
+        from, and leave it open; ``ts.backend.close()`` always closes it. The data in memory stay
+        there. Closing twice does nothing. The end of a ``with`` block closes too.
 
         Examples
         --------
@@ -132,60 +126,60 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
     # Reading
 
     def __contains__(self, key: Key) -> bool:
-        return self._run(calls.exists(self._view, key))
+        return self._run(read.exists(self._view, key))
 
     def __getitem__(self, key: Key) -> Any:
-        return self._run(calls.get_item(self._view, key))
+        return self._run(read.get_item(self._view, key))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
-            # Python and its tools probe for special methods; no server is asked about those.
+            # Python and its tools look for special methods; no server should be asked about those.
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         try:
             return self[name]
         except KeyError as error:
-            # Without the cause: it says the same, and a slip of the finger needs no two tracebacks.
-            raise MissingAttributeError.of(error, name) from None
+            # The cause would only say the same again.
+            raise missing_attribute(error, name) from None
 
     def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
-        """Get an immutable's value, a mutable's latest value, or an indexed key's `dict`.
+        """Return the value of an immutable key, the latest value of a mutable one, or an indexed key's `dict`.
 
         Parameters
         ----------
         key
             The key.
         default
-            What to return if there is no such key.
+            The return value if there is no such key. Default: None.
         return_encoded
-            Whether to return the stored bytes instead (for an indexed key, a dict of bytes).
+            Whether to return the stored bytes (of an indexed key, a dict of bytes). Default: False.
 
         Raises
         ------
         DecodeError
-            If the stored bytes are no value, or are a pickle (see `set_allow_pickle`).
+            If the stored bytes are not an encoded value, or are a pickle (see `set_allow_pickle`).
         """
-        return self._run(calls.get(self._view, key, default, return_encoded))
+        return self._run(read.get(self._view, key, default, return_encoded))
 
     def get_indexed(
         self, key: Key, sub_key: Any, default: Any = None, return_encoded: bool = False
     ) -> Any:
-        """Get one value of an indexed key, or `default` if there is no such key or sub-key.
+        """Return one value of an indexed key.
 
         Parameters
         ----------
         key, sub_key
-            The key, and whatever it was set with in `set_indexed`.
+            The key, and the sub-key that was passed to `set_indexed`.
         default
-            What to return if there is no such key or sub-key.
+            The return value if there is no such key or sub-key. Default: None.
         return_encoded
-            Whether to return the stored bytes instead.
+            Whether to return the stored bytes. Default: False.
 
         Raises
         ------
         ImmutableKeyError
             If the key is of another kind.
         """
-        return self._run(calls.get_indexed(self._view, key, sub_key, default, return_encoded))
+        return self._run(read.get_indexed(self._view, key, sub_key, default, return_encoded))
 
     def get_range(
         self,
@@ -196,9 +190,7 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         include_end: bool = False,
         return_encoded: bool = False,
     ) -> list[tuple[Any, float]]:
-        """Get the samples of a mutable key in a range of time.
-
-        The bare call gives the latest sample.
+        """Return the samples of a mutable key in a time range; without a range, the latest one.
 
         Parameters
         ----------
@@ -207,12 +199,11 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         st, et
             Start and end in seconds since 1970. Default for `et`: the end of time; for `st`: `et`.
         include_previous
-            Whether the last sample before `st` comes first, if it is before the end. Default:
-            whether `st` was left out.
+            Whether the last sample before `st` is included. Default: whether `st` was left out.
         include_end
-            Whether a sample at `et` itself is in the range.
+            Whether a sample at `et` itself is in the range. Default: False.
         return_encoded
-            Whether to give the stored bytes of the values.
+            Whether to return the stored bytes of the values. Default: False.
 
         Returns
         -------
@@ -224,26 +215,26 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         KeyError
             If there is no such key.
         ImmutableKeyError
-            If it is not mutable.
+            If the key is not mutable.
         InvalidTimestampError
             If a time is NaN.
         """
         return self._run(
-            calls.get_range(self._view, key, st, et, include_previous, include_end, return_encoded)
+            read.get_range(self._view, key, st, et, include_previous, include_end, return_encoded)
         )
 
     def key_type(self, key: Key) -> KeyType | None:
-        """Tell what kind of key it is, None if there is no such key."""
-        return self._run(calls.key_type(self._view, key))
+        """Return the kind of a key, None if there is no such key."""
+        return self._run(read.key_type(self._view, key))
 
     def is_immutable(self, key: Key) -> bool:
-        """Tell whether a key is immutable. Deprecated: use `key_type`."""
-        warn_is_immutable(stacklevel=2)
-        return self._run(calls.is_immutable(self._view, key))
+        """Return whether a key is immutable. Deprecated: use `key_type`."""
+        warn_is_immutable()
+        return self._run(read.is_immutable(self._view, key))
 
     def keys(self, filter: Key = "*") -> list[str]:
-        """List the full names of all keys that match a Redis glob, in every namespace, sorted."""
-        return self._run(calls.keys(filter))
+        """Return the full names of all keys that match a Redis glob, in every namespace, sorted."""
+        return self._run(read.keys(filter))
 
     def __dir__(self) -> Iterable[str]:
         names = self._ipython_key_completions_()
@@ -252,14 +243,14 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
     # Writing
 
     def __setitem__(self, key: Key, value: Any) -> None:
-        self._run(calls.set_immutable(self._view, key, value))
+        self._run(write.set_immutable(self._view, key, value))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
             super().__setattr__(name, value)
         elif hasattr(type(self), name):
             raise AttributeError(
-                f"{name!r} is an attribute of the class; set a key of that name with ts[{name!r}]."
+                f"{name!r} is an attribute of the class. Use ts[{name!r}] for a key of that name."
             )
         else:
             self[name] = value
@@ -281,11 +272,11 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         value
             The value.
         ts
-            Time of the sample in seconds since 1970; finite and not negative. Default: now.
+            The time of the sample in seconds since 1970; finite and not negative. Default: now.
         immutable
-            Whether to set an immutable key instead.
+            Whether to set an immutable key instead. Default: False.
         encoding
-            How to encode the value: `ENCODING_MSGPACK` (default) or `ENCODING_PICKLE`.
+            `ENCODING_MSGPACK` (default) or `ENCODING_PICKLE`.
 
         Raises
         ------
@@ -296,38 +287,38 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         EncodeError
             If the value cannot be encoded.
         """
-        self._run(calls.add(self._view, key, value, ts, immutable, encoding))
+        self._run(write.add(self._view, key, value, ts, immutable, encoding))
 
     def set_indexed(
         self, key: Key, sub_key: Any, value: Any, encoding: bytes = ENCODING_DEFAULT
     ) -> None:
-        """Set one value of an indexed key, once.
+        """Set one value of an indexed key; setting it to an equal value again is allowed.
 
         Parameters
         ----------
         key, sub_key
-            The key, and anything hashable that can be encoded: text, a number, a tuple of such.
+            The key, and anything hashable that can be encoded: text, a number, a tuple of these.
         value
-            The value; setting an equal one again is fine.
+            The value.
         encoding
-            How to encode the value: `ENCODING_MSGPACK` (default) or `ENCODING_PICKLE`.
+            `ENCODING_MSGPACK` (default) or `ENCODING_PICKLE`.
 
         Raises
         ------
         TypeError
             If `sub_key` is not hashable.
         ImmutableKeyError
-            If the key is of another kind, or the sub-key is set to another value.
+            If the key is of another kind, or the sub-key has another value.
         """
-        self._run(calls.set_indexed(self._view, key, sub_key, value, encoding))
+        self._run(write.set_indexed(self._view, key, sub_key, value, encoding))
 
     def delete(self, key: Key) -> None:
         """Delete a key in every prefix of the view."""
-        self._run(calls.delete(self._view, key))
+        self._run(write.delete(self._view, key))
 
     def clear(self) -> None:
         """Delete every key of the store, whatever the view."""
-        self._run(calls.clear(self._view))
+        self._run(write.clear(self._view))
 
     # Waiting
 
@@ -338,23 +329,23 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         timeout: float | None = None,
         cancel_future: CancelFuture | None = None,
     ) -> None:
-        """Wait until a key exists, or until a condition holds for it.
+        """Wait until a key exists, or until a condition on it is true.
 
-        Only updates end a wait: in a view, the deletion of a key that shadows another does not, though
-        the other may fulfil the condition.
+        Only updates end a wait. In a view, deleting a key that shadows another one does not, even if
+        the condition is true for that one.
 
         Parameters
         ----------
         key
             The key.
         condition
-            Called with the value and the timestamp (None unless the key is mutable) now and for
-            each update; for an indexed key, with the whole dict as it is when the update is taken:
-            what has been deleted by then may never be seen.
+            Called with the value and the timestamp (None unless the key is mutable), now and for each
+            update; for an indexed key, with the whole dict at the time when the update is taken, so
+            that entries deleted by then may never be seen. Default: that the key exists.
         timeout
-            Seconds to wait at most. Default: as long as it takes.
+            The longest time to wait, in seconds. Default: no limit.
         cancel_future
-            Give up when this is done.
+            A future that ends the wait when it is done.
 
         Raises
         ------
@@ -363,12 +354,12 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         CancelledError
             If `cancel_future` is done.
         TypeError
-            If `condition` is no function, or `timeout` no number.
+            If `condition` is not an ordinary function.
         """
-        from telstate.waiting import wait_for  # here: not everybody waits
+        from telstate._calls.wait import key_wait
+        from telstate_backends import wait
 
-        wanted = calls.key_wait(self._view, key, condition)
-        wait_for(self._backend, wanted, lambda: [key], timeout, cancel_future)
+        wait(self._backend, key_wait(self._view, key, condition), timeout, cancel_future)
 
     def wait_indexed(
         self,
@@ -378,19 +369,20 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         timeout: float | None = None,
         cancel_future: CancelFuture | None = None,
     ) -> None:
-        """Wait until a sub-key exists, or until a condition holds for its value.
+        """Wait until a sub-key exists, or until a condition on its value is true.
 
         Parameters and errors are those of `wait_key`; the condition is called with the value.
 
         Raises
         ------
         ImmutableKeyError
-            If the key is of another kind, now or once it appears.
+            If the key is of another kind, now or when it appears.
         """
-        from telstate.waiting import wait_for  # here: not everybody waits
+        from telstate._calls.wait import indexed_wait
+        from telstate_backends import wait
 
-        wanted = calls.indexed_wait(self._view, key, sub_key, condition)
-        wait_for(self._backend, wanted, lambda: [key], timeout, cancel_future)
+        wanted = indexed_wait(self._view, key, sub_key, condition)
+        wait(self._backend, wanted, timeout, cancel_future)
 
     def wait_keys(
         self,
@@ -399,28 +391,28 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         timeout: float | None = None,
         cancel_future: CancelFuture | None = None,
     ) -> tuple[str, ...]:
-        """Wait until several keys exist, or any of them: one wait for all.
+        """Wait until several keys exist, or any of them.
 
         Parameters
         ----------
         keys
-            The keys; each is looked for under all prefixes of the view.
+            The keys; each is looked up under all prefixes of the view.
         require
-            ``"all"`` (default): until all of them exist at once; ``"any"``: until one does.
+            ``"all"`` (default): until all of them exist at once; ``"any"``: until one exists.
         timeout
-            Seconds to wait at most. Default: as long as it takes.
+            The longest time to wait, in seconds. Default: no limit.
         cancel_future
-            Give up when this is done.
+            A future that ends the wait when it is done.
 
         Returns
         -------
         names
-            Those of the keys that exist now, in the order given.
+            Those of the keys that exist now, in the order of `keys`.
 
         Raises
         ------
         TimeoutError
-            If the time is over; its text names the keys that are missing.
+            If the time is over; the message names the keys that are missing.
         CancelledError
             If `cancel_future` is done.
 
@@ -430,69 +422,66 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         >>> ts["n_chans"] = 4096
         >>> ts.wait_keys(["n_pols", "n_chans"], require="any")
         ('n_chans',)
-        >>> ts.wait_keys(["n_pols", "n_chans"], timeout=0.01)
-        Traceback (most recent call last):
-        telstate_backends.errors.TimeoutError: timed out after 0.01 s: key 'n_pols' did not come, or not as wanted
         """
-        from telstate.waiting import wait_for  # here: not everybody waits
+        from telstate._calls.wait import keys_wait
+        from telstate_backends import wait
 
-        wanted, existing, missing = calls.keys_wait(self._view, keys, require)
-        wait_for(self._backend, wanted, missing, timeout, cancel_future)
+        wanted, existing = keys_wait(self._view, keys, require)
+        wait(self._backend, wanted, timeout, cancel_future)
         return existing()
 
     def watch(
         self, *keys: Key, patterns: Iterable[Key] = (), timeout: float | None = None
     ) -> Watch:
-        """Be told of each update of some keys, in order, none missed and none twice.
+        """Return a watch that yields each update of some keys once, in order, with none missed.
 
-        The watch is a context manager, in which every update from its entrance on is told, and an
-        iterator, which gives `KeyUpdate`, and `Reconnected` where updates were lost on the way and
-        are now made up for from the store. It can be iterated without being entered; then it begins
-        where the iteration does.
+        The watch is an iterator of `KeyUpdate`, and of `Reconnected` where updates were lost and are
+        now replaced from the store. It is also a context manager: every update from the beginning of
+        the block on is yielded. Without a block, it begins with the iteration.
 
         Parameters
         ----------
         keys
-            What to watch, under all prefixes of the view. As for `wait_key`, updates of a key that
-            an earlier prefix shadows at the time are left out.
+            The keys to watch, under all prefixes of the view. As for `wait_key`, updates of a key
+            that an earlier prefix shadows at the time are left out.
         patterns
-            Redis globs of full names, in every namespace, to watch as well: of these every update
-            is told.
+            Redis globs of full names to watch as well, in every namespace. None of their updates is
+            left out.
         timeout
-            Seconds to wait for the next update at most, when iterating. Default: as long as it
-            takes. `Watch.next` takes one for each call.
+            The longest time to wait for the next update when iterating, in seconds. Default: no
+            limit. `Watch.next` has its own.
 
         Returns
         -------
         watch
-            What gives the updates; ``close()``, from any thread, ends it.
+            The watch; ``close()``, from any thread, ends it.
 
         Raises
         ------
         TimeoutError
-            While iterating: if no update comes in time. One can go on iterating.
+            While iterating: if no update comes in time. The iteration can be continued.
         CancelledError
             While iterating: if the backend is closed.
         ConnectionError
-            At the beginning: if the server cannot be reached. Later on it is waited for.
+            At the beginning: if the server cannot be reached. Later the watch waits for the server.
         RefusedError
-            If the server does not permit it, by the rules for the user.
+            If the permissions of the user do not allow it.
 
         Notes
         -----
-        So that nothing is missed over a lost connection, what is there is read when the watch begins
-        (long samples as digests, a page at a time) and again after a loss; of each sample, sub-key
-        and immutable 12 to 24 bytes are kept in memory. Of a million samples the reading takes 2 s of
-        the client's processor, and 0.6 s of the server's in pieces of a millisecond. A store in memory
-        loses nothing, and so nothing is read or kept. Late samples are found like any others. What is
-        not found out: that a key was deleted and set again to the same content while the connection
-        was lost. Loading a snapshot tells of the latest sample of each key only. Redis does not say
-        in which of its databases something was written: what others write to a key of the same name
-        in another one is told as well.
+        To miss nothing when the connection is lost, the watch reads the present contents at the
+        beginning (long samples as digests, one page at a time) and after a loss, and keeps 12 to 24
+        bytes for each sample, sub-key and immutable. For a million samples reading takes 2 s of the
+        client's processor, and 0.6 s of the server's in steps of a millisecond. A store in memory
+        loses nothing, so nothing is read or kept. Late samples are found like any others. The only
+        change that is not noticed is a key that was deleted and set again to the same content while
+        the connection was lost. Loading a snapshot reports the latest sample of each key only. Redis
+        does not say in which database a key was written: updates of keys of the same name in other
+        databases are reported as well.
 
-        Whoever takes updates more slowly than they come is cut off by the server when it is 32 MB
-        behind (Redis's default; on asyncio at 100,000 updates or 64 MB), and then learns the rest
-        from the store, as after any loss. In memory the updates not yet taken are kept, however many.
+        A watch that falls too far behind is disconnected by the server (at 32 MB, Redis's default;
+        on asyncio at 100,000 updates or 64 MB), and then reads the missing updates from the store, as
+        after any loss. In memory the number of pending updates has no limit.
 
         Examples
         --------
@@ -503,8 +492,7 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         ...     watch.next(timeout=5), watch.next(timeout=5)
         (KeyUpdate('gain', KeyType.MUTABLE, 1.5, timestamp=100.0), KeyUpdate('cal_K', KeyType.IMMUTABLE, 0.25))
         """
-        # Here, so that who watches nothing need not pay for this import.
-        from telstate.watching import Watch
+        from telstate.watch import Watch
 
         return Watch(self._backend, self._view, keys, patterns, timeout)
 
@@ -514,7 +502,7 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
     def from_snapshot(
         cls, file: Source, prefixes: Iterable[Key] = ("",), *, strict: bool = True
     ) -> Self:
-        """Make a telescope state in memory of what is in a snapshot.
+        """Return a telescope state in memory with the contents of a snapshot.
 
         Parameters
         ----------
@@ -526,7 +514,7 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         Raises
         ------
         RdbParseError
-            If the file is broken.
+            If the file is corrupt.
         OSError
             If it cannot be opened.
 
@@ -542,73 +530,342 @@ class TelescopeState(Closing, BulkMethods, SyncRefusals):
         >>> count, again["n_chans"]
         (1, 4096)
         """
-        ts = cls(prefixes=prefixes)
-        from telstate.snapshots import load_into  # here: many programs never do this
+        from telstate.snapshots import load_into
 
+        ts = cls(prefixes=prefixes)
         load_into(ts.backend, file, strict=strict)
         return ts
 
     def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
         """Save the store, or some keys of it, to a snapshot, whatever the view.
 
-        The file is replaced as a whole when all is written, or left as it was. `RDBWriter` does
-        more: several stores in one file, and keys that may be missing.
+        The file is replaced as a whole when everything is written, or left as it was. `RDBWriter`
+        writes several stores to one file, and continues when keys are missing.
 
         Parameters
         ----------
         path
-            Path of the file.
+            The path of the file.
         keys
-            Full names of the keys, such as ``ts.keys("m000_*")``. Default: all; then the snapshot of
-            an empty store is empty, and what is not telstate's (Redis lists, say) is left out and
-            logged.
+            Full names of keys, such as ``ts.keys("m000_*")``. Default: all; then the snapshot of an
+            empty store is empty, and keys of other programs (Redis lists, for example) are left out
+            and logged.
 
         Returns
         -------
         count
-            How many keys were saved.
+            The number of keys that were saved.
 
         Raises
         ------
         KeyError
-            If one of `keys` is not there.
+            If one of `keys` does not exist.
         ForeignKeyError
-            If one of `keys` is not telstate's.
+            If one of `keys` belongs to another program.
         RdbWriteError, OSError
             If the file cannot be written.
         """
-        from telstate.snapshots import save_store  # here: many programs never do this
+        from telstate.snapshots import save_store
 
         return save_store(self._backend, path, keys)
 
     def load_from_file(self, file: Source, *, strict: bool = True) -> int:
         """Load a snapshot into the store, whatever the view.
 
-        A key that is in both is replaced by the file's, an immutable one too.
+        A key that exists already is replaced, even an immutable one.
 
         Parameters
         ----------
         file
-            Path of an RDB file of any version, or an open binary file (that need not seek).
+            The path of an RDB file of any version, or an open binary file (which need not seek).
         strict
-            Whether a damaged file is an error (default). If not, the keys that are whole are loaded,
-            and each part that is lost is a warning in the log. Where only the checksum is wrong, any
-            value may have been changed. What does not begin as a snapshot is an error all the same.
+            Whether a corrupt file is an error (default). If not, the keys that are intact are loaded,
+            and each part that is lost is logged as a warning; where only the checksum is wrong, any
+            value may have been changed. A file that does not begin as a snapshot is always an error.
 
         Returns
         -------
         count
-            How many keys were loaded.
+            The number of keys that were loaded.
 
         Raises
         ------
         RdbParseError
-            If the file is broken: before anything is loaded, if the file has a checksum and can be
+            If the file is corrupt: before anything is loaded, if the file has a checksum and can be
             read twice.
         OSError
             If it cannot be opened.
         """
-        self._view.check_writable("no snapshot can be loaded")
-        from telstate.snapshots import load_into  # here: many programs never do this
+        from telstate.snapshots import load_into
 
+        self._view.check_writable("load a snapshot")
         return load_into(self._backend, file, strict=strict)
+
+    # Batches, arrays and tables
+
+    def pipeline(self, raise_errors: bool = True) -> Pipeline:
+        """Return a pipeline: calls are queued in its ``with`` block and sent together at the end.
+
+        In the block, the methods `get` (and ``p[key]``), `get_indexed`, `get_range`,
+        `get_range_arrays`, `exists`, `key_type`, `keys`, `key_types`, `set` (and ``p[key] = value``),
+        `add`, `add_many`, `set_indexed`, `delete`, `clear`, `view` and `root` have the same
+        parameters as here, but only queue. Each returns a handle whose ``value`` is available after
+        the block.
+
+        The calls are executed in order, in one exchange with the store (or one for each 10,000 items
+        or 16 MB of written values). Each item is atomic; calls of other clients may come between
+        them. If the block is left by an exception, nothing is sent.
+
+        Parameters
+        ----------
+        raise_errors
+            Whether the errors of items that failed are raised at the end of the block (default).
+            Otherwise they are only in the handles: ``handle.error``, which ``handle.value`` raises.
+
+        Returns
+        -------
+        pipeline
+            A context manager, to be used once.
+
+        Raises
+        ------
+        BatchError
+            At the end of the block, if items failed: an `ExceptionGroup` of all their errors.
+        ConnectionError
+            At the end of the block, if the store cannot be reached. It is then unknown which of the
+            items were executed.
+        EncodeError, InvalidTimestampError, TypeError, ReadOnlyError
+            Where the item is queued, if its arguments are not valid.
+
+        Examples
+        --------
+        >>> from telstate import TelescopeState
+        >>> ts = TelescopeState()
+        >>> with ts.pipeline() as p:
+        ...     p["n_chans"] = 4096
+        ...     p.add("gain", 1.5, ts=100.0)
+        ...     n_chans, gain = p["n_chans"], p.get_range("gain")
+        <Queued add 'gain': pending>
+        >>> n_chans.value, gain.value
+        (4096, [(1.5, 100.0)])
+        """
+        from telstate.pipeline import Pipeline
+
+        return Pipeline(self._backend, self._view, raise_errors)
+
+    def get_many(self, keys: Iterable[Key], return_encoded: bool = False) -> dict[Key, Any]:
+        """Return the values of several keys, in one exchange with the store.
+
+        Parameters
+        ----------
+        keys
+            The keys.
+        return_encoded
+            Whether to return the stored bytes. Default: False.
+
+        Returns
+        -------
+        values
+            The result of `get` for each key that exists, in the order of `keys`.
+
+        Raises
+        ------
+        BatchError
+            If values cannot be decoded: an `ExceptionGroup` of what `get` raises for each.
+
+        Examples
+        --------
+        >>> from telstate import TelescopeState
+        >>> ts = TelescopeState()
+        >>> ts["n_chans"], ts["n_pols"] = 4096, 2
+        >>> ts.get_many(["n_pols", "nope", "n_chans"])
+        {'n_pols': 2, 'n_chans': 4096}
+        """
+        from telstate.pipeline import existing_values, queue_gets
+
+        with self.pipeline() as p:
+            found = queue_gets(p, keys, return_encoded)
+        return existing_values(found)
+
+    def key_types(self, filter: Key = "*") -> dict[str, KeyType]:
+        """Return the kinds of all keys that match a Redis glob, in every namespace, sorted by name.
+
+        A server is asked for some 2,000 keys at a time. Keys of other programs are left out.
+
+        Examples
+        --------
+        >>> from telstate import TelescopeState
+        >>> ts = TelescopeState()
+        >>> ts["n_chans"] = 4096
+        >>> ts.add("gain", 1.5)
+        >>> ts.key_types()
+        {'gain': <KeyType.MUTABLE: 2>, 'n_chans': <KeyType.IMMUTABLE: 1>}
+        """
+        return self._run(read.key_types(filter))
+
+    def add_many(
+        self,
+        key: Key,
+        values: Iterable[Any],
+        timestamps: Iterable[SupportsFloat],
+        encoding: bytes = ENCODING_DEFAULT,
+    ) -> None:
+        """Add samples to a mutable key atomically: no reader sees only some of them.
+
+        Parameters
+        ----------
+        key
+            The key.
+        values
+            A list, an array or any iterable. An array of shape (n, ...) is n values, each a NumPy
+            scalar or array as iteration yields it.
+        timestamps
+            As many times in seconds since 1970, in any order; finite and not negative.
+        encoding
+            `ENCODING_MSGPACK` (default) or `ENCODING_PICKLE`.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many values as timestamps, or more than 100,000: other clients of a
+            server would have to wait too long.
+        ImmutableKeyError
+            If the key is of another kind.
+        InvalidTimestampError
+            If a timestamp is negative or not finite; nothing is added then.
+        EncodeError
+            If a value cannot be encoded; nothing is added then.
+
+        Examples
+        --------
+        >>> from telstate import TelescopeState
+        >>> ts = TelescopeState()
+        >>> ts.add_many("gain", [1.5, 2.0, 1.75], [100.0, 110.0, 105.0])
+        >>> ts.get_range("gain", st=0)
+        [(1.5, 100.0), (1.75, 105.0), (2.0, 110.0)]
+        """
+        self._run(write.add_many(self._view, key, values, timestamps, encoding))
+
+    def get_range_arrays(
+        self,
+        key: Key,
+        st: float | None = None,
+        et: float | None = None,
+        include_previous: bool | None = None,
+        include_end: bool = False,
+    ) -> SampleArrays:
+        """Return the samples of a mutable key in a time range as NumPy arrays.
+
+        Parameters, defaults and errors are those of `get_range`: without a range the latest sample is
+        returned, with ``st=0`` all of them.
+
+        Returns
+        -------
+        timestamps : numpy.ndarray of float64, shape (n,)
+            Seconds since 1970.
+        values : numpy.ndarray, shape (n, ...)
+            Numbers in their own dtype (bool, int64, float64 or complex128 for Python's); arrays of
+            equal shape, stacked; otherwise objects, shape (n,). Numbers of different dtypes have one
+            that represents all of them exactly (float64 for integers and floats), or are objects.
+            Without samples: float64, shape (0,).
+
+        Examples
+        --------
+        >>> from telstate import TelescopeState
+        >>> ts = TelescopeState()
+        >>> ts.add_many("gain", [1.5, 2.0], [100.0, 110.0])
+        >>> timestamps, values = ts.get_range_arrays("gain", st=0)
+        >>> timestamps.tolist(), values.tolist(), values.dtype.name
+        ([100.0, 110.0], [1.5, 2.0], 'float64')
+        """
+        return self._run(
+            read.get_range_arrays(self._view, key, st, et, include_previous, include_end)
+        )
+
+    def to_pandas(
+        self,
+        key: Key,
+        st: float | None = 0.0,
+        et: float | None = None,
+        include_previous: bool | None = None,
+        include_end: bool = False,
+    ) -> pandas.Series:
+        """Return the samples of a mutable key as a pandas series; needs the extra ``pandas``.
+
+        Parameters and errors are those of `get_range`, except that `st` is 0 by default: without a
+        range all samples are returned.
+
+        Returns
+        -------
+        series : pandas.Series
+            Named like the key, indexed by time (UTC, in nanoseconds); the values are those of
+            `get_range_arrays`, or objects where they are arrays.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        InvalidTimestampError
+            If a sample is from the year 2261 or later, which pandas cannot represent in nanoseconds.
+        """
+        from telstate._pandas import load_pandas, make_series
+
+        load_pandas()  # fails before anything is requested
+        return make_series(key, self.get_range_arrays(key, st, et, include_previous, include_end))
+
+    def to_dataframe(
+        self,
+        keys: Key | Iterable[Key],
+        st: float | None = 0.0,
+        et: float | None = None,
+        include_previous: bool | None = None,
+        include_end: bool = False,
+    ) -> pandas.DataFrame:
+        """Return the samples of several mutable keys as a pandas table; needs the extra ``pandas``.
+
+        All keys are read in one exchange with the store.
+
+        Parameters
+        ----------
+        keys
+            The keys, or a Redis glob of full names such as ``"m000_*"``, which selects all mutable
+            keys that match, in every namespace.
+        st, et, include_previous, include_end
+            As for `to_pandas`; with `include_previous` each column begins with its value at `st`.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            A column for each key, and a row for each time at which one of them has a sample; NaN where
+            the others have none (``.ffill()`` fills in the value at that time). Of several samples of
+            one key at one time, the last.
+
+        Raises
+        ------
+        KeyError
+            If keys are missing, or no mutable key matches the glob.
+        ImmutableKeyError
+            If keys are of another kind; it names all of them.
+        BatchError
+            If samples cannot be decoded: an `ExceptionGroup` of what `get_range` raises for each key.
+        ImportError
+            If pandas is not installed.
+        InvalidTimestampError
+            As for `to_pandas`.
+        """
+        from telstate._pandas import (
+            is_glob,
+            list_keys,
+            load_pandas,
+            make_frame,
+            samples_of,
+            select_mutable,
+        )
+
+        load_pandas()  # fails before anything is requested
+        view, span = self, (st, et, include_previous, include_end)
+        if is_glob(keys):
+            keys, view = select_mutable(self.key_types(keys), keys), self.root()
+        with view.pipeline(raise_errors=False) as p:
+            found = {key: p.get_range_arrays(key, *span) for key in list_keys(keys)}
+        return make_frame(samples_of(found))

@@ -1,4 +1,4 @@
-"""The in-memory backend for asyncio, by the name that it has for users."""
+"""The in-memory backend for asyncio."""
 
 from telstate_backends import AsyncMemoryBackend as MemoryBackend
 

@@ -1,5 +1,5 @@
-"""The Redis backend for asyncio, by the name that it has for users."""
+"""The Redis backend for asyncio."""
 
-from telstate_backends.redis import AsyncRedisBackend as RedisBackend
+from telstate_backends import AsyncRedisBackend as RedisBackend
 
 __all__ = ["RedisBackend"]

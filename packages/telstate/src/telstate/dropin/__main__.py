@@ -1,7 +1,7 @@
-"""Run a program with telstate in the place of katsdptelstate, without changing it.
+"""Run a program with telstate in place of katsdptelstate, without changing the program.
 
 Usage: ``python -m telstate.dropin PROGRAM [ARGUMENTS]`` or ``python -m telstate.dropin -m MODULE
-[ARGUMENTS]``. A program that is no file here is looked for on the ``PATH``.
+[ARGUMENTS]``. A program that is not a file in the current directory is looked up on the ``PATH``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from telstate.dropin import install_as_katsdptelstate
 
 
 def main(arguments: list[str]) -> None:
-    """Run what the arguments say, as Python itself would."""
+    """Run a program or module as Python itself would."""
     if arguments[:1] in (["-h"], ["--help"]):
         print(__doc__)
         return
@@ -27,17 +27,17 @@ def main(arguments: list[str]) -> None:
         sys.exit(str(__doc__))
     install_as_katsdptelstate()
     if is_module:
-        sys.argv = command  # and the first entry of sys.path is this folder, as it is to be
+        sys.argv = command  # sys.path already begins with the current directory
         _check_module(command[0])
         runpy.run_module(command[0], run_name="__main__", alter_sys=True)
         return
     program = command[0] if os.path.exists(command[0]) else shutil.which(command[0])
     if program is None:
         sys.exit(f"There is no program {command[0]}, neither here nor on the PATH.")
-    # A folder, or a zip file, with a program in it.
+    # A folder or zip file must contain a __main__.py.
     folder = pkgutil.get_importer(program)
     if folder is not None and folder.find_spec("__main__") is None:
-        sys.exit(f"There is no program in {program}: it lacks a __main__.py.")
+        sys.exit(f"There is no program in {program}: it has no __main__.py.")
     sys.argv = [program, *command[1:]]
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(program))
@@ -45,23 +45,21 @@ def main(arguments: list[str]) -> None:
 
 
 def _check_module(name: str) -> None:
-    """Leave if there is no such module to be run; what a package raises while it is imported comes out."""
-    missing = (
-        f"There is no module {name}: it is neither here nor installed, nor is it a program file."
-    )
+    """Exit if a module cannot be run; errors raised while its package is imported are not caught."""
+    missing = f"There is no module {name}, neither here nor installed."
     if name.startswith(".") or not all(name.split(".")):
         sys.exit(missing)
     try:
         spec = find_spec(name)
     except ModuleNotFoundError as error:
-        # Of a package that it is in, and not of one that the package imports.
+        # Only the package that contains it, not one that the package imports.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         sys.exit(missing)
     if spec is None:
         sys.exit(missing)
     if spec.submodule_search_locations is not None and find_spec(f"{name}.__main__") is None:
-        sys.exit(f"The package {name} is no program: it lacks a module __main__.")
+        sys.exit(f"The package {name} cannot be run: it has no module __main__.")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from typing import Any
 
 from telstate import DecodeError, ImmutableKeyError, decode_value, equal_encoded_values
-from telstate.base import TelescopeStateBase
-from telstate.calls.writing import refuse_change
+from telstate._base import TelescopeStateBase
+from telstate._calls.write import check_unchanged
 
 __all__ = [
     "DecodeError",
@@ -24,4 +24,4 @@ def check_immutable_change(key: str, old_enc: bytes, new_enc: bytes, new: Any) -
     ImmutableKeyError
         If the values differ, or the old one cannot be decoded.
     """
-    refuse_change(key, old_enc, new_enc, new)
+    check_unchanged(key, old_enc, new_enc, new)

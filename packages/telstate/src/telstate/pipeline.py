@@ -1,37 +1,43 @@
-"""Pipelines: what users see of a batch, a view whose methods queue.
+"""Pipelines: views whose methods queue calls, to be sent together.
 
-`PipelineBase` has a method for each method of a telescope state, which puts its call into a `Batch`. The
-shells, `Pipeline` here and the one in `telstate.aio.pipelines`, differ by one ``await``.
+`PipelineBase` has the methods of a telescope state; each adds its call to a `Batch`. `Pipeline` and its
+asyncio twin in `telstate.aio.pipeline` send the batch, and differ by one ``await``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, TypeVar
 
-from telstate import calls
-from telstate.batches import Batch, Queued
-from telstate.refusals import refusal
-from telstate.views import View
+from telstate._batch import Batch, Queued
+from telstate._calls import read, write
+from telstate._calls.common import check_names
+from telstate._view import View
 from telstate_backends import Backend, KeyType
 from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
 
 BackendType = TypeVar("BackendType")
 
+# The default that stands for a missing key where None may be a value.
+_MISSING = object()
+
 
 class PipelineBase(Generic[BackendType]):
-    """A batch, seen through a view: each method queues what that of `TelescopeState` does.
+    """A batch, used through a view: each method queues the call of that name of `TelescopeState`.
 
     Parameters
     ----------
     backend
-        Where it is sent.
+        The backend that executes the batch.
     view
         The view.
     raise_errors
-        Whether items that fail are raised at the end.
+        Whether the end of the block raises the errors of items that failed.
     """
+
+    # Without this, iteration would ask for the keys 0, 1, 2...
+    __iter__ = None
 
     def __init__(self, backend: BackendType, view: View, raise_errors: bool) -> None:
         self._backend = backend
@@ -39,14 +45,13 @@ class PipelineBase(Generic[BackendType]):
         self._raise_errors = raise_errors
         self._batch = Batch(backend)
 
-    # Keys are names, not positions: without this, iteration would ask for keys 0, 1, 2...
-    __iter__ = None
-
-    if not TYPE_CHECKING:  # To type checkers there are no such attributes.
+    if not TYPE_CHECKING:  # type checkers report unknown attributes themselves
 
         def __setattr__(self, name: str, value: Any) -> None:
             if not name.startswith("_"):
-                raise AttributeError(f"A batch sets no keys by attribute: use p[{name!r}] = value.")
+                raise AttributeError(
+                    f"A pipeline does not set keys as attributes. Use p[{name!r}] = value."
+                )
             super().__setattr__(name, value)
 
     def __repr__(self) -> str:
@@ -54,7 +59,7 @@ class PipelineBase(Generic[BackendType]):
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """The view's prefixes."""
+        """The prefixes of the view."""
         return self._view.prefixes
 
     def view(
@@ -65,11 +70,11 @@ class PipelineBase(Generic[BackendType]):
         *,
         read_only: bool = False,
     ) -> Self:
-        """Make a view in which `name` is the first prefix; what is queued there is of this batch."""
-        return self._sibling(self._view.deeper(name, add_separator, exclusive, read_only))
+        """Return a view with `name` as its first prefix, which queues into the same batch."""
+        return self._sibling(self._view.with_prefix(name, add_separator, exclusive, read_only))
 
     def root(self, *, read_only: bool = False) -> Self:
-        """Make a view with the empty prefix only; what is queued there is of this batch."""
+        """Return a view with the empty prefix only, which queues into the same batch."""
         return self._sibling(self._view.root(read_only))
 
     def _sibling(self, view: View) -> Self:
@@ -79,26 +84,23 @@ class PipelineBase(Generic[BackendType]):
 
     # Reading
 
-    def __contains__(self, key: Key) -> NoReturn:
-        raise TypeError("What is in the store is not known yet; queue exists(key) instead.")
-
     def __getitem__(self, key: Key) -> Queued[Any]:
-        return self._batch.put("get", key, calls.get_item(self._view, key))
+        return self._batch.put("get", key, read.get_item(self._view, key))
 
     def exists(self, key: Key) -> Queued[bool]:
         """Queue ``key in ts``."""
-        return self._batch.put("exists", key, calls.exists(self._view, key))
+        return self._batch.put("exists", key, read.exists(self._view, key))
 
     def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Queued[Any]:
         """Queue `TelescopeState.get`."""
-        call = calls.get(self._view, key, default, return_encoded)
+        call = read.get(self._view, key, default, return_encoded)
         return self._batch.put("get", key, call)
 
     def get_indexed(
         self, key: Key, sub_key: Any, default: Any = None, return_encoded: bool = False
     ) -> Queued[Any]:
         """Queue `TelescopeState.get_indexed`."""
-        call = calls.get_indexed(self._view, key, sub_key, default, return_encoded)
+        call = read.get_indexed(self._view, key, sub_key, default, return_encoded)
         return self._batch.put("get_indexed", key, call)
 
     def get_range(
@@ -111,7 +113,7 @@ class PipelineBase(Generic[BackendType]):
         return_encoded: bool = False,
     ) -> Queued[list[tuple[Any, float]]]:
         """Queue `TelescopeState.get_range`."""
-        call = calls.get_range(
+        call = read.get_range(
             self._view, key, st, et, include_previous, include_end, return_encoded
         )
         return self._batch.put("get_range", key, call)
@@ -125,20 +127,20 @@ class PipelineBase(Generic[BackendType]):
         include_end: bool = False,
     ) -> Queued[SampleArrays]:
         """Queue `TelescopeState.get_range_arrays`."""
-        call = calls.get_range_arrays(self._view, key, st, et, include_previous, include_end)
+        call = read.get_range_arrays(self._view, key, st, et, include_previous, include_end)
         return self._batch.put("get_range_arrays", key, call)
 
     def key_type(self, key: Key) -> Queued[KeyType | None]:
         """Queue `TelescopeState.key_type`."""
-        return self._batch.put("key_type", key, calls.key_type(self._view, key))
+        return self._batch.put("key_type", key, read.key_type(self._view, key))
 
     def keys(self, filter: Key = "*") -> Queued[list[str]]:
-        """Queue `TelescopeState.keys`; on a server this takes exchanges of its own."""
-        return self._batch.put("keys", filter, calls.keys(filter))
+        """Queue `TelescopeState.keys`; on a server this takes additional exchanges."""
+        return self._batch.put("keys", filter, read.keys(filter))
 
     def key_types(self, filter: Key = "*") -> Queued[dict[str, KeyType]]:
-        """Queue `TelescopeState.key_types`; on a server this takes exchanges of its own."""
-        return self._batch.put("key_types", filter, calls.key_types(filter))
+        """Queue `TelescopeState.key_types`; on a server this takes additional exchanges."""
+        return self._batch.put("key_types", filter, read.key_types(filter))
 
     # Writing
 
@@ -147,7 +149,7 @@ class PipelineBase(Generic[BackendType]):
 
     def set(self, key: Key, value: Any) -> Queued[None]:
         """Queue ``ts[key] = value``."""
-        return self._batch.put("set", key, calls.set_immutable(self._view, key, value))
+        return self._batch.put("set", key, write.set_immutable(self._view, key, value))
 
     def add(
         self,
@@ -157,8 +159,8 @@ class PipelineBase(Generic[BackendType]):
         immutable: bool = False,
         encoding: bytes = ENCODING_DEFAULT,
     ) -> Queued[None]:
-        """Queue `TelescopeState.add`; a sample without a time is of the time when it is queued."""
-        call = calls.add(self._view, key, value, ts, immutable, encoding)
+        """Queue `TelescopeState.add`; the default timestamp is the time of this call."""
+        call = write.add(self._view, key, value, ts, immutable, encoding)
         return self._batch.put("add", key, call)
 
     def add_many(
@@ -169,31 +171,41 @@ class PipelineBase(Generic[BackendType]):
         encoding: bytes = ENCODING_DEFAULT,
     ) -> Queued[None]:
         """Queue `TelescopeState.add_many`."""
-        call = calls.add_many(self._view, key, values, timestamps, encoding)
+        call = write.add_many(self._view, key, values, timestamps, encoding)
         return self._batch.put("add_many", key, call)
 
     def set_indexed(
         self, key: Key, sub_key: Any, value: Any, encoding: bytes = ENCODING_DEFAULT
     ) -> Queued[None]:
         """Queue `TelescopeState.set_indexed`."""
-        call = calls.set_indexed(self._view, key, sub_key, value, encoding)
+        call = write.set_indexed(self._view, key, sub_key, value, encoding)
         return self._batch.put("set_indexed", key, call)
 
     def delete(self, key: Key) -> Queued[None]:
         """Queue `TelescopeState.delete`."""
-        return self._batch.put("delete", key, calls.delete(self._view, key))
+        return self._batch.put("delete", key, write.delete(self._view, key))
 
     def clear(self) -> Queued[None]:
         """Queue `TelescopeState.clear`."""
-        return self._batch.put("clear", None, calls.clear(self._view))
+        return self._batch.put("clear", None, write.clear(self._view))
+
+
+def queue_gets(
+    pipeline: PipelineBase[Any], keys: Iterable[Key], return_encoded: bool
+) -> dict[Key, Queued[Any]]:
+    """Queue a `get` of each key, for ``get_many``."""
+    check_names(keys)
+    return {key: pipeline.get(key, _MISSING, return_encoded) for key in keys}
+
+
+def existing_values(found: dict[Key, Queued[Any]]) -> dict[Key, Any]:
+    """Return the values of the keys that exist, from `queue_gets`."""
+    values = ((key, handle.value) for key, handle in found.items())
+    return {key: value for key, value in values if value is not _MISSING}
 
 
 class Pipeline(PipelineBase[Backend]):
     """A batch that is sent at the end of a ``with`` block; see `TelescopeState.pipeline`."""
-
-    if not TYPE_CHECKING:
-        __aenter__ = refusal("is not for asyncio", "use with, or a telstate.aio.TelescopeState")
-        __aexit__ = __aenter__
 
     def __enter__(self) -> Self:
         self._batch.open()
@@ -201,12 +213,12 @@ class Pipeline(PipelineBase[Backend]):
 
     def __exit__(
         self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if exception_type is not None:
-            self._batch.drop()
+        if exc_type is not None:
+            self._batch.discard()
             return
         with self._batch.sending(self._raise_errors) as exchanges:
             for operations, settle in exchanges:

@@ -1,4 +1,4 @@
-"""What the reading methods mean: each builds a call from a view and the method's arguments."""
+"""The calls that read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from telstate.calls.common import Call, encode, missing, named, read, same
-from telstate.views import View
+from telstate._calls.common import Call, encode, short_repr, with_key
+from telstate._suggest import missing_key
+from telstate._view import View
 from telstate_backends import (
     Contents,
     Exists,
@@ -15,6 +16,7 @@ from telstate_backends import (
     GetIndexed,
     GetKeyType,
     GetRange,
+    Indexed,
     Keys,
     KeyType,
     KeyTypes,
@@ -36,6 +38,13 @@ Found = TypeVar("Found")
 Result = TypeVar("Result")
 
 
+def decode_contents(contents: Contents, return_encoded: bool = False) -> Any:
+    """Return what reading a key returns."""
+    if isinstance(contents, Indexed):
+        return contents.items if return_encoded else _decode_items(contents.items)
+    return contents.value if return_encoded else decode_value(contents.value)
+
+
 def exists(view: View, key: Key) -> Call[bool]:
     """``key in ts``."""
     return Exists(view.candidates(key)), bool
@@ -43,26 +52,22 @@ def exists(view: View, key: Key) -> Call[bool]:
 
 def key_type(view: View, key: Key) -> Call[KeyType | None]:
     """``ts.key_type(key)``."""
-    return GetKeyType(view.candidates(key)), same
+    return GetKeyType(view.candidates(key)), _return_kind
 
 
 def is_immutable(view: View, key: Key) -> Call[bool]:
-    """``ts.is_immutable(key)``: an indexed key is not one."""
-    return GetKeyType(view.candidates(key)), lambda kind: kind is KeyType.IMMUTABLE
+    """``ts.is_immutable(key)``."""
+    return GetKeyType(view.candidates(key)), _is_immutable
 
 
 def keys(pattern: Key) -> Call[list[str]]:
     """``ts.keys(filter)``."""
-    return Keys(encode_key(pattern)), lambda found: sorted(map(decode_key, found))
+    return Keys(encode_key(pattern)), _sort_keys
 
 
 def key_types(pattern: Key) -> Call[dict[str, KeyType]]:
     """``ts.key_types(filter)``."""
-
-    def finish(found: dict[bytes, KeyType]) -> dict[str, KeyType]:
-        return dict(sorted((decode_key(key), kind) for key, kind in found.items()))
-
-    return KeyTypes(encode_key(pattern)), finish
+    return KeyTypes(encode_key(pattern)), _sort_key_types
 
 
 def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any]:
@@ -72,16 +77,16 @@ def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any
         if contents is None:
             return default
         try:
-            return read(contents, return_encoded)
+            return decode_contents(contents, return_encoded)
         except DecodeError as error:
-            raise named(error, key) from error
+            raise with_key(error, key) from error
 
     return Get(view.candidates(key)), finish
 
 
 def get_item(view: View, key: Key) -> Call[Any]:
     """``ts[key]``."""
-    return Get(view.candidates(key)), _decoding(view, key, read)
+    return Get(view.candidates(key)), _decode_with(decode_contents, view, key)
 
 
 def get_indexed(
@@ -95,7 +100,7 @@ def get_indexed(
         try:
             return value if return_encoded else decode_value(value)
         except DecodeError as error:
-            raise named(error, key, sub_key) from error
+            raise with_key(error, key, sub_key) from error
 
     return GetIndexed(view.candidates(key), encode(sub_key, key)), finish
 
@@ -115,7 +120,7 @@ def get_range(
         return decode_samples(members, return_encoded)
 
     samples = _range(view, key, st, et, include_previous, include_end)
-    return samples, _decoding(view, key, decode)
+    return samples, _decode_with(decode, view, key)
 
 
 def get_range_arrays(
@@ -128,21 +133,21 @@ def get_range_arrays(
 ) -> Call[SampleArrays]:
     """``ts.get_range_arrays(key, ...)``."""
     samples = _range(view, key, st, et, include_previous, include_end)
-    return samples, _decoding(view, key, decode_sample_arrays)
+    return samples, _decode_with(decode_sample_arrays, view, key)
 
 
-def _decoding(
-    view: View, key: Key, decode: Callable[[Found], Result]
+def _decode_with(
+    decode: Callable[[Found], Result], view: View, key: Key
 ) -> Callable[[Found | None], Result]:
-    """Finish a call for a key that must be there: decode what was found; errors name the key."""
+    """Return the function that decodes what a key holds, or raises an error that names the key."""
 
     def finish(found: Found | None) -> Result:
         if found is None:
-            raise missing(view, key)
+            raise missing_key(view, key)
         try:
             return decode(found)
         except DecodeError as error:
-            raise named(error, key) from error
+            raise with_key(error, key) from error
 
     return finish
 
@@ -155,11 +160,38 @@ def _range(
     include_previous: bool | None,
     include_end: bool,
 ) -> GetRange:
-    """Fill in what is left out of a range of time."""
+    """Apply the defaults of a time range."""
     end = math.inf if et is None else et
     previous = st is None if include_previous is None else include_previous
     try:
         first, last = range_bounds(end if st is None else st, end, include_end)
     except (InvalidTimestampError, TypeError) as error:
-        raise named(error, key) from error
+        raise with_key(error, key) from error
     return GetRange(view.candidates(key), first, last, previous)
+
+
+def _return_kind(kind: KeyType | None) -> KeyType | None:
+    return kind
+
+
+def _is_immutable(kind: KeyType | None) -> bool:
+    return kind is KeyType.IMMUTABLE
+
+
+def _sort_keys(found: list[bytes]) -> list[str]:
+    return sorted(map(decode_key, found))
+
+
+def _sort_key_types(found: dict[bytes, KeyType]) -> dict[str, KeyType]:
+    return dict(sorted((decode_key(key), kind) for key, kind in found.items()))
+
+
+def _decode_items(items: dict[bytes, bytes]) -> dict[Any, Any]:
+    decoded: dict[Any, Any] = {}
+    for encoded, value in items.items():
+        sub_key = decode_value(encoded)
+        try:
+            decoded[sub_key] = decode_value(value)
+        except TypeError as error:
+            raise DecodeError(f"the sub-key {short_repr(sub_key)} is not hashable") from error
+    return decoded

@@ -1,0 +1,68 @@
+"""What all calls share: the type of a call, encoding, and errors that name the key."""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+from telstate_backends import Operation
+from telstate_codec import ENCODING_DEFAULT, EncodeError, Key, encode_value, key_repr
+
+logger = logging.getLogger("telstate")
+
+Result = TypeVar("Result")
+
+# What the backend executes, and what turns its result into that of the method (or raises). A plain
+# tuple, because one is made for every call and nothing is faster to make.
+Call: TypeAlias = tuple[Operation[Any], Callable[[Any], Result]]
+
+_MAX_ARRAY_REPR = 80
+
+
+class ShortRepr(reprlib.Repr):
+    """Represents values in messages: enough to recognise them, on one line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 200
+        self.maxdict = self.maxlist = self.maxtuple = 10
+
+    def repr_ndarray(self, array: Any, level: int) -> str:
+        """Represent a small array by its elements, others by dtype and shape."""
+        text = " ".join(repr(array).split())
+        if len(text) <= _MAX_ARRAY_REPR:
+            return text
+        return f"<{array.dtype} array of shape {array.shape}>"
+
+
+short_repr = ShortRepr().repr
+
+CodecError = TypeVar("CodecError", bound=Exception)
+
+
+def with_key(error: CodecError, key: Key, *sub_key: object) -> CodecError:
+    """Return the same error with the key, and perhaps the sub-key, in its message."""
+    place = "".join(f"[{short_repr(one)}]" for one in sub_key)
+    return type(error)(f"Key {key_repr(key)}{place}: {error}")
+
+
+def encode(value: object, key: Key, encoding: bytes = ENCODING_DEFAULT) -> bytes:
+    """Encode a value; an error names the key."""
+    try:
+        return encode_value(value, encoding)
+    except EncodeError as error:
+        raise with_key(error, key) from error
+
+
+def check_names(keys: object, what: str = "keys") -> None:
+    """Refuse a single name where several belong: each of its characters would become one.
+
+    Raises
+    ------
+    TypeError
+        If `keys` is a string.
+    """
+    if isinstance(keys, (str, bytes)):
+        raise TypeError(f"{what} must be a list of names, not the single name {keys!r}.")

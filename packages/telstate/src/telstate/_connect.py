@@ -1,0 +1,118 @@
+"""From the arguments of a constructor to the backend.
+
+An address may contain a password, so it is not repeated in an error unless it is known to be harmless.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from telstate.endpoint import Endpoint, endpoint_parser
+from telstate_backends import AsyncBackend, Backend, MemoryBackend
+
+REDIS_PORT = 6379
+MAX_PORT = 65535
+
+
+def open_backend(endpoint: str | Endpoint | Backend, db: int, cache_size: int) -> Backend:
+    """Return the backend for the arguments of a synchronous telescope state.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not valid, or contradicts another one.
+    ConnectionError
+        If the server cannot be reached.
+    """
+    check_cache_size(cache_size)
+    if not isinstance(endpoint, (str, Endpoint)):
+        backend = check_backend(endpoint)
+        if db != 0:
+            raise ValueError("A backend has its own database. Leave db out.")
+    elif endpoint == "":
+        if db != 0:
+            raise ValueError(f"An in-memory store has no database {db}. Leave db out.")
+        backend = MemoryBackend()
+    else:
+        from telstate_backends import RedisBackend  # imports redis-py
+
+        if isinstance(endpoint, str) and _is_url(endpoint):
+            backend = RedisBackend.from_url(endpoint, db or None)
+        else:
+            backend = RedisBackend.from_url(f"redis://{_address(endpoint)}", db)
+    if cache_size:
+        from telstate_backends import CachedBackend
+
+        return CachedBackend(backend, cache_size)
+    return backend
+
+
+def open_async_backend(backend: AsyncBackend | None, cache_size: int) -> AsyncBackend:
+    """Return the backend for the arguments of an asyncio telescope state."""
+    check_cache_size(cache_size)
+    if backend is None:
+        from telstate_backends import AsyncMemoryBackend
+
+        backend = AsyncMemoryBackend()
+    else:
+        check_async_backend(backend)
+    if cache_size:
+        from telstate_backends import AsyncCachedBackend
+
+        return AsyncCachedBackend(backend, cache_size)
+    return backend
+
+
+def check_backend(backend: Any) -> Backend:
+    """Return a synchronous backend; raise `TypeError` for anything else."""
+    if isinstance(backend, Backend):
+        return backend
+    if isinstance(backend, AsyncBackend):
+        raise TypeError(
+            f"{_class_name(backend)} is an asyncio backend. "
+            "Use a synchronous one, or telstate.aio.TelescopeState."
+        )
+    raise TypeError(
+        f"An endpoint is 'host:port', a URL, an Endpoint or a backend, not a "
+        f"{type(backend).__name__}. Open a file with TelescopeState.from_snapshot."
+    )
+
+
+def check_async_backend(backend: Any) -> AsyncBackend:
+    """Return an asyncio backend; raise `TypeError` for anything else."""
+    if not isinstance(backend, AsyncBackend):
+        raise TypeError(
+            f"{_class_name(backend)} is not an asyncio backend. Use telstate.aio.MemoryBackend() or "
+            "await telstate.aio.RedisBackend.from_url(url)."
+        )
+    return backend
+
+
+def check_cache_size(cache_size: int) -> None:
+    """Raise `ValueError` for a negative size."""
+    if cache_size < 0:
+        raise ValueError(f"cache_size must be a number of keys, or 0 for no cache: {cache_size}.")
+
+
+def _class_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__name__}"
+
+
+def _is_url(endpoint: str) -> bool:
+    return "://" in endpoint and not endpoint.lower().startswith("file:")
+
+
+def _address(endpoint: str | Endpoint) -> Endpoint:
+    """Return host and port of an endpoint that is not a URL."""
+    if isinstance(endpoint, str):
+        # Such a text could be taken for the name of a host, and may contain a password.
+        if any(sign in endpoint for sign in "/@?") or endpoint.endswith(".rdb"):
+            raise ValueError(
+                "An endpoint is 'host:port', or a URL such as redis://user:password@host:port. "
+                "Open a file with TelescopeState.from_snapshot, or load_from_file."
+            )
+        endpoint = endpoint_parser(REDIS_PORT)(endpoint)
+    port = REDIS_PORT if endpoint.port is None else endpoint.port
+    if not 0 < port <= MAX_PORT:
+        raise ValueError(f"Port {port} is not between 1 and {MAX_PORT}.")
+    return Endpoint(endpoint.host, port)

@@ -1,0 +1,215 @@
+"""How a telescope state looks at a prompt and in a notebook, and what completes there.
+
+Nothing here raises, takes long, or shows a password. Output is short however many keys there are and
+however long their values. Names and values may come from anybody: markup is escaped, and characters that
+cannot be printed are spelled out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from html import escape
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from telstate._view import View
+from telstate.overview import KeySummary, peek_at, summaries_of
+from telstate_backends import (
+    AsyncBackend,
+    AsyncMemoryBackend,
+    ConnectionError,
+    Count,
+    MemoryBackend,
+    Operation,
+    SomeKeys,
+    TimeoutError,
+)
+from telstate_backends.abc import store_behind
+from telstate_codec import decode_key, encode_key
+
+#: How long to wait for an answer, in seconds.
+TIME_LIMIT = 1.0
+# How many keys are listed, and how many of them a table shows.
+MAX_KEYS = 20_000
+MAX_ROWS = 30
+# How many characters of a name or an error are shown.
+MAX_LENGTH = 120
+
+
+class Shown(Protocol):
+    """What is shown of a telescope state."""
+
+    @property
+    def backend(self) -> Any: ...
+
+    @property
+    def prefixes(self) -> tuple[str, ...]: ...
+
+    @property
+    def read_only(self) -> bool: ...
+
+
+class NotAskable(Exception):
+    """The store cannot be asked without awaiting."""
+
+
+def ask(backend: Any, operations: Sequence[Operation[Any]]) -> list[Any]:
+    """Execute operations that only read, within `TIME_LIMIT`; the first error is raised.
+
+    A store in memory is asked directly, another one in a thread, which is abandoned when the time is over.
+
+    Raises
+    ------
+    NotAskable
+        If the backend is an asyncio one of a server.
+    TelstateError
+        If the store cannot be reached, does not answer in time, or refuses an operation.
+    """
+    results = ask_each(backend, operations)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def ask_each(backend: Any, operations: Sequence[Operation[Any]]) -> list[Any]:
+    """Execute operations as `ask` does, with an error in the place of each result that failed."""
+    backend = store_behind(backend)
+    if isinstance(backend, AsyncMemoryBackend):
+        backend = backend.to_sync()
+    if isinstance(backend, MemoryBackend):
+        return backend.execute_many(operations)
+    if isinstance(backend, AsyncBackend):
+        raise NotAskable
+    answers: SimpleQueue[list[Any] | BaseException] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put(backend.execute_many(operations))
+        except BaseException as error:  # of whatever type: it is raised below
+            answers.put(error)
+
+    threading.Thread(target=work, name="telstate display", daemon=True).start()
+    try:
+        answer = answers.get(timeout=TIME_LIMIT)
+    except Empty:
+        raise TimeoutError(f"The store did not answer within {TIME_LIMIT:g} s.") from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def plain_repr(ts: Shown) -> str:
+    """Return the plain representation: backend, number of keys, prefixes."""
+    name = type(ts).__name__
+    if not _is_open(ts):
+        return f"<{name}, not open>"
+    facts = [f"{name} on {_backend_name(ts.backend)}", _size(ts.backend), f"prefixes {ts.prefixes}"]
+    if ts.read_only:
+        facts.append("read-only")
+    return f"<{', '.join(filter(None, facts))}>"
+
+
+def html_repr(ts: Shown) -> str:
+    """Return what a notebook shows: backend, number of keys, prefixes, and a table of some keys."""
+    if not _is_open(ts):
+        return escape(plain_repr(ts))
+    title = f"<b>{escape(type(ts).__name__)}</b> on {escape(_backend_name(ts.backend))}"
+    prefixes = ", ".join(f"<code>{escape(repr(prefix))}</code>" for prefix in ts.prefixes)
+    view = f"prefixes {prefixes}{', read-only' if ts.read_only else ''}"
+    try:
+        more, count, summaries = _first_keys(ts)
+    except NotAskable:
+        hint = "<code>await ts.keys()</code> lists the keys"
+        return f"<div>{title}, {view}<br>{hint}</div>"
+    except Exception as error:
+        problem = escape(_shorten(str(error)))
+        return f"<div>{title}, {_describe_error(error)}, {view}<br>{problem}</div>"
+    total = f", {_count_keys(count)}" if count is not None else ""
+    rows = "".join(_row(ts.prefixes, summary) for summary in summaries)
+    table = f"<table>{_HEAD}<tbody>{rows}</tbody></table>" if rows else ""
+    rest = f"<div>{more:,} more in this view</div>" if more else ""
+    if count is not None and count > MAX_KEYS:
+        rest = f"<div>and more: only {MAX_KEYS:,} keys were listed</div>"
+    return f"<div>{title}{total}, {view}{table}{rest}</div>"
+
+
+def completions(ts: Shown) -> list[str]:
+    """Return the names that complete ``ts[``: those of the view, among some of the keys."""
+    try:
+        (some,) = ask(ts.backend, [SomeKeys(MAX_KEYS)])
+        return View(ts.prefixes).short_names(map(decode_key, some))
+    except Exception:  # an error would appear in the middle of a line that is being typed
+        return []
+
+
+def _is_open(ts: Shown) -> bool:
+    """Return whether the constructor has finished."""
+    try:
+        return ts.backend is not None
+    except AttributeError:
+        return False
+
+
+def _size(backend: object) -> str:
+    """Return how many keys a store has, or why that is unknown; empty if it cannot be asked."""
+    try:
+        (count,) = ask_each(backend, [Count()])
+    except NotAskable:
+        return ""
+    except Exception as error:
+        return _describe_error(error)
+    # A user may not be permitted to count, and still use the store.
+    return _count_keys(count) if isinstance(count, int) else ""
+
+
+def _describe_error(error: Exception) -> str:
+    unreachable = isinstance(error, (ConnectionError, TimeoutError))
+    return "which cannot be reached" if unreachable else "which does not list its keys"
+
+
+def _count_keys(count: int) -> str:
+    return "1 key" if count == 1 else f"{count:,} keys"
+
+
+def _backend_name(backend: object) -> str:
+    store = store_behind(backend)
+    address = getattr(store, "address", None)
+    name = type(store).__name__ if store is backend else f"cached {type(store).__name__}"
+    return f"{name} at {address}" if isinstance(address, str) else name
+
+
+def _first_keys(ts: Shown) -> tuple[int, int | None, list[KeySummary]]:
+    """Return how many keys are not shown, how many the store has, and the first of the view."""
+    (some,) = ask(ts.backend, [SomeKeys(MAX_KEYS)])
+    seen = View(ts.prefixes).sort(map(decode_key, some))
+    shown = [encode_key(key) for key in seen[:MAX_ROWS]]
+    count, *glimpses = ask_each(ts.backend, [Count(), *peek_at(shown)])
+    total = count if isinstance(count, int) else None
+    return len(seen) - len(shown), total, summaries_of(shown, glimpses)
+
+
+_STYLE = ' style="text-align: left"'
+_HEAD = f"<thead><tr><th{_STYLE}>key</th><th{_STYLE}>kind</th><th{_STYLE}>value</th></tr></thead>"
+
+
+def _row(prefixes: Sequence[str], summary: KeySummary) -> str:
+    prefix = next((one for one in prefixes if summary.name.startswith(one)), "")
+    name = escape(_shorten(summary.name.removeprefix(prefix)))
+    if prefix:
+        name = f'<span style="opacity: 0.5">{escape(_shorten(prefix))}</span>{name}'
+    cells = (name, summary.kind.name.lower(), escape(_printable(summary.extent + summary.value)))
+    return f"<tr>{''.join(f'<td{_STYLE}>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _shorten(words: str) -> str:
+    words = _printable(words)
+    return words if len(words) <= MAX_LENGTH else words[: MAX_LENGTH - 3] + "..."
+
+
+def _printable(words: str) -> str:
+    """Spell out what cannot be printed: lone surrogates, control and bidirectional characters."""
+    if words.isprintable():
+        return words
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in words)

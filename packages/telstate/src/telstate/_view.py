@@ -1,0 +1,151 @@
+"""A view: an ordered tuple of prefixes, and the full keys that a name may refer to.
+
+Reads try the prefixes in order, writes use the first. No backend is used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from telstate.errors import ReadOnlyError
+from telstate_codec import Key, decode_key, encode_key, key_repr
+
+SEPARATOR = "_"
+# Programs use the same few keys again and again, so a small cache is enough.
+MAX_CACHED_KEYS = 1024
+
+
+class View:
+    """An immutable tuple of prefixes.
+
+    Parameters
+    ----------
+    prefixes
+        The prefixes in the order in which reads try them; ``''`` is the root.
+    read_only
+        Whether writing is refused, here and in all views made from this one.
+
+    Raises
+    ------
+    TypeError
+        If `prefixes` is a single string, whose characters would each become a prefix.
+
+    Examples
+    --------
+    >>> view = View(("",)).with_prefix("beam")
+    >>> view.prefixes
+    ('beam_', '')
+    >>> view.candidates("n_chans")
+    (b'beam_n_chans', b'n_chans')
+    """
+
+    __slots__ = ("_cache", "_encoded", "prefixes", "read_only")
+
+    def __init__(self, prefixes: Iterable[Key], read_only: bool = False) -> None:
+        if isinstance(prefixes, (str, bytes)):
+            raise TypeError(f"prefixes must be a tuple of strings, not the string {prefixes!r}.")
+        self.read_only = read_only
+        self.prefixes = tuple(decode_key(encode_key(prefix)) for prefix in prefixes)
+        self._encoded = tuple(encode_key(prefix) for prefix in self.prefixes)
+        self._cache: dict[str, tuple[bytes, ...]] = {}
+
+    def candidates(self, key: Key) -> tuple[bytes, ...]:
+        """Return the full keys that a read tries, in order."""
+        # Only text is cached: 'a' and b'a' have the same hash, and Python -bb forbids comparing them.
+        cached = self._cache.get(key) if type(key) is str else None
+        if cached is not None:
+            return cached
+        encoded = encode_key(key)
+        found = tuple([prefix + encoded for prefix in self._encoded])
+        if type(key) is str:
+            if len(self._cache) >= MAX_CACHED_KEYS:
+                self._cache.clear()
+            self._cache[key] = found
+        return found
+
+    def target(self, key: Key) -> bytes:
+        """Return the full key that a write uses.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the view is read-only.
+        ValueError
+            If the view has no prefix.
+        """
+        if self.read_only:
+            self.check_writable(f"write key {key_repr(key)}")
+        if not self._encoded:
+            raise ValueError("A view without prefixes cannot be written to. Add '' for the root.")
+        return self._encoded[0] + encode_key(key)
+
+    def check_writable(self, action: str) -> None:
+        """Raise `ReadOnlyError`, which names the action, if the view is read-only."""
+        if self.read_only:
+            prefixes = ", ".join(map(repr, self.prefixes))
+            raise ReadOnlyError(
+                f"Cannot {action}: the view with prefixes {prefixes} is read-only. "
+                "Use the telescope state that it was made from."
+            )
+
+    def with_prefix(
+        self,
+        name: Key,
+        add_separator: bool = True,
+        exclusive: bool = False,
+        read_only: bool = False,
+    ) -> View:
+        """Return a view in which `name` is the first prefix, or the only one.
+
+        Raises
+        ------
+        TypeError
+            If `add_separator` or `exclusive` is a string, which was probably meant as another prefix.
+        """
+        flags: tuple[object, ...] = (add_separator, exclusive)
+        if any(isinstance(flag, (str, bytes)) for flag in flags):
+            raise TypeError(
+                "add_separator and exclusive must be True or False. A view takes one prefix at a "
+                "time: ts.view('a').view('b')."
+            )
+        prefix = decode_key(encode_key(name))
+        if add_separator and prefix and not prefix.endswith(SEPARATOR):
+            prefix += SEPARATOR
+        prefixes = (prefix,) if exclusive else (prefix, *self.prefixes)
+        return View(prefixes, read_only or self.read_only)
+
+    def root(self, read_only: bool = False) -> View:
+        """Return the view with the empty prefix only; it is read-only if this one is."""
+        return View(("",), read_only or self.read_only)
+
+    def short_names(self, keys: Iterable[str]) -> list[str]:
+        """Return all names under which this view can read the keys, sorted."""
+        return sorted(
+            {
+                key.removeprefix(prefix)
+                for key in keys
+                for prefix in self.prefixes
+                if key.startswith(prefix)
+            }
+        )
+
+    def first_names(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield each key that this view can read, without the first prefix that it has."""
+        for key in keys:
+            for prefix in self.prefixes:
+                if key.startswith(prefix):
+                    yield key.removeprefix(prefix)
+                    break
+
+    def sort(self, keys: Iterable[str]) -> list[str]:
+        """Return the full keys that this view can read, by prefix and then by name."""
+        found = []
+        for key in keys:
+            for place, prefix in enumerate(self.prefixes):
+                if key.startswith(prefix):
+                    found.append((place, key))
+                    break
+        return [key for _, key in sorted(found)]
+
+    def __repr__(self) -> str:
+        return f"View({self.prefixes!r}{', read_only=True' if self.read_only else ''})"
