@@ -685,7 +685,7 @@ async def test_add_many_refused(subject: Subject, monkeypatch: pytest.MonkeyPatc
         await subject.add_many("m", [1, {1}], [1, 2])
     with pytest.raises(InvalidTimestampError, match="'m': Sample 1 of 2"):
         await subject.add_many("m", [1, 2], numpy.array([1.0, numpy.nan]))
-    with pytest.raises(TypeError, match="'m': values must be several"):
+    with pytest.raises(TypeError, match="'m': The values must be a sequence"):
         await subject.add_many("m", "on", [1, 2])
     monkeypatch.setattr("telstate._calls.write.MAX_SAMPLES", 2)
     with pytest.raises(ValueError, match="'m': cannot add 3 samples at once"):

@@ -6,9 +6,10 @@ import warnings
 from typing import ClassVar, Generic, Self, TypeVar
 
 from telstate._view import SEPARATOR, View
+from telstate_backends import AsyncBackend, Backend
 from telstate_codec import Key
 
-BackendType = TypeVar("BackendType")
+BackendType = TypeVar("BackendType", bound=Backend | AsyncBackend)
 
 
 class TelescopeStateBase(Generic[BackendType]):

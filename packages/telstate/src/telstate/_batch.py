@@ -22,6 +22,8 @@ from telstate.errors import BatchError, BatchStateError, MissingKeyError
 from telstate_backends import (
     AddSample,
     AddSamples,
+    AsyncBackend,
+    Backend,
     ConnectionError,
     Operation,
     RefusedError,
@@ -149,7 +151,7 @@ class Batch:
         The backend that will execute the batch, for suggestions of similar keys.
     """
 
-    def __init__(self, backend: object) -> None:
+    def __init__(self, backend: Backend | AsyncBackend) -> None:
         self._backend = backend
         self._state = _State.NEW
         self._items: list[Item] = []

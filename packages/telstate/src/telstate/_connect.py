@@ -65,27 +65,29 @@ def open_async_backend(backend: AsyncBackend | None, cache_size: int) -> AsyncBa
 
 def check_backend(backend: Any) -> Backend:
     """Return a synchronous backend; raise `TypeError` for anything else."""
-    if isinstance(backend, Backend):
-        return backend
     if isinstance(backend, AsyncBackend):
         raise TypeError(
             f"{_class_name(backend)} is an asyncio backend. "
             "Use a synchronous one, or telstate.aio.TelescopeState."
         )
-    raise TypeError(
-        f"An endpoint is 'host:port', a URL, an Endpoint or a backend, not a "
-        f"{type(backend).__name__}. Open a file with TelescopeState.from_snapshot."
-    )
+    if not hasattr(backend, "execute_many"):  # not by class, so that a mock is accepted
+        raise TypeError(
+            f"An endpoint is 'host:port', a URL, an Endpoint or a backend, not a "
+            f"{type(backend).__name__}. Open a file with TelescopeState.from_snapshot."
+        )
+    checked: Backend = backend
+    return checked
 
 
 def check_async_backend(backend: Any) -> AsyncBackend:
     """Return an asyncio backend; raise `TypeError` for anything else."""
-    if not isinstance(backend, AsyncBackend):
+    if isinstance(backend, Backend) or not hasattr(backend, "execute_many"):
         raise TypeError(
             f"{_class_name(backend)} is not an asyncio backend. Use telstate.aio.MemoryBackend() or "
             "await telstate.aio.RedisBackend.from_url(url)."
         )
-    return backend
+    checked: AsyncBackend = backend
+    return checked
 
 
 def check_cache_size(cache_size: int) -> None:

@@ -11,13 +11,13 @@ import threading
 from collections.abc import Sequence
 from html import escape
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from telstate._view import View
 from telstate.overview import KeySummary, peek_at, summaries_of
 from telstate_backends import (
     AsyncBackend,
-    AsyncMemoryBackend,
+    Backend,
     ConnectionError,
     Count,
     MemoryBackend,
@@ -25,7 +25,6 @@ from telstate_backends import (
     SomeKeys,
     TimeoutError,
 )
-from telstate_backends.abc import store_behind
 from telstate_codec import decode_key, encode_key
 
 #: How long to wait for an answer, in seconds.
@@ -37,11 +36,14 @@ MAX_ROWS = 30
 MAX_LENGTH = 120
 
 
+AnyBackend: TypeAlias = Backend | AsyncBackend
+
+
 class Shown(Protocol):
     """What is shown of a telescope state."""
 
     @property
-    def backend(self) -> Any: ...
+    def backend(self) -> Backend | AsyncBackend: ...
 
     @property
     def prefixes(self) -> tuple[str, ...]: ...
@@ -54,7 +56,7 @@ class NotAskable(Exception):
     """The store cannot be asked without awaiting."""
 
 
-def ask(backend: Any, operations: Sequence[Operation[Any]]) -> list[Any]:
+def ask(backend: AnyBackend, operations: Sequence[Operation[Any]]) -> list[Any]:
     """Execute operations that only read, within `TIME_LIMIT`; the first error is raised.
 
     A store in memory is asked directly, another one in a thread, which is abandoned when the time is over.
@@ -73,15 +75,15 @@ def ask(backend: Any, operations: Sequence[Operation[Any]]) -> list[Any]:
     return results
 
 
-def ask_each(backend: Any, operations: Sequence[Operation[Any]]) -> list[Any]:
+def ask_each(backend: AnyBackend, operations: Sequence[Operation[Any]]) -> list[Any]:
     """Execute operations as `ask` does, with an error in the place of each result that failed."""
-    backend = store_behind(backend)
-    if isinstance(backend, AsyncMemoryBackend):
-        backend = backend.to_sync()
-    if isinstance(backend, MemoryBackend):
-        return backend.execute_many(operations)
+    backend = backend.uncached
     if isinstance(backend, AsyncBackend):
-        raise NotAskable
+        if backend.store is None:
+            raise NotAskable
+        return MemoryBackend(backend.store).execute_many(operations)
+    if backend.store is not None:
+        return backend.execute_many(operations)
     answers: SimpleQueue[list[Any] | BaseException] = SimpleQueue()
 
     def work() -> None:
@@ -152,7 +154,7 @@ def _is_open(ts: Shown) -> bool:
         return False
 
 
-def _size(backend: object) -> str:
+def _size(backend: AnyBackend) -> str:
     """Return how many keys a store has, or why that is unknown; empty if it cannot be asked."""
     try:
         (count,) = ask_each(backend, [Count()])
@@ -173,11 +175,10 @@ def _count_keys(count: int) -> str:
     return "1 key" if count == 1 else f"{count:,} keys"
 
 
-def _backend_name(backend: object) -> str:
-    store = store_behind(backend)
-    address = getattr(store, "address", None)
+def _backend_name(backend: AnyBackend) -> str:
+    store = backend.uncached
     name = type(store).__name__ if store is backend else f"cached {type(store).__name__}"
-    return f"{name} at {address}" if isinstance(address, str) else name
+    return name if store.address is None else f"{name} at {store.address}"
 
 
 def _first_keys(ts: Shown) -> tuple[int, int | None, list[KeySummary]]:

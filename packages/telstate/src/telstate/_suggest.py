@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from telstate._view import SEPARATOR, View
 from telstate.errors import MissingAttributeError, MissingKeyError
+from telstate_backends import AsyncBackend, Backend
 from telstate_codec import Key, decode_key, encode_key, key_repr
 
 # The number of keys that are compared.
@@ -28,10 +29,10 @@ class Suggestion:
     def __init__(self, view: View, key: Key) -> None:
         self._view = view
         self._key = key
-        self._backend: weakref.ref[object] | None = None
+        self._backend: weakref.ref[Backend | AsyncBackend] | None = None
         self._text = ""
 
-    def look_in(self, backend: object) -> None:
+    def look_in(self, backend: Backend | AsyncBackend) -> None:
         """Set the backend to ask when the text is used."""
         try:
             self._backend = weakref.ref(backend)
@@ -51,7 +52,7 @@ class Suggestion:
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (self._text,)
 
-    def _ask(self, backend: object) -> str:
+    def _ask(self, backend: Backend | AsyncBackend) -> str:
         from telstate._display import ask  # most errors are never read
         from telstate_backends import SomeKeys
 
@@ -79,7 +80,7 @@ def missing_attribute(error: KeyError, name: str) -> MissingAttributeError:
     return made
 
 
-def look_in(error: MissingKeyError, backend: object) -> None:
+def look_in(error: MissingKeyError, backend: Backend | AsyncBackend) -> None:
     """Let an error suggest keys of a backend."""
     if isinstance(error.suggestion, Suggestion):
         error.suggestion.look_in(backend)

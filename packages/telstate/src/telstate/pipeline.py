@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat
 
+from telstate._base import BackendType
 from telstate._batch import Batch, Queued
 from telstate._calls import read, write
 from telstate._calls.common import check_names
 from telstate._view import View
 from telstate_backends import Backend, KeyType
 from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
-
-BackendType = TypeVar("BackendType")
 
 # The default that stands for a missing key where None may be a value.
 _MISSING = object()

@@ -22,7 +22,7 @@ from telstate.snapshots import (
     encode_names,
     split_by_size,
 )
-from telstate_backends import AsyncBackend, AsyncMemoryBackend, Export, Keys, Peek
+from telstate_backends import AsyncBackend, Export, Keys, Peek
 from telstate_codec import Key
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class RDBWriter(RDBWriterBase):
         self._check_open(progress)
         async with _borrow_backend(client) as backend:
             wanted = await backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
-            in_memory = isinstance(backend, AsyncMemoryBackend)
+            in_memory = backend.store is not None
             max_keys, step = (MEMORY_BATCH, MEMORY_BATCH) if in_memory else (BATCH, SIZE_BATCH)
             for start in range(0, len(wanted), step):
                 some = wanted[start : start + step]
