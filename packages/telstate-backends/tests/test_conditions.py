@@ -48,13 +48,13 @@ def make_wait(request: pytest.FixtureRequest) -> MakeWait:
     return make
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def no_warnings() -> Iterator[None]:
-    """No coroutine is left that was never awaited."""
+    """No test leaves a coroutine that was never awaited."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-        gc.collect()
+        gc.collect()  # Once for all tests: it takes longer than most of them.
 
 
 async def waited(wanted: Wait[Any], asynchronous: bool) -> None:
