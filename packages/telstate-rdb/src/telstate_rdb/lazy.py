@@ -1,12 +1,11 @@
-"""Tables that are walked over and kept as they are, to be decoded when somebody wants them.
+"""Tables that are skipped while a file is read, and decoded when they are needed.
 
-Most of a snapshot of sensors is long sorted sets. To step over one takes a tenth of the time of
-taking it apart; what cannot be put off is done here: where it ends, that nothing points outside the
-file, and whether all members of a sorted set have one score.
+Most of a snapshot of sensors is long sorted sets, and skipping one takes a tenth of the time of decoding
+it. While it is skipped, its end is found and its scores are compared.
 
-Rules: a table is left as it is only if decoding it cannot fail later. Either the bytes are *trusted*
-(the checksum of the file has been verified, so they are what somebody has written), or it has been
-validated to the last byte. Everything else is decoded at once, as ever.
+A table is only left undecoded if decoding it cannot fail later: either its bytes are *trusted*, because
+the checksum of the file has been verified, or every string in it has been validated. Every other table is
+decoded at once.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ from struct import Struct
 import attrs
 
 from telstate_rdb import constants as c
-from telstate_rdb._bulk.read import SPECIAL_SCORES, parse_score
-from telstate_rdb._bulk.skip import pass_strings
+from telstate_rdb._bulk.read import parse_score, read_text_score
+from telstate_rdb._bulk.runs import PAIRS, SCORED, TEXT_SCORED, scan
+from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._source import Source
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
@@ -29,19 +29,22 @@ _DOUBLE = Struct("<d")
 
 @attrs.frozen
 class LazyTable:
-    """A sorted set or a hash, not decoded yet.
+    """A sorted set or hash that is not decoded yet; made by :func:`telstate_rdb.read_lazily`.
 
     Parameters
     ----------
-    type, parts, version
-        The type byte; the bytes of the value as they are in the file, a long one in several parts;
-        the version of the file.
+    type
+        The type byte, see :mod:`telstate_rdb.constants`.
+    parts
+        The bytes of the value as in the file; those of a long value are in several parts.
+    version
+        The RDB version of the file.
     count
-        How many members or fields it has, at least one; a field that is there twice counts twice.
+        The number of members or fields, at least one. A repeated field counts twice.
     score
-        Of a sorted set: the score that all its members have.
+        The score that all members of a sorted set have; None for a hash.
     file, offset, key
-        Where it is, for errors: the file, the offset of the value in it, and its key.
+        The name of the file, the offset of the value in it and its key, for error messages.
     """
 
     type: int
@@ -55,31 +58,30 @@ class LazyTable:
 
     @property
     def type_name(self) -> c.TypeName:
-        """The kind of value: what ``TYPE`` would say."""
+        """The kind of value, as the command ``TYPE`` names it."""
         return c.TYPE_NAMES[self.type]
 
     @property
     def raw(self) -> RawValue:
-        """The value as it is in the file, in one piece."""
+        """The value as in the file, in one piece."""
         return RawValue(self.type, b"".join(self.parts), self.version)
 
     @property
     def size(self) -> int:
-        """How many bytes the value has in the file."""
+        """The number of bytes that the value has in the file."""
         return sum(map(len, self.parts))
 
     def dump(self, version: int | None = None) -> bytes:
-        """Make the payload that ``DUMP`` would give, see :meth:`RawValue.dump`."""
+        """Return the payload that ``DUMP`` would return, see :meth:`RawValue.dump`."""
         return make_payload(self.type, self.parts, self.version if version is None else version)
 
     def decode(self) -> SortedSet | Hash:
-        """Decode it.
+        """Decode the value.
 
         Raises
         ------
         RdbParseError
-            If it is malformed although the checksum of the file is right (so it was written like
-            that), or was not verified by who asked for it to be trusted.
+            If the value is malformed although the checksum of the file is right.
         """
         try:
             value = decode_raw(self.raw)
@@ -88,34 +90,17 @@ class LazyTable:
             raise RdbParseError(
                 error.reason, file=self.file, offset=offset, key=self.key
             ) from error
-        assert isinstance(value, SortedSet | Hash)  # no other type is left lazy
+        assert isinstance(value, SortedSet | Hash)  # no other type is read lazily
         return value
 
 
-def walk_table(
-    source: Source, version: int, trusted: bool, key: bytes, type_: int
+def read_lazy_table(
+    source: Source, version: int, is_trusted: bool, key: bytes, type_: int
 ) -> LazyTable | None:
-    """Walk over a value of one of the types in :data:`LAZY_TYPES`.
-
-    Parameters
-    ----------
-    source
-        The file, standing behind the key.
-    version
-        That of the file.
-    trusted
-        Whether the bytes are known to be what somebody has written.
-    key, type_
-        The key, and the type byte.
-
-    Returns
-    -------
-    LazyTable or None
-        The table; or None if it must be decoded, and then the source stands where it stood.
-    """
+    """Read a value of a type in `LAZY_TYPES`, if it can be decoded later; otherwise go back to it."""
     offset = source.offset
     source.start_capture()
-    count, score = _WALKERS[type_](source, trusted)
+    count, score = _SKIPPERS[type_](source, is_trusted)
     if not count:
         source.rewind_capture()
         return None
@@ -123,65 +108,59 @@ def walk_table(
     return LazyTable(type_, parts, version, count, score, source.name, offset, key)
 
 
-_Walked = tuple[int, float | None]
-"""How many items there are, and the score of all; no items if the value must be decoded."""
-
-_MUST_DECODE: _Walked = (0, None)
+# Each of these returns the number of items, 0 if the value must be decoded, and the score of all.
 
 
-def _walk_sorted_set(source: Source, trusted: bool) -> _Walked:
-    """Walk over members, each with its score as a float64."""
+def _skip_sorted_set(source: Source, is_trusted: bool) -> tuple[int, float | None]:
+    """Skip a table of members with scores as float64."""
     count = source.read_length()
     source.expect(9 * count)
-    if not count:
-        return _MUST_DECODE
-    _first_member(source, trusted)
-    tail = source.read(8)
-    if not pass_strings(source, count - 1, 8, tail, validate=not trusted):
-        return _MUST_DECODE
-    return count, _DOUBLE.unpack(tail)[0]
+    score = b""
+    for piece in scan(source, count, SCORED):
+        if piece is None:
+            _skip_string(source, is_trusted)
+            scores = source.read(8)
+        else:
+            scores = piece.doubles()
+        score = score or scores[:8]
+        if scores != score * (len(scores) // 8):
+            return 0, None
+    return count, _DOUBLE.unpack(score)[0] if count else None
 
 
-def _walk_sorted_set_of_text(source: Source, trusted: bool) -> _Walked:
-    """Walk over members, each with its score as text."""
+def _skip_text_sorted_set(source: Source, is_trusted: bool) -> tuple[int, float | None]:
+    """Skip a table of members with scores as text."""
     count = source.read_length()
     source.expect(2 * count)
-    if not count:
-        return _MUST_DECODE
-    _first_member(source, trusted)
-    length = source.read_byte()
-    text = SPECIAL_SCORES.get(length)
-    tail = bytes((length,))
-    if text is None:
-        text = source.read(length)
-        tail += text
-    if not pass_strings(source, count - 1, len(tail), tail, validate=not trusted):
-        return _MUST_DECODE
-    return count, parse_score(text)
+    scores: set[bytes] = set()
+    for piece in scan(source, count, TEXT_SCORED):
+        if piece is None:
+            _skip_string(source, is_trusted)
+            scores.add(read_text_score(source))
+        else:
+            scores |= piece.scores()
+        if len(scores) > 1:
+            return 0, None
+    return count, parse_score(scores.pop()) if count else None
 
 
-def _first_member(source: Source, trusted: bool) -> None:
-    if trusted:
+def _skip_string(source: Source, is_trusted: bool) -> None:
+    if is_trusted:
         source.skip_string()
     else:
-        source.read_string()
+        source.read_string()  # which raises an error if it cannot be decompressed
 
 
-def _walk_hash(source: Source, trusted: bool) -> _Walked:
-    """Walk over fields and values; only decoding them shows whether a field is there twice."""
-    if not trusted:
-        return _MUST_DECODE
-    count = source.read_length()
-    source.expect(2 * count)
-    pass_strings(source, 2 * count)
-    return count, None
+def _skip_hash(source: Source, is_trusted: bool) -> tuple[int, float | None]:
+    """Skip a table of fields and values, unless decoding must show that no field is repeated."""
+    return skip_table(source, PAIRS) if is_trusted else 0, None
 
 
-_WALKERS: dict[int, Callable[[Source, bool], _Walked]] = {
-    c.TYPE_ZSET: _walk_sorted_set_of_text,
-    c.TYPE_HASH: _walk_hash,
-    c.TYPE_ZSET_2: _walk_sorted_set,
+_SKIPPERS: dict[int, Callable[[Source, bool], tuple[int, float | None]]] = {
+    c.TYPE_ZSET: _skip_text_sorted_set,
+    c.TYPE_HASH: _skip_hash,
+    c.TYPE_ZSET_2: _skip_sorted_set,
 }
 
-LAZY_TYPES = frozenset(_WALKERS)
-"""The types that are large in files of telescope state; none has another meaning in Valkey."""
+LAZY_TYPES = frozenset(_SKIPPERS)
+"""The types that are read lazily; none of them has another meaning in Valkey."""

@@ -1,102 +1,237 @@
-"""Runs of things of one size in the buffer: found in bulk, and taken apart by `struct`.
+"""The scanner of tables: where the strings of many items are, without a call for each of them.
 
-A sensor's samples, and much else that programs store, have strings of one length one after the
-other. Where the byte of length of the first string is repeated at equal distances, everything
-between is known: one slice with a step finds how far that holds, and one `struct` takes it apart,
-many items at a time. This is five times as fast as going from string to string.
+A table is a count and so many items; each item is one string or two, and perhaps a few bytes after
+them (see `Layout`). Items that all have the same layout, as the samples of a sensor have, form a run,
+which is found by comparing every n-th byte and taken apart by one `struct`. Other items are scanned
+from length to length, a block at a time. Items with a compressed or very long string, and those that
+are not completely in the buffer, are left to the caller, who reads them from the source.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache, partial
+from itertools import chain
 from struct import Struct
+
+import attrs
+
+from telstate_rdb._source import Source
+from telstate_rdb.constants import STRING_INT8, STRING_INT32
 
 MIN_RUN = 8
 """Shorter runs are not worth it."""
 
-FIRST_WINDOW = 64
-"""How many items are looked at first; after each run that fills the window, more."""
+BLOCK_ITEMS = 64
+"""How many items are scanned one by one before the next attempt to find a run."""
 
-MAX_WINDOW = 1 << 16
+_FIRST_WINDOW = 64  # items compared at first; after each run that fills the window, 8 times as many
+_MAX_WINDOW = 1 << 16
 
 
-def run_length(
-    buffer: bytes, position: int, count: int, stride: int, offsets: tuple[int, ...]
-) -> int:
-    """Count how many items have the same bytes as the first one at some offsets in each.
+@attrs.frozen
+class Layout:
+    """What an item of a table consists of.
 
     Parameters
     ----------
-    buffer
-        The bytes; items beyond its end are not counted.
-    position
-        The start of the first item.
-    count
-        How many items to look at, at the most.
-    stride
-        The size of an item.
-    offsets
-        The offsets in an item to compare.
+    strings
+        The number of strings, one or two.
+    tail
+        The number of bytes after them.
+    has_text_score
+        Whether the last "string" is a score as text. Those that are not text (infinity) count as
+        unusual.
     """
-    count = min(count, (len(buffer) - position) // stride)
+
+    strings: int
+    tail: int = 0
+    has_text_score: bool = False
+
+    def slots(self) -> tuple[tuple[int, int], ...]:
+        """Return, for each string, below what its first byte is a usual length and what follows."""
+        last = (64 if self.has_text_score else 128, self.tail)
+        return ((128, 0), last)[2 - self.strings :]
+
+
+STRINGS = Layout(1)
+PAIRS = Layout(2)
+SCORED = Layout(1, tail=8)
+EXPIRING_PAIRS = Layout(2, tail=8)
+TEXT_SCORED = Layout(2, has_text_score=True)
+
+
+@attrs.frozen
+class Run:
+    """Items of one layout in a row: `bounds` are the start and stop of each string of the first."""
+
+    buffer: bytes
+    position: int
+    count: int
+    stride: int
+    bounds: list[int]
+
+    def column(self, place: int) -> list[bytes]:
+        """Return the first or second string of every item."""
+        start, stop = self.bounds[2 * place : 2 * place + 2]
+        before = start - self.position
+        parts = (before, stop - start, self.stride - before - (stop - start))
+        strings: list[bytes] = []
+        view = memoryview(self.buffer)
+        position, count = self.position, self.count
+        for size, layout in _STRUCTS.items():
+            if count >= size:
+                blocks, count = divmod(count, size)
+                end = position + blocks * size * self.stride
+                for group in layout(parts).iter_unpack(view[position:end]):
+                    strings += group
+                position = end
+        return strings
+
+    def scores(self) -> set[bytes]:
+        """Return the different scores as text."""
+        return {self.buffer[slice(*self.bounds[2:])]}
+
+    def doubles(self) -> bytes:
+        """Return the 8 bytes after the strings of every item, one after the other."""
+        start = self.bounds[-1]
+        stop = start + (self.count - 1) * self.stride + 8
+        columns = [self.buffer[start + i : stop : self.stride] for i in range(8)]
+        if all(column == column[:1] * self.count for column in columns):
+            return self.buffer[start : start + 8] * self.count
+        doubles = bytearray(8 * self.count)
+        for i, column in enumerate(columns):
+            doubles[i::8] = column
+        return bytes(doubles)
+
+
+@attrs.frozen
+class Block:
+    """Items scanned one by one: the start (negative for integers) and stop of each string."""
+
+    buffer: bytes
+    count: int
+    bounds: list[int]
+
+    def column(self, place: int) -> list[bytes]:
+        """Return the first or second string of every item."""
+        buffer = self.buffer
+        step = len(self.bounds) // self.count
+        starts, stops = self.bounds[2 * place :: step], self.bounds[2 * place + 1 :: step]
+        return [
+            buffer[start:stop] if start >= 0 else _integer_text(buffer[-start:stop])
+            for start, stop in zip(starts, stops)
+        ]
+
+    def scores(self) -> set[bytes]:
+        """Return the different scores as text."""
+        return set(self.column(1))
+
+    def doubles(self) -> bytes:
+        """Return the 8 bytes after the strings of every item, one after the other."""
+        buffer = self.buffer
+        step = len(self.bounds) // self.count
+        return b"".join([buffer[stop : stop + 8] for stop in self.bounds[step - 1 :: step]])
+
+
+def scan(source: Source, count: int, layout: Layout) -> Iterator[Run | Block | None]:
+    """Scan `count` items, and leave the source after each piece of the table that is returned.
+
+    None stands for one item that the caller must read from the source before it goes on.
+    """
+    slots = layout.slots()
+    window = _FIRST_WINDOW
+    while count:
+        buffer = source.buffer
+        start = source.position
+        bounds = _scan_items(buffer, start, 1, slots)
+        if not bounds:
+            yield None
+            count -= 1
+            continue
+        stride = bounds[-1] + layout.tail - start
+        limit = min(count, window, (len(buffer) - start) // stride)
+        found = 0
+        if limit >= MIN_RUN and buffer[start + (MIN_RUN - 1) * stride] == buffer[start]:
+            found = _count_equal(buffer, start, stride, limit, bounds, layout.has_text_score)
+        if found >= MIN_RUN:
+            window = min(window * 8, _MAX_WINDOW) if found == limit else _FIRST_WINDOW
+            source.position = start + found * stride
+            yield Run(buffer, start, found, stride, bounds)
+        else:
+            window = _FIRST_WINDOW
+            bounds = _scan_items(buffer, start, min(count, BLOCK_ITEMS), slots)
+            found = len(bounds) // (2 * layout.strings)
+            source.position = bounds[-1] + layout.tail
+            yield Block(buffer, found, bounds)
+        count -= found
+
+
+def _scan_items(
+    buffer: bytes, position: int, count: int, slots: tuple[tuple[int, int], ...]
+) -> list[int]:
+    """Return where the strings of up to `count` items start and stop, up to an unusual item."""
+    bounds: list[int] = []
+    note = bounds.append
+    try:
+        for limit, tail in slots * count:
+            size = buffer[position]
+            if size < 64:
+                position += 1
+                note(position)
+            elif size < limit:
+                size = (size & 63) << 8 | buffer[position + 1]
+                position += 2
+                note(position)
+            elif STRING_INT8 <= size <= STRING_INT32 and limit == 128:
+                size = 1 << (size & 3)
+                position += 1
+                note(-position)
+            else:
+                break
+            position += size
+            note(position)
+            position += tail
+    except IndexError:
+        pass  # the buffer ends here
+    width = 2 * len(slots)
+    if position > len(buffer):  # within the last string, or the bytes after it
+        del bounds[-2:]
+    del bounds[len(bounds) // width * width :]
+    return bounds
+
+
+def _count_equal(
+    buffer: bytes, position: int, stride: int, limit: int, bounds: list[int], compares_last: bool
+) -> int:
+    """Count the items whose lengths (and last string, if asked for) are those of the first."""
+    if min(bounds) < 0:
+        return 0
+    ends = [position, *bounds[1:-2:2]]
+    offsets = [*chain.from_iterable(map(range, ends, bounds[::2]))]
+    if compares_last:
+        offsets += range(*bounds[-2:])
     for offset in offsets:
-        column = buffer[position + offset : position + count * stride : stride]
-        if column != column[:1] * count:  # the quickest comparison there is
-            count = len(column) - len(column.lstrip(column[:1]))
-        if count < MIN_RUN:
+        column = buffer[offset : position + limit * stride : stride]
+        if column != column[:1] * limit:  # the quickest comparison there is
+            limit = len(column) - len(column.lstrip(column[:1]))
+        if limit < MIN_RUN:
             break
-    return count
+    return limit
 
 
-def _layout(parts: tuple[int, ...], count: int) -> Struct:
-    """Give the form of `count` items; bytes skipped and bytes taken alternate in `parts`."""
-    codes = "".join(f"{size}{'xs'[i % 2]}" for i, size in enumerate(parts) if size or i % 2)
-    return Struct("<" + codes * count)
+def _integer_text(data: bytes) -> bytes:
+    return b"%d" % int.from_bytes(data, "little", signed=True)
 
 
-# By how many items each takes apart; a form of many items is large, so few of them are kept.
-_LAYOUTS = {
-    count: lru_cache(kept)(partial(_layout, count=count))
+def _make_struct(parts: tuple[int, int, int], count: int) -> Struct:
+    """Make what takes one string out of each of `count` items: bytes before, in and after it."""
+    before, size, after = parts
+    return Struct("<" + f"{before}x{size}s{after}x" * count)
+
+
+# By how many items each takes apart; the larger ones need much memory, so few of them are kept.
+_STRUCTS = {
+    count: lru_cache(kept)(partial(_make_struct, count=count))
     for count, kept in ((1024, 8), (64, 64), (1, 512))
 }
-
-
-def take_apart(
-    out: list[bytes],
-    buffer: bytes,
-    position: int,
-    count: int,
-    stride: int,
-    parts: tuple[int, ...],
-) -> None:
-    """Append the strings in `count` items of equal form, in order.
-
-    Parameters
-    ----------
-    out
-        What they are appended to.
-    buffer, position, count, stride
-        As in :func:`run_length`.
-    parts
-        The form of an item: how many bytes to skip, how many to take, how many to skip...
-    """
-    view = memoryview(buffer)
-    for size, layout in _LAYOUTS.items():
-        if count >= size:
-            blocks, count = divmod(count, size)
-            stop = position + blocks * size * stride
-            for strings in layout(parts).iter_unpack(view[position:stop]):
-                out += strings
-            position = stop
-
-
-def column_of_doubles(buffer: bytes, position: int, count: int, stride: int) -> bytes:
-    """Collect the 8 bytes at the start of each of `count` items."""
-    stop = position + (count - 1) * stride + 8
-    columns = [buffer[position + i : stop : stride] for i in range(8)]
-    if all(column == column[:1] * count for column in columns):
-        return buffer[position : position + 8] * count
-    doubles = bytearray(8 * count)
-    for i, column in enumerate(columns):
-        doubles[i::8] = column
-    return bytes(doubles)

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from itertools import chain
 
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string, encode_strings
-from telstate_rdb._bulk.read import read_strings, skip_items
+from telstate_rdb._bulk.read import read_string_pairs
+from telstate_rdb._bulk.runs import EXPIRING_PAIRS, PAIRS
+from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist
 from telstate_rdb._packed.zipmap import decode_zipmap
@@ -44,15 +46,12 @@ _EXPIRY_LIMIT = 1 << 48  # ms
 
 def read_hash(source: Source) -> Hash:
     """Read a table of fields and values (type 4)."""
-    count = source.read_length()
-    source.expect(2 * count)
-    strings = read_strings(source, 2 * count)
-    return _make_hash(strings[::2], strings[1::2])
+    return _make_hash(*read_string_pairs(source))
 
 
 def skip_hash(source: Source) -> None:
     """Skip a table of fields and values (type 4)."""
-    skip_items(source, source.read_length(), 2)
+    skip_table(source, PAIRS)
 
 
 def decode_hash_zipmap(data: bytes) -> Hash:
@@ -169,7 +168,7 @@ def read_valkey_hash(source: Source) -> Hash:
 
 def skip_valkey_hash(source: Source) -> None:
     """Skip a table of (field, value, expiry or -1) (type 22 of Valkey)."""
-    skip_items(source, source.read_length(), 2, _EXPIRY.size)
+    skip_table(source, EXPIRING_PAIRS)
 
 
 # ----------------------------------------------------------------------------------------- writing

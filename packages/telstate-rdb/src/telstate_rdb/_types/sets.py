@@ -8,7 +8,9 @@ from telstate_rdb._bulk.encode_strings import (
     encode_strings,
     integer_of,
 )
-from telstate_rdb._bulk.read import read_strings, skip_items
+from telstate_rdb._bulk.read import read_strings
+from telstate_rdb._bulk.runs import STRINGS
+from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._packed.intset import decode_intset, encode_intset
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack
 from telstate_rdb._source import Source
@@ -29,7 +31,7 @@ def read_set(source: Source) -> Set:
 
 def skip_set(source: Source) -> None:
     """Skip a table of members (type 2)."""
-    skip_items(source, source.read_length(), 1)
+    skip_table(source, STRINGS)
 
 
 def decode_set_intset(data: bytes) -> Set:

@@ -25,8 +25,9 @@ from telstate_rdb._bulk.read import (
     parse_score,
     read_scored_strings,
     read_text_scored_strings,
-    skip_items,
 )
+from telstate_rdb._bulk.runs import SCORED, TEXT_SCORED
+from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._packed.listpack import (
     decode_listpack,
     decode_listpack_pairs,
@@ -42,7 +43,6 @@ from telstate_rdb._packed.ziplist import (
 from telstate_rdb._source import Source
 from telstate_rdb._types.limits import PackingLimit, check_not_empty, check_unique
 from telstate_rdb.constants import (
-    SCORE_NAN,
     SCORE_NEGATIVE_INFINITY,
     SCORE_POSITIVE_INFINITY,
     TYPE_VERSIONS,
@@ -80,7 +80,7 @@ def read_sorted_set(source: Source) -> SortedSet:
 
 def skip_sorted_set(source: Source) -> None:
     """Skip a table of members, each with its score as a float64 (type 5)."""
-    skip_items(source, source.read_length(), 1, 8)
+    skip_table(source, SCORED)
 
 
 def read_text_sorted_set(source: Source) -> SortedSet:
@@ -91,10 +91,7 @@ def read_text_sorted_set(source: Source) -> SortedSet:
 
 def skip_text_sorted_set(source: Source) -> None:
     """Skip a table of members, each with its score as text (type 3)."""
-    for _ in range(source.read_length()):
-        source.skip_string()
-        length = source.read_byte()
-        source.skip(length if length < SCORE_NAN else 0)
+    skip_table(source, TEXT_SCORED)
 
 
 def decode_sorted_set_ziplist(data: bytes) -> SortedSet:
