@@ -24,7 +24,7 @@ from telstate_rdb._source import Source
 from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version
 from telstate_rdb._types.strings import decode_string
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.lazy import LAZY_TYPES, LazyTable, walk_table
+from telstate_rdb.lazy import LAZY_TYPES, LazyTable, read_lazy_table
 from telstate_rdb.lzf import decompress_quickly
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
@@ -243,7 +243,9 @@ def walk(state: Walk) -> Iterator[AnyRecord]:
                     skip(source)
                 elif (
                     opcode in lazy_types
-                    and (table := walk_table(source, state.version, state.trusted, key, opcode))
+                    and (
+                        table := read_lazy_table(source, state.version, state.trusted, key, opcode)
+                    )
                     is not None
                 ):
                     yield KeyRecord(database, key, table, expiry, idle, frequency)
