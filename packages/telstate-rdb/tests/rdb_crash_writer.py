@@ -9,15 +9,14 @@ from __future__ import annotations
 import itertools
 import sys
 
-from telstate_rdb import RdbWriter
-from telstate_rdb import atomic_file as replacing
+from telstate_rdb import RdbWriter, atomic_file
 
 
 def main() -> None:
     """Write until killed, telling on standard output when a file is begun."""
     target, way = sys.argv[1:]
     if way == "named":
-        replacing._O_TMPFILE = None
+        atomic_file._O_TMPFILE = None
     for number in itertools.count(1):
         with RdbWriter(target) as writer:
             print(number, flush=True)

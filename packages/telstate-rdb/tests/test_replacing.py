@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from telstate_rdb import atomic_file as replacing
-from telstate_rdb.atomic_file import Replacement
+from telstate_rdb import atomic_file
+from telstate_rdb.atomic_file import AtomicFile
 from telstate_rdb.errors import RdbWriteError
 
 
@@ -17,16 +17,16 @@ from telstate_rdb.errors import RdbWriteError
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways of keeping what is not whole yet: a file without a name, and one with one."""
     if request.param == "named":
-        monkeypatch.setattr(replacing, "_O_TMPFILE", None)
+        monkeypatch.setattr(atomic_file, "_O_TMPFILE", None)
     return str(request.param)
 
 
 def replace(path: Path, data: bytes = b"new") -> None:
     """Replace a file."""
-    replacement = Replacement(path)
-    replacement.open()
-    replacement.write(data)
-    replacement.commit()
+    file = AtomicFile(path)
+    file.open()
+    file.write(data)
+    file.commit()
 
 
 @pytest.mark.usefixtures("way")
@@ -43,25 +43,25 @@ class TestEitherWay:
         """Until the commit everybody sees the old content, then the new."""
         path = tmp_path / "a.rdb"
         path.write_bytes(b"old")
-        replacement = Replacement(path)
-        replacement.open()
-        replacement.write(b"??w")
-        replacement.rewrite_start(b"ne")
+        file = AtomicFile(path)
+        file.open()
+        file.write(b"??w")
+        file.rewrite_start(b"ne")
         assert path.read_bytes() == b"old"
-        replacement.commit()
+        file.commit()
         assert path.read_bytes() == b"new"
-        assert not replacement.is_open
+        assert not file.is_open
         assert os.listdir(tmp_path) == ["a.rdb"]
 
     def test_discard(self, tmp_path: Path) -> None:
         """What is discarded leaves the old file, and nothing of the new."""
         path = tmp_path / "a.rdb"
         path.write_bytes(b"old")
-        replacement = Replacement(path)
-        replacement.open()
-        replacement.write(b"new")
-        replacement.discard()
-        replacement.discard()
+        file = AtomicFile(path)
+        file.open()
+        file.write(b"new")
+        file.discard()
+        file.discard()
         assert path.read_bytes() == b"old"
         assert os.listdir(tmp_path) == ["a.rdb"]
 
@@ -117,7 +117,7 @@ class TestEitherWay:
         """A path into a folder that is not there is the system's error at once, with that path."""
         path = tmp_path / "no" / "a.rdb"
         with pytest.raises(FileNotFoundError) as caught:
-            Replacement(path).open()
+            AtomicFile(path).open()
         assert caught.value.filename == str(path)
 
     def test_mode_of_a_new_file(self, tmp_path: Path) -> None:
@@ -161,21 +161,21 @@ class TestEitherWay:
         """A path is taken from where the process is when writing begins."""
         (tmp_path / "sub").mkdir()
         monkeypatch.chdir(tmp_path)
-        replacement = Replacement("a.rdb")
-        replacement.open()
+        file = AtomicFile("a.rdb")
+        file.open()
         monkeypatch.chdir(tmp_path / "sub")
-        replacement.write(b"new")
-        replacement.commit()
+        file.write(b"new")
+        file.commit()
         assert (tmp_path / "a.rdb").read_bytes() == b"new"
         assert os.listdir(tmp_path / "sub") == []
 
     def test_two_at_once(self, tmp_path: Path) -> None:
         """Of two that write one file at once, the last one to finish wins, and both are whole."""
         path = tmp_path / "a.rdb"
-        first, second = Replacement(path), Replacement(path)
-        for replacement, data in ((first, b"first"), (second, b"second")):
-            replacement.open()
-            replacement.write(data)
+        first, second = AtomicFile(path), AtomicFile(path)
+        for file, data in ((first, b"first"), (second, b"second")):
+            file.open()
+            file.write(data)
         second.commit()
         assert path.read_bytes() == b"second"
         first.commit()
@@ -186,14 +186,14 @@ class TestEitherWay:
         """Where the folder is gone at the end, the error says so."""
         folder = tmp_path / "sub"
         folder.mkdir()
-        replacement = Replacement(folder / "a.rdb")
-        replacement.open()
+        file = AtomicFile(folder / "a.rdb")
+        file.open()
         for left in folder.iterdir():
             left.unlink()
         folder.rmdir()
         with pytest.raises(RdbWriteError, match="could not be put in place: No such file"):
-            replacement.commit()
-        assert not replacement.is_open
+            file.commit()
+        assert not file.is_open
 
 
 def test_part_files_that_were_left_are_removed(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_part_files_that_were_left_are_removed(tmp_path: Path) -> None:
     others = [tmp_path / name for name in (f".b.rdb.{'0' * 16}.part", ".a.rdb.part", "a.rdb.part")]
     for path in (left, *others):
         path.write_bytes(b"?")
-    descriptor, used = replacing._open_named(tmp_path / "a.rdb")
+    descriptor, used = atomic_file._open_named(tmp_path / "a.rdb")
     replace(tmp_path / "a.rdb")
     assert sorted(tmp_path.iterdir()) == sorted([*others, used, tmp_path / "a.rdb"])
     os.close(descriptor)
@@ -215,7 +215,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/full")):
         with pytest.raises(RdbWriteError, match="is not a regular file"):
-            Replacement(path).open()
+            AtomicFile(path).open()
     assert os.listdir(tmp_path) == ["pipe"]
 
 
@@ -224,7 +224,7 @@ def test_a_pipe_behind_a_descriptor_is_not_replaced() -> None:
     ends = os.pipe()
     try:
         with pytest.raises(RdbWriteError, match="^/dev/fd/[0-9]+ is not a regular file"):
-            Replacement(f"/dev/fd/{ends[1]}").open()
+            AtomicFile(f"/dev/fd/{ends[1]}").open()
     finally:
         for end in ends:
             os.close(end)
@@ -233,7 +233,7 @@ def test_a_pipe_behind_a_descriptor_is_not_replaced() -> None:
 def test_an_empty_path() -> None:
     """An empty path is refused in words that show it."""
     with pytest.raises(RdbWriteError, match="^'' is not a regular file"):
-        Replacement("").open()
+        AtomicFile("").open()
 
 
 def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(folder: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(replacing, "_sync_folder", fail)
+    monkeypatch.setattr(atomic_file, "_sync_folder", fail)
     with pytest.raises(RdbWriteError, match="is written, but its folder could not be synced"):
         replace(tmp_path / "a.rdb")
     assert (tmp_path / "a.rdb").read_bytes() == b"new"

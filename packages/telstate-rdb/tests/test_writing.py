@@ -302,12 +302,12 @@ def test_idle_time_and_frequency(tmp_path: Path, asked: int | None, kept: bool) 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"key": b"there"}, "is in database 0 of this file already"),
-        ({"expiry": -1}, "has -1 as its expiry"),
-        ({"expiry": 1 << 63}, "as its expiry"),
-        ({"database": -1}, "has -1 as its database"),
-        ({"idle": -1}, "has -1 as its idle time"),
-        ({"frequency": 256}, "has 256 as its frequency"),
+        ({"key": b"there"}, "was written to database 0 of this file already"),
+        ({"expiry": -1}, "has the expiry \\(ms since 1970\\) -1"),
+        ({"expiry": 1 << 63}, "has the expiry"),
+        ({"database": -1}, "has the database -1"),
+        ({"idle": -1}, "has the idle time \\(s\\) -1"),
+        ({"frequency": 256}, "has the frequency 256"),
         ({"value": List(())}, "An empty list cannot be written"),
     ],
     ids=str,
@@ -367,11 +367,11 @@ def test_a_file_without_keys(tmp_path: Path) -> None:
 def test_only_inside_of_the_block(tmp_path: Path) -> None:
     """Writing before or after the block, or using a writer twice, is an error that says so."""
     writer = RdbWriter(tmp_path / "a.rdb")
-    with pytest.raises(RdbWriteError, match="use RdbWriter in a with"):
+    with pytest.raises(RdbWriteError, match="Use RdbWriter inside its with"):
         writer.write(b"key", b"value")
     with writer:
         pass
-    with pytest.raises(RdbWriteError, match="use RdbWriter in a with"):
+    with pytest.raises(RdbWriteError, match="Use RdbWriter inside its with"):
         writer.write_records([])
     with pytest.raises(RdbWriteError, match="was used already"):
         writer.__enter__()

@@ -162,10 +162,10 @@ def test_after_an_error_the_writer_is_closed(tmp_path: Path) -> None:
     """Who goes on writing after an error of the disk is told so, and so at the end of the block."""
     path = tmp_path / "a.rdb"
     with limited_files(tmp_path):
-        with pytest.raises(RdbWriteError, match="after an error of writing, start again"):
+        with pytest.raises(RdbWriteError, match="start again after an error of writing"):
             with RdbWriter(path) as writer:
                 with pytest.raises(RdbWriteError, match="File too large"):
                     writer.write(b"key", os.urandom(2_000_000))
-                with pytest.raises(RdbWriteError, match="after an error of writing, start again"):
+                with pytest.raises(RdbWriteError, match="start again after an error of writing"):
                     writer.write(b"other", b"value")
     assert os.listdir(tmp_path) == []

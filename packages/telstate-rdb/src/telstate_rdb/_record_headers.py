@@ -1,7 +1,6 @@
-"""What stands around the values in a file: its first bytes, what is said of a key, whole records.
+"""The bytes around the values of a file: its header, the attributes of a key, whole records of strings.
 
-Rules: pure functions from numbers and bytes to bytes. Strings, by far the most frequent values,
-are written many records at a time, see :func:`encode_string_records`.
+Strings, by far the most frequent values, are written many records at a time.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from telstate_rdb.errors import RdbWriteError
 _STRING = bytes((TYPE_STRING,))
 
 
-class _Heads(dict[int, bytes]):
-    """By the size of a key: the type of a string, then that size; those of 14 bits are kept."""
+class _StringHeads(dict[int, bytes]):
+    """By the size of a key: the type of a string and that size. Sizes of up to 14 bits are kept."""
 
     def __missing__(self, size: int) -> bytes:
         head = _STRING + encode_length(size)
@@ -42,11 +41,11 @@ class _Heads(dict[int, bytes]):
         return head
 
 
-_head = _Heads().__getitem__
+_head_of_key = _StringHeads().__getitem__
 
 
 def encode_string_records(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
-    """Write keys that hold strings, without expiry, not compressed.
+    """Encode keys that hold strings, without expiry, not compressed.
 
     Examples
     --------
@@ -54,7 +53,7 @@ def encode_string_records(keys: Sequence[bytes], values: Sequence[bytes]) -> byt
     b'\\x00\\x04gain\\x031.5\\x00\\x01n\\xc0\\xfe'
     """
     columns: list[Iterable[bytes]] = []
-    for texts, head, lead in ((keys, _head, _STRING), (values, encode_length, b"")):
+    for texts, head, lead in ((keys, _head_of_key, _STRING), (values, encode_length, b"")):
         if may_hold_integers(texts, INT32_TEXT):
             columns.append([lead + encode_string(text) for text in texts])
         else:
@@ -63,19 +62,19 @@ def encode_string_records(keys: Sequence[bytes], values: Sequence[bytes]) -> byt
 
 
 def encode_database(key: bytes, database: int) -> bytes:
-    """Write that a database begins; `key` is the first in it."""
+    """Encode the start of a database, of which `key` is the first key."""
     number = _check_number(key, "database", database, 1 << 32)
     return b"%c%b" % (OPCODE_DATABASE, encode_length(number))
 
 
 def encode_expiry(key: bytes, expiry: int) -> bytes:
-    """Write when the key that follows expires."""
+    """Encode the expiry of the key that follows."""
     number = _check_number(key, "expiry (ms since 1970)", expiry, 1 << 63)
     return b"%c%b" % (OPCODE_EXPIRY_MS, number.to_bytes(8, "little"))
 
 
 def encode_use(key: bytes, idle: int | None, frequency: int | None) -> bytes:
-    """Write how much the key that follows was used."""
+    """Encode how much the key that follows was used."""
     data = b""
     if idle is not None:
         number = _check_number(key, "idle time (s)", idle, 1 << 63)
@@ -87,23 +86,22 @@ def encode_use(key: bytes, idle: int | None, frequency: int | None) -> bytes:
 
 
 def encode_header(version: int) -> bytes:
-    """Write the first bytes of a file."""
+    """Encode the magic bytes and the version."""
     if version >= VALKEY_VERSION:
         return b"%b%03d" % (MAGIC_VALKEY, version)
     return b"%b%04d" % (MAGIC_REDIS, version)
 
 
 def _check_number(key: bytes, name: str, number: int, limit: int) -> int:
-    """Give a number, of whatever integer type it is, as an int within its limits."""
+    """Convert a number of any integer type to an int, and check its range."""
     try:
         number = operator.index(number)
     except TypeError as error:
         raise TypeError(
-            f"Key {key!r} has {number!r} as its {name}: it must be an int, but is of type "
-            f"{type(number).__name__}."
+            f"Key {key!r} has the {name} {number!r}: it must be an int, not {type(number).__name__}."
         ) from error
     if not 0 <= number < limit:
         raise RdbWriteError(
-            f"Key {key!r} has {number} as its {name}: it must be at least 0 and less than {limit}."
+            f"Key {key!r} has the {name} {number}: it must be at least 0 and below {limit}."
         )
     return number

@@ -1,20 +1,15 @@
-"""Replace a file as a whole: whoever looks sees the old one or the new one, whatever happens.
+"""Replacing a file atomically: readers see the old content or the new, whatever happens.
 
-Rules:
-
-* What is written goes to a file without a name where the system has such (``O_TMPFILE``); it gets
-  one only when it is whole and synced, so that a process that is killed leaves nothing behind.
+* The new content is written to a file without a name where the system supports that (``O_TMPFILE``). It
+  gets a name only when it is complete and synced, so a process that is killed leaves nothing behind.
   Elsewhere it has a name from the start: ``.<target>.<random>.part``, beside the target.
-* The new name is then renamed over the target, and the folder is synced.
-* A part file that a killed process left is removed by the next one that writes the same target. A
-  part file in use is locked (``flock``), and a lock ends with its process, so none in use is ever
-  taken for a left one.
-* The new file gets mode and (where permitted) owner of the old one; where there was none, what the
-  umask says. A symbolic link stays, and what it points to is replaced. Other hard links to the old
-  file keep the old content.
-* Until then nobody but the owner can look into what is to replace an old file, which may hold what
-  others must not see.
-* A disk that is full (or any other failure) is told as RdbWriteError, and the old file stays.
+* That name is then renamed over the target, and the folder is synced.
+* A part file that a killed process left behind is removed by the next process that writes the same target.
+  A part file in use is locked (``flock``), and a lock ends with its process, so none in use is removed.
+* The new file gets the mode and (where permitted) the owner of the old one, otherwise those of any new file.
+  A symbolic link stays, and its target is replaced. Other hard links to the old file keep its content.
+* Until then only the owner can read what is to replace an old file, which may hold secrets.
+* A full disk (or any other failure) raises RdbWriteError, and the old file stays.
 """
 
 from __future__ import annotations
@@ -31,27 +26,38 @@ from pathlib import Path
 
 from telstate_rdb.errors import RdbWriteError
 
-_NEW_FILE_MODE = 0o666  # less what the umask takes away
-_PRIVATE_MODE = 0o600  # where there is an old file, until its mode is taken over
+_NEW_FILE_MODE = 0o666  # before the umask
+_PRIVATE_MODE = 0o600  # if there is an old file, until its mode is copied
 _ATTEMPTS = 100
-_PIECE = 1 << 18  # bytes given to the system at once: more of them take longer each
+_PIECE = 1 << 18  # bytes per write: larger writes take longer per byte
 _SUFFIX = ".part"
 _O_TMPFILE = getattr(os, "O_TMPFILE", None)
 _DESCRIPTORS = "/proc/self/fd"
-_LONGEST_NAME = 200  # bytes of the target's name in the part's: file systems allow 255 in all
-# What file systems without nameless files say to O_TMPFILE.
+_LONGEST_NAME = 200  # bytes of the target's name in that of the part: file systems allow 255
+# The errors of O_TMPFILE on file systems without files that have no name.
 _NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
 
 
-class Replacement:
-    """A new content of a file, while it is made.
+class AtomicFile:
+    """The new content of a file while it is being written.
 
     Call `open`, then `write` and `rewrite_start` as often as needed, then `commit` or `discard`.
 
     Parameters
     ----------
     path
-        The file to make or to replace.
+        The file to create or to replace.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "example"
+    >>> file = AtomicFile(path)
+    >>> file.open()
+    >>> file.write(b"content")
+    >>> file.commit()
+    >>> path.read_bytes()
+    b'content'
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -62,80 +68,80 @@ class Replacement:
 
     @property
     def shown(self) -> str:
-        """The path as messages show it."""
+        """The path as shown in messages."""
         return self.path or repr(self.path)
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a new content that is neither committed nor discarded."""
+        """Whether there is new content that is neither committed nor discarded."""
         return self._descriptor >= 0
 
     def open(self) -> None:
-        """Begin; remove what killed processes left.
+        """Start the new content; remove the part files of killed processes.
 
         Raises
         ------
         OSError
-            If no file can be made there: no such folder, no permission.
+            If no file can be created there: no such folder, no permission.
         RdbWriteError
-            If the target is there and is no regular file.
+            If the target exists and is not a regular file.
         """
         mode = _NEW_FILE_MODE
-        # What is asked for comes first: /dev/stdout leads to a pipe, whose name leads nowhere.
+        # The path before its target: /dev/stdout leads to a pipe, whose name does not exist.
         for path in (self.path, self._target):
             with contextlib.suppress(FileNotFoundError):
                 if not stat.S_ISREG(os.stat(path).st_mode):
                     raise RdbWriteError(
-                        f"{self.shown} is not a regular file, so it cannot be replaced by a "
-                        "snapshot; give the name of a file."
+                        f"{self.shown} is not a regular file and cannot be replaced. Use the name of "
+                        "a file."
                     )
                 mode = _PRIVATE_MODE
-        _remove_left(self._target)
+        _remove_left_parts(self._target)
         try:
-            self._descriptor = _open_nameless(self._target.parent, mode)
+            self._descriptor = _open_unnamed(self._target.parent, mode)
             if self._descriptor < 0:
                 self._descriptor, self._part = _open_named(self._target, mode)
-        except OSError as error:  # which names the folder or the part file, not what is wanted
+        except OSError as error:  # it names the folder or the part file, not the target
             raise OSError(error.errno, error.strerror, self.path) from error
 
     def write(self, data: bytes) -> None:
-        """Add bytes at the end.
+        """Append bytes.
 
         Raises
         ------
         RdbWriteError
-            If the disk is full, for example; the new content is discarded then.
+            If they cannot be written, for example on a full disk; the new content is discarded.
         """
         view = memoryview(data)
-        with self._telling("written"):
+        with self._translate_errors("written"):
             while view:
                 view = view[os.write(self._descriptor, view[:_PIECE]) :]
 
     def rewrite_start(self, data: bytes) -> None:
         """Replace the first bytes of the new content."""
-        with self._telling("written"):
+        with self._translate_errors("written"):
             os.pwrite(self._descriptor, data, 0)
 
     def commit(self) -> None:
-        """Put the new content in place of the old, for good."""
-        with self._telling("put in place"):
-            self._take_over_owner()
+        """Replace the old content by the new."""
+        with self._translate_errors("put in place"):
+            self._copy_mode_and_owner()
             os.fsync(self._descriptor)
             if self._part is None:
-                self._part = _give_name(self._descriptor, self._target)
+                self._part = _link_part(self._descriptor, self._target)
             os.rename(self._part, self._target)
         self._part = None
-        self.discard()  # which has nothing left to do but to close
+        self.discard()  # only closes the file
         try:
             _sync_folder(self._target.parent)
         except OSError as error:
             raise RdbWriteError(
                 f"{self.shown} is written, but its folder could not be synced: {error.strerror}. "
-                "After a power failure the old file may be there again."
+                "A power failure may bring the old file back."
             ) from error
 
     def discard(self) -> None:
-        """Forget the new content; the old stays."""
+        """Discard the new content; the old stays."""
         part, self._part = self._part, None
         if part is not None:
             with contextlib.suppress(OSError):
@@ -146,18 +152,18 @@ class Replacement:
                 os.close(descriptor)
 
     @contextlib.contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
-        """Turn what the system says into an error that says what it means for the file."""
+    def _translate_errors(self, action: str) -> Iterator[None]:
+        """Discard the new content after an error of the system, and raise RdbWriteError."""
         try:
             yield
         except OSError as error:
             self.discard()
             raise RdbWriteError(
-                f"{self.shown} could not be {what}: {error.strerror or error}. "
-                "What was there before is unchanged; nothing is left of the new file."
+                f"{self.shown} could not be {action}: {error.strerror or error}. "
+                "The old file is unchanged, and nothing is left of the new one."
             ) from error
 
-    def _take_over_owner(self) -> None:
+    def _copy_mode_and_owner(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             old = os.stat(self._target)
             new = os.fstat(self._descriptor)
@@ -168,7 +174,7 @@ class Replacement:
 
 
 def _part_stem(target: Path) -> str:
-    """Give what the names of a target's part files start with."""
+    """Return the start of the names of a target's part files."""
     name = os.fsencode(target.name)[:_LONGEST_NAME]
     return f".{os.fsdecode(name)}."
 
@@ -177,8 +183,8 @@ def _part_name(target: Path) -> Path:
     return target.with_name(f"{_part_stem(target)}{secrets.token_hex(8)}{_SUFFIX}")
 
 
-def _open_nameless(folder: Path, mode: int) -> int:
-    """Open a file without a name; -1 where the system has no such."""
+def _open_unnamed(folder: Path, mode: int) -> int:
+    """Open a file without a name; return -1 where the system does not support that."""
     if _O_TMPFILE is None or not os.path.isdir(_DESCRIPTORS):
         return -1
     try:
@@ -190,7 +196,7 @@ def _open_nameless(folder: Path, mode: int) -> int:
 
 
 def _open_named(target: Path, mode: int = _NEW_FILE_MODE) -> tuple[int, Path]:
-    """Make a part file that is locked, and that no other process has removed meanwhile."""
+    """Create a part file that is locked, and that no other process has removed meanwhile."""
     for _ in range(_ATTEMPTS):
         part = _part_name(target)
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
@@ -198,14 +204,14 @@ def _open_named(target: Path, mode: int = _NEW_FILE_MODE) -> tuple[int, Path]:
         if _lock(descriptor) and os.fstat(descriptor).st_nlink:
             return descriptor, part
         os.close(descriptor)
-    raise RdbWriteError(f"{target} could not be written: its part files keep vanishing.")
+    raise RdbWriteError(f"{target} could not be written: its part files were removed repeatedly.")
 
 
-def _give_name(descriptor: int, target: Path) -> Path:
-    """Give a nameless file the name of a part file, just before it is renamed."""
+def _link_part(descriptor: int, target: Path) -> Path:
+    """Link an unnamed file to the name of a part file, just before it is renamed."""
     _lock(descriptor)
     part = _part_name(target)
-    # With a folder's descriptor (which an absolute name makes no use of) this is linkat(2), which
+    # A folder's descriptor (which has no effect on an absolute name) makes Python call linkat(2), which
     # follows the link in /proc to the file.
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -216,7 +222,7 @@ def _give_name(descriptor: int, target: Path) -> Path:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file; True if it is ours (or if the file system knows no locks)."""
+    """Lock a file; return whether it is ours (or the file system has no locks)."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -226,16 +232,16 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _remove_left(target: Path) -> None:
-    """Remove the part files of processes that are no more."""
+def _remove_left_parts(target: Path) -> None:
+    """Remove the part files of processes that have ended."""
     pattern = re.compile(re.escape(_part_stem(target)) + "[0-9a-f]{16}" + re.escape(_SUFFIX))
     with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
         left = [entry.path for entry in entries if pattern.fullmatch(entry.name)]
         for path in left:
-            _remove_unlocked(path)
+            _remove_unlocked_part(path)
 
 
-def _remove_unlocked(path: str) -> None:
+def _remove_unlocked_part(path: str) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -246,7 +252,7 @@ def _remove_unlocked(path: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming last; file systems that cannot sync a folder do so by themselves."""
+    """Make the renaming durable; file systems that cannot sync a folder do so by themselves."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

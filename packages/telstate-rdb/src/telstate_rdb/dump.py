@@ -1,41 +1,55 @@
-"""DUMP payloads and values as they are in a file: taking them apart.
+"""DUMP payloads, decoded and encoded.
 
-A payload is a type byte, the value as in a file, two bytes of RDB version and eight of CRC-64; its
-version and checksum are always looked at.
+A payload is a type byte, a value as in a file, two bytes of RDB version and eight of CRC-64. The version
+and the checksum are always verified. `encode_length`, `encode_ziplist` and `crc64` are here for programs
+that put payloads together themselves.
 """
-
-# DUMP payloads: made. (Taken apart they are in :mod:`telstate_rdb.dump`.)
-#
-# Rules: a payload is a value as it stands in a file, between its type byte and a footer of RDB version
-# and checksum, see :mod:`telstate_rdb.constants`.
 
 from __future__ import annotations
 
+from telstate_rdb._bulk.encode_strings import encode_length
 from telstate_rdb._crc64 import crc64
+from telstate_rdb._packed.ziplist import encode_ziplist
 from telstate_rdb._source import Source
 from telstate_rdb._types.readers import codecs_of_version
 from telstate_rdb._types.writers import check_version, encode_value
-from telstate_rdb.constants import (
-    DUMP_FOOTER_SIZE,
-    MAX_VERSION,
-    MIN_VERSION,
-    VALKEY_VERSION,
-)
+from telstate_rdb.constants import DUMP_FOOTER_SIZE, MAX_VERSION, MIN_VERSION, VALKEY_VERSION
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf import compress_lzf
 from telstate_rdb.values import RawValue, Value
 
+__all__ = [
+    "PAYLOAD_NAME",
+    "crc64",
+    "decode_dump",
+    "decode_raw",
+    "encode_dump",
+    "encode_length",
+    "encode_ziplist",
+    "parse_dump",
+]
+
 PAYLOAD_NAME = "DUMP payload"
-"""What errors call the file."""
+"""The name of the file in errors."""
 
 
 def parse_dump(payload: bytes | bytearray | memoryview) -> RawValue:
-    """Take a DUMP payload apart, without decoding the value.
+    """Verify a DUMP payload and take it apart, without decoding the value.
+
+    Parameters
+    ----------
+    payload
+        The reply of a server to the command ``DUMP``.
+
+    Returns
+    -------
+    RawValue
+        The type byte, the bytes of the value and the RDB version.
 
     Raises
     ------
     RdbParseError
-        If its checksum is wrong, or its version or type is not known.
+        If the checksum is wrong, or the version or the type is unknown.
 
     Examples
     --------
@@ -64,12 +78,17 @@ def decode_dump(payload: bytes | bytearray | memoryview) -> Value:
     Parameters
     ----------
     payload
-        What the command ``DUMP`` gave.
+        The reply of a server to the command ``DUMP``.
+
+    Returns
+    -------
+    Value
+        ``bytes`` for a string, otherwise one of the classes of :mod:`telstate_rdb.values`.
 
     Raises
     ------
     RdbParseError
-        If its checksum is wrong, its version or type is not known, or its value is malformed.
+        If the checksum is wrong, the version or the type is unknown, or the value is malformed.
 
     Examples
     --------
@@ -82,10 +101,27 @@ def decode_dump(payload: bytes | bytearray | memoryview) -> Value:
 def decode_raw(raw: RawValue, name: str = PAYLOAD_NAME) -> Value:
     """Decode a value that was left as it is in the file.
 
+    Parameters
+    ----------
+    raw
+        The value, for example from ``read_rdb(..., raw=True)``.
+    name
+        The name of the file in errors.
+
+    Returns
+    -------
+    Value
+        ``bytes`` for a string, otherwise one of the classes of :mod:`telstate_rdb.values`.
+
     Raises
     ------
     RdbParseError
-        If it is malformed; its offset counts from the type byte in front of the body.
+        If the value is malformed; its offset counts from the type byte in front of the body.
+
+    Examples
+    --------
+    >>> decode_raw(RawValue(1, b"\\x01\\x05gains", 6))
+    List(elements=(b'gains',))
     """
     codec = codecs_of_version(raw.version).get(raw.type)
     if codec is None:
@@ -96,7 +132,7 @@ def decode_raw(raw: RawValue, name: str = PAYLOAD_NAME) -> Value:
     try:
         value = codec[0](source)
         if not source.at_end():
-            raise source.error("there are more bytes behind the value")
+            raise source.error("there are more bytes after the value")
     except RdbParseError as error:
         error.file = name
         if error.offset is None:
@@ -110,30 +146,30 @@ def _error(reason: str, offset: int, name: str = PAYLOAD_NAME) -> RdbParseError:
 
 
 def encode_dump(value: Value, version: int | None = None, *, compress: bool = False) -> bytes:
-    """Make the payload with which ``RESTORE`` makes a value.
+    """Encode a value as a payload for the command ``RESTORE``.
 
     Parameters
     ----------
     value
         The value.
     version
-        The RDB version to write it in, 6 to 12 or 80 (Valkey 9); a server refuses versions above
-        its own. By default the lowest that holds the value, which is 6 (any server since Redis
-        2.6) unless it is a stream, a module's or has fields with an expiry.
+        The RDB version to write, 6 to 12 or 80 (Valkey 9); a server refuses versions above its own.
+        By default the lowest that can hold the value: 6 (every server since Redis 2.6), unless it is a
+        stream, a value of a module or a hash with expiring fields.
     compress
         Whether to compress strings.
 
     Returns
     -------
     bytes
-        What ``DUMP`` would give.
+        The payload: the reply of a server of that version to ``DUMP``.
 
     Raises
     ------
     RdbWriteError
         If the version cannot hold the value, or no server would load it.
     ValueError
-        If the version is not one that is written.
+        If the version is not one that can be written.
 
     Examples
     --------

@@ -1,19 +1,15 @@
-"""Write RDB files that every reader accepts, or of the version that was asked for.
+"""Writing RDB files that every reader accepts, or of a requested version.
 
-Rules:
-
-* The target is replaced as a whole when all went well, and is not touched otherwise; see
+* The target is replaced as a whole when everything succeeded, and is not touched otherwise; see
   :mod:`telstate_rdb.atomic_file`.
-* Without a version the file is of version 6, which everybody reads, whatever the values came from.
-  The first value that version 6 cannot hold (a stream, a field's expiry, a module's value) raises
-  the version of the file to the lowest that can hold it; the keys written before stay as they are,
-  for every form of a lower version is one of a higher version too. As the version stands at the
-  front, the header is written again at the end, and its checksum joined to that of the rest (which
-  takes no second look at the file: a CRC is linear).
-* A value that comes packed (:class:`~telstate_rdb.values.RawValue`, a DUMP payload) is passed on as
-  it is if its type is one that the file's version knows and it is sound; otherwise it is decoded
-  and encoded anew, or an error.
-* A key that cannot be written is an error that leaves the file as if it had not been tried.
+* Without a requested version the file is of version 6, which every reader accepts. The first value that
+  version 6 cannot hold (a stream, a field with an expiry, the value of a module) raises the version of the
+  file to the lowest that can hold it. The keys before stay as they are, because later versions keep every
+  form of earlier ones. The version is at the start of the file, so the header is written again at the end
+  and its checksum is combined with that of the rest, which needs no second pass (a CRC is linear).
+* A raw value (:class:`~telstate_rdb.values.RawValue`, a DUMP payload) is copied as it is if the file's
+  version has its type and it is valid; otherwise it is decoded and encoded again, or refused.
+* A key that cannot be written raises an error and leaves the file as if it had not been tried.
 """
 
 from __future__ import annotations
@@ -25,7 +21,7 @@ from types import TracebackType
 
 from telstate_rdb._auxiliary import encode_auxiliary
 from telstate_rdb._bulk.encode_strings import encode_string
-from telstate_rdb._convert import transcode
+from telstate_rdb._convert import convert_value
 from telstate_rdb._crc64 import combine_crc64, crc64
 from telstate_rdb._record_headers import (
     encode_database,
@@ -35,51 +31,48 @@ from telstate_rdb._record_headers import (
     encode_use,
 )
 from telstate_rdb._types.writers import check_version
-from telstate_rdb.atomic_file import Replacement
-from telstate_rdb.constants import (
-    EVERY_READER_VERSION,
-    OPCODE_END,
-)
+from telstate_rdb.atomic_file import AtomicFile
+from telstate_rdb.constants import EVERY_READER_VERSION, OPCODE_END
 from telstate_rdb.dump import PAYLOAD_NAME, parse_dump
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.lzf import compress_lzf
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
 
-_FLUSH_BYTES = 1 << 18  # what fits into a processor's cache is written soonest
-_BATCH = 256  # strings that are written at once; none of them longer than this:
-_BATCHED_BYTES = 1 << 12
-_USE_VERSION = 9  # the first that tells idle time and frequency of a key
+_FLUSH_BYTES = 1 << 18  # still in the processor's cache when it is written
+_BATCH = 256  # strings that are encoded at once
+_BATCHED_BYTES = 1 << 12  # the longest of them
+_USE_VERSION = 9  # the first with idle time and frequency of a key
 
 
 class RdbWriter:
-    """Writes an RDB file: a context manager.
+    """Write an RDB file, as a context manager.
 
-    The file is there, whole, when the ``with`` block has ended without an exception; until then,
-    and after an exception, the target is what it was before.
+    The file is in place, complete, when the ``with`` block ends without an exception. Until then, and
+    after an exception, the target is what it was before.
 
     Parameters
     ----------
     path
-        The file to make or to replace. A symbolic link is followed.
+        The file to create or to replace. A symbolic link is followed.
     version
         The RDB version to write: 6 to 12, or 80 for Valkey 9. By default 6, which every reader
-        accepts, or the lowest above it that holds all that is written.
+        accepts, or the lowest above it that can hold everything that is written.
     compress
-        Whether to compress strings (LZF): by python-lzf if it is installed, else (slowly) in
-        Python. Every reader knows how to read them.
+        Whether to compress strings (LZF), with python-lzf if it is installed, otherwise (slowly) in
+        Python. Every reader can decompress them.
     keep_empty
-        Whether to write a file if there was no key in it. If not, the target is left as it is.
+        Whether to write a file without any key. If not, the target is left as it is.
 
     Raises
     ------
     ValueError
-        If the version is not one that is written.
+        If the version is not one that can be written.
     OSError
-        On entering: if no file can be made there.
+        On entering, if no file can be created there.
     RdbWriteError
-        On entering: if the path is not that of a regular file. On leaving: if the file could not
-        be finished (a full disk, for example); the target is then what it was before.
+        On entering, if the path is not that of a regular file. On leaving, if the file could not be
+        finished (for example on a full disk); the target is then what it was before.
 
     Examples
     --------
@@ -103,28 +96,28 @@ class RdbWriter:
     ) -> None:
         if version is not None:
             check_version(version)
-        self._replacement = Replacement(path)
-        self._asked = version
+        self._file = AtomicFile(path)
+        self._requested = version
         self._version = EVERY_READER_VERSION if version is None else version
         self._compress = compress_lzf if compress else None
         self._keep_empty = keep_empty
         self._keys: defaultdict[int, set[bytes]] = defaultdict(set)
         self._database: int | None = None
-        self._strings: tuple[list[bytes], list[bytes]] = ([], [])  # keys, values that wait
+        self._strings: tuple[list[bytes], list[bytes]] = ([], [])  # keys and values to be encoded
         self._chunks: list[bytes] = []
         self._chunk_bytes = 0
-        self._used = False
-        self._crc = 0  # of all that was written, but for the header
+        self._was_entered = False
+        self._crc = 0  # of everything written after the header
         self._size = 0  # likewise
 
     @property
     def version(self) -> int:
-        """The RDB version of the file, as far as is known by now."""
+        """The RDB version of the file as it stands; the values still to come may raise it."""
         return self._version
 
     @property
     def keys_written(self) -> int:
-        """How many keys were written."""
+        """The number of keys written."""
         return sum(map(len, self._keys.values()))
 
     def write(
@@ -142,47 +135,47 @@ class RdbWriter:
         Parameters
         ----------
         key
-            The key. It must not have been written in this database before: servers refuse a
-            file that has a key twice.
+            The key. It must not have been written to this database before: servers refuse a file
+            that has a key twice.
         value
-            Its value: bytes for a string, or see :mod:`telstate_rdb.values`.
+            Its value: bytes for a string, otherwise one of the classes of :mod:`telstate_rdb.values`.
         expiry
-            When it expires, in milliseconds since 1970; None for never.
+            The time at which it expires, in milliseconds since 1970; None for never.
         database
             The number of the database.
         idle, frequency
-            For how many seconds the key was not used, and its LFU counter (0 to 255). Written
-            only if a version of 9 or above was asked for.
+            The seconds for which the key was not used, and its LFU counter (0 to 255). Written only
+            if version 9 or later was requested.
 
         Raises
         ------
         RdbWriteError
-            If the key cannot be written (others still can), or the file cannot.
+            If the key cannot be written (other keys still can), or the file cannot.
         RdbParseError
-            If the value is a packed one that is broken.
+            If the value is a raw value that is malformed.
         TypeError
-            If key, value or a number are not of the types above.
+            If the key, the value or a number has the wrong type.
         """
         self._write(database, key, value, expiry, idle, frequency)
 
     def write_dump(
         self, key: bytes, payload: bytes, expiry: int | None = None, database: int = 0
     ) -> None:
-        """Write a key whose value is what ``DUMP`` gave for it.
+        """Write a key whose value is a DUMP payload.
 
         Parameters
         ----------
         key, expiry, database
-            As in `write`; note that a payload does not say when its key expires.
+            As for `write`. A payload does not contain the expiry of its key.
         payload
-            What ``DUMP`` gave: from a server of any version.
+            The reply to ``DUMP`` of a server of any version.
 
         Raises
         ------
         RdbParseError
-            If the payload is broken. The file is as if it had not been tried.
+            If the payload is malformed. The file is as if it had not been tried.
         RdbWriteError, TypeError
-            As in `write`.
+            As for `write`.
         """
         try:
             self.write(key, parse_dump(payload), expiry, database)
@@ -194,15 +187,18 @@ class RdbWriter:
     def write_record(
         self, record: KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord
     ) -> None:
-        """Write a record as a reader gave it.
+        """Write a record of a reader.
 
-        Auxiliary fields and sizes are hints: they are left out unless a version was asked for
-        that has them.
+        Parameters
+        ----------
+        record
+            A record of `read_rdb`, with or without ``raw=True``. Auxiliary fields and sizes are hints:
+            they are left out unless a version that has them was requested.
 
         Raises
         ------
         RdbWriteError, TypeError
-            As in `write`; also if the version asked for has no such record.
+            As for `write`; also if the requested version has no such record.
         """
         if isinstance(record, KeyRecord):
             self._write(*record)
@@ -211,12 +207,12 @@ class RdbWriter:
             self._write_strings()
         self._check_open()
         auxiliary = encode_auxiliary(record)
-        if auxiliary.version > self._version or self._asked is None:
+        if auxiliary.version > self._version or self._requested is None:
             if auxiliary.is_hint:
                 return
-            if self._asked is not None:
+            if self._requested is not None:
                 raise RdbWriteError(
-                    f"RDB version {self._asked} has no {type(record).__name__}: it needs version "
+                    f"RDB version {self._requested} has no {type(record).__name__}: it needs version "
                     f"{auxiliary.version} or later."
                 )
         self._version = max(self._version, auxiliary.version)
@@ -225,12 +221,17 @@ class RdbWriter:
     def write_records(
         self, records: Iterable[KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord]
     ) -> None:
-        """Write records as a reader gives them: faster than one at a time.
+        """Write the records of a reader, which is faster than one at a time.
+
+        Parameters
+        ----------
+        records
+            The records, as for `write_record`.
 
         Raises
         ------
         RdbWriteError, TypeError
-            As in `write_record`. The records before are written then.
+            As for `write_record`. The records before are written.
 
         Examples
         --------
@@ -241,7 +242,7 @@ class RdbWriter:
         ...     writer.write_records([KeyRecord(0, b"n_chans", b"4096")])
         """
         self._check_open()
-        plain = self._compress is None
+        is_plain = self._compress is None
         keys, values = self._strings
         try:
             for record in records:
@@ -250,7 +251,7 @@ class RdbWriter:
                     continue
                 database, key, value, expiry, idle, frequency = record
                 if (
-                    plain
+                    is_plain
                     and type(value) is bytes
                     and type(key) is bytes
                     and expiry is idle is frequency is None
@@ -260,23 +261,25 @@ class RdbWriter:
                     seen = self._keys[database]
                     before = len(seen)
                     seen.add(key)
-                    if len(seen) > before:  # looked up but once
+                    if len(seen) > before:  # with a single look-up
                         keys.append(key)
                         values.append(value)
                         if len(keys) >= _BATCH:
                             self._write_strings()
                         continue
                 self._write(database, key, value, expiry, idle, frequency)
-        finally:  # where no further record can be had, those before are written
+        finally:  # if reading the next record fails, those before are written
             if keys:
                 self._write_strings()
 
     def __enter__(self) -> RdbWriter:
-        if self._replacement.is_open or self._used:
-            raise RdbWriteError(f"The writer of {self._replacement.shown} was used already.")
-        self._used = True
-        self._replacement.open()
-        self._replacement.write(encode_header(self._version))
+        if self._file.is_open or self._was_entered:
+            raise RdbWriteError(
+                f"The writer of {self._file.shown} was used already. Make a new one."
+            )
+        self._was_entered = True
+        self._file.open()
+        self._file.write(encode_header(self._version))
         return self
 
     def __exit__(
@@ -286,7 +289,7 @@ class RdbWriter:
         traceback: TracebackType | None,
     ) -> None:
         if exception is not None or not (self._keep_empty or self.keys_written):
-            self._replacement.discard()
+            self._file.discard()
             return
         self._check_open()
         try:
@@ -294,11 +297,11 @@ class RdbWriter:
             self._flush()
             header = encode_header(self._version)
             crc = combine_crc64(crc64(header), self._crc, self._size)
-            self._replacement.write(crc.to_bytes(8, "little"))
-            self._replacement.rewrite_start(header)
-            self._replacement.commit()
+            self._file.write(crc.to_bytes(8, "little"))
+            self._file.rewrite_start(header)
+            self._file.commit()
         except BaseException:
-            self._replacement.discard()
+            self._file.discard()
             raise
 
     def _write(
@@ -310,7 +313,7 @@ class RdbWriter:
         idle: int | None,
         frequency: int | None,
     ) -> None:
-        """Do what `write` says; the usual (a string, no expiry) comes first."""
+        """Write a key, as `write` documents."""
         if self._strings[0]:
             self._write_strings()
         self._check_open()
@@ -319,23 +322,23 @@ class RdbWriter:
             head = encode_database(key, database)
         keys = self._keys[database]
         if not isinstance(key, bytes):
-            raise TypeError(f"A key must be bytes, but {key!r} is of type {type(key).__name__}.")
+            raise TypeError(f"The key {key!r} must be bytes, not {type(key).__name__}.")
         if key in keys:
             raise RdbWriteError(
-                f"Key {key!r} is in database {database} of this file already: no server loads a "
-                "file that has a key twice."
+                f"Key {key!r} was written to database {database} of this file already: no server "
+                "loads a file that has a key twice."
             )
         if expiry is not None:
             head += encode_expiry(key, expiry)
         if idle is not None or frequency is not None:
             use = encode_use(key, idle, frequency)
-            if self._asked is not None and self._asked >= _USE_VERSION:
+            if self._requested is not None and self._requested >= _USE_VERSION:
                 head += use
         if self._compress is None and type(value) is bytes:
             data = head + b"\0" + encode_string(key) + encode_string(value)
         else:
             try:
-                kind, body, version = transcode(value, self._asked, self._compress)
+                type_, body, version = convert_value(value, self._requested, self._compress)
             except RdbWriteError as error:
                 raise RdbWriteError(f"Key {key!r} cannot be written: {error}") from error
             except RdbParseError as error:
@@ -344,8 +347,8 @@ class RdbWriter:
             except TypeError as error:
                 raise TypeError(f"Key {key!r} cannot be written: {error}") from error
             self._version = max(self._version, version)
-            data = b"%b%c%b" % (head, kind, encode_string(key, self._compress))
-            if len(body) >= _FLUSH_BYTES:  # a copy less
+            data = b"%b%c%b" % (head, type_, encode_string(key, self._compress))
+            if len(body) >= _FLUSH_BYTES:  # saves a copy
                 self._put(data)
                 self._flush()
                 data = body
@@ -356,7 +359,7 @@ class RdbWriter:
         self._put(data)
 
     def _write_strings(self) -> None:
-        """Write the strings that wait, all at once."""
+        """Encode the batched strings at once."""
         keys, values = self._strings
         data = encode_string_records(keys, values)
         keys.clear()
@@ -364,10 +367,10 @@ class RdbWriter:
         self._put(data)
 
     def _check_open(self) -> None:
-        if not self._replacement.is_open:
+        if not self._file.is_open:
             raise RdbWriteError(
-                f"{self._replacement.shown} is not open for writing: use RdbWriter in a with "
-                "statement, and only inside of it; after an error of writing, start again."
+                f"{self._file.shown} is not open for writing. Use RdbWriter inside its with "
+                "statement, and start again after an error of writing."
             )
 
     def _put(self, data: bytes) -> None:
@@ -382,4 +385,4 @@ class RdbWriter:
         self._chunk_bytes = 0
         self._crc = crc64(data, self._crc)
         self._size += len(data)
-        self._replacement.write(data)
+        self._file.write(data)

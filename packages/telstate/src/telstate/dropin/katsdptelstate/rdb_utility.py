@@ -12,8 +12,8 @@ from typing import Final
 
 from telstate_backends.errors import translate_rdb_errors
 from telstate_rdb import Hash, SortedSet, encode_dump
-from telstate_rdb._bulk.encode_strings import encode_length
-from telstate_rdb._packed.ziplist import encode_ziplist as _encode_ziplist
+from telstate_rdb.dump import encode_length
+from telstate_rdb.dump import encode_ziplist as _encode_ziplist
 
 __all__ = [
     "DUMP_POSTFIX",

@@ -15,9 +15,8 @@ from typing import Final, Self
 from telstate import snapshots
 from telstate_backends.errors import translate_rdb_errors
 from telstate_rdb import RawValue, RdbWriter, Value, parse_dump, read_rdb
-from telstate_rdb._bulk.encode_strings import encode_length
-from telstate_rdb._crc64 import crc64
 from telstate_rdb.constants import DUMP_FOOTER_SIZE
+from telstate_rdb.dump import crc64, encode_length
 
 __all__ = ["RDBWriterBase", "RDB_CHECKSUM", "RDB_HEADER", "RDB_TERMINATOR", "encode_item"]
 
