@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from telstate_backends._callables import check_ordinary
     from telstate_backends._changes import Ledger, News
     from telstate_backends._follow import AsyncFollower, Follower
     from telstate_backends._load import (
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         load_records_async,
     )
     from telstate_backends._wait import (
+        CancelFuture,
         IndexedWait,
         KeysWait,
         KeyWait,
@@ -82,7 +84,9 @@ if TYPE_CHECKING:
 # Which module each name is loaded from.
 _HOMES = {
     "telstate_backends.abc": ["AsyncBackend", "AsyncWatcher", "Backend", "Watcher"],
+    "telstate_backends._callables": ["check_ordinary"],
     "telstate_backends._wait": [
+        "CancelFuture",
         "IndexedWait",
         "KeyWait",
         "KeysWait",
@@ -164,6 +168,7 @@ __all__ = [
     "AsyncWatcher",
     "Backend",
     "CachedBackend",
+    "CancelFuture",
     "CancelledError",
     "Change",
     "CheckDue",
@@ -226,6 +231,7 @@ __all__ = [
     "Wait",
     "Watcher",
     "WhichExist",
+    "check_ordinary",
     "load_rdb",
     "load_rdb_async",
     "load_records",

@@ -27,8 +27,8 @@ from telstate_backends import (
     Peek,
     RefusedError,
     TelstateError,
+    check_ordinary,
 )
-from telstate_backends._callables import check_ordinary
 from telstate_backends.errors import RdbParseError, RdbWriteError, translate_rdb_errors
 from telstate_backends.operations.bulk import value_of
 from telstate_backends.store import Stored

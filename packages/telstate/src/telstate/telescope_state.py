@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from telstate.pipeline import Pipeline
     from telstate.snapshots import Source
     from telstate.watch import Watch
-    from telstate_backends._wait import CancelFuture
+    from telstate_backends import CancelFuture
 
 Result = TypeVar("Result")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from telstate._calls.common import Call, encode, short_repr, with_key
@@ -115,10 +116,7 @@ def get_range(
     return_encoded: bool,
 ) -> Call[list[tuple[Any, float]]]:
     """``ts.get_range(key, ...)``."""
-
-    def decode(members: list[bytes]) -> list[tuple[Any, float]]:
-        return decode_samples(members, return_encoded)
-
+    decode = partial(decode_samples, return_encoded=True) if return_encoded else decode_samples
     samples = _range(view, key, st, et, include_previous, include_end)
     return samples, _decode_with(decode, view, key)
 

@@ -9,9 +9,15 @@ from typing import Any, Literal
 from telstate._calls.common import check_names, encode, with_key
 from telstate._calls.read import decode_contents
 from telstate._view import View
-from telstate_backends import Contents, IndexedWait, KeysWait, KeyWait, Mutable
-from telstate_backends._wait import check_condition
-from telstate_codec import DecodeError, Key, decode_key, decode_value, encode_key
+from telstate_backends import (
+    Contents,
+    IndexedWait,
+    KeysWait,
+    KeyWait,
+    Mutable,
+    check_ordinary,
+)
+from telstate_codec import DecodeError, Key, decode_key, decode_value, encode_key, key_repr
 
 Require = Literal["all", "any"]
 KeyCondition = Callable[[Any, float | None], object]
@@ -23,8 +29,8 @@ def key_wait(view: View, key: Key, condition: KeyCondition | None) -> KeyWait:
     keys = view.candidates(key)
     if condition is None:
         return KeyWait(keys)
-    # The backend would check the function below instead.
-    check_condition(condition, keys)
+    # The backend would only check the function below.
+    check_ordinary(condition, f"the condition of the wait for key {key_repr(key)}")
     check = condition
 
     def holds(contents: Contents) -> object:
@@ -45,7 +51,7 @@ def indexed_wait(
     keys, encoded = view.candidates(key), encode(sub_key, key)
     if condition is None:
         return IndexedWait(keys, encoded)
-    check_condition(condition, keys)
+    check_ordinary(condition, f"the condition of the wait for key {key_repr(key)}")
     check = condition
 
     def holds(stored: bytes) -> object:
