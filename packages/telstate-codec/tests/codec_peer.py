@@ -1,8 +1,9 @@
-"""Runs in the peer's environment: what katsdptelstate makes of the values and bytes of the tests.
+"""A program for the peer's environment, which encodes and decodes with katsdptelstate.
 
-Reads JSON lines from standard input, ``{"seeds": [...]}`` or ``{"values": [hexadecimal, ...]}``, and
-answers each with a list. For a seed: the encoded value (or none, if refused) and its description
-after decoding (or none); for bytes: the latter.
+It reads requests from standard input as JSON lines, ``{"seeds": [...]}`` or ``{"values":
+[hexadecimal, ...]}``, and answers each with a list. The answer for a seed is the encoded value (null
+if it is refused) and its description after decoding (null if that fails); the answer for bytes is
+the description alone.
 """
 
 import json
@@ -18,12 +19,12 @@ def encoded(seed: int) -> bytes | None:
     """Encode the value of a seed."""
     try:
         return encode_value(from_seed(seed))
-    except ValueError:  # its EncodeError, and others where it forgets
+    except ValueError:  # its EncodeError, and errors that it does not translate
         return None
 
 
 def described(value: bytes | None) -> Any:
-    """Describe what bytes are decoded to."""
+    """Describe the value that bytes are decoded to."""
     if value is None:
         return None
     try:
@@ -33,7 +34,7 @@ def described(value: bytes | None) -> Any:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     warnings.simplefilter("ignore")
     for line in sys.stdin:
         request = json.loads(line)

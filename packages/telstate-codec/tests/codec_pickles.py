@@ -1,4 +1,4 @@
-"""What the tests of hostile pickles share: an assembler, and an ear for what is being done."""
+"""Helpers for tests of malicious pickles: an assembler, and a recorder of audit events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from telstate_codec.pickles import PicklePolicy, load_pickle
 
-# The assembler: each function gives the opcodes that push something.
+# The assembler: each function returns the opcodes that push something.
 
 
 def text(value: str) -> bytes:
@@ -25,7 +25,7 @@ def name(module: str, attribute: str) -> bytes:
 
 
 def named(module: str, attribute: str) -> bytes:
-    """Push a global in the way of protocol 4, in which the attribute may have dots."""
+    """Push a global as protocol 4 does, where the attribute may contain dots."""
     return b"\x80\x04" + text(module) + text(attribute) + b"\x93"
 
 
@@ -45,28 +45,28 @@ def mapping(**items: bytes) -> bytes:
 
 
 class Audit:
-    """What the interpreter reports of what is being done, while it is listened to."""
+    """A context manager that records the interpreter's audit events."""
 
     def __init__(self) -> None:
-        self.listening = False
+        self.is_recording = False
         self.events: list[str] = []
-        sys.addaudithook(self.hear)
+        sys.addaudithook(self.record)
 
-    def hear(self, event: str, args: tuple[Any, ...]) -> None:
-        """Note an event."""
-        if self.listening and event != "builtins.id":  # which our machine does
+    def record(self, event: str, args: tuple[Any, ...]) -> None:
+        """Record an event."""
+        if self.is_recording and event != "builtins.id":  # our machine calls id()
             self.events.append(f"{event} {args!r}"[:200])
 
     def __enter__(self) -> list[str]:
         for data in (pickle.dumps(np.arange(3), 2), b"Vtext\n."):
-            load_pickle(data, PicklePolicy.SAFE)  # everything is imported now
+            load_pickle(data, PicklePolicy.SAFE)  # imports everything
         self.events = []
-        self.listening = True
+        self.is_recording = True
         return self.events
 
     def __exit__(self, *error: object) -> None:
-        self.listening = False
+        self.is_recording = False
 
 
 AUDIT = Audit()
-"""The only one: a hook cannot be removed. ``with AUDIT as events`` collects the reports."""
+"""The only instance, because hooks cannot be removed: ``with AUDIT as events``."""

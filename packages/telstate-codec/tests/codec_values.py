@@ -1,7 +1,7 @@
-"""Values made from a seed, and a description of any value, the same in every environment.
+"""Values made from a seed, and descriptions of values, the same in every environment.
 
-Read by the tests here and, with the peer's Python, by `codec_peer`: it must do with the standard
-library and NumPy, and give the same value for the same seed everywhere.
+The tests import this module, and so does `codec_peer` in the peer's environment. It can use nothing
+but the standard library and NumPy, and must return the same value for the same seed everywhere.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ import numpy as np
 
 
 class Number(enum.IntEnum):
-    """An int that is not one."""
+    """A subclass of int, which has no encoding."""
 
     ONE = 1
 
 
 class Text(str):
-    """A str that is not one."""
+    """A subclass of str, which has no encoding."""
 
 
 class Blob(bytes):
-    """A bytes that is not one."""
+    """A subclass of bytes, which has no encoding."""
 
 
 class Listing(list):  # type: ignore[type-arg]  # its items do not matter
-    """A list that is not one."""
+    """A subclass of list, which has no encoding."""
 
 
 class Mapping(dict):  # type: ignore[type-arg]  # its items do not matter
-    """A dict that is not one."""
+    """A subclass of dict, which has no encoding."""
 
 
 class Triple(tuple):  # type: ignore[type-arg]  # its items do not matter
-    """A tuple all the same."""
+    """A subclass of tuple, which is stored as a tuple."""
 
 
 class Phasor(complex):
-    """A complex all the same."""
+    """A subclass of complex, which is stored as a complex."""
 
 
 class Grid(np.ndarray):
-    """An array all the same."""
+    """A subclass of ndarray, which is stored as an array."""
 
 
 Pair = collections.namedtuple("Pair", ["left", "right"])
@@ -109,7 +109,7 @@ def text(source: random.Random, length: int) -> str:
 
 
 def dtype(source: random.Random, depth: int = 2) -> np.dtype[Any]:
-    """Make any dtype that can be stored."""
+    """Make a dtype that can be stored."""
     if depth == 0 or source.random() < 0.7:
         return np.dtype(source.choice(PLAIN_DTYPES))
     count = source.randrange(1, 4)
@@ -125,15 +125,15 @@ def dtype(source: random.Random, depth: int = 2) -> np.dtype[Any]:
 
 
 def array(source: random.Random) -> np.ndarray[Any, Any]:
-    """Make an array of any dtype, shape and layout in memory."""
+    """Make an array with a random dtype, shape and layout in memory."""
     return array_of(source, dtype(source))
 
 
 def array_of(source: random.Random, kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Make an array of a dtype, of any shape and layout in memory."""
+    """Make an array of a dtype, with a random shape and layout in memory."""
     shape = tuple(source.choice([0, 1, 2, 3, 5]) for _ in range(source.randrange(4)))
     result = filled(source, kind, shape)
-    # Bytes between fields are copied or not, as it happens, unless the memory is left as it is.
+    # NumPy may or may not copy bytes between fields, so arrays that have some are not copied.
     layout = source.choice([0, 2]) if "''" in str(kind.descr) else source.randrange(6)
     if layout == 1:
         return np.asfortranarray(result)
@@ -149,7 +149,7 @@ def array_of(source: random.Random, kind: np.dtype[Any]) -> np.ndarray[Any, Any]
 
 
 def filled(source: random.Random, kind: np.dtype[Any], shape: Any) -> np.ndarray[Any, Any]:
-    """Make an array of random, but valid, elements; unused bytes between them are zero."""
+    """Make an array of random, valid elements; unused bytes between them are zero."""
     result: np.ndarray[Any, Any] = np.zeros(shape, kind)
     if kind.names is not None:
         for name in kind.names:
@@ -168,14 +168,14 @@ def filled(source: random.Random, kind: np.dtype[Any], shape: Any) -> np.ndarray
 
 
 def scalar(source: random.Random) -> Any:
-    """Make a NumPy scalar, structured ones included."""
+    """Make a NumPy scalar, which may be structured."""
     if source.random() < 0.1:
         return source.choice([np.str_(""), np.bytes_(b""), np.void(b""), np.bytes_(b"a\0")])
     return filled(source, dtype(source), (1,))[0]
 
 
 def value(source: random.Random, depth: int = 3) -> Any:
-    """Make a value, with one in a hundred that has no encoding."""
+    """Make a value; one in a hundred has no encoding."""
     kinds = 14 if depth else 10
     kind = source.randrange(kinds)
     if source.random() < 0.01:
@@ -216,9 +216,9 @@ def from_seed(seed: int) -> Any:
 
 
 def contents(array: np.ndarray[Any, Any]) -> Any:
-    """Give the bytes of the elements, without those between fields.
+    """Return the bytes of the elements, without those between fields.
 
-    The peer leaves those of arrays unset, and takes those of scalars for fields called f0, f1, ...
+    The peer does not set those of arrays, and takes those of scalars for fields named f0, f1, ...
     """
     if array.dtype.names is None:
         return [array.dtype.str, array.tobytes().hex()]
@@ -226,16 +226,16 @@ def contents(array: np.ndarray[Any, Any]) -> Any:
 
 
 def describe(anything: object) -> Any:
-    """Describe a value with its types, as JSON has it; equal if and only if the values are."""
+    """Describe a value and its types in JSON; equal if and only if the values are."""
     name = type(anything).__name__
     if isinstance(anything, (np.ndarray, np.generic)):
         kind = anything.dtype
         dtype_text = kind.str if kind.names is None else repr(kind.descr)
         if isinstance(anything, np.void):
-            dtype_text = "structured or raw; see contents()"
+            dtype_text = "structured or raw, see contents()"
         array = np.asarray(anything)
         flags = [array.flags.c_contiguous, array.flags.f_contiguous]
-        # Older and newer releases call their scalar types differently.
+        # Older and newer releases of NumPy have different names for their scalar types.
         side = "array" if isinstance(anything, np.ndarray) else "scalar"
         return [side, dtype_text, list(array.shape), flags, contents(array)]
     if isinstance(anything, float):

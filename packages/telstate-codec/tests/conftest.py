@@ -1,6 +1,6 @@
-"""What the tests of this package share.
+"""Settings for all tests of this package.
 
-Modules beside this one that hold no tests (``codec_...``) are imported by their bare names.
+The helper modules beside this file (``codec_...``) are imported by their bare names.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ from telstate_testing import example_count
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-# No deadline: a test that stands or falls with the machine's load says nothing.
+# Without a deadline, so that no test depends on the load of the machine.
 settings.register_profile("telstate-codec", deadline=None, max_examples=example_count(100))
 settings.load_profile("telstate-codec")

@@ -1,4 +1,4 @@
-"""Byte for byte what katsdptelstate writes, and what it reads, in an environment of its own."""
+"""Comparison with katsdptelstate, in an environment of its own: the same bytes and the same values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(PYTHON is None, reason="no environment with kats
 
 
 class Peer:
-    """A process that encodes and decodes as katsdptelstate does."""
+    """A process that encodes and decodes with katsdptelstate."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -34,7 +34,7 @@ class Peer:
         )
 
     def ask(self, request: dict[str, Any]) -> list[Any]:
-        """Give the answer to a request; see `codec_peer`."""
+        """Return the answer to a request; see `codec_peer`."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -48,32 +48,32 @@ class Peer:
 
 @pytest.fixture(scope="module")
 def peer() -> Iterator[Peer]:
-    """Start the peer once."""
+    """Start the peer."""
     process = Peer()
     yield process
     process.close()
 
 
 def encoded(value: object) -> str | None:
-    """Give what we make of a value, as the peer's answers have it."""
+    """Return our encoding of a value in the form of the peer's answers."""
     try:
         return encode_value(value).hex()
     except EncodeError:
         return None
 
 
-def holds_what_the_peer_cannot_read(value: object) -> bool:
-    """Tell whether a scalar of no bytes is in a value, which the peer writes and cannot read."""
+def has_scalar_without_bytes(value: object) -> bool:
+    """Return whether there is a scalar of size 0 in a value, which the peer writes and cannot read."""
     if isinstance(value, np.generic):
         return value.dtype.itemsize == 0
     if isinstance(value, dict):
-        return any(map(holds_what_the_peer_cannot_read, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(holds_what_the_peer_cannot_read, value))
+        return any(map(has_scalar_without_bytes, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(has_scalar_without_bytes, value))
 
 
 @pytest.mark.parametrize("start", range(0, SEEDS, PART))
-def test_generated_values_are_the_same_both_ways(peer: Peer, start: int) -> None:
-    """Any value has the same bytes, or is refused, and any bytes of the peer the same value."""
+def test_random_values_are_encoded_and_decoded_like_the_peer(peer: Peer, start: int) -> None:
+    """Each value has the peer's bytes, or is refused too, and the bytes are decoded to the same value."""
     seeds = range(start, start + PART)
     for seed, (theirs, description) in zip(seeds, peer.ask({"seeds": list(seeds)}), strict=True):
         value = from_seed(seed)
@@ -81,13 +81,13 @@ def test_generated_values_are_the_same_both_ways(peer: Peer, start: int) -> None
         if theirs is not None:
             ours = describe(decode_value(bytes.fromhex(theirs)))
             if description is None:
-                assert holds_what_the_peer_cannot_read(value), seed
+                assert has_scalar_without_bytes(value), seed
             else:
                 assert ours == description, seed
 
 
-def test_generated_values_are_of_all_kinds() -> None:
-    """The generated values hold what is refused and what is not, and every plain dtype."""
+def test_random_values_have_all_types() -> None:
+    """Some of the random values are refused and most are not, and every plain dtype occurs."""
     values = [from_seed(seed) for seed in range(SEEDS)]
     refused = sum(encoded(value) is None for value in values)
     dtypes = {value.dtype.str for value in values if isinstance(value, (np.ndarray, np.generic))}
@@ -95,15 +95,15 @@ def test_generated_values_are_of_all_kinds() -> None:
     assert {np.dtype(text).str for text in PLAIN_DTYPES} <= dtypes
 
 
-def test_what_the_peer_refuses_is_refused() -> None:
-    """Each kind of value that has no encoding is an EncodeError, alone and within others."""
+def test_values_that_the_peer_refuses_are_refused() -> None:
+    """Values without an encoding raise EncodeError, alone and within others."""
     for value in REFUSED:
         for outer in (value, [value], (value,), {"key": [(value,)]}):
             assert encoded(outer) is None
 
 
-def test_bytes_that_nobody_wrote_are_read_alike(peer: Peer) -> None:
-    """Of changed bytes, what both read is the same; we read no pickles, and know what is missing."""
+def test_changed_bytes_are_decoded_like_the_peer(peer: Peer) -> None:
+    """Changed bytes that both decode are decoded to the same value."""
     whole = encode_value(
         {"a": [1, 2.5, None, (True, "x")], "b": b"y", "c": np.arange(2, dtype="i2")}
     )

@@ -1,4 +1,4 @@
-"""What a value is, told from its beginning."""
+"""Previews of encoded values."""
 
 from typing import Any
 
@@ -40,19 +40,19 @@ from telstate_codec.previews import preview_value
         (numpy.zeros(100_000), "float64 array, shape (100000,)"),
     ],
 )
-def test_outline(value: Any, text: str) -> None:
-    """Every type is told from the beginning of its encoding."""
+def test_previews_of_values(value: Any, text: str) -> None:
+    """A value of any type is described from the beginning of its encoding."""
     assert preview_value(encode_value(value)[:500]) == text
 
 
-def test_pickle_and_rubbish() -> None:
-    """A pickle is only named, an array without its whole header too."""
+def test_previews_of_other_bytes() -> None:
+    """Pickles and arrays without a complete header are named only, and other bytes are unknown."""
     assert preview_value(b"\x80\x02K\x01.") == "pickle"
     assert preview_value(b"") == preview_value(b"\xff") == preview_value(b"\x90") == "unknown value"
     assert preview_value(encode_value(numpy.zeros(3))[:40]) == "array"
 
 
 @given(st.binary(max_size=40).map(lambda data: b"\xff" + data) | st.binary(max_size=40))
-def test_whatever_the_bytes_are(head: bytes) -> None:
-    """There is an outline of anything."""
+def test_any_bytes_have_a_preview(head: bytes) -> None:
+    """Any bytes have a preview."""
     assert preview_value(head)

@@ -1,4 +1,4 @@
-"""Values that are not NumPy's: their bytes, their types, and what has no encoding."""
+"""Plain Python values: their bytes, their types, and values without an encoding."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def test_integers_are_stored_or_refused(value: int) -> None:
 
 
 @pytest.mark.parametrize("value", REFUSED, ids=lambda value: type(value).__name__)
-def test_what_has_no_encoding_is_an_encode_error(value: Any) -> None:
-    """What cannot be stored is refused, alone and within anything."""
+def test_values_without_an_encoding_raise_encode_error(value: Any) -> None:
+    """Values that cannot be stored are refused, alone and within others."""
     for outer in (value, [value], (value,), {"a": (value, 1)}):
         with pytest.raises(EncodeError):
             encode_value(outer)
@@ -117,13 +117,13 @@ def test_what_has_no_encoding_is_an_encode_error(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [Text("a"), Blob(b"a"), Listing([1]), Mapping(a=1), {1}])
 def test_the_error_names_the_type(value: Any) -> None:
-    """An unknown type, subclasses of known ones included, is named with its module."""
+    """The message names an unknown type and its module, also for subclasses of known types."""
     with pytest.raises(EncodeError, match=rf"type (codec_values\.)?{type(value).__name__} cannot"):
         encode_value([1, value])
 
 
 def test_subclasses_of_tuple_and_complex_become_plain() -> None:
-    """A named tuple is stored as a tuple, and a complex number of any class as a complex."""
+    """A named tuple is stored as a tuple, and an instance of a subclass of complex as a complex."""
     for value in (Pair(1, 2), Triple((1, 2))):
         assert encode_value(value) == encode_value((1, 2))
         assert encode_value([value]) == encode_value([(1, 2)])
@@ -138,13 +138,13 @@ def test_other_bytes_like_objects_become_bytes() -> None:
 
 
 def test_messagepack_types_are_passed_through() -> None:
-    """An extension type of msgpack's own is written as it is, and its time stamps are read."""
+    """msgpack's ExtType is written unchanged, and its timestamps are read."""
     assert encode_value(msgpack.ExtType(5, b"x")) == b"\xff\xd4\x05x"
     assert decode_value(encode_value(msgpack.Timestamp(1, 2))) == msgpack.Timestamp(1, 2)
 
 
 def test_a_value_that_contains_itself_is_an_encode_error() -> None:
-    """Endless lists, dictionaries and tuples are refused."""
+    """Lists, dictionaries and tuples that contain themselves are refused."""
     endless_list: list[Any] = []
     endless_list.append(endless_list)
     endless_dict: dict[str, Any] = {}
@@ -154,8 +154,8 @@ def test_a_value_that_contains_itself_is_an_encode_error() -> None:
             encode_value(value)
 
 
-def test_encoding_goes_on_after_an_error() -> None:
-    """A failure leaves nothing behind in what is kept for the next value."""
+def test_encoding_works_after_an_error() -> None:
+    """An error leaves no state behind that affects the next value."""
     for value in ([1, 2, {3}], (1, [2, {3}]), [np.zeros(9999), {1}], (np.zeros(9999), {1})):
         with pytest.raises(EncodeError):
             encode_value(value)
@@ -163,7 +163,7 @@ def test_encoding_goes_on_after_an_error() -> None:
 
 
 def test_bytes_like_input_is_decoded() -> None:
-    """A bytearray and a memoryview are decoded as bytes are; nothing else is."""
+    """A bytearray and a memoryview are decoded like bytes, and nothing else is."""
     for value in (1, "a", np.float64(1.5), np.arange(3.0), (1, "a"), [1] * 1000):
         encoded = encode_value(value)
         expected = describe(value)
@@ -172,11 +172,11 @@ def test_bytes_like_input_is_decoded() -> None:
         assert describe(decode_value(memoryview(bytearray(encoded)))) == expected
     for wrong in ("text", None, 5, [255, 1]):
         with pytest.raises(TypeError, match="must be bytes"):
-            decode_value(wrong)  # type: ignore[arg-type]  # that is what is tested
+            decode_value(wrong)  # type: ignore[arg-type]  # the wrong type is the test
 
 
 def test_encodings() -> None:
-    """MessagePack is the default, pickle can be asked for, and anything else is an error."""
+    """MessagePack is the default, pickle is possible, and any other encoding is an error."""
     assert (ENCODING_DEFAULT, ENCODING_MSGPACK, ENCODING_PICKLE) == (b"\xff", b"\xff", b"\x80")
     assert ALLOWED_ENCODINGS == {ENCODING_MSGPACK, ENCODING_PICKLE}
     assert PICKLE_PROTOCOL == 2
@@ -209,19 +209,19 @@ def test_encodings() -> None:
     ],
 )
 def test_equality_of_encoded_values(a: bytes, b: bytes, equal: bool) -> None:
-    """Equal bytes are equal, text and the bytes of its UTF-8 too, and nothing else is."""
+    """Equal bytes are equal, text is equal to the bytes of its UTF-8, and nothing else is equal."""
     assert equal_encoded_values(a, b) is equal
     assert equal_encoded_values(b, a) is equal
 
 
-def test_equality_of_what_cannot_be_decoded() -> None:
-    """Different bytes of which one is no value are a DecodeError."""
+def test_equality_of_invalid_values_raises_decode_error() -> None:
+    """Different bytes, of which one is not a value, raise DecodeError."""
     with pytest.raises(DecodeError):
         equal_encoded_values(b"\x90", b"\xff\x01")
 
 
 def test_import_does_not_load_numpy() -> None:
-    """NumPy is loaded for the first array that is seen, and not for plain values."""
+    """NumPy is loaded with the first array or scalar, and not for plain values."""
     program = """
 import sys
 from telstate_codec import EncodeError, decode_value, encode_value
@@ -241,7 +241,7 @@ assert encode_value([scalar]) == bytes.fromhex("ff91") + encode_value(scalar)[1:
 
 
 def test_threads_do_not_disturb_each_other() -> None:
-    """Threads that encode and decode at once, nested values included, get each their own."""
+    """Threads that encode and decode nested values at the same time get their own results."""
     failures: list[object] = []
     start = threading.Barrier(8)
 
@@ -270,13 +270,13 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 
 def test_deep_tuples_in_a_thread_with_a_small_stack() -> None:
-    """Tuples as deep as allowed fit the C stack of a thread that has half a megabyte."""
+    """Tuples of the greatest depth fit on a C stack of half a megabyte."""
     value: Any = math.pi
     for _ in range(128):
         value = (value,)
     results: list[object] = []
     size = threading.stack_size(2**19)
-    gc.disable()  # Whatever other tests left behind is not to be finalised on this small stack.
+    gc.disable()  # so that objects of other tests are not finalised on this small stack
     try:
         thread = threading.Thread(target=lambda: results.append(decode_value(encode_value(value))))
         thread.start()

@@ -186,13 +186,7 @@ def _copy(values: Array, scalars: bool) -> Array:
 
 
 def _find_layout(value: bytes) -> Layout | None:
-    """Return the layout of an encoded extension type, or None if it is not of numbers of one size.
-
-    Raises
-    ------
-    DecodeError
-        If it is not a valid value.
-    """
+    """Return the layout of an encoded extension type, or None if it is not of numbers of one size."""
     if value[0] != MSGPACK_BYTE:
         return None
     decode_value(value)  # checks everything that the rest relies on

@@ -86,13 +86,7 @@ def _unpack_on_heap(data: bytes | memoryview, **options: Any) -> Any:
 
 
 def first_object(data: bytes | memoryview) -> int:
-    """Return the size in bytes of the first object, without creating it.
-
-    Raises
-    ------
-    ValueError, msgpack.OutOfData
-        If the object is malformed or incomplete.
-    """
+    """Return the size in bytes of the first object, without creating it."""
     unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(data)))
     unpacker.feed(data)
     unpacker.skip()
@@ -205,13 +199,7 @@ def unpack(value: bytes, start: int = 0) -> Any:
 
 
 def decode_msgpack(value: bytes) -> Any:
-    """Decode a value that starts with the header byte of MessagePack.
-
-    Raises
-    ------
-    DecodeError
-        If anything is wrong with the bytes.
-    """
+    """Decode a value that starts with the header byte of MessagePack, or raise `DecodeError`."""
     try:
         return decoders[value[1]](value)
     except DecodeError:

@@ -156,13 +156,7 @@ def _total_size(parts: Parts) -> int:
 
 
 def encode_msgpack(value: object) -> bytes:
-    """Return a value as header byte and MessagePack.
-
-    Raises
-    ------
-    EncodeError
-        If the value, or one within it, has no encoding.
-    """
+    """Return a value as header byte and MessagePack, or raise `EncodeError`."""
     try:
         encoder = _whole.get(type(value))
         if encoder is None:

@@ -31,16 +31,8 @@ class GiveUp(Exception):
 class LargeValueParser:
     """A parser of one value.
 
-    Parameters
-    ----------
-    data
-        The value.
-    start
-        Offset of its MessagePack.
-    read_array
-        Reads an array from the data, given the offsets of its payload's start and end.
-    read_extension
-        Reads any other extension type but tuples, from its code and payload.
+    `read_array` reads an array from the data and the offsets of its payload's start and end;
+    `read_extension` reads any other extension type but tuples, from its code and payload.
     """
 
     def __init__(

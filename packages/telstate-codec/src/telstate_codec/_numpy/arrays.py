@@ -67,14 +67,7 @@ class BoundedCache(dict[_Key, _Value]):
     """The results of a function; all of them are dropped when there are too many.
 
     Looking up a cached result costs no more than in a dictionary. Threads may share a cache: at worst
-    each of them calls the function.
-
-    Parameters
-    ----------
-    compute
-        The function. The exceptions that it raises are not cached.
-    size
-        Returns the approximate size in bytes of a key and its result; large ones are not cached.
+    each of them calls the function. Entries whose `size`, in bytes, is large are not cached.
 
     Examples
     --------

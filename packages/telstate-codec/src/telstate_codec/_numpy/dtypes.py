@@ -44,12 +44,7 @@ _DESCRIPTOR: Final = re.compile(
 
 
 def describe(dtype: DType) -> Descriptor:
-    """Return the descriptor of a dtype.
-
-    Raises
-    ------
-    ValueError
-        If the dtype has Python objects or overlapping fields, and so has no descriptor.
+    """Return the descriptor of a dtype, or raise `ValueError` if it has none.
 
     Examples
     --------
@@ -82,22 +77,6 @@ def describe(dtype: DType) -> Descriptor:
     return descriptor
 
 
-def dtype_of(descriptor: object) -> DType:
-    """Return the dtype of a descriptor of unknown origin.
-
-    Raises
-    ------
-    ValueError
-        If it is not a valid descriptor, or describes Python objects.
-
-    Examples
-    --------
-    >>> dtype_of([("time", ">f8"), ("", "|V4"), ("flag", "|b1")]).itemsize
-    13
-    """
-    return _dtype_of(descriptor, 0)
-
-
 def has_text(dtype: DType) -> bool:
     """Return whether a dtype, or a field of it, is text (kind U)."""
     if dtype.subdtype is not None:
@@ -106,13 +85,7 @@ def has_text(dtype: DType) -> bool:
 
 
 def check_text(array: Array) -> None:
-    """Refuse invalid code points in the text of a contiguous array, which NumPy does not check.
-
-    Raises
-    ------
-    ValueError
-        If there is an invalid code point in the array, or in a field of it.
-    """
+    """Refuse invalid code points in the text of a contiguous array, which NumPy does not check."""
     if not all(is_valid_text(part) for part in text_parts(array.ravel("K"))):
         raise ValueError("an array of text has characters that do not exist")
 
@@ -138,7 +111,14 @@ def text_parts(array: Array) -> Iterator[Array]:
             yield from text_parts(array.getfield(field, offset))
 
 
-def _dtype_of(descriptor: object, depth: int) -> DType:
+def dtype_of(descriptor: object, depth: int = 0) -> DType:
+    """Return the dtype of a descriptor of unknown origin, or raise `ValueError`.
+
+    Examples
+    --------
+    >>> dtype_of([("time", ">f8"), ("", "|V4"), ("flag", "|b1")]).itemsize
+    13
+    """
     if isinstance(descriptor, str):
         return _simple_dtype(descriptor)
     if not isinstance(descriptor, list):
@@ -153,7 +133,7 @@ def _dtype_of(descriptor: object, depth: int) -> DType:
     for field in descriptor:
         if not isinstance(field, tuple) or len(field) not in (2, 3):
             raise ValueError(f"field {_short(field)} of a dtype is not a tuple of 2 or 3")
-        dtype = _dtype_of(field[1], depth + 1)
+        dtype = dtype_of(field[1], depth + 1)
         name, title = _split_name(field[0])
         if name or len(field) == 3 or dtype.kind != "V" or dtype.names is not None:
             if len(field) == 3:

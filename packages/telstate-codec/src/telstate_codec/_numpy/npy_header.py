@@ -41,13 +41,7 @@ class Header(NamedTuple):
 
 
 def write_header(dtype: DType, shape: Shape, fortran: bool) -> bytes:
-    r"""Return the header of an array's file.
-
-    Raises
-    ------
-    ValueError
-        If the dtype holds objects or has no descriptor, or if the array has too many elements of
-        size 0.
+    r"""Return the header of the file of an array.
 
     Examples
     --------
@@ -73,13 +67,7 @@ def write_header(dtype: DType, shape: Shape, fortran: bool) -> bytes:
 
 
 def header_end(data: bytes, start: int) -> int:
-    """Return the offset of the end of the header that starts at an offset.
-
-    Raises
-    ------
-    ValueError
-        If no header starts there, or it goes on beyond the end of the data.
-    """
+    """Return the offset of the end of the header that starts at an offset."""
     sizes_at = start + len(MAGIC) + 2
     if data[start : start + len(MAGIC)] != MAGIC or len(data) < sizes_at:
         raise ValueError("an array does not start like a .npy file")
@@ -95,13 +83,7 @@ def header_end(data: bytes, start: int) -> int:
 
 
 def read_header(header: bytes) -> Header:
-    """Parse a complete header.
-
-    Raises
-    ------
-    ValueError
-        If it is malformed, or describes Python objects or an impossible array.
-    """
+    """Parse and check a complete header."""
     version = header[len(MAGIC)]
     text = header[len(MAGIC) + 2 + _SIZE_BYTES[version] :].decode(_TEXT[version])
     try:

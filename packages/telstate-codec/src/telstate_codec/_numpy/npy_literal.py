@@ -33,18 +33,7 @@ _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 
 
 def read_literal(text: str) -> object:
-    """Return the value of a literal.
-
-    Parameters
-    ----------
-    text
-        A literal of dictionaries with string keys, lists, tuples, strings, integers, booleans and
-        ``None``, which white space may surround.
-
-    Raises
-    ------
-    ValueError
-        If it is anything else; the message says where.
+    """Return the value of a literal, or raise `ValueError`, which says where the text is wrong.
 
     Examples
     --------

@@ -138,11 +138,6 @@ def _defaultdict(limits: Limits, args: Arguments) -> object:
     refuse("the factory of a defaultdict must be a plain class")
 
 
-def _integers(args: Arguments, least: int, most: int) -> None:
-    if not least <= len(args) <= most or any(type(number) is not int for number in args):
-        refuse("a date or time is made of integers")
-
-
 def _zone(rest: Arguments) -> datetime.timezone | None:
     match rest:
         case ():
@@ -180,7 +175,8 @@ def _big_endian(three: list[int]) -> int:
 
 
 def _timedelta(limits: Limits, args: Arguments) -> object:
-    _integers(args, 0, 3)
+    if len(args) > 3 or any(type(number) is not int for number in args):
+        refuse("a timedelta is made of integers")
     if any(number.bit_length() > 64 for number in args):
         refuse("a timedelta is out of range")
     return datetime.timedelta(*args)
@@ -193,14 +189,13 @@ def _timezone(limits: Limits, args: Arguments) -> object:
     refuse("a timezone is made of a timedelta and a name")
 
 
+# Without exponents: 1e999999999 would take forever.
 _FRACTION: Final = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}(/[0-9]{{1,{MAX_DIGITS}}})?")
 
 
 def _fraction(limits: Limits, args: Arguments) -> object:
     match args:
-        case (str(text),) if _FRACTION.fullmatch(
-            text
-        ):  # no exponent: 1e999999999 would take forever
+        case (str(text),) if _FRACTION.fullmatch(text):
             limits.charge(len(text))  # for the time, as nothing is copied
             return Fraction(text)
         case (int(top), int(bottom)) if max(top.bit_length(), bottom.bit_length()) <= MAX_BITS:

@@ -324,13 +324,11 @@ _OPCODES: Final[dict[bytes, Handler]] = {
     b"i": _instance_line,
     b"o": _refused("it makes an instance of a class of Python 2"),
     b"\x92": _refused("it makes an instance with keyword arguments"),
-    b"\x82": _refused("it uses the extension registry of copyreg"),
-    b"\x83": _refused("it uses the extension registry of copyreg"),
-    b"\x84": _refused("it uses the extension registry of copyreg"),
-    b"P": _refused("it refers to an object outside of it"),
-    b"Q": _refused("it refers to an object outside of it"),
-    b"\x97": _refused("it refers to a buffer outside of it"),
-    b"\x98": _refused("it refers to a buffer outside of it"),
+    **dict.fromkeys(
+        (b"\x82", b"\x83", b"\x84"), _refused("it uses the extension registry of copyreg")
+    ),
+    **dict.fromkeys((b"P", b"Q"), _refused("it refers to an object outside of it")),
+    **dict.fromkeys((b"\x97", b"\x98"), _refused("it refers to a buffer outside of it")),
 }
 
 HANDLERS: Final[list[Handler]] = [

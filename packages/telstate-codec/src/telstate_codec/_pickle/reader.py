@@ -3,8 +3,8 @@
 A pickle is a program for a small stack machine. Our machine has the same opcodes (protocols 0 to 5),
 but imports nothing that a pickle names, calls nothing and sets no attributes: a global is looked up
 in a table (see `allowed`), and calling or building it calls a constructor from that table, which
-checks its arguments. Opcodes and names that have not been added are unknown, so there is nothing to
-be forbidden. Time and memory are proportional to the size of the pickle (see `limits`).
+checks its arguments. Opcodes and names that are not in a table are unknown, so nothing has to be
+forbidden. Time and memory are proportional to the size of the pickle (see `limits`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,7 @@ _LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes, complex})
 
 
 def load_plain(data: bytes) -> object:
-    """Read a pickle of plain data.
-
-    Raises
-    ------
-    DecodeError
-        If it is malformed or holds anything but plain data. The message says what, and where.
-    """
+    """Read a pickle of plain data, or raise `DecodeError`, which says what is wrong and where."""
     machine = Machine(data)
     handlers, memo = HANDLERS, machine.memo
     pos = 0
@@ -64,9 +58,8 @@ def _reason(error: Exception) -> str:
 
 def _check_value(value: object) -> None:
     """Refuse functions and unfinished objects in a value, and nesting that could overflow the stack."""
-    depths: dict[int, int] = (
-        {}
-    )  # by the id of each value; 0 until all of its parts have been visited
+    # By the id of each container; 0 until all of its parts have been visited.
+    depths: dict[int, int] = {}
     todo: list[tuple[Any, bool]] = [(value, False)]
     while todo:
         item, parts_done = todo.pop()

@@ -1,7 +1,7 @@
-"""The safe policy against pickles that want all memory, or all time, or a deep recursion.
+"""The safe policy against pickles that need excessive memory, time or recursion.
 
-Every bomb goes off in one process of its own that may take 200 MB more than it has, and a minute of
-processor time: it must give a value or a `DecodeError`, and the next one must, too.
+All of them ("bombs") are loaded in one process, which may use 200 MB more than it has and a minute
+of processor time. Each must return a value or raise `DecodeError`, and so must the one after it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def long(number: int) -> bytes:
 
 
 def text(length: int) -> bytes:
-    """Push a text of a length."""
+    """Push a text of a given length."""
     return b"T" + struct.pack("<i", length) + b"x" * length
 
 
@@ -42,7 +42,7 @@ HUGE = 160_000  # bytes of an integer
 PRIME = 2**61 - 1  # Python's hash of an integer is its remainder by this
 
 REFUSED: dict[str, tuple[bytes, str]] = {
-    # lengths that are not there
+    # lengths of data that do not follow
     "BINSTRING": (b"T\xff\xff\xff\x7f.", "too early"),
     "negative BINSTRING": (b"T\xff\xff\xff\xff.", "too early"),
     "BINUNICODE": (b"X\xff\xff\xff\xff.", "too early"),
@@ -52,7 +52,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "BYTEARRAY8": (b"\x96" + b"\x00" * 5 + b"\x01\x00\x00.", "too early"),
     "LONG4": (b"\x8b\xff\xff\xff\x7f.", "too early"),
     "FRAME": (b"\x80\x04\x95" + b"\x00" * 5 + b"\x01\x00\x00N.", "too early"),
-    # numbers that are not what they seem
+    # numbers that are slow to read
     "LONG of a million digits": (b"L" + b"9" * 1_000_000 + b"L\n.", "too long"),
     "INT of a million digits": (b"I" + b"9" * 1_000_000 + b"\n.", "too long"),
     "FLOAT of a million digits": (b"F" + b"9" * 1_000_000 + b"\n.", "too long"),
@@ -105,7 +105,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         ARRAY + b"(K\x01(" + long(7**300_000) + b"t" + BYTE + b"\x89U\x00tb.",
         "a shape is impossible",
     ),
-    # one thing in many places, copied each time
+    # objects that are copied each time they are used
     "text encoded again and again": (
         b"c_codecs\nencode\nq\x00"
         + text(MANY)
@@ -252,7 +252,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         b"cdatetime\ndate\nq\x00" + text(MANY) + b"\x85q\x01" + b"h\x00h\x01R" * MANY + b".",
         "too many values",
     ),
-    # keys whose hash takes for ever
+    # keys whose hash takes forever
     "range of huge integers as a key, often": (
         b"c__builtin__\nxrange\n"
         + long(2 ** (8 * HUGE))
@@ -393,7 +393,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "nested more than 1000 deep",
     ),
     "deep marks": (b"(" * MANY + b"t" * MANY + b".", "nested more than 1000 deep"),
-    # what the destructors of would recurse
+    # objects whose destructors recurse
     "deep defaultdicts": (
         b"ccollections\ndefaultdict\nq\x00)R" + b"Nh\x00)R" * MANY + b"s" * MANY + b".",
         "more than 1000",
@@ -409,7 +409,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "more than 1000",
     ),
 }
-"""Bomb -> pickle, and a part of the message ("": a value is fine, too)."""
+"""Pickles that need too much, each with a part of the message ("" if a value is fine, too)."""
 
 HARMLESS: dict[str, bytes] = {
     "memo index of 2**31": b"Nr\xff\xff\xff\x7f.",
@@ -467,11 +467,9 @@ for line in sys.stdin:
 
 
 @pytest.mark.slow
-def test_bombs_do_not_go_off() -> None:
-    """A bomb is a DecodeError for the right reason, what only looks like one is read, all is alive.
-
-    One test, so that the process is started once.
-    """
+def test_limits_stop_every_bomb() -> None:
+    """Bombs raise DecodeError for the right reason, and harmless pickles are read."""
+    # One test, so that the process is started once.
     bombs = {name: data for name, (data, _) in REFUSED.items()} | HARMLESS
     expected = {name: reason for name, (_, reason) in REFUSED.items()}
     expected |= {name: "a value" for name in HARMLESS}

@@ -1,4 +1,4 @@
-"""Samples to arrays and arrays to samples: the same as one by one, in type and in bytes."""
+"""Samples as arrays: the same types and bytes as one by one."""
 
 import math
 import random
@@ -38,12 +38,12 @@ def same_shape(source: random.Random, count: int) -> list[Any]:
     shape = tuple(source.choice([1, 2, 3]) for _ in range(source.randrange(3)))
     orders = source.choice([(np.ascontiguousarray,), (np.asfortranarray, np.ascontiguousarray)])
     made = [codec_values.filled(source, kind, shape) for _ in range(count)]
-    # Copying may leave out bytes between fields; those stay as they are.
+    # Copying may leave out bytes between fields, so those are not copied.
     return made if kind.names else [source.choice(orders)(one).reshape(shape) for one in made]
 
 
 def numbers(*choices: Callable[[random.Random], Any]) -> Callable[[random.Random, int], list[Any]]:
-    """Give what makes lists of numbers, each by one of a choice."""
+    """Return a function that makes lists of numbers, each by one of some functions."""
     return lambda source, count: [source.choice(choices)(source) for _ in range(count)]
 
 
@@ -116,7 +116,7 @@ families = st.builds(
 
 
 def equal(element: Any, value: Any) -> bool:
-    """Tell whether an array's element is the value: the same number, exactly, or the same thing."""
+    """Return whether an element of an array is exactly the same number as the value, or equal."""
     if isinstance(element, np.generic) and isinstance(
         value, (bool, int, float, complex, np.number)
     ):
@@ -130,16 +130,19 @@ def equal(element: Any, value: Any) -> bool:
         if element.dtype != value.dtype and element.dtype.kind in "iufc":
             numbers = zip(element.flat, value.flat, strict=True)
             return element.shape == value.shape and all(equal(*pair) for pair in numbers)
-        # The order in memory is the stack's own.
+        # The order in memory may differ. Where bytes have to be reordered, NumPy leaves those between
+        # fields undefined.
+        in_place = element.flags.c_contiguous and value.flags.c_contiguous
+        read = np.ndarray.tobytes if in_place else codec_values.contents
         same_kind = (element.dtype, element.shape) == (value.dtype, value.shape)
-        return bool(same_kind and element.tobytes() == value.tobytes())
+        return bool(same_kind and read(element) == read(value))
     return bool(codec_values.describe(element) == codec_values.describe(value))
 
 
 @given(families)
 @example([])
-def test_every_value_comes_back(values: list[Any]) -> None:
-    """Whatever the values are, the arrays hold their times and the values, unchanged."""
+def test_every_value_survives(values: list[Any]) -> None:
+    """The arrays hold the times and the values of any samples, unchanged."""
     times = [float(place) for place in range(len(values))]
     members = encode_samples(values, times)
     arrays = decode_sample_arrays(members)
@@ -157,8 +160,8 @@ def test_every_value_comes_back(values: list[Any]) -> None:
 
 
 @given(families.filter(bool))
-def test_the_quick_way_gives_the_same(values: list[Any]) -> None:
-    """Where there is a quick way, it gives what putting the values together one by one gives."""
+def test_the_quick_way_returns_the_same(values: list[Any]) -> None:
+    """Where there is a quick way, it returns the same as decoding one by one and stacking."""
     members = encode_samples(values, range(len(values)))
     quick = decode_columns(members)
     if quick is not None:
@@ -168,7 +171,7 @@ def test_the_quick_way_gives_the_same(values: list[Any]) -> None:
 
 
 def test_large_arrays() -> None:
-    """Arrays of many bytes, in both orders, are stacked as small ones are."""
+    """Large arrays, in both orders, are stacked like small ones."""
     orders: list[Literal["C", "F"]] = ["C", "F"]
     for order in orders:
         arrays = [np.arange(2000.0).reshape(40, 50).copy(order) + n for n in range(3)]
@@ -243,7 +246,7 @@ def test_large_arrays() -> None:
     ],
 )
 def test_dtypes(values: list[Any], dtype: str, shape: tuple[int, ...]) -> None:
-    """Numbers keep or find a dtype that holds them exactly, and so do arrays; the rest are objects."""
+    """Numbers and arrays get a dtype that holds them exactly, and other values are objects."""
     array = decode_sample_arrays(encode_samples(values, range(len(values)))).values
     assert (array.dtype, array.shape) == (np.dtype(dtype), shape)
     if dtype == "O":
@@ -254,8 +257,8 @@ def test_dtypes(values: list[Any], dtype: str, shape: tuple[int, ...]) -> None:
 @example([bytes(8) + b"\xff\xcb" + bytes(7)])
 @example([bytes(8) + b"\xff"])
 @example([bytes(8) + b"\xff\xca\x7f\x80\x00\x01"] * 2)
-def test_bad_bytes(members: list[bytes]) -> None:
-    """Whatever the bytes are, they give arrays or a DecodeError, as one by one, and no warning."""
+def test_invalid_bytes(members: list[bytes]) -> None:
+    """Any bytes are decoded to arrays or raise DecodeError, as one by one, without a warning."""
     try:
         expected = decode_samples(members)
     except DecodeError:
@@ -268,8 +271,8 @@ def test_bad_bytes(members: list[bytes]) -> None:
 
 
 @given(families)
-def test_encoded_as_one_by_one(values: list[Any]) -> None:
-    """Each sample of many has the bytes that it has by itself."""
+def test_samples_are_encoded_as_one_by_one(values: list[Any]) -> None:
+    """Each of many samples has the same bytes as by itself."""
     times = [place / 7 for place in range(len(values))]
     expected = [encode_sample(time, encode_value(value)) for value, time in zip(values, times)]
     assert encode_samples(values, times) == expected
@@ -278,11 +281,11 @@ def test_encoded_as_one_by_one(values: list[Any]) -> None:
 
 @given(st.integers(0, 2**32), st.integers(0, 5), st.sampled_from(codec_values.LONG_DTYPES + ["f8"]))
 def test_arrays_are_encoded_as_their_elements(seed: int, count: int, long: str) -> None:
-    """An array is encoded as what iterating over it gives, whatever its dtype, shape and strides."""
+    """An array of any dtype, shape and strides is encoded like the elements of an iteration."""
     source = random.Random(seed)
     for kind in (codec_values.dtype(source), np.dtype(long)):
         array = codec_values.filled(source, kind, (count, *source.choice([(), (2,), (2, 3)])))
-        # Bytes between fields are copied or not, as it happens.
+        # NumPy may or may not copy bytes between fields.
         other = array if "''" in str(kind.descr) else np.asfortranarray(array)
         for view in (array, array[::-1], array[::2], other):
             times = np.arange(len(view), dtype=source.choice(["f8", "f4", "i2", ">f8", "u8"]))
@@ -290,8 +293,8 @@ def test_arrays_are_encoded_as_their_elements(seed: int, count: int, long: str) 
             assert encode_samples(view, times) == expected
 
 
-def test_pickled() -> None:
-    """Another encoding is used for every value."""
+def test_other_encodings() -> None:
+    """The encoding is used for every value."""
     expected = [encode_sample(1.0, encode_value(1.5, ENCODING_PICKLE))]
     assert encode_samples([1.5], [1.0], ENCODING_PICKLE) == expected
     assert encode_samples(np.array([1.5]), [1.0], ENCODING_PICKLE) != expected
@@ -300,8 +303,8 @@ def test_pickled() -> None:
 
 
 @pytest.mark.parametrize("time", [-1.0, math.inf, math.nan, -math.inf, 10**400])
-def test_times_that_cannot_be_stored(time: float) -> None:
-    """A time that cannot be stored is an error that says which it is."""
+def test_invalid_times_are_refused(time: float) -> None:
+    """The error for a time that cannot be stored says which one it is."""
     for times in (
         [1.0, time],
         (1, time),
@@ -311,15 +314,15 @@ def test_times_that_cannot_be_stored(time: float) -> None:
             encode_samples([1.0, 2.0], times)
 
 
-def test_times_of_all_sorts() -> None:
-    """Times are whatever `float` takes, and minus zero is zero."""
+def test_times_of_all_types() -> None:
+    """Times may have any type that `float` accepts, and minus zero becomes zero."""
     assert encode_samples([1.5], [-0.0]) == encode_samples([1.5], np.array([-0.0]))
     assert encode_samples([1.5], [-0.0]) == encode_samples([1.5], [0])
-    assert encode_samples([1.5], [np.float32(2)]) == encode_samples([1.5], ["2"])  # type: ignore[list-item]  # float takes it
+    assert encode_samples([1.5], [np.float32(2)]) == encode_samples([1.5], ["2"])  # type: ignore[list-item]  # float accepts it
 
 
-def test_refused() -> None:
-    """What is no list of values or times is refused, and so are lists of different lengths."""
+def test_invalid_arguments_are_refused() -> None:
+    """Arguments that are not sequences are refused, and so are sequences of different lengths."""
     with pytest.raises(ValueError, match="There are 2 values and 1 timestamps"):
         encode_samples([1, 2], [1.0])
     with pytest.raises(ValueError, match="There are 0 values"):
@@ -329,15 +332,15 @@ def test_refused() -> None:
     with pytest.raises(TypeError, match="The values must be an iterable"):
         encode_samples(np.array(1.5), [1.0])
     with pytest.raises(TypeError, match="The timestamps must be an iterable"):
-        encode_samples([1.5], 1.0)  # type: ignore[arg-type]  # that it is refused is the test
+        encode_samples([1.5], 1.0)  # type: ignore[arg-type]  # the wrong type is the test
     with pytest.raises(TypeError, match="A time must be a number"):
-        encode_samples([1.5], [None])  # type: ignore[list-item]  # that it is refused is the test
+        encode_samples([1.5], [None])  # type: ignore[list-item]  # the wrong type is the test
     with pytest.raises(EncodeError, match="^Value 1 of 2: .*set"):
         encode_samples([1, {1}], [1.0, 2.0])
 
 
 def test_numpy_is_not_loaded_for_lists() -> None:
-    """Encoding lists of plain values leaves NumPy alone."""
+    """Encoding lists of plain values does not load NumPy."""
     code = (
         "import sys, telstate_codec as c; c.encode_samples([1.5, 'a'], [1.0, 2.0]);"
         "c.encode_samples([1.5], [1.0]); sys.exit('numpy' in sys.modules)"

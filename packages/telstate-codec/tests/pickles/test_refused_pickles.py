@@ -1,7 +1,7 @@
-"""The safe policy against pickles that would bend what it allows: wrong arguments, states, names.
+"""The safe policy against pickles that misuse allowed globals: wrong arguments, states and names.
 
-Nothing here would run a program by itself; each is a step on the way to one, or to memory that is not
-the pickle's.
+None of them would run a program by itself; each is a step towards running one, or towards access to
+foreign memory.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "ValueError",
     ),
     "time of 25 hours": (call(name("datetime", "time"), text("\x19\0\0\0\0\0")), "ValueError"),
-    "zone that is none": (
+    "zone that is not a timezone": (
         call(name("datetime", "time"), text("\x01\0\0\0\0\0"), name("builtins", "int")),
         "a time zone must be a datetime.timezone",
     ),
@@ -284,18 +284,18 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "unknown opcode": (b"\xff", "unknown opcode, 0xff"),
     "newlines in a name": (text("os\nsystem") + text("x") + b"\x93", r"os\nsystem.x"),
 }
-"""Trick -> pickle without STOP, and a part of the message."""
+"""Pickles without their STOP, each with a part of the message."""
 
-DATA = pathlib.Path(__file__).parent / "data" / "pickles"
+DATA = pathlib.Path(__file__).parent / "data"
 OTHERS = (DATA / "refused_globals.txt").read_text().split()
 OTHERS += ["numpy", ".numpy", "", "builtins.\u0435val", "os\x00.system", "posix.system "]
-"""Globals that must be refused whatever is done with them."""
+"""Globals that must be refused, however they are used."""
 
 
-@pytest.mark.parametrize("trick", sorted(REFUSED))
-def test_trick_is_refused(trick: str) -> None:
-    """Each way to bend what is allowed is refused for the right reason, and nothing runs."""
-    data, reason = REFUSED[trick]
+@pytest.mark.parametrize("misuse", sorted(REFUSED))
+def test_misuse_is_refused(misuse: str) -> None:
+    """Each misuse of an allowed global is refused for the right reason, and nothing runs."""
+    data, reason = REFUSED[misuse]
     with AUDIT as events, pytest.raises(DecodeError) as caught:
         load_pickle(data + b".", PicklePolicy.SAFE)
     assert reason in str(caught.value)
@@ -303,7 +303,7 @@ def test_trick_is_refused(trick: str) -> None:
 
 
 def spellings(culprit: str) -> Iterator[bytes]:
-    """Give pickles that name a global in every way that there is, called or not."""
+    """Yield pickles that name a global in every possible way, called or not."""
     module, _, attribute = culprit.rpartition(".")
     yield named(module, attribute) + b"."
     whole = f"c{module}\n{attribute}\n".encode()
@@ -314,7 +314,7 @@ def spellings(culprit: str) -> Iterator[bytes]:
 
 
 def test_any_other_global_is_refused_by_name() -> None:
-    """A global that is not plain data is refused and named, however it is spelled, called or not."""
+    """A global that is not plain data is refused and named, however it is spelled or used."""
     for culprit in OTHERS:
         shown = culprit if culprit.isascii() and culprit.isprintable() else ascii(culprit)
         expected = f"the global {shown if '.' in shown else '.' + shown} is not plain data"
@@ -325,8 +325,8 @@ def test_any_other_global_is_refused_by_name() -> None:
             assert events == []
 
 
-def test_the_extension_registry_is_not_asked() -> None:
-    """A code that the program itself has registered is refused all the same."""
+def test_the_extension_registry_is_not_used() -> None:
+    """Even a code that the program has registered itself is refused."""
     copyreg.add_extension("collections", "OrderedDict", 0x42)
     try:
         data = pickle.dumps([collections.OrderedDict], 2)
@@ -337,8 +337,8 @@ def test_the_extension_registry_is_not_asked() -> None:
         copyreg.remove_extension("collections", "OrderedDict", 0x42)
 
 
-def test_whitelisted_things_are_as_they_were() -> None:
-    """After all attempts to set their state, classes and functions are unchanged."""
+def test_allowed_classes_are_not_changed() -> None:
+    """After all attempts to set their state, the classes are unchanged."""
     script = (
         "import sys, pickle, collections, decimal\n"
         "from telstate_codec.pickles import load_pickle, PicklePolicy\n"
@@ -355,8 +355,8 @@ def test_whitelisted_things_are_as_they_were() -> None:
     assert run.stdout == "True\n"
 
 
-def test_a_longer_name_than_any_is_cut_short() -> None:
-    """A name of a megabyte is refused without being repeated."""
+def test_long_names_are_not_repeated() -> None:
+    """A name of a megabyte is refused without being repeated in the message."""
     for data in (
         b"c" + b"x" * 1_000_000 + b"\ny\n.",
         b"T\x00\x00\x10\x00" + b"x" * 2**20 + b"2\x93.",

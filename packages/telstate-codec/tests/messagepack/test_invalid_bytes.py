@@ -1,4 +1,4 @@
-"""Whatever the bytes are, decoding gives a value or `DecodeError`, in memory like their own."""
+"""Decoding any bytes returns a value or raises `DecodeError`, in memory proportional to their size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from codec_bytes import array, extension, npy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ EVERYTHING: dict[Any, Any] = {
 
 
 def decodes(value: bytes) -> bool:
-    """Tell whether bytes are a value; any exception but DecodeError fails the test."""
+    """Return whether bytes can be decoded; any exception but DecodeError fails the test."""
     try:
         decode_value(value, allow_pickle=False)
     except DecodeError as error:
@@ -44,26 +45,9 @@ def decodes(value: bytes) -> bool:
     return True
 
 
-def extension(code: int, payload: bytes) -> bytes:
-    """Give an encoded value that is one extension type."""
-    return b"\xff\xc9" + struct.pack(">IB", len(payload), code) + payload
-
-
-def npy(header: str | bytes, elements: bytes = b"", version: int = 1) -> bytes:
-    """Give an encoded array with any text as its header."""
-    text = header.encode() if isinstance(header, str) else header
-    size = struct.pack("<H" if version == 1 else "<I", len(text))
-    return extension(3, b"\x93NUMPY" + bytes([version, 0]) + size + text + elements)
-
-
-def array(descr: str, shape: str, elements: bytes = b"", order: str = "False") -> bytes:
-    """Give an encoded array whose header says anything."""
-    return npy(f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n", elements)
-
-
 @pytest.mark.parametrize("change", [1, 0x80, 0x40, 0xFF])
 def test_changed_bytes_are_a_value_or_a_decode_error(change: int) -> None:
-    """With any one byte changed, a value with everything in it is decoded or refused."""
+    """A value of all types in which any one byte is changed is decoded or refused."""
     whole = encode_value(EVERYTHING)
     for index in range(len(whole)):
         decodes(whole[:index] + bytes([whole[index] ^ change]) + whole[index + 1 :])
@@ -72,7 +56,7 @@ def test_changed_bytes_are_a_value_or_a_decode_error(change: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))
 def test_every_change_of_every_byte_is_a_value_or_a_decode_error(part: int) -> None:
-    """As above, for all 255 changes of each byte."""
+    """The same holds for all 255 changes of each byte."""
     whole = bytearray(encode_value(EVERYTHING))
     for index in range(part, len(whole), 8):
         right = whole[index]
@@ -82,28 +66,28 @@ def test_every_change_of_every_byte_is_a_value_or_a_decode_error(part: int) -> N
         whole[index] = right
 
 
-def test_every_truncation_is_a_decode_error() -> None:
-    """A value with everything in it is refused if any number of bytes is missing at its end."""
+def test_every_truncation_raises_decode_error() -> None:
+    """A value of all types is refused if any number of bytes is missing at its end."""
     whole = encode_value(EVERYTHING)
     assert decodes(whole)
     assert [size for size in range(len(whole)) if decodes(whole[:size])] == []
 
 
 @pytest.mark.parametrize("value", [encode_value(one) for one in EVERYTHING.values()])
-def test_bytes_after_the_end_are_a_decode_error(value: bytes) -> None:
-    """A value that goes on after its end is refused, whatever its type."""
+def test_bytes_after_the_end_raise_decode_error(value: bytes) -> None:
+    """A value of any type that goes on after its end is refused."""
     assert decodes(value)
     assert not decodes(value + b"\0")
 
 
 @given(st.binary(max_size=300))
-def test_invented_messagepack_is_a_value_or_a_decode_error(body: bytes) -> None:
+def test_random_messagepack_is_a_value_or_a_decode_error(body: bytes) -> None:
     """Any bytes after the header byte are decoded or refused."""
     decodes(b"\xff" + body)
 
 
 @given(st.integers(1, 4), st.binary(max_size=200))
-def test_invented_payloads_are_a_value_or_a_decode_error(code: int, payload: bytes) -> None:
+def test_random_payloads_are_a_value_or_a_decode_error(code: int, payload: bytes) -> None:
     """Any payload of our extension types is decoded or refused."""
     decodes(extension(code, payload))
 
@@ -123,7 +107,7 @@ def test_invented_payloads_are_a_value_or_a_decode_error(code: int, payload: byt
     st.one_of(st.integers(), st.lists(st.integers(-1, 2**40), max_size=3).map(tuple)),
     st.binary(max_size=20),
 )
-def test_invented_descriptors_are_a_value_or_a_decode_error(
+def test_random_descriptors_are_a_value_or_a_decode_error(
     descr: object, shape: object, raw: bytes
 ) -> None:
     """Any descriptor of a dtype, in an array's header or in a scalar, is decoded or refused."""
@@ -134,7 +118,7 @@ def test_invented_descriptors_are_a_value_or_a_decode_error(
 @given(
     st.text(st.sampled_from("{}[]()',:\\\"xuTrueFalsNo0123456789LdecrshapfotR_-< |"), max_size=80)
 )
-def test_invented_headers_are_a_value_or_a_decode_error(text: str) -> None:
+def test_random_headers_are_a_value_or_a_decode_error(text: str) -> None:
     """Any text as the header of an array is decoded or refused."""
     decodes(npy(text))
 
@@ -200,19 +184,19 @@ FORGED = {
     "header with a key twice": npy("{'descr': '<f8', 'descr': '|O', 'shape': ()}"),
     "header that is a list": npy("[1, 2]"),
     "header that is empty": npy(""),
-    "header with text behind it": npy(
+    "header followed by text": npy(
         "{'descr': '|u1', 'fortran_order': False, 'shape': ()} + 1", b"\0"
     ),
     "header with a null character": array("'<f8\0'", "()", bytes(8)),
-    "header that warns of its escapes": array(r"'\d'", "()"),
+    "header with an unknown escape": array(r"'\d'", "()"),
     "header not in its encoding": npy(b"{'descr': [('\xff', '<f8')]}", version=3),
     "huge header": extension(3, b"\x93NUMPY\x02\x00" + HUGE + b"{"),
     "version 9": npy("{'descr': '<f8', 'fortran_order': False, 'shape': ()}", bytes(8), version=9),
     "array that is not a file": extension(3, b"PK\x03\x04" + bytes(200)),
     "array that is a pickle": extension(3, b"\x80\x02]q\x00."),
-    "tuple that is no list": extension(1, b"\x01"),
+    "tuple that is not a list": extension(1, b"\x01"),
     "tuple that is a map": extension(1, b"\x80"),
-    "tuple with something behind it": extension(1, b"\x90\x90"),
+    "tuple followed by another object": extension(1, b"\x90\x90"),
     "tuple of nothing": extension(1, b""),
     "complex of 15 bytes": extension(2, bytes(15)),
     "complex of 17 bytes": extension(2, bytes(17)),
@@ -221,10 +205,10 @@ FORGED = {
     "scalar with bytes too many": b"\xff\xc7\x0d\x04\xa3<f8" + bytes(9),
     "scalar without a dtype": extension(4, b""),
     "scalar with a dtype cut off": extension(4, b"\xbf<f8"),
-    "scalar of text that is none": extension(4, b"\xa3<U1" + HUGE),
+    "scalar of invalid text": extension(4, b"\xa3<U1" + HUGE),
     "extension of an unknown type": extension(5, b"abc"),
     "extension of a negative type": extension(0x80, b"abc"),
-    "time stamp that is none": extension(0xFF, b"abc"),
+    "invalid timestamp": extension(0xFF, b"abc"),
     "text that is not UTF-8": b"\xff\xa2\xc3\x28",
     "byte that MessagePack does not use": b"\xff\xc1",
     "lists 100,000 deep": b"\xff" + b"\x91" * 100_000 + b"\xc0",
@@ -234,14 +218,14 @@ FORGED = {
     "map as a key": b"\xff\x81\x80\x01",
     "array as a key": b"\xff\x81" + encode_value(np.zeros(1))[1:] + b"\x01",
     "tuple of lists as a key": b"\xff\x81" + encode_value(([],))[1:] + b"\x01",
-    "no header byte that is known": b"\x90\x01",
+    "unknown header byte": b"\x90\x01",
     "nothing": b"",
     "header byte alone": b"\xff",
 }
 
 
 def nested_tuples(depth: int, filling: bytes = b"\xc0") -> bytes:
-    """Give an encoded value of tuples in tuples, each also holding the filling."""
+    """Return an encoded value of nested tuples, each of which also holds the filling."""
     sizes = [2 + len(filling)]
     for _ in range(depth - 1):
         sizes.append(1 + len(filling) + 6 + sizes[-1])
@@ -250,7 +234,7 @@ def nested_tuples(depth: int, filling: bytes = b"\xc0") -> bytes:
 
 
 def tuples_of_lists(depth: int, lists: bytes) -> bytes:
-    """Give an encoded value of tuples, each inside of all the lists that are in the one around it."""
+    """Return an encoded value of nested tuples, each inside all the lists of the one around it."""
     payload = b"\x91\xc0"
     for _ in range(depth):
         payload = lists + b"\xc9" + struct.pack(">IB", len(payload), 1) + payload
@@ -268,9 +252,9 @@ FORGED["large tuples 128 deep"] = nested_tuples(128, b"\xc5\xff\xff" + bytes(2**
 
 @pytest.mark.parametrize("name", FORGED)
 def test_forged_values_are_refused_within_the_memory_of_their_input(name: str) -> None:
-    """What claims more than there is, or what is not allowed, is refused before memory is taken."""
+    """Values that claim to be larger than they are, or are not allowed, are refused early."""
     value = FORGED[name]
-    decodes(value)  # what is imported and cached on the way does not count
+    decodes(value)  # so that imports and caches do not count
     gc.collect()
     tracemalloc.start()
     try:
@@ -282,14 +266,14 @@ def test_forged_values_are_refused_within_the_memory_of_their_input(name: str) -
     assert peak < 5 * MEGABYTE + 40 * len(value)
 
 
-def test_the_last_of_equal_keys_counts() -> None:
-    """A map with the same key twice is decoded, with the last of its values."""
+def test_the_last_of_equal_keys_wins() -> None:
+    """A map with the same key twice is decoded with the last of its values."""
     assert decode_value(b"\xff\x82\xa1a\x01\xa1a\x02") == {"a": 2}
     assert decode_value(b"\xff\x82\x01\x01\x01\x02") == {1: 2}
 
 
 def test_keys_made_to_have_the_same_hash_are_refused() -> None:
-    """A map with thousands of different keys of the same hash is refused, not put together."""
+    """A map of thousands of keys with the same hash is refused without being made."""
     # hash(-1) == hash(-2), so these tuples of 14 all have the same hash.
     tuples = [tuple(-1 - (number >> bit & 1) for bit in range(14)) for number in range(2**14)]
     body = b"".join(encode_value(key)[1:] + b"\x00" for key in tuples)
@@ -298,7 +282,7 @@ def test_keys_made_to_have_the_same_hash_are_refused() -> None:
 
 
 def test_tuples_are_read_as_deep_as_they_are_written() -> None:
-    """Tuples 128 deep are written and read, in other values and the other way round."""
+    """Tuples 128 deep are written and read, with other values inside and around them."""
     value: Any = 1
     for depth in range(128):
         value = (value, [depth])
@@ -309,7 +293,7 @@ def test_tuples_are_read_as_deep_as_they_are_written() -> None:
 @pytest.mark.parametrize("depth", [2, 127, 128])
 @pytest.mark.parametrize("inner", [{1: 2}, [0] * 600])
 def test_the_slow_passes_reach_into_tuples(inner: Any, depth: int) -> None:
-    """What the quick pass leaves to the others is read at any depth of tuples."""
+    """Values that the quick pass does not read are read at any depth of tuples."""
     value = inner
     for _ in range(depth):
         value = (value,)
@@ -318,7 +302,7 @@ def test_the_slow_passes_reach_into_tuples(inner: Any, depth: int) -> None:
 
 @pytest.mark.parametrize("count", [511, 512, 513, 4095, 4096, 4097, 70000])
 def test_long_lists_of_any_items_are_read(count: int) -> None:
-    """Lists whose bytes look like lists, or like those of floats alone, are decoded all the same."""
+    """Long lists are decoded, also if their bytes look like lists or mostly like floats."""
     floats: list[Any] = [number * 0.7 for number in range(count)]
     values: list[list[Any]] = [
         floats,
@@ -335,14 +319,14 @@ def test_long_lists_of_any_items_are_read(count: int) -> None:
 
 @pytest.mark.parametrize("count", [511, 512, 513, 4095, 4096, 4097, 70000])
 def test_lists_of_any_length_are_read(count: int) -> None:
-    """Lists on both sides of each limit of the passes are decoded."""
+    """Lists on both sides of the limits of each pass are decoded."""
     value = list(range(count))
     for whole in (value, [value], (value,), tuple(value), {"a": value}, {1: value}):
         assert decode_value(encode_value(whole)) == whole
 
 
-def test_messages_name_what_is_wrong() -> None:
-    """The error says which byte, which type, or which size is wrong."""
+def test_messages_say_what_is_wrong() -> None:
+    """The message says which byte, type or size is wrong."""
     for value, text in [
         (b"", "empty"),
         (b"\x90", "0x90.*newer version"),

@@ -1,10 +1,9 @@
-"""Say in JSON what a Python value is, in words that every Python and NumPy agree on.
+"""Descriptions of Python values in JSON that are the same on every Python and NumPy.
 
-Runs on Python 2.7 and on Python 3: the writer of a pickle describes the value that it wrote, and
-the test describes the value that it read; the two must be equal. So that they can be, Python 2's
-`str` is described as the text that Latin-1 makes of it (that is how telescope state reads it), and
-its `long` as an `int`. Only sets and (plain, unordered) dictionaries are sorted; floats and array
-elements are described to the last bit.
+This module runs on Python 2.7 and on Python 3: the writer of a pickle describes the value that it
+wrote, the test describes the value that it read, and the two must be equal. To that end, Python 2's
+`str` is described as Latin-1 text (as which it is read), and its `long` as an `int`. Sets and plain
+dictionaries are sorted; floats and array elements are described to the last bit.
 """
 
 # Python 2.7 runs this file too, and Python 2 has no annotations:
@@ -61,7 +60,7 @@ def describe_dtype(dtype):
 
 
 def _elements(array):
-    """Give the bits of every element, in C order; long doubles without their padding."""
+    """Return the bits of every element, in C order; long doubles without their padding."""
     data = array.tobytes() if hasattr(array, "tobytes") else array.tostring()  # NumPy 1.8
     if array.dtype.char in "gG" and array.dtype.itemsize in (16, 32):
         return "".join(_hex(data[start : start + 10]) for start in range(0, len(data), 16))
@@ -74,7 +73,7 @@ def _type_name(value):
 
 
 def describe(value, parents=()):
-    """Give a description of `value` made of JSON types."""
+    """Return a description of `value` made of JSON types."""
     if id(value) in parents:
         return {"cycle": len(parents) - parents.index(id(value))}
     inner = parents + (id(value),)

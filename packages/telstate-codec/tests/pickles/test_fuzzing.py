@@ -1,7 +1,7 @@
-"""The safe policy on pickles that nobody wrote: a value or a DecodeError, and nothing else.
+"""The safe policy on random pickles: a value or `DecodeError`, and nothing else.
 
-Nothing else means: no other exception, no warning, nothing that the interpreter reports as done. And
-on pickles that Python does write, of invented plain data: the value.
+That means no other exception, no warning and no audit event. Pickles that Python writes of random
+plain data are read as that data.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from telstate_codec.errors import DecodeError
 from telstate_codec.pickles import PicklePolicy, load_pickle
 
-DATA = pathlib.Path(__file__).parent / "data" / "pickles" / "pickles.json.gz"
+DATA = pathlib.Path(__file__).parent / "data" / "pickles.json.gz"
 MERGED = json.loads(gzip.decompress(DATA.read_bytes()))
 PICKLES = {
     (name, protocol): b64decode(data)
@@ -41,7 +41,7 @@ PICKLES = {
 
 
 def check_all(pickles: Iterable[bytes]) -> int:
-    """Load pickles; give how many have a value. Fail for any other effect."""
+    """Load pickles and return how many have a value; fail on any side effect."""
     good = 0
     with warnings.catch_warnings(record=True) as caught, AUDIT as events:
         warnings.simplefilter("always")
@@ -73,7 +73,7 @@ CHANGED = [
 
 
 def changes(data: bytes) -> Iterator[bytes]:
-    """Give every single-byte change of some bytes."""
+    """Yield every change of a single byte."""
     for position in range(len(data)):
         for byte in range(256):
             if byte != data[position]:
@@ -82,9 +82,9 @@ def changes(data: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize(("name", "protocol"), CHANGED)
 def test_every_change_of_a_byte(name: str, protocol: int) -> None:
-    """A pickle with any one byte changed gives a value or a DecodeError."""
+    """A pickle with any one byte changed has a value or raises DecodeError."""
     data = PICKLES[name, protocol]
-    # Every value of a byte takes long where there are many bytes; there, the telling ones.
+    # For long pickles, only some values of each byte, to save time.
     few = {0, 1, 0x7F, 0x80, 0xFF, *b".(t2bRhq]}NK\x89"}
     if len(data) <= 250:
         check_all(changes(data))
@@ -98,7 +98,7 @@ def test_every_change_of_a_byte(name: str, protocol: int) -> None:
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
 def test_every_truncation(protocol: int) -> None:
-    """No pickle without its end has a value, and what follows the end does not matter."""
+    """No pickle without its end has a value, and bytes after the end are ignored."""
     for (name, number), data in PICKLES.items():
         if number == protocol:
             step = max(1, len(data) // 100)
@@ -108,14 +108,14 @@ def test_every_truncation(protocol: int) -> None:
 
 @pytest.mark.parametrize(("name", "protocol"), CHANGED)
 def test_bytes_left_out_or_doubled(name: str, protocol: int) -> None:
-    """A pickle with a byte missing or twice gives a value or a DecodeError."""
+    """A pickle with a byte missing or doubled has a value or raises DecodeError."""
     data = PICKLES[name, protocol]
     check_all(data[:place] + data[place + 1 :] for place in range(len(data)))
     check_all(data[:place] + data[place - 1 :] for place in range(1, len(data)))
 
 
 def pieces() -> list[bytes]:
-    """Give all opcodes with small arguments, and all instructions of real pickles."""
+    """Return all opcodes with small arguments, and all instructions of real pickles."""
     found = {bytes([byte]) for byte in range(256)}
     found |= {opcode + bytes([index]) for opcode in (b"q", b"h") for index in range(4)}
     found |= {b"K\x00", b"K\x01", b"M\x00\x01", b"J\xff\xff\xff\xff", b"G" + bytes(8), b"U\x01a"}
@@ -149,20 +149,20 @@ FINISHED = [
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(PIECES) | st.sampled_from(FINISHED), max_size=60))
-def test_opcode_soups(soup: list[bytes]) -> None:
-    """Any sequence of instructions gives a value or a DecodeError."""
-    check_all([b"".join(soup) + b"."])
+def test_random_instructions(instructions: list[bytes]) -> None:
+    """Any sequence of instructions has a value or raises DecodeError."""
+    check_all([b"".join(instructions) + b"."])
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes(data: bytes) -> None:
-    """Any bytes give a value or a DecodeError."""
+    """Any bytes have a value or raise DecodeError."""
     check_all([data, b"\x80\x02" + data, data + b"."])
 
 
 def values() -> st.SearchStrategy[Any]:
-    """Give plain data."""
+    """Return a strategy for plain data."""
     numbers = st.integers() | st.integers(-(2**600), 2**600) | st.floats() | st.complex_numbers()
     dates = st.datetimes() | st.dates() | st.times() | st.timedeltas()
     exact = st.fractions() | st.decimals(allow_nan=False)
@@ -189,7 +189,7 @@ def values() -> st.SearchStrategy[Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same: types, dtypes and bits."""
+    """Return whether two values have the same types, dtypes and bits."""
     if type(one) is not type(other):
         return False
     if isinstance(one, np.dtype):
@@ -205,7 +205,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
         return len(one) == len(other) and all(map(same, one.items(), other.items()))
     if isinstance(one, (set, frozenset)):
-        # By their text: a NaN in a set equals no other, and sorts anywhere.
+        # By their text, because a NaN in a set is not equal to another and cannot be sorted.
         return sorted(map(repr, one)) == sorted(map(repr, other))
     if isinstance(one, float):
         return one == other or math.isnan(one) and math.isnan(other)
@@ -217,13 +217,13 @@ def same(one: Any, other: Any) -> bool:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(values(), st.integers(0, 5))
 def test_plain_data_of_this_python(value: Any, protocol: int) -> None:
-    """What this Python and NumPy pickle of plain data, with any protocol, is read as it was."""
+    """Plain data that this Python and NumPy pickle with any protocol come back equal."""
     loaded = load_pickle(pickle.dumps(value, protocol), PicklePolicy.SAFE)
     assert same(loaded, pickle.loads(pickle.dumps(value, protocol), encoding="latin1"))
 
 
-def test_kinds_of_plain_data_of_this_python() -> None:
-    """Newer protocols have opcodes of their own for bytes, sets, long text and arrays; all are read."""
+def test_types_of_plain_data_of_this_python() -> None:
+    """Bytes, sets, long text and arrays are read, for which newer protocols have their own opcodes."""
     everything = {
         "text": ["", "x" * 300, "\u20ac" * 300, "\ud800"],
         "bytes": [b"", b"x" * 300, bytearray(b"x"), bytearray()],
@@ -242,15 +242,15 @@ def test_kinds_of_plain_data_of_this_python() -> None:
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_arrays_of_this_numpy(protocol: int, order: Any) -> None:
-    """Arrays in protocol 5 come from a buffer; here, too, they are the reader's own."""
+    """Arrays own their memory, also in protocol 5, where they are read from a buffer."""
     array = np.array(np.arange(6, dtype=np.float32).reshape(2, 3), order=order)
     loaded: Any = load_pickle(pickle.dumps(array, protocol), PicklePolicy.SAFE)
     assert same(loaded, array)
     assert loaded.flags.owndata and loaded.flags.writeable
 
 
-def test_keys_of_one_hash_bring_no_warning() -> None:
-    """NumPy's dates are keys of their own kind only: old releases warn when they are compared."""
+def test_keys_of_the_same_hash_do_not_warn() -> None:
+    """NumPy's times are keys only among their own type, because old releases warn on comparison."""
     dates = [np.datetime64(5, "s"), np.datetime64(5, "D"), np.timedelta64(5, "s")]
     keys = [5, 5.0, 5 + 0j, np.int8(5), np.float64(5), np.longdouble(5), np.complex64(5), *dates]
     dumped = [pickletools.optimize(pickle.dumps(key, 2))[2:-1] for key in keys]

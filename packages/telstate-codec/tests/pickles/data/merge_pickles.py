@@ -1,10 +1,10 @@
-"""Put the parts that `make_pickles.py` printed into `pickles.json.gz`, each pickle once.
+"""Merge the parts that `make_pickles.py` has printed into `pickles.json.gz`, with each pickle once.
 
     python3 merge_pickles.py *.json
 
-The result: `writers` (Python and NumPy release of each), `expected` (a list of descriptions), and
-`pickles`: lists of name, protocol, indices of the writers that wrote just these bytes, index of
-what they should be read as, bytes in base64.
+The result holds `writers` (Python and NumPy release of each), `expected` (a list of descriptions),
+and `pickles`: lists of name, protocol, indices of the writers that wrote exactly these bytes, index of
+the expected description, bytes in base64.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""The safe policy on real pickles: each is read as the value that its writer had."""
+"""The safe policy on real pickles of old Pythons: each is read as the value that was written."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import pytest
 
 from telstate_codec.pickles import PicklePolicy, load_pickle
 
-DATA = pathlib.Path(__file__).parent / "data" / "pickles"
+DATA = pathlib.Path(__file__).parent / "data"
 MERGED = json.loads(gzip.decompress((DATA / "pickles.json.gz").read_bytes()))
 
 
 def load_describe() -> Any:
-    """Load the module that the writers described their values with."""
+    """Load the module with which the writers described their values."""
     spec = importlib.util.spec_from_file_location("describe", DATA / "describe.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -41,12 +41,12 @@ def safe(value: bytes) -> Any:
 
 
 def one(name: str, protocol: int = 2) -> Any:
-    """Load what Python 2 wrote under a name."""
+    """Load the value that Python 2 wrote under a name."""
     return safe(next(data for number, _, _, data in PICKLES[name] if number == protocol))
 
 
-def test_there_are_pickles_of_both_pythons_and_of_every_old_protocol() -> None:
-    """The test data hold what they are for."""
+def test_data_hold_pickles_of_all_pythons_and_protocols() -> None:
+    """The test data hold pickles of every old Python, NumPy and protocol."""
     pythons = {python.rsplit(".", 1)[0] for python, _, _ in MERGED["writers"]}
     assert pythons == {"2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11"}
     numpys = {numpy for python, numpy, _ in MERGED["writers"] if python.startswith("2")}
@@ -57,7 +57,7 @@ def test_there_are_pickles_of_both_pythons_and_of_every_old_protocol() -> None:
 
 @pytest.mark.parametrize("name", sorted(PICKLES))
 def test_safe_policy_reads_what_was_written(name: str) -> None:
-    """Every writer's pickle of a value, in every protocol, is read as that value, without a word."""
+    """The pickles of every writer and protocol are read as the value, without a warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for protocol, writers, expected, data in PICKLES[name]:
@@ -67,9 +67,9 @@ def test_safe_policy_reads_what_was_written(name: str) -> None:
 
 
 def test_trust_reads_the_same() -> None:
-    """The safe policy gives what Python's own unpickler gives, NumPy's byte order included."""
+    """The safe policy returns the same as Python's unpickler, including NumPy's byte order."""
     for name, cases in PICKLES.items():
-        if name == "structured aligned":  # NumPy 2 forgets this flag of NumPy 1 on Python 2
+        if name == "structured aligned":  # NumPy 2 drops this flag of NumPy 1 on Python 2
             continue
         for _, _, _, data in cases:
             trusted = load_pickle(data, PicklePolicy.TRUST)
@@ -78,7 +78,7 @@ def test_trust_reads_the_same() -> None:
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
 def test_shared_values_stay_shared(protocol: int) -> None:
-    """What was one object in several places is one object again."""
+    """An object that was in several places is a single object again."""
     first, second, third = one("shared", protocol)
     assert first is second and third["again"] is first
     first, second, third = one("array shared", protocol)
@@ -88,8 +88,8 @@ def test_shared_values_stay_shared(protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
-def test_recursive_values_hold_themselves(protocol: int) -> None:
-    """Lists, dictionaries and tuples that hold themselves do so again."""
+def test_recursive_values_contain_themselves(protocol: int) -> None:
+    """Lists, dictionaries and tuples that contained themselves do so again."""
     recursive = one("recursive list", protocol)
     assert recursive[0] is recursive
     looped = one("recursive dict", protocol)
@@ -109,7 +109,7 @@ def test_arrays_own_their_memory_and_can_be_written(name: str) -> None:
 
 
 def test_gaps_in_structures_are_as_written() -> None:
-    """The bytes between the fields are those of the pickle, not what was in memory before."""
+    """The bytes between the fields are those of the pickle, not of uninitialised memory."""
     for _, _, _, data in PICKLES["structured offsets"]:
         array = safe(data)
         assert array.tobytes() == bytes(array.nbytes)

@@ -1,15 +1,13 @@
-"""Write every plain value of telescope state as pickles, and describe it: one writer's test data.
+"""Pickles of all kinds of plain values with their descriptions: the test data of one writer.
 
-Runs on Python 2.7 and on Python 3.6 and later, with NumPy 1.x, alone (nothing of this project is
-needed):
+This program runs on Python 2.7 and on Python 3.6 and later, with NumPy 1.x and nothing else:
 
     PYTHONPATH=<unpacked NumPy wheel> python2.7 make_pickles.py > 2.7.18-1.16.6.json
     python3.8 make_pickles.py > 3.8.18-1.24.4.json
 
-and `merge_pickles.py` makes the one file, `pickles.json.gz`, of all the writers' parts. The pickles
-that the tests use are therefore the real thing: no line of the reader under test had a hand in
-them. On Python 2 each value is written by `cPickle` and by `pickle` (they number the memo
-differently).
+`merge_pickles.py` merges the parts of all writers into one file, `pickles.json.gz`. The pickles in
+the tests are therefore real ones, made without any code of the reader under test. On Python 2 each
+value is written by `cPickle` and by `pickle`, which number the memo differently.
 """
 
 # Python 2.7 runs this file too, and Python 2 has no annotations:

@@ -1,4 +1,4 @@
-"""Who may load pickles: the argument, the call, the environment; and writing them."""
+"""The policy for pickles, by argument, call and environment; and writing pickles."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from telstate_codec.pickles import (
 )
 
 PLAIN = pickle.dumps({"a": [1, 2.5]}, 2)
-FOREIGN = pickle.dumps(threading.Timer, 2)  # harmless to name, but not plain data
+OTHER = pickle.dumps(threading.Timer, 2)  # harmless, but not plain data
 
 
 @pytest.fixture(autouse=True)
 def restore_policy() -> Iterator[None]:
-    """Leave pickles refused, as they are by default."""
+    """Restore the default policy."""
     yield
     set_allow_pickle(False)
 
 
-def test_refused_by_default_and_safe_way_named_first() -> None:
-    """The refusal tells the safe way before the other, and the other in katsdptelstate's words."""
+def test_refusal_names_the_safe_policy_first() -> None:
+    """The refusal names the safe policy, and then the trusting one in katsdptelstate's words."""
     with pytest.raises(DecodeError) as caught:
         load_pickle(PLAIN, PicklePolicy.REFUSE)
     message = str(caught.value)
@@ -54,8 +54,8 @@ def test_refused_by_default_and_safe_way_named_first() -> None:
 @pytest.mark.parametrize(
     "value", [b"hello", b"hello.", b"127.0.0.1", b"{}", b'{"a": 1}', b"1.5", b"\x00\x01", b"a list"]
 )
-def test_refusal_does_not_take_every_text_for_a_pickle(value: bytes) -> None:
-    """Bytes that only start where pickles do, as any text does, are no value, and no pickle first of all."""
+def test_other_bytes_are_not_called_a_pickle(value: bytes) -> None:
+    """Bytes that start like a pickle, as any text does, but are not one are not called a pickle."""
     with pytest.raises(DecodeError, match=r"^The bytes are not an encoded value") as caught:
         load_pickle(value, PicklePolicy.REFUSE)
     message = str(caught.value)
@@ -67,8 +67,8 @@ def test_refusal_does_not_take_every_text_for_a_pickle(value: bytes) -> None:
     "value",
     [None, True, 7, -(10**30), 1.5, "text", b"x", [1] * 500, {"a": (1,)}, (), [], {}, range],
 )
-def test_pickles_are_told(value: object, protocol: int) -> None:
-    """A pickle of any protocol is refused as one, also with bytes after its end."""
+def test_pickles_are_recognised(value: object, protocol: int) -> None:
+    """The refusal calls a pickle of any protocol a pickle, also with bytes after its end."""
     with pytest.raises(DecodeError, match="^The value is a pickle"):
         load_pickle(pickle.dumps(value, protocol) + b"more", PicklePolicy.REFUSE)
 
@@ -87,20 +87,20 @@ def test_pickles_are_told(value: object, protocol: int) -> None:
     ],
 )
 def test_policies_by_call(allow: AllowPickle, policy: PicklePolicy) -> None:
-    """Each way to say it sets the policy of the process."""
+    """Every accepted argument sets the policy of the process."""
     set_allow_pickle(allow)
     assert pickle_policy(None) is policy
     assert pickle_policy(allow) is policy
-    plain, foreign = {
+    plain, other = {
         PicklePolicy.REFUSE: (False, False),
         PicklePolicy.SAFE: (True, False),
         PicklePolicy.TRUST: (True, True),
     }[policy]
-    assert (loads(PLAIN), loads(FOREIGN)) == (plain, foreign)
+    assert (loads(PLAIN), loads(OTHER)) == (plain, other)
 
 
 def loads(value: bytes) -> bool:
-    """Tell whether the policy of the process lets a pickle be loaded."""
+    """Return whether the policy of the process allows a pickle to be loaded."""
     try:
         load_pickle(value, None)
     except DecodeError:
@@ -110,25 +110,25 @@ def loads(value: bytes) -> bool:
 
 @pytest.mark.parametrize("allow", ["yes", "", "SAFE", 2, b"safe", 1.5, []])
 def test_unknown_policy_is_an_error_and_changes_nothing(allow: Any) -> None:
-    """What is no policy is a ValueError, and the policy stays."""
+    """An invalid policy raises ValueError, and the old policy stays."""
     set_allow_pickle("safe")
     with pytest.raises(ValueError, match="must be a bool, '0', '1', 'safe'"):
         set_allow_pickle(allow)
     assert pickle_policy(None) is PicklePolicy.SAFE
 
 
-def test_policy_of_the_value_beats_that_of_the_process() -> None:
-    """A policy given with the value is the one that counts."""
+def test_policy_in_the_call_takes_precedence() -> None:
+    """A policy passed with a value takes precedence over that of the process."""
     set_allow_pickle(True)
     with pytest.raises(DecodeError):
         load_pickle(PLAIN, PicklePolicy.REFUSE)
     set_allow_pickle(False)
-    assert load_pickle(FOREIGN, PicklePolicy.TRUST) is threading.Timer
+    assert load_pickle(OTHER, PicklePolicy.TRUST) is threading.Timer
 
 
 @pytest.mark.parametrize("allow", [True, "safe"])
 def test_one_warning_at_the_next_pickle(allow: AllowPickle) -> None:
-    """With warn, the next pickle brings a FutureWarning that blames the caller; later ones none."""
+    """With warn, the next pickle issues a FutureWarning for the caller, and later ones do not."""
     set_allow_pickle(allow, warn=True)
     with pytest.warns(FutureWarning, match="pickled values") as record:
         load_pickle(PLAIN)
@@ -139,7 +139,7 @@ def test_one_warning_at_the_next_pickle(allow: AllowPickle) -> None:
 
 
 def test_no_warning_before_a_pickle_is_allowed() -> None:
-    """A pickle that is refused is an error, not a warning."""
+    """A pickle that is refused raises an error and issues no warning."""
     set_allow_pickle(False, warn=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -201,7 +201,7 @@ for warning in caught:
 def test_policy_from_the_environment(
     ours: str | None, theirs: str | None, expected: list[str]
 ) -> None:
-    """0, 1 and safe are understood, TELSTATE_ wins, anything else is warned of once and refused."""
+    """0, 1 and safe set the policy, TELSTATE_ wins, and other values warn once and refuse."""
     names = {"TELSTATE_ALLOW_PICKLE": ours, "KATSDPTELSTATE_ALLOW_PICKLE": theirs}
     environment = {name: text for name, text in os.environ.items() if name not in names}
     environment.update({name: text for name, text in names.items() if text is not None})
@@ -211,8 +211,8 @@ def test_policy_from_the_environment(
     assert run.stdout.splitlines() == expected
 
 
-def test_import_and_plain_pickles_need_no_numpy() -> None:
-    """NumPy is imported when a pickle with NumPy in it comes, not before."""
+def test_plain_pickles_do_not_load_numpy() -> None:
+    """NumPy is loaded with the first pickle that needs it."""
     script = (
         "import sys\n"
         "from telstate_codec.pickles import *\n"
@@ -232,8 +232,8 @@ class TooDeep:
         raise RuntimeError("too deep")
 
 
-def test_what_cannot_be_pickled_is_an_encode_error() -> None:
-    """Whatever goes wrong is an EncodeError that names the type and has the cause."""
+def test_values_that_cannot_be_pickled_raise_encode_error() -> None:
+    """Any failure raises EncodeError, which names the type and chains the cause."""
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
@@ -244,7 +244,7 @@ def test_what_cannot_be_pickled_is_an_encode_error() -> None:
 
 
 def test_pickles_are_written_with_protocol_2() -> None:
-    """The bytes are those of Python's pickle with protocol 2, as katsdptelstate's are."""
+    """The bytes are those of Python's pickle with protocol 2, which katsdptelstate writes."""
     for value in (None, "x", b"\xff", (1, 2.5), {"a": np.arange(3)}, np.float32(1), {1, 2}):
         assert PICKLE_PROTOCOL == 2
         assert dump_pickle(value) == pickle.dumps(value, 2)
@@ -264,20 +264,20 @@ def test_pickles_are_written_with_protocol_2() -> None:
     ],
 )
 @pytest.mark.parametrize("policy", [PicklePolicy.SAFE, PicklePolicy.TRUST])
-def test_broken_pickles_are_decode_errors(value: bytes, policy: PicklePolicy) -> None:
-    """Whatever a pickle does wrong is a DecodeError with the cause chained, under either policy."""
+def test_malformed_pickles_raise_decode_error(value: bytes, policy: PicklePolicy) -> None:
+    """A malformed pickle raises DecodeError with the cause chained, under either policy."""
     with pytest.raises(DecodeError) as caught:
         load_pickle(value, policy)
     assert isinstance(caught.value.__cause__, Exception)
 
 
-def test_long_causes_are_cut() -> None:
-    """The message stays short even where the cause is long."""
+def test_messages_of_long_causes_are_short() -> None:
+    """The message is short even if that of the cause is long."""
     with pytest.raises(DecodeError) as caught:
         load_pickle(b"cbuiltins\nint\n(S'" + b"x" * 100_000 + b"'\ntR.", PicklePolicy.TRUST)
     assert len(str(caught.value)) < 400
 
 
 def test_python_2_strings_are_read_as_latin_1_under_trust() -> None:
-    """Trusted pickles of Python 2 give text for its str, byte for byte."""
+    """In trusted pickles, a str of Python 2 becomes text, byte for byte."""
     assert load_pickle(b"\x80\x02U\x02a\xff.", PicklePolicy.TRUST) == "a\xff"

@@ -1,15 +1,15 @@
-"""Arrays of text that is none, and of elements without bytes, in MessagePack and in pickles."""
+"""Arrays of text with invalid code points, and of elements without bytes, in both encodings."""
 
 from __future__ import annotations
 
 import math
 import pickle
-import struct
 import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
+from codec_bytes import array
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,17 +37,17 @@ LAST = "\U0010fffe"
 CHARACTERS = {"<": (b"\xfe\xff\x10\0", b"\0\0\x11\0"), ">": (b"\0\x10\xff\xfe", b"\0\x11\0\0")}
 
 
-def fill(array: Array) -> Array:
-    """Put characters that just exist everywhere where there is text."""
-    for name in array.dtype.names or ():
-        fill(array[name])
-    if array.dtype.kind == "U":
-        array[...] = LAST * (array.dtype.itemsize // 4)
-    return array
+def fill(values: Array) -> Array:
+    """Fill all text in an array with the last valid code point."""
+    for name in values.dtype.names or ():
+        fill(values[name])
+    if values.dtype.kind == "U":
+        values[...] = LAST * (values.dtype.itemsize // 4)
+    return values
 
 
-def spoiled(encoded: bytes) -> list[bytes]:
-    """Give an encoded value with the first, and with the last, character made one that is none."""
+def make_invalid(encoded: bytes) -> list[bytes]:
+    """Return an encoded value with its first, and with its last, code point made invalid."""
     [(right, wrong)] = [pair for pair in CHARACTERS.values() if pair[0] in encoded]
     before, after = encoded.rsplit(right, 1)
     return [encoded.replace(right, wrong, 1), before + wrong + after]
@@ -55,9 +55,9 @@ def spoiled(encoded: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(), (1,), (2, 3), (1,) * 30])
-def test_text_of_impossible_characters_is_refused(dtype: Any, shape: tuple[int, ...]) -> None:
-    """Text beyond the last character is a DecodeError, wherever in an array or scalar it is."""
-    # Filled while it has one axis: with its fields it may have too many for NumPy 1.
+def test_invalid_code_points_are_refused(dtype: Any, shape: tuple[int, ...]) -> None:
+    """An invalid code point raises DecodeError, wherever in an array or scalar it is."""
+    # Filled while it has one axis: together with its fields it may have too many for NumPy 1.
     array = fill(np.zeros(math.prod(shape), dtype)).reshape(shape)
     for value in (array, np.asfortranarray(array), array.reshape(-1)[0]):
         for encoded in (
@@ -68,16 +68,16 @@ def test_text_of_impossible_characters_is_refused(dtype: Any, shape: tuple[int, 
             pickle.dumps([value], 4),
         ):
             decode_value(encoded, "safe")
-            for wrong in spoiled(encoded):
+            for wrong in make_invalid(encoded):
                 with pytest.raises(DecodeError):
                     decode_value(wrong, "safe")
 
 
-def test_large_text_is_checked_too() -> None:
-    """Text in arrays that are read without a copy of the value is checked as well."""
+def test_large_text_is_checked() -> None:
+    """Text is also checked in arrays that are read without copying the value."""
     array = fill(np.zeros(20_000, DTYPES[3]))
     for value in (array, array["text"], [array], (1, {"a": array})):
-        for wrong in spoiled(encode_value(value)):
+        for wrong in make_invalid(encode_value(value)):
             with pytest.raises(DecodeError, match="characters that do not exist"):
                 decode_value(wrong)
 
@@ -85,8 +85,8 @@ def test_large_text_is_checked_too() -> None:
 @given(
     st.lists(st.text(st.characters(codec="utf-32"), max_size=4), min_size=1), st.sampled_from("<>")
 )
-def test_text_of_possible_characters_is_read(texts: list[str], order: str) -> None:
-    """Every other text is read as it was, in both byte orders and in fields."""
+def test_valid_text_is_read(texts: list[str], order: str) -> None:
+    """Valid text comes back equal, in both byte orders and in fields."""
     array = np.array(texts, f"{order}U4")
     fields = np.zeros(len(texts), [("number", "i1"), ("text", f"{order}U4", (2,))])
     fields["text"] = array[:, None]
@@ -94,18 +94,11 @@ def test_text_of_possible_characters_is_read(texts: list[str], order: str) -> No
     assert encode_value(decode_value(encode_value(fields))) == encode_value(fields)
 
 
-def no_bytes(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """Give the payload of an array without bytes, with its extension header."""
-    header = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}}}".encode()
-    npy = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header
-    return b"\xc7" + bytes([len(npy), 3]) + npy
-
-
 @pytest.mark.parametrize("dtype", ["<U0", ">U0", "|S0", "|V0"])
 def test_elements_without_bytes_take_no_memory(dtype: str) -> None:
-    """Many large arrays of texts without characters are read in memory like their bytes, as such."""
-    encoded = b"\xff\xdc\x00\x64" + no_bytes(dtype, (2**24,)) * 100
-    decode_value(encoded)  # what is imported and cached on the way does not count
+    """Many large arrays of elements without bytes are read in as little memory as their bytes take."""
+    encoded = b"\xff\xdc\x00\x64" + array(repr(dtype), repr((2**24,)))[1:] * 100
+    decode_value(encoded)  # so that imports and caches do not count
     tracemalloc.start()
     try:
         arrays = decode_value(encoded)
@@ -121,7 +114,7 @@ def test_elements_without_bytes_take_no_memory(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["<U0", ">U0", "|S0", "|V0"])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,)])
 def test_elements_without_bytes_come_back(dtype: str, shape: tuple[int, ...]) -> None:
-    """Arrays of texts without characters keep dtype and shape, and can be read, in both formats."""
+    """Arrays of elements without bytes keep dtype and shape in both encodings."""
     value: Array = np.ndarray(shape, dtype)
     for encoded in (encode_value(value), pickle.dumps(value, 2), pickle.dumps(value, 4)):
         result = decode_value(encoded, "safe")
