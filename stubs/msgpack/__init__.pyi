@@ -1,4 +1,4 @@
-"""What telstate-codec uses of msgpack, which has no types of its own."""
+"""The part of msgpack that telstate-codec uses; msgpack itself has no type annotations."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

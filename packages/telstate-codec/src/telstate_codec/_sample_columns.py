@@ -308,7 +308,7 @@ def _stack_arrays(arrays: Sequence[Array]) -> Array | None:
 
 
 def _common_dtype(arrays: Sequence[Array]) -> DType | None:
-    """Return the dtype that holds the elements of all arrays exactly, or None if there is none."""
+    """Return the dtype that holds the elements of all arrays exactly, if it exists."""
     dtypes = {array.dtype for array in arrays}
     if len(dtypes) == 1:
         return arrays[0].dtype
