@@ -1,5 +1,6 @@
 """The pytest plugin: reports what the tests run against, and runs the examples of documentation."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ def pytest_report_header() -> list[str]:
         f"redis servers: {servers or 'none found: tests that need one are skipped'}",
         f"peer: {peer_python() or 'none: tests against katsdptelstate are skipped'}",
     ]
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what exists before the first test from garbage collection, which makes it much faster."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
