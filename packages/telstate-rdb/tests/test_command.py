@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate_rdb import RdbWriter
-from telstate_rdb.__main__ import main
 from telstate_rdb._crc64 import crc64
+from telstate_rdb.cli.main import main
 from telstate_rdb.summary import show
 
 KEYS = b"\xfe\x00\x00\x04gain\x031.5\x00\x02:x\x01v\x01\x04list\x02\x01a\x01b"
@@ -295,3 +295,16 @@ def test_letters_that_the_terminal_does_not_have(path: Path) -> None:
     result = in_shell('PYTHONIOENCODING=ascii "$@"', path)
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"gr\\xf6\\xdfe" in result.stdout
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_missing_extra(missing: str, path: Path) -> None:
+    """Without the packages of the extra, the command names it in one line and exits with status 2."""
+    code = "import sys; sys.modules[sys.argv[1]] = None; from telstate_rdb.__main__ import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, missing, path], capture_output=True, text=True
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert f"needs {missing}" in line.replace("rich.console", "rich")
+    assert "pip install 'telstate-rdb[cli]'" in line

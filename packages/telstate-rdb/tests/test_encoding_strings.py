@@ -17,9 +17,9 @@ from telstate_rdb._bulk.encode_strings import (
     integer_of,
 )
 from telstate_rdb._source import Source
-from telstate_rdb.lzf import compress_lzf, compress_python, decompress
+from telstate_rdb.lzf import compress_in_python, compress_lzf, decompress
 
-COMPRESSORS = [None, compress_python, compress_lzf]
+COMPRESSORS = [None, compress_in_python, compress_lzf]
 TEXTS = values.TEXTS | values.NEAR_INTEGERS
 
 
@@ -109,7 +109,7 @@ REPETITIVE = st.lists(st.sampled_from([b"abc", b"abcd", b"xyz" * 100, b"\0" * 9,
 @given(REPETITIVE | st.binary(max_size=300) | values.long_texts())
 def test_lzf_round_trip(data: bytes) -> None:
     """What is compressed is smaller and can be decompressed; otherwise it is not compressed."""
-    packed = compress_python(data)
+    packed = compress_in_python(data)
     if packed is not None:
         assert len(packed) <= len(data) - 4
         assert decompress(packed, len(data)) == data
@@ -119,7 +119,7 @@ def test_lzf_reaches_as_far_back_as_the_format_does() -> None:
     """A repetition 8192 bytes back is found, one beyond is not."""
     noise = bytes(range(256))
     near, far = noise + bytes(7936) + noise, noise + bytes(7937) + noise
-    sizes = [len(compress_python(data) or data) for data in (near, far)]
+    sizes = [len(compress_in_python(data) or data) for data in (near, far)]
     assert sizes[0] < sizes[1]
     for data in (near, far):
-        assert decompress(compress_python(data) or b"", len(data)) == data
+        assert decompress(compress_in_python(data) or b"", len(data)) == data

@@ -19,7 +19,7 @@ from telstate_rdb._types.writers import (
 )
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbWriteError
-from telstate_rdb.lzf import compress_python
+from telstate_rdb.lzf import compress_in_python
 from telstate_rdb.values import (
     Hash,
     List,
@@ -105,7 +105,7 @@ def test_forms(value: Value, types: list[int | None]) -> None:
 
 
 @pytest.mark.parametrize("version", WRITABLE_VERSIONS)
-@pytest.mark.parametrize("compress", [None, compress_python])
+@pytest.mark.parametrize("compress", [None, compress_in_python])
 @given(data=st.data())
 def test_round_trip(version: int, compress: None, data: st.DataObject) -> None:
     """What is written in any version is read as it was."""

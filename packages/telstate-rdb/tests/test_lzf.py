@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telstate_rdb._lzf_shapes import make_shape
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf import MAX_RATIO, decompress, decompress_in_python
-from telstate_rdb.lzf_shapes import make_shape
 
 DECOMPRESSORS = [decompress, decompress_in_python]
 
@@ -75,19 +75,19 @@ def test_rubbish(function: object, data: bytes, size: int) -> None:
 @pytest.mark.parametrize(
     ("data", "size", "reason"),
     [
-        (b"\x00a\x20\x01", 4, "before their start"),
-        (b"\x20\x00", 3, "before their start"),
-        (b"\x00a\xe0\x00\x05", 10, "before their start"),
-        (b"\x02ab", 3, "do not stand for 3"),
+        (b"\x00a\x20\x01", 4, "before the start"),
+        (b"\x20\x00", 3, "before the start"),
+        (b"\x00a\xe0\x00\x05", 10, "before the start"),
+        (b"\x02ab", 3, "does not decompress to 3"),
         (b"\x00a\x20", 4, "cut short"),
         (b"\x00a\xe0\x00", 4, "cut short"),
-        (b"\x01ab", 3, "do not stand for 3"),
-        (b"\x01ab", 1, "do not stand for 1"),
-        (b"\x01ab", 0, "do not stand for 0"),
+        (b"\x01ab", 3, "does not decompress to 3"),
+        (b"\x01ab", 1, "does not decompress to 1"),
+        (b"\x01ab", 0, "does not decompress to 0"),
     ],
 )
 def test_broken(function: object, data: bytes, size: int, reason: str) -> None:
-    """What does not stand for the size is refused for its reason."""
+    """Data of another size is refused, with the reason."""
     assert callable(function)
     with pytest.raises(RdbParseError, match=reason):
         function(data, size)
@@ -97,7 +97,7 @@ def test_bomb() -> None:
     """A size that no data of that length can have is refused without trying."""
     data, full = compressed([b"a", *[(1, 264)] * 50])
     assert len(full) < len(data) * MAX_RATIO
-    with pytest.raises(RdbParseError, match="cannot stand for"):
+    with pytest.raises(RdbParseError, match="cannot decompress to"):
         decompress(data, len(data) * MAX_RATIO + 1)
 
 

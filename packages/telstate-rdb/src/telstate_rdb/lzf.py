@@ -1,43 +1,45 @@
-"""LZF, the compression of strings in RDB files: decompressing.
+"""LZF, the compression of strings in RDB files: python-lzf where it is installed, Python otherwise.
 
-python-lzf is used where it is installed (extra ``lzf``; written in C), otherwise the function
-here. Rules: the full size is known beforehand and nothing is made beyond it; data that lead
-anywhere else are :exc:`RdbParseError`. See :mod:`telstate_rdb.constants` for the layout.
+The format is drawn in :mod:`telstate_rdb.constants`. Any reader reads the output of either compressor, but
+the two need not produce the same bytes. When decompressing, the full size is known beforehand and no more
+memory than that is used.
 """
-
-# LZF compression: python-lzf where it is installed, the same format in Python otherwise.
-#
-# Rules: a compressor gives None where it is not worth the while: where less than four bytes would be
-# saved, as in Redis. The format is drawn in :mod:`telstate_rdb.constants`. Any output of either is
-# read by every reader; the two need not give the same bytes.
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from telstate_rdb._lzf_shapes import LONGEST, known_shape, note_unknown
 from telstate_rdb.constants import LZF_MAX_COPY, LZF_MAX_DISTANCE, LZF_MAX_LITERAL
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.lzf_shapes import LONGEST, known_shape, note_unknown
 
 try:
     import lzf
 except ImportError:
     _c_decompress: Callable[[bytes, int], bytes | None] | None = None
+    _c_compress: Callable[[bytes, int], bytes | None] | None = None
 else:
-    _c_decompress = lzf.decompress
+    _c_decompress, _c_compress = lzf.decompress, lzf.compress
 
 Compress = Callable[[bytes], bytes | None]
-"""Returns LZF data that is worth it (at least four bytes shorter than the string), or None."""
+"""Returns LZF data, or None if it is not at least four bytes shorter (as in Redis)."""
 
 MAX_RATIO = LZF_MAX_COPY // 3
-"""No data can grow by more than this when they are decompressed."""
+"""Data can grow by at most this factor when it is decompressed."""
 
 _SMALL = 4096
-"""Up to this size, joining bytes anew is quicker than appending to a bytearray."""
+"""Up to this size, joining bytes anew is faster than appending to a bytearray."""
 
 # By control byte: the most significant part of the distance of a copy, and its length.
 _DISTANCES = tuple(((control & 31) << 8) + 1 for control in range(256))
 _LENGTHS = tuple((control >> 5) + 2 for control in range(256))
+
+_LEAST_SAVING = 4  # bytes
+_SHORTEST_COPY = 3
+_LONG_COPY = 9  # from here on the length takes a byte of its own
+
+
+# ----------------------------------------------------------------------------------- decompressing
 
 
 def decompress(data: bytes, size: int) -> bytes:
@@ -48,13 +50,12 @@ def decompress(data: bytes, size: int) -> bytes:
     data
         The compressed bytes.
     size
-        How many bytes they stand for.
+        The size of the string in bytes.
 
     Raises
     ------
     RdbParseError
-        If they do not: the data are cut short, point to before their start, or stand for more or
-        fewer bytes.
+        If the data is cut short, points before its start, or decompresses to another size.
 
     Examples
     --------
@@ -62,7 +63,7 @@ def decompress(data: bytes, size: int) -> bytes:
     b'aaaaaaaaaaa'
     """
     if size > len(data) * MAX_RATIO:
-        raise RdbParseError(f"{len(data)} compressed bytes cannot stand for {size}")
+        raise RdbParseError(f"{len(data)} compressed bytes cannot decompress to {size}")
     if _c_decompress is None:
         return decompress_in_python(data, size)
     try:
@@ -70,15 +71,12 @@ def decompress(data: bytes, size: int) -> bytes:
     except ValueError:
         full = None
     if full is None or len(full) != size or not size:
-        return decompress_in_python(data, size)  # which says what is wrong
+        return decompress_in_python(data, size)  # raises an error that says what is wrong
     return full
 
 
 def decompress_in_python(data: bytes, size: int) -> bytes:
-    """Do what :func:`decompress` does, without python-lzf.
-
-    Strings like those before are moved all at once, see :mod:`telstate_rdb.lzf_shapes`.
-    """
+    """Decompress without python-lzf; strings of a known shape all at once, see `_lzf_shapes`."""
     shape = known_shape((len(data), size))
     if shape is not None and (full := shape(data)) is not None:
         return full
@@ -89,22 +87,18 @@ def decompress_in_python(data: bytes, size: int) -> bytes:
 
 
 def _decompress_in_steps(data: bytes, size: int) -> bytes:
-    """Do what :func:`decompress` does for a string by itself.
-
-    Slices are moved, never single bytes: what it costs depends on the number of literals and
-    copies.
-    """
+    """Decompress by moving slices, so that the cost depends on the number of literals and copies."""
     distances = _DISTANCES
     lengths = _LENGTHS
     end = len(data)
     try:
-        done = data[0] + 1  # len(out); what begins with a copy fails below
+        done = data[0] + 1  # len(out); data that starts with a copy fails below
         position = done + 1
         out: bytes | bytearray = data[1:position]
         if size > _SMALL:
             out = bytearray(out)
         if done > LZF_MAX_LITERAL:
-            raise RdbParseError("compressed data point to before their start")
+            raise RdbParseError("a copy in compressed data points before the start")
         while position < end:
             control = data[position]
             if control < 32:  # literal bytes
@@ -125,43 +119,41 @@ def _decompress_in_steps(data: bytes, size: int) -> bytes:
             if 0 <= start and stop <= done:
                 out += out[start:stop]
             elif start < 0:
-                raise RdbParseError("compressed data point to before their start")
-            else:  # it overlaps what it makes: a repetition
+                raise RdbParseError("a copy in compressed data points before the start")
+            else:  # it overlaps its own output: a repetition
                 out += (out[start:] * (length // (done - start) + 1))[:length]
             done += length
     except IndexError:
         if not data and not size:
             return b""
-        raise RdbParseError("compressed data are cut short") from None
+        raise RdbParseError("compressed data is cut short") from None
     if len(out) != size or done != size or position != end:
-        raise RdbParseError(f"compressed data do not stand for {size} bytes as they say")
+        raise RdbParseError(f"compressed data does not decompress to {size} bytes")
     return bytes(out)
 
 
 decompress_quickly: Callable[[bytes, int], bytes | None] = _c_decompress or decompress_in_python
-"""The quickest way for what is known to be short. Wrong data give anything but the right size, or
-raise ValueError or RdbParseError; :func:`decompress` says what is wrong with them."""
+"""The fastest function for a string that is known to be short. Malformed data may give any result of another
+size, ValueError or RdbParseError; `decompress` then says what is wrong."""
 
 
-SAVED_AT_LEAST = 4  # bytes
-_SHORTEST_COPY = 3
-_LONG_COPY = 9  # from here on the length takes a byte of its own
+# ------------------------------------------------------------------------------------- compressing
 
 
-def compress_python(data: bytes) -> bytes | None:
-    """Compress in pure Python: about a megabyte a second.
+def compress_in_python(data: bytes) -> bytes | None:
+    """Compress in pure Python, about a megabyte a second.
 
     Examples
     --------
-    >>> compress_python(b"telstate" * 10)
+    >>> compress_in_python(b"telstate" * 10)
     b'\\x07telstate\\xe0?\\x07'
-    >>> compress_python(bytes(range(100))) is None
+    >>> compress_in_python(bytes(range(100))) is None
     True
     """
-    limit = len(data) - SAVED_AT_LEAST
+    limit = len(data) - _LEAST_SAVING
     seen: dict[bytes, int] = {}
     output = bytearray()
-    literal = position = 0  # where the bytes begin that are not written yet; where we are
+    literal = position = 0  # `literal` is the start of the bytes that are not written yet
     end = len(data) - _SHORTEST_COPY + 1
     while position < end:
         start = data[position : position + _SHORTEST_COPY]
@@ -170,19 +162,19 @@ def compress_python(data: bytes) -> bytes | None:
         if match < 0 or position - match > LZF_MAX_DISTANCE:
             position += 1
             continue
-        _put_literals(output, data, literal, position)
-        length = _match_length(data, match, position)
-        _put_copy(output, position - match - 1, length)
+        _append_literals(output, data, literal, position)
+        length = _count_equal(data, match, position)
+        _append_copy(output, position - match - 1, length)
         position += length
         literal = position
         if len(output) > limit:
             return None
-    _put_literals(output, data, literal, len(data))
+    _append_literals(output, data, literal, len(data))
     return bytes(output) if len(output) <= limit else None
 
 
-def _match_length(data: bytes, match: int, position: int) -> int:
-    """For how many bytes the text at `position` is that at `match` (they may overlap)."""
+def _count_equal(data: bytes, match: int, position: int) -> int:
+    """Count the equal bytes at `match` and at `position` (they may overlap)."""
     most = min(LZF_MAX_COPY, len(data) - position)
     length = _SHORTEST_COPY
     while length < most and data[match + length] == data[position + length]:
@@ -190,33 +182,24 @@ def _match_length(data: bytes, match: int, position: int) -> int:
     return length
 
 
-def _put_literals(output: bytearray, data: bytes, start: int, stop: int) -> None:
+def _append_literals(output: bytearray, data: bytes, start: int, stop: int) -> None:
     for place in range(start, stop, LZF_MAX_LITERAL):
         run = data[place : min(place + LZF_MAX_LITERAL, stop)]
         output.append(len(run) - 1)
         output += run
 
 
-def _put_copy(output: bytearray, offset: int, length: int) -> None:
+def _append_copy(output: bytearray, offset: int, length: int) -> None:
     if length < _LONG_COPY:
         output += bytes((length - 2 << 5 | offset >> 8, offset & 0xFF))
     else:
         output += bytes((7 << 5 | offset >> 8, length - _LONG_COPY, offset & 0xFF))
 
 
-def _find() -> Compress:
-    """Give the fastest compressor there is."""
-    try:
-        import lzf
-    except ImportError:
-        return compress_python
-    native = lzf.compress
-
-    def compress_native(data: bytes) -> bytes | None:
-        return native(data, len(data) - SAVED_AT_LEAST)
-
-    return compress_native
+def _compress_in_c(data: bytes) -> bytes | None:
+    assert _c_compress is not None
+    return _c_compress(data, len(data) - _LEAST_SAVING)
 
 
-compress_lzf: Compress = _find()
-"""The compressor to use: python-lzf's if it is installed."""
+compress_lzf: Compress = compress_in_python if _c_compress is None else _compress_in_c
+"""The fastest compressor that is installed."""

@@ -1,28 +1,26 @@
-"""What a callback of rdbtools is, to the adapter that drives it: the methods that are called."""
+"""Driving callbacks of rdbtools, so that tools made for rdbtools read files of every version.
 
-# Drive any callback of rdbtools from our reader, so that tools made for rdbtools read any file.
-#
-# rdbtools' own parser stops at RDB version 9. Here its callbacks (``RdbCallback`` and what was
-# derived from it: JSON, memory report, diff, protocol) get the same calls, with the same arguments,
-# from files of every version::
-#
-#     from rdbtools import JSONCallback
-#     from telstate_rdb.contrib.rdbtools import drive
-#
-#     drive("dump.rdb", JSONCallback(sys.stdout.buffer))
-#
-# Rules, found by watching what rdbtools' parser calls:
-#
-# * What a file stores as an integer is given as ``int``, everything else as ``bytes``. (A score is a
-#   float, but its text, as ``bytes``, where the file has text.) An expiry is a naive ``datetime`` in
-#   UTC; ``info`` says how a value is packed and of what size.
-# * What rdbtools knows nothing of is given as the nearest that it does: a listpack as a packed form
-#   whose encoding is ``"listpack"``, newer quicklists and streams as older ones. Without counterpart,
-#   and left out, are functions, slots of a cluster, and expiries of a hash's fields.
-# * Files that no Redis writes can differ: keys before any database is selected (they are taken to be
-#   in database 0), a database that is selected but empty, or selected twice in a row.
-#
-# Nothing of rdbtools is imported: it is enough that a callback has the methods.
+The parser of rdbtools stops at RDB version 9. Here its callbacks (``RdbCallback`` and classes derived from
+it: JSON, memory report, diff, protocol) get the same calls with the same arguments::
+
+    from rdbtools import JSONCallback
+    from telstate_rdb.contrib.rdbtools import drive
+
+    drive("dump.rdb", JSONCallback(sys.stdout.buffer))
+
+The calls were found by observing the parser of rdbtools:
+
+* A value that the file stores as an integer is passed as ``int``, everything else as ``bytes``. (A score is a
+  float, or ``bytes`` if the file has it as text.) An expiry is a naive ``datetime`` in UTC; ``info``
+  describes how a value is packed and its size.
+* Forms that rdbtools does not know are passed as the nearest that it does: a listpack as a packed form with
+  the encoding ``"listpack"``, newer quicklists and streams as older ones. Functions, cluster slots and
+  expiries of the fields of a hash have no counterpart and are left out.
+* Files that no Redis writes can differ: keys before the first database (they are taken to be in database 0),
+  an empty database, or one that is selected twice in a row.
+
+Nothing of rdbtools is imported: a callback only needs the methods.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ from telstate_rdb.records import AuxiliaryField, DatabaseSize, KeyRecord, Module
 from telstate_rdb.values import RawValue, Stream, StreamGroup, module_name
 
 Info = dict[str, Any]
-"""How a value is packed, and how much it was used: ``encoding``, ``sizeof_value``, ``idle`` ..."""
+"""Describes how a value is packed and used: ``encoding``, ``sizeof_value``, ``idle`` and others."""
 
 
 class Callback(Protocol):
@@ -79,6 +77,8 @@ class Callback(Protocol):
 
 
 Text = bytes | int
+"""A string, as an integer where the file stores it as one."""
+
 _EPOCH = datetime.datetime(1970, 1, 1)
 _LAST_SECOND = 221_925_052_800  # 9002-07-12
 _INT32_TEXT = 11
@@ -86,28 +86,36 @@ _ID = struct.Struct(">QQ")
 
 
 def drive(source: RdbSource, callback: Callback, **options: Unpack[ReadOptions]) -> None:
-    """Read a snapshot and give it to a callback of rdbtools.
+    """Read a snapshot and call the methods of a callback of rdbtools.
 
     Parameters
     ----------
     source
         A path, bytes or an open binary file.
     callback
-        An instance of ``rdbtools.RdbCallback``, or anything with its methods.
+        An instance of ``rdbtools.RdbCallback``, or any object with its methods.
     options
-        As of :func:`~telstate_rdb.read_rdb`: ``databases``, ``keys``, ``types``, ``strict``,
+        As for :func:`~telstate_rdb.read_rdb`: ``databases``, ``keys``, ``types``, ``strict``,
         ``progress``, ``name``.
 
     Raises
     ------
     RdbParseError
-        If the file is broken; what was before that has been given.
+        If the file is malformed, after the calls for everything before that place.
+
+    Examples
+    --------
+    >>> from unittest.mock import Mock
+    >>> callback = Mock()
+    >>> drive(b"REDIS0003\\xfe\\x00\\x00\\x04gain\\x031.5\\xff", callback)
+    >>> callback.set.call_args.args
+    (b'gain', b'1.5', None)
     """
     with read_rdb(source, raw=True, auxiliary=True, **options) as reader:
         callback.start_rdb()
         database: int | None = None
 
-        def enter(number: int) -> None:
+        def enter_database(number: int) -> None:
             nonlocal database
             if number != database:
                 if database is not None:
@@ -118,83 +126,83 @@ def drive(source: RdbSource, callback: Callback, **options: Unpack[ReadOptions])
         for record in reader:
             match record:
                 case KeyRecord():
-                    enter(record.database)
-                    _give_key(callback, record, reader.name)
+                    enter_database(record.database)
+                    _send_key(callback, record, reader.name)
                 case AuxiliaryField():
                     callback.aux_field(_as_stored(record.name), _as_stored(record.value))
                 case DatabaseSize():
-                    enter(record.database)
+                    enter_database(record.database)
                     callback.db_size(record.keys, record.expiring)
                 case ModuleAuxiliary():
-                    _give_module_auxiliary(callback, record)
+                    _send_module_auxiliary(callback, record)
         callback.end_database(database or 0)
         callback.end_rdb()
 
 
-def _give_key(callback: Callback, record: KeyRecord[RawValue], file: str | None) -> None:
+def _send_key(callback: Callback, record: KeyRecord[RawValue], file: str | None) -> None:
     key = _as_stored(record.key)
-    expiry = None if record.expiry is None else _time(record.expiry)
+    expiry = None if record.expiry is None else _to_datetime(record.expiry)
     info: Info = {"idle": record.idle, "freq": record.frequency}
     try:
-        _GIVERS[record.value.type_name](callback, key, expiry, info, record.value)
+        _SENDERS[record.value.type_name](callback, key, expiry, info, record.value)
     except RdbParseError as error:
         raise RdbParseError(error.reason, file=file, key=record.key) from error
 
 
-# ------------------------------------------------------------------------- strings and numbers
+# ------------------------------------------------------------------------------ strings and numbers
 
 
 def _as_stored(text: bytes) -> Text:
-    """Give an integer for what every Redis stores as one: the text of 32 bits."""
+    """Convert a string that every Redis stores as an integer: the text of up to 32 bits."""
     number = integer_of(text) if len(text) <= _INT32_TEXT else None
     return text if number is None or not -1 << 31 <= number < 1 << 31 else number
 
 
-def _string(source: Source) -> Text:
-    """Read a string as it is stored."""
+def _read_string(source: Source) -> Text:
+    """Read a string, as an integer if it is stored as one."""
     source.need(1)
     stored = source.buffer[source.position]
     text = source.read_string()
     return int(text) if c.STRING_INT8 <= stored <= c.STRING_INT32 else text
 
 
-def _packed(text: bytes) -> Text:
-    """Give an entry of a ziplist or listpack: what can be an integer there is one."""
+def _as_packed(text: bytes) -> Text:
+    """Convert an entry of a ziplist or listpack, where every 64-bit integer is stored as one."""
     number = integer_of(text)
     return text if number is None else number
 
 
-def _loose(text: bytes) -> Text:
-    """Give the value in a zipmap, where there are no integers: what Python takes for one."""
+def _as_python_integer(text: bytes) -> Text:
+    """Convert a value in a zipmap, which stores no integers, as rdbtools does: by ``int``."""
     try:
         return int(text)
     except ValueError:
         return text
 
 
-def _time(milliseconds: int) -> datetime.datetime:
-    """Give a time; what is later than rdbtools knows is given as the last that it does."""
+def _to_datetime(milliseconds: int) -> datetime.datetime:
+    """Convert a time; one later than the last that rdbtools can represent becomes that."""
     seconds, rest = divmod(milliseconds, 1000)
     return _EPOCH + datetime.timedelta(seconds=min(seconds, _LAST_SECOND), milliseconds=rest)
 
 
-def _all_strings(body: bytes) -> list[Text]:
+def _read_table(body: bytes) -> list[Text]:
     """Read a table of strings (types 1 and 2)."""
     source = Source(body)
-    return [_string(source) for _ in range(source.read_length())]
+    return [_read_string(source) for _ in range(source.read_length())]
 
 
-# ------------------------------------------------------------------------------- kinds of values
+# ------------------------------------------------------------------------------------ kinds of values
 
 
-def _give_string(
+def _send_string(
     callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
 ) -> None:
-    callback.set(key, _string(Source(raw.body)), expiry, info=info | {"encoding": "string"})
+    callback.set(key, _read_string(Source(raw.body)), expiry, info=info | {"encoding": "string"})
 
 
-def _packed_entries(raw: RawValue, info: Info) -> list[Text]:
-    """Unpack what is one packed string, and note its encoding and size."""
+def _unpack(raw: RawValue, info: Info) -> list[Text]:
+    """Decode a value that is one packed string, and add its encoding and size to `info`."""
     encoding, decode, convert = _PACKED[raw.type]
     source = Source(raw.body)
     if raw.type == c.TYPE_HASH_LISTPACK_EX:
@@ -204,19 +212,19 @@ def _packed_entries(raw: RawValue, info: Info) -> list[Text]:
     return [convert(text) for text in decode(data)]
 
 
-def _give_list(
+def _send_list(
     callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
 ) -> None:
     end_info: Info
     if raw.type in _PACKED:
-        elements = _packed_entries(raw, info)
+        elements = _unpack(raw, info)
         end_info = {"encoding": info["encoding"]}
     elif raw.type == c.TYPE_LIST:
-        elements = _all_strings(raw.body)
+        elements = _read_table(raw.body)
         end_info = {"encoding": "linkedlist"}
         info |= end_info
     else:
-        nodes, size, elements = _quicklist(raw)
+        nodes, size, elements = _read_quicklist(raw)
         info |= {"encoding": "quicklist", "zips": nodes}
         end_info = {"encoding": "quicklist", "zips": nodes, "sizeof_value": size}
     callback.start_list(key, expiry, info=info)
@@ -225,8 +233,8 @@ def _give_list(
     callback.end_list(key, info=end_info)
 
 
-def _quicklist(raw: RawValue) -> tuple[int, int, list[Text]]:
-    """Give the nodes of a list, the size of them all, and the elements."""
+def _read_quicklist(raw: RawValue) -> tuple[int, int, list[Text]]:
+    """Return the number of nodes of a list, their total size, and the elements."""
     source = Source(raw.body)
     nodes = source.read_length()
     elements: list[Text] = []
@@ -237,17 +245,17 @@ def _quicklist(raw: RawValue) -> tuple[int, int, list[Text]]:
         data = source.read_string()
         size += len(data)
         texts = [data] if plain else decode_listpack(data) if new else decode_ziplist(data)
-        elements += map(_packed, texts)
+        elements += map(_as_packed, texts)
     return nodes, size, elements
 
 
-def _give_set(
+def _send_set(
     callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
 ) -> None:
     if raw.type in _PACKED:
-        members = _packed_entries(raw, info)
+        members = _unpack(raw, info)
     else:
-        members = _all_strings(raw.body)
+        members = _read_table(raw.body)
         info["encoding"] = "hashtable"
     callback.start_set(key, len(members), expiry, info=info)
     for member in members:
@@ -255,16 +263,16 @@ def _give_set(
     callback.end_set(key)
 
 
-def _give_sorted_set(
+def _send_sorted_set(
     callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
 ) -> None:
     if raw.type in _PACKED:
-        entries = _packed_entries(raw, info)
-        scores = (one if isinstance(one, int) else float(one) for one in entries[1::2])
+        entries = _unpack(raw, info)
+        scores = (text if isinstance(text, int) else float(text) for text in entries[1::2])
         pairs: list[tuple[Text, object]] = list(zip(entries[::2], scores))
     else:
         info["encoding"] = "skiplist"
-        pairs = list(_scored(Source(raw.body), raw.type))
+        pairs = list(_read_scored(Source(raw.body), raw.type))
     callback.start_sorted_set(key, len(pairs), expiry, info=info)
     for member, score in pairs:
         callback.zadd(key, score, member)
@@ -278,9 +286,9 @@ _SPECIAL_SCORES = {
 }
 
 
-def _scored(source: Source, kind: int) -> Iterator[tuple[Text, object]]:
+def _read_scored(source: Source, kind: int) -> Iterator[tuple[Text, object]]:
     for _ in range(source.read_length()):
-        member = _string(source)
+        member = _read_string(source)
         if kind == c.TYPE_ZSET_2:
             yield member, struct.unpack("<d", source.read(8))[0]
         else:
@@ -289,11 +297,11 @@ def _scored(source: Source, kind: int) -> Iterator[tuple[Text, object]]:
             yield member, source.read(size) if special is None else special
 
 
-def _give_hash(
+def _send_hash(
     callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
 ) -> None:
     if raw.type in _PACKED:
-        entries = _packed_entries(raw, info)
+        entries = _unpack(raw, info)
         step = 3 if raw.type in _WITH_EXPIRY else 2
         pairs = list(zip(entries[::step], entries[1::step]))
         if raw.type == c.TYPE_HASH_ZIPMAP:
@@ -301,15 +309,15 @@ def _give_hash(
             pairs = [(field, value) for field, (_, value) in zip(texts[::2], pairs)]
     else:
         info["encoding"] = "hashtable"
-        pairs = list(_fields(raw))
+        pairs = list(_read_fields(raw))
     callback.start_hash(key, len(pairs), expiry, info=info)
     for field, value in pairs:
         callback.hset(key, field, value)
     callback.end_hash(key)
 
 
-def _fields(raw: RawValue) -> Iterator[tuple[Text, Text]]:
-    """Read a table of fields and values, whatever stands before or behind each pair."""
+def _read_fields(raw: RawValue) -> Iterator[tuple[Text, Text]]:
+    """Yield the pairs of a table of fields and values, without their expiries."""
     source = Source(raw.body)
     of_redis = raw.version < c.VALKEY_VERSION
     if raw.type == c.TYPE_HASH_METADATA:
@@ -317,12 +325,12 @@ def _fields(raw: RawValue) -> Iterator[tuple[Text, Text]]:
     for _ in range(source.read_length()):
         if raw.type != c.TYPE_HASH and of_redis:
             source.read_length()
-        yield _string(source), _string(source)
+        yield _read_string(source), _read_string(source)
         if raw.type != c.TYPE_HASH and not of_redis:
             source.skip(8)
 
 
-def _give_stream(
+def _send_stream(
     callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
 ) -> None:
     source = Source(raw.body)
@@ -334,17 +342,17 @@ def _give_stream(
     items = source.read_length()
     stream = decode_raw(raw)
     assert isinstance(stream, Stream)
-    callback.end_stream(key, items, str(stream.last_id), list(map(_group, stream.groups)))
+    callback.end_stream(key, items, str(stream.last_id), list(map(_describe_group, stream.groups)))
 
 
-def _group(group: StreamGroup) -> dict[str, Any]:
+def _describe_group(group: StreamGroup) -> dict[str, Any]:
     return {
         "name": _as_stored(group.name),
         "last_entry_id": str(group.last_id),
         "pending": [
             {
                 "id": _ID.pack(*pending.id),
-                "delivery_time": _time(pending.delivery_time),
+                "delivery_time": _to_datetime(pending.delivery_time),
                 "delivery_count": pending.delivery_count,
             }
             for pending in group.pending
@@ -352,33 +360,33 @@ def _group(group: StreamGroup) -> dict[str, Any]:
         "consumers": [
             {
                 "name": _as_stored(consumer.name),
-                "seen_time": _time(consumer.seen_time),
-                "pending": [{"id": _ID.pack(*one)} for one in consumer.pending],
+                "seen_time": _to_datetime(consumer.seen_time),
+                "pending": [{"id": _ID.pack(*id_)} for id_ in consumer.pending],
             }
             for consumer in group.consumers
         ],
     }
 
 
-# -------------------------------------------------------------------------------------- modules
+# ------------------------------------------------------------------------------------------- modules
 
 
-def _give_module(
+def _send_module(
     callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
 ) -> None:
     source = Source(raw.body)
     name = module_name(source.read_length())
     wanted = callback.start_module(key, name, expiry, info=info)
-    _give_module_values(callback, key, source, bytes((raw.type,)) + raw.body, bool(wanted))
+    _send_module_values(callback, key, source, bytes((raw.type,)) + raw.body, bool(wanted))
 
 
-def _give_module_auxiliary(callback: Callback, record: ModuleAuxiliary) -> None:
-    """Give module data of no key, as rdbtools does: with the time that it is for in front."""
+def _send_module_auxiliary(callback: Callback, record: ModuleAuxiliary) -> None:
+    """Send the auxiliary data of a module as rdbtools does, after the time at which it was saved."""
     when = bytes((c.MODULE_UNSIGNED,)) + encode_length(record.when)
     info: Info = {"idle": None, "freq": None}
     wanted = callback.start_module(None, record.name, None, info=info)
     recorded = bytes((c.TYPE_MODULE_2,)) + encode_length(record.id) + when + record.body
-    _give_module_values(callback, None, Source(when + record.body), recorded, bool(wanted))
+    _send_module_values(callback, None, Source(when + record.body), recorded, bool(wanted))
 
 
 _MODULE_NUMBERS: dict[int, Callable[[Source], object]] = {
@@ -386,45 +394,45 @@ _MODULE_NUMBERS: dict[int, Callable[[Source], object]] = {
     c.MODULE_UNSIGNED: Source.read_length,
     c.MODULE_FLOAT: lambda source: struct.unpack("<f", source.read(4))[0],
     c.MODULE_DOUBLE: lambda source: struct.unpack("<d", source.read(8))[0],
-    c.MODULE_STRING: _string,
+    c.MODULE_STRING: _read_string,
 }
 
 
-def _give_module_values(
+def _send_module_values(
     callback: Callback, key: Text | None, source: Source, recorded: bytes, wanted: bool
 ) -> None:
     while (opcode := source.read_length()) != c.MODULE_END:
         if opcode not in _MODULE_NUMBERS:
-            raise source.error(f"a module's value has the unknown mark {opcode}")
+            raise source.error(f"the value of a module has the unknown opcode {opcode}")
         callback.handle_module_data(key, opcode, _MODULE_NUMBERS[opcode](source))
-    # The size is that of all but the mark of the end.
+    # The size is without the opcode of the end.
     callback.end_module(key, buffer_size=len(recorded) - 1, buffer=recorded if wanted else None)
 
 
-# --------------------------------------------------------------------------------------- tables
+# -------------------------------------------------------------------------------------------- tables
 
 _WITH_EXPIRY = frozenset({c.TYPE_HASH_LISTPACK_EX, c.TYPE_HASH_LISTPACK_EX_PRE_GA})
 
-# Types that are one packed string: name of the encoding, how it is unpacked, and what is a number.
+# The types that are one packed string: the name of the encoding, its decoder, and the conversion of entries.
 _PACKED: dict[int, tuple[str, Callable[[bytes], list[bytes]], Callable[[bytes], Text]]] = {
-    c.TYPE_HASH_ZIPMAP: ("zipmap", decode_zipmap, _loose),
-    c.TYPE_LIST_ZIPLIST: ("ziplist", decode_ziplist, _packed),
-    c.TYPE_SET_INTSET: ("intset", decode_intset, _packed),
-    c.TYPE_ZSET_ZIPLIST: ("ziplist", decode_ziplist, _packed),
-    c.TYPE_HASH_ZIPLIST: ("ziplist", decode_ziplist, _packed),
-    c.TYPE_HASH_LISTPACK: ("listpack", decode_listpack, _packed),
-    c.TYPE_ZSET_LISTPACK: ("listpack", decode_listpack, _packed),
-    c.TYPE_SET_LISTPACK: ("listpack", decode_listpack, _packed),
-    c.TYPE_HASH_LISTPACK_EX: ("listpack", decode_listpack, _packed),
-    c.TYPE_HASH_LISTPACK_EX_PRE_GA: ("listpack", decode_listpack, _packed),
+    c.TYPE_HASH_ZIPMAP: ("zipmap", decode_zipmap, _as_python_integer),
+    c.TYPE_LIST_ZIPLIST: ("ziplist", decode_ziplist, _as_packed),
+    c.TYPE_SET_INTSET: ("intset", decode_intset, _as_packed),
+    c.TYPE_ZSET_ZIPLIST: ("ziplist", decode_ziplist, _as_packed),
+    c.TYPE_HASH_ZIPLIST: ("ziplist", decode_ziplist, _as_packed),
+    c.TYPE_HASH_LISTPACK: ("listpack", decode_listpack, _as_packed),
+    c.TYPE_ZSET_LISTPACK: ("listpack", decode_listpack, _as_packed),
+    c.TYPE_SET_LISTPACK: ("listpack", decode_listpack, _as_packed),
+    c.TYPE_HASH_LISTPACK_EX: ("listpack", decode_listpack, _as_packed),
+    c.TYPE_HASH_LISTPACK_EX_PRE_GA: ("listpack", decode_listpack, _as_packed),
 }
 
-_GIVERS: dict[c.TypeName, Callable[..., None]] = {
-    "string": _give_string,
-    "list": _give_list,
-    "set": _give_set,
-    "zset": _give_sorted_set,
-    "hash": _give_hash,
-    "stream": _give_stream,
-    "module": _give_module,
+_SENDERS: dict[c.TypeName, Callable[..., None]] = {
+    "string": _send_string,
+    "list": _send_list,
+    "set": _send_set,
+    "zset": _send_sorted_set,
+    "hash": _send_hash,
+    "stream": _send_stream,
+    "module": _send_module,
 }

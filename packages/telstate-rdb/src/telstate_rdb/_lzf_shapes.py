@@ -1,20 +1,16 @@
-"""LZF strings of one shape: decompressed by moving all of their bytes at once.
+"""LZF strings of one shape, which are decompressed by moving all of their bytes at once.
 
-What a program stores many times over (records of one form, a sensor's samples) is compressed to
-the same sizes, and to the same literals and copies at the same places: only the literal bytes
-differ. Every byte of such a string is then one certain byte of the compressed data, which
-:meth:`bytes.translate` fetches: the string's map, whose bytes are places, is translated by a table
-that is the compressed data.
+A program that stores records of one form (a sensor's samples, for example) compresses them to the same
+sizes, with the same literals and copies at the same places: only the literal bytes differ. Every byte of
+such a string is then a certain byte of the compressed data, and :meth:`bytes.translate` fetches it: the
+string of places is translated by a table that is the compressed data.
 
-Rules:
-
-* A shape is learnt only from data that were decompressed step by step and found sound. What makes
-  it up (the control bytes, lengths and distances) is compared before any string is made by it, so
-  nothing else needs checking then.
-* A table has 256 bytes. Longer data are gathered in segments, each from a few blocks of the data:
-  copies mostly repeat what is near, or what is always the same.
-* Learning costs as much as decompressing some fifteen strings, so it is done only for sizes that
-  come again, and again ever more seldom if they come in other shapes.
+* A shape is learnt only from data that was decompressed step by step and found valid. Its structure (control
+  bytes, lengths and distances) is compared before the shape is used, so nothing else needs checking then.
+* A table has 256 bytes. Longer data is gathered in segments, each from a few blocks of the data: copies
+  mostly repeat bytes nearby, or bytes that are always the same.
+* Learning costs as much as decompressing some fifteen strings, so it is done only for sizes that recur, and
+  ever more rarely if they recur in other shapes.
 """
 
 from __future__ import annotations
@@ -23,36 +19,31 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 
 Shape = Callable[[bytes], bytes | None]
-"""Gives what data (of the shape's size) stand for, or None for data of another shape."""
+"""Decompresses data of the shape's size; returns None for data of another shape."""
 
 _TABLE = 256
 _BLOCK = 16
 _BLOCKS = _TABLE // _BLOCK  # in a table
 _LEARN_AT = frozenset({8, 64, 512, 4096})
-"""How often sizes were seen, without their shape being known, when a shape is learnt."""
+"""A shape is learnt when its sizes have been seen so many times without a known shape."""
 
 _MAX_KEPT = 512
-"""So many sizes are remembered at the most; then all of them are forgotten."""
+"""The number of sizes that are remembered; after that all of them are forgotten."""
 
 LONGEST = 4096
-"""Longer strings are not worth it."""
+"""The size in bytes above which shapes are not worth while."""
 
 _shapes: dict[tuple[int, int], Shape] = {}
 _misses: dict[tuple[int, int], int] = {}
 
 known_shape = _shapes.get
-"""Give the shape for (compressed size, full size), if one was learnt."""
+"""Return the shape for (compressed size, full size), or None."""
 
 
 def note_unknown(data: bytes, size: int) -> None:
-    """Take note of sound data whose shape was not known; learn it if that is due.
+    """Count valid data of an unknown shape, and learn the shape if that is due.
 
-    Parameters
-    ----------
-    data
-        The compressed bytes.
-    size
-        How many bytes they stand for, at most `LONGEST`.
+    `size` is that of the string, at most `LONGEST`.
     """
     sizes = (len(data), size)
     misses = _misses[sizes] = _misses.get(sizes, 0) + 1
@@ -64,7 +55,7 @@ def note_unknown(data: bytes, size: int) -> None:
 
 
 def make_shape(data: bytes) -> Shape:
-    """Make the shape of sound data.
+    """Make the shape of valid data.
 
     Examples
     --------
@@ -97,17 +88,17 @@ def make_shape(data: bytes) -> Shape:
 def _segments(
     data: bytes,
 ) -> Iterator[tuple[Callable[[bytes], tuple[bytes, ...]], bytes, bytes, bytes]]:
-    """Give the segments of a shape.
+    """Yield the segments of a shape.
 
-    Each is: what takes the parts of the table from the data; the places in the table of what
-    belongs to the structure, and what must be there; the places of the bytes of the string.
+    Each is a function that takes the parts of the table from the data; the places of the structure in the
+    table, and the bytes that must be there; and the places of the bytes of the string.
     """
     origins, structure = _trace(data)
     if len(data) <= _TABLE:  # one table holds it all
         runs = [(list(range(len(data))), origins)]
     else:
         runs = [(run, run) for run in _cut(origins)]
-        # What no table of the string holds, and must be compared too, gets tables of its own.
+        # The structure that is in none of these tables must be compared too, in tables of its own.
         held = {place // _BLOCK for place in origins}
         rest = [place for place in structure if place // _BLOCK not in held]
         runs += [(run, []) for run in _cut(rest)]
@@ -124,9 +115,9 @@ def _segments(
 
 
 def _slices(blocks: list[int]) -> list[slice]:
-    """Give the slices of the data that blocks, in order, stand for; an empty one at the end.
+    """Return the slices of the data that cover blocks, and an empty one at the end.
 
-    With that they are always several, and what :func:`operator.itemgetter` gives is a tuple.
+    With that there are always several, so that :func:`operator.itemgetter` returns a tuple.
     """
     slices = []
     first = 0
@@ -138,7 +129,7 @@ def _slices(blocks: list[int]) -> list[slice]:
 
 
 def _cut(places: list[int]) -> list[list[int]]:
-    """Cut places in the data into runs, each with as many blocks as a table holds at the most."""
+    """Cut places in the data into runs, each of at most as many blocks as a table holds."""
     runs: list[list[int]] = []
     blocks: set[int] = set()
     for place in places:
@@ -152,7 +143,7 @@ def _cut(places: list[int]) -> list[list[int]]:
 
 
 def _trace(data: bytes) -> tuple[list[int], list[int]]:
-    """Give the place in the data of every byte of the string, and all other places."""
+    """Return the place in the data of every byte of the string, and all other places."""
     origins: list[int] = []
     structure: list[int] = []
     position = 0
@@ -168,6 +159,6 @@ def _trace(data: bytes) -> tuple[list[int], list[int]]:
         structure += range(position, position + size)
         position += size
         start = len(origins) - ((control & 31) << 8) - data[position - 1] - 1
-        for place in range(start, start + length):  # one by one: it may overlap what it makes
+        for place in range(start, start + length):  # one by one: it may overlap its own output
             origins.append(origins[place])
     return origins, structure

@@ -1,0 +1,1 @@
+"""The command ``python -m telstate_rdb``, which needs the extra ``cli``."""
