@@ -40,4 +40,6 @@ def test_metadata() -> None:
     """The distribution has the version of the API that it provides, and requires telstate only."""
     project = tomllib.loads((COMPAT / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["version"]) == ("katsdptelstate", VERSION)
-    assert [requirement.partition(">")[0] for requirement in project["dependencies"]] == ["telstate"]
+    assert [requirement.partition(">")[0] for requirement in project["dependencies"]] == [
+        "telstate"
+    ]

@@ -1,4 +1,4 @@
-"""What a backend is."""
+"""The abstract backend."""
 
 from telstate_backends import Backend, KeyType
 

@@ -1,8 +1,7 @@
-"""Python values to encoded values and back.
+"""Encoding and decoding of values.
 
-Tests of clients patch ``_allow_pickle`` and ``_warn_on_pickle`` here, so these are attributes that
-read and write the settings of the process, which `telstate_codec` keeps. For that the module has a
-class of its own, as Python allows.
+Tests of clients patch ``_allow_pickle`` and ``_warn_on_pickle`` in this module, so these attributes read and
+write the settings of the process, which `telstate_codec` keeps. Therefore the module has its own class.
 """
 
 from __future__ import annotations
@@ -57,10 +56,10 @@ MSGPACK_EXT_NUMPY_SCALAR: Final = 4
 
 
 class Setting:
-    """An attribute that stands for a setting of the process.
+    """An attribute that is a setting of the process.
 
-    `unittest.mock.patch` sets it, and afterwards deletes it and, since it is gone then, sets it to
-    what it was. So a deleted one is gone until it is set again, the setting being as it was.
+    `unittest.mock.patch` sets it, afterwards deletes it and, because it is then missing, sets it to
+    its original value. So a deleted attribute is missing until it is set; the setting is unchanged.
     """
 
     def __init__(self, get: Callable[[], object], put: Callable[[object], None]) -> None:
@@ -84,7 +83,7 @@ class Setting:
         self._deleted = True
 
 
-# `telstate` has a third policy, which has to come through a patch as well: anything but a bool.
+# `telstate` has a third policy, which must survive a patch too; it is not represented by a bool.
 _AS_ATTRIBUTE: Final = {PicklePolicy.REFUSE: False, PicklePolicy.TRUST: True}
 
 

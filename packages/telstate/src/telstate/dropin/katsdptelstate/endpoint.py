@@ -12,10 +12,10 @@ __all__ = ["Endpoint", "endpoint_list_parser", "endpoint_parser", "endpoints_to_
 
 
 def endpoints_to_str(endpoints: Iterable[Endpoint]) -> str:
-    """Write endpoints as `endpoint_list_parser` reads them, runs of addresses folded.
+    """Format endpoints as `endpoint_list_parser` parses them, with runs of addresses folded.
 
-    Addresses come first, as `telstate.endpoint.endpoints_to_str` has them; behind them names stay in
-    the order in which they are given, where that one puts them in the order of their ports.
+    Addresses come first, as in `telstate.endpoint.endpoints_to_str`; then names in the given order, where
+    that function sorts them by port.
 
     Examples
     --------

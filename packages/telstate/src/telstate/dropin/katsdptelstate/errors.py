@@ -1,4 +1,4 @@
-"""All errors, `TelstateError` their base."""
+"""All errors; `TelstateError` is their base class."""
 
 from telstate import (
     CancelledError,

@@ -12,13 +12,13 @@ __all__ = ["Backend", "ImmutableKeyError", "MemoryBackend", "MemoryCallback"]
 
 
 class MemoryCallback(BackendCallback):
-    """Put what `rdb_reader.load_from_file` reads into a dictionary, keys and values as bytes.
+    """Store what `rdb_reader.load_from_file` reads in a dictionary, with keys and values as bytes.
 
     Parameters
     ----------
     data
-        The dictionary. An immutable key becomes bytes, a mutable one a sorted list of samples, an
-        indexed one a dictionary.
+        The dictionary. An immutable key is stored as bytes, a mutable one as a sorted list of
+        samples, an indexed one as a dictionary.
     """
 
     def __init__(self, data: dict[bytes, Any]) -> None:
@@ -26,7 +26,7 @@ class MemoryCallback(BackendCallback):
         self.data = data
 
     def set(self, key: Any, value: Any, expiry: Any, info: dict[str, Any]) -> None:
-        """Take an immutable key."""
+        """Store an immutable key."""
         self.data[as_bytes(key)] = as_bytes(value)
         self.n_keys += 1
 
@@ -36,7 +36,7 @@ class MemoryCallback(BackendCallback):
         self.n_keys += 1
 
     def zadd(self, key: Any, score: Any, member: Any) -> None:
-        """Take a sample."""
+        """Store a sample."""
         self.data[as_bytes(key)].append(as_bytes(member))
 
     def end_sorted_set(self, key: Any) -> None:
@@ -49,5 +49,5 @@ class MemoryCallback(BackendCallback):
         self.n_keys += 1
 
     def hset(self, key: Any, field: Any, value: Any) -> None:
-        """Take a sub-key."""
+        """Store a sub-key."""
         self.data[as_bytes(key)][as_bytes(field)] = as_bytes(value)

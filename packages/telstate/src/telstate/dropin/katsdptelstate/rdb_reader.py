@@ -1,4 +1,4 @@
-"""Reading RDB files into a callback: an object that is told of one key after the other."""
+"""Reading RDB files with a callback: an object whose methods are called for each key."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["BackendCallback", "RdbParseError", "load_from_file"]
 
 
 class BackendCallback(Callback):
-    """What is told of keys; a class derived from it does something with them and counts them.
+    """The base of callbacks; a derived class stores the keys and counts them.
 
-    It has the methods of ``rdbtools.RdbCallback``, which here do nothing. What a file stores as an
-    integer is given as one; `as_bytes` makes it the text again that it stands for.
+    It has the methods of ``rdbtools.RdbCallback``, which do nothing here. A value that a file stores as
+    an integer is passed as an integer; `as_bytes` converts it to the text that it represents.
 
     Attributes
     ----------
     n_keys : int
-        How many keys it has taken, by its own count.
+        The number of keys that were stored, as counted by the callback.
     client_busy : bool
-        Nothing looks at it any more: an error of the callback comes out as it is in any case.
+        Not used any more: an error of the callback is always raised as it is.
     """
 
     def __init__(self) -> None:
@@ -34,32 +34,32 @@ class BackendCallback(Callback):
 def load_from_file(
     callback: BackendCallback, file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO
 ) -> int:
-    """Read an RDB file of any version into a callback.
+    """Read an RDB file of any version with a callback.
 
     Parameters
     ----------
     callback
-        What is told of the keys.
+        The callback.
     file
-        Path of the file, or an open binary file.
+        The path of the file, or an open binary file.
 
     Returns
     -------
     count
-        How many keys the callback has counted.
+        The number of keys that the callback has counted.
 
     Raises
     ------
     RdbParseError
-        If the file is broken.
+        If the file is corrupt.
     OSError
         If it cannot be opened.
     """
-    # Bytes would be taken for the content.
+    # A path as bytes would be taken for the contents.
     drive(os.fsdecode(file) if isinstance(file, (bytes, os.PathLike)) else file, callback)
     return callback.n_keys
 
 
 def as_bytes(text: Any) -> bytes:
-    """Give the bytes that a callback was told of, or that an integer stands for."""
+    """Return the bytes that a callback received, or that an integer represents."""
     return b"%d" % text if isinstance(text, int) else bytes(text)

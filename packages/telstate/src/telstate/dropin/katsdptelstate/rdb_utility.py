@@ -1,6 +1,6 @@
-"""DUMP payloads of the three kinds of key, as `write_key` of an RDBWriter (or ``RESTORE``) takes them.
+"""DUMP payloads of the three kinds of key, for `write_key` of an RDBWriter or for ``RESTORE``.
 
-Unlike katsdptelstate's they have a checksum, so that servers take them, too; and like a server's,
+Unlike those of katsdptelstate they have a checksum, so that servers accept them; and as in a server's,
 numbers and short collections are packed.
 """
 
@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from telstate_backends.errors import translate_rdb_errors
-from telstate_rdb import Hash, SortedSet, encode_dump
-from telstate_rdb.dump import encode_length
-from telstate_rdb.dump import encode_ziplist as _encode_ziplist
+from telstate_rdb import Hash, SortedSet, dump
 
 __all__ = [
     "DUMP_POSTFIX",
@@ -33,7 +31,7 @@ _BIG_PREVIOUS = 254
 
 
 def encode_len(length: int) -> bytes:
-    """Write a length as it stands in an RDB file.
+    """Encode a length as in an RDB file.
 
     Examples
     --------
@@ -41,60 +39,60 @@ def encode_len(length: int) -> bytes:
     (b'\\x03', b'A,')
     """
     if not 0 <= length < 1 << 32:
-        raise ValueError(f"A length is from 0 to 2**32 - 1, not {length}.")
-    return encode_length(length)
+        raise ValueError(f"A length must be from 0 to 2**32 - 1, not {length}.")
+    return dump.encode_length(length)
 
 
 @translate_rdb_errors()
 def dump_string(data: bytes) -> bytes:
-    """Make the payload of an immutable key, from its encoded value.
+    """Return the payload of an immutable key for its encoded value.
 
     Examples
     --------
     >>> dump_string(b"\\xff\\x10")[:-10]
     b'\\x00\\x02\\xff\\x10'
     """
-    return encode_dump(data)
+    return dump.encode_dump(data)
 
 
 @translate_rdb_errors()
 def dump_zset(data: Sequence[bytes]) -> bytes:
-    """Make the payload of a mutable key, from its samples (time and encoded value).
+    """Return the payload of a mutable key for its samples (timestamp and encoded value).
 
     Raises
     ------
     RdbWriteError
-        If there is no sample: no server loads that.
+        If there are no samples: no server loads an empty sorted set.
     """
-    return encode_dump(SortedSet(tuple(data), array("d", bytes(8 * len(data)))))
+    return dump.encode_dump(SortedSet(tuple(data), array("d", bytes(8 * len(data)))))
 
 
 @translate_rdb_errors()
 def dump_hash(data: Mapping[bytes, bytes]) -> bytes:
-    """Make the payload of an indexed key, from its encoded sub-keys and values.
+    """Return the payload of an indexed key for its encoded sub-keys and values.
 
     Raises
     ------
     RdbWriteError
-        If there is no sub-key: no server loads that.
+        If there are no sub-keys: no server loads an empty hash.
     """
-    return encode_dump(Hash(dict(data)))
+    return dump.encode_dump(Hash(dict(data)))
 
 
 def dump_iterable(prefix: bytes, suffix: bytes, entries: Iterable[bytes]) -> bytes:
-    """Write strings, each after its length, between a prefix and a suffix."""
+    """Return strings, each after its length, between a prefix and a suffix."""
     return prefix + b"".join([encode_len(len(entry)) + entry for entry in entries]) + suffix
 
 
 def encode_ziplist(entries: Iterable[bytes | int]) -> bytes:
     """Pack texts and integers into a ziplist."""
-    return _encode_ziplist(
+    return dump.encode_ziplist(
         [b"%d" % entry if isinstance(entry, int) else entry for entry in entries]
     )
 
 
 def encode_prev_length(length: int) -> bytes:
-    """Write the size of a ziplist's entry, in front of the next one."""
+    """Encode the size of an entry of a ziplist, as it precedes the next entry."""
     if length < _BIG_PREVIOUS:
         return length.to_bytes(1, "little")
     return bytes((_BIG_PREVIOUS,)) + length.to_bytes(4, "little")

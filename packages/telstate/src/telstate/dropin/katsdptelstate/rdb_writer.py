@@ -1,4 +1,4 @@
-"""Saving stores to an RDB file, in the old manner; see `rdb_writer_base`."""
+"""Saving stores to an RDB file with the old API; see `rdb_writer_base`."""
 
 import telstate
 from telstate import TelescopeState

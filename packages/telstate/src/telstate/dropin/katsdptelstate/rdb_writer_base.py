@@ -1,9 +1,9 @@
-"""Writing RDB files, in the old manner: the file is open from the start, and `close` finishes it.
+"""Writing RDB files with the old API: the file is open from the beginning, and `close` finishes it.
 
-`telstate.RDBWriter` insists on a ``with`` statement; programs written for katsdptelstate may not have
-one. Here it stays what one should use: a file that nobody closes does not come into being. And a key
-that is written again (one store saved over another) has the later value, where `telstate` counts it as
-failed: katsdptelstate writes it twice and reads the last, but a server reads no such file.
+`telstate.RDBWriter` requires a ``with`` statement; programs for katsdptelstate may not have one. It is still
+recommended: a file that is never closed does not come into existence. A key that is written again has the
+later value, where `telstate` counts it as failed: katsdptelstate writes both and reads the last one, but
+no server loads such a file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
     Parameters
     ----------
     filename
-        Path of the file. One that is there already is replaced, at the end.
+        The path of the file. An existing file is replaced when this one is closed.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
 
     @translate_rdb_errors()
     def write_key(self, key: bytes, dumped_value: bytes | None) -> None:
-        """Write a key from a DUMP payload, with or without a checksum; None counts as failed."""
+        """Write a key from a DUMP payload, with or without a checksum; None is counted as failed."""
         if dumped_value is None:
             self._fail(key, "there is no such key")
         elif key in self._names:
@@ -68,7 +68,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
             super().write_key(key, with_checksum(dumped_value))
 
     def close(self) -> None:
-        """Finish the file; one without any key is not left behind."""
+        """Finish the file; a file without keys is not written."""
         self._close(None, None, None)
 
     def __enter__(self) -> Self:
@@ -100,7 +100,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
 
 @translate_rdb_errors()
 def _replace_values(path: str, values: dict[bytes, Value | RawValue]) -> None:
-    """Write a file again, with other values for some of its keys."""
+    """Replace the values of some keys of a file."""
     with RdbWriter(path) as writer, read_rdb(path, raw=True) as reader:
         for record in reader:
             if record.key not in values:
@@ -111,7 +111,7 @@ def _replace_values(path: str, values: dict[bytes, Value | RawValue]) -> None:
 
 @translate_rdb_errors()
 def encode_item(key: bytes, dumped_value: bytes) -> bytes:
-    """Write a key and its value as they stand in an RDB file.
+    """Return a key and its value as in an RDB file.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def encode_item(key: bytes, dumped_value: bytes) -> bytes:
 
 
 def with_checksum(dumped: bytes) -> bytes:
-    """Give a payload its checksum where it says, by zeros, that it has none."""
+    """Return a payload with a checksum if it has none, which zeros indicate."""
     if len(dumped) > DUMP_FOOTER_SIZE and dumped.endswith(RDB_CHECKSUM):
         content = dumped[:-_CHECKSUM_SIZE]
         return content + crc64(content).to_bytes(_CHECKSUM_SIZE, "little")

@@ -23,7 +23,7 @@ __all__ = [
 
 
 class RedisCallback(BackendCallback):
-    """Put what `rdb_reader.load_from_file` reads into a Redis server.
+    """Store what `rdb_reader.load_from_file` reads on a Redis server.
 
     `TelescopeState.load_from_file` is a hundred times as fast.
 
@@ -49,11 +49,11 @@ class RedisCallback(BackendCallback):
         self._members = {}
 
     def zadd(self, key: Any, score: Any, member: Any) -> None:
-        """Take a sample."""
+        """Collect a sample."""
         self._members[as_bytes(member)] = float(score)
 
     def end_sorted_set(self, key: Any) -> None:
-        """Write a mutable key, in the place of what was there."""
+        """Replace a mutable key."""
         self._replace(as_bytes(key)).zadd(as_bytes(key), self._members)
         self.n_keys += 1
 
@@ -62,11 +62,11 @@ class RedisCallback(BackendCallback):
         self._fields = {}
 
     def hset(self, key: Any, field: Any, value: Any) -> None:
-        """Take a sub-key."""
+        """Collect a sub-key."""
         self._fields[as_bytes(field)] = as_bytes(value)
 
     def end_hash(self, key: Any) -> None:
-        """Write an indexed key, in the place of what was there."""
+        """Replace an indexed key."""
         self._replace(as_bytes(key)).hset(as_bytes(key), mapping=self._fields)
         self.n_keys += 1
 

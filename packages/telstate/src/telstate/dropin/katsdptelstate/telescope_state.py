@@ -1,4 +1,4 @@
-"""The telescope state, and what programs used to import from beside it."""
+"""The telescope state, and the names that programs import from this module."""
 
 from telstate import (
     ENCODING_DEFAULT,

@@ -1,4 +1,4 @@
-"""What the synchronous and the asyncio telescope state have in common."""
+"""The base of the synchronous and the asyncio telescope state."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ __all__ = [
 
 
 def check_immutable_change(key: str, old_enc: bytes, new_enc: bytes, new: Any) -> None:
-    """Let an immutable key be set again to an equal value, and refuse any other.
+    """Check that an immutable key is only set to an equal value again.
 
     Raises
     ------

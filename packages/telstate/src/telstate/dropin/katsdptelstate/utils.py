@@ -1,4 +1,4 @@
-"""Small helpers: keys to text and back, timestamps to bytes and back."""
+"""Conversions of keys and timestamps."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ _START, _END = bytes(8), struct.pack(">d", float("inf"))
 def ensure_binary(
     s: str | bytes, encoding: str = "utf-8", *, errors: str = "surrogateescape"
 ) -> bytes:
-    """Give the bytes of a text; by default those of a key."""
+    """Return a text as bytes, by default encoded as a key."""
     return encode_key(s.encode(encoding, errors) if isinstance(s, str) else s)
 
 
 def ensure_str(s: str | bytes, encoding: str = "utf-8", *, errors: str = "surrogateescape") -> str:
-    """Give the text of bytes; by default that of a key."""
+    """Return bytes as text, by default decoded as a key."""
     return s if isinstance(s, str) else encode_key(s).decode(encoding, errors)
 
 
 def display_str(s: str | bytes) -> str:
-    """Give a key as messages show it."""
+    """Return a key as it appears in messages."""
     return key_repr(s)
 
 
 def pack_timestamp(timestamp: float) -> bytes:
-    """Give the eight bytes in which a sample's time is stored."""
+    """Return the eight bytes that store the timestamp of a sample."""
     return encode_timestamp(timestamp)
 
 
 def pack_query_timestamp(time: float, is_end: bool, include_end: bool = False) -> bytes:
-    """Give a bound as the Redis command ``ZRANGEBYLEX`` takes it.
+    """Return a bound of a range in the form that the Redis command ``ZRANGEBYLEX`` expects.
 
     Examples
     --------
@@ -65,6 +65,6 @@ def pack_query_timestamp(time: float, is_end: bool, include_end: bool = False) -
 
 
 def split_timestamp(packed: bytes) -> tuple[bytes, float]:
-    """Split a sample into encoded value and time."""
+    """Split a sample into encoded value and timestamp."""
     timestamp, value = decode_sample(packed)
     return value, timestamp

@@ -1,4 +1,4 @@
-"""What an asyncio backend is."""
+"""The abstract asyncio backend."""
 
 from telstate_backends import AsyncBackend as Backend
 from telstate_backends import KeyType

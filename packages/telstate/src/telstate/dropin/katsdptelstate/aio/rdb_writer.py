@@ -1,4 +1,4 @@
-"""Saving asyncio stores to an RDB file, in the old manner: ``with``, not only ``async with``."""
+"""Saving asyncio stores to an RDB file with the old API: ``with`` as well as ``async with``."""
 
 from __future__ import annotations
 
