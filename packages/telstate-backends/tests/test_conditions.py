@@ -98,7 +98,7 @@ DISGUISED: list[Any] = [Disguised(), *(lambda *a, f=f: f(*a) for f in SPECIAL)]
 @pytest.mark.parametrize("condition", [*SPECIAL, 5, "true"])
 def test_conditions_that_show_what_they_are(make_wait: MakeWait, condition: Any) -> None:
     """What cannot be called or has to be awaited is refused when the wait is made, naming the key."""
-    with pytest.raises(TypeError, match=r"wait for .*'[ki]' must be an ordinary function"):
+    with pytest.raises(TypeError, match=r"wait for .*'[ki]' must be a (synchronous )?function"):
         make_wait(condition)
 
 
@@ -107,14 +107,14 @@ async def test_conditions_that_do_not(
     make_wait: MakeWait, condition: Any, asynchronous: bool
 ) -> None:
     """A condition that gives what has to be awaited does not end a wait well, and is closed."""
-    with pytest.raises(TypeError, match=r"wait for .*'[ki]' must be an ordinary function"):
+    with pytest.raises(TypeError, match=r"wait for .*'[ki]' must be a (synchronous )?function"):
         await waited(make_wait(condition), asynchronous)
 
 
 async def test_a_future_is_no_truth_value(make_wait: MakeWait) -> None:
     """A condition that gives a future is refused, because that counts as true."""
     future = asyncio.get_running_loop().create_future()
-    with pytest.raises(TypeError, match="ordinary function"):
+    with pytest.raises(TypeError, match="synchronous function"):
         await waited(make_wait(lambda _: future), True)
 
 
@@ -179,7 +179,7 @@ async def test_an_error_in_an_update_names_the_key(asynchronous: bool) -> None:
 async def test_progress_that_is_no_ordinary_function(progress: Any, asynchronous: bool) -> None:
     """Of a load, too, what has to be awaited is refused."""
     records = [KeyRecord(0, b"k", b"\xff\x01")]
-    with pytest.raises(TypeError, match="progress .* must be an ordinary function"):
+    with pytest.raises(TypeError, match="progress .* must be a (synchronous )?function"):
         if asynchronous:
             await load_records_async(AsyncMemoryBackend(), records, progress=progress)
         else:

@@ -51,6 +51,7 @@ from telstate_backends import (
     wait,
     wait_async,
 )
+from telstate_backends.deadline import Deadline
 from telstate_backends.redis import _heartbeat
 from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisServer
@@ -389,7 +390,7 @@ class Shaky(MemoryBackend):
 
     failures = 0
 
-    def execute(self, operation: Operation[Any], /) -> Any:
+    def execute(self, operation: Operation[Any], /, *, deadline: Deadline | None = None) -> Any:
         if self.failures > 0:
             self.failures -= 1
             raise ConnectionError("not now")
@@ -401,7 +402,9 @@ class AsyncShaky(AsyncMemoryBackend):
 
     failures = 0
 
-    async def execute(self, operation: Operation[Any], /) -> Any:
+    async def execute(
+        self, operation: Operation[Any], /, *, deadline: Deadline | None = None
+    ) -> Any:
         if self.failures > 0:
             self.failures -= 1
             raise ConnectionError("not now")

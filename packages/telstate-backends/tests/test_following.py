@@ -19,7 +19,7 @@ from telstate_backends import (
     SetImmutable,
     Update,
 )
-from telstate_backends.deadline import Patience, present_patience
+from telstate_backends.deadline import Deadline
 
 LONG = 30.0
 
@@ -46,11 +46,13 @@ class _Vanishing(MemoryBackend):
     def __init__(self) -> None:
         super().__init__()
         self.vanished = False
-        self.patiences: list[Patience | None] = []
+        self.deadlines: list[Deadline | None] = []
 
-    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         if self.vanished:
-            self.patiences.append(present_patience())
+            self.deadlines.append(deadline)
             raise ConnectionError("gone")
         return super().execute_many(operations)
 
@@ -64,7 +66,7 @@ def test_a_timeout_bounds_the_looks_at_the_store() -> None:
         del backend.store.data[b"v_k"]  # without a notice, so that it must be asked for
         backend.execute(SetImmutable(b"k", b"2"))
         assert follower.next(0.01) is None
-        assert {each and each.left() for each in backend.patiences} == {0.0}
+        assert {each and each.left() for each in backend.deadlines} == {0.0}
         backend.vanished = False
         update = follower.next(LONG)
         assert isinstance(update, Update) and (update.key, update.value) == (b"k", b"2")
@@ -81,4 +83,4 @@ def test_closing_ends_the_looks_at_the_store() -> None:
         closing.start()
         assert follower.next() is None
         closing.join()
-        assert {each and each.left() for each in backend.patiences} == {0.0}
+        assert {each and each.left() for each in backend.deadlines} == {0.0}

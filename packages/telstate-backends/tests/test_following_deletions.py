@@ -19,10 +19,10 @@ from telstate_backends import (
     Delete,
     Follower,
     MemoryBackend,
-    News,
     Operation,
     SetImmutable,
     SetIndexed,
+    TrackedEvent,
     Update,
 )
 from telstate_codec.timestamps import encode_sample
@@ -36,7 +36,7 @@ END = b"{x}end"
 @asynccontextmanager
 async def following(
     subject: Subject, names: list[tuple[bytes, ...]]
-) -> AsyncIterator[Callable[[], Awaitable[News | None]]]:
+) -> AsyncIterator[Callable[[], Awaitable[TrackedEvent | None]]]:
     """Follow names and a pattern; gives what waits for the next news."""
     patterns = [b"{x}p*"]
     if isinstance(subject, AsyncSubject):
@@ -97,7 +97,7 @@ async def test_deletions_neither_double_nor_reorder(subject: Subject) -> None:
                     await subject.execute_many(operations)
                 if chance.random() < 0.5:
                     continue
-                expected: list[News | None] = list(iter(partial(truth.next, 0), None))
+                expected: list[TrackedEvent | None] = list(iter(partial(truth.next, 0), None))
                 told = [await next_news()]
                 while told[-1] != expected[-1]:
                     told.append(await next_news())

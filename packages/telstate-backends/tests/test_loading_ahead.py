@@ -21,6 +21,7 @@ from telstate_backends import (
     load_records_async,
 )
 from telstate_backends._load import BATCH_LENGTH, IN_FLIGHT
+from telstate_backends.deadline import Deadline
 from telstate_backends.operations.base import Operation
 from telstate_rdb import KeyRecord
 
@@ -35,7 +36,9 @@ class Slow(AsyncMemoryBackend):
         self.fails_at = fails_at
         self.begun = self.at_once = self.most = 0
 
-    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    async def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         """Do them after a while, the earlier batches later."""
         self.begun += 1
         number = self.begun

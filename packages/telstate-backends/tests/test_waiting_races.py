@@ -47,14 +47,14 @@ class Round(KeyWait):
     looks = 0
     ended = "not"
 
-    def judge_answer(self, answer: Any) -> bool:
+    def check_reply(self, reply: Any) -> bool:
         self.looks += 1
-        done = super().judge_answer(answer)
+        done = super().check_reply(reply)
         self.ended = ("by the first look" if self.looks == 1 else "by a later look") if done else ""
         return done
 
-    def judge_update(self, update: Update) -> Verdict:
-        verdict = super().judge_update(update)
+    def check_update(self, update: Update) -> Verdict:
+        verdict = super().check_update(update)
         self.ended = "by an update"
         return verdict
 

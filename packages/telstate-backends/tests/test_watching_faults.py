@@ -20,11 +20,11 @@ from telstate_backends import (
     CheckDue,
     Follower,
     KeyType,
-    News,
     RedisBackend,
     RefusedError,
     RetryPolicy,
     SetImmutable,
+    TrackedEvent,
     Update,
 )
 from telstate_codec.timestamps import encode_sample
@@ -49,12 +49,12 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
-async def follow(subject: Subject, begun: threading.Event) -> list[News]:
+async def follow(subject: Subject, begun: threading.Event) -> list[TrackedEvent]:
     """Follow samples, and keys that fit a pattern, until the last thing has been written."""
     if isinstance(subject, SyncSubject):
         return await asyncio.to_thread(_follow, subject.backend, begun)
     assert isinstance(subject, AsyncSubject)
-    told: list[News] = []
+    told: list[TrackedEvent] = []
     async with AsyncFollower(subject.backend, [(b"v_s", b"s")], [b"new_*"]) as follower:
         begun.set()
         while not _ends(told):
@@ -62,8 +62,8 @@ async def follow(subject: Subject, begun: threading.Event) -> list[News]:
     return told
 
 
-def _follow(backend: Any, begun: threading.Event) -> list[News]:
-    told: list[News] = []
+def _follow(backend: Any, begun: threading.Event) -> list[TrackedEvent]:
+    told: list[TrackedEvent] = []
     with Follower(backend, [(b"v_s", b"s")], [b"new_*"]) as follower:
         begun.set()
         while not _ends(told):
@@ -73,7 +73,7 @@ def _follow(backend: Any, begun: threading.Event) -> list[News]:
     return told
 
 
-def _ends(told: list[News]) -> bool:
+def _ends(told: list[TrackedEvent]) -> bool:
     return told[-1:] == [END]
 
 
@@ -88,7 +88,7 @@ def write(backend: RedisBackend, count: int, trouble: Callable[[int], None]) -> 
         trouble(number)
 
 
-def check(told: list[News], count: int) -> None:
+def check(told: list[TrackedEvent], count: int) -> None:
     """See that each thing was told once, and that there were losses."""
     assert told.pop() == END
     updates = [each for each in told if isinstance(each, Update)]
@@ -101,7 +101,7 @@ def check(told: list[News], count: int) -> None:
 
 async def followed(
     subject: Subject, backend: RedisBackend, count: int, trouble: Callable[[int], None]
-) -> list[News]:
+) -> list[TrackedEvent]:
     """Follow keys while they are written and there is trouble, to the end."""
     begun = threading.Event()
     following = asyncio.create_task(follow(subject, begun))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from telstate_backends import (
     AddSample,
+    ChangeTracker,
     CheckDue,
     Clear,
     Cleared,
@@ -21,17 +22,16 @@ from telstate_backends import (
     Deleted,
     Event,
     KeyType,
-    Ledger,
     MemoryBackend,
-    News,
     Operation,
     SamplePage,
     SetImmutable,
     SetIndexed,
     Survey,
+    TrackedEvent,
     Update,
 )
-from telstate_backends._changes import Known, Plan, digest, digest_of_long
+from telstate_backends._changes import DigestSet, Plan, digest, digest_of_sha1
 from telstate_backends.memory import Tap
 from telstate_backends.operations import inspect as surveys
 from telstate_backends.operations.inspect import DIGEST_ABOVE
@@ -55,21 +55,21 @@ WRITES: list[Operation[Any]] = [
 
 
 class World:
-    """A store, a line to it that can be cut, and a slow reader with a ledger."""
+    """A store, a line to it that can be cut, and a slow reader with a tracker."""
 
     def __init__(self, late: bool = False) -> None:
         self.backend = MemoryBackend()
         self.late = late
-        self.ledger = Ledger([(b"sensor",), (b"table",), (b"name",)], [b"x*"], late=late)
+        self.tracker = ChangeTracker([(b"sensor",), (b"table",), (b"name",)], [b"x*"], late=late)
         #: All that has been published since the watch began.
         self.truth: list[Event] = []
-        self.told: list[News] = []
+        self.told: list[TrackedEvent] = []
         self.wire: deque[Event] = deque()
         self.queue = EventQueue(max_events=4)
         self.connected = True
         self.plan: Plan[None] | None = None
         self.operations: Sequence[Operation[Any]] = ()
-        Tap(self.backend.store, self.publish, self.ledger.keys, self.ledger.patterns, True)
+        Tap(self.backend.store, self.publish, self.tracker.keys, self.tracker.patterns, True)
 
     def publish(self, event: Event) -> None:
         """Send what the store publishes along the wire, if there is one."""
@@ -104,8 +104,8 @@ class World:
         if self.plan is None:
             event = self.queue.pop()
             if event is not None:
-                self.ledger.hear(event)
-            self.plan = self.ledger.work()
+                self.tracker.put(event)
+            self.plan = self.tracker.process()
             results = None
         else:
             results = [self.look(operation) for operation in self.operations]
@@ -113,7 +113,7 @@ class World:
             self.operations = next(self.plan) if results is None else self.plan.send(results)
         except StopIteration:
             self.plan = None
-        while (news := self.ledger.pop()) is not None:
+        while (news := self.tracker.pop()) is not None:
             self.told.append(news)
 
     def fail(self) -> None:
@@ -177,7 +177,7 @@ def test_each_change_is_told_exactly_once(
         world.queue.push(CheckDue.SUBSCRIBED)
         # Where updates may be late, what comes before the watch has begun may count as known.
         writes = [] if late else list(meanwhile)
-        while not world.ledger.begun:
+        while not world.tracker.is_ready:
             world.step()
             if writes:
                 world.backend.execute(writes.pop())
@@ -193,10 +193,10 @@ def test_each_change_is_told_exactly_once(
     assert Counter(each for each in world.told if isinstance(each, Update)) == Counter(world.truth)
 
 
-def follow(world: World, *events: Event) -> list[News]:
-    """Have the ledger of a world hear of events, and give what it tells."""
+def follow(world: World, *events: Event) -> list[TrackedEvent]:
+    """Have the tracker of a world hear of events, and give what it tells."""
     for event in events:
-        world.ledger.hear(event)
+        world.tracker.put(event)
     world.step()
     while world.plan is not None:
         world.step()
@@ -208,7 +208,7 @@ def begun(*names: tuple[bytes, ...]) -> World:
     """Make a world whose watch of some names has begun."""
     world = World()
     if names:
-        world.ledger = Ledger(names)
+        world.tracker = ChangeTracker(names)
     world.connected = False
     assert follow(world, CheckDue.SUBSCRIBED) == []
     return world
@@ -309,7 +309,7 @@ def test_what_is_shadowed_does_not_count() -> None:
 def test_a_pattern_counts_though_a_view_shadows() -> None:
     """A key that is watched by its full name too is told of, shadowed or not."""
     world = World()
-    world.ledger = Ledger([(b"v_k", b"k")], [b"k*"])
+    world.tracker = ChangeTracker([(b"v_k", b"k")], [b"k*"])
     world.backend.execute(SetImmutable(b"v_k", b"\xff\x01"))
     follow(world, CheckDue.SUBSCRIBED)
     operation, update = sample(b"k", 1.0)
@@ -319,19 +319,19 @@ def test_a_pattern_counts_though_a_view_shadows() -> None:
 
 def test_a_store_that_loses_nothing_is_not_read() -> None:
     """Without remembering, only what may shadow is asked for."""
-    ledger = Ledger([(b"v_k", b"k"), (b"i",)], [b"*"], remember=False)
-    ledger.hear(CheckDue.SUBSCRIBED)
-    plan = ledger.work()
+    tracker = ChangeTracker([(b"v_k", b"k"), (b"i",)], [b"*"], remember=False)
+    tracker.put(CheckDue.SUBSCRIBED)
+    plan = tracker.process()
     assert len(next(plan)) == 1
     with pytest.raises(StopIteration):
         plan.send([False])
-    assert ledger.begun
+    assert tracker.is_ready
 
 
 @given(st.sets(st.integers(0, (1 << 64) - 1)), st.sets(st.integers(0, (1 << 64) - 1)))
 def test_a_set_of_numbers(numbers: set[int], others: set[int]) -> None:
     """It holds what was put in, once, and nothing else; the lowest bit does not count."""
-    known = Known()
+    known = DigestSet()
     for number in [*numbers, *numbers]:
         known.add(number)
     held = {number & ~1 or 2 for number in numbers}
@@ -343,24 +343,24 @@ def test_a_set_of_numbers(numbers: set[int], others: set[int]) -> None:
 @given(st.lists(st.tuples(st.sampled_from(["add", "await", "settle"]), st.integers(0, 60))))
 def test_what_is_awaited(steps: list[tuple[str, int]]) -> None:
     """What is awaited is settled once, and stays known, however large the table has grown."""
-    known = Known()
+    known = DigestSet()
     expected: dict[int, bool] = {}
     for step, number in ((step, 2 * number + 2) for step, number in steps):
         if step == "settle":
             awaited = expected.get(number, False)
-            assert (known.awaits(number), known.settle(number)) == (awaited, awaited)
+            assert (known.is_expected(number), known.clear_expected(number)) == (awaited, awaited)
             if awaited:
                 expected[number] = False
         else:
-            known.add(number, awaited=step == "await")
+            known.add(number, is_expected=step == "await")
             expected[number] = expected.get(number, False) or step == "await"
-    assert {number: known.awaits(number) for number in expected} == expected
+    assert {number: known.is_expected(number) for number in expected} == expected
     assert len(known) == len(expected)
 
 
 def test_the_price_of_what_is_known() -> None:
     """A number costs 12 to 24 bytes."""
-    known = Known()
+    known = DigestSet()
     for number in range(100_000):
         known.add(hash(b"%d" % number) & ((1 << 64) - 1))
     assert 12 <= sys.getsizeof(known._table) / len(known) <= 24
@@ -371,13 +371,13 @@ def test_digests_of_long_pieces_are_the_servers() -> None:
     import hashlib
 
     piece = bytes(DIGEST_ABOVE + 1)
-    assert digest(piece) == digest_of_long(hashlib.sha1(piece).hexdigest().encode())
+    assert digest(piece) == digest_of_sha1(hashlib.sha1(piece).hexdigest().encode())
 
 
 def test_where_updates_may_be_late() -> None:
     """In a cluster an update of what is known already is a late one, until something is deleted."""
     world = World()
-    world.ledger = Ledger([(b"k",)], late=True)
+    world.tracker = ChangeTracker([(b"k",)], late=True)
     operation, update = sample(b"k", 1.0)
     world.backend.execute(operation)
     assert follow(world, CheckDue.SUBSCRIBED, update) == []
@@ -408,12 +408,12 @@ def size_of(thing: object) -> int:
 def test_the_price_of_losses() -> None:
     """What was read after losses costs no more than what came as updates."""
     world = begun((b"sensor",))
-    empty = size_of(world.ledger)
+    empty = size_of(world.tracker)
     for loss in range(3):
         times = range(1000 * loss, 1000 * (loss + 1))
         world.backend.execute_many([sample(b"sensor", float(time))[0] for time in times])
         assert len(follow(world, CheckDue.RECONNECTED)) == 1 + len(times)
-    assert size_of(world.ledger) - empty <= 24 * 3000
+    assert size_of(world.tracker) - empty <= 24 * 3000
 
 
 def test_a_deletion_tells_nothing_itself() -> None:
@@ -434,7 +434,7 @@ def test_a_shadow_that_comes_again_counts_when_its_update_comes() -> None:
     for deletion, event in ((Delete((b"v_k",)), Deleted(b"v_k")), (Clear(), Cleared())):
         for remember in (True, False):
             world = World()
-            world.ledger = Ledger([(b"v_k", b"k")], remember=remember)
+            world.tracker = ChangeTracker([(b"v_k", b"k")], remember=remember)
             world.connected = False
             world.backend.execute(SetImmutable(b"v_k", b"\xff\x01"))
             assert follow(world, CheckDue.SUBSCRIBED) == []

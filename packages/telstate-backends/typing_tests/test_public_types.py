@@ -65,7 +65,7 @@ async def async_results(backend: tb.AsyncBackend) -> None:
         assert_type(await watcher.next(), tb.Event)
         assert_type(watcher.poll(), tb.Event | None)
     async with tb.AsyncFollower(backend, [(b"k",)]) as follower:
-        assert_type(await follower.next(), tb.News)
+        assert_type(await follower.next(), tb.TrackedEvent)
 
 
 async def constructors() -> None:

@@ -167,15 +167,13 @@ async def test_no_key(subject: Subject, tmp_path: Path, caplog: pytest.LogCaptur
 
 
 async def test_progress_that_would_be_awaited(subject: Subject, tmp_path: Path) -> None:
-    """Who is told of progress must be an ordinary function; otherwise nothing is written."""
+    """The progress function must be synchronous; otherwise nothing is written."""
 
     async def tell(count: int) -> None:
         raise AssertionError(count)
 
     path = tmp_path / "a.rdb"
-    with pytest.raises(
-        TypeError, match="the progress function of saving must be an ordinary function"
-    ):
+    with pytest.raises(TypeError, match="progress function of saving must be a"):
         await subject.save(path, None, tell)
     assert not path.exists()
 

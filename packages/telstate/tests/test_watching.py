@@ -427,7 +427,7 @@ def test_a_time_limit_holds_from_the_beginning(server: RedisServer, way: str) ->
         else:
             os.kill(server.process_id, signal.SIGSTOP)
         for begin in begins:
-            with pytest.raises(TimeoutError, match="could not be followed within 0") as caught:
+            with pytest.raises(TimeoutError, match="could not be started within 0") as caught:
                 threads.submit(begin).result(LONG)
             assert isinstance(caught.value.__cause__, ConnectionError)
         if way == "dead":

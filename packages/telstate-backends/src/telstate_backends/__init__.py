@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from telstate_backends._callables import check_ordinary
-    from telstate_backends._changes import Ledger, News
+    from telstate_backends._callables import check_function
+    from telstate_backends._changes import ChangeTracker, TrackedEvent
     from telstate_backends._follow import AsyncFollower, Follower
     from telstate_backends._load import (
         LoadReport,
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
 # Which module each name is loaded from.
 _HOMES = {
     "telstate_backends.abc": ["AsyncBackend", "AsyncWatcher", "Backend", "Watcher"],
-    "telstate_backends._callables": ["check_ordinary"],
+    "telstate_backends._callables": ["check_function"],
     "telstate_backends._wait": [
         "CancelFuture",
         "IndexedWait",
@@ -110,7 +110,7 @@ _HOMES = {
     ],
     "telstate_backends._follow": ["AsyncFollower", "Follower"],
     "telstate_backends.types": ["Contents", "Immutable", "Indexed", "KeyType", "Mutable"],
-    "telstate_backends._changes": ["Ledger", "News"],
+    "telstate_backends._changes": ["ChangeTracker", "TrackedEvent"],
     "telstate_backends._load": [
         "LoadReport",
         "Skipped",
@@ -171,6 +171,7 @@ __all__ = [
     "CancelFuture",
     "CancelledError",
     "Change",
+    "ChangeTracker",
     "CheckDue",
     "Clear",
     "Cleared",
@@ -202,12 +203,10 @@ __all__ = [
     "KeyWait",
     "Keys",
     "KeysWait",
-    "Ledger",
     "Load",
     "LoadReport",
     "MemoryBackend",
     "Mutable",
-    "News",
     "Operation",
     "Peek",
     "RdbParseError",
@@ -226,12 +225,13 @@ __all__ = [
     "Survey",
     "TelstateError",
     "TimeoutError",
+    "TrackedEvent",
     "Update",
     "Verdict",
     "Wait",
     "Watcher",
     "WhichExist",
-    "check_ordinary",
+    "check_function",
     "load_rdb",
     "load_rdb_async",
     "load_records",

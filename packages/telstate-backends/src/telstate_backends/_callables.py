@@ -1,7 +1,7 @@
-"""Functions that users give us to call: ordinary ones, since nobody awaits what an ``async def`` gives.
+"""Checks of functions that users pass to a synchronous or asyncio call, which calls them synchronously.
 
-Rules: such a function is refused before anything is asked of the store where it shows, and otherwise when
-it has given something that would have to be awaited; that is closed, so that Python does not warn of it.
+Nothing would await the coroutine of an ``async def`` function, and as a condition it would count as true.
+Such a function is refused at once where inspection shows it, and otherwise when it returns such a result.
 """
 
 from __future__ import annotations
@@ -9,63 +9,59 @@ from __future__ import annotations
 import inspect
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
-_SPECIAL = (
-    inspect.iscoroutinefunction,
-    inspect.isasyncgenfunction,
-    inspect.isgeneratorfunction,
-)
 
-
-def check_ordinary(function: object, what: str) -> None:
-    """Refuse what is no ordinary function.
+def check_function(function: object, name: str) -> None:
+    """Check that an argument is a synchronous function.
 
     Parameters
     ----------
     function : object
-        What a user has given.
-    what : str
-        What it is, in messages.
+        The argument.
+    name : str
+        What it is, for the error message.
 
     Raises
     ------
     TypeError
-        If it cannot be called, or what it gives would have to be awaited or iterated over.
+        If it is not callable, or an ``async def`` or generator function.
     """
     if not callable(function):
-        raise TypeError(
-            f"{what} must be an ordinary function, not of type {type(function).__name__}"
-        )
-    if any(is_special(function) for is_special in _SPECIAL):
-        raise _not_ordinary(what)
+        raise TypeError(f"The {name} must be a function, not {type(function).__name__!r}.")
+    if (
+        inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+        or inspect.isgeneratorfunction(function)
+    ):
+        raise _not_synchronous(name)
 
 
-def check_result(result: object, what: str, refuse_futures: bool = False) -> None:
-    """Refuse what an ordinary function does not give.
+def check_result(result: object, name: str, refuse_awaitables: bool = False) -> None:
+    """Check that a function has returned neither a coroutine nor a generator.
 
     Parameters
     ----------
     result : object
-        What a function of a user gave.
-    what : str
-        What the function is, in messages.
-    refuse_futures : bool
-        Whether anything else that can be awaited is refused too, because the result matters.
+        The result; a coroutine or a generator is closed, so that Python does not warn of it.
+    name : str
+        What the function is, for the error message.
+    refuse_awaitables : bool
+        Whether any other awaitable is refused too, because the result is used (default: no).
 
     Raises
     ------
     TypeError
-        If the result would have to be awaited or iterated over.
+        If it is a coroutine, a generator or a refused awaitable.
     """
     if isinstance(result, (CoroutineType, GeneratorType)):
         result.close()
-        raise _not_ordinary(what)
-    can_be_awaited = refuse_futures and hasattr(type(result), "__await__")
-    if can_be_awaited or isinstance(result, AsyncGeneratorType):
-        raise _not_ordinary(what)
+        raise _not_synchronous(name)
+    is_awaitable = refuse_awaitables and hasattr(type(result), "__await__")
+    if is_awaitable or isinstance(result, AsyncGeneratorType):
+        raise _not_synchronous(name)
 
 
-def _not_ordinary(what: str) -> TypeError:
+def _not_synchronous(name: str) -> TypeError:
     return TypeError(
-        f"{what} must be an ordinary function, written with def and return: nobody awaits what this one "
-        "gives"
+        f"The {name} must be a synchronous function. "
+        "Define it with def instead of async def, without yield."
     )

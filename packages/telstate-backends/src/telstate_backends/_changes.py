@@ -1,31 +1,27 @@
-"""What is known of a store, in few bytes: a set of 64-bit digests of pieces of contents.
+"""What has changed in a store, each change once: decisions only, no I/O.
 
-Rules: a piece is a value, a sample, or a sub-key with its value; of two different pieces with one
-digest the second would be taken for known, which happens once in 10**13 among a million. Digests
-hold within one process only: what is short is hashed by Python, with a seed of the process.
+A `ChangeTracker` takes the events of a watcher and returns changes: updates as they arrive, and after lost
+updates (with the connection, or because the reader was too slow) what the store has and the tracker did not
+know. To that end it keeps a 64-bit digest of every piece of the watched keys. A piece is a value, a sample,
+or a sub-key with its value. Of two pieces with the same digest the second would be taken as known, which
+happens once in 10**13 among a million. Digests are valid within one process only: short pieces are hashed
+by Python, whose seed differs between processes.
+
+- An update that arrives is new, because the store publishes only what took effect, unless a scan of the
+  store after a loss has already returned it: then it is dropped, once. Where updates can arrive late
+  (between the nodes of a cluster), an update of a known piece is dropped as well.
+- A published deletion makes all pieces of its key unknown again, and returns nothing: what was written
+  since arrives as updates, in order. A deletion that is not published is noticed by the next scan only.
+- :meth:`ChangeTracker.process` is a generator of operations to execute. It can be dropped at any point and
+  started again, since an event is only removed from the queue when it has been processed.
 """
-
-# What is new in a store: decisions only, no I/O.
-#
-# A ledger hears the events of a watcher and gives changes, each once: updates as they come, and after
-# a loss (of the connection, or of what a slow reader left unread) what is in the store and was not
-# known. So it remembers a digest of everything that there is of the watched keys.
-#
-# Rules: it is told everything by :meth:`Ledger.hear`; :meth:`Ledger.work` then says, as a generator,
-# what to ask of the store, and is sent the results; it can be dropped at any point and begun again, since
-# an event counts as taken only when all is done. An update that comes is new, since the store
-# publishes only what took effect, unless a reading after a loss has brought it already: then it is
-# dropped, once. Where updates can be late (between the nodes of a cluster), one of what is known is
-# dropped as well. A deletion that is published makes all of its key unknown again, and tells nothing:
-# what was written since comes as updates, in order. One that is not published is noticed at the next
-# reading only.
 
 from __future__ import annotations
 
 import math
 from array import array
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
@@ -39,31 +35,42 @@ from telstate_codec.errors import DecodeError
 from telstate_codec.timestamps import decode_sample, encode_timestamp
 from telstate_rdb.globs import Glob
 
-_MASK = (1 << 64) - 1
+Result = TypeVar("Result")
+
+#: What a tracker returns: an update, or that updates were lost, and those that follow make up for it.
+TrackedEvent: TypeAlias = Update | CheckDue
+#: Yields lists of operations to execute, and is sent their results, the errors of failed ones included.
+Plan: TypeAlias = Generator[Sequence[Operation[Any]], list[Any], Result]
+
+# How many operations go in one batch: the server serves others between batches, and a page of each
+# operation fits into memory.
+BATCH_SIZE = 20
+
+_DIGEST_MASK = (1 << 64) - 1
 
 
 def digest(piece: bytes) -> int:
-    """Give the digest of a piece."""
+    """Return the digest of a piece."""
     if len(piece) <= DIGEST_ABOVE:
-        return hash(piece) & _MASK
-    # Here, so that who watches nothing need not pay for this import.
+        return hash(piece) & _DIGEST_MASK
+    # Imported here, because programs that watch nothing do not need it.
     from hashlib import sha1
 
-    return digest_of_long(sha1(piece, usedforsecurity=False).hexdigest())
+    return digest_of_sha1(sha1(piece, usedforsecurity=False).hexdigest())
 
 
-def digest_of_long(sha1: str | bytes) -> int:
-    """Give the digest of a long piece whose SHA-1 is known, in hexadecimal."""
+def digest_of_sha1(sha1: str | bytes) -> int:
+    """Return the digest of a long piece whose SHA-1 is known, in hexadecimal."""
     return int(sha1[:16], 16)
 
 
 def digest_of_item(sub_key: bytes, value: bytes) -> int:
-    """Give the digest of a sub-key with its value."""
+    """Return the digest of a sub-key with its value."""
     return digest(b"%d\n%b%b" % (len(sub_key), sub_key, value))
 
 
 def digest_of_update(update: Update) -> int:
-    """Give the digest of what an update is about."""
+    """Return the digest of the piece that an update carries."""
     if update.timestamp is not None:
         return digest(encode_timestamp(update.timestamp) + update.value)
     if update.kind is KeyType.INDEXED:
@@ -71,27 +78,27 @@ def digest_of_update(update: Update) -> int:
     return digest(update.value)
 
 
-class Known:
-    """A set of digests, in 12 to 24 bytes each; one of Python's own needs about 70.
+class DigestSet:
+    """A set of 64-bit digests in 12 to 24 bytes each, where a `set` needs about 70.
 
-    Of each number 63 bits count, all but the lowest; in the place of that one stands whether an
-    update of it is awaited.
+    The lowest bit of a digest does not count: in its place is a flag that an update of the piece is still
+    expected.
 
     Examples
     --------
-    >>> known = Known()
+    >>> known = DigestSet()
     >>> known.add(7)
     >>> 7 in known, 8 in known, len(known)
     (True, False, 1)
-    >>> known.add(7, awaited=True)
-    >>> known.settle(7), known.settle(7), len(known)
+    >>> known.add(7, is_expected=True)
+    >>> known.clear_expected(7), known.clear_expected(7), len(known)
     (True, False, 1)
     """
 
     __slots__ = ("_count", "_table")
 
     def __init__(self) -> None:
-        # Open addressing: a number stands at its remainder or in the next free place after it.
+        # Open addressing: a digest is at its remainder or in the next free slot after it.
         self._table = array("Q", bytes(8 * 8))
         self._count = 0
 
@@ -99,75 +106,62 @@ class Known:
         return self._count
 
     def __contains__(self, number: int) -> bool:
-        return self._table[self._place(number)] != 0
+        return self._table[self._find_slot(number)] != 0
 
-    def add(self, number: int, awaited: bool = False) -> None:
-        """Put in a number, unless it is there, and if `awaited` note that; zero is taken for two."""
-        place = self._place(number)
-        if self._table[place] == 0:
+    def add(self, number: int, is_expected: bool = False) -> None:
+        """Add a digest (zero is taken for two), and flag it if `is_expected`."""
+        slot = self._find_slot(number)
+        if self._table[slot] == 0:
             self._count += 1
             if 3 * self._count > 2 * len(self._table):
                 self._grow()
-                place = self._place(number)
-            self._table[place] = number & ~1 or 2
-        self._table[place] |= awaited
+                slot = self._find_slot(number)
+            self._table[slot] = number & ~1 or 2
+        self._table[slot] |= is_expected
 
-    def awaits(self, number: int) -> bool:
-        """Tell whether an update of this number is awaited."""
-        return bool(self._table[self._place(number)] & 1)
+    def is_expected(self, number: int) -> bool:
+        """Return whether an update of this piece is still expected."""
+        return bool(self._table[self._find_slot(number)] & 1)
 
-    def settle(self, number: int) -> bool:
-        """Tell whether an update of this number was awaited, which it is no longer."""
-        place = self._place(number)
-        awaited = bool(self._table[place] & 1)
-        self._table[place] &= ~1
-        return awaited
+    def clear_expected(self, number: int) -> bool:
+        """Clear the flag of a digest; return whether it was set."""
+        slot = self._find_slot(number)
+        was_expected = bool(self._table[slot] & 1)
+        self._table[slot] &= ~1
+        return was_expected
 
-    def _place(self, number: int) -> int:
+    def _find_slot(self, number: int) -> int:
         table = self._table
         mask = len(table) - 1
         number = number & ~1 or 2
-        place = (number >> 1) & mask
-        while table[place] and table[place] & ~1 != number:
-            place = (place + 1) & mask
-        return place
+        slot = (number >> 1) & mask
+        while table[slot] and table[slot] & ~1 != number:
+            slot = (slot + 1) & mask
+        return slot
 
     def _grow(self) -> None:
         old = self._table
         self._table = array("Q", bytes(8 * 2 * len(old)))
         for number in old:
             if number:
-                self._table[self._place(number)] = number
+                self._table[self._find_slot(number)] = number
 
 
-Result = TypeVar("Result")
-Item = TypeVar("Item")
-
-#: What a ledger tells: what has changed, and that a check was due and has been made.
-News: TypeAlias = Update | CheckDue
-#: Lists of operations to execute; it is sent their results, an error in place of a failed one's.
-Plan: TypeAlias = Generator[Sequence[Operation[Any]], list[Any], Result]
-
-#: How many operations go in one batch: the server answers others between them, and a page of each
-#: fits into memory.
-BATCH = 20
-
-
-class Ledger:
-    """What is known of some keys, and what is new.
+class ChangeTracker:
+    """What is known of some keys, and what has changed.
 
     Parameters
     ----------
     names : iterable of tuple of bytes
-        For each watched name the candidate keys, in the order of the view. An update of one that an
+        For each watched name the candidate keys, in the order of the view. An update of a key that an
         earlier candidate shadows does not count.
     patterns : iterable of bytes
         Globs of full keys, all of whose updates count.
     remember : bool
-        Whether to remember what is known (default). A store that never loses an update does without.
+        Whether to keep digests (default). A store that never loses an update needs none.
     late : bool
-        Whether an update may come late, when what it tells of has been read already, even before the
-        beginning (default: no).
+        Whether an update may arrive after a scan of the store has returned its piece, even the first
+        (default: no).
     """
 
     def __init__(
@@ -179,231 +173,229 @@ class Ledger:
     ) -> None:
         self.patterns = tuple(dict.fromkeys(patterns))
         self._globs = [Glob(pattern) for pattern in self.patterns]
-        #: For each full key, what comes before it in each name that it is a candidate of.
+        #: For each full key, the candidates before it in each of its names.
         self._earlier: dict[bytes, list[tuple[bytes, ...]]] = {}
+        #: The keys that shadow others if they exist, and those that do, as far as is known.
+        self._shadowing: set[bytes] = set()
+        self._existing: set[bytes] = set()
         for candidates in names:
+            self._shadowing.update(candidates[:-1])
             for place, key in enumerate(candidates):
                 self._earlier.setdefault(key, []).append(candidates[:place])
         self.keys = tuple(self._earlier)
-        self._shadows = {
-            key for places in self._earlier.values() for keys in places for key in keys
-        }
-        #: Which of the shadows exist, as far as is known.
-        self._present: set[bytes] = set()
         self._remember = remember
         self._late = late
-        #: Whether an update of what is known is a late one.
-        self._is_wary = late
-        #: For each key; awaited is what a reading has brought, since its update may still come.
-        self._known: dict[bytes, Known] = {}
+        #: Whether to drop an update of a known piece, because it must be a late one.
+        self._drop_known = late
+        #: For each key; an update is expected of pieces that a scan has returned.
+        self._known: dict[bytes, DigestSet] = {}
         self._inbox: deque[Event] = deque()
-        self._news: deque[News] = deque()
-        #: Whether what was there in the beginning is known.
-        self.begun = False
+        self._outbox: deque[TrackedEvent] = deque()
+        #: Whether the first scan is done, so that changes are returned.
+        self.is_ready = False
 
-    def hear(self, event: Event) -> None:
-        """Take in what a watcher tells."""
+    def put(self, event: Event) -> None:
+        """Add an event of the watcher to the queue."""
         self._inbox.append(event)
 
-    def pop(self) -> News | None:
-        """Give what is new, one at a time; `None` if nothing is."""
-        return self._news.popleft() if self._news else None
+    def pop(self) -> TrackedEvent | None:
+        """Return the next change, `None` if there is none."""
+        return self._outbox.popleft() if self._outbox else None
 
-    def work(self) -> Plan[None]:
-        """Deal with all that was heard."""
+    def process(self) -> Plan[None]:
+        """Process all events in the queue."""
         while self._inbox:
             event = self._inbox[0]
             if isinstance(event, Update):
-                yield from self._take(event)
+                yield from self._process_update(event)
             elif isinstance(event, Deleted):
-                yield from self._look_after((event.key,))
+                yield from self._process_deletion((event.key,))
             elif isinstance(event, Cleared):
-                yield from self._look_after(self._present | self._known.keys(), everywhere=True)
+                keys = self._existing | self._known.keys()
+                yield from self._process_deletion(keys, is_clear=True)
             else:
-                yield from self._read(event)
+                yield from self._scan(event)
             self._inbox.popleft()
 
-    def _take(self, update: Update) -> Plan[None]:
-        counts = yield from self._counts(update.key)
+    def _process_update(self, update: Update) -> Plan[None]:
         key = update.key
-        if key in self._shadows:
-            self._present.add(key)
+        is_visible = self._is_visible(key)
+        if not is_visible and key in self._earlier:
+            yield from self._check_shadows(key)
+            is_visible = self._is_visible(key)
+        if key in self._shadowing:
+            self._existing.add(key)
         if self._remember:
             number = digest_of_update(update)
-            known = self._known.setdefault(key, Known())
-            if known.settle(number) or (self._is_wary and number in known):
+            known = self._known.setdefault(key, DigestSet())
+            if known.clear_expected(number) or (self._drop_known and number in known):
                 return
             known.add(number)
-        if counts:
-            self._news.append(update)
+        if is_visible:
+            self._outbox.append(update)
 
-    def _look_after(self, keys: Collection[bytes], everywhere: bool = False) -> Plan[None]:
-        """Forget what deleted keys held, unless it is still there.
+    def _process_deletion(self, keys: Collection[bytes], is_clear: bool = False) -> Plan[None]:
+        """Forget the pieces of deleted keys, except those that are still there.
 
-        Redis does not say in which database a key was deleted. A cluster has but one, but there it is
-        the word of one node that every key was (`everywhere`). What is there and was not known is
-        told when its update comes, at its place among the others.
+        Redis does not say in which database a key was deleted. A cluster has only one database, but a
+        clear there comes from one node, and not all of the keys are on it. A piece that is there but
+        unknown is returned when its update arrives, in its place among the others.
         """
-        reading = _Remainder(self._known)
-        if self._remember and (everywhere or not self._late):
-            yield from reading.survey([key for key in keys if key in self._known])
+        scan = _RemainingScan(self._known)
+        if self._remember and (is_clear or not self._late):
+            yield from scan.read([key for key in keys if key in self._known])
         for key in keys:
             self._known.pop(key, None)
-        self._known.update(reading.known)
-        self._present.difference_update(keys)
-        self._present |= self._shadows & reading.known.keys()
-        if everywhere:
-            # Whether what is left has been set anew cannot be seen, so an update of it must be
-            # taken for a new one.
-            self._is_wary = False
+        self._known.update(scan.known)
+        self._existing.difference_update(keys)
+        self._existing |= self._shadowing & scan.known.keys()
+        if is_clear:
+            # A piece that is left may have been written again since, so its update must count as new.
+            self._drop_known = False
 
-    def _counts(self, key: bytes) -> Plan[bool]:
-        """Tell whether nothing shadows a key; what is thought to do so may have been deleted."""
-        if self._is_open(key):
-            return True
-        places = self._earlier.get(key, [])
-        exist = _sound((yield [Exists(earlier) for earlier in places]))
-        for earlier, one_exists in zip(places, exist, strict=True):
+    def _is_visible(self, key: bytes) -> bool:
+        """Return whether a key matches a pattern, or is shadowed by no key known to exist."""
+        for earlier in self._earlier.get(key, ()):
+            if self._existing.isdisjoint(earlier):
+                return True
+        return any(glob.matches(key) for glob in self._globs)
+
+    def _check_shadows(self, key: bytes) -> Plan[None]:
+        """Check whether the keys that shadow a key still exist."""
+        earlier = self._earlier[key]
+        exist = _checked((yield [Exists(keys) for keys in earlier]))
+        for keys, one_exists in zip(earlier, exist, strict=True):
             if not one_exists:
-                self._present.difference_update(earlier)
-        return self._is_open(key)
+                self._existing.difference_update(keys)
 
-    def _is_open(self, key: bytes) -> bool:
-        return any(
-            self._present.isdisjoint(earlier) for earlier in self._earlier.get(key, ())
-        ) or any(glob.matches(key) for glob in self._globs)
-
-    def _read(self, reason: CheckDue) -> Plan[None]:
+    def _scan(self, reason: CheckDue) -> Plan[None]:
         """Compare the store with what is known; the first time, get to know it."""
         if not self._remember:
-            yield from self._read_shadows()
+            keys = sorted(self._shadowing)
+            exist = _checked((yield [Exists((key,)) for key in keys]))
+            self._existing = {key for key, exists in zip(keys, exist, strict=True) if exists}
+            self.is_ready = True
             return
-        reading = _Reading(self._known if self.begun else None)
-        listed = _sound((yield [KeyTypes(pattern) for pattern in self.patterns]))
-        keys = dict.fromkeys([*self.keys, *(key for kinds in listed for key in kinds)])
-        yield from reading.survey(keys)
-        yield from reading.fetch()
-        # From here on nothing can go wrong: now it counts.
-        self._known = reading.known
-        self._present = self._shadows & reading.known.keys()
-        if self.begun and reason is not CheckDue.UNREADABLE:
-            self._news.append(reason)
-        for number, update in sorted(reading.new, key=_order):
-            self._known[update.key].add(number, awaited=True)
-            if self._is_open(update.key):
-                self._news.append(update)
-        self._is_wary = self._late
-        self.begun = True
-
-    def _read_shadows(self) -> Plan[None]:
-        shadows = sorted(self._shadows)
-        exist = _sound((yield [Exists((key,)) for key in shadows]))
-        self._present = {key for key, exists in zip(shadows, exist, strict=True) if exists}
-        self.begun = True
+        scan = _Scan(self._known if self.is_ready else None)
+        listed = _checked((yield [KeyTypes(pattern) for pattern in self.patterns]))
+        yield from scan.read(
+            dict.fromkeys([*self.keys, *(key for kinds in listed for key in kinds)])
+        )
+        yield from scan.read_long_samples()
+        # Nothing can fail from here on.
+        self._known = scan.known
+        self._existing = self._shadowing & scan.known.keys()
+        if self.is_ready and reason is not CheckDue.UNREADABLE:
+            self._outbox.append(reason)
+        for number, update in sorted(scan.new, key=_sort_key):
+            self._known[update.key].add(number, is_expected=True)
+            if self._is_visible(update.key):
+                self._outbox.append(update)
+        self._drop_known = self._late
+        self.is_ready = True
 
 
-class _Reading:
-    """One reading of the store: what is there, and what of it was not known."""
+class _Scan:
+    """One scan of the store: the pieces that are there, and those that were not known."""
 
-    def __init__(self, before: dict[bytes, Known] | None) -> None:
+    def __init__(self, before: dict[bytes, DigestSet] | None) -> None:
         self._before = before
-        self.known: dict[bytes, Known] = {}
+        self.known: dict[bytes, DigestSet] = {}
         self.new: list[tuple[int, Update]] = []
-        #: Long samples that are new: key and time, and their digests.
-        self._wanted: dict[tuple[bytes, bytes], set[int]] = {}
+        #: The digests of long samples that are new, by key and encoded timestamp.
+        self._long: dict[tuple[bytes, bytes], set[int]] = {}
 
-    def survey(self, keys: Iterable[bytes]) -> Plan[None]:
-        """Look at all that keys hold."""
-        todo = deque((key, 0) for key in keys)
+    def read(self, keys: Iterable[bytes]) -> Plan[None]:
+        """Read all that keys hold, long samples as digests."""
+        todo = deque([(key, 0) for key in keys])
         while todo:
-            batch = [todo.popleft() for _ in range(min(BATCH, len(todo)))]
+            batch = [todo.popleft() for _ in range(min(BATCH_SIZE, len(todo)))]
             results = yield [Survey(key, rank) for key, rank in batch]
             for (key, _), found in zip(batch, results, strict=True):
                 if found is not None and not isinstance(found, ForeignKeyError):
-                    todo += [(key, rank) for rank in self._note(key, *_sound([found]))]
+                    rank = self._add_page(key, *_checked([found]))
+                    if rank is not None:
+                        todo.append((key, rank))
 
-    def _note(self, key: bytes, found: Immutable | Indexed | SamplePage) -> Iterator[int]:
-        """Take note of what a key holds; give where to look on, if anywhere."""
+    def _add_page(self, key: bytes, found: Immutable | Indexed | SamplePage) -> int | None:
+        """Add what a key holds, or a page of it; return where the next page begins."""
         if isinstance(found, Immutable):
-            self._see(key, digest(found.value), Update(key, KeyType.IMMUTABLE, found.value))
-        elif isinstance(found, Indexed):
+            update = Update(key, KeyType.IMMUTABLE, found.value)
+            self._add_piece(digest(found.value), update)
+            return None
+        if isinstance(found, Indexed):
             for sub_key, value in found.items.items():
                 update = Update(key, KeyType.INDEXED, value, sub_key=sub_key)
-                self._see(key, digest_of_item(sub_key, value), update)
-        else:
-            for sample in found.samples:
-                number = digest(sample)
-                if self._is_new(key, number):
-                    self._bring(key, number, sample)
-            for time, sha1 in found.digests:
-                number = digest_of_long(sha1)
-                if self._is_new(key, number):
-                    self._wanted.setdefault((key, time), set()).add(number)
-            if found.next_rank is not None:
-                yield found.next_rank
+                self._add_piece(digest_of_item(sub_key, value), update)
+            return None
+        for sample in found.samples:
+            number = digest(sample)
+            if self._add_digest(key, number):
+                self._add_sample(key, number, sample)
+        for time, sha1 in found.digests:
+            number = digest_of_sha1(sha1)
+            if self._add_digest(key, number):
+                self._long.setdefault((key, time), set()).add(number)
+        return found.next_rank
 
-    def fetch(self) -> Plan[None]:
-        """Get the long samples that are new."""
-        for batch in _batches(self._wanted.items(), BATCH):
-            results = yield [GetRange((key,), time, _after(time)) for (key, time), _ in batch]
+    def read_long_samples(self) -> Plan[None]:
+        """Read the long samples that are new."""
+        todo = iter(self._long.items())
+        while batch := list(islice(todo, BATCH_SIZE)):
+            results = yield [GetRange((key,), time, _next_time(time)) for (key, time), _ in batch]
             for ((key, _), numbers), samples in zip(batch, results, strict=True):
                 # The key may have been deleted since, and be of another kind now.
                 for sample in samples if isinstance(samples, list) else ():
                     number = digest(sample)
                     if number in numbers:
-                        self._bring(key, number, sample)
+                        self._add_sample(key, number, sample)
 
-    def _see(self, key: bytes, number: int, update: Update) -> None:
-        if self._is_new(key, number):
+    def _add_piece(self, number: int, update: Update) -> None:
+        if self._add_digest(update.key, number):
             self.new.append((number, update))
 
-    def _is_new(self, key: bytes, number: int) -> bool:
-        known = self.known.setdefault(key, Known())
+    def _add_digest(self, key: bytes, number: int) -> bool:
+        """Add the digest of a piece; return whether the piece is new."""
+        known = self.known.setdefault(key, DigestSet())
         if self._before is None or number in known:
             known.add(number)
             return False
         before = self._before.get(key)
         is_new = before is None or number not in before
-        known.add(number, awaited=before is not None and before.awaits(number))
+        known.add(number, is_expected=before is not None and before.is_expected(number))
         return is_new
 
-    def _bring(self, key: bytes, number: int, sample: bytes) -> None:
+    def _add_sample(self, key: bytes, number: int, sample: bytes) -> None:
         try:
             timestamp, value = decode_sample(sample)
         except DecodeError:
-            return  # no telescope state ever wrote this
+            return  # no telescope state wrote this
         self.new.append((number, Update(key, KeyType.MUTABLE, value, timestamp=timestamp)))
 
 
-class _Remainder(_Reading):
-    """A reading that takes note only of what was known before and is there still."""
+class _RemainingScan(_Scan):
+    """A scan that only adds what was known before and is still there."""
 
-    def _is_new(self, key: bytes, number: int) -> bool:
+    def _add_digest(self, key: bytes, number: int) -> bool:
         before = None if self._before is None else self._before.get(key)
         if before is not None and number in before:
-            self.known.setdefault(key, Known()).add(number)
+            self.known.setdefault(key, DigestSet()).add(number)
         return False
 
 
-def _order(new: tuple[int, Update]) -> tuple[float, bytes]:
-    """Put what has no time first, then samples by time."""
+def _sort_key(new: tuple[int, Update]) -> tuple[float, bytes]:
+    """Sort what has no time first, then samples by time."""
     _, update = new
     return (-math.inf if update.timestamp is None else update.timestamp, update.key)
 
 
-def _after(time: bytes) -> bytes:
+def _next_time(time: bytes) -> bytes:
     return (int.from_bytes(time, "big") + 1).to_bytes(9, "big").removeprefix(b"\0")
 
 
-def _sound(results: list[Any]) -> list[Any]:
-    """Give results of which none is an error."""
+def _checked(results: list[Any]) -> list[Any]:
+    """Return results, or raise the first error among them."""
     for result in results:
         if isinstance(result, TelstateError):
             raise result
     return results
-
-
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

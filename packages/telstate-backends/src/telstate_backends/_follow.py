@@ -1,9 +1,9 @@
-"""Following what happens to keys: a ledger decides, and two shells of a few lines do its bidding.
+"""Followers: each change of some keys, once and in order.
 
-Rules: who follows is told of each change once, in order; see :mod:`telstate_backends._changes`. If the
-store cannot be reached when it must be read, that is tried again until it can be; only the beginning
-fails, after the backend's own retries. Nothing of this is shared: a follower belongs to one thread
-(or task), except that any thread may :meth:`Follower.close` it.
+A `ChangeTracker` decides; the synchronous and the asyncio follower execute its operations and wait for
+events. If the store cannot be reached when it must be read, that is repeated until it can be; only entering
+a follower fails, after the backend's own retries. A follower belongs to one thread or task, except that any
+thread may :meth:`Follower.close` it.
 """
 
 from __future__ import annotations
@@ -13,29 +13,41 @@ import math
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, ExitStack
-from functools import partial
 from types import TracebackType
 
-from telstate_backends._changes import Ledger, News, Plan
+from telstate_backends._changes import ChangeTracker, Plan, TrackedEvent
 from telstate_backends.abc import AsyncBackend, AsyncWatcher, Backend, Watcher
-from telstate_backends.deadline import GRACE, Beginning, Patience, limited
+from telstate_backends.deadline import GRACE, Deadline
 from telstate_backends.errors import ConnectionError, RefusedError, TimeoutError
 from telstate_backends.operations.read import Exists
 
-#: Seconds before a look at the store that failed for want of a connection is tried again.
-PAUSE = 0.5
-#: Seconds after which a follower looks at the clock again; more than some thousands of years is no time.
-LONGEST = 3600.0
+# Seconds before a scan that failed for want of a connection is repeated.
+_RETRY_DELAY = 0.5
 
 
-def _ledger(
-    backend: Backend | AsyncBackend, names: Iterable[tuple[bytes, ...]], patterns: Iterable[bytes]
-) -> Ledger:
-    return Ledger(names, patterns, backend.may_lose_updates, late=backend.may_deliver_late)
+class _AnyFollower:
+    def __init__(
+        self,
+        backend: Backend | AsyncBackend,
+        names: Iterable[tuple[bytes, ...]],
+        patterns: Iterable[bytes] = (),
+    ) -> None:
+        self._names = tuple(names)
+        self._patterns = tuple(patterns)
+        self._remember = backend.may_lose_updates
+        self._late = backend.may_deliver_late
+        self._tracker = self._make_tracker()
+
+    def _make_tracker(self) -> ChangeTracker:
+        return ChangeTracker(self._names, self._patterns, self._remember, self._late)
+
+    def _first_query(self) -> Exists:
+        """Return an operation that shows whether the store can be reached."""
+        return Exists(self._tracker.keys[:1] or (b"",))
 
 
-class Follower:
-    """Each change of some keys, once: a context manager, entered to begin.
+class Follower(_AnyFollower):
+    """Each change of some keys, once: a context manager, entered to start.
 
     Parameters
     ----------
@@ -45,6 +57,11 @@ class Follower:
         For each name its candidate keys, in the order of the view.
     patterns : iterable of bytes
         Globs of full keys.
+
+    Attributes
+    ----------
+    closed : bool
+        Whether it has been closed.
 
     Examples
     --------
@@ -59,9 +76,8 @@ class Follower:
     def __init__(
         self, backend: Backend, names: Iterable[tuple[bytes, ...]], patterns: Iterable[bytes] = ()
     ) -> None:
+        super().__init__(backend, names, patterns)
         self._backend = backend.uncached
-        self._make_ledger = partial(_ledger, backend, tuple(names), tuple(patterns))
-        self._ledger = self._make_ledger()
         self._stack = ExitStack()
         self._watcher: Watcher | None = None
         self.closed = False
@@ -71,54 +87,51 @@ class Follower:
         return self
 
     def begin(self, timeout: float | None = None) -> None:
-        """Enter it, within a time limit; if that is over, it can be tried again.
+        """Enter it, within a time limit; after a `TimeoutError`, it can be tried again.
 
         Parameters
         ----------
         timeout : float, optional
-            How many seconds to try to reach the store; without it, as long as the backend does.
+            Seconds to try to reach the store at most (default: as long as the backend retries).
 
         Raises
         ------
         TimeoutError
             If the store could not be reached in time.
         """
-        end = math.inf if timeout is None else time.monotonic() + timeout
-        patience = Patience(end, lambda: self.closed)
+        deadline = Deadline.after(timeout, lambda: self.closed)
         try:
-            with limited(patience):
-                # A store that cannot be reached is an error now; later on it is waited for.
-                with Beginning():
-                    self._backend.execute(Exists(self._ledger.keys[:1] or (b"",)))
-                try:
-                    self._begin(end, deletions=True)
-                except RefusedError:
-                    # Not every user may hear of deletions; it goes without that too.
-                    self._begin(end, deletions=False)
+            # From here on, a store that cannot be reached is waited for.
+            self._backend.execute(self._first_query(), deadline=deadline)
+            try:
+                self._start(deadline, deletions=True)
+            except RefusedError:
+                # The user may lack the permission for the channels of deletions.
+                self._start(deadline, deletions=False)
         except ConnectionError as error:
             if self.closed:
                 return
-            if patience.left() == 0:
+            if deadline.left() == 0:
                 raise TimeoutError(
-                    f"what happens could not be followed within {timeout:g} s: {error}"
+                    f"The watch could not be started within {timeout:g} s: {error}"
                 ) from error
             raise
 
-    def _begin(self, end: float, deletions: bool) -> None:
-        # What was read in an attempt before this one is out of date.
-        ledger = self._ledger = self._make_ledger()
-        end = max(end, time.monotonic() + GRACE)
+    def _start(self, deadline: Deadline, deletions: bool) -> None:
+        # What an earlier attempt has read is out of date.
+        tracker = self._tracker = self._make_tracker()
+        end = max(deadline.end, time.monotonic() + GRACE)
         with ExitStack() as stack:
-            watching = self._backend.watch(ledger.keys, ledger.patterns, deletions=deletions)
+            watching = self._backend.watch(tracker.keys, tracker.patterns, deletions=deletions)
             self._watcher = stack.enter_context(watching)
-            while not ledger.begun and not self.closed:
+            while not tracker.is_ready and not self.closed:
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise ConnectionError("the connection was lost in the beginning")
-                event = self._watcher.next(min(left, LONGEST))
+                    raise ConnectionError("The connection was lost while the watch was started.")
+                event = self._watcher.next(left)
                 if event is not None:
-                    ledger.hear(event)
-                self._perform(ledger.work())
+                    tracker.put(event)
+                self._execute(tracker.process(), deadline)
             self._stack = stack.pop_all()
 
     def __exit__(
@@ -131,19 +144,19 @@ class Follower:
         self.closed = True
         self._stack.close()
 
-    def next(self, timeout: float | None = None) -> News | None:
+    def next(self, timeout: float | None = None) -> TrackedEvent | None:
         """Wait for the next change.
 
         Parameters
         ----------
         timeout : float, optional
-            How many seconds to wait at most; without it, as long as it takes.
+            Seconds to wait at most (default: no limit).
 
         Returns
         -------
         Update or CheckDue or None
-            `CheckDue` if updates were lost: what follows it was read from the store. `None` if the
-            time is over or the follower is closed.
+            `CheckDue` if updates were lost: the updates that follow it were read from the store. `None`
+            if the time is over or the follower is closed.
 
         Raises
         ------
@@ -153,44 +166,43 @@ class Follower:
             If the store refuses to be read or watched.
         """
         if self._watcher is None:
-            raise RuntimeError("a follower must be entered before it is asked: use 'with'")
-        end = math.inf if timeout is None else time.monotonic() + timeout
-        patience = Patience(end, lambda: self.closed)
+            raise RuntimeError("A follower must be entered first: use 'with'.")
+        deadline = Deadline.after(timeout, lambda: self.closed)
         while not self.closed:
             pause = math.inf
             try:
-                with limited(patience):
-                    self._perform(self._ledger.work())
+                self._execute(self._tracker.process(), deadline)
             except ConnectionError:
-                pause = PAUSE
-            news = self._ledger.pop()
-            if news is not None:
-                return news
-            # What has come already is still given, be the time ever so short.
-            left = max(0.0, end - time.monotonic())
-            event = self._watcher.next(min(left, pause, LONGEST))
+                pause = _RETRY_DELAY
+            change = self._tracker.pop()
+            if change is not None:
+                return change
+            # With no time left, an event that has already arrived is still processed.
+            left = max(0.0, deadline.end - time.monotonic())
+            event = self._watcher.next(min(left, pause))
             if event is not None:
-                self._ledger.hear(event)
+                self._tracker.put(event)
             elif left == 0:
                 return None
         return None
 
     def close(self) -> None:
-        """Make :meth:`next` return now, and from now on at once. From any thread."""
+        """Make :meth:`next` return `None` now and from now on. From any thread."""
         self.closed = True
         if self._watcher is not None:
             self._watcher.wake()
 
-    def _perform(self, plan: Plan[None]) -> None:
+    def _execute(self, plan: Plan[None], deadline: Deadline) -> None:
         try:
             operations = next(plan)
             while True:
-                operations = plan.send(self._backend.execute_many(operations))
+                results = self._backend.execute_many(operations, deadline=deadline)
+                operations = plan.send(results)
         except StopIteration:
             pass
 
 
-class AsyncFollower:
+class AsyncFollower(_AnyFollower):
     """Each change of some keys, once: :class:`Follower`, awaited.
 
     Parameters
@@ -207,28 +219,30 @@ class AsyncFollower:
         names: Iterable[tuple[bytes, ...]],
         patterns: Iterable[bytes] = (),
     ) -> None:
+        super().__init__(backend, names, patterns)
         self._backend = backend.uncached
-        self._ledger = _ledger(backend, names, patterns)
         self._stack = AsyncExitStack()
         self._watcher: AsyncWatcher | None = None
 
     async def __aenter__(self) -> AsyncFollower:
-        with Beginning():
-            await self._backend.execute(Exists(self._ledger.keys[:1] or (b"",)))
+        # From here on, a store that cannot be reached is waited for.
+        await self._backend.execute(self._first_query())
         try:
-            await self._begin(deletions=True)
+            await self._start(deletions=True)
         except RefusedError:
-            await self._begin(deletions=False)
+            # The user may lack the permission for the channels of deletions.
+            await self._start(deletions=False)
         return self
 
-    async def _begin(self, deletions: bool) -> None:
-        ledger = self._ledger
+    async def _start(self, deletions: bool) -> None:
+        # What an earlier attempt has read is out of date.
+        tracker = self._tracker = self._make_tracker()
         async with AsyncExitStack() as stack:
-            watching = self._backend.watch(ledger.keys, ledger.patterns, deletions=deletions)
+            watching = self._backend.watch(tracker.keys, tracker.patterns, deletions=deletions)
             self._watcher = await stack.enter_async_context(watching)
-            while not ledger.begun:
-                ledger.hear(await self._watcher.next())
-                await self._perform(ledger.work())
+            while not tracker.is_ready:
+                tracker.put(await self._watcher.next())
+                await self._execute(tracker.process())
             self._stack = stack.pop_all()
 
     async def __aexit__(
@@ -240,13 +254,13 @@ class AsyncFollower:
     ) -> None:
         await self._stack.aclose()
 
-    async def next(self) -> News:
+    async def next(self) -> TrackedEvent:
         """Wait for the next change; a call that is cancelled loses none.
 
         Returns
         -------
         Update or CheckDue
-            `CheckDue` if updates were lost: what follows it was read from the store.
+            `CheckDue` if updates were lost: the updates that follow it were read from the store.
 
         Raises
         ------
@@ -255,27 +269,27 @@ class AsyncFollower:
         RefusedError
             If the store refuses to be read or watched.
         """
-        # Here, so that who does not use asyncio need not pay for this import.
+        # Imported here, because synchronous programs do not need asyncio.
         from asyncio import timeout
 
         if self._watcher is None:
-            raise RuntimeError("a follower must be entered before it is asked: use 'async with'")
+            raise RuntimeError("A follower must be entered first: use 'async with'.")
         while True:
             pause = None
             try:
-                await self._perform(self._ledger.work())
+                await self._execute(self._tracker.process())
             except ConnectionError:
-                pause = PAUSE
-            news = self._ledger.pop()
-            if news is not None:
-                return news
+                pause = _RETRY_DELAY
+            change = self._tracker.pop()
+            if change is not None:
+                return change
             try:
                 async with timeout(pause):
-                    self._ledger.hear(await self._watcher.next())
+                    self._tracker.put(await self._watcher.next())
             except builtins.TimeoutError:
                 pass
 
-    async def _perform(self, plan: Plan[None]) -> None:
+    async def _execute(self, plan: Plan[None]) -> None:
         try:
             operations = next(plan)
             while True:

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from telstate_backends._callables import check_ordinary, check_result
+from telstate_backends._callables import check_function, check_result
 from telstate_backends._load_operations import (
     EXPIRED,
     Record,
@@ -74,7 +74,7 @@ class LoadReport:
 Batch: TypeAlias = list[Load | Restore]
 Foreign: TypeAlias = Literal["refuse", "skip"]
 #: What it is called in messages.
-PROGRESS = "the progress function of a load"
+PROGRESS = "progress function of a load"
 Progress: TypeAlias = Callable[[LoadReport], object]
 
 
@@ -197,7 +197,7 @@ def load_records(
         If `progress` is no ordinary function.
     """
     if progress is not None:
-        check_ordinary(progress, PROGRESS)
+        check_function(progress, PROGRESS)
     report = LoadReport()
     refused: set[int] | None = set() if _is_remote(backend) else None
     prepared = batches(records, report, foreign, time.time(), refused)
@@ -266,7 +266,7 @@ async def load_records_async(
     The records are taken from `records` in a thread, a batch at a time, so that other tasks run.
     """
     if progress is not None:
-        check_ordinary(progress, PROGRESS)
+        check_function(progress, PROGRESS)
     report = LoadReport()
     refused: set[int] | None = set() if _is_remote(backend) else None
     prepared = batches(records, report, foreign, time.time(), refused)

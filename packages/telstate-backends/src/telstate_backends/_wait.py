@@ -1,22 +1,12 @@
-"""Conditions of waits: ordinary functions of the user, and what is said of the errors that they raise.
+"""Waiting for keys: what to wait for, and the loops that wait.
 
-Rules: what a condition raises ends the wait as it is; a note on it names what was waited for. One that would
-have to be awaited is refused, because what it gives counts as true.
+- A wait queries the store before it subscribes, so that something already true costs one round trip. After
+  that it queries the store whenever a check is due, and judges each update in between by itself.
+- A wait that has begun goes on while the store cannot be reached.
+- A key that an earlier candidate shadows does not count.
+- Conditions get encoded bytes and are called in the thread or task that waits. The errors that they raise
+  end the wait, with a note that names the key.
 """
-
-# Waiting for a key: a pure object decides, and two loops of a few lines feed it.
-#
-# Rules: a wait looks at the store before it subscribes, so that what is already true costs one trip;
-# after that it looks whenever a check is due, and judges each update in between by the update itself.
-# If the store cannot be reached once it waits, it goes on waiting until the store can be.
-# A key that an earlier candidate shadows does not count. Conditions are ordinary functions, see encoded bytes
-# and are called by the loop, in the caller's own thread or task; a note on what they raise names the key. The sync loop can be cancelled by a future and has a
-# timeout; for the asyncio one, both are asyncio's own affair.
-
-# Waiting until several keys exist: one wait, one subscription, for all of them.
-#
-# Rules: as for every wait, see :mod:`telstate_backends._wait`. An update counts as the coming of its
-# key; before the wait ends the store is asked once more, so that what it gives exists all at once.
 
 from __future__ import annotations
 
@@ -27,15 +17,14 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from telstate_backends._callables import check_ordinary, check_result
+from telstate_backends._callables import check_function, check_result
 from telstate_backends.abc import AsyncBackend, Backend, Watcher
-from telstate_backends.deadline import GLANCE, Beginning, Patience, limited
+from telstate_backends.deadline import GLANCE, Deadline
 from telstate_backends.errors import CancelledError, ConnectionError, TimeoutError
 from telstate_backends.events import Event, Update
 from telstate_backends.operations.base import Operation, wrong_kind
@@ -43,96 +32,47 @@ from telstate_backends.operations.read import Find, GetIndexed, WhichExist
 from telstate_backends.types import Contents, Immutable, KeyType, Mutable
 from telstate_codec import DecodeError, decode_value, key_repr
 
-Tried = TypeVar("Tried")
+Argument = TypeVar("Argument")
+Reply = TypeVar("Reply")
 
-
-def name_of(keys: tuple[bytes, ...]) -> str:
-    """Name what candidate keys stand for, in messages."""
-    return "key " + " or ".join(map(key_repr, keys))
-
-
-def check_condition(condition: object, keys: tuple[bytes, ...]) -> None:
-    """Refuse a condition that is no ordinary function, for who gives it to a wait inside another.
-
-    Parameters
-    ----------
-    condition : object
-        What the user gave.
-    keys : tuple of bytes
-        The candidate keys of the wait.
-
-    Raises
-    ------
-    TypeError
-        If it is no ordinary function.
-    """
-    check_ordinary(condition, f"the condition of the wait for {name_of(keys)}")
-
-
-def conditional(
-    condition: Callable[[Tried], object] | None, name: str
-) -> Callable[[Tried], bool] | None:
-    """Make a user's condition one that gives a truth value, and names the key in a note on its errors.
-
-    Parameters
-    ----------
-    condition : callable or None
-        What the user gave.
-    name : str
-        What the wait is for.
-
-    Raises
-    ------
-    TypeError
-        If it is no ordinary function.
-    """
-    if condition is None:
-        return None
-    what = f"the condition of the wait for {name}"
-    check_ordinary(condition, what)
-    note = f"This is from {what}."
-    check = condition
-
-    def holds(tried: Tried) -> bool:
-        try:
-            verdict = check(tried)
-            if verdict is not True and verdict is not False:
-                check_result(verdict, what, refuse_futures=True)
-            return bool(verdict)
-        except Exception as error:
-            # A condition may raise the same one again and again.
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-            raise
-
-    return holds
-
-
-Checked = TypeVar("Checked")
+# Seconds before a query that failed for want of a connection is repeated.
+_RETRY_DELAY = 0.5
+# How many missing keys a message names.
+_MAX_NAMED = 10
 
 
 class Verdict(enum.Enum):
     """What an update means to a wait."""
 
-    DONE = 1  #: what was waited for has happened
-    CHECK = 2  #: the store must be asked
+    DONE = 1  #: the wait is over
+    CHECK = 2  #: the store must be queried
     IGNORE = 3  #: nothing
 
 
-class Wait(Protocol, Generic[Checked]):
-    """What is waited for: which keys to watch, what to ask, and how to judge the answers."""
+class Wait(Protocol, Generic[Reply]):
+    """What to wait for: which keys to watch, what to query, and how to judge replies and updates.
+
+    Attributes
+    ----------
+    keys : tuple of bytes
+        The full keys to watch.
+    name : str
+        What is waited for, in messages.
+    """
 
     keys: tuple[bytes, ...]
-    name: str  #: what is waited for, in messages
 
-    def question(self) -> Operation[Checked]:
-        """Give the operation whose result tells whether it has happened."""
+    @property
+    def name(self) -> str: ...
 
-    def judge_answer(self, answer: Checked) -> bool:
-        """Tell whether it has happened, from the result of :meth:`question`."""
+    def query(self) -> Operation[Reply]:
+        """Return the operation whose result shows whether the wait is over."""
 
-    def judge_update(self, update: Update) -> Verdict:
-        """Tell whether it has happened, from an update that came after the last answer."""
+    def check_reply(self, reply: Reply) -> bool:
+        """Return whether the wait is over, by the result of :meth:`query`."""
+
+    def check_update(self, update: Update) -> Verdict:
+        """Judge an update that was published after the last reply."""
 
 
 class KeyWait:
@@ -143,63 +83,51 @@ class KeyWait:
     keys : tuple of bytes
         Candidate keys, in the order of the view.
     condition : callable, optional
-        An ordinary function, called with the contents (of a mutable key: a sample); without it, it is
-        enough that the key exists.
+        A synchronous function of the contents (of a mutable key: a sample). Without it, the wait ends as
+        soon as the key exists.
 
     Raises
     ------
     TypeError
-        If the condition is no ordinary function.
+        If the condition is not a synchronous function.
     """
 
     def __init__(
         self, keys: tuple[bytes, ...], condition: Callable[[Contents], object] | None = None
     ) -> None:
         self.keys = keys
-        self.name = name_of(keys)
-        self._condition = conditional(condition, self.name)
-        #: Place among the candidates of the first that exists, as far as is known.
+        self._condition = None if condition is None else _checked(condition, self.name)
+        #: Index of the first candidate that exists, as far as is known.
         self._first = len(keys)
 
-    def question(self) -> Find:
-        """Ask which candidate exists and what it holds."""
+    @property
+    def name(self) -> str:
+        return _name_of(self.keys)
+
+    def query(self) -> Find:
         return Find(self.keys)
 
-    def judge_answer(self, answer: tuple[bytes, Contents] | None) -> bool:
-        """Try the condition on what the store holds."""
-        if answer is None:
+    def check_reply(self, reply: tuple[bytes, Contents] | None) -> bool:
+        if reply is None:
             self._first = len(self.keys)
             return False
-        key, contents = answer
+        key, contents = reply
         self._first = self.keys.index(key)
-        return self._holds(contents)
-
-    def judge_update(self, update: Update) -> Verdict:
-        """Try the condition on an update, if no earlier candidate shadows its key."""
-        place = self.keys.index(update.key)
-        if place > self._first:
-            return Verdict.CHECK  # shadowed, unless the earlier key has been deleted since
-        self._first = place
-        if update.kind is KeyType.INDEXED:
-            # The condition is on the whole of an indexed key, of which an update is a part.
-            return Verdict.DONE if self._condition is None else Verdict.CHECK
-        return Verdict.DONE if self._holds(_contents(update)) else Verdict.IGNORE
-
-    def _holds(self, contents: Contents) -> bool:
         return self._condition is None or self._condition(contents)
 
-
-def _text(encoded: bytes) -> str:
-    try:
-        return repr(decode_value(encoded))
-    except DecodeError:
-        return repr(encoded)
-
-
-def _contents(update: Update) -> Contents:
-    if update.timestamp is None:
-        return Immutable(update.value)
-    return Mutable(update.value, update.timestamp)
+    def check_update(self, update: Update) -> Verdict:
+        index = self.keys.index(update.key)
+        if index > self._first:
+            return Verdict.CHECK  # shadowed, unless the earlier key has been deleted since
+        self._first = index
+        if self._condition is None:
+            return Verdict.DONE
+        if update.kind is KeyType.INDEXED:
+            return Verdict.CHECK  # the condition is on the whole key, the update has one sub-key
+        contents: Contents = Immutable(update.value)
+        if update.timestamp is not None:
+            contents = Mutable(update.value, update.timestamp)
+        return Verdict.DONE if self._condition(contents) else Verdict.IGNORE
 
 
 class IndexedWait:
@@ -212,13 +140,13 @@ class IndexedWait:
     sub_key : bytes
         The encoded sub-key.
     condition : callable, optional
-        An ordinary function, called with the encoded value; without it, it is enough that the sub-key
+        A synchronous function of the encoded value. Without it, the wait ends as soon as the sub-key
         exists.
 
     Raises
     ------
     TypeError
-        If the condition is no ordinary function.
+        If the condition is not a synchronous function.
     """
 
     def __init__(
@@ -229,262 +157,30 @@ class IndexedWait:
     ) -> None:
         self.keys = keys
         self.sub_key = sub_key
-        self.name = f"sub-key {_text(sub_key)} of {name_of(keys)}"
-        self._condition = conditional(condition, self.name)
+        self._condition = None if condition is None else _checked(condition, self.name)
 
-    def question(self) -> GetIndexed:
-        """Ask for the value; a key of another kind is an error."""
+    @property
+    def name(self) -> str:
+        try:
+            sub_key = repr(decode_value(self.sub_key))
+        except DecodeError:
+            sub_key = repr(self.sub_key)
+        return f"sub-key {sub_key} of {_name_of(self.keys)}"
+
+    def query(self) -> GetIndexed:
         return GetIndexed(self.keys, self.sub_key)
 
-    def judge_answer(self, answer: bytes | None) -> bool:
-        """Try the condition on the value in the store."""
-        return answer is not None and (self._condition is None or self._condition(answer))
+    def check_reply(self, reply: bytes | None) -> bool:
+        return reply is not None and (self._condition is None or self._condition(reply))
 
-    def judge_update(self, update: Update) -> Verdict:
-        """Try the condition on an update of the sub-key, if nothing can shadow its key."""
+    def check_update(self, update: Update) -> Verdict:
         if update.key != self.keys[0]:
-            return Verdict.CHECK
+            return Verdict.CHECK  # an earlier candidate may shadow it
         if update.kind is not KeyType.INDEXED:
             raise wrong_kind(update.key, update.kind, KeyType.INDEXED)
-        if update.sub_key == self.sub_key and self.judge_answer(update.value):
+        if update.sub_key == self.sub_key and self.check_reply(update.value):
             return Verdict.DONE
         return Verdict.IGNORE
-
-
-class CancelFuture(Protocol):
-    """A future whose being done cancels a wait: one of `concurrent.futures` or of `asyncio`."""
-
-    def done(self) -> bool:
-        """Tell whether the wait is cancelled."""
-
-
-def _calls_back(future: CancelFuture) -> bool:
-    """Tell whether a future can be relied on to call back: mocks have every method, and keep none."""
-    loaded = [sys.modules.get(name) for name in ("concurrent.futures", "asyncio")]
-    return isinstance(future, tuple(module.Future for module in loaded if module is not None))
-
-
-#: Seconds after which a wait looks at the clock again; more than some thousands of years is no time.
-_LONGEST = 3600.0
-#: Seconds before a look at the store that failed for want of a connection is tried again.
-_PAUSE = 0.5
-
-
-@attrs.frozen
-class _Deadline:
-    """How long a wait may still take, and whether it is cancelled."""
-
-    timeout: float | None
-    cancel_future: CancelFuture | None
-    end: float | None
-
-    @classmethod
-    def after(cls, timeout: float | None, cancel_future: CancelFuture | None) -> _Deadline:
-        if timeout is not None and math.isnan(timeout):
-            raise ValueError("the timeout of a wait is NaN; give seconds, or None to wait for ever")
-        # An infinite timeout gives an end that never comes.
-        end = None if timeout is None else time.monotonic() + timeout
-        return cls(timeout, cancel_future, end)
-
-    def remaining(self, name: str, trouble: str | None = None) -> float | None:
-        """Give the seconds left; raise if there are none, or if the wait is cancelled.
-
-        Parameters
-        ----------
-        name : str
-            What is waited for.
-        trouble : str, optional
-            Why the store cannot be asked at present.
-        """
-        if self.cancel_future is not None and self.cancel_future.done():
-            raise CancelledError(f"the wait for {name} was cancelled")
-        left = None if self.end is None else self.end - time.monotonic()
-        if left is not None and left <= 0:
-            if trouble is not None:
-                raise TimeoutError(
-                    f"timed out after {self.timeout:g} s of waiting for {name}: {trouble}"
-                )
-            raise TimeoutError(
-                f"timed out after {self.timeout:g} s: {name} did not come, or not as wanted"
-            )
-        if self.cancel_future is not None and not _calls_back(self.cancel_future):
-            return _shortest(left, GLANCE)
-        return None if left is None else min(left, _LONGEST)
-
-    @contextmanager
-    def heeded(self, name: str) -> Iterator[None]:
-        """Have the backend heed it; an error of the connection that comes of it is no news."""
-        if self.end is None and self.cancel_future is None:
-            yield
-            return
-        end = math.inf if self.end is None else self.end
-        cancelled = bool if self.cancel_future is None else self.cancel_future.done
-        try:
-            with limited(Patience(end, cancelled)):
-                yield
-        except ConnectionError as error:
-            try:
-                self.remaining(name, str(error))
-            except (TimeoutError, CancelledError) as over:
-                raise over from error
-            raise
-
-
-def wait(
-    backend: Backend,
-    wanted: Wait[Checked],
-    timeout: float | None = None,
-    cancel_future: CancelFuture | None = None,
-) -> None:
-    """Wait until something has happened in a store.
-
-    Parameters
-    ----------
-    backend : Backend
-        The store.
-    wanted : KeyWait or IndexedWait
-        What to wait for.
-    timeout : float, optional
-        How many seconds to wait at most; without it, as long as it takes.
-    cancel_future : future, optional
-        Cancels the wait when it is done: at once if it is one of Python's, else within 0.1 s.
-
-    Raises
-    ------
-    TimeoutError
-        If it did not happen in time.
-    CancelledError
-        If `cancel_future` is done, or the backend is closed.
-    ImmutableKeyError
-        If the wait is for a sub-key and the key is of another kind.
-    ConnectionError
-        If the store cannot be reached at the first look, for as long as the backend tries again.
-
-    Notes
-    -----
-    The timeout bounds attempts: none is begun after it. A server that is there but silent (a black
-    hole) can hold up the one that is under way: a reply for a second at least, a new connection for
-    its socket timeout (5 s by default).
-    """
-    deadline = _Deadline.after(timeout, cancel_future)
-    with deadline.heeded(wanted.name):
-        _wait(backend, wanted, deadline)
-
-
-def _wait(backend: Backend, wanted: Wait[Checked], deadline: _Deadline) -> None:
-    backend = backend.uncached
-    with Beginning():
-        answer = backend.execute(wanted.question())
-    if wanted.judge_answer(answer):
-        return
-    deadline.remaining(wanted.name)
-    with backend.watch(wanted.keys) as watcher:
-        _wake_when_done(deadline.cancel_future, watcher)
-        owed = False  # a look at the store that was due and failed
-        while True:
-            left = deadline.remaining(wanted.name, watcher.trouble)
-            event = watcher.next(_shortest(left, _PAUSE) if owed else left)
-            verdict = _judge(wanted, event)
-            if verdict is Verdict.DONE:
-                return
-            if verdict is Verdict.CHECK or owed:
-                try:
-                    if wanted.judge_answer(backend.execute(wanted.question())):
-                        return
-                    owed = False
-                except ConnectionError:
-                    owed = True
-
-
-async def wait_async(backend: AsyncBackend, wanted: Wait[Checked]) -> None:
-    """Wait until something has happened in a store: :func:`wait`, awaited.
-
-    Parameters
-    ----------
-    backend : AsyncBackend
-        The store.
-    wanted : KeyWait or IndexedWait
-        What to wait for.
-
-    Raises
-    ------
-    ImmutableKeyError
-        If the wait is for a sub-key and the key is of another kind.
-    CancelledError
-        If the backend is closed (telstate's own error, not asyncio's).
-    """
-    # Here, so that who does not use asyncio need not pay for this import.
-    from asyncio import timeout as timeout_after
-
-    backend = backend.uncached
-    with Beginning():
-        answer = await backend.execute(wanted.question())
-    if wanted.judge_answer(answer):
-        return
-    async with backend.watch(wanted.keys) as watcher:
-        owed = False  # a look at the store that was due and failed
-        while True:
-            event: Event | None = None
-            try:
-                async with timeout_after(_PAUSE if owed else None):
-                    event = await watcher.next()
-            except builtins.TimeoutError:
-                pass
-            verdict = _judge(wanted, event)
-            if verdict is Verdict.DONE:
-                return
-            if verdict is Verdict.CHECK or owed:
-                try:
-                    if wanted.judge_answer(await backend.execute(wanted.question())):
-                        return
-                    owed = False
-                except ConnectionError:
-                    owed = True
-
-
-def _shortest(left: float | None, pause: float) -> float:
-    return pause if left is None else min(left, pause)
-
-
-def _judge(wanted: Wait[Checked], event: Event | None) -> Verdict:
-    if event is None:
-        return Verdict.IGNORE
-    return wanted.judge_update(event) if isinstance(event, Update) else Verdict.CHECK
-
-
-#: The watchers to wake for each cancel future that can call back. A future may live for hours and see
-#: thousands of waits, and its callbacks cannot be taken back: so there is one for all of them.
-_to_wake: weakref.WeakKeyDictionary[CancelFuture, weakref.WeakSet[Watcher]] = (
-    weakref.WeakKeyDictionary()
-)
-_to_wake_lock = threading.Lock()
-
-
-def _wake_when_done(cancel_future: CancelFuture | None, watcher: Watcher) -> None:
-    add_done_callback = getattr(cancel_future, "add_done_callback", None)
-    if cancel_future is None or add_done_callback is None:
-        return
-    with _to_wake_lock:
-        watchers = _to_wake.get(cancel_future)
-        is_new = watchers is None
-        if watchers is None:
-            watchers = _to_wake[cancel_future] = weakref.WeakSet()
-        watchers.add(watcher)
-    if is_new:
-        add_done_callback(_wake_all)
-    elif cancel_future.done():
-        watcher.wake()  # the callback may have been before us
-
-
-def _wake_all(cancel_future: CancelFuture) -> None:
-    with _to_wake_lock:
-        watchers = tuple(_to_wake.get(cancel_future, ()))
-    for watcher in watchers:
-        watcher.wake()
-
-
-#: How many missing names a message gives.
-_MOST_NAMED = 10
 
 
 class KeysWait:
@@ -500,7 +196,7 @@ class KeysWait:
     Attributes
     ----------
     found : tuple of bool
-        For each name whether it existed when the store was last asked.
+        For each name whether it existed when the store was last queried.
 
     Examples
     --------
@@ -515,35 +211,275 @@ class KeysWait:
 
     def __init__(self, names: Iterable[tuple[bytes, ...]], require_all: bool = True) -> None:
         self._names = tuple(names)
-        self._enough = all if require_all else any
-        self._joint = " and " if require_all else ", nor "
+        self._require_all = require_all
         self.keys = tuple(dict.fromkeys(key for name in self._names for key in name))
         self._existing: set[bytes] = set()
         self.found = (False,) * len(self._names)
-        self.name = self._missing()
 
-    def question(self) -> WhichExist:
-        """Ask which of all the keys exist."""
+    @property
+    def name(self) -> str:
+        missing = [
+            _name_of(name) for name, found in zip(self._names, self.found, strict=True) if not found
+        ]
+        more = len(missing) - _MAX_NAMED
+        joint = " and " if self._require_all else " or "
+        return joint.join(missing[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+    def query(self) -> WhichExist:
         return WhichExist(self.keys)
 
-    def judge_answer(self, answer: list[bool]) -> bool:
-        """Tell whether enough of them exist now."""
-        self._existing = {key for key, exists in zip(self.keys, answer, strict=True) if exists}
-        self.found = self._look()
-        self.name = self._missing()
-        return self._enough(self.found)
+    def check_reply(self, reply: list[bool]) -> bool:
+        self._existing = {key for key, exists in zip(self.keys, reply, strict=True) if exists}
+        self.found = self._find()
+        return self._is_enough(self.found)
 
-    def judge_update(self, update: Update) -> Verdict:
-        """Take note that a key has come; when it is enough the store is asked."""
+    def check_update(self, update: Update) -> Verdict:
         self._existing.add(update.key)
-        return Verdict.CHECK if self._enough(self._look()) else Verdict.IGNORE
+        # By now another key may be gone: the query shows whether they exist at the same time.
+        return Verdict.CHECK if self._is_enough(self._find()) else Verdict.IGNORE
 
-    def _look(self) -> tuple[bool, ...]:
+    def _find(self) -> tuple[bool, ...]:
         return tuple(not self._existing.isdisjoint(name) for name in self._names)
 
-    def _missing(self) -> str:
-        names = [
-            name_of(name) for name, found in zip(self._names, self.found, strict=True) if not found
-        ]
-        more = len(names) - _MOST_NAMED
-        return self._joint.join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    def _is_enough(self, found: tuple[bool, ...]) -> bool:
+        return all(found) if self._require_all else any(found)
+
+
+def _name_of(keys: tuple[bytes, ...]) -> str:
+    return "key " + " or ".join(map(key_repr, keys))
+
+
+def _checked(condition: Callable[[Argument], object], name: str) -> Callable[[Argument], bool]:
+    """Return a condition that returns a `bool`, and names the wait in a note on its errors."""
+    what = f"condition of the wait for {name}"
+    check_function(condition, what)
+    note = f"This is from the {what}."
+
+    def check(argument: Argument) -> bool:
+        try:
+            result = condition(argument)
+            if result is not True and result is not False:
+                check_result(result, what, refuse_awaitables=True)
+            return bool(result)
+        except Exception as error:
+            # A condition may raise the same error object again and again.
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+            raise
+
+    return check
+
+
+class CancelFuture(Protocol):
+    """A future that cancels a wait when it is done: of `concurrent.futures`, `asyncio` or similar."""
+
+    def done(self) -> bool:
+        """Return whether the wait is cancelled."""
+
+
+def wait(
+    backend: Backend,
+    wanted: Wait[Reply],
+    timeout: float | None = None,
+    cancel_future: CancelFuture | None = None,
+) -> None:
+    """Wait until something has happened in a store.
+
+    Parameters
+    ----------
+    backend : Backend
+        The store.
+    wanted : KeyWait, IndexedWait or KeysWait
+        What to wait for.
+    timeout : float, optional
+        Seconds to wait at most (default: no limit).
+    cancel_future : future, optional
+        Cancels the wait when it is done: at once if it is a future of `concurrent.futures` or `asyncio`,
+        otherwise within 0.1 s.
+
+    Raises
+    ------
+    TimeoutError
+        If it did not happen in time.
+    CancelledError
+        If `cancel_future` is done, or the backend is closed.
+    ImmutableKeyError
+        If the wait is for a sub-key and the key is of another kind.
+    ConnectionError
+        If the store cannot be reached at first, for as long as the backend retries.
+
+    Notes
+    -----
+    No attempt to reach the store begins after the timeout. The last one may outlast it: a silent server has
+    one second at least for a reply, and its socket timeout (5 s by default) for a new connection.
+    """
+    limits = None
+    if timeout is not None or cancel_future is not None:
+        limits = _Limits.start(timeout, cancel_future)
+    try:
+        _wait(backend.uncached, wanted, limits)
+    except ConnectionError as error:
+        over = None if limits is None else limits.find_error(wanted, str(error))
+        if over is None:
+            raise
+        raise over from error
+
+
+def _wait(backend: Backend, wanted: Wait[Reply], limits: _Limits | None) -> None:
+    deadline = None if limits is None else limits.deadline
+    if wanted.check_reply(backend.execute(wanted.query(), deadline=deadline)):
+        return
+    if limits is not None:
+        limits.seconds_left(wanted)
+    with backend.watch(wanted.keys) as watcher:
+        if limits is not None:
+            limits.wake_when_cancelled(watcher)
+        has_failed = False  # a query that was due
+        while True:
+            seconds = None if limits is None else limits.seconds_left(wanted, watcher.trouble)
+            if has_failed:
+                seconds = _RETRY_DELAY if seconds is None else min(seconds, _RETRY_DELAY)
+            verdict = _judge(wanted, watcher.next(seconds), has_failed)
+            if verdict is Verdict.CHECK:
+                try:
+                    reply = backend.execute(wanted.query(), deadline=deadline)
+                    has_failed = False
+                    if wanted.check_reply(reply):
+                        return
+                except ConnectionError:
+                    has_failed = True
+            elif verdict is Verdict.DONE:
+                return
+
+
+async def wait_async(backend: AsyncBackend, wanted: Wait[Reply]) -> None:
+    """Wait until something has happened in a store: :func:`wait`, awaited.
+
+    Parameters
+    ----------
+    backend : AsyncBackend
+        The store.
+    wanted : KeyWait, IndexedWait or KeysWait
+        What to wait for.
+
+    Raises
+    ------
+    ImmutableKeyError
+        If the wait is for a sub-key and the key is of another kind.
+    CancelledError
+        If the backend is closed (telstate's own error, not asyncio's).
+    ConnectionError
+        If the store cannot be reached at first, for as long as the backend retries.
+    """
+    # Imported here, because synchronous programs do not need asyncio.
+    from asyncio import timeout
+
+    backend = backend.uncached
+    if wanted.check_reply(await backend.execute(wanted.query())):
+        return
+    async with backend.watch(wanted.keys) as watcher:
+        has_failed = False  # a query that was due
+        while True:
+            event: Event | None = None
+            try:
+                async with timeout(_RETRY_DELAY if has_failed else None):
+                    event = await watcher.next()
+            except builtins.TimeoutError:
+                pass
+            verdict = _judge(wanted, event, has_failed)
+            if verdict is Verdict.CHECK:
+                try:
+                    reply = await backend.execute(wanted.query())
+                    has_failed = False
+                    if wanted.check_reply(reply):
+                        return
+                except ConnectionError:
+                    has_failed = True
+            elif verdict is Verdict.DONE:
+                return
+
+
+def _judge(wanted: Wait[Reply], event: Event | None, has_failed: bool) -> Verdict:
+    """Return what an event means; after a failed query, another is due unless the wait is over."""
+    verdict = Verdict.CHECK
+    if event is None:
+        verdict = Verdict.IGNORE
+    elif isinstance(event, Update):
+        verdict = wanted.check_update(event)
+    return Verdict.CHECK if has_failed and verdict is Verdict.IGNORE else verdict
+
+
+@attrs.frozen
+class _Limits:
+    """The timeout and the cancel future of a wait."""
+
+    timeout: float | None
+    cancel_future: CancelFuture | None
+    deadline: Deadline
+    #: The cancel future if its callbacks can be relied on, else None: mocks have every method.
+    python_future: Any
+
+    @classmethod
+    def start(cls, timeout: float | None, cancel_future: CancelFuture | None) -> _Limits:
+        if timeout is not None and math.isnan(timeout):
+            raise ValueError("The timeout of a wait is NaN; pass seconds, or None for no limit.")
+        deadline = Deadline.after(timeout, bool if cancel_future is None else cancel_future.done)
+        loaded = [sys.modules.get(name) for name in ("concurrent.futures", "asyncio")]
+        types = tuple(module.Future for module in loaded if module is not None)
+        python_future = cancel_future if isinstance(cancel_future, types) else None
+        return cls(timeout, cancel_future, deadline, python_future)
+
+    def find_error(self, wanted: Wait[Reply], trouble: str | None) -> Exception | None:
+        """Return the error that ends the wait now, if one does.
+
+        Parameters
+        ----------
+        wanted : Wait
+            What is waited for.
+        trouble : str or None
+            Why the store cannot be reached, if it cannot.
+        """
+        if self.cancel_future is not None and self.cancel_future.done():
+            return CancelledError(f"The wait for {wanted.name} was cancelled.")
+        if self.deadline.end > time.monotonic():
+            return None
+        text = f"Timed out after {self.timeout:g} s while waiting for {wanted.name}"
+        return TimeoutError(f"{text}." if trouble is None else f"{text}: {trouble}")
+
+    def seconds_left(self, wanted: Wait[Reply], trouble: str | None = None) -> float:
+        """Return the seconds until the next look at the limits; raise if the wait ends now."""
+        error = self.find_error(wanted, trouble)
+        if error is not None:
+            raise error
+        left = max(0.0, self.deadline.end - time.monotonic())
+        return left if self.cancel_future is self.python_future else min(left, GLANCE)
+
+    def wake_when_cancelled(self, watcher: Watcher) -> None:
+        future = self.python_future
+        if future is None:
+            return
+        with _to_wake_lock:
+            watchers = _to_wake.get(future)
+            is_new = watchers is None
+            if watchers is None:
+                watchers = _to_wake[future] = weakref.WeakSet()
+            watchers.add(watcher)
+        if is_new:
+            future.add_done_callback(_wake_all)
+        elif future.done():
+            watcher.wake()  # the callback may have been called already
+
+
+# The watchers to wake when a cancel future is done. It may live for hours and see thousands of waits, and
+# callbacks cannot be removed, so that all waits share one.
+_to_wake: weakref.WeakKeyDictionary[CancelFuture, weakref.WeakSet[Watcher]] = (
+    weakref.WeakKeyDictionary()
+)
+_to_wake_lock = threading.Lock()
+
+
+def _wake_all(cancel_future: CancelFuture) -> None:
+    with _to_wake_lock:
+        watchers = tuple(_to_wake.get(cancel_future, ()))
+    for watcher in watchers:
+        watcher.wake()

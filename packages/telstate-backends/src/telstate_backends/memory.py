@@ -34,6 +34,9 @@ from telstate_rdb.globs import Glob
 
 Result = TypeVar("Result")
 
+# Seconds of the longest sleep, because operating systems do not accept a timeout of years.
+_MAX_SLEEP = 1e6
+
 
 class Tap:
     """What one watcher hears of a store.
@@ -116,8 +119,10 @@ class MemoryWatcher:
 
     def next(self, timeout: float | None = None) -> Event | None:
         """Wait for the next event; `None` if the time is over or somebody called `wake`."""
+        if timeout is not None:
+            timeout = min(max(timeout, 0.0), _MAX_SLEEP)
         try:
-            event = self._events.get(timeout=None if timeout is None else max(timeout, 0.0))
+            event = self._events.get(timeout=timeout)
         except queue.Empty:
             event = None
         if self._closed:

@@ -27,7 +27,7 @@ from telstate_backends import (
     Peek,
     RefusedError,
     TelstateError,
-    check_ordinary,
+    check_function,
 )
 from telstate_backends.errors import RdbParseError, RdbWriteError, translate_rdb_errors
 from telstate_backends.operations.bulk import value_of
@@ -227,7 +227,7 @@ class RDBWriterBase:
                 f"{self.filename} is not open. Use the RDBWriter in a with statement."
             )
         if progress is not None:
-            check_ordinary(progress, "the progress function of saving")
+            check_function(progress, "progress function of saving")
 
     @translate_rdb_errors()
     def _write_batch(

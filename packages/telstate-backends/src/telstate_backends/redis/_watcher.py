@@ -44,6 +44,9 @@ _LOST = (*FAILURES, *NONSENSE, ConnectionError)
 # Seconds between two looks at a connection without a socket.
 _FAKE_POLL_INTERVAL = 0.01
 
+# Seconds of the longest sleep, because operating systems do not accept a timeout of years.
+_MAX_SLEEP = 3600.0
+
 
 class RedisWatcher:
     """Events of some keys, for one thread; made by :meth:`RedisBackend.watch`."""
@@ -258,8 +261,10 @@ class RedisWatcher:
             poller.register(sock, select.POLLIN)
         elif connection is not None:
             seconds = min(_FAKE_POLL_INTERVAL, math.inf if seconds is None else seconds)
+        if seconds is None:
+            return bool(poller.poll(None))
         # Rounded up, so as not to wake up just before the time and sleep again.
-        return bool(poller.poll(None if seconds is None else math.ceil(seconds * 1000)))
+        return bool(poller.poll(math.ceil(min(seconds, _MAX_SLEEP) * 1000)))
 
     def _was_woken(self) -> bool:
         try:

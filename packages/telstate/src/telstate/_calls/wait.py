@@ -15,7 +15,7 @@ from telstate_backends import (
     KeysWait,
     KeyWait,
     Mutable,
-    check_ordinary,
+    check_function,
 )
 from telstate_codec import DecodeError, Key, decode_key, decode_value, encode_key, key_repr
 
@@ -30,7 +30,7 @@ def key_wait(view: View, key: Key, condition: KeyCondition | None) -> KeyWait:
     if condition is None:
         return KeyWait(keys)
     # The backend would only check the function below.
-    check_ordinary(condition, f"the condition of the wait for key {key_repr(key)}")
+    check_function(condition, f"condition of the wait for key {key_repr(key)}")
     check = condition
 
     def holds(contents: Contents) -> object:
@@ -51,7 +51,7 @@ def indexed_wait(
     keys, encoded = view.candidates(key), encode(sub_key, key)
     if condition is None:
         return IndexedWait(keys, encoded)
-    check_ordinary(condition, f"the condition of the wait for key {key_repr(key)}")
+    check_function(condition, f"condition of the wait for key {key_repr(key)}")
     check = condition
 
     def holds(stored: bytes) -> object:
