@@ -267,11 +267,9 @@ def typecheck(session: nox.Session) -> None:
         alone = environment(session, f"alone-{package}")
         install_into(session, alone, REQUIREMENTS.own(package))
         session.run(alone, "testing/import_all.py", package.replace("-", "_"), external=True)
+        # The modules that need an extra could not be imported above, but have types to check.
         optional = REQUIREMENTS.foreign(package, REQUIREMENTS.extras(package))
         install_into(session, alone, [], *texts(o for o in optional if o.name not in STUBBED))
-        # mypy reads the types of what the commands need; there are no stubs of ours for it.
-        cli = [extra for extra in REQUIREMENTS.extras(package) if extra == "cli"]
-        install_into(session, alone, [], *texts(REQUIREMENTS.foreign(package, cli)))
         sources = [str(folder / "src"), *map(str, folder.glob("typing_tests"))]
         session.run("mypy", "--python-executable", alone, *sources)
         for tested in (folder / "tests", folder / "examples"):
