@@ -221,7 +221,8 @@ def run_tests(
     # The tests of the upper packages talk to servers, and wait most of the time.
     workers = "4" if package in PACKAGES[2:] else "2"
     chosen = [str(next(Path(folder, "tests").rglob(file))) for file in files]
-    selected = ["-n", workers, "-m", marks, *(chosen or [f"{folder}/tests"])]
+    # Workers that are done take tests from the others, so that no long test is left for the end.
+    selected = ["-n", workers, "--dist", "worksteal", "-m", marks, *(chosen or [f"{folder}/tests"])]
     session.run(*pytest, *selected, *options, *session.posargs, env=variables)
     if not session.posargs and not chosen:
         # In order and in one process: the examples of a README build on each other.
@@ -276,6 +277,7 @@ def typecheck(session: nox.Session) -> None:
             if any(tested.rglob("*.py")):
                 session.run("mypy", str(tested))
     session.run("mypy", "testing/src")
+    session.run("mypy", "compat/katsdptelstate/src")
     session.run("mypy", "benchmarks")
     session.run("mypy", "noxfile.py", "testing/tests", *map(str, Path("testing").glob("*.py")))
 

@@ -1,1 +1,1 @@
-"""What tests and benchmarks use of the peer; it is only in an environment of its own."""
+"""The parts of the peer that tests and benchmarks use; it is installed in its own environment only."""

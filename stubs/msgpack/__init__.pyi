@@ -1,4 +1,4 @@
-"""The part of msgpack that telstate-codec uses; msgpack itself has no type annotations."""
+"""The parts of msgpack that telstate-codec uses; msgpack has no types of its own."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

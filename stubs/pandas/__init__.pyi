@@ -1,4 +1,4 @@
-# What telstate gives of pandas; telstate.frames, which makes it, works with Any.
+# The parts of pandas that telstate returns; telstate._pandas, which creates them, uses Any.
 from collections.abc import Iterator
 from typing import Any
 
