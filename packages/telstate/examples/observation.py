@@ -1,7 +1,7 @@
-"""Play an observation into a telescope state, save it, load it and a real one, and look at both.
+"""Simulate an observation, save it, load it and a real one, and show their contents.
 
-No server is needed: everything is in memory. Run it as ``nox -s demo``, or, where telstate is
-installed, as ``python observation.py [FILE.rdb ...]`` with snapshots of your own.
+No server is needed: everything is in memory. Run ``nox -s demo``, or with telstate, click and rich
+installed ``python observation.py [FILE.rdb ...]`` with snapshots of your own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ANTENNAS = ["m000", "m001", "m002", "m003"]
 CHANNELS = 256
 START = 1_600_000_000.0
 DURATION = 900.0
-# Right ascension and declination in degrees; what they are for.
+# Name, right ascension and declination in degrees, and purpose.
 TARGETS = [
     ("J1939-6342", 294.854, -63.713, "bandpass calibrator"),
     ("J0408-6545", 62.085, -65.753, "gain calibrator"),
@@ -37,7 +37,7 @@ TARGETS = [
 
 
 def configure(ts: TelescopeState) -> None:
-    """Set what is known before the observation starts, once and for all."""
+    """Set the configuration, which is known before the observation starts."""
     ts["sdp_config"] = {
         "inputs": {"camdata": {"type": "cam.http", "url": "http://127.0.0.1:5000/"}},
         "outputs": {"sdp_l0": {"type": "sdp.vis", "output_int_time": 8.0}},
@@ -56,19 +56,19 @@ def configure(ts: TelescopeState) -> None:
 
 
 def times(period: float) -> Iterator[float]:
-    """Give the times at which a sensor reports that does so every `period` seconds."""
+    """Return the times of the samples of a sensor that reports every `period` seconds."""
     return (START + step * period for step in range(int(DURATION / period)))
 
 
 def point(ts: TelescopeState, antenna: str, now: float) -> None:
-    """Report where an antenna points."""
+    """Add the pointing of an antenna."""
     angle = 2 * math.pi * (now - START) / 86164.1
     ts.add(f"{antenna}_pos_actual_scan_azim", 120.0 + math.degrees(angle), ts=now)
     ts.add(f"{antenna}_pos_actual_scan_elev", 45.0 + 10 * math.sin(angle * 4), ts=now)
 
 
 def calibrate(ts: TelescopeState, capture_block: str, now: float) -> None:
-    """Store calibration solutions, as the pipeline does when a calibrator has been observed."""
+    """Add calibration solutions, as the calibration pipeline does after observing a calibrator."""
     view = ts.view(capture_block).view(ts.join(capture_block, "cal"))
     phase = numpy.exp(1j * numpy.linspace(0, now - START, len(ANTENNAS)))
     view.add("product_G", numpy.stack([phase, phase.conj()]).astype(numpy.complex64), ts=now)
@@ -77,7 +77,7 @@ def calibrate(ts: TelescopeState, capture_block: str, now: float) -> None:
 
 
 def observe(ts: TelescopeState, progress: Progress) -> None:
-    """Play an observation of a quarter of an hour into a telescope state."""
+    """Simulate an observation of fifteen minutes."""
     configure(ts)
     capture_block = str(int(START))
     ts["capture_block_id"] = capture_block
@@ -107,7 +107,7 @@ def observe(ts: TelescopeState, progress: Progress) -> None:
 
 
 def save(ts: TelescopeState, path: Path, progress: Progress) -> None:
-    """Save all of a telescope state."""
+    """Save a telescope state."""
     total = len(ts.keys())
     task = progress.add_task(f"saving {path.name}", total=total)
     with RDBWriter(path) as writer:
@@ -123,7 +123,7 @@ def load(path: Path, progress: Progress) -> TelescopeState:
 
 
 def show_range(ts: TelescopeState, console: Console, width: int = 8) -> None:
-    """Show the last samples of the sensor that has most: what happened in the last tenth."""
+    """Show the last tenth of the samples of the sensor that has the most."""
     sensors = [key for key in summarise(ts) if math.isfinite((key.first or 0) + (key.last or 0))]
     sensor = max(sensors, key=lambda key: key.count if key.last else 0, default=None)
     if sensor is None or sensor.first is None or sensor.last is None:
@@ -143,8 +143,8 @@ def show_range(ts: TelescopeState, console: Console, width: int = 8) -> None:
         console.print(f"and {len(samples) - width} more samples", highlight=False)
 
 
-def look(path: Path, ts: TelescopeState, console: Console) -> None:
-    """Print what a snapshot holds."""
+def show(path: Path, ts: TelescopeState, console: Console) -> None:
+    """Show the contents of a snapshot."""
     keys = summarise(ts)
     samples = sum(key.count for key in keys if key.kind is KeyType.MUTABLE)
     title = f"{path.name}: {len(keys)} keys, {samples} samples, {os.path.getsize(path)} bytes"
@@ -156,10 +156,10 @@ def look(path: Path, ts: TelescopeState, console: Console) -> None:
 @click.command()
 @click.argument("snapshots", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(snapshots: tuple[Path, ...]) -> None:
-    """Play an observation, save it, load it and SNAPSHOTS (default: a real one), show them."""
+    """Simulate an observation, save it, load it and SNAPSHOTS (default: a real one), show them."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)  # A file or a pipe has room for whole lines.
+        console = Console(width=200)  # a file or a pipe has no width
     with tempfile.TemporaryDirectory(prefix="telstate-") as folder:
         played = Path(folder) / "observation.rdb"
         loaded = []
@@ -174,7 +174,7 @@ def main(snapshots: tuple[Path, ...]) -> None:
                     raise click.ClickException(str(error)) from error
         for path, again in loaded:
             try:
-                look(path, again, console)
+                show(path, again, console)
             except TelstateError as error:
                 raise click.ClickException(f"{path}: {error}") from error
         same = all(

@@ -15,6 +15,7 @@ from telstate import (
     Endpoint,
     KeyType,
     KeyUpdate,
+    PicklePolicy,
     Pipeline,
     Queued,
     RdbWriteError,
@@ -28,6 +29,7 @@ from telstate import (
     aio,
 )
 from telstate.endpoint import endpoint_list_parser, endpoint_parser, endpoints_to_str
+from telstate.overview import KeySummary, key_tree_text, summarise
 from telstate_backends import AsyncMemoryBackend, AsyncRedisBackend, Backend
 
 ts = TelescopeState()
@@ -170,6 +172,16 @@ write_error: type[telstate.TelstateError] = RdbWriteError
 assert_type(RedisBackend.from_url("redis://a", retry=RetryPolicy(seconds=1.0)), RedisBackend)
 assert_type(writer.keys_failed, int)
 assert_type(writer.failures, dict[bytes, str])
+
+assert_type(telstate.set_allow_pickle("safe"), None)
+telstate.set_allow_pickle(PicklePolicy.TRUST, warn=True)
+telstate.set_allow_pickle(False)
+telstate.set_allow_pickle("sometimes")  # type: ignore[arg-type]  # not a policy
+assert_type(telstate.decode_value(b"", allow_pickle="1"), Any)
+telstate.decode_value(b"", allow_pickle="yes")  # type: ignore[arg-type]  # not a policy
+
+assert_type(key_tree_text(summarise(ts), "all"), str)
+assert_type(summarise(ts, "a*"), list[KeySummary])
 
 assert_type(endpoint_parser(1)("a"), Endpoint)
 assert_type(endpoint_list_parser(1)("a"), list[Endpoint])

@@ -853,19 +853,12 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         InvalidTimestampError
             As for `to_pandas`.
         """
-        from telstate._pandas import (
-            is_glob,
-            list_keys,
-            load_pandas,
-            make_frame,
-            samples_of,
-            select_mutable,
-        )
+        from telstate import _pandas
 
-        load_pandas()  # fails before anything is requested
+        _pandas.load_pandas()  # fails before anything is requested
         view, span = self, (st, et, include_previous, include_end)
-        if is_glob(keys):
-            keys, view = select_mutable(self.key_types(keys), keys), self.root()
+        if _pandas.is_glob(keys):
+            keys, view = _pandas.select_mutable(self.key_types(keys), keys), self.root()
         with view.pipeline(raise_errors=False) as p:
-            found = {key: p.get_range_arrays(key, *span) for key in list_keys(keys)}
-        return make_frame(samples_of(found))
+            found = {key: p.get_range_arrays(key, *span) for key in _pandas.list_keys(keys)}
+        return _pandas.make_frame(_pandas.samples_of(found))
