@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from telstate_testing import RedisBinary, RedisServer, example_count, redis_binaries
+from telstate_testing import (
+    RedisBinary,
+    RedisServer,
+    example_count,
+    peer_python,
+    redis_binaries,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -35,3 +41,12 @@ def redis_server(redis_binary: RedisBinary) -> Iterator[RedisServer]:
     """A running server of each version in turn; tests share it and must not mind its content."""
     with RedisServer(redis_binary) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def peer() -> str:
+    """The Python that has katsdptelstate and rdbtools."""
+    found = peer_python()
+    if found is None:
+        pytest.skip("no environment with the peer was made; TELSTATE_PEER_PYTHON names it")
+    return str(found)

@@ -1,7 +1,7 @@
-"""A process that writes a file over and over, to be killed by a test at a random moment.
+"""A process that writes a file repeatedly, to be killed by a test at a random moment.
 
-Run as ``python rdb_crash_writer.py TARGET WAY``: each file is whole if all of its keys say the same
-number. WAY is ``nameless`` or ``named``, see `telstate_rdb.atomic_file`.
+Usage: ``python rdb_crash_writer.py TARGET WAY``. A file is complete if all of its keys have the same number.
+WAY is ``nameless`` or ``named``, the kind of part file, see `telstate_rdb.atomic_file`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from telstate_rdb import RdbWriter, atomic_file
 
 
 def main() -> None:
-    """Write until killed, telling on standard output when a file is begun."""
+    """Write until killed, and print a number when a file is started."""
     target, way = sys.argv[1:]
     if way == "named":
         atomic_file._O_TMPFILE = None

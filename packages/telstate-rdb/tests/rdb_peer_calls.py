@@ -1,7 +1,7 @@
-"""Run by the peer's Python: what rdbtools' own parser calls, for each file that is named.
+"""Record the calls of the parser of rdbtools; run by the peer's Python.
 
-``python rdb_peer_calls.py FILE...`` writes to standard output, pickled, for each file the list of
-(method, arguments, keyword arguments); an exception of the parser ends the list.
+Usage: ``python rdb_peer_calls.py FILE...``. For each file the list of (method, arguments, keyword arguments) is
+written to standard output, pickled; an exception of the parser ends the list.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
 class Recorder(rdbtools.RdbCallback):
-    """Notes every call."""
+    """Records every call."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -26,7 +26,7 @@ class Recorder(rdbtools.RdbCallback):
 
 
 def recording(name: str) -> Callable[..., bool]:
-    """Make a method that notes its calls."""
+    """Make a method that records its calls."""
 
     def method(self: Recorder, *arguments: Any, **named: Any) -> bool:
         self.calls.append((name, arguments, named))

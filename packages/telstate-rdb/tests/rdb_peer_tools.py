@@ -1,7 +1,7 @@
-"""Run by the peer's Python, with our package on its path: rdbtools' tools on a file.
+"""Run the tools of rdbtools on a file; run by the peer's Python, with our package on its path.
 
-``python rdb_peer_tools.py WHOSE FILE`` writes what JSON, diff, protocol and memory callbacks make
-of a file to standard output, as JSON. WHOSE is ``ours`` or ``theirs``: the parser.
+Usage: ``python rdb_peer_tools.py WHOSE FILE``. The output of the JSON, diff, protocol and memory callbacks is
+written to standard output, as JSON. WHOSE is the parser: ``ours`` or ``theirs``.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import rdbtools
 
 
 class Records:
-    """Collects what the memory callback reports."""
+    """Collects the records of the memory callback."""
 
     def __init__(self) -> None:
         self.lines: list[list[Any]] = []
 
     def next_record(self, record: Iterable[Any]) -> None:
-        """Keep database, type, key, bytes, encoding and size."""
+        """Keep the database, type, key, bytes, encoding and size."""
         self.lines.append(list(record)[:6])
 
 
 def run(whose: str, path: str, callback: Any) -> None:
-    """Give a file to a callback."""
+    """Read a file with a callback."""
     if whose == "ours":
         from telstate_rdb.contrib.rdbtools import drive
 
@@ -44,7 +44,7 @@ def main(whose: str, path: str) -> None:
         out = io.BytesIO()
         run(whose, path, getattr(rdbtools, kind)(out, string_escape="base64"))
         found[kind] = out.getvalue().decode("latin-1")
-    random.seed(0)  # the report on skip lists rolls dice
+    random.seed(0)  # the report on skip lists is randomised
     records = Records()
     run(whose, path, rdbtools.MemoryCallback(records, 64))
     found["MemoryCallback"] = records.lines

@@ -1,4 +1,4 @@
-"""LZF: what is compressed, by whomever, is decompressed; what is broken is refused."""
+"""LZF: compressed data of any origin is decompressed, and malformed data is refused."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rdb_strategies import long_texts
 
 from telstate_rdb._lzf_shapes import make_shape
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.lzf import MAX_RATIO, decompress, decompress_in_python
+from telstate_rdb.lzf import MAX_RATIO, compress_in_python, decompress, decompress_in_python
 
 DECOMPRESSORS = [decompress, decompress_in_python]
 
@@ -20,7 +21,7 @@ COPY = st.tuples(st.integers(1, 8192), st.integers(3, 264))
 
 
 def compressed(steps: list[bytes | tuple[int, int]]) -> tuple[bytes, bytes]:
-    """Compress as the steps say; give the data, and what they stand for, made byte by byte."""
+    """Compress by the given steps; return the data and the string, which is made byte by byte."""
     data = bytearray()
     full = bytearray()
     for step in steps:
@@ -45,7 +46,7 @@ def compressed(steps: list[bytes | tuple[int, int]]) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("function", DECOMPRESSORS)
 @given(steps=st.lists(LITERAL | COPY, max_size=60))
 def test_every_way_to_compress(function: object, steps: list[bytes | tuple[int, int]]) -> None:
-    """Literals and copies of every length and distance, overlapping or not, are understood."""
+    """Literals and copies of every length and distance, overlapping or not, are decompressed."""
     data, full = compressed(steps)
     assert callable(function)
     assert function(data, len(full)) == full
@@ -53,7 +54,7 @@ def test_every_way_to_compress(function: object, steps: list[bytes | tuple[int, 
 
 @pytest.mark.parametrize("function", DECOMPRESSORS)
 def test_long_strings(function: object) -> None:
-    """Strings beyond the size where the way of joining changes are right too."""
+    """Strings beyond the size at which joining changes are decompressed too."""
     steps: list[bytes | tuple[int, int]] = [b"abcdefghij", (10, 264), (1, 264), (270, 200)]
     data, full = compressed(steps * 50)
     assert callable(function)
@@ -62,8 +63,8 @@ def test_long_strings(function: object) -> None:
 
 @pytest.mark.parametrize("function", DECOMPRESSORS)
 @given(data=st.binary(max_size=60), size=st.integers(0, 5000))
-def test_rubbish(function: object, data: bytes, size: int) -> None:
-    """Whatever the bytes, they give a string of the size or RdbParseError."""
+def test_random_bytes(function: object, data: bytes, size: int) -> None:
+    """Any bytes decompress to a string of the size or raise RdbParseError."""
     assert callable(function)
     try:
         assert len(function(data, size)) == size
@@ -86,8 +87,8 @@ def test_rubbish(function: object, data: bytes, size: int) -> None:
         (b"\x01ab", 0, "does not decompress to 0"),
     ],
 )
-def test_broken(function: object, data: bytes, size: int, reason: str) -> None:
-    """Data of another size is refused, with the reason."""
+def test_malformed(function: object, data: bytes, size: int, reason: str) -> None:
+    """Malformed data raises an error with the reason."""
     assert callable(function)
     with pytest.raises(RdbParseError, match=reason):
         function(data, size)
@@ -108,7 +109,7 @@ def test_bomb() -> None:
     other=st.randoms(use_true_random=False),
 )
 def test_shapes(steps: list[bytes | tuple[int, int]], other: random.Random) -> None:
-    """A shape decompresses other literals in the same steps; what has other steps is refused."""
+    """A shape decompresses other literals in the same steps, and refuses data with other steps."""
     data, _ = compressed(steps)
     shape = make_shape(data)
     data, full = compressed(
@@ -123,7 +124,7 @@ def test_shapes(steps: list[bytes | tuple[int, int]], other: random.Random) -> N
 
 
 def test_shapes_are_learnt() -> None:
-    """Strings of one form, then of another of the same sizes, and broken ones, are told apart."""
+    """Strings of one shape, then of another of the same sizes, and malformed ones are distinguished."""
     forms: list[Callable[[bytes], list[bytes | tuple[int, int]]]] = [
         lambda text: [text, (8, 40), b"ab"],
         lambda text: [b"ab", text, (10, 40)],
@@ -139,9 +140,33 @@ def test_shapes_are_learnt() -> None:
 
 
 def test_forgotten_shapes() -> None:
-    """Any number of sizes is decompressed right; no more than some are remembered."""
+    """Any number of sizes is decompressed, although only some are remembered."""
     for length in range(3, 265):
         for size in range(1, 5):
             data, full = compressed([bytes(size), (1, length)])
             for _ in range(9):
                 assert decompress_in_python(data, len(full)) == full
+
+
+REPETITIVE = st.lists(st.sampled_from([b"abc", b"abcd", b"xyz" * 100, b"\0" * 9, b"q"])).map(
+    b"".join
+)
+
+
+@given(REPETITIVE | st.binary(max_size=300) | long_texts())
+def test_round_trip(data: bytes) -> None:
+    """Compressed data is smaller and can be decompressed; other data is not compressed."""
+    packed = compress_in_python(data)
+    if packed is not None:
+        assert len(packed) <= len(data) - 4
+        assert decompress(packed, len(data)) == data
+
+
+def test_longest_distance() -> None:
+    """A repetition 8192 bytes back is found, one further back is not."""
+    noise = bytes(range(256))
+    near, far = noise + bytes(7936) + noise, noise + bytes(7937) + noise
+    sizes = [len(compress_in_python(data) or data) for data in (near, far)]
+    assert sizes[0] < sizes[1]
+    for data in (near, far):
+        assert decompress(compress_in_python(data) or b"", len(data)) == data

@@ -1,8 +1,7 @@
-"""Lengths and strings as they stand in a file: integers in place of their text, LZF on request.
+"""Encoding lengths and strings as they stand in a file: integers instead of their text, LZF on request.
 
-Rules: pure functions from bytes to bytes. What is written for one string at a time is here for
-many at a time as well, because a million members are a million strings: the bulk forms do the same
-in C (``map``, ``join``) wherever no member needs a second look.
+A million members are a million strings, so each function for one string has a bulk form, which does the same
+in C (``map``, ``join``) unless a string might be an integer or be compressed.
 """
 
 from __future__ import annotations
@@ -24,26 +23,26 @@ from telstate_rdb.constants import (
 )
 from telstate_rdb.lzf import Compress
 
-COMPRESS_ABOVE = 20  # bytes: nothing shorter is tried, as in Redis
+COMPRESS_ABOVE = 20  # bytes: as in Redis
 INT32_TEXT = 11  # the longest text of a 32-bit integer: -2147483648
 INTEGER_TEXT = 20  # the longest text of a 64-bit integer
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 _DIGITS = b"-0123456789"
-_AFTER_DIGITS = b":"  # no text from here on begins like an integer
+_AFTER_DIGITS = b":"  # no text from here on starts like an integer
 _INT8, _INT16, _INT32 = struct.Struct("<Bb"), struct.Struct("<Bh"), struct.Struct("<Bi")
 
 
 class _LengthPrefixes(dict[int, bytes]):
-    """Lengths as they are written: those of up to 14 bits are kept, once made."""
+    """Encoded lengths; those of up to 14 bits are kept."""
 
     def __missing__(self, size: int) -> bytes:
-        prefix = _make_length(size)
+        prefix = _encode_new_length(size)
         if size <= LENGTH_14BIT_MAX:
             self[size] = prefix
         return prefix
 
 
-def _make_length(size: int) -> bytes:
+def _encode_new_length(size: int) -> bytes:
     if size <= LENGTH_6BIT_MAX:
         return size.to_bytes(1, "big")
     if size <= LENGTH_14BIT_MAX:
@@ -55,11 +54,11 @@ def _make_length(size: int) -> bytes:
 
 _PREFIXES = _LengthPrefixes()
 encode_length: Callable[[int], bytes] = _PREFIXES.__getitem__
-"""Write a length, 0 to 2**64 - 1: 1, 2, 5 or 9 bytes."""
+"""Encode a length from 0 to 2**64 - 1 in 1, 2, 5 or 9 bytes."""
 
 
 def integer_of(text: bytes) -> int | None:
-    """Give the 64-bit integer that `text` is the one decimal text of; None if there is none.
+    """Return the 64-bit integer whose decimal text is `text`; None if there is none.
 
     Examples
     --------
@@ -73,7 +72,7 @@ def integer_of(text: bytes) -> int | None:
 
 
 def may_hold_integers(texts: Sequence[bytes], longest: int = INTEGER_TEXT) -> bool:
-    """Say whether one of the texts could be the text of an integer: False is certain."""
+    """Return False if certainly none of the texts is the text of an integer."""
     if not texts or min(texts) >= _AFTER_DIGITS or min(map(len, texts)) > longest:
         return False
     starts = b"".join([text[:1] for text in texts])
@@ -81,14 +80,14 @@ def may_hold_integers(texts: Sequence[bytes], longest: int = INTEGER_TEXT) -> bo
 
 
 def encode_string(text: bytes, compress: Compress | None = None) -> bytes:
-    """Write a string: as an integer if it is the text of one of up to 32 bits.
+    """Encode a string, as an integer if it is the text of one of up to 32 bits.
 
     Parameters
     ----------
     text
         The string.
     compress
-        Compresses what is longer than 20 bytes; None leaves it as it is.
+        Compresses strings longer than 20 bytes; None leaves them as they are.
 
     Examples
     --------
@@ -115,8 +114,8 @@ def _encode_integer(number: int) -> bytes:
 
 
 def encode_strings(texts: Sequence[bytes], compress: Compress | None = None) -> bytes:
-    """Write strings one after the other, without their number."""
-    if _wants_a_look(texts, compress):
+    """Encode strings one after the other, without their number."""
+    if _must_encode_singly(texts, compress):
         return b"".join([encode_string(text, compress) for text in texts])
     return interleave(map(encode_length, map(len, texts)), texts)
 
@@ -124,8 +123,8 @@ def encode_strings(texts: Sequence[bytes], compress: Compress | None = None) -> 
 def encode_with_suffixes(
     texts: Sequence[bytes], suffixes: Sequence[bytes], compress: Compress | None = None
 ) -> bytes:
-    """Write strings, each with some bytes right after it (the score of a member, say)."""
-    if _wants_a_look(texts, compress):
+    """Encode strings, each followed by some bytes (the score of a member, for example)."""
+    if _must_encode_singly(texts, compress):
         return interleave([encode_string(text, compress) for text in texts], suffixes)
     return interleave(map(encode_length, map(len, texts)), texts, suffixes)
 
@@ -133,10 +132,10 @@ def encode_with_suffixes(
 def encode_with_suffix(
     texts: Sequence[bytes], suffix: bytes, compress: Compress | None = None
 ) -> bytes:
-    """Write strings (at least one), each with the same bytes right after it."""
+    """Encode strings (at least one), each followed by the same bytes."""
     sizes = set(map(len, texts))
-    compresses = compress is not None and max(sizes) > COMPRESS_ABOVE
-    if compresses or min(sizes) <= INT32_TEXT and may_hold_integers(texts, INT32_TEXT):
+    is_compressed = compress is not None and max(sizes) > COMPRESS_ABOVE
+    if is_compressed or min(sizes) <= INT32_TEXT and may_hold_integers(texts, INT32_TEXT):
         encoded = [encode_string(text, compress) for text in texts]
         return repeat_between(encoded, suffix, b"", suffix)
     if len(sizes) == 1:
@@ -147,9 +146,9 @@ def encode_with_suffix(
 
 
 def repeat_between(texts: Sequence[bytes], between: bytes, first: bytes, last: bytes) -> bytes:
-    """Join texts (at least one), with `first` before and `last` behind it all.
+    """Join texts (at least one) with bytes between them, before the first and after the last.
 
-    Millions of texts are copied once only.
+    Millions of texts are copied only once.
     """
     parts = list(texts)
     parts[0] = first + parts[0]
@@ -158,7 +157,7 @@ def repeat_between(texts: Sequence[bytes], between: bytes, first: bytes, last: b
 
 
 def interleave(*columns: Iterable[bytes]) -> bytes:
-    """Join what columns of one length hold, row by row."""
+    """Join columns of one length, row by row."""
     first, *others = columns
     rows = list(first)
     width = len(columns)
@@ -169,8 +168,8 @@ def interleave(*columns: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _wants_a_look(texts: Sequence[bytes], compress: Compress | None) -> bool:
-    """Whether some text may not be written as it is."""
+def _must_encode_singly(texts: Sequence[bytes], compress: Compress | None) -> bool:
+    """Return whether a text might be compressed or be an integer."""
     if compress is not None and texts and max(map(len, texts)) > COMPRESS_ABOVE:
         return True
     return may_hold_integers(texts, INT32_TEXT)

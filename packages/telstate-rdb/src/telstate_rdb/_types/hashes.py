@@ -82,6 +82,8 @@ def _make_hash(
     mapping = dict(zip(fields, values))
     if len(mapping) != len(fields):
         raise RdbParseError("a hash has a field twice")
+    if not expiries:
+        return Hash(mapping)
     return Hash(mapping, {field: expiry for field, expiry in zip(fields, expiries) if expiry})
 
 

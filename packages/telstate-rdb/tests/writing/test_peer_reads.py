@@ -1,4 +1,4 @@
-"""Default files are read by katsdptelstate and by rdbtools, whatever they were made from."""
+"""katsdptelstate reads the files that are written by default, whatever they were made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from rdb_data import SHARED_DATA
 
 from telstate_rdb import Hash, KeyRecord, RdbWriter, SortedSet, read_rdb
-from telstate_testing import peer_python
 
 SNAPSHOTS = SHARED_DATA / "telstate"
 
@@ -44,24 +43,15 @@ json.dump(found, sys.stdout)
 """
 
 
-@pytest.fixture(scope="session")
-def peer() -> str:
-    """The Python that has katsdptelstate."""
-    found = peer_python()
-    if found is None:
-        pytest.skip("no environment with katsdptelstate was made; TELSTATE_PEER_PYTHON names it")
-    return str(found)
-
-
 def samples(value: SortedSet) -> Iterator[bytes]:
-    """Give what the peer's checksum is of: time and encoded value of each sample, in order."""
+    """Yield the input of the peer's checksum: time and encoded value of each sample, in order."""
     for member in sorted(value.members):
         (time,) = struct.unpack(">d", member[:8])
         yield repr(time).encode() + member[8:]
 
 
 def summary(record: KeyRecord[Any]) -> list[str]:
-    """Give kind and checksum of a key, as `LOAD` does."""
+    """Return the kind and the checksum of a key, as `LOAD` does."""
     value = record.value
     if isinstance(value, SortedSet):
         return ["MUTABLE", hashlib.sha256(b"".join(samples(value))).hexdigest()]
@@ -71,14 +61,14 @@ def summary(record: KeyRecord[Any]) -> list[str]:
     return ["IMMUTABLE", hashlib.sha256(value).hexdigest()]
 
 
-@pytest.mark.skipif(not SNAPSHOTS.is_dir(), reason="the shared data are not there")
+@pytest.mark.skipif(not SNAPSHOTS.is_dir(), reason="there is no shared data")
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("name", ["m4-redis7.rdb", "1testdata_sdp_l0.rdb"])
 def test_katsdptelstate_reads_our_copies(
     peer: str, tmp_path: Path, name: str, raw: bool, compress: bool
 ) -> None:
-    """A snapshot of Redis 7, and a real one, copied by us: every key is there, byte for byte."""
+    """Our copy of a snapshot of Redis 7, and of a real one, has every key, byte for byte."""
     path = tmp_path / "copy.rdb"
     with RdbWriter(path, compress=compress) as writer:
         if raw:

@@ -1,4 +1,4 @@
-"""Real servers start from the files that we write, and we read theirs; redis-check-rdb agrees."""
+"""Real servers start from the files that we write, redis-check-rdb accepts them, and we read theirs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ FUTURE = 4_000_000_000_123  # ms since 1970: in the year 2096
 
 
 def texts(count: int, size: int) -> tuple[bytes, ...]:
-    """So many different texts of one size."""
+    """Make different texts of one size."""
     return tuple(b"s%0*d" % (size - 1, number) for number in range(count))
 
 
 def records() -> list[KeyRecord[Value]]:
-    """Keys of every type, small and large, in several databases, with and without an expiry."""
+    """Make keys of every type, small and large, in several databases, with and without an expiry."""
     plain: list[Value] = [b"", b"x" * 100_000, b"12345", b"-1" * 30]
     for count in (3, 128, 129, 513, 20_000):
         zeros = array("d", bytes(8 * count))
@@ -66,7 +66,7 @@ def check(binary: RedisBinary, path: Path, written: list[KeyRecord[Value]]) -> N
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_the_default_file(redis_binary: RedisBinary, tmp_path: Path, compress: bool) -> None:
-    """Every server starts from a default file, with everything that was written."""
+    """Every server starts from a file written by default, with all of its keys."""
     path = tmp_path / "dump.rdb"
     written = records()
     with RdbWriter(path, compress=compress) as writer:
@@ -77,7 +77,7 @@ def test_the_default_file(redis_binary: RedisBinary, tmp_path: Path, compress: b
 
 @pytest.mark.parametrize("version", WRITABLE_VERSIONS)
 def test_files_of_each_version(redis_server: RedisServer, tmp_path: Path, version: int) -> None:
-    """A server starts from a file of each version that it knows."""
+    """A server starts from a file of each version that it supports."""
     if version > max_version(redis_server):
         pytest.skip(f"{redis_server.binary} does not know RDB version {version}")
     path = tmp_path / "dump.rdb"
@@ -99,7 +99,7 @@ def test_files_of_each_version(redis_server: RedisServer, tmp_path: Path, versio
 def test_any_file(
     redis_binary: RedisBinary, tmp_path: Path, contents: list[Value], streams: list[Value]
 ) -> None:
-    """A server starts from any file; with streams in it, it is of version 9 and loads no less."""
+    """A server starts from any file, also with streams, which make it version 9."""
     path = tmp_path / "dump.rdb"
     written = [KeyRecord(0, b"%d" % n, value) for n, value in enumerate([*contents, *streams])]
     with RdbWriter(path) as writer:
@@ -109,7 +109,7 @@ def test_any_file(
 
 
 def test_there_and_back(redis_binary: RedisBinary, tmp_path: Path) -> None:
-    """A server's own file, copied by us, makes another server hold the same, by its own digest."""
+    """A server that starts from our copy of another server's file has the same digest."""
     path = tmp_path / "copy.rdb"
     debugging = ("--enable-debug-command", "yes") if redis_binary.version >= (7,) else ()
     with RedisServer(redis_binary, options=debugging) as server:
@@ -136,7 +136,7 @@ def test_there_and_back(redis_binary: RedisBinary, tmp_path: Path) -> None:
 
 
 def test_functions(redis_server: RedisServer, tmp_path: Path) -> None:
-    """A library of functions that we write is there in a server that knows such."""
+    """A function library that we write is loaded by a server that supports them."""
     if max_version(redis_server) < 10:
         pytest.skip(f"{redis_server.binary} has no functions")
     path = tmp_path / "dump.rdb"
@@ -150,7 +150,7 @@ def test_functions(redis_server: RedisServer, tmp_path: Path) -> None:
 
 
 def test_what_has_expired_is_not_loaded(redis_binary: RedisBinary, tmp_path: Path) -> None:
-    """An expiry in the past is written as it is; a server does not load the key, and starts."""
+    """An expiry in the past is written as it is; a server starts and does not load the key."""
     path = tmp_path / "dump.rdb"
     with RdbWriter(path) as writer:
         writer.write(b"past", b"1", expiry=int(time.time() * 1000) - 10_000)

@@ -1,4 +1,4 @@
-"""DUMP and RESTORE with real servers, both ways, for every type and about every threshold."""
+"""DUMP and RESTORE with real servers, in both directions, for every type and around every limit."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from telstate_rdb import (
 from telstate_rdb._types.writers import WRITABLE_VERSIONS
 from telstate_testing import RedisServer
 
-# A server is shared by all examples, and each of them restores what it needs.
+# A server is shared by all examples, and each of them restores the keys that it needs.
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 KEY = b"key"
 
 
 def texts(count: int, size: int) -> tuple[bytes, ...]:
-    """So many different texts of one size."""
+    """Make different texts of one size."""
     return tuple(b"%0*d" % (size, number) for number in range(count))
 
 
 def integers(count: int, step: int) -> tuple[bytes, ...]:
-    """So many integers."""
+    """Make the texts of integers."""
     return tuple(b"%d" % (number * step) for number in range(count))
 
 
 def scores(count: int) -> array[float]:
-    """So many scores, exact only with all 17 digits, infinities among them."""
+    """Make scores that need all 17 digits, including infinities."""
     special = [math.inf, -math.inf, -0.0, 5e-324, 1.7976931348623157e308, 2.0**53 + 2, 0.1 + 0.2]
     return array("d", [*special, *(math.sqrt(n) for n in range(count))][:count])
 
@@ -72,7 +72,7 @@ EXAMPLES: list[Value] = [
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_examples(redis_server: RedisServer, compress: bool) -> None:
-    """Servers restore what we make of each value in each version, and give the same back."""
+    """Servers restore the payload of each value in each version, and dump the same value."""
     client = connect(redis_server)
     newest = max_version(redis_server)
     for value in EXAMPLES:
@@ -89,7 +89,7 @@ def test_examples(redis_server: RedisServer, compress: bool) -> None:
 def test_any_value(
     redis_server: RedisServer, compress: bool, value: Value, version: int | None
 ) -> None:
-    """As above, for values that hypothesis thinks of."""
+    """As above, for random values."""
     if version is not None:
         version = min(version, max_version(redis_server))
     client = connect(redis_server)
@@ -101,7 +101,7 @@ def test_any_value(
 @SHARED
 @given(stream=values.streams(counters=False))
 def test_any_stream(redis_server: RedisServer, stream: Stream) -> None:
-    """Servers restore any stream, with groups, consumers and what is pending."""
+    """Servers restore any stream, with groups, consumers and pending entries."""
     client = connect(redis_server)
     client.restore(KEY, 0, encode_dump(stream), replace=True)
     assert fetch(client, KEY) == expected(stream)
@@ -111,7 +111,7 @@ def test_any_stream(redis_server: RedisServer, stream: Stream) -> None:
 
 
 def make_stream(client: Any) -> None:
-    """Make a stream by commands: several nodes, deleted entries, groups, something pending."""
+    """Make a stream by commands: several nodes, deleted entries, groups, pending entries."""
     client.delete(KEY)
     for number in range(1, 251):
         fields = {"reading": number, "unit": "K"} if number % 10 else {"note": "x" * number}
@@ -125,8 +125,8 @@ def make_stream(client: Any) -> None:
     client.xgroup_createconsumer(KEY, "late", "idle")
 
 
-def test_a_stream_made_by_commands(redis_server: RedisServer) -> None:
-    """A server's own stream is decoded, and what we make of it is the same stream to a server."""
+def test_stream_made_by_commands(redis_server: RedisServer) -> None:
+    """A stream of a server is decoded, and our payload of it restores the same stream."""
     client = connect(redis_server)
     make_stream(client)
     stream = decode_dump(client.dump(KEY))
@@ -139,7 +139,7 @@ def test_a_stream_made_by_commands(redis_server: RedisServer) -> None:
 
 
 def make_by_commands(client: Any, value: Value) -> None:
-    """Make a value as clients do, piece by piece."""
+    """Make a value as clients do, element by element."""
     client.delete(KEY)
     match value:
         case bytes():
@@ -155,13 +155,13 @@ def make_by_commands(client: Any, value: Value) -> None:
 
 
 def test_what_servers_dump(redis_server: RedisServer) -> None:
-    """What a server dumps of values made by commands is decoded, and packed as we pack it."""
+    """Dumps of values made by commands are decoded, and packed as we pack them."""
     client = connect(redis_server)
     newest = max_version(redis_server)
     for value in EXAMPLES:
         make_by_commands(client, value)
         payload = client.dump(KEY)
-        # Not `value`: ZADD of Redis 7 makes 0 of -0, for one.
+        # Not `value`: ZADD of Redis 7 turns -0 into 0, for example.
         assert expected(decode_dump(payload)) == fetch(client, KEY)
         ours, theirs = parse_dump(encode_dump(value, newest)), parse_dump(payload)
         assert (ours.type, ours.version) == (theirs.type, theirs.version), value
@@ -170,7 +170,7 @@ def test_what_servers_dump(redis_server: RedisServer) -> None:
 
 
 def nodes(raw: RawValue) -> int:
-    """Give how many nodes a list in nodes has."""
+    """Return the number of nodes of a quicklist."""
     first = raw.body[0]
     return first if first < 64 else (first & 63) << 8 | raw.body[1]
 
@@ -178,7 +178,7 @@ def nodes(raw: RawValue) -> int:
 @SHARED
 @given(value=values.PLAIN_VALUES)
 def test_anything_that_servers_dump(redis_server: RedisServer, value: Value) -> None:
-    """As above, for values that hypothesis thinks of."""
+    """As above, for random values."""
     client = connect(redis_server)
     make_by_commands(client, value)
     assert expected(decode_dump(client.dump(KEY))) == fetch(client, KEY)

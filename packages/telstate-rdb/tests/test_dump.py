@@ -1,4 +1,4 @@
-"""DUMP payloads: version and checksum are looked at, and only then the value."""
+"""DUMP payloads: the version and the checksum are verified before the value is decoded."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PAYLOAD = bytes.fromhex("000176060007e5a632ec6db65d")  # of the string "v"
 
 
 def sealed(body: bytes, version: int = 9) -> bytes:
-    """Give a payload its version and checksum."""
+    """Append the version and the checksum."""
     payload = body + version.to_bytes(2, "little")
     return payload + crc64(payload).to_bytes(8, "little")
 
 
 def test_decode() -> None:
-    """A payload stands for its value, as bytes of any kind."""
+    """A payload is decoded from bytes of any kind."""
     assert decode_dump(PAYLOAD) == b"v"
     assert decode_dump(bytearray(PAYLOAD)) == b"v"
     assert decode_dump(memoryview(PAYLOAD)) == b"v"
@@ -43,8 +43,8 @@ def test_decode() -> None:
         (sealed(b"\x0b\x01v"), "an intset is cut short", 1),
     ],
 )
-def test_broken(payload: bytes, reason: str, offset: int) -> None:
-    """A broken payload is refused for its reason, with the byte where it was noticed."""
+def test_malformed(payload: bytes, reason: str, offset: int) -> None:
+    """A malformed payload raises an error with the reason and the offset."""
     with pytest.raises(RdbParseError, match=reason) as caught:
         decode_dump(payload)
     assert caught.value.file == "DUMP payload"
@@ -52,14 +52,14 @@ def test_broken(payload: bytes, reason: str, offset: int) -> None:
 
 
 def test_unknown_type_of_raw_value() -> None:
-    """A raw value of an unknown type is refused when it is decoded."""
+    """A raw value of an unknown type raises an error when it is decoded."""
     with pytest.raises(RdbParseError, match="type 26 is not known"):
         decode_raw(RawValue(26, b"", 12))
 
 
 @given(st.integers(0, len(PAYLOAD) - 1), st.integers(1, 255))
 def test_changed_byte(position: int, change: int) -> None:
-    """No changed byte goes unnoticed."""
+    """Every changed byte is detected."""
     changed = bytearray(PAYLOAD)
     changed[position] ^= change
     with pytest.raises(RdbParseError):
@@ -68,7 +68,7 @@ def test_changed_byte(position: int, change: int) -> None:
 
 @given(st.binary(), st.binary())
 def test_checksum_in_pieces(first: bytes, second: bytes) -> None:
-    """The checksum of a whole can be had from its pieces."""
+    """The checksum of bytes can be computed from their pieces."""
     whole = crc64(first + second)
     assert crc64(second, crc64(first)) == whole
     assert combine_crc64(crc64(first), crc64(second), len(second)) == whole

@@ -1,4 +1,4 @@
-"""Packed forms: what is packed is what is unpacked, and byte for byte what Redis makes."""
+"""Encoding packed forms: they decode to the same texts and equal those of Redis byte for byte."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ UNIFORM = st.integers(0, 70).flatmap(
 
 @given(TEXTS)
 def test_ziplist_round_trip(texts: list[bytes]) -> None:
-    """A ziplist holds what was put into it."""
+    """A ziplist decodes to the texts that it was made of."""
     assert decode_ziplist(encode_ziplist(texts)) == texts
 
 
 @given(TEXTS)
 def test_listpack_round_trip(texts: list[bytes]) -> None:
-    """A listpack holds what was put into it."""
+    """A listpack decodes to the texts that it was made of."""
     assert decode_listpack(encode_listpack(texts)) == texts
 
 
 @given(UNIFORM | st.lists(values.TEXTS, min_size=1, max_size=10), values.TEXTS)
 def test_pairs_in_bulk_are_pairs_one_by_one(texts: list[bytes], second: bytes) -> None:
-    """Packing pairs of one second text in bulk gives the bytes that packing each would give."""
+    """Pairs with one second text are encoded in bulk to the same bytes as one by one."""
     one_by_one = [part for text in texts for part in (text, second)]
     assert encode_listpack_pairs(texts, second) == encode_listpack(one_by_one)
     assert encode_ziplist_pairs(texts, second[:64]) == encode_ziplist(
@@ -46,19 +46,19 @@ def test_pairs_in_bulk_are_pairs_one_by_one(texts: list[bytes], second: bytes) -
 
 @given(st.sets(values.INTEGERS.filter(lambda number: -(2**63) <= number < 2**63)))
 def test_intset_round_trip(numbers: set[int]) -> None:
-    """An intset holds its numbers in ascending order."""
+    """An intset decodes to its numbers in ascending order."""
     assert decode_intset(encode_intset(numbers)) == [b"%d" % number for number in sorted(numbers)]
 
 
 @pytest.mark.parametrize("count", [65534, 65535, 65536])
 def test_more_entries_than_the_header_counts(count: int) -> None:
-    """From 65535 entries on the header says that it does not know."""
+    """From 65535 entries on the count in the header is unknown."""
     texts = [b"abc"] * count
     assert decode_ziplist(encode_ziplist(texts)) == texts
     assert decode_listpack(encode_listpack(texts)) == texts
 
 
-# Entries as Redis makes them: body of a ziplist's entry, whole entry of a listpack.
+# Entries as Redis encodes them: the body of an entry of a ziplist, and a whole entry of a listpack.
 ENTRIES = [
     (b"", "00", "80 01"),
     (b"a", "01 61", "81 61 02"),
@@ -89,13 +89,13 @@ ENTRIES = [
     ("text", "ziplist", "listpack"), ENTRIES, ids=lambda value: str(value)[:24]
 )
 def test_entries(text: bytes, ziplist: str, listpack: str | None) -> None:
-    """Each text takes the form that Redis would give it."""
+    """Each text is encoded as Redis encodes it."""
     assert encode_ziplist([text])[11:-1] == bytes.fromhex(ziplist)
     if listpack is not None:
         assert encode_listpack([text])[6:-1] == bytes.fromhex(listpack)
 
 
-def test_a_number_beyond_64_bits_is_refused() -> None:
-    """An integer that a listpack cannot hold is an error."""
+def test_number_beyond_64_bits() -> None:
+    """An integer beyond 64 bits raises OverflowError."""
     with pytest.raises(OverflowError, match="more than 64 bits"):
         encode_listpack_integer(1 << 63)

@@ -1,4 +1,4 @@
-"""The writer: what is written is read, in the version that it should be, or nothing is written."""
+"""RdbWriter: keys are read back as they were written, in the right version, or nothing is written."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ EXPIRING = Hash({b"f": b"v"}, {b"f": 1800000000000})
 
 
 def write(path: Path, *records: KeyRecord[Any], version: int | None = None, **options: bool) -> int:
-    """Write a file; give its version."""
+    """Write a file and return its version."""
     with RdbWriter(path, version, **options) as writer:
         writer.write_records(records)
     return writer.version
 
 
 def keys_of(*plain: Value) -> list[KeyRecord[Value]]:
-    """Give a key to each value."""
+    """Make a record of each value."""
     return [KeyRecord(0, b"key %d" % number, value) for number, value in enumerate(plain)]
 
 
-def headers(path: Path) -> tuple[bytes, bool]:
-    """Give the header of a file, and whether its checksum is right (and is there)."""
+def header_of(path: Path) -> tuple[bytes, bool]:
+    """Return the header of a file, and whether it has the right checksum."""
     data = path.read_bytes()
     return data[:9], int.from_bytes(data[-8:], "little") == crc64(data[:-8]) != 0
 
 
 def test_bytes_of_a_small_file(tmp_path: Path) -> None:
-    """A file is what the format says, byte for byte."""
+    """A file has exactly the bytes that the format prescribes."""
     path = tmp_path / "a.rdb"
     with RdbWriter(path) as writer:
         writer.write(b"a", b"x")
@@ -108,7 +108,7 @@ def test_round_trip(
     with read_rdb(path) as reader:
         assert list(reader) == records
     assert reader.version == (version or 6)
-    assert headers(path)[1]
+    assert header_of(path)[1]
 
 
 @given(records=RECORDS)
@@ -129,17 +129,17 @@ def test_one_at_a_time_or_many_at_once(
     [(b"", 6), (Module(1 << 60, b"\0"), 8), (STREAM, 9), (EXPIRING, 12)],
     ids=["string", "module", "stream", "expiring field"],
 )
-def test_lowest_version_that_will_do(tmp_path: Path, value: Value, version: int) -> None:
-    """The file gets the lowest version that holds all values, whichever of them comes first."""
+def test_lowest_version(tmp_path: Path, value: Value, version: int) -> None:
+    """The file gets the lowest version that can hold all values, whichever of them comes first."""
     path = tmp_path / "a.rdb"
     for order in (keys_of(b"before", value, b"after" * 200_000), keys_of(value, List((b"x",)))):
         assert write(path, *order) == version
-        assert headers(path) == (b"REDIS%04d" % version, True)
+        assert header_of(path) == (b"REDIS%04d" % version, True)
         assert list(read_rdb(path)) == order
 
 
-def test_the_version_that_was_asked_for(tmp_path: Path) -> None:
-    """A version that cannot hold a value is an error naming the key; the others are written."""
+def test_requested_version(tmp_path: Path) -> None:
+    """A value that the requested version cannot hold raises an error with the key; others are written."""
     path = tmp_path / "a.rdb"
     with RdbWriter(path, version=9) as writer:
         writer.write(b"plain", b"value")
@@ -147,20 +147,20 @@ def test_the_version_that_was_asked_for(tmp_path: Path) -> None:
             writer.write(b"new", EXPIRING)
         writer.write(b"stream", STREAM)
     assert [record.key for record in read_rdb(path)] == [b"plain", b"stream"]
-    assert headers(path) == (b"REDIS0009", True)
+    assert header_of(path) == (b"REDIS0009", True)
 
 
 def test_valkey(tmp_path: Path) -> None:
-    """Version 80 is a file of Valkey, with its own form of expiring fields."""
+    """Version 80 is a file of Valkey, with its own type of hash with expiring fields."""
     records = keys_of(EXPIRING, STREAM, b"x")
     write(tmp_path / "a.rdb", *records, version=80)
     assert list(read_rdb(tmp_path / "a.rdb")) == records
-    assert headers(tmp_path / "a.rdb") == (b"VALKEY080", True)
+    assert header_of(tmp_path / "a.rdb") == (b"VALKEY080", True)
 
 
 @pytest.mark.parametrize("version", [0, 5, 13, 79, 81, -1])
-def test_versions_that_are_not_written(version: int) -> None:
-    """Asking for a version that is not written is an error at once."""
+def test_versions_that_cannot_be_written(version: int) -> None:
+    """Requesting a version that cannot be written raises ValueError at once."""
     with pytest.raises(ValueError, match=f"RDB version {version} cannot be written"):
         RdbWriter("never.rdb", version=version)
     with pytest.raises(ValueError, match=f"RDB version {version} cannot be written"):
@@ -171,8 +171,8 @@ def test_versions_that_are_not_written(version: int) -> None:
 
 
 SMALL = SortedSet((b"a", b"b"), array("d", [1, 2]))
-PASSING: list[tuple[Value, int, int | None, bool]] = [
-    # value, version of its payload, version of the file, is it passed on as it is?
+COPIED: list[tuple[Value, int, int | None, bool]] = [
+    # value, version of its payload, requested version of the file, whether it is copied as it is
     (b"x" * 30, 12, None, True),
     (SMALL, 9, None, True),
     (SMALL, 10, None, False),
@@ -192,21 +192,21 @@ PASSING: list[tuple[Value, int, int | None, bool]] = [
 ]
 
 
-@pytest.mark.parametrize("case", PASSING, ids=str)
+@pytest.mark.parametrize("case", COPIED, ids=str)
 def test_payloads_of_every_version(
     tmp_path: Path, case: tuple[Value, int, int | None, bool]
 ) -> None:
-    """A payload is passed on as it is where the file's version has its type, else made anew."""
-    value, version, asked, passes = case
+    """A payload is copied if the version of the file has its type, and encoded again otherwise."""
+    value, version, requested, is_copied = case
     payload = encode_dump(value, version)
     path = tmp_path / "a.rdb"
-    with RdbWriter(path, asked) as writer:
+    with RdbWriter(path, requested) as writer:
         writer.write_dump(b"key", payload, expiry=7, database=1)
     assert list(read_rdb(path)) == [KeyRecord(1, b"key", value, 7)]
     (raw,) = read_rdb(path, raw=True)
     before = parse_dump(payload)
-    assert ((raw.value.type, raw.value.body) == (before.type, before.body)) == passes
-    assert writer.version == (asked or lowest_version(value))
+    assert ((raw.value.type, raw.value.body) == (before.type, before.body)) == is_copied
+    assert writer.version == (requested or lowest_version(value))
 
 
 @given(value=values.PLAIN_VALUES, version=st.sampled_from([None, *WRITABLE_VERSIONS]))
@@ -217,29 +217,29 @@ def test_dump_round_trip(value: Value, version: int | None) -> None:
     assert parse_dump(payload).version == (version or 6)
 
 
-def test_a_string_passes_untouched(tmp_path: Path) -> None:
-    """Bytes that pass are not touched: not even a string that could be shorter."""
+def test_copied_string(tmp_path: Path) -> None:
+    """A string is copied as it is, even if it could be shorter."""
     raw = RawValue(0, b"\x0212", 10)
     with RdbWriter(tmp_path / "a.rdb") as writer:
         writer.write_dump(b"key", raw.dump())
     assert [record.value.body for record in read_rdb(tmp_path / "a.rdb", raw=True)] == [raw.body]
 
 
-BROKEN = {
+MALFORMED = {
     "empty": b"",
     "checksum": encode_dump(b"x")[:-1] + b"\0",
     "type": RawValue(99, b"\0", 6).dump(),
     "version": RawValue(0, b"\0", 99).dump(),
     "cut short": RawValue(0, b"\x05abc", 6).dump(),
     "too long": RawValue(0, b"\x01abc", 6).dump(),
-    "too long, made anew": RawValue(17, b"\x01abc", 10).dump(),
+    "too long, encoded again": RawValue(17, b"\x01abc", 10).dump(),
     "malformed": RawValue(16, b"\x03abc", 10).dump(),
 }
 
 
-@pytest.mark.parametrize("payload", BROKEN.values(), ids=BROKEN.keys())
-def test_broken_payloads(tmp_path: Path, payload: bytes) -> None:
-    """A broken payload is an error that names the key, and the file is as if it had not been."""
+@pytest.mark.parametrize("payload", MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_payloads(tmp_path: Path, payload: bytes) -> None:
+    """A malformed payload raises an error with the key, and leaves no trace in the file."""
     with RdbWriter(tmp_path / "a.rdb") as writer:
         writer.write(b"before", b"1")
         with pytest.raises(RdbParseError, match="key b'broken'"):
@@ -248,7 +248,7 @@ def test_broken_payloads(tmp_path: Path, payload: bytes) -> None:
     assert [record.key for record in read_rdb(tmp_path / "a.rdb")] == [b"before", b"after"]
 
 
-# ------------------------------------------------------------------------- records, other than keys
+# ------------------------------------------------------------------ records that are not keys
 
 
 AUXILIARY = [
@@ -260,43 +260,43 @@ AUXILIARY = [
 ]
 
 
-@pytest.mark.parametrize("asked", [None, *WRITABLE_VERSIONS])
+@pytest.mark.parametrize("requested", [None, *WRITABLE_VERSIONS])
 @pytest.mark.parametrize(("record", "needed", "is_hint"), AUXILIARY, ids=lambda one: str(one)[:20])
 def test_auxiliary_records(
-    tmp_path: Path, asked: int | None, record: Any, needed: int, is_hint: bool
+    tmp_path: Path, requested: int | None, record: Any, needed: int, is_hint: bool
 ) -> None:
-    """Hints are written where the version asked for has them; others raise it, or are errors."""
+    """Hints are written if the requested version has them; other records raise the version or an error."""
     path = tmp_path / "a.rdb"
-    with RdbWriter(path, asked) as writer:
+    with RdbWriter(path, requested) as writer:
         writer.write(b"key", b"value")
-        if asked is not None and asked < needed and not is_hint:
+        if requested is not None and requested < needed and not is_hint:
             with pytest.raises(RdbWriteError, match=f"needs version {needed} or later"):
                 writer.write_record(record)
         else:
             writer.write_record(record)
-    there = not is_hint if asked is None else asked >= needed
+    there = not is_hint if requested is None else requested >= needed
     expected = [KeyRecord(0, b"key", b"value"), *([record] if there else [])]
     assert list(read_rdb(path, auxiliary=True)) == expected
-    assert writer.version == (asked or (6 if is_hint else needed))
+    assert writer.version == (requested or (6 if is_hint else needed))
 
 
-def test_functions_of_release_candidates(tmp_path: Path) -> None:
-    """What only release candidates load is refused."""
+def test_function_of_release_candidates(tmp_path: Path) -> None:
+    """A function that only release candidates load is refused."""
     with RdbWriter(tmp_path / "a.rdb") as writer:
         with pytest.raises(RdbWriteError, match="only release candidates"):
             writer.write_record(PreReleaseFunction(b"f", b"lua", None, b""))
 
 
-@pytest.mark.parametrize(("asked", "kept"), [(None, False), (8, False), (9, True), (12, True)])
-def test_idle_time_and_frequency(tmp_path: Path, asked: int | None, kept: bool) -> None:
-    """How much keys were used is kept if the version asked for can tell."""
+@pytest.mark.parametrize(("requested", "kept"), [(None, False), (8, False), (9, True), (12, True)])
+def test_idle_time_and_frequency(tmp_path: Path, requested: int | None, kept: bool) -> None:
+    """Idle time and frequency are kept if the requested version has them."""
     records = [KeyRecord(0, b"idle", b"", None, 100000), KeyRecord(0, b"used", b"", 5, None, 255)]
-    write(tmp_path / "a.rdb", *records, version=asked)
+    write(tmp_path / "a.rdb", *records, version=requested)
     expected = [one if kept else one._replace(idle=None, frequency=None) for one in records]
     assert list(read_rdb(tmp_path / "a.rdb")) == expected
 
 
-# -------------------------------------------------------------------------------- what goes wrong
+# ---------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_idle_time_and_frequency(tmp_path: Path, asked: int | None, kept: bool) 
 def test_keys_that_cannot_be_written(
     tmp_path: Path, arguments: dict[str, Any], reason: str
 ) -> None:
-    """A key that cannot be written is an error that names it; the file is as if it had not been."""
+    """A key that cannot be written raises an error with the key, and leaves no trace in the file."""
     with RdbWriter(tmp_path / "a.rdb") as writer:
         writer.write(b"there", b"1")
         with pytest.raises(RdbWriteError, match=f"Key b'.*{reason}"):
@@ -330,7 +330,7 @@ def test_keys_that_cannot_be_written(
 
 @pytest.mark.parametrize("key", ["text", bytearray(b"x"), None, 5])
 def test_keys_are_bytes(tmp_path: Path, key: Any) -> None:
-    """A key that is not bytes is a TypeError, in bulk too."""
+    """A key that is not bytes raises TypeError, also in bulk."""
     with RdbWriter(tmp_path / "a.rdb") as writer:
         with pytest.raises(TypeError, match="must be bytes"):
             writer.write(key, b"value")
@@ -341,7 +341,7 @@ def test_keys_are_bytes(tmp_path: Path, key: Any) -> None:
 
 
 def test_an_exception_leaves_the_old_file(tmp_path: Path) -> None:
-    """After an exception in the block the target is what it was, and nothing else is there."""
+    """After an exception in the block the target is unchanged, and nothing else is there."""
     path = tmp_path / "a.rdb"
     path.write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt):
@@ -353,7 +353,7 @@ def test_an_exception_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_file_without_keys(tmp_path: Path) -> None:
-    """A file without keys is a sound one; or the target stays as it is, if one wants that."""
+    """A file without keys is valid; with keep_empty=False the target stays as it is."""
     path = tmp_path / "a.rdb"
     write(path, keep_empty=False)
     assert os.listdir(tmp_path) == []
@@ -364,8 +364,8 @@ def test_a_file_without_keys(tmp_path: Path) -> None:
     assert list(read_rdb(path)) == keys_of(b"x")
 
 
-def test_only_inside_of_the_block(tmp_path: Path) -> None:
-    """Writing before or after the block, or using a writer twice, is an error that says so."""
+def test_only_inside_the_block(tmp_path: Path) -> None:
+    """Writing before or after the block, or using a writer twice, raises an error."""
     writer = RdbWriter(tmp_path / "a.rdb")
     with pytest.raises(RdbWriteError, match="Use RdbWriter inside its with"):
         writer.write(b"key", b"value")
@@ -380,7 +380,7 @@ def test_only_inside_of_the_block(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------- samples
 
 
-BAD = {"redis/corrupt_empty_keys.rdb"}  # what is in it cannot be written, and is no file's fault
+BAD = {"redis/corrupt_empty_keys.rdb"}  # its values cannot be written, although the file is valid
 SOUND = [
     row["file"]
     for row in sample_rows()
@@ -392,12 +392,12 @@ SOUND = [
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("name", SOUND)
 def test_copies_of_samples(tmp_path: Path, name: str, raw: bool) -> None:
-    """The copy of each sample, packed or not, has its keys and values, in the lowest version."""
+    """The copy of each sample, raw or decoded, has its keys and values, in the lowest version."""
     try:
         original = list(read_rdb(SAMPLES / name))
         packed = list(read_rdb(SAMPLES / name, raw=True, auxiliary=True))
     except RdbParseError as error:
-        pytest.skip(f"not a sound file: {error}")
+        pytest.skip(f"not a valid file: {error}")
     path = tmp_path / "copy.rdb"
     with RdbWriter(path) as writer:
         if raw:
@@ -408,4 +408,4 @@ def test_copies_of_samples(tmp_path: Path, name: str, raw: bool) -> None:
     expected = [record._replace(idle=None, frequency=None) for record in original]
     assert list(read_rdb(path)) == expected
     assert writer.version == max([6, *(lowest_version(record.value) for record in original)])
-    assert headers(path)[1]
+    assert header_of(path)[1]

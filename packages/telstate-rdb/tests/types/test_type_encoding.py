@@ -1,4 +1,4 @@
-"""Values: which form each gets in each version, and what is refused."""
+"""Encoding values: the type that each gets in each version, and the values that are refused."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from telstate_rdb.values import (
 
 
 def texts(count: int, size: int) -> tuple[bytes, ...]:
-    """So many different texts, none an integer, of one size."""
+    """Make texts of one size, none of them an integer."""
     return tuple(b"%0*d" % (size, number) for number in range(count))
 
 
 def sorted_set(count: int, size: int) -> SortedSet:
-    """A sorted set of so many members of one size."""
+    """Make a sorted set of members of one size."""
     return SortedSet(texts(count, size), array("d", range(count)))
 
 
 def hash_of(count: int, size: int, expiring: int = 0) -> Hash:
-    """A hash of so many fields with values of one size."""
+    """Make a hash with values of one size."""
     fields = dict.fromkeys(texts(count, 5), b"v" * size)
     return Hash(fields, {field: 10**12 + n for n, field in enumerate(list(fields)[:expiring])})
 
 
 def integers(count: int) -> Set:
-    """A set of integers."""
+    """Make a set of integers."""
     return Set(tuple(b"%d" % number for number in range(count)))
 
 
@@ -93,7 +93,7 @@ FORMS: list[tuple[str, Value, list[int | None]]] = [
     ("value", "types"), [form[1:] for form in FORMS], ids=[f[0] for f in FORMS]
 )
 def test_forms(value: Value, types: list[int | None]) -> None:
-    """In each version a value takes the form that a server of that version would give it."""
+    """In each version a value gets the type that a server of that version would use."""
     found: list[int | None] = []
     for version in WRITABLE_VERSIONS:
         try:
@@ -108,7 +108,7 @@ def test_forms(value: Value, types: list[int | None]) -> None:
 @pytest.mark.parametrize("compress", [None, compress_in_python])
 @given(data=st.data())
 def test_round_trip(version: int, compress: None, data: st.DataObject) -> None:
-    """What is written in any version is read as it was."""
+    """A value that is encoded in any version is decoded to the same value."""
     kinds = [values.PLAIN_VALUES]
     if version >= 9:
         kinds.append(values.streams(counters=version >= 11))
@@ -120,7 +120,7 @@ def test_round_trip(version: int, compress: None, data: st.DataObject) -> None:
 
 
 @given(values.streams())
-def test_streams_of_old(stream: Stream) -> None:
+def test_streams_without_counters(stream: Stream) -> None:
     """A stream without its counters fits into version 9 and loses nothing else."""
     old = without_counters(stream)
     assert lowest_version(old) == 9
@@ -152,19 +152,19 @@ REFUSED: list[tuple[str, Value, str]] = [
 
 
 @pytest.mark.parametrize(("value", "reason"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
-def test_what_no_server_would_load(value: Value, reason: str) -> None:
-    """What would keep a server from starting is refused, and the error says why."""
+def test_unloadable_values(value: Value, reason: str) -> None:
+    """A value that would keep a server from starting is refused, with the reason."""
     with pytest.raises(RdbWriteError, match=reason):
         encode_value(value, lowest_version(value))
 
 
-def test_what_is_no_value() -> None:
-    """Something that is no value is a TypeError that says what would be."""
+def test_no_value() -> None:
+    """Anything else raises a TypeError that names the types of values."""
     with pytest.raises(TypeError, match="one of bytes, List.*not str"):
-        encode_value("text", 6)  # type: ignore[arg-type]  # that is the point
+        encode_value("text", 6)  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_a_stream_too_new_says_how_to_write_it() -> None:
-    """The error for a stream with counters names the way to go without."""
+def test_stream_too_new_for_a_version() -> None:
+    """The error for a stream with counters names the function that removes them."""
     with pytest.raises(RdbWriteError, match=r"telstate_rdb.without_counters\(\)"):
         encode_value(NEW_STREAM, 9)

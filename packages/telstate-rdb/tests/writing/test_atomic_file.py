@@ -1,4 +1,4 @@
-"""Replacing a file: the new content is there whole, or not at all, and nothing else is."""
+"""Replacing a file: the new content is complete, or the old content stays, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from telstate_rdb.errors import RdbWriteError
 
 @pytest.fixture(params=["nameless", "named"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways of keeping what is not whole yet: a file without a name, and one with one."""
+    """Both kinds of part file: without a name, and with one."""
     if request.param == "named":
         monkeypatch.setattr(atomic_file, "_O_TMPFILE", None)
     return str(request.param)
@@ -31,16 +31,16 @@ def replace(path: Path, data: bytes = b"new") -> None:
 
 @pytest.mark.usefixtures("way")
 class TestEitherWay:
-    """What holds on file systems with and without nameless files."""
+    """Behaviour on file systems with and without unnamed files."""
 
     def test_new_file(self, tmp_path: Path) -> None:
-        """A file that was not there is made, and nothing else."""
+        """A new file is created, and nothing else."""
         replace(tmp_path / "a.rdb")
         assert os.listdir(tmp_path) == ["a.rdb"]
         assert (tmp_path / "a.rdb").read_bytes() == b"new"
 
     def test_old_file_until_the_end(self, tmp_path: Path) -> None:
-        """Until the commit everybody sees the old content, then the new."""
+        """Readers see the old content until the commit, and the new content after it."""
         path = tmp_path / "a.rdb"
         path.write_bytes(b"old")
         file = AtomicFile(path)
@@ -54,7 +54,7 @@ class TestEitherWay:
         assert os.listdir(tmp_path) == ["a.rdb"]
 
     def test_discard(self, tmp_path: Path) -> None:
-        """What is discarded leaves the old file, and nothing of the new."""
+        """Discarding leaves the old file, and nothing of the new content."""
         path = tmp_path / "a.rdb"
         path.write_bytes(b"old")
         file = AtomicFile(path)
@@ -95,7 +95,7 @@ class TestEitherWay:
     def test_synced_before_it_is_seen(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The new content is on the disk before it has the name, and then the folder is."""
+        """The new content is synced before it is renamed, and the folder after that."""
         done: list[tuple[str, int]] = []
         sync, rename = os.fsync, os.rename
 
@@ -114,14 +114,14 @@ class TestEitherWay:
         assert done == [("sync", file), ("rename", file), ("sync", folder)]
 
     def test_no_such_folder(self, tmp_path: Path) -> None:
-        """A path into a folder that is not there is the system's error at once, with that path."""
+        """A path into a folder that does not exist raises OSError with that path at once."""
         path = tmp_path / "no" / "a.rdb"
         with pytest.raises(FileNotFoundError) as caught:
             AtomicFile(path).open()
         assert caught.value.filename == str(path)
 
     def test_mode_of_a_new_file(self, tmp_path: Path) -> None:
-        """A file that was not there has the mode that any new file has."""
+        """A new file has the mode of any new file."""
         replace(tmp_path / "a.rdb")
         (tmp_path / "ordinary").write_bytes(b"")
         modes = [(tmp_path / name).stat().st_mode for name in ("a.rdb", "ordinary")]
@@ -129,7 +129,7 @@ class TestEitherWay:
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
     def test_owner(self, tmp_path: Path) -> None:
-        """The new file belongs to whom the old one belonged to."""
+        """The new file has the owner of the old one."""
         path = tmp_path / "a.rdb"
         path.write_bytes(b"old")
         os.chown(path, 12345, 54321)
@@ -138,7 +138,7 @@ class TestEitherWay:
 
     @pytest.mark.parametrize("there", [True, False])
     def test_symbolic_link(self, tmp_path: Path, there: bool) -> None:
-        """A symbolic link stays one, and what it points to gets the new content."""
+        """A symbolic link stays one, and its target gets the new content."""
         folder = tmp_path / "elsewhere"
         folder.mkdir()
         if there:
@@ -151,14 +151,14 @@ class TestEitherWay:
         assert os.listdir(folder) == ["real.rdb"]
 
     def test_longest_name(self, tmp_path: Path) -> None:
-        """A name as long as file systems allow is no hindrance."""
+        """A name as long as file systems allow works."""
         replace(tmp_path / ("ä" * 127))
         assert os.listdir(tmp_path) == ["ä" * 127]
 
     def test_relative_path_and_working_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A path is taken from where the process is when writing begins."""
+        """A relative path is resolved when the object is made."""
         (tmp_path / "sub").mkdir()
         monkeypatch.chdir(tmp_path)
         file = AtomicFile("a.rdb")
@@ -170,7 +170,7 @@ class TestEitherWay:
         assert os.listdir(tmp_path / "sub") == []
 
     def test_two_at_once(self, tmp_path: Path) -> None:
-        """Of two that write one file at once, the last one to finish wins, and both are whole."""
+        """Of two writers of one file, the last to finish wins, and both contents are complete."""
         path = tmp_path / "a.rdb"
         first, second = AtomicFile(path), AtomicFile(path)
         for file, data in ((first, b"first"), (second, b"second")):
@@ -183,7 +183,7 @@ class TestEitherWay:
         assert os.listdir(tmp_path) == ["a.rdb"]
 
     def test_folder_removed_meanwhile(self, tmp_path: Path) -> None:
-        """Where the folder is gone at the end, the error says so."""
+        """If the folder is gone at the end, the error says so."""
         folder = tmp_path / "sub"
         folder.mkdir()
         file = AtomicFile(folder / "a.rdb")
@@ -197,7 +197,7 @@ class TestEitherWay:
 
 
 def test_part_files_that_were_left_are_removed(tmp_path: Path) -> None:
-    """Part files of the same target that nobody holds go; those in use and all others stay."""
+    """Unlocked part files of the same target are removed; locked ones and all others stay."""
     left = tmp_path / f".a.rdb.{'0' * 16}.part"
     others = [tmp_path / name for name in (f".b.rdb.{'0' * 16}.part", ".a.rdb.part", "a.rdb.part")]
     for path in (left, *others):
@@ -220,7 +220,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_pipe_behind_a_descriptor_is_not_replaced() -> None:
-    """What leads to an open pipe, as /dev/stdout may, is refused as what it is."""
+    """A path that leads to an open pipe, as /dev/stdout may, is refused."""
     ends = os.pipe()
     try:
         with pytest.raises(RdbWriteError, match="^/dev/fd/[0-9]+ is not a regular file"):
@@ -231,13 +231,13 @@ def test_a_pipe_behind_a_descriptor_is_not_replaced() -> None:
 
 
 def test_an_empty_path() -> None:
-    """An empty path is refused in words that show it."""
+    """An empty path is refused, and shown in quotes."""
     with pytest.raises(RdbWriteError, match="^'' is not a regular file"):
         AtomicFile("").open()
 
 
 def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the folder cannot be synced, the error says that the new file is there all the same."""
+    """If the folder cannot be synced, the error says that the new file is written."""
 
     def fail(folder: Path) -> None:
         raise OSError(5, "Input/output error")

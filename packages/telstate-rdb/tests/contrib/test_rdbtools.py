@@ -1,4 +1,4 @@
-"""rdbtools' callbacks get from our reader what they get from rdbtools' own parser, and more files."""
+"""Callbacks of rdbtools get the same calls from our reader as from the parser of rdbtools."""
 
 from __future__ import annotations
 
@@ -36,17 +36,16 @@ from telstate_rdb._bulk.encode_strings import encode_length, encode_string
 from telstate_rdb._crc64 import crc64
 from telstate_rdb._packed.intset import encode_intset
 from telstate_rdb._packed.ziplist import encode_ziplist
-from telstate_rdb.contrib import rdbtools as rdbtools_adapter
+from telstate_rdb.contrib import rdbtools as rdbtools
 from telstate_rdb.contrib.rdbtools import Callback
-from telstate_testing import peer_python
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1]
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 METHODS = [name for name in vars(Callback) if not name.startswith("_")]
 
 
 class Recorder:
-    """A callback that notes every call, and wants modules recorded."""
+    """A callback that records every call, and requests the bytes of modules."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -65,29 +64,20 @@ class Recorder:
 def our_calls(path: Path) -> list[Call]:
     """Drive a recorder from our reader."""
     recorder = Recorder()
-    rdbtools_adapter.drive(path, recorder)
+    rdbtools.drive(path, recorder)
     return recorder.calls
 
 
-@pytest.fixture(scope="session")
-def peer() -> str:
-    """The Python that has rdbtools."""
-    found = peer_python()
-    if found is None:
-        pytest.skip("no environment with rdbtools was made; TELSTATE_PEER_PYTHON names it")
-    return str(found)
-
-
 def their_calls(peer: str, *paths: Path) -> list[list[Call]]:
-    """Have rdbtools' own parser call a recorder, for each file."""
-    command = [peer, str(HERE / "rdb_peer_calls.py"), *map(str, paths)]
+    """Return the calls of the parser of rdbtools, for each file."""
+    command = [peer, str(HELPERS / "rdb_peer_calls.py"), *map(str, paths)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     found: list[list[Call]] = pickle.loads(done.stdout)
     return found
 
 
 def comparable(calls: list[Call]) -> list[str]:
-    """Give calls so that types and the bits of floats count, and the order in `info` does not."""
+    """Format calls so that types and the bits of floats count, and the order in `info` does not."""
     return [
         repr((name, arguments, {key: _ordered(value) for key, value in named.items()}))
         for name, arguments, named in calls
@@ -112,7 +102,7 @@ READABLE = [row["file"] for row in sample_rows() if "REDIS0001" <= row["header"]
 
 @NO_SAMPLES
 def test_samples(peer: str) -> None:
-    """For every sample that rdbtools reads we make exactly the calls that it makes."""
+    """Every sample that rdbtools reads makes the same calls."""
     names = [name for name in READABLE if name not in DIFFERENT]
     assert len(names) > 60
     for name, theirs in zip(names, their_calls(peer, *(SAMPLES / n for n in names)), strict=True):
@@ -193,13 +183,13 @@ def make_file(path: Path, body: bytes) -> Path:
 
 
 def test_made_files(peer: str, tmp_path: Path) -> None:
-    """Files with what is rare make the same calls too: with the same types, and bits of floats."""
+    """Files with rare forms make the same calls too, with the same types and bits of floats."""
     paths = [make_file(tmp_path / f"{name}.rdb", body) for name, body in FILES.items()]
     for path, theirs in zip(paths, their_calls(peer, *paths), strict=True):
         assert comparable(our_calls(path)) == comparable(theirs), path.stem
 
 
-# ------------------------------------------------------------------------------ what rdbtools refuses
+# ------------------------------------------------------------------- files that rdbtools cannot read
 
 
 def all_kinds() -> list[Value]:
@@ -226,12 +216,12 @@ def write_all(path: Path, version: int) -> Path:
 
 @pytest.fixture(scope="session")
 def peer_with_ours(peer: str) -> dict[str, str]:
-    """The environment variables with which the peer's Python finds our package as well."""
+    """The environment variables with which the peer's Python can import our package."""
     version = subprocess.run(
         [peer, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True
     ).stdout.split()
     if version != [str(part) for part in sys.version_info[:2]]:
-        pytest.skip(f"the peer's Python is {'.'.join(version)}: it cannot import what we need")
+        pytest.skip(f"the peer's Python is {'.'.join(version)}: it cannot import our dependencies")
     modules = (telstate_rdb, telstate_codec, anycrc, attrs)
     paths = dict.fromkeys(str(Path(str(module.__file__)).parents[1]) for module in modules)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -239,7 +229,7 @@ def peer_with_ours(peer: str) -> dict[str, str]:
 
 def tools(peer: str, environment: dict[str, str], whose: str, path: Path) -> dict[str, Any]:
     """Run rdbtools' tools on a file."""
-    command = [peer, str(HERE / "rdb_peer_tools.py"), whose, str(path)]
+    command = [peer, str(HELPERS / "rdb_peer_tools.py"), whose, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -247,7 +237,7 @@ def tools(peer: str, environment: dict[str, str], whose: str, path: Path) -> dic
 
 
 def test_tools_of_rdbtools(peer: str, peer_with_ours: dict[str, str], tmp_path: Path) -> None:
-    """JSON, diff, protocol and memory report: the same for old files, and for new ones as for old."""
+    """JSON, diff, protocol and memory report are the same for old files, and for new ones as for old."""
     old = write_all(tmp_path / "old.rdb", 9)
     expected = tools(peer, peer_with_ours, "theirs", old)
     assert tools(peer, peer_with_ours, "ours", old) == expected
@@ -260,7 +250,7 @@ def test_tools_of_rdbtools(peer: str, peer_with_ours: dict[str, str], tmp_path: 
 
 
 def test_default_files(peer: str, tmp_path: Path) -> None:
-    """rdbtools reads our default files, compressed or not, and finds in them what we find."""
+    """rdbtools reads the files that are written by default, compressed or not, as we read them."""
     plain = [value for value in all_kinds() if not isinstance(value, Stream)]
     paths = [tmp_path / "plain.rdb", tmp_path / "compressed.rdb"]
     for path in paths:
@@ -273,14 +263,14 @@ def test_default_files(peer: str, tmp_path: Path) -> None:
 
 
 def without_packing(output: str) -> str:
-    """Leave out what says how things are packed."""
+    """Remove the fields that describe how values are packed."""
     return "\n".join(line for line in output.splitlines() if "listpack" not in line)
 
 
 @NO_SAMPLES
 @pytest.mark.parametrize("row", sample_rows(), ids=lambda row: str(row["file"]))
 def test_every_sample_is_driven(row: dict[str, str]) -> None:
-    """Files of all versions are driven, or refused as the reader refuses them."""
+    """Files of all versions are read, or refused as the reader refuses them."""
     path = SAMPLES / row["file"]
     try:
         expected = sum(1 for _ in telstate_rdb.read_rdb(path))
@@ -297,17 +287,17 @@ def test_every_sample_is_driven(row: dict[str, str]) -> None:
 
 
 def test_options_of_the_reader(tmp_path: Path) -> None:
-    """What is not wanted is not given."""
+    """Keys that the filter excludes make no calls."""
     path = write_all(tmp_path / "a.rdb", 10)
     recorder = Recorder()
-    rdbtools_adapter.drive(path, recorder, types="string", keys="key [01]")
+    rdbtools.drive(path, recorder, types="string", keys="key [01]")
     assert [call[0] for call in recorder.calls] == [
         "start_rdb", "start_database", "set", "set", "end_database", "end_rdb"
     ]  # fmt: skip
 
 
 def test_a_broken_value_names_key_and_file(tmp_path: Path) -> None:
-    """A value that cannot be taken apart is an error with the name of its key and of the file."""
+    """A malformed value raises an error with its key and the file."""
     path = make_file(tmp_path / "a.rdb", b"\x0a\x01k\x03abc")
     with pytest.raises(RdbParseError, match=r"a.rdb, key b'k'"):
         our_calls(path)

@@ -1,4 +1,4 @@
-"""Streams that no server would load: refused by reader and writer, for the same reason."""
+"""Streams that no server would load are refused by the reader and the writer, for the same reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from telstate_rdb import (
     decode_dump,
     encode_dump,
 )
-from telstate_rdb._types import streams as encoding
+from telstate_rdb._types import streams
 from telstate_rdb.dump import decode_raw
 
 NO_ID = StreamId(0, 0)
@@ -28,17 +28,17 @@ PENDING = StreamPending(TWO, 0, 1)
 
 
 def consumer(name: bytes, *pending: StreamId) -> StreamConsumer:
-    """A consumer with what is pending."""
+    """Make a consumer with pending entries."""
     return StreamConsumer(name, 0, None, pending)
 
 
 def group(pending: tuple[StreamPending, ...], *consumers: StreamConsumer) -> StreamGroup:
-    """A group of one name."""
+    """Make a group, always with the same name."""
     return StreamGroup(b"g", NO_ID, None, pending, consumers)
 
 
 def stream(*groups: StreamGroup, ids: tuple[StreamId, ...] = (ONE, TWO)) -> Stream:
-    """A stream with some groups."""
+    """Make a stream with some groups."""
     entries = tuple(StreamEntry(one, FIELDS) for one in ids)
     return Stream(entries, TWO, ids[0], NO_ID, len(ids), groups)
 
@@ -60,7 +60,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("reason", FAULTS)
 def test_writer_refuses(reason: str) -> None:
-    """A stream that would keep a server from starting is not written."""
+    """A stream that would keep a server from starting is not encoded."""
     with pytest.raises(RdbWriteError, match=reason):
         encode_dump(FAULTS[reason])
 
@@ -68,16 +68,16 @@ def test_writer_refuses(reason: str) -> None:
 @pytest.mark.parametrize("version", [9, 10, 11])
 @pytest.mark.parametrize("reason", FAULTS)
 def test_reader_refuses(reason: str, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream that no server would load is an error of the file, in all three forms."""
-    with monkeypatch.context() as patch:  # so that the writer writes it
-        patch.setattr(encoding, "find_stream_fault", lambda stream: None)
-        kind, body = encoding.encode_stream(FAULTS[reason], version, None)
+    """A stream that no server would load is an error of the file, in all three types."""
+    with monkeypatch.context() as patch:  # so that the writer encodes it
+        patch.setattr(streams, "find_stream_fault", lambda stream: None)
+        kind, body = streams.encode_stream(FAULTS[reason], version, None)
     with pytest.raises(RdbParseError, match=reason):
         decode_raw(RawValue(kind, body, version))
 
 
 def test_far_apart() -> None:
-    """Entries whose milliseconds are 2**63 and more apart are written and read."""
+    """Entries whose milliseconds are 2**63 and more apart are encoded and decoded."""
     ids = (StreamId(0, 1), StreamId(1 << 63, 0), StreamId(2**64 - 1, 3))
     value = attrs.evolve(stream(ids=ids), last_id=ids[-1])
     assert decode_dump(encode_dump(value)) == value

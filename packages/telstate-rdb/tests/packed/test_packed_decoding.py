@@ -1,4 +1,4 @@
-"""Packed forms: ziplists, listpacks, intsets and zipmaps, entry by entry, sound and broken."""
+"""Decoding ziplists, listpacks, intsets and zipmaps, entry by entry, valid and malformed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from telstate_rdb._packed.zipmap import decode_zipmap
 
 LONG = bytes(range(256)) * 2
 
-# One row for each kind of entry: its bytes without what links it to others, and its text.
+# One row for each kind of entry: its bytes without the sizes that link it to others, and its text.
 ZIPLIST_ENTRIES = [
     (b"\x00", b""),
     (b"\x05hello", b"hello"),
@@ -68,7 +68,7 @@ def make_ziplist(entries: list[bytes], count: int | None = None) -> bytes:
 
 
 def make_listpack(entries: list[bytes], count: int | None = None) -> bytes:
-    """Make a listpack of entries without the sizes behind them."""
+    """Make a listpack of entries without the sizes after them."""
     body = b"".join(entry + _encode_own_size(len(entry)) for entry in entries)
     count = len(entries) if count is None else count
     return struct.pack("<IH", len(body) + 7, count) + body + b"\xff"
@@ -85,7 +85,7 @@ Entries = list[tuple[bytes, bytes]]
 
 @pytest.mark.parametrize(("make", "decode", "entries"), FORMS)
 def test_every_kind_of_entry(make: Make, decode: Decode, entries: Entries) -> None:
-    """Every kind of entry is understood, alone, after every other, and where the count is left out."""
+    """Every kind of entry is decoded, alone, after every other, and without a count in the header."""
     assert decode(make([])) == []
     assert decode(make([entry for entry, _ in entries], 65535)) == [text for _, text in entries]
     for first, first_text in entries:
@@ -131,8 +131,8 @@ def test_every_change(make: Make, decode: Decode, entries: Entries) -> None:
         (b"\x0e\0\0\0\x0a\0\0\0", "cut short"),
     ],
 )
-def test_broken_ziplists(data: bytes, reason: str) -> None:
-    """A broken ziplist is refused for its reason."""
+def test_malformed_ziplists(data: bytes, reason: str) -> None:
+    """A malformed ziplist raises an error with the reason."""
     with pytest.raises(RdbParseError, match=reason):
         decode_ziplist(data)
 
@@ -150,8 +150,8 @@ def test_broken_ziplists(data: bytes, reason: str) -> None:
         (b"\x0e\0\0\0", "cut short"),
     ],
 )
-def test_broken_listpacks(data: bytes, reason: str) -> None:
-    """A broken listpack is refused for its reason."""
+def test_malformed_listpacks(data: bytes, reason: str) -> None:
+    """A malformed listpack raises an error with the reason."""
     with pytest.raises(RdbParseError, match=reason):
         decode_listpack(data)
 
@@ -168,14 +168,14 @@ def test_broken_listpacks(data: bytes, reason: str) -> None:
         (b"\x01\x01a\x01\x00b\xff\xff", "with more bytes after it"),
     ],
 )
-def test_broken_zipmaps(data: bytes, reason: str) -> None:
-    """A broken zipmap is refused for its reason."""
+def test_malformed_zipmaps(data: bytes, reason: str) -> None:
+    """A malformed zipmap raises an error with the reason."""
     with pytest.raises(RdbParseError, match=reason):
         decode_zipmap(data)
 
 
 def test_zipmap() -> None:
-    """Long strings, padding, and a count that is left out are understood."""
+    """Long strings, padding and an unknown count are decoded."""
     big = b"\xfe" + struct.pack("<I", 300)
     data = b"\xfe\x01a\x02\x03bc???" + big + b"f" * 300 + big + b"\x00" + b"v" * 300 + b"\xff"
     assert decode_zipmap(data) == [b"a", b"bc", b"f" * 300, b"v" * 300]
@@ -183,7 +183,7 @@ def test_zipmap() -> None:
 
 @pytest.mark.parametrize(("width", "code"), [(2, "h"), (4, "i"), (8, "q")])
 def test_intset(width: int, code: str) -> None:
-    """Integers of each width are understood, the least and the greatest included."""
+    """Integers of each width are decoded, including the least and the greatest."""
     greatest = 2 ** (8 * width - 1) - 1
     numbers = [-greatest - 1, -1, 0, greatest]
     data = struct.pack(f"<II4{code}", width, 4, *numbers)
@@ -197,7 +197,7 @@ PAIRS = st.tuples(st.integers(0, 70), st.integers(1, 40), st.integers(0, 14))
 
 @given(PAIRS, st.integers(0, 1000), st.integers(1, 255))
 def test_uniform_pairs(shape: tuple[int, int, int], position: int, change: int) -> None:
-    """Pairs taken in bulk are those taken one by one, and a change is never overlooked."""
+    """Pairs decoded in bulk equal those decoded one by one, and no change is overlooked."""
     width, count, second = shape
     members = [(b"%d" % i).rjust(width, b".")[-width or 99 :] for i in range(count)]
     members = [member[:width] for member in members]

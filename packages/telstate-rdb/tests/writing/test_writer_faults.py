@@ -1,7 +1,4 @@
-"""When writing is cut off: processes that are killed, disks that are full, limits on files.
-
-All of these are made to happen, not simulated.
-"""
+"""Interrupted writing: killed processes, full disks and limits on files, none of them simulated."""
 
 from __future__ import annotations
 
@@ -21,18 +18,18 @@ import pytest
 
 from telstate_rdb import KeyRecord, RdbWriteError, RdbWriter, read_rdb
 
-WRITER = Path(__file__).with_name("rdb_crash_writer.py")
+WRITER = Path(__file__).parents[1] / "rdb_crash_writer.py"
 OLD = [KeyRecord(0, b"old", b"file")]
 
 
 def write_old(path: Path) -> None:
-    """Write the file that is to survive."""
+    """Write the file that must survive."""
     with RdbWriter(path) as writer:
         writer.write_records(OLD)
 
 
 def kill_a_writer(path: Path, way: str, delay: float, begun: int = 1) -> None:
-    """Start a process that writes, and kill it some time after it has begun so many files."""
+    """Start a process that writes, and kill it some time after it has started `begun` files."""
     process = subprocess.Popen([sys.executable, WRITER, path, way], stdout=subprocess.PIPE)
     with process:
         assert process.stdout is not None
@@ -44,8 +41,8 @@ def kill_a_writer(path: Path, way: str, delay: float, begun: int = 1) -> None:
 
 
 def assert_old_or_new(path: Path) -> bool:
-    """Check that a file is the old one or a new one, whole; tell whether it is new."""
-    found = list(read_rdb(path))  # which checks the checksum, too
+    """Check that a file is the old one or a complete new one; return whether it is new."""
+    found = list(read_rdb(path))  # verifies the checksum too
     if found == OLD:
         return False
     values = {record.value for record in found}
@@ -57,7 +54,7 @@ def assert_old_or_new(path: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["nameless", "named"])
 def test_killed_at_any_moment(tmp_path: Path, way: str) -> None:
-    """However often a writer is killed: the old file or a new one, and nothing piles up."""
+    """However often a writer is killed, the file is the old one or a new one, and nothing piles up."""
     path = tmp_path / "a.rdb"
     generator = random.Random()
     write_old(path)
@@ -66,15 +63,15 @@ def test_killed_at_any_moment(tmp_path: Path, way: str) -> None:
         kill_a_writer(path, way, generator.uniform(0, 0.03), begun)
         new = assert_old_or_new(path)
         assert new or begun == 1
-        # What one killed process leaves, the next one removes.
+        # The part file of a killed process is removed by the next one.
         assert len(os.listdir(tmp_path)) <= (1 if way == "nameless" else 2) + 1
     write_old(path)
     assert os.listdir(tmp_path) == ["a.rdb"]
 
 
 @pytest.mark.parametrize("way", ["nameless", "named"])
-def test_killed_before_the_first_file_is_whole(tmp_path: Path, way: str) -> None:
-    """A writer that is killed at once leaves the old file; what it leaves goes with the next."""
+def test_killed_during_the_first_file(tmp_path: Path, way: str) -> None:
+    """A writer that is killed at once leaves the old file; the next writer removes its part file."""
     path = tmp_path / "a.rdb"
     write_old(path)
     kill_a_writer(path, way, 0)
@@ -83,12 +80,12 @@ def test_killed_before_the_first_file_is_whole(tmp_path: Path, way: str) -> None
     assert os.listdir(tmp_path) == ["a.rdb"]
 
 
-# ---------------------------------------------------------------------------------- no more room
+# -------------------------------------------------------------------------------------- no room
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A disk of one megabyte; skips the test where none can be had."""
+    """Mount a disk of one megabyte, or skip the test."""
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "telstate-test", str(folder)],
         capture_output=True,
@@ -104,7 +101,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def limited_files(folder: Path) -> Iterator[Path]:
-    """No file of this process may grow beyond one megabyte."""
+    """Limit the files of this process to one megabyte."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     try:
@@ -125,7 +122,7 @@ ROOM = {
 def test_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, way: str, size: int
 ) -> None:
-    """Where there is no more room, the error says so, and the old file alone is there."""
+    """Without room the error says so, and only the old file is there."""
     if way == "named":
         monkeypatch.setattr("telstate_rdb.atomic_file._O_TMPFILE", None)
     limit, number, reason = ROOM[kind]
@@ -144,7 +141,7 @@ def test_no_room(
 
 
 def test_no_room_in_the_last_bytes(tmp_path: Path) -> None:
-    """Where the room ends within the checksum, the old file stays as well."""
+    """If the room ends within the checksum, the old file stays as well."""
     with small_disk(tmp_path) as folder:
         path = folder / "a.rdb"
         write_old(path)
@@ -159,7 +156,7 @@ def test_no_room_in_the_last_bytes(tmp_path: Path) -> None:
 
 
 def test_after_an_error_the_writer_is_closed(tmp_path: Path) -> None:
-    """Who goes on writing after an error of the disk is told so, and so at the end of the block."""
+    """Writing after an error of the disk raises an error, as does the end of the block."""
     path = tmp_path / "a.rdb"
     with limited_files(tmp_path):
         with pytest.raises(RdbWriteError, match="start again after an error of writing"):

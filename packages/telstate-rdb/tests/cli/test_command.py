@@ -1,4 +1,4 @@
-"""The command line: what it says of a file, and how it ends."""
+"""The command: its output and its exit status."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SOUND = CONTENT + crc64(CONTENT).to_bytes(8, "little")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A sound file."""
+    """A valid file."""
     path = tmp_path / "dump.rdb"
     path.write_bytes(SOUND)
     return path
 
 
 class Result(NamedTuple):
-    """How a command ended."""
+    """The exit status and the output of a command."""
 
     exit_code: object
     stdout: str
@@ -54,7 +54,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def test_summary(path: Path) -> None:
-    """The summary names version, server, verdict, shares and the biggest keys."""
+    """The summary has the version, the server, the verdict, the types and the biggest keys."""
     result = run(path)
     assert result.exit_code == 0
     lines = [line.rstrip() for line in result.stdout.splitlines()]
@@ -102,7 +102,7 @@ def test_json(path: Path) -> None:
 
 
 def test_keys(path: Path) -> None:
-    """With a pattern, all keys that match are listed, and only they are counted."""
+    """With a pattern, only the keys that match are listed and counted."""
     result = run(path, "--keys", "[gl]*")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-2:] == [
@@ -127,7 +127,7 @@ def test_keys(path: Path) -> None:
     ],
 )
 def test_not_sound(path: Path, data: bytes, complaint: str) -> None:
-    """A file that is not sound is summarised as far as it goes, and the command fails."""
+    """A damaged file is summarised as far as possible, and the exit status is 1."""
     path.write_bytes(data)
     for options in ([], ["--json"]):
         result = run(path, *options)
@@ -138,7 +138,7 @@ def test_not_sound(path: Path, data: bytes, complaint: str) -> None:
 
 
 def test_no_snapshot(path: Path) -> None:
-    """What is no snapshot is refused in one line."""
+    """A file that is not a snapshot is refused in one line."""
     path.write_bytes(b"root:x:0:0")
     result = run(path)
     assert result.exit_code == 1
@@ -147,13 +147,13 @@ def test_no_snapshot(path: Path) -> None:
 
 
 def test_mistakes(path: Path) -> None:
-    """A file that is not there is a mistake of the user."""
+    """A missing file is wrong usage."""
     assert run(path / "nothing").exit_code == 2
     assert run().exit_code == 2
 
 
 def test_standard_input() -> None:
-    """A dash stands for standard input."""
+    """A dash means standard input."""
     command = [sys.executable, "-m", "telstate_rdb", "-", "--json"]
     output = subprocess.run(command, input=SOUND, capture_output=True, check=True)
     assert json.loads(output.stdout)["keys"] == 4
@@ -190,7 +190,7 @@ def in_shell(script: str, *arguments: str | Path) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("pattern", ["list", "gain", "nothing"])
 def test_keys_do_not_change_the_verdict(path: Path, pattern: str) -> None:
-    """Whichever keys are listed, the verdict is on the whole file."""
+    """The verdict is on the whole file, whichever keys are listed."""
     path.write_bytes(NOT_A_ZIPLIST)
     result = run(path, "--keys", pattern)
     assert result.exit_code == 1
@@ -199,7 +199,7 @@ def test_keys_do_not_change_the_verdict(path: Path, pattern: str) -> None:
 
 
 def test_keys_in_order(path: Path) -> None:
-    """The keys listed are in order, by database and then by name."""
+    """The listed keys are ordered by database and name."""
     with RdbWriter(path) as writer:
         for database, key in ((1, b"a"), (0, b"c"), (0, b"a"), (0, b"b")):
             writer.write(key, b"value", database=database)
@@ -209,13 +209,13 @@ def test_keys_in_order(path: Path) -> None:
 
 
 def test_no_key_matches(path: Path) -> None:
-    """A pattern that nothing matches is said to be one, and the list is there, empty."""
+    """A pattern without matches is reported, and JSON has an empty list."""
     assert run(path, "--keys", "nothing").stdout.endswith("\n\nNo key matches.\n")
     assert json.loads(run(path, "--json", "--keys", "nothing").stdout)["listed"] == []
 
 
 def test_keys_that_are_no_text(path: Path) -> None:
-    """Keys that look alike when they are shown do not, and JSON has their very bytes."""
+    """Different keys are shown differently, and JSON has their exact bytes."""
     keys = [b"\xff\x00k\n", rb"\xff\x00k\n", b"plain"]
     with RdbWriter(path) as writer:
         for key in keys:
@@ -231,12 +231,12 @@ def test_keys_that_are_no_text(path: Path) -> None:
 
 @given(st.lists(st.binary() | st.text().map(str.encode), max_size=5, unique=True))
 def test_shown_names_do_not_merge(names: list[bytes]) -> None:
-    """No two names are shown as one."""
+    """No two names are shown alike."""
     assert len({show(name) for name in names}) == len(names)
 
 
 def test_times_without_a_date(path: Path) -> None:
-    """The beginning of time is a date; what is beyond all dates is a number with its unit."""
+    """The time 0 is a date; a time beyond all dates is a number with its unit."""
     with RdbWriter(path) as writer:
         writer.write(b"early", b"1", expiry=0)
         writer.write(b"late", b"2", expiry=(1 << 63) - 1)
@@ -253,7 +253,7 @@ def test_times_without_a_date(path: Path) -> None:
     ],
 )
 def test_sound_without_a_checksum(path: Path, data: bytes, verdict: str) -> None:
-    """Where there is no checksum, the verdict says what it is worth."""
+    """Without a checksum the verdict says so."""
     path.write_bytes(data)
     result = run(path)
     assert result.exit_code == 0
@@ -261,14 +261,14 @@ def test_sound_without_a_checksum(path: Path, data: bytes, verdict: str) -> None
 
 
 def test_version() -> None:
-    """The command tells its version."""
+    """The command prints its version."""
     result = run("--version")
     assert (result.exit_code, result.stdout[:21]) == (0, "telstate-rdb, version")
 
 
 @pytest.mark.parametrize(("data", "status"), [(SOUND, b"0"), (NOT_A_ZIPLIST, b"1")])
 def test_a_reader_that_has_enough(path: Path, data: bytes, status: bytes) -> None:
-    """Where nobody reads the summary to its end, the verdict is the same, and nothing is said."""
+    """A pipe that is closed early does not change the exit status, and prints no message."""
     path.write_bytes(data)
     result = in_shell('"$@" 2> /dev/null | true; echo ${PIPESTATUS[0]}', path, "--json")
     assert (result.stdout.split(), result.stderr) == ([status], b"")
@@ -283,7 +283,7 @@ def test_a_reader_that_has_enough(path: Path, data: bytes, status: bytes) -> Non
     ],
 )
 def test_what_has_nothing_to_do_with_the_file(path: Path, script: str, complaint: bytes) -> None:
-    """What else goes wrong is one line and status 2."""
+    """Any other error is one line and status 2."""
     result = in_shell(script, *([path] if "full" in script else []))
     assert (result.returncode, result.stderr) == (2, complaint)
 

@@ -1,4 +1,4 @@
-"""What the writer refuses: values that came packed and are not sound, and what is of a wrong type."""
+"""Values that RdbWriter refuses: malformed raw values, and values of wrong types."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from telstate_rdb import (
 from telstate_rdb.values import Set
 
 NAN = float("nan")
-BROKEN = {
-    "no ziplist": RawValue(10, b"\x03abc", 6),
+MALFORMED = {
+    "not a ziplist": RawValue(10, b"\x03abc", 6),
     "empty list": RawValue(1, b"\0", 6),
     "empty quicklist": RawValue(14, b"\0", 7),
     "empty set": RawValue(11, b"\x08\2\0\0\0\0\0\0\0", 6),
@@ -53,12 +53,10 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED.keys())
 @pytest.mark.parametrize("version", [None, 12])
-def test_packed_values_that_are_not_sound(
-    tmp_path: Path, raw: RawValue, version: int | None
-) -> None:
-    """A packed value that no server loads is refused with its key, however it is handed over."""
+def test_malformed_raw_values(tmp_path: Path, raw: RawValue, version: int | None) -> None:
+    """A raw value that no server loads raises an error with its key, whatever method writes it."""
     path = tmp_path / "a.rdb"
     with RdbWriter(path, version) as writer:
         writer.write(b"before", b"1")
@@ -73,7 +71,7 @@ def test_packed_values_that_are_not_sound(
 
 
 def test_copy_of_a_damaged_file_without_checksum(tmp_path: Path) -> None:
-    """What is wrong with a file that has no checksum gets none in its copy: it is an error."""
+    """Damage in a file without a checksum raises an error, so that its copy gets no valid checksum."""
     damaged = b"REDIS0006\xfe\0\x0a\1k\x03abc\xff" + bytes(8)
     with pytest.raises(RdbParseError, match=r"^raw value, byte 1, key b'k': a ziplist"):
         with RdbWriter(tmp_path / "a.rdb") as writer:
@@ -82,10 +80,10 @@ def test_copy_of_a_damaged_file_without_checksum(tmp_path: Path) -> None:
 
 
 @given(size=st.sampled_from([0, 1, 63, 64, 255, 256, 16383, 16384]), form=st.integers(0, 2))
-def test_packed_strings_of_every_length(
+def test_raw_strings_of_every_length(
     tmp_path_factory: pytest.TempPathFactory, size: int, form: int
 ) -> None:
-    """A packed string passes as it is, in every form of its length, and is what it was."""
+    """A raw string is copied as it is, in every form of its length."""
     length = [bytes([size & 63]), (size & 0x3FFF | 0x4000).to_bytes(2, "big")][form : form + 1]
     head = length[0] if length else b"\x80" + size.to_bytes(4, "big")
     size = [size & 63, size & 0x3FFF, size][form]
@@ -99,7 +97,7 @@ def test_packed_strings_of_every_length(
 
 @pytest.mark.parametrize("body", [b"junk", b"", b"\0\0", b"\1\5", b"\x06\0"])
 def test_bodies_of_modules(tmp_path: Path, body: bytes) -> None:
-    """What a module says must end where its bytes do, in values and beside them."""
+    """The body of a module must end where its bytes do, in values and in auxiliary records."""
     with pytest.raises(RdbWriteError, match="is not valid"):
         encode_dump(Module(1 << 60, body))
     with RdbWriter(tmp_path / "a.rdb") as writer:
@@ -110,7 +108,7 @@ def test_bodies_of_modules(tmp_path: Path, body: bytes) -> None:
 
 WRONG: list[Any] = [
     "text",
-    List(("a",)),  # type: ignore[arg-type]  # which is what is to be noticed, as below
+    List(("a",)),  # type: ignore[arg-type]  # wrong on purpose
     List((b"a", "1")),  # type: ignore[arg-type]  # wrong on purpose
     List(("a" * 100,) * 3),  # type: ignore[arg-type]  # wrong on purpose
     Set(("1", "2")),  # type: ignore[arg-type]  # wrong on purpose
@@ -125,16 +123,16 @@ WRONG: list[Any] = [
 
 @pytest.mark.parametrize("value", WRONG, ids=str)
 def test_values_of_wrong_types(tmp_path: Path, value: Any) -> None:
-    """What is not bytes where it should be is a TypeError that names the key and says so."""
+    """A value with a part that is not bytes where it should be raises TypeError with the key."""
     with RdbWriter(tmp_path / "a.rdb") as writer:
-        with pytest.raises(TypeError, match="^Key b'key' cannot be written: .*(bytes|is one of)"):
+        with pytest.raises(TypeError, match="^Key b'key' cannot be written: .*(bytes|one of)"):
             writer.write(b"key", value)
     assert writer.keys_written == 0
 
 
 @pytest.mark.parametrize("scores", [array("q", [1, 2]), array("f", [1, 2]), [1.0, 2.0]], ids=str)
 def test_scores_of_another_typecode(scores: Any) -> None:
-    """Scores that are no array of float64 are a TypeError, not other scores."""
+    """Scores that are not an array of float64 raise TypeError."""
     with pytest.raises(TypeError, match="array of typecode 'd'"):
         encode_dump(SortedSet((b"a", b"b"), scores))
 
@@ -142,7 +140,7 @@ def test_scores_of_another_typecode(scores: Any) -> None:
 @pytest.mark.parametrize("number", [1.5, 1.0, "5", b"5"])
 @pytest.mark.parametrize("name", ["expiry", "database", "idle", "frequency"])
 def test_numbers_of_wrong_types(tmp_path: Path, name: str, number: Any) -> None:
-    """A number that is not an integer is a TypeError that names the key and the number."""
+    """A number that is not an integer raises TypeError with the key and the number."""
     with RdbWriter(tmp_path / "a.rdb") as writer:
         with pytest.raises(TypeError, match=f"^Key b'key' has the {name}.* must be an int"):
             writer.write(b"key", b"value", **{name: number})
@@ -150,14 +148,14 @@ def test_numbers_of_wrong_types(tmp_path: Path, name: str, number: Any) -> None:
 
 
 class Index:
-    """An integer that is no int, as those of numpy are."""
+    """An integer that is not an int, as those of NumPy are."""
 
     def __index__(self) -> int:
         return 7
 
 
 def test_integers_of_other_types(tmp_path: Path) -> None:
-    """Whatever Python takes for an integer is one as an expiry."""
+    """Any integer type of Python is accepted as an expiry."""
     seven: Any = Index()
     with RdbWriter(tmp_path / "a.rdb") as writer:
         writer.write(b"key", b"value", seven)
