@@ -1,4 +1,4 @@
-"""Closing twice, in the midst of things, or not at all: waiters are told, and nothing goes on."""
+"""Closing backends twice, during calls and waits, or not at all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_closing_twice_ends_all_tasks(newest_url: str, turns: int) -> None:
-    """However long after the first time the second comes, no task is left when all is closed."""
+    """No task is left, however soon the second call follows the first."""
     backend = await AsyncRedisBackend.from_url(newest_url)
     async with backend.watch([b"k"]) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
@@ -45,8 +45,8 @@ async def test_closing_twice_ends_all_tasks(newest_url: str, turns: int) -> None
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-class _Deaf:
-    """A pub/sub object under which the first cancellation is lost, as may happen before Python 3.12."""
+class _StubbornPubSub:
+    """A pub/sub object that loses the first cancellation, as may happen before Python 3.12."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -65,11 +65,11 @@ class _Deaf:
         self.closed = True
 
 
-async def test_a_cancellation_that_is_lost_while_subscribing() -> None:
-    """It ends the hub all the same: so a program can end that has forgotten to close its backend."""
-    pubsub = _Deaf()
+async def test_a_cancellation_lost_while_subscribing() -> None:
+    """It ends the task all the same, so that a program that forgets to close its backend can end."""
+    pubsub = _StubbornPubSub()
 
-    async def make_pubsub() -> _Deaf:
+    async def make_pubsub() -> _StubbornPubSub:
         return pubsub
 
     async def find_kind(key: bytes) -> KeyType | None:
@@ -84,19 +84,19 @@ async def test_a_cancellation_that_is_lost_while_subscribing() -> None:
     assert (task.done(), pubsub.closed) == (True, True)
 
 
-def test_closing_while_updates_pour_in(newest_url: str) -> None:
-    """Whatever a waiting thread is just doing when its backend is closed, it is told that it was."""
-    told: list[type[BaseException] | None] = []
+def test_closing_during_many_updates(newest_url: str) -> None:
+    """A waiting thread gets `CancelledError`, whatever it is doing when its backend is closed."""
+    errors: list[type[BaseException] | None] = []
 
-    def wait_for_ever(backend: RedisBackend, begun: threading.Event) -> None:
+    def wait_forever(backend: RedisBackend, started: threading.Event) -> None:
         def refuse(_: object) -> bool:
-            begun.set()
+            started.set()
             return False
 
         try:
             wait(backend, KeyWait((b"s",), refuse), LONG)
         except BaseException as error:
-            told.append(type(error))
+            errors.append(type(error))
 
     def write(writer: RedisBackend, stop: threading.Event) -> None:
         number = 0
@@ -110,23 +110,23 @@ def test_closing_while_updates_pour_in(newest_url: str) -> None:
         try:
             for number in range(60):
                 backend = RedisBackend.from_url(newest_url)
-                begun = [threading.Event() for _ in range(3)]
-                waiting = [threads.submit(wait_for_ever, backend, each) for each in begun]
-                for each in begun:
+                started = [threading.Event() for _ in range(3)]
+                waiting = [threads.submit(wait_forever, backend, each) for each in started]
+                for each in started:
                     assert each.wait(LONG)
                 stop.wait(0.0002 * number)
                 backend.close()
-                for each_wait in waiting:
-                    each_wait.result(LONG)
+                for future in waiting:
+                    future.result(LONG)
         finally:
             stop.set()
         writing.result(LONG)
-    assert told == [CancelledError] * 180
+    assert errors == [CancelledError] * 180
 
 
 def test_closing_under_working_threads(newest_url: str) -> None:
-    """Each is told that the backend is closed, and no connection is left, nor made anew."""
-    told: list[str] = []
+    """Each call raises, and no connection is left or made anew."""
+    errors: list[str] = []
 
     def work(backend: RedisBackend, key: bytes) -> None:
         try:
@@ -134,46 +134,46 @@ def test_closing_under_working_threads(newest_url: str) -> None:
                 backend.execute(Get((key,)))
                 backend.execute_many([Exists((key,)), Get((key,))])
         except Exception as error:
-            told.append(f"{type(error).__name__}: {error}")
+            errors.append(f"{type(error).__name__}: {error}")
 
-    kept = []  # so that the garbage collector does not close what is left
+    backends = []  # so that the garbage collector closes no connection
     with redis.Redis.from_url(newest_url) as client, ThreadPoolExecutor(4) as threads:
         client.mset({"small": b"1", "large": bytes(300_000)})
         before = _clients(client)
         for number in range(40):
-            kept.append(backend := RedisBackend.from_url(newest_url))
+            backends.append(backend := RedisBackend.from_url(newest_url))
             working = [threads.submit(work, backend, key) for key in (b"small", b"large") * 2]
             time.sleep(0.003 + 0.0002 * number)
             backend.close()
             for each in working:
                 each.result(LONG)
         assert _clients_left(client, before) == set()
-    assert {each.partition(" at ")[0] for each in told} == {
+    assert {each.partition(" at ")[0] for each in errors} == {
         "ConnectionError: the backend for Redis"
     }
-    assert all(each.endswith(" is closed; make a new one") for each in told)
+    assert all(each.endswith(" is closed; make a new one") for each in errors)
 
 
 async def test_closing_under_working_tasks(newest_url: str) -> None:
-    """Each is told that the backend is closed, and no connection is left when all is closed."""
-    told: list[str] = []
+    """Each call raises, and no connection is left after `wait_closed`."""
+    errors: list[str] = []
 
     async def work(backend: AsyncRedisBackend, key: bytes, pause: float) -> None:
         try:
             while True:
                 await backend.execute(Get((key,)))
                 await backend.execute(AddSample(b"s" + key, encode_sample(1.0, bytes(100_000))))
-                # An idle connection is looked at before it is used again.
+                # An idle connection is checked before it is used again.
                 await asyncio.sleep(pause)
         except Exception as error:
-            told.append(f"{type(error).__name__}: {error}")
+            errors.append(f"{type(error).__name__}: {error}")
 
-    kept = []
+    backends = []
     with redis.Redis.from_url(newest_url) as client:
         client.mset({"small": b"1", "large": bytes(300_000)})
         before = _clients(client)
         for number in range(40):
-            kept.append(backend := await AsyncRedisBackend.from_url(newest_url))
+            backends.append(backend := await AsyncRedisBackend.from_url(newest_url))
             tasks = [
                 asyncio.create_task(work(backend, key, pause))
                 for key in (b"small", b"large")
@@ -184,16 +184,16 @@ async def test_closing_under_working_tasks(newest_url: str) -> None:
             await backend.wait_closed()
             await asyncio.wait_for(asyncio.gather(*tasks), LONG)
         assert _clients_left(client, before) == set()
-    assert {each.partition(" at ")[0] for each in told} == {
+    assert {each.partition(" at ")[0] for each in errors} == {
         "ConnectionError: the backend for Redis"
     }
-    assert all(each.endswith(" is closed; make a new one") for each in told)
+    assert all(each.endswith(" is closed; make a new one") for each in errors)
 
 
 @pytest.mark.slow
 def test_closing_a_cluster_under_working_threads(cluster_ports: list[int]) -> None:
-    """The same where threads of the backend's own ask several nodes at once."""
-    told: list[str] = []
+    """The same where the backend's own threads send commands to several nodes at once."""
+    errors: list[str] = []
     view = (b"a_k", b"b_k", b"k", b"c_k")
 
     def work(backend: RedisBackend) -> None:
@@ -202,7 +202,7 @@ def test_closing_a_cluster_under_working_threads(cluster_ports: list[int]) -> No
                 backend.execute(Get(view))
                 backend.execute_many([Exists(view), Get(view)])
         except Exception as error:
-            told.append(f"{type(error).__name__}: {error}")
+            errors.append(f"{type(error).__name__}: {error}")
 
     with ThreadPoolExecutor(5) as threads:
         for number in range(15):
@@ -212,17 +212,17 @@ def test_closing_a_cluster_under_working_threads(cluster_ports: list[int]) -> No
             backend.close()
             for each in working:
                 each.result(LONG)
-    assert len(told) == 75
-    assert all(each.endswith(" is closed; make a new one") for each in told)
+    assert len(errors) == 75
+    assert all(each.endswith(" is closed; make a new one") for each in errors)
 
 
 def _clients(client: Any) -> set[str]:
-    """Name the connections to a server."""
+    """Return the ids of the connections to a server."""
     return {each["id"] for each in client.client_list()}
 
 
 def _clients_left(client: Any, before: set[str]) -> set[str]:
-    """Name the connections that were not there before, when those that are closed have gone."""
+    """Return the ids of new connections, once the server has noticed those that are closed."""
     deadline = time.monotonic() + 5.0
     while (left := _clients(client) - before) and time.monotonic() < deadline:
         time.sleep(0.05)

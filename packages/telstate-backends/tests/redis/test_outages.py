@@ -11,6 +11,7 @@ from typing import Any
 
 import fakeredis
 import pytest
+import redis
 import redis.asyncio
 from conftest import SERVERS
 
@@ -95,8 +96,8 @@ def test_one_of_many_threads_logs_an_outage(warnings: Callable[[], list[str]]) -
     assert len(warnings()) == 1
 
 
-def test_a_wait_that_begins_without_a_server(warnings: Callable[[], list[str]]) -> None:
-    """Its TimeoutError says why, and one warning is in the log, however many waits there are."""
+def test_a_wait_without_a_server(warnings: Callable[[], list[str]]) -> None:
+    """Its `TimeoutError` says why, and there is one warning, however many waits there are."""
     server = fakeredis.FakeServer()
     with RedisBackend(fakeredis.FakeRedis(server=server), retry=OFTEN) as backend:
         server.connected = False
@@ -116,10 +117,10 @@ def test_a_wait_that_begins_without_a_server(warnings: Callable[[], list[str]]) 
         assert warnings() == []
 
 
-async def test_an_asyncio_wait_that_begins_without_a_server(
+async def test_an_asyncio_wait_without_a_server(
     warnings: Callable[[], list[str]],
 ) -> None:
-    """The log tells, once, what asyncio's own TimeoutError does not."""
+    """The log says why, once; the `TimeoutError` of asyncio does not."""
     server = fakeredis.FakeServer()
     async with AsyncRedisBackend(fakeredis.FakeAsyncRedis(server=server), retry=OFTEN) as backend:
         assert await backend.execute(Exists((b"k",))) is False
@@ -175,7 +176,7 @@ async def test_every_retried_operation_is_logged(warnings: Callable[[], list[str
 async def test_a_server_that_dies_and_comes_back(
     server: RedisServer, warnings: Callable[[], list[str]]
 ) -> None:
-    """An outage from the midst of waits, over the beginning of others, to the end: told twice in all."""
+    """An outage that begins during waits and lasts while others begin is logged twice in all."""
     for asynchronous in (False, True):
         with RedisBackend.from_url(server.url) as backend:
             async with await AsyncRedisBackend.from_url(server.url) as other:
@@ -186,11 +187,13 @@ async def test_a_server_that_dies_and_comes_back(
                         return asyncio.wait_for(wait_async(other, wanted), seconds)
                     return asyncio.to_thread(wait, backend, wanted, seconds)
 
-                first = [asyncio.create_task(begin(3.0)) for _ in range(2)]
-                await asyncio.sleep(0.5)
+                first = [asyncio.create_task(begin(1.0)) for _ in range(2)]
+                with redis.Redis(port=server.port) as client:
+                    while client.pubsub_numsub("update/k") == [(b"update/k", 0)]:
+                        await asyncio.sleep(0.01)
                 server.kill()
-                await asyncio.sleep(0.5)
-                second = [asyncio.create_task(begin(1.0)) for _ in range(2)]
+                await asyncio.sleep(0.1)
+                second = [asyncio.create_task(begin(0.5)) for _ in range(2)]
                 failures = await asyncio.gather(*first, *second, return_exceptions=True)
                 if not asynchronous:
                     for failure in failures:

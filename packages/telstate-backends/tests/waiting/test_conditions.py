@@ -1,4 +1,4 @@
-"""Functions that users give us to call: which are refused, and what is said of their errors."""
+"""Conditions of waits, and progress functions: what is refused, and how their errors are reported."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ MakeWait = Callable[[Any], Wait[Any]]
 
 
 def on_key(condition: Any) -> KeyWait:
-    """Make a wait for a key in a view."""
+    """Return a wait for a key in a view."""
     return KeyWait((b"v_k", b"k"), condition)
 
 
 def on_sub_key(condition: Any) -> IndexedWait:
-    """Make a wait for a sub-key."""
+    """Return a wait for a sub-key."""
     return IndexedWait((b"i",), b"s", condition)
 
 
 @pytest.fixture(params=[on_key, on_sub_key], ids=["key", "sub-key"])
 def make_wait(request: pytest.FixtureRequest) -> MakeWait:
-    """Both sorts of wait in turn."""
+    """A function that returns a wait, of each kind in turn."""
     make: MakeWait = request.param
     return make
 
 
 @pytest.fixture(autouse=True, scope="module")
 def no_warnings() -> Iterator[None]:
-    """No test leaves a coroutine that was never awaited."""
+    """Check that no test leaves a coroutine that was never awaited."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -58,7 +58,7 @@ def no_warnings() -> Iterator[None]:
 
 
 async def waited(wanted: Wait[Any], asynchronous: bool) -> None:
-    """Wait for what a store has, in either manner."""
+    """Wait for something that the store has, synchronously or with asyncio."""
     backend = MemoryBackend()
     backend.execute_many([SetImmutable(b"k", b"1"), SetIndexed(b"i", b"s", b"1")])
     if asynchronous:
@@ -68,58 +68,58 @@ async def waited(wanted: Wait[Any], asynchronous: bool) -> None:
         await asyncio.to_thread(wait, backend, wanted, LONG)
 
 
-class Disguised:
-    """Something that is called like a function, and has to be awaited."""
+class AsyncCallable:
+    """An object with an asynchronous ``__call__``."""
 
     async def __call__(self, *_: object) -> bool:
         return False
 
 
 async def awaited(*_: object) -> bool:
-    """Be false, when awaited."""
+    """Return False, when awaited."""
     return False
 
 
 async def streamed(*_: object) -> Any:
-    """Be an asynchronous generator."""
+    """Yield False, as an asynchronous generator."""
     yield False
 
 
 def generated(*_: object) -> Iterator[bool]:
-    """Be a generator."""
+    """Yield False."""
     yield False
 
 
-SPECIAL: list[Any] = [awaited, functools.partial(awaited, 1), streamed, generated]
-#: Those of which only their result tells what they are.
-DISGUISED: list[Any] = [Disguised(), *(lambda *a, f=f: f(*a) for f in SPECIAL)]
+NOT_SYNCHRONOUS: list[Any] = [awaited, functools.partial(awaited, 1), streamed, generated]
+#: Those that inspection does not recognise, only their result.
+DISGUISED: list[Any] = [AsyncCallable(), *(lambda *a, f=f: f(*a) for f in NOT_SYNCHRONOUS)]
 
 
-@pytest.mark.parametrize("condition", [*SPECIAL, 5, "true"])
-def test_conditions_that_show_what_they_are(make_wait: MakeWait, condition: Any) -> None:
-    """What cannot be called or has to be awaited is refused when the wait is made, naming the key."""
+@pytest.mark.parametrize("condition", [*NOT_SYNCHRONOUS, 5, "true"])
+def test_unsuitable_conditions(make_wait: MakeWait, condition: Any) -> None:
+    """A condition that is not a synchronous function is refused at once, naming the key."""
     with pytest.raises(TypeError, match=r"wait for .*'[ki]' must be a (synchronous )?function"):
         make_wait(condition)
 
 
 @pytest.mark.parametrize("condition", DISGUISED)
-async def test_conditions_that_do_not(
+async def test_disguised_conditions(
     make_wait: MakeWait, condition: Any, asynchronous: bool
 ) -> None:
-    """A condition that gives what has to be awaited does not end a wait well, and is closed."""
+    """A condition that returns a coroutine or a generator is refused, and its result closed."""
     with pytest.raises(TypeError, match=r"wait for .*'[ki]' must be a (synchronous )?function"):
         await waited(make_wait(condition), asynchronous)
 
 
-async def test_a_future_is_no_truth_value(make_wait: MakeWait) -> None:
-    """A condition that gives a future is refused, because that counts as true."""
+async def test_a_condition_that_returns_a_future(make_wait: MakeWait) -> None:
+    """A condition that returns a future is refused, because a future counts as true."""
     future = asyncio.get_running_loop().create_future()
     with pytest.raises(TypeError, match="synchronous function"):
         await waited(make_wait(lambda _: future), True)
 
 
-class Undecided:
-    """What is neither true nor false."""
+class NoBool:
+    """An object without a truth value."""
 
     def __bool__(self) -> bool:
         raise ValueError("neither")
@@ -131,13 +131,13 @@ class Undecided:
         (lambda _: 1 / 0, ZeroDivisionError),
         (lambda: True, TypeError),
         (lambda _: int("x"), ValueError),
-        (lambda _: Undecided(), ValueError),
+        (lambda _: NoBool(), ValueError),
     ],
 )
 async def test_errors_name_the_key(
     make_wait: MakeWait, condition: Any, error: type[Exception], asynchronous: bool
 ) -> None:
-    """What a condition raises comes out as it is, with a note that names what was waited for."""
+    """An error of a condition ends the wait unchanged, with a note that names the wait."""
     wanted = make_wait(condition)
     with pytest.raises(error) as caught:
         await waited(wanted, asynchronous)
@@ -146,7 +146,7 @@ async def test_errors_name_the_key(
 
 
 async def test_one_error_has_one_note(asynchronous: bool) -> None:
-    """An error that is raised again and again does not grow."""
+    """An error object that is raised again and again gets one note."""
     error = KeyError("always the same")
 
     def condition(_: object) -> bool:
@@ -159,7 +159,7 @@ async def test_one_error_has_one_note(asynchronous: bool) -> None:
 
 
 async def test_an_error_in_an_update_names_the_key(asynchronous: bool) -> None:
-    """The note is there too if the condition was called with an update."""
+    """The note is also added if the condition was called with an update."""
     backend = MemoryBackend()
     wanted = on_key(lambda _: 1 / 0)
     waiting: Any
@@ -175,9 +175,9 @@ async def test_an_error_in_an_update_names_the_key(asynchronous: bool) -> None:
     assert "'v_k' or 'k'" in caught.value.__notes__[0]
 
 
-@pytest.mark.parametrize("progress", [*SPECIAL, *DISGUISED, 5])
-async def test_progress_that_is_no_ordinary_function(progress: Any, asynchronous: bool) -> None:
-    """Of a load, too, what has to be awaited is refused."""
+@pytest.mark.parametrize("progress", [*NOT_SYNCHRONOUS, *DISGUISED, 5])
+async def test_unsuitable_progress_functions(progress: Any, asynchronous: bool) -> None:
+    """A progress function that is not synchronous is refused."""
     records = [KeyRecord(0, b"k", b"\xff\x01")]
     with pytest.raises(TypeError, match="progress .* must be a (synchronous )?function"):
         if asynchronous:
@@ -187,7 +187,7 @@ async def test_progress_that_is_no_ordinary_function(progress: Any, asynchronous
 
 
 async def test_progress_may_start_a_task() -> None:
-    """Whoever cares for what progress starts may start what he likes."""
+    """A progress function may return a task that it has started."""
     tasks: list[asyncio.Task[bool]] = []
 
     def progress(_: object) -> asyncio.Task[bool]:

@@ -1,7 +1,7 @@
-"""Whoever gives a time limit gets it heeded by whichever connection he asks, though the server is silent.
+"""Timeouts hold on every connection, even if the server is silent.
 
-Rules: no server here answers when it should, and sockets have all the time there is, so that whatever
-ends, ends because of the time limit.
+The servers here do not reply, and the socket timeouts are endless, so that whatever ends does so because of
+the timeout of the wait.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from telstate_testing.clusters import running_cluster
 
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
 
-#: Far longer than any test may take.
+#: Seconds, far longer than any test may take.
 NEVER = 3600
 
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow what was begun less time than usual."""
+    """Shorten the time that a reply is always waited for."""
     monkeypatch.setattr(held, "GRACE", 0.2)
 
 
 def silent_url(proxy: Proxy) -> str:
-    """Give a URL of a proxy with an endless socket timeout."""
+    """Return the URL of a proxy, with an endless socket timeout."""
     return f"redis://127.0.0.1:{proxy.port}?socket_timeout={NEVER}"
 
 
 def test_a_second_thread_that_waits(newest_url: str) -> None:
-    """Where one thread has the usual connection, the limit holds for another on one of the pool."""
+    """The timeout holds for a second thread, which uses a connection of the pool."""
     cancel: Future[None] = Future()
     with (
         ThreadPoolExecutor(2) as threads,
@@ -56,7 +56,7 @@ def test_a_second_thread_that_waits(newest_url: str) -> None:
         RedisBackend.from_url(silent_url(proxy)) as backend,
     ):
         backend.execute(Exists((b"k",)))
-        backend.execute_many([Exists((b"k",)), Exists((b"l",))])  # by one of the pool
+        backend.execute_many([Exists((b"k",)), Exists((b"l",))])  # on a connection of the pool
         proxy.swallow = True
         first = threads.submit(wait, backend, KeyWait((b"k",)), None, cancel)
         time.sleep(0.1)
@@ -70,8 +70,8 @@ def test_a_second_thread_that_waits(newest_url: str) -> None:
         assert backend.execute_many([Exists((b"k",)), Exists((b"l",))]) == [False, False]
 
 
-def test_a_follower_that_looks_at_the_store(newest_url: str) -> None:
-    """Its time limit holds for what it asks, which is a batch."""
+def test_a_follower_that_queries_the_store(newest_url: str) -> None:
+    """The timeout of a follower holds for its queries, which are batches."""
     with (
         ThreadPoolExecutor(1) as threads,
         RedisBackend.from_url(newest_url) as writer,
@@ -80,9 +80,9 @@ def test_a_follower_that_looks_at_the_store(newest_url: str) -> None:
     ):
         writer.execute(SetImmutable(b"v_k", b"1"))
         with Follower(backend, [(b"v_k", b"k")]) as follower:
-            # Whether that one is shadowed still has to be asked for.
+            # The follower must query the store, because this key may be shadowed.
             writer.execute(SetImmutable(b"k", b"2"))
-            time.sleep(0.2)  # for the update to pass
+            time.sleep(0.2)  # for the update to arrive
             proxy.swallow = True
             assert threads.submit(follower.next, 0.1).result(LONG) is None
             proxy.swallow = False
@@ -90,7 +90,7 @@ def test_a_follower_that_looks_at_the_store(newest_url: str) -> None:
 
 @pytest.mark.slow
 def test_candidates_on_several_nodes_of_a_cluster() -> None:
-    """The limit holds for each node that is asked, by whatever thread, and for several keys of one."""
+    """The timeout holds for each node, in whatever thread, and for several keys of one node."""
     on_node: list[list[bytes]] = [[], [], []]
     for number in range(200):
         on_node[key_slot(b"k%d" % number) * 3 // 16384].append(b"k%d" % number)

@@ -1,4 +1,4 @@
-"""Waits and what befalls servers, clients and the lines between them: nobody else is harmed."""
+"""Waits while servers, clients and connections fail: others are not affected."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ pytestmark = [
     pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
 ]
 
-#: Far longer than any test may take: whatever ends, does so for another reason than this.
+#: Far longer than any test may take, so that nothing ends because of it.
 NEVER = 3600
 LONG = 30.0
 
 
 @pytest.fixture
 def admin(server: RedisServer) -> Iterator[Any]:
-    """A client of redis-py's for it, most of whose methods have no annotations."""
+    """A redis-py client of the server; most of its methods have no annotations."""
     with redis.Redis(port=server.port) as client:
         yield client
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let others go on until something is so."""
+    """Let other tasks run until a condition is true."""
     async with asyncio.timeout(LONG):
         while not condition():
             await asyncio.sleep(0.005)
 
 
-def test_a_wait_ends_in_time_though_the_server_is_dead(server: RedisServer) -> None:
-    """The timeout and the cancel future count at the first look too, however long retries go on."""
+def test_a_wait_on_a_dead_server_ends_in_time(server: RedisServer) -> None:
+    """The timeout and the cancel future also end the first query, however long it is retried."""
     retry = RetryPolicy(seconds=NEVER)
     with (
         RedisBackend.from_url(server.url, retry=retry) as backend,
@@ -81,10 +81,10 @@ def test_a_wait_ends_in_time_though_the_server_is_dead(server: RedisServer) -> N
             threads.submit(wait, backend, wanted, 0.1).result(LONG)
 
 
-def test_without_a_time_limit_a_dead_server_is_an_error_at_the_first_look(
+def test_a_wait_on_a_dead_server_without_a_timeout(
     server: RedisServer,
 ) -> None:
-    """Where nothing else ends the wait, the bound of the backend's retries does."""
+    """Without a timeout that ends it before, the first query fails after the backend's retries."""
     with RedisBackend.from_url(server.url, retry=RetryPolicy(seconds=0.1)) as backend:
         server.kill()
         for timeout in (None, NEVER):
@@ -92,8 +92,8 @@ def test_without_a_time_limit_a_dead_server_is_an_error_at_the_first_look(
                 wait(backend, KeyWait((b"k",)), timeout)
 
 
-async def test_a_wait_ends_in_time_in_a_black_hole(server: RedisServer) -> None:
-    """A first look that is never answered ends with the time limit, not with the socket's timeout."""
+async def test_a_wait_on_a_silent_server_ends_in_time(server: RedisServer) -> None:
+    """A first query without a reply ends with the timeout of the wait, not with the socket timeout."""
     with Proxy(server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}?socket_timeout={NEVER}"
         with RedisBackend.from_url(url) as backend, ThreadPoolExecutor(1) as threads:
@@ -111,8 +111,8 @@ async def test_a_wait_ends_in_time_in_a_black_hole(server: RedisServer) -> None:
             proxy.swallow = False
 
 
-def test_a_healthy_server_is_asked_even_without_any_time(server: RedisServer) -> None:
-    """With a timeout of zero, or cancelled already, what is true is found to be."""
+def test_a_timeout_of_zero(server: RedisServer) -> None:
+    """With a timeout of zero, or already cancelled, a wait for an existing key succeeds."""
     done: Future[None] = Future()
     done.set_result(None)
     with RedisBackend.from_url(server.url) as backend:
@@ -140,7 +140,7 @@ print("awake", flush=True)
 
 @contextmanager
 def client(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run Python code in a process of its own, to be killed at the end at the latest."""
+    """Run Python code in a process of its own, which is killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
     )
@@ -151,40 +151,38 @@ def client(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def waiters(admin: Any) -> int:
-    """Count those who are subscribed to the key of the tests."""
+def count_subscribers(admin: Any) -> int:
+    """Return the number of subscribers to the key of the tests."""
     ((_, count),) = admin.pubsub_numsub("update/k")
     return int(count)
 
 
-@pytest.mark.parametrize("manner", ["sync", "asyncio"])
-async def test_a_client_that_is_killed_while_it_waits(
-    server: RedisServer, admin: Any, manner: str
-) -> None:
-    """Of a process killed with -9 nothing is left on the server, and other waiters wake."""
+@pytest.mark.parametrize("mode", ["sync", "asyncio"])
+async def test_killing_a_waiting_client(server: RedisServer, admin: Any, mode: str) -> None:
+    """A process killed with -9 leaves nothing on the server, and other waits end normally."""
     async with await AsyncRedisBackend.from_url(server.url) as backend:
         other = asyncio.create_task(wait_async(backend, KeyWait((b"k",))))
-        await until(lambda: waiters(admin) == 1)
+        await until(lambda: count_subscribers(admin) == 1)
         with (
-            client(WAITER, server.url, manner) as first,
-            client(WAITER, server.url, manner) as second,
+            client(WAITER, server.url, mode) as first,
+            client(WAITER, server.url, mode) as second,
         ):
-            await until(lambda: waiters(admin) == 3)
+            await until(lambda: count_subscribers(admin) == 3)
             first.kill()
-            await until(lambda: waiters(admin) == 2)
+            await until(lambda: count_subscribers(admin) == 2)
             await backend.execute(SetImmutable(b"k", b"1"))
             await asyncio.wait_for(other, LONG)
             output, _ = await asyncio.to_thread(second.communicate, timeout=LONG)
             assert output == "awake\n"
-        await until(lambda: waiters(admin) == 0)
-        # One for commands and one for updates, and the one that looks.
+        await until(lambda: count_subscribers(admin) == 0)
+        # One for commands, one for updates, and that of the admin.
         await until(lambda: len(admin.client_list()) <= 3)
 
 
-async def test_a_client_in_a_black_hole(
+async def test_a_client_behind_a_silent_connection(
     server: RedisServer, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who hears nothing harms nobody, leaves no subscription, and wakes when the line is back."""
+    """It leaves no subscription, affects no other, and its waits end once it can reconnect."""
     monkeypatch.setattr(_heartbeat, "PING_INTERVAL", 0.1)
     monkeypatch.setattr(_heartbeat, "PING_TIMEOUT", 0.1)
     with Proxy(server.port) as proxy:
@@ -194,42 +192,42 @@ async def test_a_client_in_a_black_hole(
             await AsyncRedisBackend.from_url(url) as cut_off,
         ):
             with RedisBackend.from_url(url) as sync_cut_off, ThreadPoolExecutor(1) as threads:
-                # The one that is well is not to ask whether its line lives all the time.
+                # The healthy one need not send PINGs all the time.
                 monkeypatch.setattr(_heartbeat, "PING_INTERVAL", 15.0)
                 monkeypatch.setattr(_heartbeat, "PING_TIMEOUT", 5.0)
                 other = asyncio.create_task(wait_async(backend, KeyWait((b"k",))))
-                await until(lambda: waiters(admin) == 1)
+                await until(lambda: count_subscribers(admin) == 1)
                 monkeypatch.setattr(_heartbeat, "PING_INTERVAL", 0.1)
                 monkeypatch.setattr(_heartbeat, "PING_TIMEOUT", 0.1)
                 task = asyncio.create_task(wait_async(cut_off, KeyWait((b"k",))))
                 waiting = threads.submit(wait, sync_cut_off, KeyWait((b"k",)), LONG)
-                await until(lambda: waiters(admin) == 3)
+                await until(lambda: count_subscribers(admin) == 3)
                 proxy.swallow = True
                 await backend.execute(SetImmutable(b"k", b"1"))
                 await asyncio.wait_for(other, LONG)
-                # They give up their lines, and with these go the subscriptions.
-                await until(lambda: waiters(admin) == 0)
+                # They give up their connections, which ends their subscriptions.
+                await until(lambda: count_subscribers(admin) == 0)
                 assert not task.done() and not waiting.done()
                 proxy.swallow = False
                 await asyncio.wait_for(task, LONG)
                 await asyncio.wrap_future(waiting)
-        await until(lambda: waiters(admin) == 0)
+        await until(lambda: count_subscribers(admin) == 0)
 
 
 FOLLOWER = """
 import asyncio, sys
 from telstate_backends import AsyncFollower, AsyncRedisBackend, Follower, RedisBackend, Update
 
-told, losses = [], 0
+values, gaps = [], 0
 
-def take(news):
-    global losses
-    if not isinstance(news, Update):
-        losses += 1
-    elif news.value == b"end":
+def take(change):
+    global gaps
+    if not isinstance(change, Update):
+        gaps += 1
+    elif change.value == b"end":
         return True
     else:
-        told.append(int(news.value.rstrip(b".")))
+        values.append(int(change.value.rstrip(b".")))
 
 async def main():
     async with await AsyncRedisBackend.from_url(sys.argv[1]) as backend:
@@ -245,28 +243,28 @@ else:
         print("ready", flush=True)
         while not take(follower.next()):
             pass
-print(len(told), sorted(told) == list(range(len(told))), losses > 0, flush=True)
+print(len(values), sorted(values) == list(range(len(values))), gaps > 0, flush=True)
 """
 
 
-@pytest.mark.parametrize("manner", ["sync", "asyncio"])
-async def test_a_client_that_is_stopped(server: RedisServer, admin: Any, manner: str) -> None:
-    """A client that hangs is cut off by the server; when it goes on it is told each sample once."""
+@pytest.mark.parametrize("mode", ["sync", "asyncio"])
+async def test_a_suspended_client(server: RedisServer, admin: Any, mode: str) -> None:
+    """The server disconnects a client that hangs; when it continues, it gets each sample once."""
     count = 3000
     admin.config_set("client-output-buffer-limit", "pubsub 262144 0 0")
-    with client(FOLLOWER, server.url, manner) as follower:
+    with client(FOLLOWER, server.url, mode) as follower:
         assert follower.stdout is not None
         assert await asyncio.to_thread(follower.stdout.readline) == "ready\n"
         with RedisBackend.from_url(server.url) as backend:
             for number in range(count):
                 if number == 1000:
                     follower.send_signal(signal.SIGSTOP)
-                # Late and early, and too much for the socket's own buffers to hold.
+                # In and out of order, and too much for the buffers of the socket.
                 time = float(number if number % 2 else count - number)
                 backend.execute(AddSample(b"k", encode_sample(time, b"%d" % number + b"." * 5000)))
-            await until(lambda: waiters(admin) == 0)
+            await until(lambda: count_subscribers(admin) == 0)
             follower.send_signal(signal.SIGCONT)
-            await until(lambda: waiters(admin) == 1)
+            await until(lambda: count_subscribers(admin) == 1)
             backend.execute(AddSample(b"k", encode_sample(float(count), b"end")))
         output, _ = await asyncio.to_thread(follower.communicate, timeout=LONG)
     assert output == f"{count} True True\n"

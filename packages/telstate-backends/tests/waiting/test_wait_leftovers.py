@@ -1,8 +1,8 @@
-"""Nothing is left behind by waits and watches that end, however they end: counted on every backend.
+"""Waits that end without success leave nothing behind, however they end.
 
-Rules: what the process holds (threads, tasks, sockets) and what the store holds for it (subscriptions,
-listeners, connections) is counted after some waits, and again after many more: it must not grow, and of
-subscriptions and listeners there must be none. What is still on its way is waited for.
+Counted are threads, tasks, sockets, subscriptions, connections of the server and watchers: after a few
+waits and after many more there must be none left, or as many of those that are kept for the next wait.
+Whatever is still being closed is waited for.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from telstate_backends import (
 
 LONG = 30.0
 LARGE = 1000
-#: How many more connections and the like may be kept later than at first: far fewer than there are
-#: waits of each sort in between.
+#: How many more connections and the like may be kept later than at first: far fewer than there are waits
+#: of each kind in between.
 SPARE = 12
-#: Seconds after which waits are given up: at all points of their beginning, and well after it.
+#: Timeouts of the waits: at all points of their beginning, and well after it.
 LENGTHS = [0.0, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.02]
 
 
-def wants() -> list[Wait[Any]]:
-    """Make one wait of each sort, for what never comes."""
+def make_waits() -> list[Wait[Any]]:
+    """Return one wait of each kind, for something that never happens."""
     return [
         KeyWait((b"v_never", b"never")),
         IndexedWait((b"never",), b"x"),
@@ -58,14 +58,14 @@ def wants() -> list[Wait[Any]]:
 
 
 def give_up_sync(backend: Backend, times: int) -> None:
-    """Wait in vain: until the time is over, until cancelled; follow, and leave in every way."""
+    """Wait until the timeout and until cancelled; enter followers, and leave them in every way."""
     cancel: Future[None] = Future()
-    for length, wanted in islice(cycle((t, w) for t in LENGTHS for w in wants()), times):
+    for length, wanted in islice(cycle((t, w) for t in LENGTHS for w in make_waits()), times):
         with pytest.raises(TimeoutError):
             wait(backend, wanted, length, cancel)
         with Follower(backend, [(b"v_never", b"never")], [b"never*"]) as follower:
             assert follower.next(timeout=length) is None
-        # Dropped without being left, as by a loop that is broken off.
+        # Dropped without being left, as by a loop that breaks.
         Follower(backend, [(b"never",)]).__enter__().next(timeout=length)
         cancelled: Future[None] = Future()
         timer = threading.Timer(length, cancelled.set_result, [None])
@@ -73,12 +73,12 @@ def give_up_sync(backend: Backend, times: int) -> None:
         with pytest.raises(CancelledError):
             wait(backend, wanted, LONG, cancelled)
         timer.join()
-    # One for all the waits, however many there were.
+    # One callback for all waits.
     assert len(cancel._done_callbacks) <= 1  # type: ignore[attr-defined]  # no public way to count
 
 
 async def give_up_async(backend: AsyncBackend, times: int) -> None:
-    """Wait in vain, many at a time, and be cancelled; follow, and leave in every way."""
+    """Cancel many waits at a time; enter followers, and leave them in every way."""
 
     async def follow() -> None:
         async with AsyncFollower(backend, [(b"v_never", b"never")], [b"never*"]) as follower:
@@ -93,22 +93,22 @@ async def give_up_async(backend: AsyncBackend, times: int) -> None:
                 await begin()
 
     begins: list[Callable[[], Awaitable[None]]] = [follow, drop]
-    begins += [partial(wait_async, backend, wanted) for wanted in wants()]
-    # So many at a time that the connections which are kept for the next are always the same.
+    begins += [partial(wait_async, backend, wanted) for wanted in make_waits()]
+    # Always as many at a time, so that the connections which are kept are always the same.
     for length in islice(cycle(LENGTHS), times):
         await asyncio.gather(*(give_up(length, begin) for begin in begins))
-    await give_up(0.1, begins[-1])  # long enough for everything to be there that is kept
+    await give_up(0.1, begins[-1])  # long enough to create everything that is kept
 
 
-class Holdings:
-    """What this process and the store hold for a backend."""
+class Resources:
+    """The resources that this process and the store use for a backend."""
 
     def __init__(self, backend: Any, ports: list[int]) -> None:
         self.backend = backend
         self.ports = ports
 
     def count(self) -> dict[str, int]:
-        """Count all of it."""
+        """Count all of them."""
         gc.collect()
         counts = {
             "threads": threading.active_count(),
@@ -128,7 +128,7 @@ class Holdings:
         return counts
 
     async def settled(self, bound: dict[str, int]) -> dict[str, int]:
-        """Count until nothing is above its bound, for as long as is reasonable."""
+        """Count until nothing is above its bound, for a second at most."""
         counts = self.count()
         for _ in range(100):
             if all(counts[name] <= bound[name] for name in counts):
@@ -144,28 +144,28 @@ def _sockets() -> int:
         try:
             count += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
         except OSError:
-            pass  # closed since
+            pass  # it has been closed
     return count
 
 
 def ports_of(backend: Any) -> list[int]:
-    """Give the ports of the servers behind a backend."""
+    """Return the ports of the servers behind a backend."""
     place = backend.address or ""
     if place.startswith("cluster"):
         with redis.Redis(port=int(place.rpartition(":")[2])) as client:
             nodes: Any = client.execute_command("CLUSTER NODES")
             return [int(name.rpartition(":")[2]) for name in nodes]
     if isinstance(backend, (MemoryBackend, AsyncMemoryBackend)) or place.endswith(":6379"):
-        return []  # in this process: what fakeredis calls itself, no server of the tests has
+        return []  # in this process; no server of the tests has the port that fakeredis names
     return [int(place.rpartition(":")[2])]
 
 
 @pytest.mark.parametrize("subject", marked(KINDS), indirect=True)
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="sockets are counted in /proc")
-async def test_waits_in_vain_leave_nothing(subject: Subject) -> None:
-    """Time limits, cancelling, leaving and dropping leave no more behind than one wait does."""
+async def test_waits_leave_nothing(subject: Subject) -> None:
+    """Many waits that time out, are cancelled or dropped leave no more behind than a few."""
     assert isinstance(subject, (SyncSubject, AsyncSubject))
-    holdings = Holdings(subject.backend, ports_of(subject.backend))
+    resources = Resources(subject.backend, ports_of(subject.backend))
 
     async def give_up(times: int) -> None:
         if isinstance(subject, SyncSubject):
@@ -173,12 +173,12 @@ async def test_waits_in_vain_leave_nothing(subject: Subject) -> None:
         else:
             await give_up_async(subject.backend, times)
 
-    before = holdings.count()
+    before = resources.count()
     await give_up(len(LENGTHS))
-    # What is kept for the next wait (connections, threads of a pool) may be there from now on.
+    # Connections and threads of a pool may be kept for the next wait.
     kept = ("threads", "sockets", "tasks", *(name for name in before if name.startswith("clients")))
-    once = await holdings.settled(before | {name: LARGE for name in kept})
+    once = await resources.settled(before | {name: LARGE for name in kept})
     await give_up(4 * len(LENGTHS))
     bound = {name: once[name] + SPARE if name in kept else 0 for name in once}
-    after = await holdings.settled(bound)
+    after = await resources.settled(bound)
     assert {name: count for name, count in after.items() if count > bound[name]} == {}

@@ -1,10 +1,9 @@
 """A writer races a waiter, ten thousand times: no wake-up is ever missed.
 
-Rules: in each round somebody waits for a new key which somebody else writes at about the same
-moment, at random before the first look at the store, between that look, the subscription and the
-second look, or after them; how each wait ended is counted, to be sure that all of these were hit.
-Ten pairs race at the same time. What is not memory or a server of its own (fakeredis, clusters...) has
-a tenth of the rounds, unless ``TELSTATE_RACE_ROUNDS`` asks for as many on all.
+In each round, one thread or task waits for a new key which another writes at about the same time: at random
+before the first query of the store, between that query, the subscription and the second query, or after
+them. Counts of how each wait ended show that all of these were hit. Ten pairs race at the same time. Except
+in memory and on a single server, there are a tenth of the rounds, unless ``TELSTATE_RACE_ROUNDS`` is set.
 """
 
 from __future__ import annotations
@@ -37,21 +36,23 @@ from telstate_backends import (
 ROUNDS = 10_000
 VARIABLE = "TELSTATE_RACE_ROUNDS"
 PAIRS = 10
-#: Seconds after which a wake-up was missed.
+#: Seconds after which a wake-up counts as missed.
 LONG = 30.0
 
 
 class Round(KeyWait):
-    """A wait that knows how it ended."""
+    """A wait that records how it ended."""
 
-    looks = 0
+    queries = 0
     ended = "not"
 
     def check_reply(self, reply: Any) -> bool:
-        self.looks += 1
-        done = super().check_reply(reply)
-        self.ended = ("by the first look" if self.looks == 1 else "by a later look") if done else ""
-        return done
+        self.queries += 1
+        is_done = super().check_reply(reply)
+        self.ended = (
+            ("by the first query" if self.queries == 1 else "by a later query") if is_done else ""
+        )
+        return is_done
 
     def check_update(self, update: Update) -> Verdict:
         verdict = super().check_update(update)
@@ -59,31 +60,31 @@ class Round(KeyWait):
         return verdict
 
 
-class Phase:
-    """When to write: at random within about the time that a wait takes, as far as that is known."""
+class WriteDelay:
+    """Random delays before the write, up to about the time that a wait takes."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._typical = 0.001
 
-    def delay(self) -> float:
-        """Give the seconds to wait before the write; often none at all."""
+    def next(self) -> float:
+        """Return the seconds to sleep before the write, often 0 or less."""
         return self._random.uniform(-0.3, 1.0) * self._typical
 
-    def learn(self, seconds: float) -> None:
-        """Take note of how long a round took."""
+    def record(self, seconds: float) -> None:
+        """Record how long a round took."""
         self._typical += 0.05 * (min(seconds, 0.05) - self._typical)
 
 
 def race(backend: Backend, number: int, rounds: int) -> Counter[str]:
-    """Race one waiter and one writer, each in a thread of its own."""
-    orders: queue.SimpleQueue[tuple[bytes, float] | None] = queue.SimpleQueue()
+    """Race a waiter and a writer, each in a thread of its own."""
+    requests: queue.SimpleQueue[tuple[bytes, float] | None] = queue.SimpleQueue()
     ended: Counter[str] = Counter()
-    phase = Phase(number)
+    delays = WriteDelay(number)
 
     def write() -> None:
-        while (order := orders.get()) is not None:
-            key, delay = order
+        while (request := requests.get()) is not None:
+            key, delay = request
             if delay > 0:
                 time.sleep(delay)
             backend.execute(SetImmutable(key, b"1"))
@@ -92,22 +93,22 @@ def race(backend: Backend, number: int, rounds: int) -> Counter[str]:
     writer.start()
     try:
         for turn in range(rounds):
-            one = Round((b"race_%d_%d" % (number, turn),))
-            began = time.monotonic()
-            orders.put((one.keys[0], phase.delay()))
-            wait(backend, one, LONG)
-            phase.learn(time.monotonic() - began)
-            ended[one.ended] += 1
+            wanted = Round((b"race_%d_%d" % (number, turn),))
+            start = time.monotonic()
+            requests.put((wanted.keys[0], delays.next()))
+            wait(backend, wanted, LONG)
+            delays.record(time.monotonic() - start)
+            ended[wanted.ended] += 1
     finally:
-        orders.put(None)
+        requests.put(None)
         writer.join()
     return ended
 
 
 async def race_async(backend: AsyncBackend, number: int, rounds: int) -> Counter[str]:
-    """Race one waiter and one writer, each in a task of its own."""
+    """Race a waiter and a writer, each in a task of its own."""
     ended: Counter[str] = Counter()
-    phase = Phase(number)
+    delays = WriteDelay(number)
 
     async def write(key: bytes, delay: float) -> None:
         if delay > 0:
@@ -115,20 +116,20 @@ async def race_async(backend: AsyncBackend, number: int, rounds: int) -> Counter
         await backend.execute(SetImmutable(key, b"1"))
 
     for turn in range(rounds):
-        one = Round((b"race_%d_%d" % (number, turn),))
-        began = time.monotonic()
-        writing = asyncio.create_task(write(one.keys[0], phase.delay()))
+        wanted = Round((b"race_%d_%d" % (number, turn),))
+        start = time.monotonic()
+        writing = asyncio.create_task(write(wanted.keys[0], delays.next()))
         async with asyncio.timeout(LONG):
-            await wait_async(backend, one)
-        phase.learn(time.monotonic() - began)
-        ended[one.ended] += 1
+            await wait_async(backend, wanted)
+        delays.record(time.monotonic() - start)
+        ended[wanted.ended] += 1
         await writing
     return ended
 
 
 @pytest.mark.slow
 async def test_no_wake_up_is_missed(subject: Subject, request: pytest.FixtureRequest) -> None:
-    """Whenever the key is written, before, while or after the waiter subscribes, the wait ends."""
+    """The wait ends, whether the key is written before, while or after the waiter subscribes."""
     kind = request.node.callspec.params["subject"]
     all_rounds = ROUNDS if kind in ("memory", *SERVERS) else ROUNDS // 10
     rounds = int(os.environ.get(VARIABLE, all_rounds)) // PAIRS
@@ -143,4 +144,4 @@ async def test_no_wake_up_is_missed(subject: Subject, request: pytest.FixtureReq
     assert sum(ended.values()) == rounds * PAIRS
     print(dict(ended))  # shown by pytest -s
     if "Redis" in type(subject.backend).__name__ and rounds >= 100:
-        assert min(ended[how] for how in ("by a later look", "by an update")) > 0, ended
+        assert min(ended[how] for how in ("by a later query", "by an update")) > 0, ended

@@ -1,4 +1,4 @@
-"""What is new in a store, decided without any I/O: each change is told exactly once."""
+"""The change tracker, without any I/O: each change is returned exactly once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from telstate_backends.operations.inspect import DIGEST_ABOVE
 from telstate_backends.redis._pubsub import EventQueue
 from telstate_codec.timestamps import encode_sample
 
-#: Short and long samples, late ones, equal times; sub-keys; immutables, one that fits the pattern.
+#: Short and long samples, some out of order or at equal times; sub-keys; immutables, some matching the pattern.
 WRITES: list[Operation[Any]] = [
     *(
         AddSample(key, encode_sample(float(time), value))
@@ -54,16 +54,17 @@ WRITES: list[Operation[Any]] = [
 ]
 
 
-class World:
-    """A store, a line to it that can be cut, and a slow reader with a tracker."""
+class Simulation:
+    """A store, a connection to it that can be lost, and a slow reader with a tracker."""
 
     def __init__(self, late: bool = False) -> None:
         self.backend = MemoryBackend()
         self.late = late
         self.tracker = ChangeTracker([(b"sensor",), (b"table",), (b"name",)], [b"x*"], late=late)
-        #: All that has been published since the watch began.
-        self.truth: list[Event] = []
-        self.told: list[TrackedEvent] = []
+        #: All events that have been published since the watch began.
+        self.published: list[Event] = []
+        self.changes: list[TrackedEvent] = []
+        #: Events on their way.
         self.wire: deque[Event] = deque()
         self.queue = EventQueue(max_events=4)
         self.connected = True
@@ -72,35 +73,35 @@ class World:
         Tap(self.backend.store, self.publish, self.tracker.keys, self.tracker.patterns, True)
 
     def publish(self, event: Event) -> None:
-        """Send what the store publishes along the wire, if there is one."""
+        """Send a published event over the connection, if there is one."""
         if not isinstance(event, CheckDue):
-            self.truth.append(event)
+            self.published.append(event)
         if self.connected:
             self.wire.append(event)
 
     def lose(self) -> None:
-        """Cut the wire; what was on it is lost."""
+        """Lose the connection, and the events on their way."""
         self.connected = False
         self.wire.clear()
 
     def reconnect(self) -> None:
-        """Lay a new wire."""
+        """Make a new connection."""
         if not self.connected:
             self.connected = True
             self.wire.append(CheckDue.RECONNECTED)
 
     def repeat(self) -> None:
-        """Have something come late, or twice, as it can between the nodes of a cluster."""
-        if self.late and self.connected and self.truth:
-            self.wire.append(self.truth[len(self.truth) // 2])
+        """Send an event late or twice, as the nodes of a cluster may."""
+        if self.late and self.connected and self.published:
+            self.wire.append(self.published[len(self.published) // 2])
 
     def arrive(self) -> None:
-        """Let something come to the end of the wire."""
+        """Move an event from the connection to the queue of the reader."""
         if self.wire:
             self.queue.push(self.wire.popleft())
 
     def step(self) -> None:
-        """Do the next thing that the reader does: ask the store, or take an event."""
+        """Let the reader do its next step: query the store, or process an event."""
         if self.plan is None:
             event = self.queue.pop()
             if event is not None:
@@ -108,35 +109,35 @@ class World:
             self.plan = self.tracker.process()
             results = None
         else:
-            results = [self.look(operation) for operation in self.operations]
+            results = [self.execute(operation) for operation in self.operations]
         try:
             self.operations = next(self.plan) if results is None else self.plan.send(results)
         except StopIteration:
             self.plan = None
-        while (news := self.tracker.pop()) is not None:
-            self.told.append(news)
+        while (change := self.tracker.pop()) is not None:
+            self.changes.append(change)
 
     def fail(self) -> None:
-        """Have the store unreachable just when it is asked."""
+        """Interrupt a query, as an error would."""
         self.plan = None
 
-    def look(self, operation: Operation[Any]) -> Any:
-        """Do an operation; long samples are given as the server gives them."""
+    def execute(self, operation: Operation[Any]) -> Any:
+        """Execute an operation; long samples are returned as digests, as by a server."""
         result = self.backend.execute(operation)
         if not isinstance(operation, Survey) or not isinstance(result, SamplePage):
             return result
-        return as_a_server_gives_it(result)
+        return replace_long_samples(result)
 
     def finish(self) -> None:
-        """Let everything come to rest."""
+        """Run until nothing is left to do."""
         self.reconnect()
         while self.wire or len(self.queue) or self.plan is not None:
             self.arrive()
             self.step()
 
 
-def as_a_server_gives_it(page: SamplePage) -> SamplePage:
-    """Put digests in place of long samples."""
+def replace_long_samples(page: SamplePage) -> SamplePage:
+    """Replace long samples by their digests."""
     import hashlib
 
     short = [sample for sample in page.samples if len(sample) <= DIGEST_ABOVE]
@@ -160,165 +161,167 @@ def as_a_server_gives_it(page: SamplePage) -> SamplePage:
         max_size=60,
     ),
 )
-def test_each_change_is_told_exactly_once(
+def test_each_change_is_returned_exactly_once(
     late: bool,
     before: list[Operation[Any]],
     meanwhile: list[Operation[Any]],
     actions: list[Operation[Any] | str],
 ) -> None:
-    """However writes, losses, failures, a slow reader and its readings interleave."""
+    """This holds however writes, losses, errors, a slow reader and its queries interleave."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(surveys, "PAGE_LENGTH", 2)
-        world = World(late)
+        simulation = Simulation(late)
         for write in before:
-            world.backend.execute(write)
-        world.truth.clear()
-        world.wire.clear()
-        world.queue.push(CheckDue.SUBSCRIBED)
-        # Where updates may be late, what comes before the watch has begun may count as known.
+            simulation.backend.execute(write)
+        simulation.published.clear()
+        simulation.wire.clear()
+        simulation.queue.push(CheckDue.SUBSCRIBED)
+        # Where updates may be late, those before the watch is ready may count as known.
         writes = [] if late else list(meanwhile)
-        while not world.tracker.is_ready:
-            world.step()
+        while not simulation.tracker.is_ready:
+            simulation.step()
             if writes:
-                world.backend.execute(writes.pop())
-        # What came before the watch had begun is told if it is not lost, and not otherwise.
-        while world.wire:
-            world.arrive()
+                simulation.backend.execute(writes.pop())
+        # Updates from before the watch is ready are returned unless they are lost.
+        while simulation.wire:
+            simulation.arrive()
         for action in actions:
             if isinstance(action, str):
-                getattr(world, action)()
+                getattr(simulation, action)()
             else:
-                world.backend.execute(action)
-        world.finish()
-    assert Counter(each for each in world.told if isinstance(each, Update)) == Counter(world.truth)
+                simulation.backend.execute(action)
+        simulation.finish()
+    assert Counter(each for each in simulation.changes if isinstance(each, Update)) == Counter(
+        simulation.published
+    )
 
 
-def follow(world: World, *events: Event) -> list[TrackedEvent]:
-    """Have the tracker of a world hear of events, and give what it tells."""
+def process(simulation: Simulation, *events: Event) -> list[TrackedEvent]:
+    """Process events with the tracker, and return the changes."""
     for event in events:
-        world.tracker.put(event)
-    world.step()
-    while world.plan is not None:
-        world.step()
-    told, world.told = world.told, []
-    return told
+        simulation.tracker.put(event)
+    simulation.step()
+    while simulation.plan is not None:
+        simulation.step()
+    changes, simulation.changes = simulation.changes, []
+    return changes
 
 
-def begun(*names: tuple[bytes, ...]) -> World:
-    """Make a world whose watch of some names has begun."""
-    world = World()
+def start(*names: tuple[bytes, ...]) -> Simulation:
+    """Return a simulation whose tracker is ready, for some names."""
+    simulation = Simulation()
     if names:
-        world.tracker = ChangeTracker(names)
-    world.connected = False
-    assert follow(world, CheckDue.SUBSCRIBED) == []
-    return world
+        simulation.tracker = ChangeTracker(names)
+    simulation.connected = False
+    assert process(simulation, CheckDue.SUBSCRIBED) == []
+    return simulation
 
 
 def sample(key: bytes, time: float, value: bytes = b"\xff\x01") -> tuple[AddSample, Update]:
-    """Make an operation and the update that it is to cause."""
+    """Return an operation and the update that it causes."""
     update = Update(key, KeyType.MUTABLE, value, timestamp=time)
     return AddSample(key, encode_sample(time, value)), update
 
 
-def test_a_reading_tells_in_order_of_time() -> None:
-    """After a loss comes first what has no time, then the samples of all keys by time."""
-    world = begun()
+def test_a_scan_returns_changes_in_order_of_time() -> None:
+    """After a loss, changes without a time come first, then the samples of all keys by time."""
+    simulation = start()
     operations, updates = zip(
         *(sample(key, time) for time in (3.0, 1.0) for key in (b"xs", b"sensor"))
     )
-    world.backend.execute_many([*operations, SetImmutable(b"name", b"\xff\x03")])
-    assert follow(world, CheckDue.RECONNECTED) == [
+    simulation.backend.execute_many([*operations, SetImmutable(b"name", b"\xff\x03")])
+    assert process(simulation, CheckDue.RECONNECTED) == [
         CheckDue.RECONNECTED,
         Update(b"name", KeyType.IMMUTABLE, b"\xff\x03"),
         *sorted(updates, key=lambda update: (update.timestamp, update.key)),
     ]
 
 
-def test_a_message_that_made_no_sense_is_looked_up() -> None:
-    """What could not be read is read from the store, and that is no loss worth telling of."""
-    world = begun()
+def test_an_unreadable_message_causes_a_scan() -> None:
+    """The change is read from the store; no `CheckDue` is returned."""
+    simulation = start()
     operation, update = sample(b"sensor", 1.0)
-    world.backend.execute(operation)
-    assert follow(world, CheckDue.UNREADABLE) == [update]
-    assert follow(world, update) == []  # it was on its way all the same
-    assert follow(world, CheckDue.UNREADABLE) == []
+    simulation.backend.execute(operation)
+    assert process(simulation, CheckDue.UNREADABLE) == [update]
+    assert process(simulation, update) == []  # it was only delayed
+    assert process(simulation, CheckDue.UNREADABLE) == []
 
 
-def test_what_is_deleted_and_comes_again_is_told_again() -> None:
-    """After a deletion that was told of, the same content is a change once more."""
-    world = begun()
+def test_a_piece_written_again_after_a_deletion() -> None:
+    """After a published deletion, the same piece is a change again."""
+    simulation = start()
     operation, update = sample(b"sensor", 1.0)
     for deletion, event in (
         (Delete((b"sensor",)), Deleted(b"sensor")),
         (Delete((b"sensor",)), Cleared()),
     ):
-        world.backend.execute(operation)
-        assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED, update]
-        world.backend.execute(deletion)
-        assert follow(world, event) == []
-    world.backend.execute(operation)
-    assert follow(world, update) == [update]
-    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
+        simulation.backend.execute(operation)
+        assert process(simulation, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED, update]
+        simulation.backend.execute(deletion)
+        assert process(simulation, event) == []
+    simulation.backend.execute(operation)
+    assert process(simulation, update) == [update]
+    assert process(simulation, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
 
 
 def test_a_deletion_in_another_database() -> None:
-    """Redis does not say where a key was deleted: what is still there stays known."""
-    world = begun()
+    """A message does not name its database: pieces that are still there stay known."""
+    simulation = start()
     operation, update = sample(b"sensor", 1.0)
     late, late_update = sample(b"sensor", 0.5, b"\xff" + bytes(DIGEST_ABOVE))
-    world.backend.execute(operation)
-    assert follow(world, update) == [update]
-    world.backend.execute(late)
-    assert follow(world, Deleted(b"sensor")) == []
-    assert follow(world, late_update) == [late_update]
-    assert follow(world, Deleted(b"sensor"), Deleted(b"nothing"), Cleared()) == []
-    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
+    simulation.backend.execute(operation)
+    assert process(simulation, update) == [update]
+    simulation.backend.execute(late)
+    assert process(simulation, Deleted(b"sensor")) == []
+    assert process(simulation, late_update) == [late_update]
+    assert process(simulation, Deleted(b"sensor"), Deleted(b"nothing"), Cleared()) == []
+    assert process(simulation, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
 
 
-def test_a_deletion_without_notice_is_found_by_the_next_reading() -> None:
-    """What an old client deleted behind our back is unknown after the store has been read."""
-    world = begun()
+def test_a_deletion_that_is_not_published() -> None:
+    """The next scan of the store makes its pieces unknown."""
+    simulation = start()
     operation, update = sample(b"sensor", 1.0)
-    world.backend.execute(operation)
-    assert follow(world, update) == [update]
-    world.backend.execute(Delete((b"sensor",)))
-    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
-    world.backend.execute(operation)
-    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED, update]
+    simulation.backend.execute(operation)
+    assert process(simulation, update) == [update]
+    simulation.backend.execute(Delete((b"sensor",)))
+    assert process(simulation, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
+    simulation.backend.execute(operation)
+    assert process(simulation, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED, update]
 
 
-def test_what_is_shadowed_does_not_count() -> None:
-    """Of a name's candidates the first that exists counts, as far as the store says when asked."""
-    world = begun((b"v_k", b"k"), (b"other",))
+def test_shadowed_keys_do_not_count() -> None:
+    """Only updates of the first candidate that exists are returned."""
+    simulation = start((b"v_k", b"k"), (b"other",))
     root, root_update = sample(b"k", 1.0)
     later, later_update = sample(b"k", 2.0)
     own, own_update = sample(b"v_k", 1.0)
-    world.backend.execute(root)
-    assert follow(world, root_update) == [root_update]
-    world.backend.execute(own)
-    assert follow(world, own_update) == [own_update]
-    world.backend.execute(later)
-    assert follow(world, later_update) == []
-    assert follow(world, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
-    world.backend.execute(Delete((b"v_k",)))  # nobody tells
+    simulation.backend.execute(root)
+    assert process(simulation, root_update) == [root_update]
+    simulation.backend.execute(own)
+    assert process(simulation, own_update) == [own_update]
+    simulation.backend.execute(later)
+    assert process(simulation, later_update) == []
+    assert process(simulation, CheckDue.RECONNECTED) == [CheckDue.RECONNECTED]
+    simulation.backend.execute(Delete((b"v_k",)))  # not published
     last, last_update = sample(b"k", 3.0)
-    world.backend.execute(last)
-    assert follow(world, last_update) == [last_update]
+    simulation.backend.execute(last)
+    assert process(simulation, last_update) == [last_update]
 
 
-def test_a_pattern_counts_though_a_view_shadows() -> None:
-    """A key that is watched by its full name too is told of, shadowed or not."""
-    world = World()
-    world.tracker = ChangeTracker([(b"v_k", b"k")], [b"k*"])
-    world.backend.execute(SetImmutable(b"v_k", b"\xff\x01"))
-    follow(world, CheckDue.SUBSCRIBED)
+def test_a_pattern_matches_shadowed_keys() -> None:
+    """Updates of a key that matches a pattern are returned even if it is shadowed."""
+    simulation = Simulation()
+    simulation.tracker = ChangeTracker([(b"v_k", b"k")], [b"k*"])
+    simulation.backend.execute(SetImmutable(b"v_k", b"\xff\x01"))
+    process(simulation, CheckDue.SUBSCRIBED)
     operation, update = sample(b"k", 1.0)
-    world.backend.execute(operation)
-    assert follow(world, update) == [update]
+    simulation.backend.execute(operation)
+    assert process(simulation, update) == [update]
 
 
-def test_a_store_that_loses_nothing_is_not_read() -> None:
-    """Without remembering, only what may shadow is asked for."""
+def test_a_store_that_loses_nothing_is_not_scanned() -> None:
+    """Without digests, only the keys that may shadow others are queried."""
     tracker = ChangeTracker([(b"v_k", b"k"), (b"i",)], [b"*"], remember=False)
     tracker.put(CheckDue.SUBSCRIBED)
     plan = tracker.process()
@@ -329,8 +332,8 @@ def test_a_store_that_loses_nothing_is_not_read() -> None:
 
 
 @given(st.sets(st.integers(0, (1 << 64) - 1)), st.sets(st.integers(0, (1 << 64) - 1)))
-def test_a_set_of_numbers(numbers: set[int], others: set[int]) -> None:
-    """It holds what was put in, once, and nothing else; the lowest bit does not count."""
+def test_a_digest_set(numbers: set[int], others: set[int]) -> None:
+    """It has the digests that were added, and no others; the lowest bit does not count."""
     known = DigestSet()
     for number in [*numbers, *numbers]:
         known.add(number)
@@ -341,8 +344,8 @@ def test_a_set_of_numbers(numbers: set[int], others: set[int]) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "await", "settle"]), st.integers(0, 60))))
-def test_what_is_awaited(steps: list[tuple[str, int]]) -> None:
-    """What is awaited is settled once, and stays known, however large the table has grown."""
+def test_expected_digests(steps: list[tuple[str, int]]) -> None:
+    """The flag of a digest is cleared once, and the digest stays, however large the table grows."""
     known = DigestSet()
     expected: dict[int, bool] = {}
     for step, number in ((step, 2 * number + 2) for step, number in steps):
@@ -358,43 +361,43 @@ def test_what_is_awaited(steps: list[tuple[str, int]]) -> None:
     assert len(known) == len(expected)
 
 
-def test_the_price_of_what_is_known() -> None:
-    """A number costs 12 to 24 bytes."""
+def test_the_memory_of_a_digest_set() -> None:
+    """A digest takes 12 to 24 bytes."""
     known = DigestSet()
     for number in range(100_000):
         known.add(hash(b"%d" % number) & ((1 << 64) - 1))
     assert 12 <= sys.getsizeof(known._table) / len(known) <= 24
 
 
-def test_digests_of_long_pieces_are_the_servers() -> None:
-    """A long piece has the same digest whether it or its SHA-1 is at hand."""
+def test_digests_of_long_pieces() -> None:
+    """A long piece and its SHA-1 have the same digest."""
     import hashlib
 
     piece = bytes(DIGEST_ABOVE + 1)
     assert digest(piece) == digest_of_sha1(hashlib.sha1(piece).hexdigest().encode())
 
 
-def test_where_updates_may_be_late() -> None:
-    """In a cluster an update of what is known already is a late one, until something is deleted."""
-    world = World()
-    world.tracker = ChangeTracker([(b"k",)], late=True)
+def test_late_updates() -> None:
+    """In a cluster, an update of a known piece is a late one, unless the key has been deleted."""
+    simulation = Simulation()
+    simulation.tracker = ChangeTracker([(b"k",)], late=True)
     operation, update = sample(b"k", 1.0)
-    world.backend.execute(operation)
-    assert follow(world, CheckDue.SUBSCRIBED, update) == []
+    simulation.backend.execute(operation)
+    assert process(simulation, CheckDue.SUBSCRIBED, update) == []
     new, new_update = sample(b"k", 2.0)
-    world.backend.execute(new)
-    assert follow(world, new_update, new_update) == [new_update]
-    assert follow(world, CheckDue.RECONNECTED, update, new_update) == [CheckDue.RECONNECTED]
-    world.backend.execute(Delete((b"k",)))
-    world.backend.execute(operation)
-    assert follow(world, Deleted(b"k"), update) == [update]
-    # What one node of several has cleared may be there again already.
-    assert follow(world, Cleared(), update) == [update]
-    assert follow(world, CheckDue.RECONNECTED, update) == [CheckDue.RECONNECTED]
+    simulation.backend.execute(new)
+    assert process(simulation, new_update, new_update) == [new_update]
+    assert process(simulation, CheckDue.RECONNECTED, update, new_update) == [CheckDue.RECONNECTED]
+    simulation.backend.execute(Delete((b"k",)))
+    simulation.backend.execute(operation)
+    assert process(simulation, Deleted(b"k"), update) == [update]
+    # The piece may have been written again after one of several nodes was cleared.
+    assert process(simulation, Cleared(), update) == [update]
+    assert process(simulation, CheckDue.RECONNECTED, update) == [CheckDue.RECONNECTED]
 
 
 def size_of(thing: object) -> int:
-    """Add up the bytes of a thing and of all that it refers to."""
+    """Return the size of an object and all that it refers to, in bytes."""
     seen: dict[int, object] = {}
     todo = [thing]
     while todo:
@@ -405,42 +408,42 @@ def size_of(thing: object) -> int:
     return sum(map(sys.getsizeof, seen.values()))
 
 
-def test_the_price_of_losses() -> None:
-    """What was read after losses costs no more than what came as updates."""
-    world = begun((b"sensor",))
-    empty = size_of(world.tracker)
+def test_the_memory_of_a_tracker() -> None:
+    """Pieces from scans take no more memory than those from updates."""
+    simulation = start((b"sensor",))
+    empty = size_of(simulation.tracker)
     for loss in range(3):
         times = range(1000 * loss, 1000 * (loss + 1))
-        world.backend.execute_many([sample(b"sensor", float(time))[0] for time in times])
-        assert len(follow(world, CheckDue.RECONNECTED)) == 1 + len(times)
-    assert size_of(world.tracker) - empty <= 24 * 3000
+        simulation.backend.execute_many([sample(b"sensor", float(time))[0] for time in times])
+        assert len(process(simulation, CheckDue.RECONNECTED)) == 1 + len(times)
+    assert size_of(simulation.tracker) - empty <= 24 * 3000
 
 
-def test_a_deletion_tells_nothing_itself() -> None:
-    """What was written since comes as updates: each once, at its place among those of other keys."""
-    world = begun((b"sensor",), (b"other",))
+def test_writes_after_a_deletion() -> None:
+    """Pieces written after a deletion are returned once each, in order with those of other keys."""
+    simulation = start((b"sensor",), (b"other",))
     first, first_update = sample(b"other", 1.0)
     for value in (b"\xff\x01", b"\xff\x02"):
         for deletion, event in ((Delete((b"sensor",)), Deleted(b"sensor")), (Clear(), Cleared())):
             operation, update = sample(b"sensor", 1.0, value)
-            world.backend.execute_many([deletion, first, operation, deletion, operation])
+            simulation.backend.execute_many([deletion, first, operation, deletion, operation])
             events = [event, first_update, update, event, update]
-            assert follow(world, *events) == [first_update, update, update]
-            assert follow(world, CheckDue.RECONNECTED)[:1] == [CheckDue.RECONNECTED]
+            assert process(simulation, *events) == [first_update, update, update]
+            assert process(simulation, CheckDue.RECONNECTED)[:1] == [CheckDue.RECONNECTED]
 
 
-def test_a_shadow_that_comes_again_counts_when_its_update_comes() -> None:
-    """Between the deletion of a key and its coming again, what it shadowed is told of."""
+def test_a_shadow_that_is_deleted_and_written_again() -> None:
+    """Between the deletion of a key and its next update, the keys that it shadowed count."""
     for deletion, event in ((Delete((b"v_k",)), Deleted(b"v_k")), (Clear(), Cleared())):
         for remember in (True, False):
-            world = World()
-            world.tracker = ChangeTracker([(b"v_k", b"k")], remember=remember)
-            world.connected = False
-            world.backend.execute(SetImmutable(b"v_k", b"\xff\x01"))
-            assert follow(world, CheckDue.SUBSCRIBED) == []
+            simulation = Simulation()
+            simulation.tracker = ChangeTracker([(b"v_k", b"k")], remember=remember)
+            simulation.connected = False
+            simulation.backend.execute(SetImmutable(b"v_k", b"\xff\x01"))
+            assert process(simulation, CheckDue.SUBSCRIBED) == []
             root, root_update = sample(b"k", 1.0)
             own, own_update = sample(b"v_k", 1.0)
             later, later_update = sample(b"k", 2.0)
-            world.backend.execute_many([deletion, root, own, later])
+            simulation.backend.execute_many([deletion, root, own, later])
             events = (event, root_update, own_update, later_update)
-            assert follow(world, *events) == [root_update, own_update]
+            assert process(simulation, *events) == [root_update, own_update]

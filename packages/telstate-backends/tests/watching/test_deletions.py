@@ -1,4 +1,4 @@
-"""Who watches is told of deletions, if asked; nobody else is; and watchers can watch more or less."""
+"""Deletions are delivered to watchers that ask for them, and watchers can add and discard keys."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from telstate_backends import (
 )
 from telstate_codec.timestamps import encode_sample
 
-# In a cluster, only what comes from one node keeps its order, hence the common {x}.
+# In a cluster, events keep their order only if they come from one node, hence the common {x}.
 K, L, M = b"{x}k", b"{x}l", b"{x}m"
 
 
 def set_to(key: bytes, value: bytes = b"1") -> Update:
-    """Give the update of a key that was set to this."""
+    """Return the update that setting an immutable key publishes."""
     return Update(key, KeyType.IMMUTABLE, value)
 
 
 async def next_events(watcher: SubjectWatcher, number: int) -> list[Event]:
-    """Give the next events."""
+    """Return the next events."""
     return [await watcher.next() for _ in range(number)]
 
 
 async def until_covered(watcher: Any, *keys: bytes) -> None:
-    """Poll until the watcher hears of these keys."""
+    """Poll until the watcher covers these keys."""
     async with asyncio.timeout(LONG):
         while not watcher.covers(keys):
             assert watcher.poll() in (None, CheckDue.SUBSCRIBED)
@@ -53,7 +53,7 @@ async def until_covered(watcher: Any, *keys: bytes) -> None:
 
 
 async def polled(watcher: Any, number: int) -> list[Event]:
-    """Poll until so many events have come."""
+    """Poll until so many events have arrived."""
     events: list[Event] = []
     async with asyncio.timeout(LONG):
         while len(events) < number:
@@ -65,8 +65,8 @@ async def polled(watcher: Any, number: int) -> list[Event]:
     return events
 
 
-async def test_a_deletion_is_told_if_asked(subject: Subject) -> None:
-    """Each key that really goes is told once, in order with the updates, whatever kind it was."""
+async def test_deletions_are_delivered_on_request(subject: Subject) -> None:
+    """Each deleted key is delivered once, in order with the updates, whatever its kind."""
     async with subject.watch(K, L, M, patterns=[b"{x}*"], deletions=True) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
         await subject.execute(SetImmutable(K, b"1"))
@@ -86,8 +86,8 @@ async def test_a_deletion_is_told_if_asked(subject: Subject) -> None:
         ]
 
 
-async def test_a_clear_is_told_if_asked(subject: Subject) -> None:
-    """Clear is told as such, also to those who watch no key, and once for each node."""
+async def test_a_clear_is_delivered_on_request(subject: Subject) -> None:
+    """A clear is an event of its own, also for a watcher without keys."""
     async with subject.watch(deletions=True) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
         await subject.execute(SetImmutable(K, b"1"))
@@ -96,8 +96,8 @@ async def test_a_clear_is_told_if_asked(subject: Subject) -> None:
         assert await subject.execute(Keys()) == []
 
 
-async def test_who_does_not_ask_is_told_of_updates_only(subject: Subject) -> None:
-    """A plain watch hears nothing of deletions."""
+async def test_deletions_are_not_delivered_by_default(subject: Subject) -> None:
+    """A watcher that does not ask for deletions gets only updates."""
     async with subject.watch(K, patterns=[b"{x}l*"]) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
         await subject.execute(SetImmutable(K, b"1"))
@@ -108,8 +108,8 @@ async def test_who_does_not_ask_is_told_of_updates_only(subject: Subject) -> Non
         assert await next_events(watcher, 3) == [set_to(K), set_to(L), set_to(K, b"2")]
 
 
-async def test_a_key_that_is_replaced_counts_as_updated(subject: Subject) -> None:
-    """Load over a key of another kind is an update, of the new kind, and no deletion."""
+async def test_a_replaced_key_is_updated(subject: Subject) -> None:
+    """Loading over a key of another kind is an update of the new kind, not a deletion."""
     async with subject.watch(K, deletions=True) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
         await subject.execute(AddSample(K, encode_sample(1.0, b"v")))
@@ -120,8 +120,8 @@ async def test_a_key_that_is_replaced_counts_as_updated(subject: Subject) -> Non
         ]
 
 
-async def test_names_like_channels_are_names(subject: Subject) -> None:
-    """Keys that look like channels, and the empty one, are told of as themselves."""
+async def test_keys_may_look_like_channels(subject: Subject) -> None:
+    """Keys that look like channels, and the empty key, are delivered like any other key."""
     for key in (b"", b"clear", b"delete/", b"delete/k", b"update/k"):
         async with subject.watch(key, deletions=True) as watcher:
             assert await watcher.next() is CheckDue.SUBSCRIBED
@@ -130,33 +130,33 @@ async def test_names_like_channels_are_names(subject: Subject) -> None:
             assert await next_events(watcher, 2) == [set_to(key), Deleted(key)]
 
 
-async def test_a_watch_grows_and_shrinks(subject: Subject) -> None:
-    """Added keys are told of once they are covered, without a gap for the others."""
+async def test_adding_and_discarding_keys(subject: Subject) -> None:
+    """Updates of added keys arrive once they are covered, without a gap for the others."""
     async with subject.watch(K, deletions=True) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
-        each = watcher.watcher
-        assert each.covers((K,)) and not each.covers((K, L))
-        each.add((K, L, M))
-        await subject.execute(SetImmutable(K, b"1"))  # told, whatever is still to be confirmed
-        while (event := (await polled(each, 1))[0]) is CheckDue.SUBSCRIBED:
+        inner = watcher.watcher
+        assert inner.covers((K,)) and not inner.covers((K, L))
+        inner.add((K, L, M))
+        await subject.execute(SetImmutable(K, b"1"))  # delivered, whatever is still to be confirmed
+        while (event := (await polled(inner, 1))[0]) is CheckDue.SUBSCRIBED:
             pass
         assert event == set_to(K)
-        await until_covered(each, K, L, M)
+        await until_covered(inner, K, L, M)
         await subject.execute(SetImmutable(L, b"1"))
-        while (event := (await polled(each, 1))[0]) is CheckDue.SUBSCRIBED:
+        while (event := (await polled(inner, 1))[0]) is CheckDue.SUBSCRIBED:
             pass
         assert event == set_to(L)
-        each.discard((L, b"never"))
-        assert each.covers((K, M)) and not each.covers((L,))
+        inner.discard((L, b"never"))
+        assert inner.covers((K, M)) and not inner.covers((L,))
         await subject.execute(Delete((L, K)))
         await subject.execute(SetImmutable(M, b"1"))
-        assert await polled(each, 2) == [Deleted(K), set_to(M)]
-        each.add((L,))  # again, at once
-        await until_covered(each, L)
+        assert await polled(inner, 2) == [Deleted(K), set_to(M)]
+        inner.add((L,))  # again, at once
+        await until_covered(inner, L)
 
 
-async def test_a_watch_that_starts_with_nothing_grows(subject: Subject) -> None:
-    """Keys can be added to a watch of none."""
+async def test_adding_keys_to_an_empty_watch(subject: Subject) -> None:
+    """Keys can be added to a watch without keys."""
     async with subject.watch() as watcher:
         watcher.watcher.add((K,))
         await until_covered(watcher.watcher, K)
@@ -166,8 +166,8 @@ async def test_a_watch_that_starts_with_nothing_grows(subject: Subject) -> None:
         assert event == set_to(K)
 
 
-async def test_a_key_that_a_pattern_fits_can_be_added(subject: Subject) -> None:
-    """A key is told of once, however many ways it is watched."""
+async def test_adding_a_key_that_matches_a_pattern(subject: Subject) -> None:
+    """An update is delivered once, however many channels and patterns match it."""
     async with subject.watch(patterns=[b"{x}*"], deletions=True) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
         watcher.watcher.add((K,))
@@ -185,8 +185,8 @@ async def test_a_key_that_a_pattern_fits_can_be_added(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("operation", [Delete((K,)), Clear()], ids=["delete", "clear"])
-def test_who_may_not_publish_deletes_all_the_same(server_url: str, operation: Any) -> None:
-    """A user who may use only the channels that katsdptelstate needs can delete, without a notice."""
+def test_deleting_without_permission_to_publish(server_url: str, operation: Any) -> None:
+    """A user with only the channels that katsdptelstate needs can delete; nothing is published."""
     with redis.Redis.from_url(server_url) as client:
         client.execute_command(
             "ACL", "SETUSER", "shy", "on", "nopass", "~*", "+@all", "resetchannels", "&update/*"
@@ -202,8 +202,8 @@ def test_who_may_not_publish_deletes_all_the_same(server_url: str, operation: An
 
 
 @pytest.mark.parametrize("operation", [Delete((K,)), Clear()], ids=["delete", "clear"])
-def test_what_is_refused_is_not_told(server_url: str, operation: Any) -> None:
-    """Who watches hears nothing of a deletion that the user had no leave for."""
+def test_a_refused_deletion_is_not_published(server_url: str, operation: Any) -> None:
+    """A watcher gets no event of a deletion that the server refused."""
     with redis.Redis.from_url(server_url) as client:
         rules = ("on", "nopass", "~*", "&*", "+@all", "-unlink", "-flushdb")
         client.execute_command("ACL", "SETUSER", "weak", *rules)
@@ -225,8 +225,8 @@ def test_what_is_refused_is_not_told(server_url: str, operation: Any) -> None:
 
 
 @pytest.mark.parametrize("operation", [Delete((K,)), Clear()], ids=["delete", "clear"])
-def test_a_full_server_can_be_emptied(server_url: str, operation: Any) -> None:
-    """Deleting needs no memory, so that a server without any left can be helped."""
+def test_deleting_from_a_full_server(server_url: str, operation: Any) -> None:
+    """Deleting needs no memory, so that it works on a server that has none left."""
     with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
         try:
             assert backend.execute(SetImmutable(K, b"1")) is None

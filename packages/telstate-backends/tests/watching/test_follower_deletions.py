@@ -1,4 +1,4 @@
-"""Following over deletions: on every backend what is told is what memory tells, each once, in order."""
+"""Followers and deletions: every backend returns the same changes as memory, once each, in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from telstate_backends import (
 )
 from telstate_codec.timestamps import encode_sample
 
-# In a cluster, only what comes from one node keeps its order, hence the common {x}.
+# In a cluster, events keep their order only if they come from one node, hence the common {x}.
 PLAIN = [b"{x}i", b"{x}s", b"{x}t", b"{x}p1", b"{x}p2"]
 VIEWED = (b"{x}v_k", b"{x}k")
 END = b"{x}end"
@@ -37,7 +37,7 @@ END = b"{x}end"
 async def following(
     subject: Subject, names: list[tuple[bytes, ...]]
 ) -> AsyncIterator[Callable[[], Awaitable[TrackedEvent | None]]]:
-    """Follow names and a pattern; gives what waits for the next news."""
+    """Follow names and a pattern; yields a function that waits for the next change."""
     patterns = [b"{x}p*"]
     if isinstance(subject, AsyncSubject):
         async with AsyncFollower(subject.backend, names, patterns) as follower:
@@ -48,68 +48,68 @@ async def following(
             yield lambda: asyncio.to_thread(sync.next, LONG)
 
 
-def key_of(news: object) -> bytes:
-    """Give the key of an update."""
-    assert isinstance(news, Update)
-    return news.key
+def key_of(change: object) -> bytes:
+    """Return the key of an update."""
+    assert isinstance(change, Update)
+    return change.key
 
 
-def writes(chance: random.Random, numbers: Iterator[int], views: bool) -> list[Operation[Any]]:
-    """Make up a batch; what shadows another never comes again with the same value."""
+def writes(rng: random.Random, numbers: Iterator[int], views: bool) -> list[Operation[Any]]:
+    """Return a random batch; a key that shadows another is never written twice with the same value."""
     operations: list[Operation[Any]] = []
-    for _ in range(chance.randrange(1, 12)):
-        key = chance.choice(PLAIN)
-        value = b"\xff%c" % chance.randrange(3)
-        turn = chance.random()
+    for _ in range(rng.randrange(1, 12)):
+        key = rng.choice(PLAIN)
+        value = b"\xff%c" % rng.randrange(3)
+        turn = rng.random()
         if turn < 0.3:
-            time = float(chance.randrange(3))
+            time = float(rng.randrange(3))
             operations.append(AddSample(key, encode_sample(time, value)))
         elif turn < 0.5:
             operations.append(SetImmutable(key, value))
         elif turn < 0.6:
-            operations.append(SetIndexed(key, b"\xff%c" % chance.randrange(3), value))
+            operations.append(SetIndexed(key, b"\xff%c" % rng.randrange(3), value))
         elif turn < 0.75 and views:
-            operations.append(SetImmutable(chance.choice(VIEWED), b"\xff%d" % next(numbers)))
+            operations.append(SetImmutable(rng.choice(VIEWED), b"\xff%d" % next(numbers)))
         elif turn < 0.95:
-            operations.append(Delete(tuple(chance.sample([*PLAIN, *VIEWED], 2))))
+            operations.append(Delete(tuple(rng.sample([*PLAIN, *VIEWED], 2))))
         else:
             operations.append(Clear())
     return operations
 
 
 async def test_deletions_neither_double_nor_reorder(subject: Subject) -> None:
-    """However writes and deletions are mixed, and however far the follower is behind."""
-    chance, numbers = random.Random(20), itertools.count()
+    """This holds however writes and deletions are mixed, and however far the follower is behind."""
+    rng, numbers = random.Random(20), itertools.count()
     assert isinstance(subject, SyncSubject | AsyncSubject)
-    # In a cluster a batch keeps the order of what concerns one key only; and a Cleared of another node
-    # may come late, when a view sees what is there by then.
+    # In a cluster, a batch keeps the order only for each key, and the Cleared event of another node may
+    # arrive late, so that a view sees later contents.
     spread = getattr(subject.backend, "may_deliver_late", False)
     views = not spread
     names = [(b"{x}i",), (b"{x}s",), (b"{x}t",), (END,), *([VIEWED] if views else [])]
     memory = MemoryBackend()
-    with Follower(memory, names, [b"{x}p*"]) as truth:
-        async with following(subject, names) as next_news:
+    with Follower(memory, names, [b"{x}p*"]) as follower:
+        async with following(subject, names) as next_change:
             for _ in range(60):
-                batch = writes(chance, numbers, views)
+                batch = writes(rng, numbers, views)
                 end = AddSample(END, encode_sample(float(next(numbers)), b"\xff\x01"))
                 for operations in (batch, [end]):
                     memory.execute_many(operations)
                     await subject.execute_many(operations)
-                if chance.random() < 0.5:
+                if rng.random() < 0.5:
                     continue
-                expected: list[TrackedEvent | None] = list(iter(partial(truth.next, 0), None))
-                told = [await next_news()]
-                while told[-1] != expected[-1]:
-                    told.append(await next_news())
+                expected: list[TrackedEvent | None] = list(iter(partial(follower.next, 0), None))
+                changes = [await next_change()]
+                while changes[-1] != expected[-1]:
+                    changes.append(await next_change())
                 if spread:
-                    told.sort(key=key_of)
+                    changes.sort(key=key_of)
                     expected.sort(key=key_of)
-                assert told == expected
+                assert changes == expected
 
 
-async def test_a_key_that_is_deleted_again_and_again(subject: Subject) -> None:
-    """Each value is told once, in its turn, after deletions and after clearing."""
-    async with following(subject, [(b"{x}i",), (b"{x}s",)]) as next_news:
+async def test_a_key_that_is_deleted_repeatedly(subject: Subject) -> None:
+    """Each value is returned once, in order, after deletions and after clearing."""
+    async with following(subject, [(b"{x}i",), (b"{x}s",)]) as next_change:
         expected: list[tuple[bytes, bytes]] = []
         deletions: list[Operation[Any]] = [Delete((b"{x}i",)), Clear(), Delete((b"{x}i",))]
         for number, deletion in enumerate(deletions):
@@ -117,5 +117,5 @@ async def test_a_key_that_is_deleted_again_and_again(subject: Subject) -> None:
             first = AddSample(b"{x}s", encode_sample(time, value))
             await subject.execute_many([deletion, first, SetImmutable(b"{x}i", value)])
             expected += [(b"{x}s", value), (b"{x}i", value)]
-        told = [await next_news() for _ in expected]
-        assert [(each.key, each.value) for each in told if isinstance(each, Update)] == expected
+        changes = [await next_change() for _ in expected]
+        assert [(each.key, each.value) for each in changes if isinstance(each, Update)] == expected

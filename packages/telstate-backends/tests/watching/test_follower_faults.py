@@ -1,4 +1,4 @@
-"""Following keys while connections are cut and servers crash: each sample is told exactly once."""
+"""Followers while connections are lost and servers crash: each sample is returned exactly once."""
 
 from __future__ import annotations
 
@@ -36,87 +36,87 @@ pytestmark = [
 ]
 
 LONG = 60.0
-#: The last thing to be written, and by time the last to be told.
+#: The update that is written last, and is the last by time.
 END = Update(b"s", KeyType.MUTABLE, b"end", timestamp=1e9)
 WRITE_END = AddSample(b"s", encode_sample(1e9, b"end"))
 
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A server of the newest version that loses nothing of what it has acknowledged."""
+    """A server of the newest version that loses no acknowledged write."""
     options = ("--appendonly", "yes", "--appendfsync", "always")
     with RedisServer(list(SERVERS.values())[-1], options) as server:
         yield server
 
 
-async def follow(subject: Subject, begun: threading.Event) -> list[TrackedEvent]:
-    """Follow samples, and keys that fit a pattern, until the last thing has been written."""
+async def follow(subject: Subject, started: threading.Event) -> list[TrackedEvent]:
+    """Follow samples, and keys that match a pattern, until the last update."""
     if isinstance(subject, SyncSubject):
-        return await asyncio.to_thread(_follow, subject.backend, begun)
+        return await asyncio.to_thread(_follow, subject.backend, started)
     assert isinstance(subject, AsyncSubject)
-    told: list[TrackedEvent] = []
+    changes: list[TrackedEvent] = []
     async with AsyncFollower(subject.backend, [(b"v_s", b"s")], [b"new_*"]) as follower:
-        begun.set()
-        while not _ends(told):
-            told.append(await asyncio.wait_for(follower.next(), LONG))
-    return told
+        started.set()
+        while not _ends(changes):
+            changes.append(await asyncio.wait_for(follower.next(), LONG))
+    return changes
 
 
-def _follow(backend: Any, begun: threading.Event) -> list[TrackedEvent]:
-    told: list[TrackedEvent] = []
+def _follow(backend: Any, started: threading.Event) -> list[TrackedEvent]:
+    changes: list[TrackedEvent] = []
     with Follower(backend, [(b"v_s", b"s")], [b"new_*"]) as follower:
-        begun.set()
-        while not _ends(told):
-            news = follower.next(LONG)
-            assert news is not None, "nothing came"
-            told.append(news)
-    return told
+        started.set()
+        while not _ends(changes):
+            change = follower.next(LONG)
+            assert change is not None, "no change in time"
+            changes.append(change)
+    return changes
 
 
-def _ends(told: list[TrackedEvent]) -> bool:
-    return told[-1:] == [END]
+def _ends(changes: list[TrackedEvent]) -> bool:
+    return changes[-1:] == [END]
 
 
-def write(backend: RedisBackend, count: int, trouble: Callable[[int], None]) -> None:
-    """Write samples (every third late, every tenth long) and new keys, and make trouble meanwhile."""
+def write(backend: RedisBackend, count: int, fault: Callable[[int], None]) -> None:
+    """Write samples (every third out of order, every tenth long) and new keys, and cause faults."""
     for number in range(count):
         time = float(number if number % 3 else 10 * count - number)
         value = b"%d " % number + (b"." * 200 if number % 10 == 0 else b"")
         backend.execute(AddSample(b"s", encode_sample(time, value)))
         if number % 50 == 0:
             backend.execute(SetImmutable(b"new_%d" % number, b"new %d" % number))
-        trouble(number)
+        fault(number)
 
 
-def check(told: list[TrackedEvent], count: int) -> None:
-    """See that each thing was told once, and that there were losses."""
-    assert told.pop() == END
-    updates = [each for each in told if isinstance(each, Update)]
+def check(changes: list[TrackedEvent], count: int) -> None:
+    """Check that each change was returned once, and that connections were lost."""
+    assert changes.pop() == END
+    updates = [each for each in changes if isinstance(each, Update)]
     samples = Counter(int(each.value.split()[0]) for each in updates if each.timestamp is not None)
     assert samples == Counter(range(count))
     others = Counter(each.key for each in updates if each.timestamp is None)
     assert others == Counter(b"new_%d" % number for number in range(0, count, 50))
-    assert CheckDue.RECONNECTED in told
+    assert CheckDue.RECONNECTED in changes
 
 
-async def followed(
-    subject: Subject, backend: RedisBackend, count: int, trouble: Callable[[int], None]
+async def follow_with_faults(
+    subject: Subject, backend: RedisBackend, count: int, fault: Callable[[int], None]
 ) -> list[TrackedEvent]:
-    """Follow keys while they are written and there is trouble, to the end."""
-    begun = threading.Event()
-    following = asyncio.create_task(follow(subject, begun))
-    await asyncio.to_thread(begun.wait, LONG)
+    """Follow keys while they are written and there are faults."""
+    started = threading.Event()
+    following = asyncio.create_task(follow(subject, started))
+    await asyncio.to_thread(started.wait, LONG)
     with backend:
-        await asyncio.to_thread(write, backend, count, trouble)
-        # When all the trouble is over.
+        await asyncio.to_thread(write, backend, count, fault)
+        # After all faults.
         backend.execute(WRITE_END)
-        told = await following
+        changes = await following
     await subject.close()
-    return told
+    return changes
 
 
-async def test_cut_lines(server: RedisServer, asynchronous: bool) -> None:
-    """Over a line that is cut again and again, between messages and within them."""
+async def test_lost_connections(server: RedisServer, asynchronous: bool) -> None:
+    """The connection is lost again and again, between messages and within them."""
     with Proxy(server.port) as proxy:
         subject = real(asynchronous, f"redis://127.0.0.1:{proxy.port}")
 
@@ -126,12 +126,12 @@ async def test_cut_lines(server: RedisServer, asynchronous: bool) -> None:
             elif number % 200 == 160:
                 proxy.cut_after = 333
 
-        told = await followed(subject, RedisBackend.from_url(server.url), 1000, cut)
-    check(told, 1000)
+        changes = await follow_with_faults(subject, RedisBackend.from_url(server.url), 1000, cut)
+    check(changes, 1000)
 
 
 async def test_crashes(server: RedisServer, asynchronous: bool) -> None:
-    """Over crashes and restarts of the server, while a writer goes on as soon as it can."""
+    """The server crashes and restarts, while a writer continues as soon as it can."""
     retry = RetryPolicy(seconds=LONG)
     subject = real(asynchronous, server.url)
 
@@ -140,13 +140,15 @@ async def test_crashes(server: RedisServer, asynchronous: bool) -> None:
             server.kill()
             server.start()
 
-    told = await followed(subject, RedisBackend.from_url(server.url, retry=retry), 750, crash)
-    check(told, 750)
+    changes = await follow_with_faults(
+        subject, RedisBackend.from_url(server.url, retry=retry), 750, crash
+    )
+    check(changes, 750)
 
 
 @pytest.mark.slow
 async def test_a_cluster(cluster_ports: list[int], asynchronous: bool) -> None:
-    """In a cluster whose nodes cut off all that listen, one after the other."""
+    """The nodes of a cluster disconnect all subscribers, one after the other."""
     url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}"
     subject = await spread(asynchronous, url)
     admins = [redis.Redis(port=port) for port in cluster_ports]
@@ -155,16 +157,16 @@ async def test_a_cluster(cluster_ports: list[int], asynchronous: bool) -> None:
         if number % 60 == 30:
             admins[number // 60 % len(admins)].client_kill_filter(_type="pubsub", skipme=True)
 
-    told = await followed(subject, RedisBackend.from_url(url), 600, kill)
+    changes = await follow_with_faults(subject, RedisBackend.from_url(url), 600, kill)
     for admin in admins:
         admin.close()
-    check(told, 600)
+    check(changes, 600)
 
 
-async def test_a_user_who_may_not_hear_of_deletions(
+async def test_a_user_without_the_channels_of_deletions(
     server: RedisServer, asynchronous: bool
 ) -> None:
-    """Leave to hear of updates is enough; without that, it is an error."""
+    """The channels of updates are enough for a follower; without them, it raises."""
     channels = {"anna": ["update/s", "update/v_s", "update/new_*"], "berta": ["delete/*", "clear"]}
     with redis.Redis(port=server.port) as admin:
         for user, names in channels.items():
@@ -178,14 +180,14 @@ async def test_a_user_who_may_not_hear_of_deletions(
                 commands=["+@all"],
             )
     subject = real(asynchronous, server.url.replace("//", "//anna:sesame@"))
-    begun = threading.Event()
-    following = asyncio.create_task(follow(subject, begun))
-    await asyncio.to_thread(begun.wait, LONG)
+    started = threading.Event()
+    following = asyncio.create_task(follow(subject, started))
+    await asyncio.to_thread(started.wait, LONG)
     with RedisBackend.from_url(server.url) as backend:
         backend.execute(WRITE_END)
     assert await following == [END]
     await subject.close()
     subject = real(asynchronous, server.url.replace("//", "//berta:sesame@"))
     with pytest.raises(RefusedError):
-        await follow(subject, begun)
+        await follow(subject, started)
     await subject.close()

@@ -1,4 +1,4 @@
-"""Subscriptions that the server refuses to a user on asyncio, where all watchers share a connection."""
+"""Subscriptions that the server refuses, under asyncio, where all watchers share one connection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from telstate_codec.timestamps import encode_sample
 
 @pytest.fixture
 def admin(server_url: str) -> Iterator[Any]:
-    """A client that may do everything, on a server with a user who may subscribe to `update/mine*`."""
+    """A client with all permissions, on a server with a user limited to `update/mine*`."""
     with redis.Redis.from_url(server_url) as client:
         permit(client, "&update/mine*")
         yield client
@@ -41,27 +41,27 @@ def admin(server_url: str) -> Iterator[Any]:
 async def backend(
     request: pytest.FixtureRequest, admin: Any, server_url: str
 ) -> AsyncIterator[AsyncRedisBackend]:
-    """A backend of that user."""
+    """A backend that connects as that user."""
     url = server_url.replace("//", "//dora:any@") + f"?protocol={request.param}&socket_timeout=20"
     async with await AsyncRedisBackend.from_url(url) as backend:
         yield backend
 
 
 def permit(admin: Any, *channels: str) -> None:
-    """Say to what the user may subscribe."""
+    """Set the channels that the user may subscribe to."""
     rules = ("on", "nopass", "~*", "+@all", "resetchannels", *channels)
     admin.execute_command("ACL", "SETUSER", "dora", *rules)
 
 
 async def until_channels(admin: Any, *channels: bytes) -> None:
-    """Wait until exactly these are subscribed."""
+    """Wait until exactly these channels are subscribed."""
     async with asyncio.timeout(LONG):
         while sorted(admin.pubsub_channels()) != sorted(channels):
             await asyncio.sleep(0.01)
 
 
-async def test_waiters(backend: AsyncRedisBackend, admin: Any) -> None:
-    """Of a thousand who begin to wait at once, only those fail who want what is not permitted."""
+async def test_only_the_refused_waits_fail(backend: AsyncRedisBackend, admin: Any) -> None:
+    """Of a thousand waits that begin at once, only those without permission fail."""
     names = [b"mine_%d" % number for number in range(1000)]
     names[300] = names[301] = names[999] = b"other"
     names[7] = b"another"
@@ -80,8 +80,8 @@ async def test_waiters(backend: AsyncRedisBackend, admin: Any) -> None:
     await until_channels(admin)
 
 
-async def test_a_watcher_who_is_there_already(backend: AsyncRedisBackend, admin: Any) -> None:
-    """Who watches already is not even told that a check is due, and misses nothing."""
+async def test_existing_watchers_are_not_disturbed(backend: AsyncRedisBackend, admin: Any) -> None:
+    """A refusal for others causes no `CheckDue` in an existing watcher, which misses nothing."""
     async with backend.watch([b"mine"], [b"mine*"]) as watcher:
         with pytest.raises(RefusedError, match="channel 'update/other'"):
             await wait_async(backend, KeyWait((b"other",)))
@@ -89,28 +89,26 @@ async def test_a_watcher_who_is_there_already(backend: AsyncRedisBackend, admin:
             async with backend.watch(patterns=[b"oth*"]) as refused:
                 await refused.next()
         await backend.execute(SetImmutable(b"mine", b"1"))
-        told = [await asyncio.wait_for(watcher.next(), LONG) for _ in range(2)]
-        assert told == [CheckDue.SUBSCRIBED, Update(b"mine", KeyType.IMMUTABLE, b"1")]
+        events = [await asyncio.wait_for(watcher.next(), LONG) for _ in range(2)]
+        assert events == [CheckDue.SUBSCRIBED, Update(b"mine", KeyType.IMMUTABLE, b"1")]
 
 
-async def test_hearing_of_more_keys(backend: AsyncRedisBackend, admin: Any) -> None:
-    """A watcher fails that is to hear of a forbidden key too, and no other of the same keys."""
-    async with backend.watch([b"mine"]) as one, backend.watch([b"mine"]) as another:
-        assert [await one.next(), await another.next()] == [CheckDue.SUBSCRIBED] * 2
+async def test_adding_refused_keys(backend: AsyncRedisBackend, admin: Any) -> None:
+    """A watcher that adds a refused key fails; another watcher of the same keys does not."""
+    async with backend.watch([b"mine"]) as one, backend.watch([b"mine"]) as other:
+        assert [await one.next(), await other.next()] == [CheckDue.SUBSCRIBED] * 2
         one.add([b"mine_2", b"other"])
         with pytest.raises(RefusedError, match="channel 'update/other'"):
             await asyncio.wait_for(one.next(), LONG)
-        another.add([b"mine_2"])
-        assert await asyncio.wait_for(another.next(), LONG) is CheckDue.SUBSCRIBED
+        other.add([b"mine_2"])
+        assert await asyncio.wait_for(other.next(), LONG) is CheckDue.SUBSCRIBED
         await backend.execute(SetImmutable(b"mine_2", b"1"))
         expected = Update(b"mine_2", KeyType.IMMUTABLE, b"1")
-        assert await asyncio.wait_for(another.next(), LONG) == expected
+        assert await asyncio.wait_for(other.next(), LONG) == expected
 
 
-async def test_what_was_refused_may_be_permitted_later(
-    backend: AsyncRedisBackend, admin: Any
-) -> None:
-    """A refusal leaves nothing behind: the same key is watched once it is permitted."""
+async def test_a_permission_granted_later(backend: AsyncRedisBackend, admin: Any) -> None:
+    """A key that was refused can be watched once it is permitted."""
     with pytest.raises(RefusedError):
         await wait_async(backend, KeyWait((b"other",)))
     permit(admin, "&update/mine*", "&update/other")
@@ -119,8 +117,8 @@ async def test_what_was_refused_may_be_permitted_later(
         assert await asyncio.wait_for(watcher.next(), LONG) is CheckDue.SUBSCRIBED
 
 
-async def test_a_connection_lost_after_a_refusal(backend: AsyncRedisBackend, admin: Any) -> None:
-    """When the connection is made anew, nobody asks for what was refused."""
+async def test_a_lost_connection_after_a_refusal(backend: AsyncRedisBackend, admin: Any) -> None:
+    """A new connection does not request refused channels again."""
     async with backend.watch([b"mine"]) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
         with pytest.raises(RefusedError):
@@ -132,8 +130,8 @@ async def test_a_connection_lost_after_a_refusal(backend: AsyncRedisBackend, adm
         assert await asyncio.wait_for(watcher.next(), LONG) == expected
 
 
-async def test_a_lost_connection_is_made_anew_once(backend: AsyncRedisBackend, admin: Any) -> None:
-    """By the watch alone: redis-py would do so while both reader and sender use the connection."""
+async def test_a_lost_connection_is_restored_once(backend: AsyncRedisBackend, admin: Any) -> None:
+    """redis-py does not reconnect by itself, while both the reader and the sender use the connection."""
     async with backend.watch([b"mine"]) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
         before = admin.info("stats")["total_connections_received"]
@@ -143,11 +141,11 @@ async def test_a_lost_connection_is_made_anew_once(backend: AsyncRedisBackend, a
 
 
 @pytest.mark.slow
-async def test_refusals_over_a_line_that_is_cut(backend: AsyncRedisBackend, admin: Any) -> None:
-    """Whatever happens to the connection, a refusal is that of who is refused."""
+async def test_refusals_and_lost_connections(backend: AsyncRedisBackend, admin: Any) -> None:
+    """Even while connections are lost, a refusal only fails the waits that it concerns."""
     numbers = iter(range(200))
 
-    async def wait_for_what_comes() -> None:
+    async def wait_for_permitted() -> None:
         for number in numbers:
             key = b"mine_%d" % number
             waiting = asyncio.create_task(wait_async(backend, KeyWait((key,))))
@@ -158,21 +156,23 @@ async def test_refusals_over_a_line_that_is_cut(backend: AsyncRedisBackend, admi
             if number % 40 == 20:
                 await asyncio.to_thread(admin.client_kill_filter, _type="pubsub")
 
-    async def wait_for_what_is_refused() -> None:
+    async def wait_for_refused() -> None:
         while True:
             with pytest.raises(RefusedError, match="channel 'update/other'"):
                 await wait_async(backend, KeyWait((b"mine_x", b"other")))
 
-    refused = [asyncio.create_task(wait_for_what_is_refused()) for _ in range(4)]
-    await asyncio.gather(*(wait_for_what_comes() for _ in range(10)))
+    refused = [asyncio.create_task(wait_for_refused()) for _ in range(4)]
+    await asyncio.gather(*(wait_for_permitted() for _ in range(10)))
     for task in refused:
         task.cancel()
     outcomes = await asyncio.gather(*refused, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 4
 
 
-async def test_followers_and_caches_of_users_of_old(backend: AsyncRedisBackend, admin: Any) -> None:
-    """A user who may not hear of deletions waits, follows and has a cache without harm to others."""
+async def test_followers_and_caches_without_deletions(
+    backend: AsyncRedisBackend, admin: Any
+) -> None:
+    """A user without the channels of deletions can wait, follow and use a cache at the same time."""
     permit(admin, "&update/*")
     waiting = asyncio.create_task(wait_async(backend, KeyWait((b"later",))))
     await until_channels(admin, b"update/later")
@@ -190,8 +190,8 @@ async def test_followers_and_caches_of_users_of_old(backend: AsyncRedisBackend, 
     await asyncio.wait_for(waiting, LONG)
 
 
-async def test_a_user_who_may_not_subscribe_at_all(backend: AsyncRedisBackend, admin: Any) -> None:
-    """Each who waits is told so, also who comes later, and the rest goes on."""
+async def test_a_user_without_pubsub(backend: AsyncRedisBackend, admin: Any) -> None:
+    """Each wait of a user without permission to subscribe fails; reading and writing work."""
     admin.execute_command("ACL", "SETUSER", "dora", "-@pubsub", "+publish")
     for _ in range(2):
         waits = [wait_async(backend, KeyWait((b"mine_%d" % number,))) for number in range(20)]
