@@ -12,10 +12,11 @@ import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import attrs
 
+from telstate._connect import HasBackend
 from telstate._view import SEPARATOR
 from telstate_backends import Backend, Glimpse, Keys, KeyType, Peek
 from telstate_codec import DecodeError, decode_key, decode_timestamp, decode_value, encode_key
@@ -38,11 +39,6 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 _short.maxlist = _short.maxtuple = _short.maxdict = 4
 _short.maxlevel = 3
-
-
-class _HasBackend(Protocol):
-    @property
-    def backend(self) -> Backend: ...
 
 
 @attrs.frozen
@@ -85,7 +81,7 @@ class KeySummary:
         return f"{samples}{time_of(self.first)} to {time_of(self.last)}, latest "
 
 
-def summarise(ts: _HasBackend, filter: str = "*") -> list[KeySummary]:
+def summarise(ts: HasBackend[Backend], filter: str = "*") -> list[KeySummary]:
     """Summarise the keys of a store that match a glob, in every namespace, sorted by name.
 
     Parameters
@@ -230,11 +226,11 @@ def key_tree_text(summaries: Iterable[KeySummary], title: str) -> str:
     --------
     >>> from telstate import TelescopeState
     >>> ts = TelescopeState()
-    >>> ts["sdp_n_chans"], ts["sdp_n_bls"] = 4096, 40
+    >>> ts["l0_n_chans"], ts["l0_bandwidth"] = 4096, 856e6
     >>> print(key_tree_text(summarise(ts), "all"))
     all
-    └── sdp
-        ├── n_bls  immutable  40
+    └── l0
+        ├── bandwidth  immutable  856000000.0
         └── n_chans  immutable  4096
     """
     return "\n".join([title, *_lines(_arrange(summaries), "")])

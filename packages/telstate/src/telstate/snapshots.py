@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from telstate._calls.common import check_names, logger
+from telstate._connect import HasBackend
 from telstate._suggest import Suggestion, look_in
 from telstate._view import View
 from telstate.errors import MissingKeyError
@@ -52,13 +52,6 @@ _MAX_NAMES = 5
 Progress = Callable[[int], object]
 # A path, or an open file of bytes: also a decompressor, or an HTTP response.
 Source: TypeAlias = "str | os.PathLike[str] | BinaryReader"
-
-
-class HasBackend(Protocol):
-    """A synchronous telescope state, as far as saving needs it."""
-
-    @property
-    def backend(self) -> Backend: ...
 
 
 def load_into(
@@ -111,22 +104,25 @@ async def load_into_async(
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
     from asyncio import to_thread
 
-    # The first import takes long enough to hold up other tasks.
-    loading = await to_thread(import_module, "telstate_backends._load")
-    report: LoadReport
+    # The first import takes long enough to delay other tasks.
+    load_rdb, load_records = await to_thread(_import_async_loading)
     report_keys = _key_counter(progress)
     if not strict:
         records = await to_thread(_read_intact, file)
-        report = await loading.load_records_async(
-            backend, records, foreign="skip", progress=report_keys
-        )
+        report = await load_records(backend, records, foreign="skip", progress=report_keys)
         return _log_report(report, records)
     try:
-        report = await loading.load_rdb_async(backend, file, foreign="skip", progress=report_keys)
+        report = await load_rdb(backend, file, foreign="skip", progress=report_keys)
     except RdbParseError as error:
         _mention_strict(error)
         raise
     return _log_report(report)
+
+
+def _import_async_loading() -> tuple[Any, Any]:
+    from telstate_backends import load_rdb_async, load_records_async
+
+    return load_rdb_async, load_records_async
 
 
 @translate_rdb_errors()
@@ -295,7 +291,7 @@ class RDBWriter(RDBWriterBase):
 
     def save(
         self,
-        client: HasBackend | Backend | redis.Redis,
+        client: HasBackend[Backend] | Backend | redis.Redis,
         keys: Iterable[Key] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -408,7 +404,7 @@ def encode_names(keys: Iterable[Key]) -> list[bytes]:
 
 
 def _borrow_backend(
-    client: HasBackend | Backend | redis.Redis,
+    client: HasBackend[Backend] | Backend | redis.Redis,
 ) -> AbstractContextManager[Backend]:
     """Return the backend to save from; a redis-py client is only borrowed for that time."""
     backend: Any = getattr(client, "backend", client)

@@ -137,7 +137,8 @@ class Watch:
         self._timeout = timeout
 
     def __enter__(self) -> Self:
-        self._begin(self._timeout)
+        if not self._begun:
+            self._begin(self._timeout)
         return self
 
     def __exit__(
@@ -182,14 +183,14 @@ class Watch:
         self._follower.close()
 
     def _begin(self, timeout: float | None) -> None:
-        if not self._begun:
-            self._follower.begin(timeout)
-            self._begun = True
+        self._follower.begin(timeout)
+        self._begun = True
 
     def _take(self, timeout: float | None) -> WatchEvent | None:
         """Return the next event, None if the watch is closed."""
         end = None if timeout is None else time.monotonic() + timeout
-        self._begin(timeout)
+        if not self._begun:
+            self._begin(timeout)
         change = self._follower.next(None if end is None else max(0.0, end - time.monotonic()))
         if change is not None:
             return decode_update(change)

@@ -11,8 +11,9 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
 
+from telstate._connect import HasBackend
 from telstate.snapshots import (
     BATCH,
     SIZE_BATCH,
@@ -34,13 +35,6 @@ Arguments = TypeVarTuple("Arguments")
 
 # A store in memory is asked for fewer keys at once: it answers in the thread of the event loop.
 MEMORY_BATCH = 5
-
-
-class HasBackend(Protocol):
-    """An asyncio telescope state, as far as saving needs it."""
-
-    @property
-    def backend(self) -> AsyncBackend: ...
 
 
 class RDBWriter(RDBWriterBase):
@@ -76,7 +70,7 @@ class RDBWriter(RDBWriterBase):
 
     async def save(
         self,
-        client: HasBackend | AsyncBackend | redis.asyncio.Redis,
+        client: HasBackend[AsyncBackend] | AsyncBackend | redis.asyncio.Redis,
         keys: Iterable[Key] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -110,7 +104,7 @@ async def save_store(
 
 
 def _borrow_backend(
-    client: HasBackend | AsyncBackend | redis.asyncio.Redis,
+    client: HasBackend[AsyncBackend] | AsyncBackend | redis.asyncio.Redis,
 ) -> AbstractAsyncContextManager[AsyncBackend]:
     """Return the backend to save from; a redis-py client is only borrowed for that time."""
     backend: Any = getattr(client, "backend", client)
