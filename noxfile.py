@@ -221,7 +221,7 @@ def run_tests(
     # The tests of the upper packages talk to servers, and wait most of the time.
     workers = "4" if package in PACKAGES[2:] else "2"
     chosen = [str(next(Path(folder, "tests").rglob(file))) for file in files]
-    # Workers that are done take tests from the others, so that no long test is left for the end.
+    # A worker without tests takes some from the others, which may be busy with long ones.
     selected = ["-n", workers, "--dist", "worksteal", "-m", marks, *(chosen or [f"{folder}/tests"])]
     session.run(*pytest, *selected, *options, *session.posargs, env=variables)
     if not session.posargs and not chosen:
