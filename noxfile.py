@@ -220,7 +220,12 @@ def run_tests(
     pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
     # The tests of the upper packages talk to servers, and wait most of the time.
     workers = "4" if package in PACKAGES[2:] else "2"
-    chosen = [str(next(Path(folder, "tests").rglob(file))) for file in files]
+    chosen = []
+    for file in files:
+        found = next(Path(folder, "tests").rglob(file), None)
+        if found is None:
+            session.error(f"There is no file {file} below {folder}/tests.")
+        chosen.append(str(found))
     # A worker without tests takes some from the others, which may be busy with long ones.
     selected = ["-n", workers, "--dist", "worksteal", "-m", marks, *(chosen or [f"{folder}/tests"])]
     session.run(*pytest, *selected, *options, *session.posargs, env=variables)
