@@ -130,6 +130,13 @@ def test_not_an_address(endpoint: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("endpoint", ["::1", "fe80::a", "::ffff:1.2.3.4"])
+def test_ipv6_without_brackets(endpoint: str) -> None:
+    """An IPv6 address without brackets is refused."""
+    with pytest.raises(ValueError):
+        TelescopeState(endpoint)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "db", "url"),
     [
