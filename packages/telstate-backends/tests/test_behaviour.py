@@ -20,15 +20,16 @@ from telstate_backends import (
     Export,
     Fields,
     Find,
+    Found,
     Get,
     GetIndexed,
     GetKeyType,
     GetRange,
-    Glimpse,
     Immutable,
     ImmutableKeyError,
     Indexed,
     IndexedWait,
+    KeyPreview,
     Keys,
     KeyType,
     KeyTypes,
@@ -173,9 +174,8 @@ async def test_an_earlier_key_shadows_later_ones_wholly(subject: Subject) -> Non
     await fill(subject)
     await subject.execute(SetIndexed(b"b_table", b"other", b"x"))
     assert await subject.execute(Get((b"no", b"a_table", b"table"))) == Immutable(b"shadow")
-    assert await subject.execute(Find((b"no", b"a_table", b"table"))) == (
-        b"a_table",
-        Immutable(b"shadow"),
+    assert await subject.execute(Find((b"no", b"a_table", b"table"))) == Found(
+        b"a_table", b"string", Immutable(b"shadow")
     )
     assert await subject.execute(GetIndexed((b"b_table", b"table"), b"row")) is None
     with pytest.raises(ImmutableKeyError, match="'a_table'"):
@@ -279,9 +279,9 @@ async def test_a_peek_shows_how_a_key_begins(subject: Subject) -> None:
     assert await subject.execute_many(
         [Peek(key, 3) for key in (b"fixed", b"sensor", b"table", b"none")]
     ) == [
-        Glimpse(KeyType.IMMUTABLE, 1, 3, b"one"),
-        Glimpse(KeyType.MUTABLE, 2, 6, b"abc", b"", at(1.0, b""), at(2.0, b"")),
-        Glimpse(KeyType.INDEXED, 2, 4, b"cel", b"row"),
+        KeyPreview(KeyType.IMMUTABLE, 1, 3, b"one"),
+        KeyPreview(KeyType.MUTABLE, 2, 6, b"abc", b"", at(1.0, b""), at(2.0, b"")),
+        KeyPreview(KeyType.INDEXED, 2, 4, b"cel", b"row"),
         None,
     ]
 
@@ -295,10 +295,10 @@ async def test_a_peek_at_long_values_is_short(subject: Subject) -> None:
     fixed, sensor, table = await subject.execute_many(
         [Peek(key) for key in (b"fixed", b"sensor", b"table")]
     )
-    assert fixed == Glimpse(KeyType.IMMUTABLE, 1, len(long), long[:4096])
-    assert table == Glimpse(KeyType.INDEXED, 1, len(long), b"", b"row")
+    assert fixed == KeyPreview(KeyType.IMMUTABLE, 1, len(long), long[:4096])
+    assert table == KeyPreview(KeyType.INDEXED, 1, len(long), b"", b"row")
     # A server estimates what it does not look at.
-    assert sensor == Glimpse(KeyType.MUTABLE, 1, sensor.size, b"")
+    assert sensor == KeyPreview(KeyType.MUTABLE, 1, sensor.size, b"")
     assert 0.9 * len(long) < sensor.size < 2 * len(long)
 
 

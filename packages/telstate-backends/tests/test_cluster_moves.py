@@ -21,7 +21,6 @@ from telstate_backends import (
     ConnectionError,
     Count,
     Delete,
-    Dump,
     Exists,
     Export,
     Fields,
@@ -116,7 +115,7 @@ def questions(phase: int) -> list[Operation[Any]]:
         Load(sensor, Samples([sample(1), sample(2)]), replace=False),
         Load(fixed, Immutable(b"%d" % phase)),
         Export(table),
-        Dump(fixed),
+        Export(fixed),
         # As a script, and as a transaction.
         Restore(b"{x}small", encode_dump(b"%d" % phase), Immutable(b"%d" % phase)),
         Restore(b"{x}large", encode_dump(LARGE), Immutable(LARGE)),

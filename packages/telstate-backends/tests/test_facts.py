@@ -28,7 +28,7 @@ from telstate_backends import (
     SetImmutable,
     Update,
 )
-from telstate_backends._cache_index import Asking, Facts
+from telstate_backends._cache_index import CacheIndex, PendingRead
 from telstate_backends.operations.read import Found
 
 A, B, K = b"a_k", b"b_k", b"k"
@@ -44,17 +44,17 @@ def everywhere(keys: Sequence[bytes]) -> bool:
     return True
 
 
-def make(size: int = 10, max_bytes: int = 1000) -> Facts:
+def make(size: int = 10, max_bytes: int = 1000) -> CacheIndex:
     """Make facts of which only the bounds matter."""
-    return Facts(size, max_bytes, 60.0)
+    return CacheIndex(size, max_bytes, 60.0)
 
 
-def read(facts: Facts, keys: Sequence[bytes], found: Found | None) -> None:
+def read(facts: CacheIndex, keys: Sequence[bytes], found: Found | None) -> None:
     """Do a read from beginning to end."""
-    facts.learn(facts.ask(keys, everywhere), found)
+    facts.learn(facts.begin(keys, everywhere), found)
 
 
-def known(*keys: bytes, value: bytes = b"1") -> Facts:
+def known(*keys: bytes, value: bytes = b"1") -> CacheIndex:
     """Make facts in which the last of the candidate keys is known to hold a value."""
     facts = make()
     for _ in range(2):
@@ -68,22 +68,22 @@ def test_the_first_read_asks_to_watch_and_the_second_is_remembered() -> None:
     facts, keys = make(), (A, B, K, b"later")
     read(facts, keys, immutable(K))
     assert facts.recall(Get(keys)) is None
-    assert facts.orders() == ([A, B, K], [])
+    assert facts.take_changes() == ([A, B, K], [])
     read(facts, keys, immutable(K))
     assert facts.recall(Get(keys)) == Immutable(b"1")
-    assert facts.recall(Find(keys)) == (K, Immutable(b"1"))
+    assert facts.recall(Find(keys)) == Found(K, b"string", Immutable(b"1"))
     assert facts.recall(Exists(keys)) is True
     assert facts.recall(GetKeyType(keys)) is KeyType.IMMUTABLE
     assert facts.recall(Get((B, K))) == Immutable(b"1")
     assert facts.recall(Get((b"strange", K))) is None
-    assert facts.orders() == ([], [])
+    assert facts.take_changes() == ([], [])
 
 
 def test_nothing_is_remembered_that_was_not_watched_before() -> None:
     """Unless the watcher hears of every key that counts, a read teaches nothing."""
     facts = make()
     for _ in range(3):
-        facts.learn(facts.ask((A, K), lambda keys: False), immutable(K))
+        facts.learn(facts.begin((A, K), lambda keys: False), immutable(K))
     assert facts.recall(Get((A, K))) is None
     read(facts, (A, K), immutable(K))
     read(facts, (B, K), immutable(K))  # B is new
@@ -99,7 +99,7 @@ def test_only_immutables_are_remembered(found: Found | None) -> None:
     for _ in range(3):
         read(facts, (A, K), found)
     assert facts.recall(Exists((A, K))) is None
-    assert facts.keys == [] and facts.orders() == ([], [])
+    assert facts.keys == [] and facts.take_changes() == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_only_immutables_are_remembered(found: Found | None) -> None:
 def test_news_ends_knowledge_and_spoils_reads_under_way(event: Event) -> None:
     """After news of a candidate, neither what is known nor what a read brings counts."""
     facts = known(A, K)
-    facts.hear(Deleted(b"other"))
-    facts.hear(CheckDue.SUBSCRIBED)
+    facts.handle(Deleted(b"other"))
+    facts.handle(CheckDue.SUBSCRIBED)
     assert facts.recall(Get((A, K))) == Immutable(b"1")
-    asking = facts.ask((A, K), everywhere)
-    facts.hear(event)
+    asking = facts.begin((A, K), everywhere)
+    facts.handle(event)
     facts.learn(asking, immutable(K))
     assert facts.recall(Get((A, K))) is None
 
@@ -128,13 +128,13 @@ def test_news_ends_knowledge_and_spoils_reads_under_way(event: Event) -> None:
 def test_a_sensor_is_watched_no_more() -> None:
     """Once a watched key turns out to be a sensor, its samples are not sent to us any more."""
     facts = known(A, K)
-    facts.orders()
-    facts.hear(Update(A, KeyType.MUTABLE, b"v", timestamp=1.0))
-    assert facts.orders() == ([], [A])
+    facts.take_changes()
+    facts.handle(Update(A, KeyType.MUTABLE, b"v", timestamp=1.0))
+    assert facts.take_changes() == ([], [A])
     facts = known(K)
-    facts.orders()
+    facts.take_changes()
     read(facts, (K,), Found(K, b"zset", Mutable(b"v", 1.0)))
-    assert facts.orders() == ([], [K])
+    assert facts.take_changes() == ([], [K])
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_sensor_is_watched_no_more() -> None:
 def test_own_writes_end_knowledge(operation: Operation[object]) -> None:
     """What this process has written is read anew, also by reads that are under way."""
     facts = known(K)
-    asking = facts.ask((K,), everywhere)
+    asking = facts.begin((K,), everywhere)
     facts.forget([Get((K,)), operation])
     facts.learn(asking, immutable(K))
     assert facts.recall(Get((K,))) is None
@@ -159,7 +159,7 @@ def test_own_writes_end_knowledge(operation: Operation[object]) -> None:
 def test_a_contradiction_ends_knowledge() -> None:
     """Of two reads that contradict each other one is out of date, so neither is remembered."""
     facts = known(A, K)
-    slow = facts.ask((A, K), everywhere)
+    slow = facts.begin((A, K), everywhere)
     read(facts, (A, K), immutable(K, b"2"))
     assert facts.recall(Get((A, K))) is None
     facts.learn(slow, immutable(K, b"1"))
@@ -173,9 +173,9 @@ def test_a_slow_read_is_not_remembered_after_a_newer_one(covered: bool) -> None:
     """Once somebody was given a newer answer, an older one is not given from memory."""
     facts = make()
     read(facts, (K,), immutable(K, b"1"))
-    slow = facts.ask((K,), everywhere)
-    newer = facts.ask((K,), lambda keys: covered)
-    newer.spoiled = True
+    slow = facts.begin((K,), everywhere)
+    newer = facts.begin((K,), lambda keys: covered)
+    newer.is_stale = True
     facts.learn(newer, immutable(K, b"2"))
     facts.learn(slow, immutable(K, b"1"))
     assert facts.recall(Get((K,))) is None
@@ -200,13 +200,13 @@ def test_the_number_of_keys_is_bounded() -> None:
     for _ in range(2):
         for number in range(3):
             read(facts, (b"%d" % number,), immutable(b"%d" % number))
-    assert facts.orders() == ([b"0", b"1", b"2"], [])
+    assert facts.take_changes() == ([b"0", b"1", b"2"], [])
     assert facts.recall(Get((b"0",))) is not None  # used again, so that 1 is the oldest
     read(facts, (b"new",), immutable(b"new"))
-    assert facts.orders() == ([b"new"], [b"1"])
+    assert facts.take_changes() == ([b"new"], [b"1"])
     assert facts.keys == [b"2", b"0", b"new"]
     read(facts, (b"1", b"2", b"3", b"4"), immutable(b"4"))  # a view deeper than that
-    assert len(facts.keys) == 3 and facts.orders() == ([], [])
+    assert len(facts.keys) == 3 and facts.take_changes() == ([], [])
 
 
 def test_the_size_of_values_is_bounded() -> None:
@@ -225,12 +225,12 @@ def test_the_size_of_values_is_bounded() -> None:
 def test_knowledge_grows_old() -> None:
     """After its time has passed, an answer is asked again, and then has its time again."""
     now = 0.0
-    facts = Facts(10, 1000, 60.0, clock=lambda: now)
+    facts = CacheIndex(10, 1000, 60.0, clock=lambda: now)
     for _ in range(2):
         read(facts, (A, K), immutable(K))
     now = 59.0
     assert facts.recall(Get((A, K))) is not None
-    slow = facts.ask((A, K), everywhere)
+    slow = facts.begin((A, K), everywhere)
     now = 61.0
     assert facts.recall(Get((A, K))) is None
     facts.learn(slow, immutable(K))
@@ -243,11 +243,11 @@ def test_knowledge_grows_old() -> None:
 def test_reads_that_end_leave_nothing_behind() -> None:
     """However a read ends, no trace of it stays."""
     facts = known(A, K)
-    askings: list[Asking] = [facts.ask((A, K), everywhere) for _ in range(3)]
+    askings: list[PendingRead] = [facts.begin((A, K), everywhere) for _ in range(3)]
     facts.give_up(askings[1])
     facts.learn(askings[0], immutable(K))
     facts.learn(askings[2], None)
-    assert facts._asking == {}
+    assert facts._pending == {}
 
 
 @pytest.mark.parametrize("size", [0, -1])

@@ -27,6 +27,7 @@ from telstate_backends import (
     CheckDue,
     ConnectionError,
     Contents,
+    Deadline,
     Delete,
     Exists,
     Export,
@@ -51,7 +52,6 @@ from telstate_backends import (
     wait,
     wait_async,
 )
-from telstate_backends.deadline import Deadline
 from telstate_backends.redis import _heartbeat
 from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisServer

@@ -19,7 +19,6 @@ from telstate_backends import (
     AddSample,
     AddSamples,
     Delete,
-    Dump,
     Exists,
     Export,
     Fields,
@@ -129,7 +128,7 @@ def operations() -> st.SearchStrategy[Operation[Any]]:
     texts = st.sampled_from([b"a", b"1", b"599", b"new"])
     return st.one_of(
         *(st.builds(kind, views(keys)) for kind in (Exists, GetKeyType, Get, Find, Delete)),
-        *(st.builds(kind, keys) for kind in (Export, Dump)),
+        st.builds(Export, keys),
         st.builds(GetIndexed, views(keys), texts),
         st.builds(lambda k, b, p: GetRange(k, b[0], b[1], p), views(keys), bounds, st.booleans()),
         st.builds(SetImmutable, keys, texts),

@@ -15,7 +15,6 @@ from subjects import AsyncSubject, Subject, SyncSubject
 from telstate_backends import (
     AddSample,
     Clear,
-    Dump,
     Export,
     Fields,
     ForeignKeyError,
@@ -35,6 +34,7 @@ from telstate_backends import (
     load_records,
     load_records_async,
 )
+from telstate_backends.operations.bulk import dump_payload
 from telstate_codec.timestamps import encode_sample
 from telstate_rdb import Hash, KeyRecord, List, SortedSet, Value, decode_dump
 
@@ -117,8 +117,10 @@ async def test_dumps_are_the_same_from_every_backend(subject: Subject) -> None:
     await subject.execute(SetImmutable(b"fixed", b"\xff\x01"))
     await subject.execute(AddSample(b"sensor", SAMPLES[1]))
     await subject.execute(Load(b"table", Fields({b"a": b"1", b"b": bytes(100)})))
-    payloads = [await subject.execute(Dump(key)) for key in (b"fixed", b"sensor", b"table")]
-    assert await subject.execute(Dump(b"none")) is None
+    payloads = [
+        dump_payload(await subject.execute(Export(key))) for key in (b"fixed", b"sensor", b"table")
+    ]
+    assert dump_payload(await subject.execute(Export(b"none"))) is None
     assert [decode_dump(payload) for payload in payloads if payload is not None] == [
         b"\xff\x01",
         SortedSet((SAMPLES[1],), array("d", [0.0])),
@@ -180,4 +182,4 @@ def test_a_foreign_key_on_a_server_is_named(newest_url: str) -> None:
         with pytest.raises(ForeignKeyError, match="'scores'"):
             backend.execute(Export(b"scores"))
         with pytest.raises(ForeignKeyError, match="'scores'"):
-            backend.execute(Dump(b"scores"))
+            backend.dump(b"scores")

@@ -16,12 +16,12 @@ from subjects import LONG
 from telstate_backends import (
     AsyncMemoryBackend,
     ConnectionError,
+    Deadline,
     Get,
     Immutable,
     load_records_async,
 )
 from telstate_backends._load import BATCH_LENGTH, IN_FLIGHT
-from telstate_backends.deadline import Deadline
 from telstate_backends.operations.base import Operation
 from telstate_rdb import KeyRecord
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import telstate_backends
 from telstate_backends import (
     AddSample,
     AddSamples,
@@ -43,13 +47,17 @@ def test_importing_costs_little() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    """What the package says it exports can be imported, and nothing else can."""
-    import telstate_backends
-
-    for name in telstate_backends.__all__:
-        assert getattr(telstate_backends, name) is not None
+    """All exported names can be imported, are those that type checkers see, and nothing else can."""
+    package: Any = telstate_backends
+    tree = ast.parse(inspect.getsource(package))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    assert package.__all__ == sorted(str(alias.asname) for node in imports for alias in node.names)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
     with pytest.raises(AttributeError, match="nonsense"):
-        telstate_backends.nonsense
+        package.nonsense
 
 
 def test_a_million_samples_cost_as_much_as_ten() -> None:

@@ -22,7 +22,6 @@ from telstate_backends import (
     Clear,
     Count,
     Delete,
-    Dump,
     Exists,
     Export,
     Fields,
@@ -122,7 +121,7 @@ def outcome(call: Callable[[], object]) -> object:
 
 def contents(backend: Backend, key: bytes) -> object:
     """Decode a dump."""
-    payload = backend.execute(Dump(key))
+    payload = backend.dump(key)
     assert payload is not None
     return decode_dump(payload)
 

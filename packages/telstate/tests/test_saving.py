@@ -26,7 +26,7 @@ from telstate import (
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
 from telstate.snapshots import split_by_size
-from telstate_backends import Export, Glimpse
+from telstate_backends import Export, KeyPreview
 from telstate_rdb import RdbWriter
 
 LONG = 30.0
@@ -185,8 +185,8 @@ def test_failed_keys_are_told_apart(path: Path) -> None:
 def test_split_by_size() -> None:
     """Keys are cut into batches that fit into memory, in order; a key that is larger comes alone."""
 
-    def seen(count: int, size: int) -> Glimpse:
-        return Glimpse(KeyType.MUTABLE, count, size, b"")
+    def seen(count: int, size: int) -> KeyPreview:
+        return KeyPreview(KeyType.MUTABLE, count, size, b"")
 
     names = [b"%d" % number for number in range(8)]
     glimpses = [seen(1, 9), seen(1000, 10**6), seen(1, 9), None, seen(2, 6 * 10**6)]

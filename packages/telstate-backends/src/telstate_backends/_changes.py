@@ -28,7 +28,7 @@ from typing import Any, TypeAlias, TypeVar
 from telstate_backends.errors import ForeignKeyError, TelstateError
 from telstate_backends.events import CheckDue, Cleared, Deleted, Event, Update
 from telstate_backends.operations.base import Operation
-from telstate_backends.operations.inspect import DIGEST_ABOVE, KeyTypes, SamplePage, Survey
+from telstate_backends.operations.inspect import DIGEST_ABOVE, GetPage, KeyTypes, SamplePage
 from telstate_backends.operations.read import Exists, GetRange
 from telstate_backends.types import Immutable, Indexed, KeyType
 from telstate_codec.errors import DecodeError
@@ -310,7 +310,7 @@ class _Scan:
         todo = deque([(key, 0) for key in keys])
         while todo:
             batch = [todo.popleft() for _ in range(min(BATCH_SIZE, len(todo)))]
-            results = yield [Survey(key, rank) for key, rank in batch]
+            results = yield [GetPage(key, rank) for key, rank in batch]
             for (key, _), found in zip(batch, results, strict=True):
                 if found is not None and not isinstance(found, ForeignKeyError):
                     rank = self._add_page(key, *_checked([found]))

@@ -28,7 +28,7 @@ from telstate_backends.deadline import GLANCE, Deadline
 from telstate_backends.errors import CancelledError, ConnectionError, TimeoutError
 from telstate_backends.events import Event, Update
 from telstate_backends.operations.base import Operation, wrong_kind
-from telstate_backends.operations.read import Find, GetIndexed, WhichExist
+from telstate_backends.operations.read import Find, Found, GetIndexed, WhichExist
 from telstate_backends.types import Contents, Immutable, KeyType, Mutable
 from telstate_codec import DecodeError, decode_value, key_repr
 
@@ -107,13 +107,12 @@ class KeyWait:
     def query(self) -> Find:
         return Find(self.keys)
 
-    def check_reply(self, reply: tuple[bytes, Contents] | None) -> bool:
-        if reply is None:
+    def check_reply(self, reply: Found | None) -> bool:
+        if reply is None or reply.contents is None:
             self._first = len(self.keys)
             return False
-        key, contents = reply
-        self._first = self.keys.index(key)
-        return self._condition is None or self._condition(contents)
+        self._first = self.keys.index(reply.key)
+        return self._condition is None or self._condition(reply.contents)
 
     def check_update(self, update: Update) -> Verdict:
         index = self.keys.index(update.key)

@@ -210,9 +210,9 @@ class Backend(Capabilities, Closing, ABC):
     def dump(self, key: bytes) -> bytes | None:
         """Return all that a key holds as a DUMP payload, `None` if it does not exist."""
         # Imported here because few programs use it.
-        from telstate_backends.operations.bulk import Dump
+        from telstate_backends.operations.bulk import Export, dump_payload
 
-        return self.execute(Dump(key))
+        return dump_payload(self.execute(Export(key)))
 
 
 class AsyncBackend(Capabilities, AsyncClosing, ABC):
@@ -248,6 +248,6 @@ class AsyncBackend(Capabilities, AsyncClosing, ABC):
     async def dump(self, key: bytes) -> bytes | None:
         """Return all that a key holds as a DUMP payload, `None` if it does not exist."""
         # Imported here because few programs use it.
-        from telstate_backends.operations.bulk import Dump
+        from telstate_backends.operations.bulk import Export, dump_payload
 
-        return await self.execute(Dump(key))
+        return dump_payload(await self.execute(Export(key)))

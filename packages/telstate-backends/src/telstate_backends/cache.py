@@ -1,10 +1,10 @@
-"""A cache of what cannot change, in front of any backend, for ordinary code and for asyncio.
+"""A cache of immutable keys, in front of any backend, synchronous or asyncio.
 
-Rules: :class:`telstate_backends._cache_index.Facts` decides; the two backends here only ask, watch and wait
-for it, and differ by little more than ``await``. A cache is never in the way: what it cannot answer
-goes to the store as without it, and a cache that may not watch answers nothing. No thread: the
-ordinary backend looks at its watcher's socket before it answers, the asyncio one lets the event loop
-turn. Who waits for keys or follows them asks the store itself (`store_behind`).
+:class:`telstate_backends._cache_index.CacheIndex` decides; the two backends here execute and watch for it, and
+differ by little more than ``await``. What the cache cannot answer goes to the backend behind it, and a cache
+that is not permitted to watch answers nothing. There is no thread: the synchronous backend looks for events
+before it answers, the asyncio one lets the event loop run now and then. Programs that wait for keys or watch
+them read from the backend behind the cache (:attr:`Backend.uncached`).
 """
 
 from __future__ import annotations
@@ -18,46 +18,29 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar
 
-from telstate_backends._cache_index import Facts
-from telstate_backends.abc import (
-    AsyncBackend,
-    AsyncWatcher,
-    Backend,
-    Capabilities,
-    Watcher,
-)
+from telstate_backends._cache_index import CacheIndex
+from telstate_backends.abc import AsyncBackend, AsyncWatcher, Backend, Capabilities, Watcher
 from telstate_backends.deadline import Deadline
 from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.operations.base import Operation
-from telstate_backends.operations.read import Read, Seek
+from telstate_backends.operations.read import Read
 
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of keys and values that are kept at most, unless the user says otherwise: 64 MiB.
+#: The default size of keys and values in bytes: 64 MiB.
 MAX_BYTES = 1 << 26
-
-#: Seconds for which an answer is relied on at most, unless the user says otherwise.
+#: For how many seconds a result is used by default.
 MAX_AGE = 60.0
-
 #: Seconds between two attempts to watch again after the connection was lost.
-_PAUSE = 1.0
+_RETRY_INTERVAL = 1.0
+#: Seconds for which the asyncio cache may answer before it lets the event loop run.
+_YIELD_INTERVAL = 0.001
 
-#: Seconds for which the asyncio cache may answer before it lets the event loop turn.
-_TURN = 0.001
 
-
-class _Cache(Capabilities):
-    """What the sync and the asyncio cache have in common.
-
-    Parameters
-    ----------
-    backend
-        The backend behind the cache.
-    size, max_bytes, max_age
-        As in :class:`CachedBackend`.
-    """
+class _CacheBase(Capabilities):
+    """What the synchronous and the asyncio cache share; the parameters are those of the classes below."""
 
     _backend: Backend | AsyncBackend
 
@@ -65,28 +48,25 @@ class _Cache(Capabilities):
         self, backend: Backend | AsyncBackend, size: int, max_bytes: int, max_age: float
     ) -> None:
         if size < 1:
-            raise ValueError(f"a cache for {size} keys can hold nothing; give at least 1")
-        self.address = backend.address
-        self.store = backend.store
-        self.takes_payloads = backend.takes_payloads
-        self.may_lose_updates = backend.may_lose_updates
-        self.may_deliver_late = backend.may_deliver_late
-        self._facts = Facts(size, max_bytes, max_age)
+            raise ValueError(f"The size of a cache must be at least 1, not {size}.")
+        for name in Capabilities.__annotations__:
+            setattr(self, name, getattr(backend, name))
+        self._index = CacheIndex(size, max_bytes, max_age)
         self._watcher: Watcher | AsyncWatcher | None = None
         self._next_attempt = 0.0
-        self._off = False
+        self._is_off = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._backend!r}>"
 
-    def _hear(self) -> bool:
-        """Take in what the watcher has to tell; whether what is known then holds."""
+    def _update(self) -> bool:
+        """Take in the events of the watcher; return whether what is known is valid now."""
         watcher = self._watcher
         if watcher is None:
             return False
         try:
             while (event := watcher.poll()) is not None:
-                self._facts.hear(event)
+                self._index.handle(event)
             return watcher.covers(())
         except TelstateError as error:
             self._switch_off(error)
@@ -95,54 +75,53 @@ class _Cache(Capabilities):
     def _covers(self, keys: Sequence[bytes]) -> bool:
         return self._watcher is not None and self._watcher.covers(keys)
 
-    def _follow(self) -> bool:
-        """Watch what the facts want watched; whether there is still a watch to be entered."""
+    def _adjust_watcher(self) -> bool:
+        """Watch the keys that the index wants; return whether a watch must be entered first."""
         watcher = self._watcher
         if watcher is None:
-            return not self._off and bool(self._facts.keys)
+            return not self._is_off and bool(self._index.keys)
         live, now = watcher.covers(()), time.monotonic()
         if not live and now < self._next_attempt:
-            return False  # the orders can wait, until there is somebody to take them
-        joining, leaving = self._facts.orders()
+            return False
+        added, discarded = self._index.take_changes()
         try:
-            if leaving:
-                watcher.discard(leaving)
-            if joining or not live:
-                self._next_attempt = now + _PAUSE
-                watcher.add(joining)
+            if discarded:
+                watcher.discard(discarded)
+            if added or not live:
+                self._next_attempt = now + _RETRY_INTERVAL
+                watcher.add(added)
         except TelstateError as error:
             self._switch_off(error)
         return False
 
     def _switch_off(self, error: TelstateError | None = None) -> None:
-        """Know nothing, and learn nothing from now on."""
-        self._facts.forget_all()
+        """Forget everything, and cache nothing from now on."""
+        self._index.forget_all()
         self._watcher = None
-        if not self._off and error is not None and not isinstance(error, CancelledError):
-            logger.warning("nothing is cached any more, since keys cannot be watched: %s", error)
-        self._off = True
+        if not self._is_off and error is not None and not isinstance(error, CancelledError):
+            logger.warning("Caching has stopped because keys cannot be watched: %s", error)
+        self._is_off = True
 
 
-class CachedBackend(_Cache, Backend):
-    """A backend in front of another that need not be asked twice what cannot change.
+class CachedBackend(_CacheBase, Backend):
+    """A backend that remembers immutable keys of another backend.
 
-    What an immutable key holds, that it exists and that it is immutable is remembered from the
-    second or third read on, until a watch tells that the key, or an earlier candidate of the view,
-    was written or deleted. Everything else goes to the backend behind.
+    That an immutable key exists, its kind and its value are remembered from the second or third read on,
+    until an event says that the key, or an earlier candidate of the view, was written or deleted.
+    Everything else goes to the backend behind it.
 
     Parameters
     ----------
     backend : Backend
-        The backend behind; from now on it belongs to the cache, which closes it.
+        The backend behind the cache, which owns it from now on and closes it.
     size : int
-        Of how many keys to remember something at most (default 1024), counting those that a view
-        looks for in vain before it comes to the one that it finds.
+        The maximum number of keys (default 1024), including those that a view looks for in vain before it
+        finds one.
     max_bytes : int
-        How many bytes of keys and encoded values to keep at most (default 64 MiB).
+        The maximum size of keys and encoded values (default 64 MiB).
     max_age : float
-        For how many seconds to rely on an answer at most, whatever is told or not told of it
-        (default 60; ``math.inf`` is allowed): this bounds the harm of deletions by writers that do
-        not publish them, such as katsdptelstate.
+        For how many seconds a result is used at most (default 60; ``math.inf`` is allowed). This limits
+        the harm of deletions that are not published, such as those by katsdptelstate.
 
     Raises
     ------
@@ -154,7 +133,7 @@ class CachedBackend(_Cache, Backend):
     >>> from telstate_backends import CachedBackend, Delete, Get, MemoryBackend, SetImmutable
     >>> backend = CachedBackend(MemoryBackend())
     >>> backend.execute(SetImmutable(b"n_chans", b"\\xff\\x10"))
-    >>> [backend.execute(Get((b"n_chans",))).value for _ in range(3)]  # the last is remembered
+    >>> [backend.execute(Get((b"n_chans",))).value for _ in range(3)]  # the last is from the cache
     [b'\\xff\\x10', b'\\xff\\x10', b'\\xff\\x10']
     >>> backend.execute(Delete((b"n_chans",)))
     1
@@ -186,7 +165,7 @@ class CachedBackend(_Cache, Backend):
     def execute(
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None
     ) -> Result:
-        """Do one operation, atomically, or answer it from memory."""
+        """Execute one operation, atomically, or answer it from the cache."""
         if isinstance(operation, Read):
             read: Read[Result] = operation
             return self._read(read, deadline)
@@ -194,60 +173,57 @@ class CachedBackend(_Cache, Backend):
             return self._backend.execute(operation, deadline=deadline)
         finally:
             with self._lock:
-                self._facts.forget((operation,))
+                self._index.forget((operation,))
 
     def execute_many(
         self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
     ) -> list[Any]:
-        """Do operations in order, in one round trip at most; a failed one gives its error."""
-        # In order means that what is read depends on what is written before it.
+        """Execute operations in order, in at most one round trip; see :meth:`Backend.execute_many`."""
+        # Reads in a batch that writes depend on the writes before them.
         writes = any(operation.writes for operation in operations)
         with self._lock:
-            errand = self._facts.plan(operations, self._hear() and not writes, self._covers)
-        replies = None
+            plan = self._index.plan(operations, self._update() and not writes, self._covers)
+        replies: list[Any] | None = None if plan.operations else []
         try:
-            replies = (
-                self._backend.execute_many(errand.operations, deadline=deadline)
-                if errand.operations
-                else []
-            )
+            if plan.operations:
+                replies = self._backend.execute_many(plan.operations, deadline=deadline)
         finally:
             with self._lock:
-                self._hear()
-                results = self._facts.settle(errand, replies)
-                self._facts.forget(operations)
-                if not writes:  # what is written is not to fail by a watch
+                self._update()
+                results = self._index.complete(plan, replies)
+                self._index.forget(operations)
+                if not writes:  # writes do not fail because of a watch
                     self._watch_more()
         return results
 
     def _read(self, read: Read[Result], deadline: Deadline | None) -> Result:
-        facts = self._facts
+        index = self._index
         with self._lock:
-            live = self._hear()
-            answer = facts.recall(read) if live else None
+            live = self._update()
+            answer = index.recall(read) if live else None
             if answer is not None:
                 return answer
-            asking = facts.ask(read.keys, self._covers)
+            pending = index.begin(read.keys, self._covers)
         try:
-            found = self._backend.execute(Seek(read.keys, read.whole), deadline=deadline)
+            found = self._backend.execute(read.find(), deadline=deadline)
         except BaseException:
             with self._lock:
-                facts.give_up(asking)
+                index.give_up(pending)
             raise
         with self._lock:
-            if asking.covered:
-                self._hear()
-            facts.learn(asking, found)
-            if facts.has_orders or not live:
+            if pending.covered:
+                self._update()
+            index.learn(pending, found)
+            if index.must_watch or not live:
                 self._watch_more()
         return read.answer(found)
 
     def _watch_more(self) -> None:
-        if self._follow():
+        if self._adjust_watcher():
             self._watch = self._backend.watch(deletions=True)
             self._watcher = self._watch.__enter__()
-            self._facts.rejoin()
-            self._follow()
+            self._index.restart()
+            self._adjust_watcher()
 
     def watch(
         self,
@@ -256,11 +232,11 @@ class CachedBackend(_Cache, Backend):
         *,
         deletions: bool = False,
     ) -> AbstractContextManager[Watcher]:
-        """Be told about updates of keys, and of all keys that match globs, from now on."""
+        """Watch keys, and all keys that match glob patterns; see :meth:`Backend.watch`."""
         return self._backend.watch(keys, patterns, deletions=deletions)
 
     def close(self) -> None:
-        """Forget everything, and close the backend behind."""
+        """Forget everything, and close the backend behind the cache."""
         with self._lock:
             self._switch_off()
             watch, self._watch = self._watch, None
@@ -268,22 +244,22 @@ class CachedBackend(_Cache, Backend):
             watch.__exit__(None, None, None)
         self._backend.close()
 
-    def _begin_anew(self) -> None:
-        """Leave lock and watch to the parent process, of which this is a fork."""
+    def _reset_after_fork(self) -> None:
+        """Leave the lock and the watch to the parent process."""
         self._lock = threading.Lock()
-        self._facts.forget_all()
+        self._index.forget_all()
         self._watch = self._watcher = None
 
 
-class AsyncCachedBackend(_Cache, AsyncBackend):
-    """An asyncio backend in front of another: :class:`CachedBackend`, awaited.
+class AsyncCachedBackend(_CacheBase, AsyncBackend):
+    """An asyncio backend that remembers immutable keys of another one: :class:`CachedBackend`, awaited.
 
     Parameters
     ----------
     backend : AsyncBackend
-        The backend behind; from now on it belongs to the cache, which closes it.
+        The backend behind the cache, which owns it from now on and closes it.
     size, max_bytes, max_age
-        As in :class:`CachedBackend`.
+        As for :class:`CachedBackend`.
 
     Raises
     ------
@@ -315,7 +291,7 @@ class AsyncCachedBackend(_Cache, AsyncBackend):
         super().__init__(backend, size, max_bytes, max_age)
         self._backend = backend
         self._watch: AbstractAsyncContextManager[AsyncWatcher] | None = None
-        self._turned = 0.0
+        self._last_yield = 0.0
 
     @property
     def uncached(self) -> AsyncBackend:
@@ -325,72 +301,70 @@ class AsyncCachedBackend(_Cache, AsyncBackend):
     async def execute(
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None
     ) -> Result:
-        """Do one operation, atomically, or answer it from memory."""
+        """Execute one operation, atomically, or answer it from the cache."""
         if isinstance(operation, Read):
             return await self._read(operation, deadline)
         try:
             return await self._backend.execute(operation, deadline=deadline)
         finally:
-            self._facts.forget((operation,))
+            self._index.forget((operation,))
 
     async def execute_many(
         self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
     ) -> list[Any]:
-        """Do operations in order, in one round trip at most; a failed one gives its error."""
-        # In order means that what is read depends on what is written before it.
+        """Execute operations in order, in at most one round trip; see :meth:`Backend.execute_many`."""
+        # Reads in a batch that writes depend on the writes before them.
         writes = any(operation.writes for operation in operations)
-        await self._turn()
-        errand = self._facts.plan(operations, self._hear() and not writes, self._covers)
-        replies = None
+        await self._yield_to_loop()
+        plan = self._index.plan(operations, self._update() and not writes, self._covers)
+        replies: list[Any] | None = None if plan.operations else []
         try:
-            if errand.operations:
-                replies = await self._backend.execute_many(errand.operations, deadline=deadline)
-            else:
-                replies = []
+            if plan.operations:
+                replies = await self._backend.execute_many(plan.operations, deadline=deadline)
         finally:
-            self._hear()
-            results = self._facts.settle(errand, replies)
-            self._facts.forget(operations)
-        if not writes:  # what is written is not to fail by a watch
+            self._update()
+            results = self._index.complete(plan, replies)
+            self._index.forget(operations)
+        if not writes:  # writes do not fail because of a watch
             await self._watch_more()
         return results
 
     async def _read(self, read: Read[Result], deadline: Deadline | None) -> Result:
-        await self._turn()
-        facts = self._facts
-        live = self._hear()
-        answer = facts.recall(read) if live else None
+        await self._yield_to_loop()
+        index = self._index
+        live = self._update()
+        answer = index.recall(read) if live else None
         if answer is not None:
             return answer
-        asking = facts.ask(read.keys, self._covers)
+        pending = index.begin(read.keys, self._covers)
         try:
-            found = await self._backend.execute(Seek(read.keys, read.whole), deadline=deadline)
+            found = await self._backend.execute(read.find(), deadline=deadline)
         except BaseException:
-            facts.give_up(asking)
+            index.give_up(pending)
             raise
-        if asking.covered:
-            self._hear()
-        facts.learn(asking, found)
-        if facts.has_orders or not live:
+        if pending.covered:
+            self._update()
+        index.learn(pending, found)
+        if index.must_watch or not live:
             await self._watch_more()
         return read.answer(found)
 
-    async def _turn(self) -> None:
-        """Let the event loop turn now and then: it brings the notices, and others want it too."""
-        # Here, so that who does not use asyncio need not pay for this import.
+    async def _yield_to_loop(self) -> None:
+        """Let the event loop run now and then, so that events arrive and other tasks proceed."""
+        # Imported here because synchronous programs do not need it.
         from asyncio import sleep
 
         now = time.monotonic()
-        if now - self._turned > _TURN:
+        if now - self._last_yield > _YIELD_INTERVAL:
             await sleep(0)
-            self._turned = time.monotonic()
+            self._last_yield = time.monotonic()
 
     async def _watch_more(self) -> None:
-        if self._follow() and self._watch is None:
+        if self._adjust_watcher() and self._watch is None:
             self._watch = self._backend.watch(deletions=True)
             self._watcher = await self._watch.__aenter__()
-            self._facts.rejoin()
-            self._follow()
+            self._index.restart()
+            self._adjust_watcher()
 
     def watch(
         self,
@@ -399,11 +373,11 @@ class AsyncCachedBackend(_Cache, AsyncBackend):
         *,
         deletions: bool = False,
     ) -> AbstractAsyncContextManager[AsyncWatcher]:
-        """Be told about updates of keys, and of all keys that match globs, from now on."""
+        """Watch keys, and all keys that match glob patterns; see :meth:`Backend.watch`."""
         return self._backend.watch(keys, patterns, deletions=deletions)
 
     def close(self) -> None:
-        """Forget everything, and start to close the backend behind."""
+        """Forget everything, and start to close the backend behind the cache."""
         self._switch_off()
         self._backend.close()
 
@@ -420,7 +394,7 @@ _in_this_process: weakref.WeakSet[CachedBackend] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for backend in _in_this_process:
-        backend._begin_anew()
+        backend._reset_after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,10 +1,9 @@
-"""What a watcher is told: updates of keys, their end if it asks for that, and that a check is due.
+"""The events of a watcher: updates of keys, deletions if requested, and that a check is due.
 
-Rules: an update is published on the channel ``update/<key>`` and only if it took effect. Writers
-older than 2020 leave out the type byte, so a message may not tell the kind of its key:
-:func:`parse_message` then gives `None`, and the reader asks for the key's type and calls
-:func:`parse_untyped`. The deletion of a key is published on a channel of our own, ``delete/<key>``,
-and that of all keys on ``clear``: katsdptelstate subscribes to neither, and publishes neither.
+An update is published on the channel ``update/<key>``, and only if it took effect. Writers older than 2020
+leave out the type byte; :func:`parse_message` then returns `None`, and the reader asks for the type of the
+key and calls :func:`parse_untyped`. The deletion of a key is published on ``delete/<key>``, and that of all
+keys on ``clear``; katsdptelstate uses neither of these channels.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ CLEAR_CHANNEL = b"clear"
 
 @attrs.frozen
 class Update:
-    """One change of one key that took effect.
+    """A change of a key that took effect.
 
     Attributes
     ----------
@@ -35,7 +34,7 @@ class Update:
     kind : KeyType
         The kind of key.
     value : bytes
-        The encoded value: of the immutable, the new sample, or the sub-key.
+        The encoded value, of the new sample or of the sub-key where there is one.
     timestamp : float or None
         Seconds since 1970, for a sample; `None` for the other kinds.
     sub_key : bytes or None
@@ -51,7 +50,7 @@ class Update:
 
 @attrs.frozen
 class Deleted:
-    """A key was deleted, whatever kind it was.
+    """A key was deleted.
 
     Attributes
     ----------
@@ -64,16 +63,16 @@ class Deleted:
 
 @attrs.frozen
 class Cleared:
-    """Every key was deleted; in a cluster, every key of one of its nodes, and so once for each."""
+    """Every key was deleted; in a cluster there is one such event for each node."""
 
 
 class CheckDue(enum.Enum):
-    """Updates may have been missed: look at the store before relying on updates again."""
+    """Updates may have been missed, so the store must be read before relying on updates again."""
 
-    SUBSCRIBED = 1  #: updates arrive from now on; what happened before is in the store
+    SUBSCRIBED = 1  #: updates arrive from now on; earlier ones are in the store
     RECONNECTED = 2  #: the connection was lost for a while
-    UNREADABLE = 3  #: a message made no sense
-    OVERFLOWED = 4  #: so many updates were not read in time that later ones were dropped
+    UNREADABLE = 3  #: a message could not be parsed
+    OVERFLOWED = 4  #: updates were dropped because too many were waiting to be read
 
 
 Change: TypeAlias = Update | Deleted | Cleared
@@ -81,25 +80,25 @@ Event: TypeAlias = Change | CheckDue
 
 
 def prefixes_of(deletions: bool) -> tuple[bytes, ...]:
-    """Give the beginnings of the channels that tell of updates, and if asked of deletions."""
+    """Return the prefixes of the channels for updates, and if requested for deletions."""
     return (CHANNEL_PREFIX, DELETION_PREFIX) if deletions else (CHANNEL_PREFIX,)
 
 
 def channels_of(keys: Iterable[bytes], deletions: bool) -> set[bytes]:
-    """Give the channels that tell of the updates of keys, and if asked of their deletion."""
+    """Return the channels for updates of keys, and if requested for their deletion."""
     prefixes = prefixes_of(deletions)
     return {prefix + key for key in keys for prefix in prefixes}
 
 
 def place_of(change: Change) -> tuple[bytes, bytes]:
-    """Give the channel on which a change is published, as its beginning and the key."""
+    """Return the channel on which a change is published, as its prefix and the key."""
     if isinstance(change, Cleared):
         return CLEAR_CHANNEL, b""
     return (CHANNEL_PREFIX if isinstance(change, Update) else DELETION_PREFIX), change.key
 
 
 def split_channel(channel: bytes) -> tuple[bytes, bytes]:
-    """Take apart a channel that one of ours is; undoes :func:`place_of`."""
+    """Split one of our channels into prefix and key; the inverse of :func:`place_of`."""
     for prefix in (CHANNEL_PREFIX, DELETION_PREFIX):
         if channel.startswith(prefix):
             return prefix, channel[len(prefix) :]
@@ -107,14 +106,14 @@ def split_channel(channel: bytes) -> tuple[bytes, bytes]:
 
 
 def parse_message(key: bytes, message: bytes) -> Update | None:
-    """Read one message of a key's channel.
+    """Parse a message from the update channel of a key.
 
     Parameters
     ----------
     key : bytes
         The full key, from the channel's name.
     message : bytes
-        What was published.
+        The message.
 
     Returns
     -------
@@ -124,7 +123,7 @@ def parse_message(key: bytes, message: bytes) -> Update | None:
     Raises
     ------
     DecodeError
-        If no writer of any age would have sent this.
+        If no writer of any version sends such a message.
 
     Examples
     --------
@@ -138,7 +137,7 @@ def parse_message(key: bytes, message: bytes) -> Update | None:
 
 
 def parse_untyped(key: bytes, kind: KeyType, message: bytes) -> Update:
-    """Read a message without type byte, given the kind of its key."""
+    """Parse a message without type byte, given the kind of its key."""
     return _PARSERS[bytes((kind.value,))](key, message)
 
 
@@ -155,7 +154,7 @@ def _parse_indexed(key: bytes, body: bytes) -> Update:
     digits, newline, rest = body.partition(b"\n")
     length = int(digits) if digits.isdigit() and len(digits) < 20 else -1
     if not newline or not 0 <= length <= len(rest):
-        raise DecodeError(f"the update of indexed key {key!r} has no valid sub-key length")
+        raise DecodeError(f"The update of indexed key {key!r} has no valid sub-key length.")
     return Update(key, KeyType.INDEXED, rest[length:], sub_key=rest[:length])
 
 

@@ -1,11 +1,13 @@
 """The in-memory store: what a Redis database would hold, in dictionaries and sorted lists.
 
-Rules: keys and values are bytes, compared and sorted as bytes. Samples of a key are one sorted list
-without repeats, so that appending a later sample and reading the latest cost the same at any
-length. An empty collection does not exist. Operations run on a store one at a time: its backends
-hold its lock while they do, and listeners are called meanwhile, so they only queue. Who changes
-something calls :meth:`Store.publish` if the store is :attr:`Store.watched`. What comes from a
-snapshot may be :class:`Packed` until an operation looks into it. A process forks between operations.
+Keys and values are bytes, compared and sorted as bytes. The samples of a key are one sorted list without
+duplicates, so that appending a later sample and reading the latest cost the same at any length. An empty
+collection does not exist. The contents of a key from a snapshot may be :class:`Packed` until an operation
+needs them.
+
+Operations are applied one at a time, while their backend holds the lock of the store. Those that change
+something call :meth:`Store.publish` if the store is :attr:`Store.watched`; listeners are called with the
+lock held, so they only queue the event. A process forks between two operations.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class Samples(list[bytes]):
     __slots__ = ()
 
     def insert_sample(self, member: bytes) -> bool:
-        """Put in one sample; `False` if it is there already."""
+        """Insert a sample; return whether it is new."""
         if not self or self[-1] < member:
             self.append(member)
             return True
@@ -55,16 +57,16 @@ Stored: TypeAlias = Immutable | Samples | Fields
 @final
 @attrs.frozen(eq=False)
 class Packed:
-    """What a key holds, as it is in a snapshot, to be decoded when an operation needs it.
+    """The contents of a key as they are in a snapshot, decoded when an operation needs them.
 
     Attributes
     ----------
     kind : KeyType
         The kind of key.
     size : int
-        How many bytes it takes like this.
+        Their size in bytes.
     unpack : callable
-        Decodes it; what it gives is not empty. May raise
+        Returns the decoded contents, which are not empty. It may raise
         :exc:`~telstate_backends.RdbParseError`.
     """
 
@@ -83,12 +85,12 @@ _KINDS: dict[type, KeyType] = {
 
 
 def kind_of(stored: Stored | Packed) -> KeyType:
-    """Tell the kind of key that holds this."""
+    """Return the kind of key that has such contents."""
     return stored.kind if type(stored) is Packed else _KINDS[type(stored)]
 
 
 def contents_of(key: bytes, stored: Stored) -> Immutable | Mutable | Indexed:
-    """Give what a reader gets: the value, the latest sample, or all sub-keys."""
+    """Return what a reader sees: the value, the latest sample, or all sub-keys."""
     if type(stored) is Immutable:
         return stored
     if type(stored) is Samples:
@@ -97,19 +99,18 @@ def contents_of(key: bytes, stored: Stored) -> Immutable | Mutable | Indexed:
 
 
 class Store:
-    """The contents of one memory backend, shared by its sync and asyncio handles.
+    """The contents of one or more memory backends, synchronous and asyncio.
 
     Attributes
     ----------
     lock : threading.RLock
-        Held by whoever looks at anything else here.
+        Must be held to access anything else here.
     data : dict[bytes, Immutable or Samples or Fields or Packed]
-        What each key holds; :meth:`get` and :meth:`find` give it unpacked.
+        The contents of each key; :meth:`get` and :meth:`find` return them decoded.
     listeners : dict[bytes, list of callables]
-        Who is told what is published on a channel.
+        Called with each event that is published on a channel.
     pattern_listeners : list of (bytes, Glob, callable)
-        Who is told what is published on the channels that begin so and go on with a key that
-        matches.
+        Called with each event on a channel that has this prefix, followed by a key that matches.
     """
 
     __slots__ = ("__weakref__", "data", "listeners", "lock", "pattern_listeners")
@@ -123,12 +124,12 @@ class Store:
         self.pattern_listeners: list[tuple[bytes, Glob, Listener]] = []
 
     def get(self, key: bytes) -> Stored | None:
-        """Give what a key holds, if it exists."""
+        """Return the contents of a key, `None` if it does not exist."""
         stored = self.data.get(key)
         return self.unpack(key, stored) if type(stored) is Packed else stored
 
     def find(self, keys: tuple[bytes, ...]) -> tuple[bytes, Stored] | None:
-        """Give the first of the candidate keys that exists, with what it holds."""
+        """Return the first of the candidate keys that exists, with its contents."""
         data = self.data
         for key in keys:
             stored = data.get(key)
@@ -137,7 +138,7 @@ class Store:
         return None
 
     def find_kind(self, keys: tuple[bytes, ...]) -> tuple[bytes, KeyType] | None:
-        """Give the first of the candidate keys that exists, with its kind."""
+        """Return the first of the candidate keys that exists, with its kind."""
         data = self.data
         for key in keys:
             stored = data.get(key)
@@ -146,41 +147,41 @@ class Store:
         return None
 
     def unpack(self, key: bytes, packed: Packed) -> Stored:
-        """Decode what a key holds, and keep it decoded; if that fails, it stays as it is."""
+        """Decode the contents of a key and store them decoded; after an error they are unchanged."""
         stored = self.data[key] = packed.unpack()
         return stored
 
     @property
     def watched(self) -> bool:
-        """Whether anybody is told about updates."""
+        """Whether there are any listeners."""
         return bool(self.listeners or self.pattern_listeners)
 
-    def heard(self, key: bytes) -> bool:
-        """Tell whether anybody is told about updates of a key."""
+    def has_listeners(self, key: bytes) -> bool:
+        """Return whether there are any listeners for updates of a key."""
         return CHANNEL_PREFIX + key in self.listeners or any(
             prefix == CHANNEL_PREFIX and glob.matches(key)
             for prefix, glob, _ in self.pattern_listeners
         )
 
     def publish(self, change: Change) -> None:
-        """Tell those who watch the key, once each."""
-        place, key = place_of(change)
-        told = list(self.listeners.get(place + key, ()))
-        told += [
+        """Call each listener for the key once."""
+        channel_prefix, key = place_of(change)
+        listeners = list(self.listeners.get(channel_prefix + key, ()))
+        listeners += [
             listener
             for prefix, glob, listener in self.pattern_listeners
-            if prefix == place and glob.matches(key)
+            if prefix == channel_prefix and glob.matches(key)
         ]
-        for listener in dict.fromkeys(told):
+        for listener in dict.fromkeys(listeners):
             listener(change)
 
     def listen(self, listener: Listener, channels: Iterable[bytes]) -> None:
-        """Tell `listener` what is published on these channels, from now on."""
+        """Call a listener with what is published on these channels, from now on."""
         for channel in set(channels):
             self.listeners.setdefault(channel, []).append(listener)
 
     def unlisten(self, listener: Listener, channels: Iterable[bytes]) -> None:
-        """Tell `listener` nothing of these channels any more."""
+        """Stop calling a listener for these channels."""
         for channel in set(channels):
             remaining = [each for each in self.listeners.get(channel, ()) if each is not listener]
             if remaining:
@@ -191,13 +192,13 @@ class Store:
     def listen_to_patterns(
         self, listener: Listener, globs: Iterable[Glob], prefixes: Iterable[bytes]
     ) -> None:
-        """Tell `listener` of all keys that match, on the channels that begin so, from now on."""
+        """Call a listener for all keys that match, on channels with these prefixes, from now on."""
         self.pattern_listeners += [
             (prefix, glob, listener) for glob in globs for prefix in prefixes
         ]
 
     def unlisten_to_patterns(self, listener: Listener) -> None:
-        """Tell `listener` of no pattern any more."""
+        """Stop calling a listener for patterns."""
         self.pattern_listeners = [
             entry for entry in self.pattern_listeners if entry[2] is not listener
         ]
@@ -205,15 +206,15 @@ class Store:
 
 _in_this_process: weakref.WeakSet[Store] = weakref.WeakSet()
 
-#: Held while a store is made, and while the process forks.
+#: Held while a store is created, and while the process forks.
 _forking = threading.RLock()
 _held: list[Store] = []
 
 
 def _before_fork() -> None:
-    """Wait until no operation is under way, so that the child has whole stores and locks that are free.
+    """Wait until no operation is running, so that the child gets consistent stores and free locks.
 
-    Nobody who has the lock of one store waits for that of another, or for a fork.
+    This cannot deadlock: no thread that holds the lock of a store waits for another one, or for a fork.
     """
     _forking.acquire()
     for store in tuple(_in_this_process):

@@ -1,7 +1,7 @@
-"""The three kinds of key, their contents, and the names that Redis has for them.
+"""The three kinds of key, their contents, and their types in Redis.
 
-Rules: contents are frozen records of encoded bytes; nothing here knows what the bytes mean, except
-that a sample is an 8-byte timestamp and a value.
+Contents are frozen records of encoded bytes, which this package does not decode, except that a sample is
+an 8-byte timestamp and a value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from telstate_codec.timestamps import decode_sample
 
 
 class KeyType(enum.Enum):
-    """What kind of key it is; the value is the type byte of its update messages."""
+    """The kind of a key; the value is the type byte of its update messages."""
 
     IMMUTABLE = 1  #: an attribute: one value, set once
     MUTABLE = 2  #: a sensor: samples with timestamps
@@ -56,7 +56,7 @@ class Mutable:
 
     @classmethod
     def of_member(cls, member: bytes, key: bytes) -> Mutable:
-        """Take apart one member of the sorted set of a key: timestamp, then value.
+        """Split a member of the sorted set of a key into timestamp and value.
 
         Raises
         ------
@@ -73,12 +73,12 @@ class Mutable:
 @final
 @attrs.frozen(hash=False)
 class Indexed:
-    """All of an indexed key.
+    """All contents of an indexed key.
 
     Attributes
     ----------
     items : dict[bytes, bytes]
-        Encoded sub-key to encoded value, in the order of the store.
+        Encoded values by encoded sub-key, in the order of the store.
     """
 
     items: dict[bytes, bytes]
@@ -86,12 +86,12 @@ class Indexed:
 
 Contents: TypeAlias = Immutable | Mutable | Indexed
 
-#: What ``TYPE`` answers for each kind.
+#: The reply of ``TYPE`` for each kind.
 REDIS_TYPES: dict[bytes, KeyType] = {
     b"string": KeyType.IMMUTABLE,
     b"zset": KeyType.MUTABLE,
     b"hash": KeyType.INDEXED,
 }
 
-#: The same the other way round.
+#: The inverse.
 TYPE_NAMES: dict[KeyType, bytes] = {kind: name for name, kind in REDIS_TYPES.items()}

@@ -21,18 +21,18 @@ from telstate_backends import (
     Delete,
     Deleted,
     Event,
+    GetPage,
     KeyType,
     MemoryBackend,
     Operation,
     SamplePage,
     SetImmutable,
     SetIndexed,
-    Survey,
     TrackedEvent,
     Update,
 )
 from telstate_backends._changes import DigestSet, Plan, digest, digest_of_sha1
-from telstate_backends.memory import Tap
+from telstate_backends.memory import StoreSubscription
 from telstate_backends.operations import inspect as surveys
 from telstate_backends.operations.inspect import DIGEST_ABOVE
 from telstate_backends.redis._pubsub import EventQueue
@@ -70,7 +70,9 @@ class Simulation:
         self.connected = True
         self.plan: Plan[None] | None = None
         self.operations: Sequence[Operation[Any]] = ()
-        Tap(self.backend.store, self.publish, self.tracker.keys, self.tracker.patterns, True)
+        StoreSubscription(
+            self.backend.store, self.publish, self.tracker.keys, self.tracker.patterns, True
+        )
 
     def publish(self, event: Event) -> None:
         """Send a published event over the connection, if there is one."""
@@ -124,7 +126,7 @@ class Simulation:
     def execute(self, operation: Operation[Any]) -> Any:
         """Execute an operation; long samples are returned as digests, as by a server."""
         result = self.backend.execute(operation)
-        if not isinstance(operation, Survey) or not isinstance(result, SamplePage):
+        if not isinstance(operation, GetPage) or not isinstance(result, SamplePage):
             return result
         return replace_long_samples(result)
 
@@ -169,7 +171,7 @@ def test_each_change_is_returned_exactly_once(
 ) -> None:
     """This holds however writes, losses, errors, a slow reader and its queries interleave."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(surveys, "PAGE_LENGTH", 2)
+        patch.setattr(surveys, "SAMPLES_PER_PAGE", 2)
         simulation = Simulation(late)
         for write in before:
             simulation.backend.execute(write)

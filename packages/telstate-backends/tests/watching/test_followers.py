@@ -12,6 +12,7 @@ import pytest
 from telstate_backends import (
     Backend,
     ConnectionError,
+    Deadline,
     Follower,
     MemoryBackend,
     Operation,
@@ -19,7 +20,6 @@ from telstate_backends import (
     SetImmutable,
     Update,
 )
-from telstate_backends.deadline import Deadline
 
 LONG = 30.0
 

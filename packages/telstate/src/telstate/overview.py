@@ -18,7 +18,7 @@ import attrs
 
 from telstate._connect import HasBackend
 from telstate._view import SEPARATOR
-from telstate_backends import Backend, Glimpse, Keys, KeyType, Peek
+from telstate_backends import Backend, KeyPreview, Keys, KeyType, Peek
 from telstate_codec import DecodeError, decode_key, decode_timestamp, decode_value, encode_key
 from telstate_codec.previews import preview_value
 
@@ -109,11 +109,11 @@ def summaries_of(keys: Sequence[bytes], glimpses: Iterable[object]) -> list[KeyS
     return [
         _summarise_key(decode_key(key), glimpse)
         for key, glimpse in zip(keys, glimpses)
-        if isinstance(glimpse, Glimpse)
+        if isinstance(glimpse, KeyPreview)
     ]
 
 
-def _summarise_key(name: str, seen: Glimpse) -> KeySummary:
+def _summarise_key(name: str, seen: KeyPreview) -> KeySummary:
     value = describe(seen.head, seen.size)
     if seen.kind is KeyType.INDEXED:
         value = f"[{describe(seen.sub_key)}] = {value}"

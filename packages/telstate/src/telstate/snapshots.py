@@ -22,7 +22,7 @@ from telstate_backends import (
     Backend,
     Export,
     ForeignKeyError,
-    Glimpse,
+    KeyPreview,
     Keys,
     Peek,
     RefusedError,
@@ -340,7 +340,7 @@ def split_by_size(
     batch: list[bytes] = []
     batch_size = 0
     for key, glimpse in zip(keys, sizes):
-        size = glimpse.count * glimpse.size if isinstance(glimpse, Glimpse) else 0
+        size = glimpse.count * glimpse.size if isinstance(glimpse, KeyPreview) else 0
         if batch and (len(batch) == max_keys or batch_size + size > BATCH_BYTES):
             yield batch
             batch, batch_size = [], 0

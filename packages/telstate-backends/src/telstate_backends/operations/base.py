@@ -1,16 +1,14 @@
-"""The Redis form of an operation: a command or a script, its keys and its arguments.
+"""What an operation is: a small frozen record that translates itself for every store.
 
-Rules: a command is data; how it is sent, repeated or spread over nodes is the backend's business. A
-script is a small file ``scripts/<name>.lua`` of this package, read when it is first needed.
+An operation is one atomic exchange with a store. It carries all candidate keys of a view at once, in
+order; the first that exists hides the later ones. It says what it does to the in-memory store
+(:meth:`Operation.apply`), what to send to Redis (:meth:`Operation.command`) and what the reply means
+(:meth:`Operation.parse`). Expected outcomes are values; a key of the wrong kind is an exception.
+
+A command is data; the backends decide how it is sent, retried or distributed over the nodes of a
+cluster. Scripts are the files ``scripts/<name>.lua``. They reply nothing if no candidate key exists,
+otherwise ``[type, key, ...]``.
 """
-
-# What an operation is: data that translates itself for every store.
-#
-# Rules: an operation is one atomic exchange, frozen, and carries all candidate keys of a view at
-# once, in order; the first that exists shadows the later ones wholly. It says what it means on the
-# in-memory store (:meth:`Operation.apply`), what to send to Redis (:meth:`Operation.command`) and what
-# the reply means (:meth:`Operation.parse`). An expected outcome is a value; a key of the wrong kind is
-# an exception. Scripts reply nothing if no candidate exists, else ``[type, key, ...]``.
 
 from __future__ import annotations
 
@@ -27,24 +25,15 @@ from telstate_backends.types import REDIS_TYPES, KeyType
 from telstate_codec.keys import key_repr
 
 Argument: TypeAlias = bytes | str | int
+Result = TypeVar("Result")
 
-#: For each script that does not stand alone the file that it begins with.
-_BEGINNINGS = {"load": "heard", "restore": "heard"}
+#: Scripts that begin with the text of another file, which holds their common functions.
+_INCLUDES = {"load": "listeners", "restore": "listeners"}
 
 
 @attrs.frozen
 class Script:
-    """One ``.lua`` file.
-
-    Attributes
-    ----------
-    name : str
-        Its name, without the suffix.
-    source : bytes
-        Its text.
-    sha : str
-        What ``EVALSHA`` calls it.
-    """
+    """The source of a Lua script, and the digest by which ``EVALSHA`` calls it."""
 
     name: str
     source: bytes
@@ -54,14 +43,14 @@ class Script:
 @functools.cache
 def script(name: str) -> Script:
     """Read a script of this package, once."""
-    # Here, so that a memory backend need not pay for these imports.
+    # Imported here because a memory backend does not need them.
     import hashlib
     from importlib.resources import files
 
     folder = files("telstate_backends.operations").joinpath("scripts")
-    names = [_BEGINNINGS[name], name] if name in _BEGINNINGS else [name]
+    names = [_INCLUDES[name], name] if name in _INCLUDES else [name]
     source = b"".join(folder.joinpath(f"{each}.lua").read_bytes() for each in names)
-    # The name of a script is not a secret: hence also on machines where SHA-1 is barred for those.
+    # The digest protects nothing, so it must also work where SHA-1 is disabled for security.
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
 
@@ -72,7 +61,7 @@ class Command:
     Attributes
     ----------
     name : str
-        Of the command, or of the script if `scripted`.
+        Name of the command, or of the script if `scripted`.
     keys : tuple of bytes
         All keys that it touches.
     arguments : tuple
@@ -80,14 +69,13 @@ class Command:
     scripted : bool
         Whether it is a script.
     paged : bool
-        Whether the first argument is a cursor, to be replaced by the one in the reply until that is
-        0; the replies' second elements then make up the reply, a list of pages.
+        Whether the first argument is a cursor. The command is then repeated with the cursor of each
+        reply until that is 0, and the second elements of the replies are the reply: a list of pages.
     steps : tuple of Command
-        What does the same in a batch on one server, as a transaction, and is quicker there; the
-        reply to the last counts.
+        A transaction that does the same faster, in a batch on a single server; its last reply counts.
     together : tuple of Command
-        What tells the same as a transaction, on a connection of our own, and is quicker there,
-        because a script copies a long reply twice; the reply is then a tuple of theirs.
+        A transaction that reads the same faster, on a dedicated connection, because a script copies a
+        long reply twice; the reply is then a tuple of theirs.
     """
 
     name: str
@@ -99,78 +87,86 @@ class Command:
     together: tuple[Command, ...] = ()
 
 
-Result = TypeVar("Result")
-
-_WORDS = {
-    KeyType.IMMUTABLE: "immutable",
-    KeyType.MUTABLE: "mutable",
-    KeyType.INDEXED: "indexed",
-}
-# What a reader can do with a key of another kind than he thought.
-_READ = {
-    KeyType.IMMUTABLE: "get its value",
-    KeyType.MUTABLE: "get its latest value, or a range",
-    KeyType.INDEXED: "get all of it, or a sub-key",
-}
-
-
-#: What is said of a reply that no server of ours gives.
-UNEXPECTED = "the server sent a reply that makes no sense here"
-
-
-class UnexpectedReply(RefusedError):
-    """A reply that no server of ours gives; the backend, which knows it, adds the address."""
-
-
 class Operation(ABC, Generic[Result]):
-    """One exchange with a store, and what comes of it."""
+    """One atomic exchange with a store, and its result."""
 
     __slots__ = ()
 
-    #: Whether doing it twice is the same as doing it once, so that it may be sent again after a
+    #: Whether doing it twice has the same effect as doing it once, so that it may be sent again after a
     #: failure that leaves open whether it was done.
     idempotent: ClassVar[bool] = True
     #: Whether it changes the store.
     writes: ClassVar[bool] = False
-    #: Whether it concerns every node of a cluster, not those that hold its keys.
+    #: Whether every node of a cluster must execute it, not only those that hold its keys.
     everywhere: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, store: Store) -> Result:
-        """Do it on the in-memory store."""
+        """Execute it on the in-memory store."""
 
     @abstractmethod
     def command(self) -> Command:
-        """Give its Redis form."""
+        """Return its Redis form."""
 
     @abstractmethod
     def parse(self, reply: object) -> Result:
-        """Tell what the reply to :meth:`command` means."""
+        """Convert the reply to :meth:`command`."""
 
     def merge(self, replies: Sequence[object]) -> object:
-        """Make one reply of those for each candidate key alone, or of every node, in order."""
+        """Combine the replies for each candidate key, or of each node, in order, into one."""
         return next((reply for reply in replies if reply is not None), None)
+
+    def affected_keys(self) -> Sequence[bytes] | None:
+        """Return the keys about which a cache is out of date afterwards, `None` for all."""
+        return None if self.writes else ()
+
+
+class KeyOperation(Operation[Result]):
+    """An operation on one key, not on candidates; a cache does not look at its result."""
+
+    __slots__ = ()
+
+    key: bytes
+
+    def affected_keys(self) -> Sequence[bytes]:
+        return (self.key,)
+
+
+# What a program can do instead with a key of this kind.
+_ADVICE = {
+    KeyType.IMMUTABLE: "get its value",
+    KeyType.MUTABLE: "get its latest value or a range",
+    KeyType.INDEXED: "get all of it or a sub-key",
+}
 
 
 def wrong_kind(key: bytes, found: KeyType, wanted: KeyType) -> ImmutableKeyError:
-    """Make the error for a key of another kind than an operation needs."""
+    """Return the error for a key of another kind than an operation needs."""
     return ImmutableKeyError(
-        f"key {key_repr(key)} is {_WORDS[found]}, not {_WORDS[wanted]}; to read it, {_READ[found]}; "
-        "to write, choose another key"
+        f"Key {key_repr(key)} is {found.name.lower()}, not {wanted.name.lower()}. To read it, "
+        f"{_ADVICE[found]}; to write, choose another key."
     )
 
 
 def foreign(key: bytes, redis_type: bytes) -> ForeignKeyError:
-    """Make the error for a key that holds nothing of telstate's."""
+    """Return the error for a key that holds something that telstate does not write."""
     name = redis_type.decode("ascii", "replace")
     return ForeignKeyError(
-        f"key {key_repr(key)} holds a Redis {name}, which is no kind of telstate key; use another "
-        "key or database"
+        f"Key {key_repr(key)} holds a Redis {name}, which telstate does not support. Use another key "
+        "or database."
     )
 
 
+#: How the message of an :exc:`UnexpectedReply` begins.
+UNEXPECTED = "The server sent an unexpected reply"
+
+
+class UnexpectedReply(RefusedError):
+    """A reply of a form that no supported server sends; the backend adds the address."""
+
+
 def unexpected(reply: object) -> NoReturn:
-    """Refuse a reply that no server of ours gives."""
+    """Refuse a reply of a form that no supported server sends."""
     raise UnexpectedReply(f"{UNEXPECTED}: {reply!r:.100}")
 
 
@@ -196,13 +192,23 @@ def as_bytes_list(reply: object) -> list[bytes]:
 
 
 def as_pairs(reply: object) -> dict[bytes, bytes]:
-    """Narrow a reply to fields and values, one after the other."""
+    """Narrow a reply to a list of alternating fields and values."""
     items = as_bytes_list(reply)
     return dict(zip(items[::2], items[1::2], strict=True))
 
 
+def sum_of(replies: Sequence[object]) -> int:
+    """Add up replies that are integers."""
+    return sum(map(as_int, replies))
+
+
+def joined(replies: Sequence[object]) -> list[object]:
+    """Concatenate replies that are lists."""
+    return [item for reply in replies for item in as_list(reply)]
+
+
 def find_kind(reply: object) -> tuple[KeyType, bytes, list[object]]:
-    """Take apart ``[type, key, ...]``; a type that is not ours is an error naming the key."""
+    """Split ``[type, key, ...]``; a type that telstate does not write is an error naming the key."""
     redis_type, key, *payload = as_list(reply)
     kind = REDIS_TYPES.get(as_bytes(redis_type))
     if kind is None:
@@ -211,7 +217,7 @@ def find_kind(reply: object) -> tuple[KeyType, bytes, list[object]]:
 
 
 def need_kind(reply: object, wanted: KeyType) -> list[object]:
-    """Take apart ``[type, key, ...]``; another kind than `wanted` is an error naming the key."""
+    """Split ``[type, key, ...]``; another kind than `wanted` is an error naming the key."""
     kind, key, payload = find_kind(reply)
     if kind is not wanted:
         raise wrong_kind(key, kind, wanted)

@@ -1,8 +1,8 @@
-"""Whole keys: into the store from a snapshot, and out of it as a DUMP payload.
+"""Whole keys: into the store from a snapshot, and out of it to a DUMP payload.
 
-Rules: a payload is made here, of what the store holds, in the oldest form that every reader
-accepts; so it is the same for every backend and every version of the server, and fakeredis, whose
-``DUMP`` is its own affair, is no exception.
+Payloads are made here, from the contents of the store, in the oldest form that every reader accepts.
+So they are the same for every backend and every version of the server, also for fakeredis, whose
+``DUMP`` is not that of Redis.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from telstate_backends.events import Update
 from telstate_backends.operations.base import (
     Argument,
     Command,
-    Operation,
+    KeyOperation,
     as_bytes,
     as_bytes_list,
     as_pairs,
@@ -36,29 +36,29 @@ from telstate_codec.timestamps import decode_sample
 if TYPE_CHECKING:
     from telstate_rdb import Value
 
-#: Up to this size a payload goes through a script, which copies it; beyond, that takes longer than a
-#: transaction.
+#: Up to this size a payload is passed to a script, which copies it; for a larger one a transaction is
+#: faster.
 SMALL_PAYLOAD = 4096
-#: Milliseconds, some hundred years: by them what follows in a transaction knows what was restored in it.
-AGES = 1 << 42
+#: Milliseconds (139 years) by which the second step of a transaction recognises what the first restored.
+RESTORED_TTL = 1 << 42
 
 
 @attrs.frozen(hash=False)
-class Load(Operation[None]):
+class Load(KeyOperation[None]):
     """Write a whole key at once, and publish its value, or each of its samples or sub-keys.
 
-    Where surely nobody listens, no more than the first of them is published.
+    If certainly nobody listens, only the first of them is published.
 
     Attributes
     ----------
     key : bytes
         The full key.
     contents : Immutable or Samples or Fields or Packed
-        What it is to hold; not empty, and samples sorted and without repeats.
+        Its new contents; not empty, samples sorted and without duplicates.
     replace : bool
-        Whether what is there goes first (default). Otherwise samples and fields are put to those
-        that are there already, fields of the same name (and an immutable's value) overwritten: so a
-        very long key can be loaded in parts.
+        Whether the present contents are deleted first (default). Otherwise samples and fields are added
+        to the present ones, and fields of the same name (and the value of an immutable key) overwritten,
+        so that a very long key can be loaded in parts.
     """
 
     writes: ClassVar[bool] = True
@@ -71,20 +71,20 @@ class Load(Operation[None]):
         contents = self.contents
         present = None if self.replace else store.get(self.key)
         if type(contents) is Packed:
-            if present is None and not store.heard(self.key):
+            if present is None and not store.has_listeners(self.key):
                 store.data[self.key] = contents
                 return
             contents = contents.unpack()
         if present is None or type(present) is type(contents) is Immutable:
             store.data[self.key] = _copy(contents)
         else:
-            contents = self._join(present, contents)
-        if store.watched and store.heard(self.key):
+            contents = self._merge(present, contents)
+        if store.watched and store.has_listeners(self.key):
             for update in _updates(self.key, contents):
                 store.publish(update)
 
-    def _join(self, present: Stored, added: Stored) -> Stored:
-        """Put something to what is there; give what is new of it."""
+    def _merge(self, present: Stored, added: Stored) -> Stored:
+        """Add contents to the present ones, and return those that are new."""
         if type(present) is Samples and type(added) is Samples:
             if present[-1] < added[0]:
                 present.extend(added)
@@ -117,16 +117,14 @@ class Load(Operation[None]):
 
 
 def unpacked(contents: Stored | Packed) -> Stored:
-    """Give contents decoded."""
+    """Return contents decoded."""
     return contents.unpack() if type(contents) is Packed else contents
 
 
 def _copy(stored: Stored) -> Stored:
     if type(stored) is Samples:
         return Samples(stored)
-    if type(stored) is Fields:
-        return Fields(stored)
-    return stored
+    return Fields(stored) if type(stored) is Fields else stored
 
 
 def _updates(key: bytes, contents: Stored) -> Iterator[Update]:
@@ -137,7 +135,7 @@ def _updates(key: bytes, contents: Stored) -> Iterator[Update]:
             try:
                 timestamp, value = decode_sample(sample)
             except DecodeError:
-                continue  # no telescope state ever wrote this
+                continue  # not written by a telescope state
             yield Update(key, KeyType.MUTABLE, value, timestamp=timestamp)
     else:
         for sub_key, value in contents.items():
@@ -145,20 +143,20 @@ def _updates(key: bytes, contents: Stored) -> Iterator[Update]:
 
 
 @attrs.frozen(hash=False)
-class Restore(Operation[None]):
+class Restore(KeyOperation[None]):
     """Write a whole key at once from a DUMP payload, and publish it as :class:`Load` does.
 
-    A server takes a payload faster than anything else; one that is too old for it, or that is none
-    (fakeredis), refuses it, and then :class:`Load` writes the same.
+    For a server this is the fastest way. One that does not accept the payload (because it is too old, or
+    fakeredis) refuses the operation, and a :class:`Load` writes the same.
 
     Attributes
     ----------
     key : bytes
         The full key.
     payload : bytes
-        As ``DUMP`` gives it; of a type that telstate has.
+        The payload, of a type that telstate writes.
     contents : Immutable or Samples or Fields or Packed
-        What is in it.
+        The same contents.
     """
 
     writes: ClassVar[bool] = True
@@ -174,8 +172,8 @@ class Restore(Operation[None]):
         keys = (self.key,)
         steps: tuple[Command, ...] = ()
         if len(self.payload) > SMALL_PAYLOAD:
-            restore = Command("RESTORE", keys, (AGES, self.payload, "REPLACE"))
-            steps = restore, Command("restore", keys, (b"", AGES), scripted=True)
+            restore = Command("RESTORE", keys, (RESTORED_TTL, self.payload, "REPLACE"))
+            steps = restore, Command("restore", keys, (b"", RESTORED_TTL), scripted=True)
         return Command("restore", keys, (self.payload,), scripted=True, steps=steps)
 
     def parse(self, reply: object) -> None:
@@ -183,7 +181,7 @@ class Restore(Operation[None]):
 
 
 @attrs.frozen
-class Export(Operation[Stored | None]):
+class Export(KeyOperation[Stored | None]):
     """All that a key holds, `None` if it does not exist.
 
     Attributes
@@ -213,39 +211,24 @@ class Export(Operation[Stored | None]):
         return Fields(as_pairs(body))
 
 
-@attrs.frozen
-class Dump(Operation[bytes | None]):
-    """All that a key holds as a DUMP payload, `None` if it does not exist.
-
-    Attributes
-    ----------
-    key : bytes
-        The full key.
-    """
-
-    key: bytes
-
-    def apply(self, store: Store) -> bytes | None:
-        return _payload(store.get(self.key))
-
-    def command(self) -> Command:
-        return Export(self.key).command()
-
-    def parse(self, reply: object) -> bytes | None:
-        return _payload(Export(self.key).parse(reply))
-
-
 @translate_rdb_errors()
-def _payload(stored: Stored | None) -> bytes | None:
-    # Here, so that who dumps nothing need not pay for this import.
+def dump_payload(stored: Stored | None) -> bytes | None:
+    """Return the DUMP payload of the result of an :class:`Export`, `None` for `None`.
+
+    Examples
+    --------
+    >>> dump_payload(Immutable(b"value")).hex()
+    '000576616c75650600171ba9b834ffa7fd'
+    """
+    # Imported here because few programs need it.
     from telstate_rdb import encode_dump
 
     return None if stored is None else encode_dump(value_of(stored))
 
 
 def value_of(stored: Stored) -> Value:
-    """Give what a key holds as a value of :mod:`telstate_rdb`."""
-    # Here, for the same reason.
+    """Return the contents of a key as a value of :mod:`telstate_rdb`."""
+    # Imported here for the same reason.
     from telstate_rdb import Hash, SortedSet
 
     if type(stored) is Immutable:

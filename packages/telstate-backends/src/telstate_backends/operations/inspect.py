@@ -1,16 +1,10 @@
-"""All keys that match a glob, in every namespace, read a page at a time.
+"""Looking at a store: which keys match, how many there are, how each begins, and its contents by pages.
 
-A listing is not atomic: a key that was there all the time is listed once, one that came or went
-while it ran may be listed or not.
+A listing is not atomic: a key that exists all the time is listed once, one that is created or deleted
+meanwhile may be listed or not. The cost of the others is bounded, however many and long the keys are.
+``Count`` and ``SomeKeys`` are not retried after a failure, because they are for people, who should learn
+at once that the store cannot be reached.
 """
-
-# A quick look at a store, for people: how many keys, some of them, and how each begins.
-#
-# Rules: the cost is bounded, however many keys there are and however long they are. A count and a
-# list of some keys are not asked for again after a failure: who looks is to be told at once that the
-# store cannot be reached, not after the time that a program would wait.
-
-# What a key holds, to be compared with what it held: a page at a time, long samples as digests.
 
 from __future__ import annotations
 
@@ -22,6 +16,7 @@ import attrs
 
 from telstate_backends.operations.base import (
     Command,
+    KeyOperation,
     Operation,
     as_bytes,
     as_bytes_list,
@@ -29,14 +24,25 @@ from telstate_backends.operations.base import (
     as_list,
     as_pairs,
     find_kind,
+    joined,
+    sum_of,
     unexpected,
 )
 from telstate_backends.store import Fields, Samples, Store, contents_of, kind_of
 from telstate_backends.types import REDIS_TYPES, Immutable, Indexed, KeyType
 from telstate_rdb.globs import Glob
 
-#: Keys looked at in one go: about a millisecond of the server's time.
-PAGE_SIZE = 2000
+#: Keys per page of a listing: about a millisecond of the server's time.
+KEYS_PER_PAGE = 2000
+#: A page of samples ends after so many, or so many bytes: a few milliseconds of the server's time.
+SAMPLES_PER_PAGE = 2000
+BYTES_PER_PAGE = 1 << 18
+#: Samples above this length are returned as SHA-1 digests, which the server computes (``get_page.lua``).
+DIGEST_ABOVE = 64
+#: Samples and values of sub-keys above this length are not looked at, since a server would have to copy them
+#: whole to return their beginning. The same number is in ``peek.lua``.
+LONG = 1 << 20
+_TIME_BYTES = 8
 
 
 @attrs.frozen
@@ -46,7 +52,7 @@ class Keys(Operation[list[bytes]]):
     Attributes
     ----------
     pattern : bytes
-        A Redis glob.
+        A Redis glob pattern (default: all keys).
     """
 
     everywhere: ClassVar[bool] = True
@@ -57,23 +63,23 @@ class Keys(Operation[list[bytes]]):
         return sorted(filter(Glob(self.pattern).matches, store.data))
 
     def command(self) -> Command:
-        return Command("SCAN", (), (0, "MATCH", self.pattern, "COUNT", PAGE_SIZE), paged=True)
+        return Command("SCAN", (), (0, "MATCH", self.pattern, "COUNT", KEYS_PER_PAGE), paged=True)
 
     def parse(self, reply: object) -> list[bytes]:
         return sorted({key for page in as_list(reply) for key in as_bytes_list(page)})
 
     def merge(self, replies: Sequence[object]) -> object:
-        return [page for pages in replies for page in as_list(pages)]
+        return joined(replies)
 
 
 @attrs.frozen
 class KeyTypes(Operation[dict[bytes, KeyType]]):
-    """The full keys that match, sorted as bytes, with their kinds; foreign keys are left out.
+    """The full keys that match, sorted as bytes, with their kinds, without foreign keys.
 
     Attributes
     ----------
     pattern : bytes
-        A Redis glob.
+        A Redis glob pattern (default: all keys).
     """
 
     everywhere: ClassVar[bool] = True
@@ -85,7 +91,7 @@ class KeyTypes(Operation[dict[bytes, KeyType]]):
         return {key: kind_of(store.data[key]) for key in sorted(filter(matches, store.data))}
 
     def command(self) -> Command:
-        return Command("key_types", (), (0, self.pattern, PAGE_SIZE), scripted=True, paged=True)
+        return Command("key_types", (), (0, self.pattern, KEYS_PER_PAGE), scripted=True, paged=True)
 
     def parse(self, reply: object) -> dict[bytes, KeyType]:
         found: dict[bytes, bytes] = {}
@@ -94,21 +100,12 @@ class KeyTypes(Operation[dict[bytes, KeyType]]):
         return {key: REDIS_TYPES[found[key]] for key in sorted(found) if found[key] in REDIS_TYPES}
 
     def merge(self, replies: Sequence[object]) -> object:
-        return [page for pages in replies for page in as_list(pages)]
-
-
-#: Of what is stored in one piece only with others (samples, values of sub-keys), pieces longer than
-#: this are not looked at: a server would have to copy them whole to cut them. As in ``peek.lua``.
-#: Pieces above this length have their SHA-1 taken, which a server can do as well (``survey.lua``).
-DIGEST_ABOVE = 64
-
-LONG = 1 << 20
-_TIME_BYTES = 8
+        return joined(replies)
 
 
 @attrs.frozen
 class Count(Operation[int]):
-    """How many keys the store has, in every namespace, foreign ones too."""
+    """How many keys the store has, in every namespace, including foreign ones."""
 
     idempotent: ClassVar[bool] = False
     everywhere: ClassVar[bool] = True
@@ -123,7 +120,7 @@ class Count(Operation[int]):
         return as_int(reply)
 
     def merge(self, replies: Sequence[object]) -> object:
-        return sum(map(as_int, replies))
+        return sum_of(replies)
 
 
 @attrs.frozen
@@ -133,8 +130,8 @@ class SomeKeys(Operation[list[bytes]]):
     Attributes
     ----------
     limit : int
-        How many keys to look at (on each node of a cluster): about a millisecond of the server's
-        time for 4000.
+        How many keys to look at (on each node of a cluster), default 20,000; 4000 take about a
+        millisecond of the server's time.
     """
 
     idempotent: ClassVar[bool] = False
@@ -146,43 +143,43 @@ class SomeKeys(Operation[list[bytes]]):
         return sorted(islice(store.data, self.limit))
 
     def command(self) -> Command:
-        # One page, wherever it ends.
+        # Not paged: the first page is enough, wherever it ends.
         return Command("SCAN", (), (0, "COUNT", self.limit))
 
     def parse(self, reply: object) -> list[bytes]:
-        return sorted(set(_page(reply)))
+        return sorted(set(_keys_of_page(reply)))
 
     def merge(self, replies: Sequence[object]) -> object:
-        return [b"0", [key for reply in replies for key in _page(reply)]]
+        return [b"0", [key for reply in replies for key in _keys_of_page(reply)]]
 
 
-def _page(reply: object) -> list[bytes]:
-    # A tuple is how fakeredis and newer clients give a page.
+def _keys_of_page(reply: object) -> list[bytes]:
+    # fakeredis and recent clients return a page as a tuple.
     _, found = reply if isinstance(reply, (list, tuple)) and len(reply) == 2 else unexpected(reply)
     return as_bytes_list(found)
 
 
 @attrs.frozen
-class Glimpse:
-    """The beginning of what a key holds.
+class KeyPreview:
+    """The beginning of the contents of a key.
 
     Attributes
     ----------
     kind : KeyType
-        What kind of key it is.
+        The kind of key.
     count : int
-        How many samples or sub-keys it has; 1 for an immutable.
+        Number of samples or sub-keys; 1 for an immutable key.
     size : int
-        Length of the value in bytes: of the latest sample's (without its time), or of `sub_key`'s.
-        Where `head` is empty it may be an estimate.
+        Length in bytes of the value: of the latest sample (without its time), or of `sub_key`. An
+        estimate is possible where `head` is empty.
     head : bytes
-        The beginning of the value, as far as asked for; empty for a long one (:data:`LONG`) of a
-        sample or sub-key.
+        The beginning of the value, as far as requested; empty for a sample or sub-key that is very long
+        (1 MiB).
     sub_key : bytes
-        The beginning of one of the sub-keys, any; empty for other kinds.
+        The beginning of one of the sub-keys; empty for other kinds.
     first, last : bytes or None
-        Times of the first and the last sample as they are stored; None for other kinds, and if the
-        samples are long.
+        Encoded times of the first and the last sample; `None` for other kinds, and if the samples are
+        very long.
     """
 
     kind: KeyType
@@ -195,15 +192,15 @@ class Glimpse:
 
 
 @attrs.frozen
-class Peek(Operation[Glimpse | None]):
-    """The beginning of what a key holds, `None` if it does not exist.
+class Peek(KeyOperation[KeyPreview | None]):
+    """The beginning of the contents of a key, `None` if it does not exist.
 
     Attributes
     ----------
     key : bytes
         The full key.
     limit : int
-        How many bytes of the value (and of a sub-key) are wanted.
+        How many bytes of the value (and of a sub-key) to return, default 4096.
 
     Examples
     --------
@@ -217,49 +214,43 @@ class Peek(Operation[Glimpse | None]):
     key: bytes
     limit: int = 4096
 
-    def apply(self, store: Store) -> Glimpse | None:
+    def apply(self, store: Store) -> KeyPreview | None:
         stored = store.get(self.key)
         if stored is None:
             return None
         if type(stored) is Immutable:
             value = stored.value
-            return Glimpse(KeyType.IMMUTABLE, 1, len(value), value[: self.limit])
+            return KeyPreview(KeyType.IMMUTABLE, 1, len(value), value[: self.limit])
         if type(stored) is Samples:
-            return self._samples(stored)
+            return self._preview_samples(stored)
         assert type(stored) is Fields
         sub_key = next(iter(stored))
         value = stored[sub_key]
         head = b"" if len(value) > LONG else value[: self.limit]
-        return Glimpse(KeyType.INDEXED, len(stored), len(value), head, sub_key[: self.limit])
+        return KeyPreview(KeyType.INDEXED, len(stored), len(value), head, sub_key[: self.limit])
 
-    def _samples(self, samples: Samples) -> Glimpse:
+    def _preview_samples(self, samples: Samples) -> KeyPreview:
         first, last = samples[0], samples[-1]
         size = max(0, len(last) - _TIME_BYTES)
         if max(len(first), len(last)) > LONG:
-            return Glimpse(KeyType.MUTABLE, len(samples), size, b"")
+            return KeyPreview(KeyType.MUTABLE, len(samples), size, b"")
         end = _TIME_BYTES + self.limit
         head, times = last[_TIME_BYTES:end], (first[:_TIME_BYTES], last[:_TIME_BYTES])
-        return Glimpse(KeyType.MUTABLE, len(samples), size, head, b"", *times)
+        return KeyPreview(KeyType.MUTABLE, len(samples), size, head, b"", *times)
 
     def command(self) -> Command:
         return Command("peek", (self.key,), (self.limit,), scripted=True)
 
-    def parse(self, reply: object) -> Glimpse | None:
+    def parse(self, reply: object) -> KeyPreview | None:
         if reply is None:
             return None
         kind, _, payload = find_kind(reply)
         count, size, head, *more = payload if len(payload) >= 3 else unexpected(reply)
-        pieces = [as_bytes(piece) for piece in as_list(more)]
+        pieces = [as_bytes(piece) for piece in more]
         if kind is KeyType.MUTABLE:
             times = pieces if len(pieces) == 2 else (None, None)
-            return Glimpse(kind, as_int(count), as_int(size), as_bytes(head), b"", *times)
-        return Glimpse(kind, as_int(count), as_int(size), as_bytes(head), *pieces)
-
-
-#: A page ends with this many samples, or this many bytes of them: a few milliseconds of the
-#: server's time.
-PAGE_LENGTH = 2000
-PAGE_BYTES = 1 << 18
+            return KeyPreview(kind, as_int(count), as_int(size), as_bytes(head), b"", *times)
+        return KeyPreview(kind, as_int(count), as_int(size), as_bytes(head), *pieces)
 
 
 @attrs.frozen
@@ -271,7 +262,7 @@ class SamplePage:
     samples : list of bytes
         Short ones, whole: timestamp and value.
     digests : list of (bytes, bytes)
-        Of long ones the 8 bytes of time, and the SHA-1 of the whole sample in hexadecimal.
+        For each long one the 8 bytes of its time, and the hexadecimal SHA-1 digest of the whole sample.
     next_rank : int or None
         Where the next page begins, `None` if this is the last.
     """
@@ -282,18 +273,18 @@ class SamplePage:
 
 
 @attrs.frozen
-class Survey(Operation[Immutable | Indexed | SamplePage | None]):
-    """All that a key holds, of a mutable one a page; `None` if it does not exist.
+class GetPage(KeyOperation[Immutable | Indexed | SamplePage | None]):
+    """All that a key holds, in pages if it is mutable; `None` if it does not exist.
 
-    Whoever reads all pages sees each sample that was there all the time; one that comes meanwhile
-    may be missed, or may make another one be seen twice.
+    Reading all pages returns each sample that exists all the time. One that is added meanwhile may be
+    missing, or may cause another one to be returned twice.
 
     Attributes
     ----------
     key : bytes
         The full key.
     rank : int
-        The number of samples that come before the page.
+        The number of samples before the page (default 0).
     """
 
     key: bytes
@@ -307,12 +298,12 @@ class Survey(Operation[Immutable | Indexed | SamplePage | None]):
             contents = contents_of(self.key, stored)
             assert isinstance(contents, (Immutable, Indexed))
             return contents
-        end = self.rank + PAGE_LENGTH
+        end = self.rank + SAMPLES_PER_PAGE
         return SamplePage(stored[self.rank : end], [], end if end < len(stored) else None)
 
     def command(self) -> Command:
-        limits = (DIGEST_ABOVE, PAGE_LENGTH, PAGE_BYTES)
-        return Command("survey", (self.key,), (self.rank, *limits), scripted=True)
+        limits = (DIGEST_ABOVE, SAMPLES_PER_PAGE, BYTES_PER_PAGE)
+        return Command("get_page", (self.key,), (self.rank, *limits), scripted=True)
 
     def parse(self, reply: object) -> Immutable | Indexed | SamplePage | None:
         if reply is None:

@@ -1,13 +1,11 @@
-"""Existence, kind and contents of the first candidate key that exists."""
-
-# Samples of a mutable key between two times.
+"""Reads of the first candidate key that exists: whether it does, its kind, contents, or samples."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import final
 
 import attrs
 
@@ -22,11 +20,13 @@ from telstate_backends.operations.base import (
     as_pairs,
     find_kind,
     foreign,
+    joined,
     need_kind,
+    sum_of,
     unexpected,
     wrong_kind,
 )
-from telstate_backends.store import Fields, Packed, Samples, Store, contents_of, kind_of
+from telstate_backends.store import Fields, Samples, Store, contents_of, kind_of
 from telstate_backends.types import (
     REDIS_TYPES,
     TYPE_NAMES,
@@ -48,9 +48,9 @@ class Found:
     key : bytes
         The full key.
     redis_type : bytes
-        What Redis calls what it holds; not always a type that telstate has.
+        Its type in Redis, which need not be one that telstate writes.
     contents : Immutable or Mutable or Indexed or None
-        What it holds, if that was asked.
+        What it holds, `None` if that was not requested.
     """
 
     key: bytes
@@ -59,7 +59,7 @@ class Found:
 
 
 class Read(Operation[Result]):
-    """A read whose answer follows from the first candidate that exists, and so can be remembered.
+    """A read whose result follows from a :class:`Find`, so that a cache can answer it.
 
     Attributes
     ----------
@@ -69,33 +69,54 @@ class Read(Operation[Result]):
 
     __slots__ = ()
 
-    #: Whether the answer takes the contents of the key.
-    whole: ClassVar[bool] = True
+    #: Whether the result depends on the contents of the key.
+    needs_contents: bool = False
 
     keys: tuple[bytes, ...]
 
     @abstractmethod
     def answer(self, found: Found | None) -> Result:
-        """Give the result, from the answer to :class:`Seek`."""
+        """Return the result, given what was found."""
+
+    def find(self) -> Find:
+        """Return the operation that finds what this one needs."""
+        return Find(self.keys, self.needs_contents)
+
+    def apply(self, store: Store) -> Result:
+        return self.answer(self.find().apply(store))
+
+    def command(self) -> Command:
+        return self.find().command()
+
+    def parse(self, reply: object) -> Result:
+        return self.answer(self.find().parse(reply))
 
 
 @attrs.frozen
-class Seek(Operation[Found | None]):
-    """What a :class:`Read` needs to know; `None` if no candidate key exists.
+class Find(Read[Found | None]):
+    """Find the first candidate key that exists, `None` if none does.
 
     Attributes
     ----------
     keys : tuple of bytes
         Candidate keys, in the order of the view.
-    whole : bool
-        Whether to tell the contents too.
+    needs_contents : bool
+        Whether to return its contents too (default).
     """
 
     keys: tuple[bytes, ...]
-    whole: bool
+    needs_contents: bool = True
+
+    def find(self) -> Find:
+        return self
+
+    def answer(self, found: Found | None) -> Found | None:
+        if self.needs_contents or found is None:
+            return found
+        return Found(found.key, found.redis_type, None)
 
     def apply(self, store: Store) -> Found | None:
-        if not self.whole:
+        if not self.needs_contents:
             seen = store.find_kind(self.keys)
             return None if seen is None else Found(seen[0], TYPE_NAMES[seen[1]], None)
         found = store.find(self.keys)
@@ -105,14 +126,24 @@ class Seek(Operation[Found | None]):
         return Found(key, TYPE_NAMES[kind_of(stored)], contents_of(key, stored))
 
     def command(self) -> Command:
-        return Command("get" if self.whole else "key_type", self.keys, scripted=True)
+        return Command("get" if self.needs_contents else "key_type", self.keys, scripted=True)
 
     def parse(self, reply: object) -> Found | None:
         if reply is None:
             return None
         redis_type, key, *_ = as_list(reply)
-        contents = _parse_contents(reply)[1] if self.whole else None
+        contents = _parse_contents(reply) if self.needs_contents else None
         return Found(as_bytes(key), as_bytes(redis_type), contents)
+
+
+def _parse_contents(reply: object) -> Contents:
+    kind, key, payload = find_kind(reply)
+    (body,) = payload if len(payload) == 1 else unexpected(reply)
+    if kind is KeyType.IMMUTABLE:
+        return Immutable(as_bytes(body))
+    if kind is KeyType.MUTABLE:
+        return Mutable.of_member(as_bytes(body), key)
+    return Indexed(as_pairs(body))
 
 
 @attrs.frozen
@@ -125,17 +156,15 @@ class Exists(Read[bool]):
         Candidate keys, in the order of the view.
     """
 
-    whole: ClassVar[bool] = False
-
     keys: tuple[bytes, ...]
-
-    def apply(self, store: Store) -> bool:
-        data = store.data
-        return any(key in data for key in self.keys)
 
     def answer(self, found: Found | None) -> bool:
         return found is not None
 
+    def apply(self, store: Store) -> bool:
+        return any(key in store.data for key in self.keys)
+
+    # EXISTS is faster than the script.
     def command(self) -> Command:
         return Command("EXISTS", self.keys)
 
@@ -143,17 +172,17 @@ class Exists(Read[bool]):
         return as_int(reply) > 0
 
     def merge(self, replies: Sequence[object]) -> object:
-        return sum(as_int(reply) for reply in replies)
+        return sum_of(replies)
 
 
 @attrs.frozen
 class WhichExist(Operation[list[bool]]):
-    """Of each of many keys, whether it exists.
+    """For each of many keys, whether it exists.
 
     Attributes
     ----------
     keys : tuple of bytes
-        The full keys; not candidates for one name, but keys in their own right.
+        The full keys, each in its own right, not candidates for one name.
     """
 
     keys: tuple[bytes, ...]
@@ -162,13 +191,13 @@ class WhichExist(Operation[list[bool]]):
         return [key in store.data for key in self.keys]
 
     def command(self) -> Command:
-        return Command("exist", self.keys, scripted=True)
+        return Command("which_exist", self.keys, scripted=True)
 
     def parse(self, reply: object) -> list[bool]:
         return [as_int(one) > 0 for one in as_list(reply)]
 
     def merge(self, replies: Sequence[object]) -> object:
-        return [one for reply in replies for one in as_list(reply)]
+        return joined(replies)
 
 
 @attrs.frozen
@@ -181,13 +210,7 @@ class GetKeyType(Read[KeyType | None]):
         Candidate keys, in the order of the view.
     """
 
-    whole: ClassVar[bool] = False
-
     keys: tuple[bytes, ...]
-
-    def apply(self, store: Store) -> KeyType | None:
-        found = store.find_kind(self.keys)
-        return None if found is None else found[1]
 
     def answer(self, found: Found | None) -> KeyType | None:
         if found is None:
@@ -197,18 +220,12 @@ class GetKeyType(Read[KeyType | None]):
             raise foreign(found.key, found.redis_type)
         return kind
 
-    def command(self) -> Command:
-        return Command("key_type", self.keys, scripted=True)
-
-    def parse(self, reply: object) -> KeyType | None:
-        return None if reply is None else find_kind(reply)[0]
-
 
 @attrs.frozen
 class Get(Read[Contents | None]):
     """The contents of the first candidate key that exists, `None` if none does.
 
-    An immutable's value, a mutable's latest sample, or all of an indexed key.
+    The value of an immutable key, the latest sample of a mutable one, or all of an indexed one.
 
     Attributes
     ----------
@@ -216,64 +233,20 @@ class Get(Read[Contents | None]):
         Candidate keys, in the order of the view.
     """
 
-    keys: tuple[bytes, ...]
+    needs_contents = True
 
-    def apply(self, store: Store) -> Contents | None:
-        data = store.data
-        for key in self.keys:
-            stored = data.get(key)
-            if stored is not None:
-                if type(stored) is Packed:
-                    stored = store.unpack(key, stored)
-                return contents_of(key, stored)
-        return None
+    keys: tuple[bytes, ...]
 
     def answer(self, found: Found | None) -> Contents | None:
         return None if found is None else found.contents
 
-    def command(self) -> Command:
-        return Command("get", self.keys, scripted=True)
+    # Without a Find in between, because this is the operation that must be fast.
+    def apply(self, store: Store) -> Contents | None:
+        found = store.find(self.keys)
+        return None if found is None else contents_of(*found)
 
     def parse(self, reply: object) -> Contents | None:
-        return None if reply is None else _parse_contents(reply)[1]
-
-
-@attrs.frozen
-class Find(Read[tuple[bytes, Contents] | None]):
-    """Which candidate key exists first, with its contents; `None` if none does.
-
-    Attributes
-    ----------
-    keys : tuple of bytes
-        Candidate keys, in the order of the view.
-    """
-
-    keys: tuple[bytes, ...]
-
-    def apply(self, store: Store) -> tuple[bytes, Contents] | None:
-        found = store.find(self.keys)
-        return None if found is None else (found[0], contents_of(*found))
-
-    def answer(self, found: Found | None) -> tuple[bytes, Contents] | None:
-        if found is None or found.contents is None:
-            return None
-        return found.key, found.contents
-
-    def command(self) -> Command:
-        return Command("get", self.keys, scripted=True)
-
-    def parse(self, reply: object) -> tuple[bytes, Contents] | None:
         return None if reply is None else _parse_contents(reply)
-
-
-def _parse_contents(reply: object) -> tuple[bytes, Contents]:
-    kind, key, payload = find_kind(reply)
-    (body,) = payload if len(payload) == 1 else unexpected(reply)
-    if kind is KeyType.IMMUTABLE:
-        return key, Immutable(as_bytes(body))
-    if kind is KeyType.MUTABLE:
-        return key, Mutable.of_member(as_bytes(body), key)
-    return key, Indexed(as_pairs(body))
 
 
 @attrs.frozen
@@ -319,11 +292,11 @@ class GetRange(Operation[list[bytes] | None]):
     keys : tuple of bytes
         Candidate keys, in the order of the view.
     start, end : bytes
-        Bounds as :func:`telstate_codec.range_bounds` makes them, compared as bytes with the samples
-        (timestamp, then value). Where `end` is not above `start`, nothing lies between them.
+        Bounds as :func:`telstate_codec.range_bounds` returns them, compared as bytes with the samples
+        (timestamp, then value). If `end` is not above `start`, there is nothing between them.
     include_previous : bool
         Whether the last sample before `start` comes first, if there is one and it is before `end`
-        (as katsdptelstate has it, where `end` is before `start`).
+        (which matters if `end` is before `start`). Default: no.
     """
 
     keys: tuple[bytes, ...]
@@ -345,34 +318,33 @@ class GetRange(Operation[list[bytes] | None]):
         return samples[first:stop]
 
     def command(self) -> Command:
-        first, behind, before = b"[" + self.start, b"(" + self.end, b"(" + self.start
+        first, stop = b"[" + self.start, b"(" + self.end
+        previous = b"(" + self.start if self.include_previous else b""
         together: tuple[Command, ...] = ()
-        if len(self.keys) == 1:
-            together = Command("TYPE", self.keys), Command(
-                "ZRANGEBYLEX", self.keys, (first, behind)
+        # A transaction is faster for long replies, a script for the latest sample alone.
+        if len(self.keys) == 1 and self.start < self.end:
+            together = (
+                Command("TYPE", self.keys),
+                Command("ZRANGEBYLEX", self.keys, (first, stop)),
             )
-            if self.include_previous:
-                last = (before, "-", "LIMIT", 0, 1)
-                together += (Command("ZREVRANGEBYLEX", self.keys, last),)
-        previous = before if self.include_previous else b""
-        arguments = (first, behind, previous)
+            if previous:
+                latest = (previous, "-", "LIMIT", 0, 1)
+                together += (Command("ZREVRANGEBYLEX", self.keys, latest),)
+        arguments = (first, stop, previous)
         return Command("get_range", self.keys, arguments, scripted=True, together=together)
-
-    def _join(self, redis_type: object, samples: object, *before: object) -> object:
-        """Make the script's reply of those to the commands that tell the same."""
-        if redis_type == b"none":
-            return None
-        if not isinstance(samples, list):  # of another kind
-            return [redis_type, self.keys[0]]
-        for sample in as_bytes_list(before[0]) if before else ():
-            if sample < self.end:
-                samples.insert(0, sample)
-        return [redis_type, self.keys[0], samples]
 
     def parse(self, reply: object) -> list[bytes] | None:
         if isinstance(reply, tuple):
-            reply = self._join(*reply)
+            reply = self._script_reply(*reply)
         if reply is None:
             return None
         (samples,) = need_kind(reply, KeyType.MUTABLE) or unexpected(reply)
         return as_bytes_list(samples)
+
+    def _script_reply(self, redis_type: object, samples: object, *previous: object) -> object:
+        """Convert the replies of the transaction to the reply of the script."""
+        if redis_type == b"none":
+            return None
+        if not isinstance(samples, list):  # the key is of another kind
+            return [redis_type, self.keys[0]]
+        return [redis_type, self.keys[0], [*joined(previous), *samples]]

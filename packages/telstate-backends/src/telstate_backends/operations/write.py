@@ -10,10 +10,12 @@ import attrs
 from telstate_backends.events import Cleared, Deleted, Update
 from telstate_backends.operations.base import (
     Command,
+    KeyOperation,
     Operation,
     as_bytes,
     as_int,
     need_kind,
+    sum_of,
     wrong_kind,
 )
 from telstate_backends.store import Fields, Samples, Store, kind_of
@@ -22,8 +24,8 @@ from telstate_codec.timestamps import decode_sample
 
 
 @attrs.frozen
-class SetImmutable(Operation[bytes | None]):
-    """Set an immutable key: `None` if that took effect, else the value that is there already.
+class SetImmutable(KeyOperation[bytes | None]):
+    """Set an immutable key; returns `None` if that took effect, else the value that it already has.
 
     Attributes
     ----------
@@ -53,25 +55,33 @@ class SetImmutable(Operation[bytes | None]):
         return Command("set_immutable", (self.key,), (self.value,), scripted=True)
 
     def parse(self, reply: object) -> bytes | None:
-        if reply is None:
-            return None
-        return as_bytes(need_kind(reply, KeyType.IMMUTABLE)[0])
+        return None if reply is None else as_bytes(need_kind(reply, KeyType.IMMUTABLE)[0])
+
+
+class _Adding(KeyOperation[None]):
+    """Adds samples, and so replies only if the key is of another kind."""
+
+    __slots__ = ()
+
+    writes: ClassVar[bool] = True
+
+    def parse(self, reply: object) -> None:
+        if reply is not None:
+            need_kind(reply, KeyType.MUTABLE)
 
 
 @attrs.frozen
-class AddSample(Operation[None]):
-    """Add a sample to a mutable key; an equal one that is there already stays the only one.
+class AddSample(_Adding):
+    """Add a sample to a mutable key; adding an equal one again has no effect.
 
     Attributes
     ----------
     key : bytes
         The full key.
     member : bytes
-        The sample as :func:`telstate_codec.encode_sample` makes it: 8 bytes of time, then the
+        The sample as :func:`telstate_codec.encode_sample` returns it: 8 bytes of time, then the
         encoded value.
     """
-
-    writes: ClassVar[bool] = True
 
     key: bytes
     member: bytes
@@ -89,26 +99,20 @@ class AddSample(Operation[None]):
     def command(self) -> Command:
         return Command("add_sample", (self.key,), (self.member,), scripted=True)
 
-    def parse(self, reply: object) -> None:
-        if reply is not None:
-            need_kind(reply, KeyType.MUTABLE)
-
 
 @attrs.frozen
-class AddSamples(Operation[None]):
-    """Add many samples to a mutable key at once; those that are there already change nothing.
+class AddSamples(_Adding):
+    """Add many samples to a mutable key at once; adding an equal one again has no effect.
 
-    Each that is new is published, in the order in which they are given.
+    Each new one is published, in the order in which they are given.
 
     Attributes
     ----------
     key : bytes
         The full key.
     members : tuple of bytes
-        The samples, as in :class:`AddSample`; with none, nothing is done.
+        The samples, as in :class:`AddSample`; without any, nothing is done.
     """
-
-    writes: ClassVar[bool] = True
 
     key: bytes
     members: tuple[bytes, ...]
@@ -121,19 +125,14 @@ class AddSamples(Operation[None]):
             AddSample(self.key, member).apply(store)
 
     def command(self) -> Command:
-        # Without repeats: the script asks which are there before it adds them, and publishes the rest.
-        return Command(
-            "add_samples", (self.key,), tuple(dict.fromkeys(self.members)), scripted=True
-        )
-
-    def parse(self, reply: object) -> None:
-        if reply is not None:
-            need_kind(reply, KeyType.MUTABLE)
+        # Without duplicates: the script publishes all that do not exist before it adds any.
+        members = tuple(dict.fromkeys(self.members))
+        return Command("add_samples", (self.key,), members, scripted=True)
 
 
 @attrs.frozen
-class SetIndexed(Operation[bytes | None]):
-    """Set a sub-key: `None` if that took effect, else the value that is there already.
+class SetIndexed(KeyOperation[bytes | None]):
+    """Set a sub-key; returns `None` if that took effect, else the value that it already has.
 
     Attributes
     ----------
@@ -168,18 +167,15 @@ class SetIndexed(Operation[bytes | None]):
         return Command("set_indexed", (self.key,), (self.sub_key, self.value), scripted=True)
 
     def parse(self, reply: object) -> bytes | None:
-        if reply is None:
-            return None
-        return as_bytes(need_kind(reply, KeyType.INDEXED)[0])
+        return None if reply is None else as_bytes(need_kind(reply, KeyType.INDEXED)[0])
 
 
 @attrs.frozen
 class Delete(Operation[int]):
-    """Delete all of the keys, in every prefix of the view; gives how many existed.
+    """Delete all of the keys, in every prefix of the view; returns how many existed.
 
-    Each that did is published, if the user may publish on ``delete/<key>``.
-
-    Not idempotent: sent again, it might delete what somebody has written since.
+    Each of those is published, if the user may publish on ``delete/<key>``. Not idempotent: sent again,
+    it might delete what somebody has written since.
 
     Attributes
     ----------
@@ -191,6 +187,9 @@ class Delete(Operation[int]):
     idempotent: ClassVar[bool] = False
 
     keys: tuple[bytes, ...]
+
+    def affected_keys(self) -> Sequence[bytes]:
+        return self.keys
 
     def apply(self, store: Store) -> int:
         deleted = [key for key in self.keys if store.data.pop(key, None) is not None]
@@ -206,16 +205,15 @@ class Delete(Operation[int]):
         return as_int(reply)
 
     def merge(self, replies: Sequence[object]) -> object:
-        return sum(as_int(reply) for reply in replies)
+        return sum_of(replies)
 
 
 @attrs.frozen
 class Clear(Operation[None]):
-    """Delete every key of the database, without making other clients wait for it.
+    """Delete every key of the database, without blocking other clients.
 
-    That is published, if the user may publish on ``clear``.
-
-    Not idempotent: sent again, it might delete what somebody has written since.
+    That is published, if the user may publish on ``clear``. Not idempotent: sent again, it might delete
+    what somebody has written since.
     """
 
     writes: ClassVar[bool] = True

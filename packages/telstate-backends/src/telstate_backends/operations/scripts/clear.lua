@@ -1,5 +1,5 @@
--- Delete every key of the database, in the background, and publish that; reply nothing.
+-- Delete every key of the database, in the background, and publish that. Replies nil.
 redis.call('FLUSHDB', 'ASYNC')
--- pcall: a user whose ACL does not know this channel, as katsdptelstate's need not, may clear all the same.
+-- pcall: a user without permission to publish here (katsdptelstate does not need it) may still clear.
 redis.pcall('PUBLISH', 'clear', '')
 return false

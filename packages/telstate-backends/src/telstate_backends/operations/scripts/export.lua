@@ -1,4 +1,4 @@
--- All that KEYS[1] holds: its type, its name, and its value, samples, or fields.
+-- Reads all that KEYS[1] holds: its type, its name, and its value, samples, or fields.
 local key = KEYS[1]
 local kind = redis.call('TYPE', key).ok
 if kind == 'none' then

@@ -1,5 +1,5 @@
 -- The first of KEYS that exists: its type, its name, and its samples from ARGV[1] to ARGV[2]. If
--- ARGV[3] is not empty, the last sample below it comes first, unless it is beyond ARGV[2].
+-- ARGV[3] is not empty, the last sample below it comes first, unless it is after ARGV[2].
 for _, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if kind == 'zset' then

@@ -1,4 +1,4 @@
--- One page of keys that match ARGV[2], from cursor ARGV[1], each followed by its type.
+-- A page of the keys that match ARGV[2], from cursor ARGV[1] on, each followed by its type.
 local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local found = {}
 for _, key in ipairs(page[2]) do

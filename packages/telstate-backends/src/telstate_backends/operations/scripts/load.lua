@@ -1,6 +1,6 @@
--- Write all of KEYS[1], and publish it, if nobody hears that no more than its beginning. ARGV[1]: 1 to
--- delete what is there first. ARGV[2]: the type. The rest: the value, or scores and samples, or fields
--- and values.
+-- Write all of KEYS[1] and publish it; if nobody listens, publish only its beginning. ARGV[1]: 1 to delete
+-- the present contents first. ARGV[2]: the type. The rest: the value, or scores and samples, or fields and
+-- values.
 local key, kind = KEYS[1], ARGV[2]
 local present = 'none'
 if ARGV[1] == '1' then
@@ -17,8 +17,8 @@ if kind == 'string' then
   redis.call('PUBLISH', channel, '\1' .. ARGV[3])
   return false
 end
-local news = {}
--- Lua cannot pass on more than some 8,000 arguments at once.
+local is_new = {}
+-- Lua cannot pass more than about 8,000 arguments at once.
 for first = 3, #ARGV, 6000 do
   local last = math.min(first + 5999, #ARGV)
   if kind == 'hash' then
@@ -29,9 +29,9 @@ for first = 3, #ARGV, 6000 do
       for i = first + 1, last, 2 do
         samples[#samples + 1] = ARGV[i]
       end
-      -- Those that are there already are no news, if the server is new enough to know.
+      -- Existing samples are not published again, if the server is recent enough to know ZMSCORE.
       for i, score in ipairs(redis.pcall('ZMSCORE', key, unpack(samples))) do
-        news[first + 2 * i - 2] = not score
+        is_new[first + 2 * i - 2] = not score
       end
     end
     redis.call('ZADD', key, unpack(ARGV, first, last))
@@ -39,10 +39,10 @@ for first = 3, #ARGV, 6000 do
 end
 local asked = false
 for i = 3, #ARGV, 2 do
-  if news[i] ~= false then
+  if is_new[i] ~= false then
     local update = kind == 'zset' and '\2' or '\3' .. #ARGV[i] .. '\n' .. ARGV[i]
     local received = redis.call('PUBLISH', channel, update .. ARGV[i + 1])
-    if not asked and not heard(received, #ARGV / 2 - 1, #ARGV[i + 1]) then
+    if not asked and not has_listeners(received, #ARGV / 2 - 1, #ARGV[i + 1]) then
       break
     end
     asked = true

@@ -1,5 +1,5 @@
--- How KEYS[1] begins, ARGV[1] bytes of it: its type, its name, how many samples or fields it has, how
--- long the value is, the value's beginning, and the times of the first and last sample, or a field.
+-- The beginning of KEYS[1], ARGV[1] bytes of it: its type, its name, how many samples or fields it has, the
+-- length of the value, the beginning of the value, and the times of the first and last sample, or a field.
 local LONG = 1048576
 local key, limit = KEYS[1], tonumber(ARGV[1])
 local kind = redis.call('TYPE', key).ok
@@ -11,7 +11,7 @@ elseif kind == 'string' then
 elseif kind == 'hash' then
   local count, field = redis.call('HLEN', key), nil
   if count <= 128 then
-    field = redis.call('HKEYS', key)[1] -- the same one each time
+    field = redis.call('HKEYS', key)[1] -- always the same one
   else
     field = redis.call('HRANDFIELD', key)
   end
@@ -22,7 +22,7 @@ elseif kind == 'hash' then
   return {kind, key, count, size, head, string.sub(field, 1, limit)}
 elseif kind == 'zset' then
   local count = redis.call('ZCARD', key)
-  -- Not everywhere known or permitted; without it, a long sample is looked at.
+  -- Not supported or permitted everywhere; without it, a long sample is read whole.
   local memory = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '5')
   if type(memory) == 'number' and memory / count > LONG then
     return {kind, key, count, math.floor(memory / count), ''}

@@ -1,6 +1,6 @@
--- Write KEYS[1] from a DUMP payload, ARGV[1], and publish what it holds: its value, samples, or fields; if
--- nobody hears that no more than its beginning. If the payload is empty, the key has just been restored
--- with ARGV[2] milliseconds to live, which are forever now; one without was refused, and is no news.
+-- Write KEYS[1] from a DUMP payload, ARGV[1], and publish its value, samples, or fields; if nobody listens,
+-- publish only the first. If the payload is empty, the key has just been restored to expire in ARGV[2]
+-- milliseconds, which this script revokes; one that does not expire then was refused, so it has not changed.
 local key = KEYS[1]
 if ARGV[1] ~= '' then
   redis.call('RESTORE', key, 0, ARGV[1], 'REPLACE')
@@ -17,7 +17,7 @@ elseif kind == 'zset' then
   local first = redis.call('ZRANGE', key, 0, 0)[1]
   local received = redis.call('PUBLISH', channel, '\2' .. first)
   local count, rank, step = redis.call('ZCARD', key), 1, 1
-  if not heard(received, count, #first) then
+  if not has_listeners(received, count, #first) then
     return false
   end
   while rank < count do
@@ -27,7 +27,7 @@ elseif kind == 'zset' then
       size = size + #sample
     end
     rank = rank + step
-    -- Few at a time if they are long.
+    -- Fewer at a time if they are long.
     step = size < 262144 and math.min(2 * step, 512) or 1
   end
 elseif kind == 'hash' then
@@ -35,7 +35,7 @@ elseif kind == 'hash' then
   if some[1] then
     first = some[1]
     local received = redis.call('PUBLISH', channel, '\3' .. #first .. '\n' .. first .. some[2])
-    if not heard(received, redis.call('HLEN', key), #some[2]) then
+    if not has_listeners(received, redis.call('HLEN', key), #some[2]) then
       return false
     end
   end

@@ -1,7 +1,6 @@
--- What KEYS[1] holds: its type, its name, and its value, its fields, or a page of its samples from
--- rank ARGV[1] on: where the next page begins (-1 if there is none), the samples of up to ARGV[2]
--- bytes, and of each longer one its time and its SHA-1. A page ends when it has looked at ARGV[3]
--- samples or ARGV[4] bytes.
+-- The contents of KEYS[1]: its type, its name, and its value, its fields, or a page of its samples from rank
+-- ARGV[1] on: the rank of the next page (-1 if there is none), the samples of up to ARGV[2] bytes, and the
+-- time and SHA-1 of each longer one. A page ends after ARGV[3] samples or ARGV[4] bytes.
 local key, rank = KEYS[1], tonumber(ARGV[1])
 local kind = redis.call('TYPE', key).ok
 if kind == 'none' then
@@ -13,7 +12,7 @@ elseif kind == 'hash' then
 elseif kind ~= 'zset' then
   return {kind, key}
 end
--- fakeredis does not know this function; then all samples are given whole.
+-- fakeredis does not have this function; then all samples are returned whole.
 local digest, longest = redis.sha1hex, tonumber(ARGV[2])
 local short, long = {}, {}
 local count, size, step = 0, 0, 1

@@ -1,4 +1,4 @@
--- For each of KEYS 1 if it exists, else 0.
+-- Replies for each of KEYS 1 if it exists, otherwise 0.
 local found = {}
 for i, key in ipairs(KEYS) do
   found[i] = redis.call('EXISTS', key)
