@@ -36,24 +36,9 @@ def check_function(function: object, name: str) -> None:
 
 
 def check_result(result: object, name: str, refuse_awaitables: bool = False) -> None:
-    """Check that a function has returned neither a coroutine nor a generator.
-
-    Parameters
-    ----------
-    result : object
-        The result; a coroutine or a generator is closed, so that Python does not warn of it.
-    name : str
-        What the function is, for the error message.
-    refuse_awaitables : bool
-        Whether any other awaitable is refused too, because the result is used (default: no).
-
-    Raises
-    ------
-    TypeError
-        If it is a coroutine, a generator or a refused awaitable.
-    """
+    """Raise `TypeError` if a function has returned a coroutine, a generator or a refused awaitable."""
     if isinstance(result, (CoroutineType, GeneratorType)):
-        result.close()
+        result.close()  # so that Python does not warn of it
         raise _not_synchronous(name)
     is_awaitable = refuse_awaitables and hasattr(type(result), "__await__")
     if is_awaitable or isinstance(result, AsyncGeneratorType):

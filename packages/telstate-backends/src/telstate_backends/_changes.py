@@ -79,22 +79,10 @@ def digest_of_update(update: Update) -> int:
 
 
 class DigestSet:
-    """A set of 64-bit digests in 12 to 24 bytes each, where a `set` needs about 70.
+    """A set of 64-bit digests in 12 to 24 bytes each, where a `set` needs about 70."""
 
-    The lowest bit of a digest does not count: in its place is a flag that an update of the piece is still
-    expected.
-
-    Examples
-    --------
-    >>> known = DigestSet()
-    >>> known.add(7)
-    >>> 7 in known, 8 in known, len(known)
-    (True, False, 1)
-    >>> known.add(7, is_expected=True)
-    >>> known.clear_expected(7), known.clear_expected(7), len(known)
-    (True, False, 1)
-    """
-
+    # The lowest bit of a digest does not count: in its place is a flag that an update of the piece is
+    # still expected.
     __slots__ = ("_count", "_table")
 
     def __init__(self) -> None:
@@ -199,7 +187,7 @@ class ChangeTracker:
         self._inbox.append(event)
 
     def pop(self) -> TrackedEvent | None:
-        """Return the next change, `None` if there is none."""
+        """Return the next change, or `None`."""
         return self._outbox.popleft() if self._outbox else None
 
     def process(self) -> Plan[None]:

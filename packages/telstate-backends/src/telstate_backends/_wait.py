@@ -429,15 +429,7 @@ class _Limits:
         return cls(timeout, cancel_future, deadline, python_future)
 
     def find_error(self, wanted: Wait[Reply], trouble: str | None) -> Exception | None:
-        """Return the error that ends the wait now, if one does.
-
-        Parameters
-        ----------
-        wanted : Wait
-            What is waited for.
-        trouble : str or None
-            Why the store cannot be reached, if it cannot.
-        """
+        """Return the error that ends the wait now, if any; `trouble` says why there is no connection."""
         if self.cancel_future is not None and self.cancel_future.done():
             return CancelledError(f"The wait for {wanted.name} was cancelled.")
         if self.deadline.end > time.monotonic():

@@ -53,12 +53,6 @@ class EventQueue:
 
     At a limit, further changes are dropped, and `CheckDue.OVERFLOWED` stands in their place: by the time
     the reader gets there, the store has everything that was dropped. A `CheckDue` is never dropped.
-
-    Parameters
-    ----------
-    max_events, max_bytes : int
-        Number of events, and their size in memory, from which changes are dropped (default 100,000 and
-        64 MiB).
     """
 
     def __init__(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
@@ -82,7 +76,7 @@ class EventQueue:
         self._size += _size_of(event)
 
     def pop(self) -> Event | None:
-        """Remove and return the oldest event, `None` if there is none."""
+        """Remove and return the oldest event, or `None`."""
         if not self._events:
             return None
         event = self._events.popleft()
@@ -118,17 +112,7 @@ class Message(NamedTuple):
 
 
 class Subscriber:
-    """The topics of one watcher, and which of them are confirmed.
-
-    Parameters
-    ----------
-    put : callable
-        Takes the events.
-    keys, patterns : iterable of bytes
-        The watched keys, and globs of keys.
-    deletions : bool
-        Whether to get deletions too (default: no).
-    """
+    """The topics of one watcher, and which of them are confirmed; its events are passed to `put`."""
 
     def __init__(
         self,
@@ -315,7 +299,7 @@ class Subscriptions:
                 subscriber.confirm((topic,))
 
     def refuse(self) -> Refusal | None:
-        """Record that the server refuses the oldest command, `None` if there is none."""
+        """Record that the server refuses the oldest unconfirmed command; return `None` without one."""
         if not self._commands:
             return None
         command = self._commands.popleft()
@@ -338,14 +322,7 @@ class Subscriptions:
         return tuple(self._subscribers.get(topic, ()))
 
     def receive(self, reply: Mapping[str, object] | None) -> Message | None:
-        """Process a reply of redis-py's ``get_message``.
-
-        Returns
-        -------
-        Message or None
-            A message from an old writer that lacks the kind of its key: look it up, and call
-            :meth:`deliver` again.
-        """
+        """Process a reply of redis-py's ``get_message``; return a message for :meth:`deliver_untyped`."""
         if reply is None:
             return None
         kind, channel, data = reply["type"], reply["channel"], reply["data"]
@@ -360,26 +337,10 @@ class Subscriptions:
                     return message
         return None
 
-    def deliver(self, message: Message, kind: KeyType | None = None) -> bool:
-        """Put a message, as an event, to the subscribers that want it.
-
-        Parameters
-        ----------
-        message : Message
-            The message.
-        kind : KeyType, optional
-            The kind of the key, for a message that lacks it.
-
-        Returns
-        -------
-        bool
-            False if the kind of the key is needed.
-        """
-        wanting = []
-        for subscriber in self._subscribers.get(message.topic, ()):
-            if subscriber.wants(message):
-                wanting.append(subscriber)
-        if not wanting:
+    def deliver(self, message: Message) -> bool:
+        """Put an event to the subscribers that want it; return False if the kind of its key is needed."""
+        subscribers = self._subscribers_for(message)
+        if not subscribers:
             return True
         event: Event | None
         try:
@@ -387,24 +348,35 @@ class Subscriptions:
                 event = Deleted(message.key)
             elif message.prefix == CLEAR_CHANNEL:
                 event = Cleared()
-            elif kind is None:
-                event = parse_message(message.key, message.body)
             else:
-                event = parse_untyped(message.key, kind, message.body)
+                event = parse_message(message.key, message.body)
         except DecodeError as error:
-            logger.warning("Unreadable update of key %r: %s", message.key, error)
-            event = CheckDue.UNREADABLE
+            event = _unreadable(message, error)
         if event is None:
             return False
-        for subscriber in wanting:
+        for subscriber in subscribers:
             subscriber.put(event)
         return True
 
-    def deliver_unreadable(self, message: Message) -> None:
-        """Put `CheckDue` in place of a message whose key is gone, or of a foreign kind."""
-        for subscriber in self._subscribers.get(message.topic, ()):
-            if subscriber.wants(message):
-                subscriber.put(CheckDue.UNREADABLE)
+    def deliver_untyped(self, message: Message, kind: KeyType | None) -> None:
+        """Deliver a message of an old writer, by the kind of its key (`None`: deleted, or foreign)."""
+        event: Event = CheckDue.UNREADABLE
+        if kind is not None:
+            try:
+                event = parse_untyped(message.key, kind, message.body)
+            except DecodeError as error:
+                event = _unreadable(message, error)
+        for subscriber in self._subscribers_for(message):
+            subscriber.put(event)
+
+    def _subscribers_for(self, message: Message) -> list[Subscriber]:
+        subscribers = self._subscribers.get(message.topic, ())
+        return [subscriber for subscriber in subscribers if subscriber.wants(message)]
+
+
+def _unreadable(message: Message, error: DecodeError) -> CheckDue:
+    logger.warning("Unreadable update of key %r: %s", message.key, error)
+    return CheckDue.UNREADABLE
 
 
 def split_topics(topics: Iterable[Topic]) -> tuple[list[bytes], list[bytes]]:

@@ -245,10 +245,7 @@ class RedisWatcher:
                 kind = self._execute(GetKeyType((untyped.key,)))
             except ForeignKeyError:
                 kind = None
-            if kind is None:
-                self._subscriptions.deliver_unreadable(untyped)
-            else:
-                self._subscriptions.deliver(untyped, kind)
+            self._subscriptions.deliver_untyped(untyped, kind)
         self._attempts = None
         return True
 

@@ -102,19 +102,7 @@ class _Request(NamedTuple):
 
 
 class PubSubConnection:
-    """The pub/sub connection of one asyncio backend.
-
-    Parameters
-    ----------
-    make_pubsub : callable
-        Returns a redis-py pub/sub object on a new connection.
-    find_kind : callable
-        Asks for the kind of a key.
-    address : str
-        Address of the server, for messages.
-    outages : OutageLog, optional
-        Logs lost connections; by default one of its own.
-    """
+    """The pub/sub connection of one asyncio backend."""
 
     def __init__(
         self,
@@ -295,10 +283,7 @@ class PubSubConnection:
             kind = await self._find_kind(untyped.key)
         except ForeignKeyError:
             kind = None
-        if kind is None:
-            self._subscriptions.deliver_unreadable(untyped)
-        else:
-            self._subscriptions.deliver(untyped, kind)
+        self._subscriptions.deliver_untyped(untyped, kind)
 
     def _process_refusal(self, error: ResponseError) -> None:
         """Fail the watchers of a refused subscription; raise the error if it is something else."""
