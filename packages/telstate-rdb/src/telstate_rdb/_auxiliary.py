@@ -11,18 +11,10 @@ from typing import Any
 
 import attrs
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string
 from telstate_rdb._source import Source
 from telstate_rdb._types.modules import check_module_body, read_module_body
-from telstate_rdb.constants import (
-    MODULE_UNSIGNED,
-    OPCODE_AUX,
-    OPCODE_FUNCTION,
-    OPCODE_FUNCTION_PRE_GA,
-    OPCODE_MODULE_AUX,
-    OPCODE_RESIZE,
-    OPCODE_SLOT_INFO,
-)
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.records import (
     AuxiliaryField,
@@ -40,7 +32,7 @@ def _read_field(source: Source, database: int) -> AuxiliaryField:
 
 
 def _encode_field(record: AuxiliaryField) -> bytes:
-    return b"%c%b%b" % (OPCODE_AUX, encode_string(record.name), encode_string(record.value))
+    return b"%c%b%b" % (c.OPCODE_AUX, encode_string(record.name), encode_string(record.value))
 
 
 def _read_size(source: Source, database: int) -> DatabaseSize:
@@ -48,7 +40,7 @@ def _read_size(source: Source, database: int) -> DatabaseSize:
 
 
 def _encode_size(record: DatabaseSize) -> bytes:
-    return _encode_lengths(OPCODE_RESIZE, record.keys, record.expiring)
+    return _encode_lengths(c.OPCODE_RESIZE, record.keys, record.expiring)
 
 
 def _read_slot(source: Source, database: int) -> SlotInformation:
@@ -56,7 +48,7 @@ def _read_slot(source: Source, database: int) -> SlotInformation:
 
 
 def _encode_slot(record: SlotInformation) -> bytes:
-    return _encode_lengths(OPCODE_SLOT_INFO, record.slot, record.keys, record.expiring)
+    return _encode_lengths(c.OPCODE_SLOT_INFO, record.slot, record.keys, record.expiring)
 
 
 def _read_library(source: Source, database: int) -> FunctionLibrary:
@@ -64,7 +56,7 @@ def _read_library(source: Source, database: int) -> FunctionLibrary:
 
 
 def _encode_library(record: FunctionLibrary) -> bytes:
-    return b"%c%b" % (OPCODE_FUNCTION, encode_string(record.code))
+    return b"%c%b" % (c.OPCODE_FUNCTION, encode_string(record.code))
 
 
 def _read_pre_release_function(source: Source, database: int) -> PreReleaseFunction:
@@ -75,15 +67,15 @@ def _read_pre_release_function(source: Source, database: int) -> PreReleaseFunct
 
 def _read_module(source: Source, database: int) -> ModuleAuxiliary:
     module_id = source.read_length()
-    if (opcode := source.read_length()) != MODULE_UNSIGNED:
-        raise source.error(f"the data of a module begins with {opcode}, not {MODULE_UNSIGNED}")
+    if (opcode := source.read_length()) != c.MODULE_UNSIGNED:
+        raise source.error(f"the data of a module begins with {opcode}, not {c.MODULE_UNSIGNED}")
     when = source.read_length()
     return ModuleAuxiliary(module_id, when, read_module_body(source))
 
 
 def _encode_module(record: ModuleAuxiliary) -> bytes:
     check_module_body(record.id, record.body)
-    header = _encode_lengths(OPCODE_MODULE_AUX, record.id, MODULE_UNSIGNED, record.when)
+    header = _encode_lengths(c.OPCODE_MODULE_AUX, record.id, c.MODULE_UNSIGNED, record.when)
     return header + record.body
 
 
@@ -92,12 +84,12 @@ def _encode_lengths(opcode: int, *numbers: int) -> bytes:
 
 
 AUXILIARY_READERS: dict[int, Callable[[Source, int], AuxiliaryRecord]] = {
-    OPCODE_AUX: _read_field,
-    OPCODE_RESIZE: _read_size,
-    OPCODE_SLOT_INFO: _read_slot,
-    OPCODE_FUNCTION: _read_library,
-    OPCODE_FUNCTION_PRE_GA: _read_pre_release_function,
-    OPCODE_MODULE_AUX: _read_module,
+    c.OPCODE_AUX: _read_field,
+    c.OPCODE_RESIZE: _read_size,
+    c.OPCODE_SLOT_INFO: _read_slot,
+    c.OPCODE_FUNCTION: _read_library,
+    c.OPCODE_FUNCTION_PRE_GA: _read_pre_release_function,
+    c.OPCODE_MODULE_AUX: _read_module,
 }
 
 
@@ -122,15 +114,7 @@ _ENCODERS: dict[type, tuple[int, bool, Callable[[Any], bytes]]] = {
 
 
 def encode_auxiliary(record: AuxiliaryRecord) -> EncodedAuxiliary:
-    """Encode a record that is not a key.
-
-    Raises
-    ------
-    RdbWriteError
-        If only release candidates of a server would load it.
-    TypeError
-        If it is not such a record.
-    """
+    """Encode a record that is not a key; RdbWriteError if only release candidates load it."""
     if type(record) not in _ENCODERS:
         if isinstance(record, AuxiliaryRecord):
             raise RdbWriteError(

@@ -14,34 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from telstate_rdb import constants as c
 from telstate_rdb._types.hashes import check_hash
 from telstate_rdb._types.lists import check_list
 from telstate_rdb._types.sets import check_set
 from telstate_rdb._types.writers import encode_value, lowest_version
 from telstate_rdb._types.zsets import check_sorted_set
-from telstate_rdb.constants import (
-    EVERY_READER_VERSION,
-    LENGTH_14BIT,
-    LENGTH_14BIT_MAX,
-    LENGTH_32BIT,
-    TYPE_HASH_LISTPACK_EX,
-    TYPE_HASH_METADATA,
-    TYPE_HASH_METADATA_PRE_GA,
-    TYPE_HASH_ZIPMAP,
-    TYPE_MODULE,
-    TYPE_STRING,
-    TYPE_VALKEY_HASH_2,
-    TYPE_VERSIONS,
-    VALKEY_VERSION,
-)
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.lzf import Compress
 from telstate_rdb.values import Hash, List, RawValue, Set, SortedSet, Value
 
 _RAW_NAME = "raw value"  # the name of the file in errors
-_NEVER_COPIED = frozenset({TYPE_HASH_ZIPMAP, TYPE_MODULE})
-_FIRST_OF_A_FAMILY = TYPE_HASH_METADATA_PRE_GA
-_REDIS_TYPES = frozenset({TYPE_HASH_METADATA, TYPE_HASH_LISTPACK_EX})
+_NEVER_COPIED = frozenset({c.TYPE_HASH_ZIPMAP, c.TYPE_MODULE})
+_FIRST_OF_A_FAMILY = c.TYPE_HASH_METADATA_PRE_GA
+_REDIS_TYPES = frozenset({c.TYPE_HASH_METADATA, c.TYPE_HASH_LISTPACK_EX})
 
 # What decoding does not check, though servers refuse it. A function takes the class that it stands beside,
 # which a table cannot express: hence Any.
@@ -54,72 +40,36 @@ _CHECKS: dict[type, Callable[[Any], None]] = {
 
 
 def _is_plain_string(raw: RawValue) -> bool:
-    """Return whether a raw value is one string, complete and neither compressed nor an integer.
-
-    Examples
-    --------
-    >>> from telstate_rdb.values import RawValue
-    >>> _is_plain_string(RawValue(0, b"\\x02ab", 6)), _is_plain_string(RawValue(0, b"\\x05ab", 6))
-    (True, False)
-    """
+    """Return whether a raw value is one string, complete and neither compressed nor an integer."""
     body = raw.body
-    if raw.type != TYPE_STRING or not body:
+    if raw.type != c.TYPE_STRING or not body:
         return False
     first = body[0]
-    if first < LENGTH_14BIT:
+    if first < c.LENGTH_14BIT:
         return len(body) == 1 + first
-    if first < LENGTH_32BIT:
-        return len(body) == 2 + (int.from_bytes(body[:2], "big") & LENGTH_14BIT_MAX)
-    return first == LENGTH_32BIT and len(body) == 5 + int.from_bytes(body[1:5], "big")
+    if first < c.LENGTH_32BIT:
+        return len(body) == 2 + (int.from_bytes(body[:2], "big") & c.LENGTH_14BIT_MAX)
+    return first == c.LENGTH_32BIT and len(body) == 5 + int.from_bytes(body[1:5], "big")
 
 
 def can_copy(raw: RawValue, version: int) -> bool:
-    """Return whether a raw value can be written to a file of `version` as it is.
-
-    Examples
-    --------
-    >>> from telstate_rdb.values import RawValue
-    >>> listpack = RawValue(17, b"...", 10)
-    >>> can_copy(listpack, 10), can_copy(listpack, 6), can_copy(RawValue(0, b"...", 10), 6)
-    (True, False, True)
-    """
-    if raw.type in _NEVER_COPIED or raw.type not in TYPE_VERSIONS:
+    """Return whether a raw value can be written to a file of `version` as it is."""
+    if raw.type in _NEVER_COPIED or raw.type not in c.TYPE_VERSIONS:
         return False
     if raw.type < _FIRST_OF_A_FAMILY:
-        return TYPE_VERSIONS[raw.type] <= version
-    if version >= VALKEY_VERSION:
-        return raw.version >= VALKEY_VERSION and raw.type == TYPE_VALKEY_HASH_2
-    is_redis = raw.version < VALKEY_VERSION and raw.type in _REDIS_TYPES
-    return is_redis and TYPE_VERSIONS[raw.type] <= version
+        return c.TYPE_VERSIONS[raw.type] <= version
+    if version >= c.VALKEY_VERSION:
+        return raw.version >= c.VALKEY_VERSION and raw.type == c.TYPE_VALKEY_HASH_2
+    is_redis = raw.version < c.VALKEY_VERSION and raw.type in _REDIS_TYPES
+    return is_redis and c.TYPE_VERSIONS[raw.type] <= version
 
 
 def convert_value(
     value: Value | RawValue, version: int | None, compress: Compress | None
 ) -> tuple[int, bytes, int]:
-    """Encode a value, raw or not, for a version of the format, or for the lowest that can hold it.
+    """Encode a value, raw or not, for a version (None: the lowest that can hold it), as `encode_value`.
 
-    Parameters
-    ----------
-    value
-        The value.
-    version
-        The version to write; None for 6, or the lowest above it that can hold the value.
-    compress
-        Compresses strings that are encoded (raw values that are copied stay as they are); None: does not.
-
-    Returns
-    -------
-    type, body, version
-        The type byte, the bytes of the value, and the version that they need.
-
-    Raises
-    ------
-    RdbWriteError
-        If the version cannot hold the value, or no server would load it.
-    RdbParseError
-        If a raw value is malformed.
-    TypeError
-        If it is not a value.
+    Of a raw value that is malformed it raises RdbParseError.
     """
     if isinstance(value, RawValue):
         if not isinstance(value.body, bytes):
@@ -127,7 +77,7 @@ def convert_value(
                 f"The body of a raw value must be bytes, not {type(value.body).__name__}."
             )
         if _is_plain_string(value):
-            return value.type, value.body, EVERY_READER_VERSION if version is None else version
+            return value.type, value.body, c.EVERY_READER_VERSION if version is None else version
         decoded = decode_raw(value, _RAW_NAME)
         target = lowest_version(decoded) if version is None else version
         if can_copy(value, target):

@@ -41,10 +41,7 @@ known_shape = _shapes.get
 
 
 def note_unknown(data: bytes, size: int) -> None:
-    """Count valid data of an unknown shape, and learn the shape if that is due.
-
-    `size` is that of the string, at most `LONGEST`.
-    """
+    """Count valid data of an unknown shape for a string of `size`; learn the shape if that is due."""
     sizes = (len(data), size)
     misses = _misses[sizes] = _misses.get(sizes, 0) + 1
     if misses in _LEARN_AT:
@@ -55,14 +52,7 @@ def note_unknown(data: bytes, size: int) -> None:
 
 
 def make_shape(data: bytes) -> Shape:
-    """Make the shape of valid data.
-
-    Examples
-    --------
-    >>> shape = make_shape(b"\\x00a\\x20\\x00")
-    >>> shape(b"\\x00b\\x20\\x00"), shape(b"\\x01ab\\x00")
-    (b'bbbb', None)
-    """
+    """Make the shape of valid data."""
     segments = list(_segments(data))
     if len(data) <= _TABLE:
         ((_, places, expected, gather),) = segments
@@ -115,17 +105,14 @@ def _segments(
 
 
 def _slices(blocks: list[int]) -> list[slice]:
-    """Return the slices of the data that cover blocks, and an empty one at the end.
-
-    With that there are always several, so that :func:`operator.itemgetter` returns a tuple.
-    """
+    """Return the slices of the data that cover blocks, and an empty one at the end."""
     slices = []
     first = 0
     for i, block in enumerate(blocks):
         if i + 1 == len(blocks) or blocks[i + 1] != block + 1:
             slices.append(slice(blocks[first] * _BLOCK, (block + 1) * _BLOCK))
             first = i + 1
-    return [*slices, slice(0, 0)]
+    return [*slices, slice(0, 0)]  # always several, so that itemgetter returns a tuple
 
 
 def _cut(places: list[int]) -> list[list[int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import (
     INT32_TEXT,
     encode_length,
@@ -15,20 +16,9 @@ from telstate_rdb._bulk.encode_strings import (
     interleave,
     may_hold_integers,
 )
-from telstate_rdb.constants import (
-    LENGTH_14BIT_MAX,
-    MAGIC_REDIS,
-    MAGIC_VALKEY,
-    OPCODE_DATABASE,
-    OPCODE_EXPIRY_MS,
-    OPCODE_FREQUENCY,
-    OPCODE_IDLE,
-    TYPE_STRING,
-    VALKEY_VERSION,
-)
 from telstate_rdb.errors import RdbWriteError
 
-_STRING = bytes((TYPE_STRING,))
+_STRING = bytes((c.TYPE_STRING,))
 
 
 class _StringHeads(dict[int, bytes]):
@@ -36,7 +26,7 @@ class _StringHeads(dict[int, bytes]):
 
     def __missing__(self, size: int) -> bytes:
         head = _STRING + encode_length(size)
-        if size <= LENGTH_14BIT_MAX:
+        if size <= c.LENGTH_14BIT_MAX:
             self[size] = head
         return head
 
@@ -45,13 +35,7 @@ _head_of_key = _StringHeads().__getitem__
 
 
 def encode_string_records(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
-    """Encode keys that hold strings, without expiry, not compressed.
-
-    Examples
-    --------
-    >>> encode_string_records([b"gain", b"n"], [b"1.5", b"-2"])
-    b'\\x00\\x04gain\\x031.5\\x00\\x01n\\xc0\\xfe'
-    """
+    """Encode keys that hold strings, without expiry, not compressed."""
     columns: list[Iterable[bytes]] = []
     for texts, head, lead in ((keys, _head_of_key, _STRING), (values, encode_length, b"")):
         if may_hold_integers(texts, INT32_TEXT):
@@ -64,13 +48,13 @@ def encode_string_records(keys: Sequence[bytes], values: Sequence[bytes]) -> byt
 def encode_database(key: bytes, database: int) -> bytes:
     """Encode the start of a database, of which `key` is the first key."""
     number = _check_number(key, "database", database, 1 << 32)
-    return b"%c%b" % (OPCODE_DATABASE, encode_length(number))
+    return b"%c%b" % (c.OPCODE_DATABASE, encode_length(number))
 
 
 def encode_expiry(key: bytes, expiry: int) -> bytes:
     """Encode the expiry of the key that follows."""
     number = _check_number(key, "expiry (ms since 1970)", expiry, 1 << 63)
-    return b"%c%b" % (OPCODE_EXPIRY_MS, number.to_bytes(8, "little"))
+    return b"%c%b" % (c.OPCODE_EXPIRY_MS, number.to_bytes(8, "little"))
 
 
 def encode_use(key: bytes, idle: int | None, frequency: int | None) -> bytes:
@@ -78,18 +62,18 @@ def encode_use(key: bytes, idle: int | None, frequency: int | None) -> bytes:
     data = b""
     if idle is not None:
         number = _check_number(key, "idle time (s)", idle, 1 << 63)
-        data += b"%c%b" % (OPCODE_IDLE, encode_length(number))
+        data += b"%c%b" % (c.OPCODE_IDLE, encode_length(number))
     if frequency is not None:
         number = _check_number(key, "frequency", frequency, 1 << 8)
-        data += bytes((OPCODE_FREQUENCY, number))
+        data += bytes((c.OPCODE_FREQUENCY, number))
     return data
 
 
 def encode_header(version: int) -> bytes:
     """Encode the magic bytes and the version."""
-    if version >= VALKEY_VERSION:
-        return b"%b%03d" % (MAGIC_VALKEY, version)
-    return b"%b%04d" % (MAGIC_REDIS, version)
+    if version >= c.VALKEY_VERSION:
+        return b"%b%03d" % (c.MAGIC_VALKEY, version)
+    return b"%b%04d" % (c.MAGIC_REDIS, version)
 
 
 def _check_number(key: bytes, name: str, number: int, limit: int) -> int:

@@ -58,13 +58,7 @@ encode_length: Callable[[int], bytes] = _PREFIXES.__getitem__
 
 
 def integer_of(text: bytes) -> int | None:
-    """Return the 64-bit integer whose decimal text is `text`; None if there is none.
-
-    Examples
-    --------
-    >>> integer_of(b"-12"), integer_of(b"012"), integer_of(b"-0"), integer_of(b"9223372036854775808")
-    (-12, None, None, None)
-    """
+    """Return the 64-bit integer whose decimal text is `text`, or None."""
     if len(text) > INTEGER_TEXT or _INTEGER(text) is None:
         return None
     number = int(text)
@@ -80,20 +74,7 @@ def may_hold_integers(texts: Sequence[bytes], longest: int = INTEGER_TEXT) -> bo
 
 
 def encode_string(text: bytes, compress: Compress | None = None) -> bytes:
-    """Encode a string, as an integer if it is the text of one of up to 32 bits.
-
-    Parameters
-    ----------
-    text
-        The string.
-    compress
-        Compresses strings longer than 20 bytes; None leaves them as they are.
-
-    Examples
-    --------
-    >>> encode_string(b"gain"), encode_string(b"-2")
-    (b'\\x04gain', b'\\xc0\\xfe')
-    """
+    """Encode a string, as an integer if it is the text of one of up to 32 bits."""
     size = len(text)
     if size <= INT32_TEXT:
         if _INTEGER(text) is not None and -1 << 31 <= (number := int(text)) < 1 << 31:
@@ -146,10 +127,7 @@ def encode_with_suffix(
 
 
 def repeat_between(texts: Sequence[bytes], between: bytes, first: bytes, last: bytes) -> bytes:
-    """Join texts (at least one) with bytes between them, before the first and after the last.
-
-    Millions of texts are copied only once.
-    """
+    """Join texts (at least one) with bytes between them and around them, copying each only once."""
     parts = list(texts)
     parts[0] = first + parts[0]
     parts[-1] += last

@@ -15,18 +15,7 @@ _HEADER = Struct("<II")
 
 
 def decode_intset(data: bytes) -> list[bytes]:
-    """Decode an intset: its members as decimal text, in ascending order.
-
-    Raises
-    ------
-    RdbParseError
-        If the width is unknown, or the number of members or their order is wrong.
-
-    Examples
-    --------
-    >>> decode_intset(bytes.fromhex("02000000 02000000 ffff 2a00"))
-    [b'-1', b'42']
-    """
+    """Decode an intset: its members as decimal text, in ascending order."""
     if len(data) < INTSET_HEADER_SIZE:
         raise RdbParseError("an intset is cut short")
     width, count = _HEADER.unpack_from(data)
@@ -43,13 +32,7 @@ def decode_intset(data: bytes) -> list[bytes]:
 
 
 def encode_intset(numbers: Iterable[int]) -> bytes:
-    """Encode different 64-bit integers, in any order, as an intset of the least width.
-
-    Examples
-    --------
-    >>> encode_intset([3, -1]).hex(" ")
-    '02 00 00 00 02 00 00 00 ff ff 03 00'
-    """
+    """Encode different 64-bit integers, in any order, as an intset of the least width."""
     ordered = sorted(numbers)
     reach = max(ordered[-1], ~ordered[0]) if ordered else 0
     width = next(width for width in INTSET_WIDTHS if reach < 1 << 8 * width - 1)

@@ -47,18 +47,7 @@ _INTEGER_SIZES = {LISTPACK_INT16: 2, LISTPACK_INT24: 3, LISTPACK_INT32: 4, LISTP
 
 
 def decode_listpack(data: bytes) -> list[bytes]:
-    """Decode a listpack: its entries, integers as decimal text.
-
-    Raises
-    ------
-    RdbParseError
-        If it is not a listpack from its first byte to its last.
-
-    Examples
-    --------
-    >>> decode_listpack(bytes.fromhex("0c000000 0200 816102 0301 ff"))
-    [b'a', b'3']
-    """
+    """Decode a listpack: its entries, integers as decimal text."""
     try:
         size, count = _HEADER.unpack_from(data)
         if size != len(data):
@@ -128,14 +117,7 @@ def _wrong_size(start: int) -> str:
 
 
 def decode_listpack_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
-    """Decode pairs whose first are strings of one size below 64 and second one small integer.
-
-    Returns
-    -------
-    members, score
-        The first of each pair and the second, which they share; None if `data` is anything else,
-        valid or not.
-    """
+    """Decode pairs of strings of one size below 64 and one small integer; None for anything else."""
     size = len(data)
     if not LISTPACK_HEADER_SIZE + 5 <= size <= MAX_UNIFORM_SIZE:
         return None
@@ -168,23 +150,14 @@ def _uniform_layout(width: int, number: int, size: int) -> UniformLayout | None:
 
 
 def encode_listpack(texts: Iterable[bytes]) -> bytes:
-    """Encode texts as a listpack.
-
-    Examples
-    --------
-    >>> encode_listpack([b"gain", b"2"]).hex(" ")
-    '0f 00 00 00 02 00 84 67 61 69 6e 05 02 01 ff'
-    """
+    """Encode texts as a listpack."""
     return join_listpack([encode_listpack_entry(text) for text in texts])
 
 
 def encode_listpack_pairs(
     texts: Sequence[bytes], second: bytes, sizes: Collection[int] | None = None
 ) -> bytes:
-    """Encode texts, each followed by the same second text (the score 0 of samples, say).
-
-    `sizes` are the lengths of the texts, each once, where they are known already.
-    """
+    """Encode texts (of the lengths `sizes`, if known), each followed by the same second text."""
     if width := uniform_width(texts, sizes):
         start, between, last = _uniform_frame(width, second, len(texts))
         return b"%b%b%b" % (start, between.join(texts), last)
@@ -236,13 +209,7 @@ def encode_listpack_integer(number: int) -> bytes:
 
 
 def _encode_own_size(size: int) -> bytes:
-    """Encode the size of an entry, to be read backwards from its end: 7 bits a byte.
-
-    Examples
-    --------
-    >>> _encode_own_size(5).hex(), _encode_own_size(300).hex()
-    ('05', '02ac')
-    """
+    """Encode the size of an entry, to be read backwards from its end: 7 bits a byte."""
     if size < 1 << 7:
         return size.to_bytes(1, "little")
     groups = [size & 0x7F | 0x80]

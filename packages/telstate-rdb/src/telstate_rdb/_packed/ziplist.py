@@ -60,18 +60,7 @@ _SMALL_INTEGERS = {
 
 
 def decode_ziplist(data: bytes) -> list[bytes]:
-    """Decode a ziplist: its entries, integers as decimal text.
-
-    Raises
-    ------
-    RdbParseError
-        If it is not a ziplist from its first byte to its last.
-
-    Examples
-    --------
-    >>> decode_ziplist(bytes.fromhex("10000000 0d000000 0200 000161 03f4 ff"))
-    [b'a', b'3']
-    """
+    """Decode a ziplist: its entries, integers as decimal text."""
     try:
         size, tail, count = _HEADER.unpack_from(data)
         if size != len(data):
@@ -139,14 +128,7 @@ def _read_entries(data: bytes) -> tuple[list[bytes], int]:
 
 
 def decode_ziplist_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
-    """Decode pairs whose first are strings of one size below 64 and second one small integer.
-
-    Returns
-    -------
-    members, score
-        The first of each pair and the second, which they share; None if `data` is anything else,
-        valid or not.
-    """
+    """Decode pairs of strings of one size below 64 and one small integer; None for anything else."""
     size = len(data)
     if not ZIPLIST_HEADER_SIZE + 5 <= size <= MAX_UNIFORM_SIZE:
         return None
@@ -204,10 +186,7 @@ def encode_ziplist(texts: Iterable[bytes]) -> bytes:
 def encode_ziplist_pairs(
     texts: Sequence[bytes], second: bytes, sizes: Collection[int] | None = None
 ) -> bytes:
-    """Encode texts, each followed by the same second text (the score 0 of samples, say).
-
-    `sizes` are the lengths of the texts, each once, where they are known already.
-    """
+    """Encode texts (of the lengths `sizes`, if known), each followed by the same second text."""
     if width := uniform_width(texts, sizes):
         start, between, last = _uniform_frame(width, second, len(texts))
         return b"%b%b%b" % (start, between.join(texts), last)

@@ -10,18 +10,7 @@ from telstate_rdb.errors import RdbParseError
 
 
 def decode_zipmap(data: bytes) -> list[bytes]:
-    """Decode a zipmap: its fields and values, in turn.
-
-    Raises
-    ------
-    RdbParseError
-        If it is not a zipmap from its first byte to its last.
-
-    Examples
-    --------
-    >>> decode_zipmap(bytes.fromhex("01 0161 020062 63 ff"))
-    [b'a', b'bc']
-    """
+    """Decode a zipmap: its fields and values, in turn."""
     out: list[bytes] = []
     try:
         position = 1

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 from itertools import chain
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string, encode_strings
 from telstate_rdb._bulk.read import read_string_pairs
 from telstate_rdb._bulk.runs import EXPIRING_PAIRS, PAIRS
@@ -20,17 +21,6 @@ from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist
 from telstate_rdb._packed.zipmap import decode_zipmap
 from telstate_rdb._source import Source
 from telstate_rdb._types.limits import PackingLimit, check_not_empty
-from telstate_rdb.constants import (
-    EVERY_READER_VERSION,
-    TYPE_HASH,
-    TYPE_HASH_LISTPACK,
-    TYPE_HASH_LISTPACK_EX,
-    TYPE_HASH_METADATA,
-    TYPE_HASH_ZIPLIST,
-    TYPE_VALKEY_HASH_2,
-    TYPE_VERSIONS,
-    VALKEY_VERSION,
-)
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.lzf import Compress
 from telstate_rdb.values import Hash
@@ -178,7 +168,7 @@ def skip_valkey_hash(source: Source) -> None:
 
 def lowest_hash_version(value: Hash) -> int:
     """Return the lowest RDB version, 6 or above, that can hold a hash."""
-    return TYPE_VERSIONS[TYPE_HASH_METADATA] if value.expiries else EVERY_READER_VERSION
+    return c.TYPE_VERSIONS[c.TYPE_HASH_METADATA] if value.expiries else c.EVERY_READER_VERSION
 
 
 def check_hash(value: Hash) -> None:
@@ -197,19 +187,19 @@ def check_hash(value: Hash) -> None:
 def encode_hash(value: Hash, version: int, compress: Compress | None) -> tuple[int, bytes]:
     """Encode a hash; return its type and bytes."""
     check_hash(value)
-    if value.expiries and version >= VALKEY_VERSION:
-        return TYPE_VALKEY_HASH_2, _encode_valkey_hash(value, compress)
+    if value.expiries and version >= c.VALKEY_VERSION:
+        return c.TYPE_VALKEY_HASH_2, _encode_valkey_hash(value, compress)
     texts = list(chain.from_iterable(value.fields.items()))
     is_packed = _LIMIT.allows(len(value.fields), texts)
     if value.expiries:
         if is_packed:
-            return TYPE_HASH_LISTPACK_EX, _encode_listpack_ex(value, compress)
-        return TYPE_HASH_METADATA, _encode_metadata(value, compress)
+            return c.TYPE_HASH_LISTPACK_EX, _encode_listpack_ex(value, compress)
+        return c.TYPE_HASH_METADATA, _encode_metadata(value, compress)
     if not is_packed:
-        return TYPE_HASH, encode_length(len(value.fields)) + encode_strings(texts, compress)
-    if version >= TYPE_VERSIONS[TYPE_HASH_LISTPACK]:
-        return TYPE_HASH_LISTPACK, encode_string(encode_listpack(texts), compress)
-    return TYPE_HASH_ZIPLIST, encode_string(encode_ziplist(texts), compress)
+        return c.TYPE_HASH, encode_length(len(value.fields)) + encode_strings(texts, compress)
+    if version >= c.TYPE_VERSIONS[c.TYPE_HASH_LISTPACK]:
+        return c.TYPE_HASH_LISTPACK, encode_string(encode_listpack(texts), compress)
+    return c.TYPE_HASH_ZIPLIST, encode_string(encode_ziplist(texts), compress)
 
 
 def _encode_listpack_ex(value: Hash, compress: Compress | None) -> bytes:

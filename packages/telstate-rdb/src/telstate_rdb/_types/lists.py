@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string, encode_strings
 from telstate_rdb._bulk.read import read_strings
 from telstate_rdb._bulk.runs import STRINGS
@@ -16,18 +17,6 @@ from telstate_rdb._packed.listpack import decode_listpack, encode_listpack_entry
 from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist, encode_ziplist_body
 from telstate_rdb._source import Source
 from telstate_rdb._types.limits import PackingLimit, check_not_empty
-from telstate_rdb.constants import (
-    LISTPACK_HEADER_SIZE,
-    QUICKLIST_PACKED,
-    QUICKLIST_PLAIN,
-    TYPE_LIST,
-    TYPE_LIST_QUICKLIST,
-    TYPE_LIST_QUICKLIST_2,
-    TYPE_LIST_ZIPLIST,
-    TYPE_VERSIONS,
-    ZIPLIST_BIG_PREVIOUS,
-    ZIPLIST_HEADER_SIZE,
-)
 from telstate_rdb.lzf import Compress
 from telstate_rdb.values import List
 
@@ -70,9 +59,9 @@ def read_quicklist_2(source: Source) -> List:
     source.expect(2 * nodes)
     for _ in range(nodes):
         container = source.read_length()
-        if container == QUICKLIST_PACKED:
+        if container == c.QUICKLIST_PACKED:
             elements += decode_listpack(source.read_string())
-        elif container == QUICKLIST_PLAIN:
+        elif container == c.QUICKLIST_PLAIN:
             elements.append(source.read_string())
         else:
             raise source.error(f"a list has a node of the unknown form {container}")
@@ -95,14 +84,14 @@ def encode_list(value: List, version: int, compress: Compress | None) -> tuple[i
     """Encode a list; return its type and bytes."""
     check_list(value)
     elements = value.elements
-    if version >= TYPE_VERSIONS[TYPE_LIST_QUICKLIST_2]:
-        return TYPE_LIST_QUICKLIST_2, _encode_listpack_nodes(elements, version, compress)
-    if version >= TYPE_VERSIONS[TYPE_LIST_QUICKLIST]:
+    if version >= c.TYPE_VERSIONS[c.TYPE_LIST_QUICKLIST_2]:
+        return c.TYPE_LIST_QUICKLIST_2, _encode_listpack_nodes(elements, version, compress)
+    if version >= c.TYPE_VERSIONS[c.TYPE_LIST_QUICKLIST]:
         nodes = _encode_ziplist_nodes(elements)
-        return TYPE_LIST_QUICKLIST, encode_length(len(nodes)) + encode_strings(nodes, compress)
+        return c.TYPE_LIST_QUICKLIST, encode_length(len(nodes)) + encode_strings(nodes, compress)
     if _LIMIT.allows(len(elements), elements):
-        return TYPE_LIST_ZIPLIST, encode_string(encode_ziplist(elements), compress)
-    return TYPE_LIST, encode_length(len(elements)) + encode_strings(elements, compress)
+        return c.TYPE_LIST_ZIPLIST, encode_string(encode_ziplist(elements), compress)
+    return c.TYPE_LIST, encode_length(len(elements)) + encode_strings(elements, compress)
 
 
 def _encode_ziplist_nodes(elements: Sequence[bytes]) -> list[bytes]:
@@ -115,9 +104,11 @@ def _encode_ziplist_nodes(elements: Sequence[bytes]) -> list[bytes]:
             nodes.append(encode_ziplist(node))
             node = []
         if not node:
-            size, previous = ZIPLIST_HEADER_SIZE + 1, 0
+            size, previous = c.ZIPLIST_HEADER_SIZE + 1, 0
         node.append(element)
-        previous = len(encode_ziplist_body(element)) + (1 if previous < ZIPLIST_BIG_PREVIOUS else 5)
+        previous = len(encode_ziplist_body(element)) + (
+            1 if previous < c.ZIPLIST_BIG_PREVIOUS else 5
+        )
         size += previous
     nodes.append(encode_ziplist(node))
     return nodes
@@ -125,7 +116,7 @@ def _encode_ziplist_nodes(elements: Sequence[bytes]) -> list[bytes]:
 
 def _estimate_ziplist_overhead(size: int) -> int:
     header = 1 if size < 1 << 6 else 2 if size < 1 << 14 else 5
-    return header + (1 if size < ZIPLIST_BIG_PREVIOUS else 5)
+    return header + (1 if size < c.ZIPLIST_BIG_PREVIOUS else 5)
 
 
 def _encode_listpack_nodes(
@@ -138,18 +129,18 @@ def _encode_listpack_nodes(
     for element in elements:
         is_plain = len(element) >= plain_size
         if node and (is_plain or size + len(element) + _LISTPACK_OVERHEAD > _NODE_BYTES):
-            nodes.append((QUICKLIST_PACKED, join_listpack(node)))
+            nodes.append((c.QUICKLIST_PACKED, join_listpack(node)))
             node = []
         if is_plain:
-            nodes.append((QUICKLIST_PLAIN, element))
+            nodes.append((c.QUICKLIST_PLAIN, element))
             continue
         if not node:
-            size = LISTPACK_HEADER_SIZE + 1
+            size = c.LISTPACK_HEADER_SIZE + 1
         entry = encode_listpack_entry(element)
         node.append(entry)
         size += len(entry)
     if node:
-        nodes.append((QUICKLIST_PACKED, join_listpack(node)))
+        nodes.append((c.QUICKLIST_PACKED, join_listpack(node)))
     parts = [encode_length(len(nodes))]
     for container, content in nodes:
         parts += (encode_length(container), encode_string(content, compress))

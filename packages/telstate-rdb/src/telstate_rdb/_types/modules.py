@@ -9,18 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length
 from telstate_rdb._source import Source
-from telstate_rdb.constants import (
-    MODULE_DOUBLE,
-    MODULE_END,
-    MODULE_FLOAT,
-    MODULE_SIGNED,
-    MODULE_STRING,
-    MODULE_UNSIGNED,
-    TYPE_MODULE_2,
-    TYPE_VERSIONS,
-)
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.lzf import Compress
 from telstate_rdb.values import Module, module_name
@@ -48,14 +39,14 @@ def skip_module_body(
     source: Source, skip_string: Callable[[Source], object] = Source.skip_string
 ) -> None:
     """Skip opcodes and operands up to and including the end."""
-    while (opcode := source.read_length()) != MODULE_END:
-        if opcode in (MODULE_SIGNED, MODULE_UNSIGNED):
+    while (opcode := source.read_length()) != c.MODULE_END:
+        if opcode in (c.MODULE_SIGNED, c.MODULE_UNSIGNED):
             source.read_length()
-        elif opcode == MODULE_STRING:
+        elif opcode == c.MODULE_STRING:
             skip_string(source)
-        elif opcode == MODULE_DOUBLE:
+        elif opcode == c.MODULE_DOUBLE:
             source.skip(8)
-        elif opcode == MODULE_FLOAT:
+        elif opcode == c.MODULE_FLOAT:
             source.skip(4)
         else:
             raise source.error(f"the value of a module has the unknown opcode {opcode}")
@@ -71,13 +62,13 @@ def refuse_old_module(source: Source) -> NoReturn:
 
 def lowest_module_version(value: Module) -> int:
     """Return the lowest RDB version that can hold the value of a module."""
-    return TYPE_VERSIONS[TYPE_MODULE_2]
+    return c.TYPE_VERSIONS[c.TYPE_MODULE_2]
 
 
 def encode_module(value: Module, version: int, compress: Compress | None) -> tuple[int, bytes]:
     """Encode the value of a module; return its type and bytes."""
     check_module_body(value.id, value.body)
-    return TYPE_MODULE_2, encode_length(value.id) + value.body
+    return c.TYPE_MODULE_2, encode_length(value.id) + value.body
 
 
 def check_module_body(module_id: int, body: bytes) -> None:

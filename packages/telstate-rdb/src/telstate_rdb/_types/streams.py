@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string
 from telstate_rdb._packed.listpack import (
     decode_listpack,
@@ -28,15 +29,6 @@ from telstate_rdb._packed.listpack import (
     join_listpack,
 )
 from telstate_rdb._source import Source
-from telstate_rdb.constants import (
-    STREAM_ENTRIES_READ_UNKNOWN,
-    STREAM_ENTRY_DELETED,
-    STREAM_ENTRY_SAME_FIELDS,
-    TYPE_STREAM_LISTPACKS,
-    TYPE_STREAM_LISTPACKS_2,
-    TYPE_STREAM_LISTPACKS_3,
-    TYPE_VERSIONS,
-)
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.lzf import Compress
 from telstate_rdb.values import (
@@ -48,7 +40,7 @@ from telstate_rdb.values import (
     StreamPending,
 )
 
-STREAM_TYPES = (TYPE_STREAM_LISTPACKS, TYPE_STREAM_LISTPACKS_2, TYPE_STREAM_LISTPACKS_3)
+STREAM_TYPES = (c.TYPE_STREAM_LISTPACKS, c.TYPE_STREAM_LISTPACKS_2, c.TYPE_STREAM_LISTPACKS_3)
 """The types that hold streams: each has counters that those before it have not."""
 
 NODE_ENTRIES = 100
@@ -77,7 +69,7 @@ def read_stream(type_: int, source: Source) -> Stream:
     first_id = entries[0].id if entries else _NO_ID
     max_deleted_id = _NO_ID
     entries_added = length
-    if type_ != TYPE_STREAM_LISTPACKS:
+    if type_ != c.TYPE_STREAM_LISTPACKS:
         first_id = _read_id(source)
         max_deleted_id = _read_id(source)
         entries_added = source.read_length()
@@ -104,9 +96,9 @@ def _read_group(type_: int, source: Source) -> StreamGroup:
     name = source.read_string()
     last_id = _read_id(source)
     entries_read: int | None = None
-    if type_ != TYPE_STREAM_LISTPACKS:
+    if type_ != c.TYPE_STREAM_LISTPACKS:
         number = source.read_length()
-        entries_read = None if number == STREAM_ENTRIES_READ_UNKNOWN else number
+        entries_read = None if number == c.STREAM_ENTRIES_READ_UNKNOWN else number
     count = source.read_length()
     source.expect(count * (_ID.size + 9))
     pending = tuple(
@@ -122,7 +114,7 @@ def _read_group(type_: int, source: Source) -> StreamGroup:
 def _read_consumer(type_: int, source: Source) -> StreamConsumer:
     name = source.read_string()
     seen_time = source.read_signed(8)
-    active_time = source.read_signed(8) if type_ == TYPE_STREAM_LISTPACKS_3 else None
+    active_time = source.read_signed(8) if type_ == c.TYPE_STREAM_LISTPACKS_3 else None
     count = source.read_length()
     source.expect(count * _ID.size)
     pending = tuple(_read_raw_id(source) for _ in range(count))
@@ -153,7 +145,7 @@ def _read_entries(entries: list[StreamEntry], node_id: StreamId, items: list[byt
         )
         start = position
         position += 3
-        if flags & STREAM_ENTRY_SAME_FIELDS:
+        if flags & c.STREAM_ENTRY_SAME_FIELDS:
             stop = position + field_count
             fields = tuple(zip(names, items[position:stop]))
         else:
@@ -165,7 +157,7 @@ def _read_entries(entries: list[StreamEntry], node_id: StreamId, items: list[byt
         if int(items[stop]) != stop - start:
             raise ValueError
         position = stop + 1
-        if flags & STREAM_ENTRY_DELETED:
+        if flags & c.STREAM_ENTRY_DELETED:
             deleted -= 1
             continue
         valid -= 1
@@ -176,7 +168,7 @@ def _read_entries(entries: list[StreamEntry], node_id: StreamId, items: list[byt
 
 def skip_stream(type_: int, source: Source) -> None:
     """Skip a stream of one of the types in `STREAM_TYPES`."""
-    has_counters = type_ != TYPE_STREAM_LISTPACKS
+    has_counters = type_ != c.TYPE_STREAM_LISTPACKS
     nodes = source.read_length()
     source.expect(nodes * (_ID.size + 2))
     for _ in range(nodes):
@@ -195,7 +187,7 @@ def skip_stream(type_: int, source: Source) -> None:
             source.read_length()
         for _ in range(source.read_length()):
             source.skip_string()
-            source.skip(16 if type_ == TYPE_STREAM_LISTPACKS_3 else 8)
+            source.skip(16 if type_ == c.TYPE_STREAM_LISTPACKS_3 else 8)
             source.skip(_ID.size * source.read_length())
 
 
@@ -203,11 +195,7 @@ def skip_stream(type_: int, source: Source) -> None:
 
 
 def find_stream_fault(stream: Stream) -> str | None:
-    """Return, as a clause, the reason why no server would load a stream; None if there is none.
-
-    Ids must ascend up to the stream's last. Names of groups, and of consumers in a group, must be unique.
-    An entry must be pending only once in a group, and with one consumer of the group at most.
-    """
+    """Return, as a clause, the reason why no server would load a stream; None if there is none."""
     last: StreamId | None = None
     for entry in stream.entries:
         if last is not None and entry.id <= last:
@@ -247,10 +235,10 @@ def lowest_stream_version(stream: Stream) -> int:
     if any(
         consumer.active_time is not None for group in stream.groups for consumer in group.consumers
     ):
-        return TYPE_VERSIONS[TYPE_STREAM_LISTPACKS_3]
+        return c.TYPE_VERSIONS[c.TYPE_STREAM_LISTPACKS_3]
     if stream != without_counters(stream):
-        return TYPE_VERSIONS[TYPE_STREAM_LISTPACKS_2]
-    return TYPE_VERSIONS[TYPE_STREAM_LISTPACKS]
+        return c.TYPE_VERSIONS[c.TYPE_STREAM_LISTPACKS_2]
+    return c.TYPE_VERSIONS[c.TYPE_STREAM_LISTPACKS]
 
 
 def without_counters(stream: Stream) -> Stream:
@@ -298,13 +286,13 @@ def encode_stream(stream: Stream, version: int, compress: Compress | None) -> tu
     """Encode a stream; return its type and bytes."""
     if fault := find_stream_fault(stream):
         raise RdbWriteError(f"No server would load this stream: {fault}.")
-    type_ = max(type_ for type_ in STREAM_TYPES if TYPE_VERSIONS[type_] <= version)
+    type_ = max(type_ for type_ in STREAM_TYPES if c.TYPE_VERSIONS[type_] <= version)
     nodes = list(_encode_nodes(stream.entries))
     parts = [encode_length(len(nodes))]
     for first, listpack in nodes:
         parts += (encode_length(_ID.size), _ID.pack(*first), encode_string(listpack, compress))
     parts += (encode_length(len(stream.entries)), _encode_lengths(*stream.last_id))
-    if type_ != TYPE_STREAM_LISTPACKS:
+    if type_ != c.TYPE_STREAM_LISTPACKS:
         counters = (*stream.first_id, *stream.max_deleted_id, stream.entries_added)
         parts.append(_encode_lengths(*counters))
     parts.append(encode_length(len(stream.groups)))
@@ -320,9 +308,9 @@ def _encode_lengths(*numbers: int) -> bytes:
 def _encode_group(group: StreamGroup, type_: int, compress: Compress | None) -> Iterator[bytes]:
     yield encode_string(group.name, compress)
     yield _encode_lengths(*group.last_id)
-    if type_ != TYPE_STREAM_LISTPACKS:
+    if type_ != c.TYPE_STREAM_LISTPACKS:
         read = group.entries_read
-        yield encode_length(STREAM_ENTRIES_READ_UNKNOWN if read is None else read)
+        yield encode_length(c.STREAM_ENTRIES_READ_UNKNOWN if read is None else read)
     yield encode_length(len(group.pending))
     for pending in group.pending:
         yield _ID.pack(*pending.id) + _MILLISECONDS.pack(pending.delivery_time)
@@ -331,7 +319,7 @@ def _encode_group(group: StreamGroup, type_: int, compress: Compress | None) -> 
     for consumer in group.consumers:
         yield encode_string(consumer.name, compress)
         yield _MILLISECONDS.pack(consumer.seen_time)
-        if type_ == TYPE_STREAM_LISTPACKS_3:
+        if type_ == c.TYPE_STREAM_LISTPACKS_3:
             active = consumer.active_time
             yield _MILLISECONDS.pack(consumer.seen_time if active is None else active)
         yield encode_length(len(consumer.pending))
@@ -352,7 +340,7 @@ class _Node:
         fields = [field for field, _ in entry.fields]
         is_same = fields == self.fields
         elements = [
-            encode_listpack_integer(STREAM_ENTRY_SAME_FIELDS if is_same else 0),
+            encode_listpack_integer(c.STREAM_ENTRY_SAME_FIELDS if is_same else 0),
             encode_listpack_integer(_wrap(entry.id.milliseconds - self.first.milliseconds)),
             encode_listpack_integer(_wrap(entry.id.sequence - self.first.sequence)),
         ]

@@ -60,14 +60,7 @@ def check_version(version: int) -> None:
 
 
 def lowest_version(value: Value) -> int:
-    """Return the lowest RDB version, 6 or above, that can hold a value without any loss.
-
-    Examples
-    --------
-    >>> from telstate_rdb.values import Hash
-    >>> lowest_version(b"anything"), lowest_version(Hash({b"f": b"v"}, {b"f": 1800000000000}))
-    (6, 12)
-    """
+    """Return the lowest RDB version, 6 or above, that can hold a value without any loss."""
     find = _LOWEST_VERSIONS.get(type(value))
     return EVERY_READER_VERSION if find is None else find(value)
 
@@ -75,28 +68,10 @@ def lowest_version(value: Value) -> int:
 def encode_value(
     value: Value, version: int | None, compress: Compress | None = None
 ) -> tuple[int, bytes, int]:
-    """Encode a value in the form that a version of the format has for it.
+    """Encode a value for a version of the format (None: the lowest that can hold it).
 
-    Parameters
-    ----------
-    value
-        The value.
-    version
-        The RDB version, one of `WRITABLE_VERSIONS`; None for the lowest that can hold the value.
-    compress
-        Compresses strings, see :mod:`telstate_rdb.lzf`; None leaves them as they are.
-
-    Returns
-    -------
-    type, body, version
-        The type byte, the bytes of the value in a file, and the version.
-
-    Raises
-    ------
-    RdbWriteError
-        If the version cannot hold the value, or no server would load it.
-    TypeError
-        If it is not a value, or a part of it is of the wrong type.
+    Returns the type byte, the bytes of the value and the version. Raises RdbWriteError if the version cannot
+    hold the value or no server would load it, and TypeError if a part of it has the wrong type.
     """
     encode = _ENCODERS.get(type(value))
     if encode is None:

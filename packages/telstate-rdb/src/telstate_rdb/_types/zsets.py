@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import chain
 from operator import gt, lt
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import (
     encode_length,
     encode_string,
@@ -42,26 +43,17 @@ from telstate_rdb._packed.ziplist import (
 )
 from telstate_rdb._source import Source
 from telstate_rdb._types.limits import PackingLimit, check_not_empty, check_unique
-from telstate_rdb.constants import (
-    SCORE_NEGATIVE_INFINITY,
-    SCORE_POSITIVE_INFINITY,
-    TYPE_VERSIONS,
-    TYPE_ZSET,
-    TYPE_ZSET_2,
-    TYPE_ZSET_LISTPACK,
-    TYPE_ZSET_ZIPLIST,
-)
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.lzf import Compress
 from telstate_rdb.values import SortedSet
 
 _LIMIT = PackingLimit(128, 64)  # zset-max-ziplist-entries, -value; later zset-max-listpack-...
 _PIECE = 4096  # members
-_LISTPACK_VERSION = TYPE_VERSIONS[TYPE_ZSET_LISTPACK]
-_BINARY_VERSION = TYPE_VERSIONS[TYPE_ZSET_2]
+_LISTPACK_VERSION = c.TYPE_VERSIONS[c.TYPE_ZSET_LISTPACK]
+_BINARY_VERSION = c.TYPE_VERSIONS[c.TYPE_ZSET_2]
 _SPECIAL_SCORES = {
-    b"inf": bytes((SCORE_POSITIVE_INFINITY,)),
-    b"-inf": bytes((SCORE_NEGATIVE_INFINITY,)),
+    b"inf": bytes((c.SCORE_POSITIVE_INFINITY,)),
+    b"-inf": bytes((c.SCORE_NEGATIVE_INFINITY,)),
 }
 
 
@@ -171,12 +163,12 @@ def encode_sorted_set(
             packed = _pack_uniform(members, scores[:1].tobytes(), is_listpack, sizes)
         else:
             packed = _pack(members, scores, is_listpack)
-        type_ = TYPE_ZSET_LISTPACK if is_listpack else TYPE_ZSET_ZIPLIST
+        type_ = c.TYPE_ZSET_LISTPACK if is_listpack else c.TYPE_ZSET_ZIPLIST
         return type_, encode_string(packed, compress)
     is_binary = version >= _BINARY_VERSION
     encode_scores = _encode_doubles if is_binary else _encode_texts
     columns = encode_scores(scores[:1] if is_uniform else scores)
-    return TYPE_ZSET_2 if is_binary else TYPE_ZSET, _encode_table(members, columns, compress)
+    return c.TYPE_ZSET_2 if is_binary else c.TYPE_ZSET, _encode_table(members, columns, compress)
 
 
 def _encode_table(

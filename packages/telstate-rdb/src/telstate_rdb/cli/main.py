@@ -92,11 +92,7 @@ def main(file: str, print_json: bool, keys: str | None) -> None:
 
 
 def _end(status: int, text: str, *messages: str) -> NoReturn:
-    """Print the result and the messages, and exit.
-
-    A reader that closes the pipe (``head``) does not change the status; a result that cannot be written (on
-    a full disk) does.
-    """
+    """Print the result and the messages, and exit; a full disk changes the status, a closed pipe does not."""
     if text:
         try:
             _write(sys.stdout, text)

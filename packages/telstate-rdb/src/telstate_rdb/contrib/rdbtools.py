@@ -79,6 +79,7 @@ class Callback(Protocol):
 Text = bytes | int
 """A string, as an integer where the file stores it as one."""
 
+Expiry = datetime.datetime | None
 _EPOCH = datetime.datetime(1970, 1, 1)
 _LAST_SECOND = 221_925_052_800  # 9002-07-12
 _INT32_TEXT = 11
@@ -172,8 +173,8 @@ def _as_packed(text: bytes) -> Text:
     return text if number is None else number
 
 
-def _as_python_integer(text: bytes) -> Text:
-    """Convert a value in a zipmap, which stores no integers, as rdbtools does: by ``int``."""
+def _to_integer(text: bytes) -> Text:
+    """Convert a value in a zipmap as rdbtools does."""
     try:
         return int(text)
     except ValueError:
@@ -195,26 +196,25 @@ def _read_table(body: bytes) -> list[Text]:
 # ------------------------------------------------------------------------------------ kinds of values
 
 
-def _send_string(
-    callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
-) -> None:
+def _send_string(callback: Callback, key: Text, expiry: Expiry, info: Info, raw: RawValue) -> None:
     callback.set(key, _read_string(Source(raw.body)), expiry, info=info | {"encoding": "string"})
 
 
 def _unpack(raw: RawValue, info: Info) -> list[Text]:
     """Decode a value that is one packed string, and add its encoding and size to `info`."""
-    encoding, decode, convert = _PACKED[raw.type]
+    encoding, decode = _PACKED[raw.type]
     source = Source(raw.body)
     if raw.type == c.TYPE_HASH_LISTPACK_EX:
         source.skip(8)
     data = source.read_string()
     info |= {"encoding": encoding, "sizeof_value": len(data)}
-    return [convert(text) for text in decode(data)]
+    texts = decode(data)
+    if raw.type == c.TYPE_HASH_ZIPMAP:  # which stores no integers
+        return [_to_integer(text) if place % 2 else text for place, text in enumerate(texts)]
+    return [_as_packed(text) for text in texts]
 
 
-def _send_list(
-    callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
-) -> None:
+def _send_list(callback: Callback, key: Text, expiry: Expiry, info: Info, raw: RawValue) -> None:
     end_info: Info
     if raw.type in _PACKED:
         elements = _unpack(raw, info)
@@ -249,9 +249,7 @@ def _read_quicklist(raw: RawValue) -> tuple[int, int, list[Text]]:
     return nodes, size, elements
 
 
-def _send_set(
-    callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
-) -> None:
+def _send_set(callback: Callback, key: Text, expiry: Expiry, info: Info, raw: RawValue) -> None:
     if raw.type in _PACKED:
         members = _unpack(raw, info)
     else:
@@ -263,9 +261,7 @@ def _send_set(
     callback.end_set(key)
 
 
-def _send_sorted_set(
-    callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
-) -> None:
+def _send_zset(callback: Callback, key: Text, expiry: Expiry, info: Info, raw: RawValue) -> None:
     if raw.type in _PACKED:
         entries = _unpack(raw, info)
         scores = (text if isinstance(text, int) else float(text) for text in entries[1::2])
@@ -297,16 +293,11 @@ def _read_scored(source: Source, kind: int) -> Iterator[tuple[Text, object]]:
             yield member, source.read(size) if special is None else special
 
 
-def _send_hash(
-    callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
-) -> None:
+def _send_hash(callback: Callback, key: Text, expiry: Expiry, info: Info, raw: RawValue) -> None:
     if raw.type in _PACKED:
         entries = _unpack(raw, info)
         step = 3 if raw.type in _WITH_EXPIRY else 2
         pairs = list(zip(entries[::step], entries[1::step]))
-        if raw.type == c.TYPE_HASH_ZIPMAP:
-            texts = decode_zipmap(Source(raw.body).read_string())
-            pairs = [(field, value) for field, (_, value) in zip(texts[::2], pairs)]
     else:
         info["encoding"] = "hashtable"
         pairs = list(_read_fields(raw))
@@ -330,9 +321,7 @@ def _read_fields(raw: RawValue) -> Iterator[tuple[Text, Text]]:
             source.skip(8)
 
 
-def _send_stream(
-    callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
-) -> None:
+def _send_stream(callback: Callback, key: Text, expiry: Expiry, info: Info, raw: RawValue) -> None:
     source = Source(raw.body)
     nodes = source.read_length()
     callback.start_stream(key, nodes, expiry, info=info | {"encoding": "listpack"})
@@ -371,9 +360,7 @@ def _describe_group(group: StreamGroup) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------- modules
 
 
-def _send_module(
-    callback: Callback, key: Text, expiry: datetime.datetime | None, info: Info, raw: RawValue
-) -> None:
+def _send_module(callback: Callback, key: Text, expiry: Expiry, info: Info, raw: RawValue) -> None:
     source = Source(raw.body)
     name = module_name(source.read_length())
     wanted = callback.start_module(key, name, expiry, info=info)
@@ -413,25 +400,25 @@ def _send_module_values(
 
 _WITH_EXPIRY = frozenset({c.TYPE_HASH_LISTPACK_EX, c.TYPE_HASH_LISTPACK_EX_PRE_GA})
 
-# The types that are one packed string: the name of the encoding, its decoder, and the conversion of entries.
-_PACKED: dict[int, tuple[str, Callable[[bytes], list[bytes]], Callable[[bytes], Text]]] = {
-    c.TYPE_HASH_ZIPMAP: ("zipmap", decode_zipmap, _as_python_integer),
-    c.TYPE_LIST_ZIPLIST: ("ziplist", decode_ziplist, _as_packed),
-    c.TYPE_SET_INTSET: ("intset", decode_intset, _as_packed),
-    c.TYPE_ZSET_ZIPLIST: ("ziplist", decode_ziplist, _as_packed),
-    c.TYPE_HASH_ZIPLIST: ("ziplist", decode_ziplist, _as_packed),
-    c.TYPE_HASH_LISTPACK: ("listpack", decode_listpack, _as_packed),
-    c.TYPE_ZSET_LISTPACK: ("listpack", decode_listpack, _as_packed),
-    c.TYPE_SET_LISTPACK: ("listpack", decode_listpack, _as_packed),
-    c.TYPE_HASH_LISTPACK_EX: ("listpack", decode_listpack, _as_packed),
-    c.TYPE_HASH_LISTPACK_EX_PRE_GA: ("listpack", decode_listpack, _as_packed),
+# The types that are one packed string: the name of the encoding and its decoder.
+_PACKED: dict[int, tuple[str, Callable[[bytes], list[bytes]]]] = {
+    c.TYPE_HASH_ZIPMAP: ("zipmap", decode_zipmap),
+    c.TYPE_LIST_ZIPLIST: ("ziplist", decode_ziplist),
+    c.TYPE_SET_INTSET: ("intset", decode_intset),
+    c.TYPE_ZSET_ZIPLIST: ("ziplist", decode_ziplist),
+    c.TYPE_HASH_ZIPLIST: ("ziplist", decode_ziplist),
+    c.TYPE_HASH_LISTPACK: ("listpack", decode_listpack),
+    c.TYPE_ZSET_LISTPACK: ("listpack", decode_listpack),
+    c.TYPE_SET_LISTPACK: ("listpack", decode_listpack),
+    c.TYPE_HASH_LISTPACK_EX: ("listpack", decode_listpack),
+    c.TYPE_HASH_LISTPACK_EX_PRE_GA: ("listpack", decode_listpack),
 }
 
 _SENDERS: dict[c.TypeName, Callable[..., None]] = {
     "string": _send_string,
     "list": _send_list,
     "set": _send_set,
-    "zset": _send_sorted_set,
+    "zset": _send_zset,
     "hash": _send_hash,
     "stream": _send_stream,
     "module": _send_module,
