@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate_backends import AsyncRedisBackend, RedisBackend
-from telstate_backends.redis.url import connect, connect_async, target_of
+from telstate_backends.redis.url import connect, connect_async, parse, target_of
 
 SLIPS = [
     # URL, a part of what is said
@@ -125,3 +125,32 @@ def test_what_is_no_string(url: Any) -> None:
     """What is no string is a TypeError that says what a URL looks like."""
     with pytest.raises(TypeError, match="a URL is a string, not a .*redis://host:port/db"):
         RedisBackend.from_url(url)
+
+
+@pytest.mark.parametrize(
+    "url, hosts, service",
+    [
+        ("redis+sentinel://a:1,b/store/2", [("a", 1), ("b", 26379)], "store"),
+        ("redis+sentinel://u:p%40@[::1]:5/my%20store", [("::1", 5)], "my store"),
+        ("redis+cluster://a,[::2]", [("a", 6379), ("::2", 6379)], ""),
+        ("rediss+cluster://:p@a:7?socket_timeout=2", [("a", 7)], ""),
+        ("redis://a:1/3", [], ""),
+    ],
+)
+def test_urls(url: str, hosts: list[tuple[str, int]], service: str) -> None:
+    """URLs of Sentinels and clusters give their hosts, the service, and everything else."""
+    target = parse(url, None)
+    assert (target.hosts, target.service) == (hosts, service)
+    assert target.arguments()["socket_timeout"] == (2.0 if "timeout" in url else 5.0)
+    assert target.arguments().get("db") == {"2": 2, "3": 3}.get(url[-1] if url[-2] == "/" else "")
+    assert target.arguments().get("ssl", False) == url.startswith("rediss+")
+
+
+@pytest.mark.parametrize(
+    "url, db",
+    [("redis://a/1", 2), ("http://a", None), ("redis+sentinel://a", None), ("redis", None)],
+)
+def test_contradictions_in_urls(url: str, db: int | None) -> None:
+    """A URL that says something else than `db`, or is none of ours, is a ValueError."""
+    with pytest.raises(ValueError):
+        parse(url, db)

@@ -59,7 +59,7 @@ from telstate_rdb import (
 )
 from telstate_rdb._crc64 import crc64
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SHARED = ROOT.parent / "shared" / "data"
 FILES = sorted(SHARED.glob("*/**/*.rdb"))
 
