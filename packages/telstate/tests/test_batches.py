@@ -39,6 +39,7 @@ from telstate_backends import (
     RefusedError,
     SetImmutable,
 )
+from telstate_backends.deadline import Deadline
 from telstate_codec import encode_value
 from telstate_testing import redis_binaries
 
@@ -388,7 +389,9 @@ class Counting(MemoryBackend):
         self.fail_at = -1
         self.failure: BaseException = ConnectionError("the store is gone")
 
-    def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         if len(self.counts) == self.fail_at:
             raise self.failure
         self.counts.append(len(operations))
@@ -402,7 +405,9 @@ class AsyncCounting(AsyncMemoryBackend):
         super().__init__(counting.store)
         self.counting = counting
 
-    async def execute_many(self, operations: Sequence[Operation[Any]], /) -> list[Any]:
+    async def execute_many(
+        self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
+    ) -> list[Any]:
         await asyncio.sleep(0)
         return self.counting.execute_many(operations)
 

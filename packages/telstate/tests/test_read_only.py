@@ -12,6 +12,7 @@ import pytest
 from telstate import MemoryBackend, ReadOnlyError, TelescopeState, TelstateError, aio
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate_backends import Operation
+from telstate_backends.deadline import Deadline
 
 
 class Counting(MemoryBackend):
@@ -19,11 +20,11 @@ class Counting(MemoryBackend):
 
     asked = 0
 
-    def execute(self, operation: Operation[Any], /) -> Any:
+    def execute(self, operation: Operation[Any], /, *, deadline: Deadline | None = None) -> Any:
         self.asked += 1
         return super().execute(operation)
 
-    def execute_many(self, operations: Any, /) -> list[Any]:
+    def execute_many(self, operations: Any, /, *, deadline: Deadline | None = None) -> list[Any]:
         self.asked += 1
         return super().execute_many(operations)
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telstate import MemoryBackend, TelescopeState, aio
-from telstate._suggest import Suggestion, find_similar
-from telstate._view import View
+from telstate._suggest import find_similar
 from telstate.errors import MissingKeyError
 from telstate_backends import Operation, SomeKeys
+from telstate_backends.deadline import Deadline
 from telstate_testing import RedisServer, redis_binaries
 
 
@@ -28,10 +28,10 @@ class Counting(MemoryBackend):
         super().__init__()
         self.listed = 0
 
-    def execute(self, operation: Operation[Any], /) -> Any:
+    def execute(self, operation: Operation[Any], /, *, deadline: Deadline | None = None) -> Any:
         return operation.apply(self.store)
 
-    def execute_many(self, operations: Any, /) -> list[Any]:
+    def execute_many(self, operations: Any, /, *, deadline: Deadline | None = None) -> list[Any]:
         self.listed += sum(isinstance(operation, SomeKeys) for operation in operations)
         return [operation.apply(self.store) for operation in operations]
 
@@ -154,7 +154,9 @@ def test_broken_backend(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Counting):
         __slots__ = ()
 
-        def execute_many(self, operations: Any, /) -> list[Any]:
+        def execute_many(
+            self, operations: Any, /, *, deadline: Deadline | None = None
+        ) -> list[Any]:
             raise ZeroDivisionError
 
     ts = TelescopeState(Broken())
@@ -164,9 +166,6 @@ def test_broken_backend(caplog: pytest.LogCaptureFixture) -> None:
         except KeyError:
             logging.getLogger("test").exception("no such key")
     assert "'n_chanz' not found" in caplog.text
-    hint = Suggestion(View(("",)), "k")
-    hint.look_in(7)
-    assert str(hint) == ""
 
 
 async def test_asyncio(ats: aio.TelescopeState) -> None:

@@ -32,7 +32,8 @@ def test_view(
 @pytest.mark.parametrize("ts", [TelescopeState(), aio.TelescopeState()], ids=["sync", "asyncio"])
 def test_several_names(ts: Any) -> None:
     """Names in the place of flags are refused: they would be lost."""
-    for view in (ts.view, ts.pipeline().view, View(("",)).with_prefix):
+    views: list[Any] = [ts.view, ts.pipeline().view, View(("",)).with_prefix]
+    for view in views:
         with pytest.raises(TypeError, match="one prefix at a time"):
             view("a", b"b", "c")
     with pytest.raises(TypeError, match="add_separator and exclusive must be True or False"):

@@ -34,10 +34,7 @@ class Suggestion:
 
     def look_in(self, backend: Backend | AsyncBackend) -> None:
         """Set the backend to ask when the text is used."""
-        try:
-            self._backend = weakref.ref(backend)
-        except TypeError:  # some classes have no weak references
-            self._backend = None
+        self._backend = weakref.ref(backend)
 
     def __str__(self) -> str:
         reference, self._backend = self._backend, None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from telstate.aio.rdb_writer import RDBWriter as RDBWriter
     from telstate.aio.redis import RedisBackend as RedisBackend
     from telstate.aio.telescope_state import TelescopeState as TelescopeState
+
 else:
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
