@@ -1,7 +1,7 @@
 """Record the calls of the parser of rdbtools; run by the peer's Python.
 
-Usage: ``python rdb_peer_calls.py FILE...``. For each file the list of (method, arguments, keyword arguments) is
-written to standard output, pickled; an exception of the parser ends the list.
+Usage: ``python rdb_peer_calls.py FILE...``. For each file the list of (method, arguments, keyword
+arguments) is written to standard output, pickled; an exception of the parser ends the list.
 """
 
 from __future__ import annotations

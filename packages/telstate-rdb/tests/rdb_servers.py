@@ -1,4 +1,4 @@
-"""What real servers say that they hold, in the shape of our values."""
+"""The content of real servers, in a form that can be compared with our values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def connect(server: RedisServer, database: int = 0) -> Any:
 
 
 def max_version(server: RedisServer) -> int:
-    """Give the RDB version that a server writes, and up to which it reads."""
+    """Return the RDB version that a server writes, which is the last that it reads."""
     client = connect(server)
     client.set("version", "x")
     version = int.from_bytes(client.dump("version")[-10:-8], "little")
@@ -27,7 +27,7 @@ def max_version(server: RedisServer) -> int:
 
 
 def fetch(client: Any, key: bytes) -> object:
-    """Ask a server for a value by the commands of its type."""
+    """Get a value from a server by the commands of its type."""
     match client.type(key):
         case b"string":
             return client.get(key)
@@ -47,7 +47,7 @@ def fetch(client: Any, key: bytes) -> object:
 
 
 def expected(value: Value) -> object:
-    """Give what `fetch` gives for a value."""
+    """Return the result of `fetch` for a value."""
     match value:
         case bytes():
             return value
@@ -66,12 +66,12 @@ def expected(value: Value) -> object:
 
 
 def bits(score: float) -> bytes:
-    """Give the 64 bits of a score, so that nothing passes for equal that is not."""
+    """Return the 64 bits of a score, so that only equal bits are equal."""
     return array("d", [score]).tobytes()
 
 
 def assert_holds(server: RedisServer, records: Iterable[KeyRecord[Value]]) -> None:
-    """Check that a server holds exactly these records."""
+    """Check that a server has exactly these records."""
     by_database: dict[int, dict[bytes, KeyRecord[Value]]] = {}
     for record in records:
         by_database.setdefault(record.database, {})[record.key] = record

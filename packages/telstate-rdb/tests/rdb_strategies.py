@@ -1,4 +1,4 @@
-"""Hypothesis strategies for values: small ones at random, large ones round the thresholds."""
+"""Hypothesis strategies for values: small ones at random, large ones around the limits of packing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from telstate_rdb.values import (
     Value,
 )
 
-# Where an encoding changes: integers, and lengths of strings.
+# Integers around which an encoding changes.
 EDGES = [
     edge + step
     for bits in (7, 8, 12, 15, 23, 31, 63)
@@ -39,7 +39,7 @@ LENGTHS = st.sampled_from(
 
 @st.composite
 def long_texts(draw: st.DrawFn) -> bytes:
-    """A text of a length where an encoding changes; some compress well."""
+    """Draw a text of a length around which an encoding changes; some compress well."""
     size = draw(LENGTHS)
     if draw(st.booleans()):
         return draw(st.binary(min_size=1, max_size=3)) * (size // 2)
@@ -54,7 +54,7 @@ SCORES = st.floats(allow_nan=False) | INTEGERS.map(float)
 
 
 def _distinct(draw: st.DrawFn, size: int) -> list[bytes]:
-    """So many different texts of one kind: samples, words, integers; not drawn one by one."""
+    """Make different texts of one kind (samples, words, integers), which are not drawn one by one."""
     generator = random.Random(draw(st.integers(0, 1000)))
     kind = draw(st.sampled_from(["samples", "words", "integers", "long"]))
     if kind == "samples":
@@ -68,8 +68,13 @@ def _distinct(draw: st.DrawFn, size: int) -> list[bytes]:
 
 @st.composite
 def many(draw: st.DrawFn) -> list[bytes]:
-    """A number of different texts about where collections are no longer packed."""
+    """Draw different texts, as many as the limits above which collections are not packed."""
     return _distinct(draw, draw(st.sampled_from([127, 128, 129, 511, 512, 513, 600])))
+
+
+def numbered_texts(count: int, size: int, prefix: bytes = b"") -> tuple[bytes, ...]:
+    """Make different texts of one size."""
+    return tuple(b"%b%0*d" % (prefix, size - len(prefix), number) for number in range(count))
 
 
 FEW = st.lists(TEXTS | NEAR_INTEGERS, min_size=1, max_size=20, unique=True)
@@ -91,12 +96,12 @@ HASHES = st.builds(
     st.lists(TEXTS, min_size=1, max_size=5),
 )
 PLAIN_VALUES: st.SearchStrategy[Value] = TEXTS | LISTS | SETS | SORTED_SETS | HASHES
-"""Values that version 6 holds."""
+"""Values that version 6 can hold."""
 
 
 @st.composite
 def hashes_with_expiries(draw: st.DrawFn) -> Hash:
-    """A hash with an expiry for one field at least."""
+    """Draw a hash in which at least one field expires."""
     plain = draw(HASHES)
     chosen = draw(st.lists(st.sampled_from(sorted(plain.fields)), min_size=1, max_size=9))
     expiry = st.integers(1, 2**48 - 1)
@@ -110,7 +115,7 @@ FIELDS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3).map(tuple)
 
 @st.composite
 def streams(draw: st.DrawFn, counters: bool = True) -> Stream:
-    """A stream; `counters`: with those that came in versions 10 and 11."""
+    """Draw a stream, with the counters that versions 10 and 11 introduced if `counters` is true."""
     ids = sorted(draw(st.sets(IDS, max_size=8)))
     entries = [StreamEntry(one, draw(FIELDS)) for one in ids]
     repeated: bool = draw(st.booleans())

@@ -94,7 +94,7 @@ DIFFERENT = {
     "librdb/invalid_chksum_v8.rdb": "rdbtools looks at no checksum",
     "librdb/script_legacy.rdb": "it has integers that are stored as text, as no Redis does",
     "rdb/zipmap_big_len.rdb": "rdbtools takes the mark for 'not known' as the number of fields",
-    "redis-rdb-tools/redis_40_with_module.rdb": "it has bytes behind its end",
+    "redis-rdb-tools/redis_40_with_module.rdb": "it has bytes after its end",
     "redis/corrupt_ziplist.rdb": "its ziplist is broken on purpose",
 }
 READABLE = [row["file"] for row in sample_rows() if "REDIS0001" <= row["header"] <= "REDIS0009"]

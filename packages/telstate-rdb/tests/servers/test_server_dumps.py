@@ -34,11 +34,6 @@ SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], m
 KEY = b"key"
 
 
-def texts(count: int, size: int) -> tuple[bytes, ...]:
-    """Make different texts of one size."""
-    return tuple(b"%0*d" % (size, number) for number in range(count))
-
-
 def integers(count: int, step: int) -> tuple[bytes, ...]:
     """Make the texts of integers."""
     return tuple(b"%d" % (number * step) for number in range(count))
@@ -56,16 +51,16 @@ EXAMPLES: list[Value] = [
     *(b"%d" % (sign * (1 << bits) + step) for bits, sign, step in itertools.product(
         (7, 15, 31, 63), (1, -1), (-1, 0, 1)
     )),
-    *(List(texts(count, 4)) for count in (1, 511, 512, 513, 5000)),
+    *(List(values.numbered_texts(count, 4)) for count in (1, 511, 512, 513, 5000)),
     *(List((b"a", b"x" * size, b"", b"-1")) for size in LENGTHS),
     List(integers(3000, 7)),
     *(Set(integers(count, step)) for count in (511, 512, 513) for step in (1, 99999, 1 << 40)),
-    *(Set(texts(count, 30)) for count in (1, 127, 128, 129, 600)),
+    *(Set(values.numbered_texts(count, 30)) for count in (1, 127, 128, 129, 600)),
     *(Set((b"a", b"x" * size)) for size in LENGTHS),
-    *(SortedSet(texts(count, 17), scores(count)) for count in (1, 7, 127, 128, 129, 2000)),
-    *(SortedSet(texts(count, 17), array("d", bytes(8 * count))) for count in (1, 128, 129, 2000)),
+    *(SortedSet(values.numbered_texts(count, 17), scores(count)) for count in (1, 7, 127, 128, 129, 2000)),
+    *(SortedSet(values.numbered_texts(count, 17), array("d", bytes(8 * count))) for count in (1, 128, 129, 2000)),
     *(SortedSet((b"a", b"x" * size), scores(2)) for size in LENGTHS),
-    *(Hash(dict(zip(texts(count, 5), texts(count, 6)))) for count in (1, 511, 512, 513, 2000)),
+    *(Hash(dict(zip(values.numbered_texts(count, 5), values.numbered_texts(count, 6)))) for count in (1, 511, 512, 513, 2000)),
     *(Hash({b"a": b"b", b"x" * size: b"y" * size}) for size in LENGTHS),
 ]  # fmt: skip
 

@@ -29,11 +29,6 @@ from telstate_testing import RedisBinary, RedisServer
 FUTURE = 4_000_000_000_123  # ms since 1970: in the year 2096
 
 
-def texts(count: int, size: int) -> tuple[bytes, ...]:
-    """Make different texts of one size."""
-    return tuple(b"s%0*d" % (size - 1, number) for number in range(count))
-
-
 def records() -> list[KeyRecord[Value]]:
     """Make keys of every type, small and large, in several databases, with and without an expiry."""
     plain: list[Value] = [b"", b"x" * 100_000, b"12345", b"-1" * 30]
@@ -41,12 +36,12 @@ def records() -> list[KeyRecord[Value]]:
         zeros = array("d", bytes(8 * count))
         mixed = array("d", ((-1.1) ** (n % 900) for n in range(count)))
         plain += [
-            List(texts(count, 20)),
-            Set(texts(count, 20)),
+            List(values.numbered_texts(count, 20, b"s")),
+            Set(values.numbered_texts(count, 20, b"s")),
             Set(tuple(b"%d" % (n << 12) for n in range(count))),
-            SortedSet(texts(count, 18), zeros),
-            SortedSet(texts(count, 18), mixed),
-            Hash(dict.fromkeys(texts(count, 9), b"value")),
+            SortedSet(values.numbered_texts(count, 18, b"s"), zeros),
+            SortedSet(values.numbered_texts(count, 18, b"s"), mixed),
+            Hash(dict.fromkeys(values.numbered_texts(count, 9, b"s"), b"value")),
         ]
     plain.append(SortedSet((b"a", b"b", b"c"), array("d", [float("inf"), float("-inf"), 0.1])))
     return [

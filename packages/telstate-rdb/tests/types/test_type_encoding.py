@@ -35,19 +35,14 @@ from telstate_rdb.values import (
 )
 
 
-def texts(count: int, size: int) -> tuple[bytes, ...]:
-    """Make texts of one size, none of them an integer."""
-    return tuple(b"%0*d" % (size, number) for number in range(count))
-
-
 def sorted_set(count: int, size: int) -> SortedSet:
     """Make a sorted set of members of one size."""
-    return SortedSet(texts(count, size), array("d", range(count)))
+    return SortedSet(values.numbered_texts(count, size), array("d", range(count)))
 
 
 def hash_of(count: int, size: int, expiring: int = 0) -> Hash:
     """Make a hash with values of one size."""
-    fields = dict.fromkeys(texts(count, 5), b"v" * size)
+    fields = dict.fromkeys(values.numbered_texts(count, 5), b"v" * size)
     return Hash(fields, {field: 10**12 + n for n, field in enumerate(list(fields)[:expiring])})
 
 
@@ -66,14 +61,14 @@ NEWEST_STREAM = attrs.evolve(
 # Value, then the type that it gets in versions 6, 7, 8, 9, 10, 11, 12 and 80; None: an error.
 FORMS: list[tuple[str, Value, list[int | None]]] = [
     ("string", b"x" * 100, [0] * 8),
-    ("512 elements of 64", List(texts(512, 64)), [10, 14, 14, 14, 18, 18, 18, 18]),
-    ("513 elements", List(texts(513, 4)), [1, 14, 14, 14, 18, 18, 18, 18]),
-    ("element of 65", List(texts(2, 65)), [1, 14, 14, 14, 18, 18, 18, 18]),
+    ("512 elements of 64", List(values.numbered_texts(512, 64)), [10, 14, 14, 14, 18, 18, 18, 18]),
+    ("513 elements", List(values.numbered_texts(513, 4)), [1, 14, 14, 14, 18, 18, 18, 18]),
+    ("element of 65", List(values.numbered_texts(2, 65)), [1, 14, 14, 14, 18, 18, 18, 18]),
     ("512 integers", integers(512), [11] * 8),
     ("513 integers", integers(513), [2] * 8),
-    ("128 members of 64", Set(texts(128, 64)), [2, 2, 2, 2, 2, 20, 20, 20]),
-    ("129 members", Set(texts(129, 4)), [2] * 8),
-    ("member of 65", Set(texts(2, 65)), [2] * 8),
+    ("128 members of 64", Set(values.numbered_texts(128, 64)), [2, 2, 2, 2, 2, 20, 20, 20]),
+    ("129 members", Set(values.numbered_texts(129, 4)), [2] * 8),
+    ("member of 65", Set(values.numbered_texts(2, 65)), [2] * 8),
     ("128 scores", sorted_set(128, 64), [12, 12, 12, 12, 17, 17, 17, 17]),
     ("129 scores", sorted_set(129, 4), [3, 3, 5, 5, 5, 5, 5, 5]),
     ("scored member of 65", sorted_set(2, 65), [3, 3, 5, 5, 5, 5, 5, 5]),

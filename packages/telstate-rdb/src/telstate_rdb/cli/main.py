@@ -1,8 +1,8 @@
-"""The command: what is in a snapshot, and whether it is valid.
+"""The command, which shows what is in a snapshot, and whether it is sound.
 
-The result goes to standard output, everything else (progress, what is wrong) to standard error. The exit status
-is 0 for a valid file and 1 for one that is not. Anything else that goes wrong (wrong usage, a full disk, a
-closed standard input) is 2 and one line.
+The result goes to standard output, progress and messages go to standard error. The exit status is 0 if the
+file is sound and 1 if it is not. Any other error (wrong usage, a full disk, a closed standard input) is one
+line and status 2.
 """
 
 from __future__ import annotations
