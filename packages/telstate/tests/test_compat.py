@@ -8,7 +8,8 @@ from pathlib import Path
 
 from telstate.dropin import VERSION
 
-COMPAT = Path(__file__).parents[3] / "compat" / "katsdptelstate"
+ROOT = next(folder for folder in Path(__file__).parents if (folder / "compat").is_dir())
+COMPAT = ROOT / "compat" / "katsdptelstate"
 
 PROGRAM = """
 import katsdptelstate.aio.redis

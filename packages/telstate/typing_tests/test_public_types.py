@@ -1,4 +1,4 @@
-"""The types that users of telstate see, pinned; checked by mypy, never run."""
+"""The public types of telstate. mypy checks this file; it is never run."""
 
 import gzip
 from pathlib import Path
@@ -127,8 +127,8 @@ assert_type(ts.to_pandas("a"), pandas.Series)
 assert_type(ts.to_dataframe(["a"]), pandas.DataFrame)
 
 
-async def much_at_once_on_asyncio(ts: aio.TelescopeState) -> None:
-    """The same, awaited; what is queued is not."""
+async def batches_on_asyncio(ts: aio.TelescopeState) -> None:
+    """Batches and arrays on asyncio: queuing is not awaited."""
     async with ts.pipeline() as p:
         assert_type(p["a"], Queued[Any])
         assert_type(p.view("a").get_range("a"), Queued[list[tuple[Any, float]]])
@@ -141,7 +141,7 @@ async def much_at_once_on_asyncio(ts: aio.TelescopeState) -> None:
 
 
 async def backends_of_asyncio() -> None:
-    """They are reached with no import but that of the package."""
+    """The backends of asyncio are attributes of the package."""
     assert_type(await telstate.aio.redis.RedisBackend.from_url("redis://a"), AsyncRedisBackend)
     assert_type(telstate.aio.MemoryBackend(), AsyncMemoryBackend)
     async with telstate.aio.RDBWriter("a.rdb") as writer:
@@ -149,7 +149,7 @@ async def backends_of_asyncio() -> None:
 
 
 async def watch_on_asyncio(ts: aio.TelescopeState) -> None:
-    """The same, awaited."""
+    """Waiting and watching on asyncio."""
     assert_type(await ts.wait_keys(["a"]), tuple[str, ...])
     async with ts.watch("a", patterns=["c*"]) as watch:
         async for event in watch:
@@ -157,7 +157,7 @@ async def watch_on_asyncio(ts: aio.TelescopeState) -> None:
 
 
 async def snapshots_on_asyncio() -> None:
-    """The same, awaited."""
+    """Snapshots on asyncio."""
     assert_type(await aio.TelescopeState.from_snapshot("a.rdb"), aio.TelescopeState)
     async with aio.TelescopeState() as opened:
         assert_type(opened, aio.TelescopeState)

@@ -639,7 +639,6 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
         Examples
         --------
-        >>> from telstate import TelescopeState
         >>> ts = TelescopeState()
         >>> with ts.pipeline() as p:
         ...     p["n_chans"] = 4096
@@ -675,7 +674,6 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
         Examples
         --------
-        >>> from telstate import TelescopeState
         >>> ts = TelescopeState()
         >>> ts["n_chans"], ts["n_pols"] = 4096, 2
         >>> ts.get_many(["n_pols", "nope", "n_chans"])
@@ -694,7 +692,6 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
         Examples
         --------
-        >>> from telstate import TelescopeState
         >>> ts = TelescopeState()
         >>> ts["n_chans"] = 4096
         >>> ts.add("gain", 1.5)
@@ -738,7 +735,6 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
         Examples
         --------
-        >>> from telstate import TelescopeState
         >>> ts = TelescopeState()
         >>> ts.add_many("gain", [1.5, 2.0, 1.75], [100.0, 110.0, 105.0])
         >>> ts.get_range("gain", st=0)
@@ -771,7 +767,6 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
         Examples
         --------
-        >>> from telstate import TelescopeState
         >>> ts = TelescopeState()
         >>> ts.add_many("gain", [1.5, 2.0], [100.0, 110.0])
         >>> timestamps, values = ts.get_range_arrays("gain", st=0)
