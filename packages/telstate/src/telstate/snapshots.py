@@ -54,69 +54,34 @@ Progress = Callable[[int], object]
 Source: TypeAlias = "str | os.PathLike[str] | BinaryReader"
 
 
-def load_into(
-    backend: Backend,
-    file: Source,
-    progress: Progress | None = None,
-    strict: bool = True,
-) -> int:
-    """Load a snapshot into a backend.
-
-    Parameters
-    ----------
-    backend
-        The backend.
-    file
-        The path of an RDB file, or an open binary file.
-    progress
-        Called from time to time with the number of keys loaded so far. Default: none.
-    strict
-        Whether a corrupt file is an error (default). Otherwise its intact parts are loaded, and what
-        is lost is logged as a warning.
-
-    Returns
-    -------
-    count
-        The number of keys that were loaded. Keys of other programs that share the server (Redis
-        lists, for example) are left out and logged as a warning.
-    """
+def load_into(backend: Backend, file: Source, strict: bool) -> int:
+    """Load a snapshot into a backend: ``ts.load_from_file(file, strict=strict)``."""
     from telstate_backends import load_rdb, load_records
 
-    report_keys = _key_counter(progress)
     if not strict:
         records = _read_intact(file)
-        report = load_records(backend, records, foreign="skip", progress=report_keys)
-        return _log_report(report, records)
+        return _log_report(load_records(backend, records, foreign="skip"), records)
     try:
-        report = load_rdb(backend, file, foreign="skip", progress=report_keys)
+        return _log_report(load_rdb(backend, file, foreign="skip"))
     except RdbParseError as error:
         _mention_strict(error)
         raise
-    return _log_report(report)
 
 
-async def load_into_async(
-    backend: AsyncBackend,
-    file: Source,
-    progress: Progress | None = None,
-    strict: bool = True,
-) -> int:
+async def load_into_async(backend: AsyncBackend, file: Source, strict: bool) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
     from asyncio import to_thread
 
     # The first import takes long enough to delay other tasks.
-    load_rdb, load_records = await to_thread(_import_async_loading)
-    report_keys = _key_counter(progress)
+    load_rdb_async, load_records_async = await to_thread(_import_async_loading)
     if not strict:
         records = await to_thread(_read_intact, file)
-        report = await load_records(backend, records, foreign="skip", progress=report_keys)
-        return _log_report(report, records)
+        return _log_report(await load_records_async(backend, records, foreign="skip"), records)
     try:
-        report = await load_rdb(backend, file, foreign="skip", progress=report_keys)
+        return _log_report(await load_rdb_async(backend, file, foreign="skip"))
     except RdbParseError as error:
         _mention_strict(error)
         raise
-    return _log_report(report)
 
 
 def _import_async_loading() -> tuple[Any, Any]:
@@ -137,10 +102,6 @@ def _mention_strict(error: RdbParseError) -> None:
     """Add how to read the rest, unless the file does not even begin as a snapshot."""
     if error.offset:
         error.reason += "; strict=False loads the intact parts"
-
-
-def _key_counter(progress: Progress | None) -> Callable[[LoadReport], object] | None:
-    return None if progress is None else lambda report: progress(report.keys)
 
 
 def _log_report(report: LoadReport, records: RdbReader[KeyRecord[Value]] | None = None) -> int:

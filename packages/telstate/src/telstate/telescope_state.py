@@ -533,7 +533,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         from telstate.snapshots import load_into
 
         ts = cls(prefixes=prefixes)
-        load_into(ts.backend, file, strict=strict)
+        load_into(ts.backend, file, strict)
         return ts
 
     def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
@@ -599,7 +599,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         from telstate.snapshots import load_into
 
         self._view.check_writable("load a snapshot")
-        return load_into(self._backend, file, strict=strict)
+        return load_into(self._backend, file, strict)
 
     # Batches, arrays and tables
 

@@ -255,7 +255,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         from telstate.snapshots import load_into_async
 
         ts = cls(prefixes=prefixes)
-        await load_into_async(ts.backend, file, strict=strict)
+        await load_into_async(ts.backend, file, strict)
         return ts
 
     async def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
@@ -275,7 +275,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         from telstate.snapshots import load_into_async
 
         self._view.check_writable("load a snapshot")
-        return await load_into_async(self._backend, file, strict=strict)
+        return await load_into_async(self._backend, file, strict)
 
     # Batches, arrays and tables
 
