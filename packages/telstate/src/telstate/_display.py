@@ -57,7 +57,7 @@ class NotAskable(Exception):
 
 
 def ask(backend: AnyBackend, operations: Sequence[Operation[Any]]) -> list[Any]:
-    """Execute operations that only read, within `TIME_LIMIT`; the first error is raised.
+    """Execute operations that only read, within `TIME_LIMIT`; errors of operations are results.
 
     A store in memory is asked directly, another one in a thread, which is abandoned when the time is over.
 
@@ -66,17 +66,8 @@ def ask(backend: AnyBackend, operations: Sequence[Operation[Any]]) -> list[Any]:
     NotAskable
         If the backend is an asyncio one of a server.
     TelstateError
-        If the store cannot be reached, does not answer in time, or refuses an operation.
+        If the store cannot be reached, or does not answer in time.
     """
-    results = ask_each(backend, operations)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
-
-
-def ask_each(backend: AnyBackend, operations: Sequence[Operation[Any]]) -> list[Any]:
-    """Execute operations as `ask` does, with an error in the place of each result that failed."""
     backend = backend.uncached
     if isinstance(backend, AsyncBackend):
         if backend.store is None:
@@ -157,7 +148,7 @@ def _is_open(ts: Shown) -> bool:
 def _size(backend: AnyBackend) -> str:
     """Return how many keys a store has, or why that is unknown; empty if it cannot be asked."""
     try:
-        (count,) = ask_each(backend, [Count()])
+        (count,) = ask(backend, [Count()])
     except NotAskable:
         return ""
     except Exception as error:
@@ -184,9 +175,11 @@ def _backend_name(backend: AnyBackend) -> str:
 def _first_keys(ts: Shown) -> tuple[int, int | None, list[KeySummary]]:
     """Return how many keys are not shown, how many the store has, and the first of the view."""
     (some,) = ask(ts.backend, [SomeKeys(MAX_KEYS)])
+    if isinstance(some, BaseException):
+        raise some
     seen = View(ts.prefixes).sort(map(decode_key, some))
     shown = [encode_key(key) for key in seen[:MAX_ROWS]]
-    count, *glimpses = ask_each(ts.backend, [Count(), *peek_at(shown)])
+    count, *glimpses = ask(ts.backend, [Count(), *peek_at(shown)])
     total = count if isinstance(count, int) else None
     return len(seen) - len(shown), total, summaries_of(shown, glimpses)
 
