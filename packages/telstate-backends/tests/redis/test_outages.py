@@ -14,6 +14,7 @@ import pytest
 import redis
 import redis.asyncio
 from conftest import SERVERS
+from subjects import LONG
 
 from telstate_backends import (
     AsyncFollower,
@@ -32,7 +33,6 @@ from telstate_backends.retry import OPERATIONS, OutageLog
 from telstate_testing import RedisServer
 
 SHORT = 0.1
-LONG = 30.0
 ONCE, OFTEN = RetryPolicy(seconds=0), RetryPolicy(seconds=LONG, longest_delay=0.02)
 
 

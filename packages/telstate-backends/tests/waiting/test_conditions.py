@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from subjects import LONG
 
 from telstate_backends import (
     AsyncMemoryBackend,
@@ -25,8 +26,6 @@ from telstate_backends import (
     wait_async,
 )
 from telstate_rdb import KeyRecord
-
-LONG = 20.0
 
 MakeWait = Callable[[Any], Wait[Any]]
 

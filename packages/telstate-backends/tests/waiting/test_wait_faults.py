@@ -15,6 +15,7 @@ import pytest
 import redis
 from conftest import SERVERS
 from proxy import Proxy
+from subjects import LONG
 
 from telstate_backends import (
     AddSample,
@@ -42,7 +43,6 @@ pytestmark = [
 
 #: Far longer than any test may take, so that nothing ends because of it.
 NEVER = 3600
-LONG = 30.0
 
 
 @pytest.fixture

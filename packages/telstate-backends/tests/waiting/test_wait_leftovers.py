@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import redis
 from conftest import KINDS, marked
-from subjects import AsyncSubject, Subject, SyncSubject
+from subjects import LONG, AsyncSubject, Subject, SyncSubject
 
 from telstate_backends import (
     AsyncBackend,
@@ -39,7 +39,6 @@ from telstate_backends import (
     wait_async,
 )
 
-LONG = 30.0
 LARGE = 1000
 #: How many more connections and the like may be kept later than at first: far fewer than there are waits
 #: of each kind in between.

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from conftest import SERVERS
-from subjects import AsyncSubject, Subject, SyncSubject
+from subjects import LONG, AsyncSubject, Subject, SyncSubject
 
 from telstate_backends import (
     AsyncBackend,
@@ -36,8 +36,6 @@ from telstate_backends import (
 ROUNDS = 10_000
 VARIABLE = "TELSTATE_RACE_ROUNDS"
 PAIRS = 10
-#: Seconds after which a wake-up counts as missed.
-LONG = 30.0
 
 
 class Round(KeyWait):

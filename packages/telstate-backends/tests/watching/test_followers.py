@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from subjects import LONG
 
 from telstate_backends import (
     Backend,
@@ -20,8 +21,6 @@ from telstate_backends import (
     SetImmutable,
     Update,
 )
-
-LONG = 30.0
 
 
 @pytest.mark.parametrize("timeout", [None, math.inf, 1e12])
