@@ -1,18 +1,17 @@
-"""Records of a snapshot into any backend, in batches, with progress and a report.
+"""Load the records of a snapshot into any backend, in batches, with progress and a report.
 
-Rules: what telstate does not have (lists, sets, streams, modules, sorted sets with scores, hashes
-whose fields expire) is refused with an error that names the key, or skipped and reported, as asked.
-Batches are made purely (:func:`batches`); sync and asyncio loading only send them. A batch is small
-enough not to hold up an event loop or a server for long; a very long key goes in several parts.
+What telstate does not support (lists, sets, streams, modules, sorted sets with scores, hashes whose fields
+expire) is refused with an error that names the key, or skipped and reported. A batch is small enough not to
+block an event loop or a server for long; a very long key is loaded in parts. For a server, some batches are
+under way while the next ones are read; batches with a common key are written in order.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import aclosing
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -29,26 +28,26 @@ from telstate_backends.abc import AsyncBackend, Backend
 from telstate_backends.errors import ForeignKeyError, RefusedError, translate_rdb_errors
 from telstate_backends.operations.bulk import Load, Restore
 from telstate_codec.keys import key_repr
-from telstate_rdb import read_lazily, read_rdb
+from telstate_rdb import RdbReader, read_lazily, read_rdb
 from telstate_rdb.reader import RdbSource
 
-#: A batch is sent when it has this many bytes of keys and values, or this many operations.
+#: A batch is sent when it has so many bytes of keys and values, or so many operations.
 BATCH_BYTES = 1 << 20
 BATCH_LENGTH = 1000
-#: Batches that are on their way to a store that is not in this process.
+#: The maximum number of batches that are under way to a server.
 IN_FLIGHT = 3
 
 
 @attrs.frozen
 class Skipped:
-    """A key that was not loaded, and why.
+    """A key that was not loaded.
 
     Attributes
     ----------
     key : bytes
         The full key.
     reason : str
-        What it holds that telstate does not have.
+        What it holds that telstate does not support.
     """
 
     key: bytes
@@ -62,9 +61,9 @@ class LoadReport:
     Attributes
     ----------
     keys : int
-        How many keys are in the backend now because of this load.
+        Number of keys that were loaded.
     skipped : list of Skipped
-        The keys that are not, where they were to be skipped.
+        The keys that were skipped.
     """
 
     keys: int = 0
@@ -73,9 +72,10 @@ class LoadReport:
 
 Batch: TypeAlias = list[Load | Restore]
 Foreign: TypeAlias = Literal["refuse", "skip"]
-#: What it is called in messages.
-PROGRESS = "progress function of a load"
 Progress: TypeAlias = Callable[[LoadReport], object]
+#: Its name in error messages.
+_PROGRESS = "progress function of a load"
+Pending = TypeVar("Pending")
 
 
 def load_rdb(
@@ -93,14 +93,14 @@ def load_rdb(
     Parameters
     ----------
     backend : Backend
-        Where to.
+        The backend to load into.
     source : path or bytes or binary file
         The RDB file.
     foreign, progress
         As for :func:`load_records`.
     databases, keys, strict
-        As for :func:`telstate_rdb.read_rdb`: which databases and keys (default: all), and whether a
-        broken file is an error (default) or as much as can be had is loaded.
+        As for :func:`telstate_rdb.read_rdb`: which databases and keys to load (default: all), and whether
+        a broken file is an error (default) or as much as possible is loaded.
 
     Returns
     -------
@@ -110,10 +110,10 @@ def load_rdb(
     Raises
     ------
     RdbParseError
-        If the file is broken: before anything is loaded, if the file has a checksum and can be read
-        twice (a path, bytes, an open regular file).
+        If the file is broken: before anything is loaded, if the file has a checksum and can be read twice
+        (a path, bytes, an open regular file).
     ForeignKeyError, OSError, ConnectionError, RefusedError
-        As from :func:`load_records`.
+        As for :func:`load_records`.
     """
     records = _read(backend, source, databases, keys, strict)
     return load_records(backend, records, foreign=foreign, progress=progress)
@@ -131,9 +131,9 @@ async def load_rdb_async(
 ) -> LoadReport:
     """Load a snapshot into an asyncio backend: :func:`load_rdb`, awaited.
 
-    The file is opened, read and decoded in a thread, a batch at a time, so that other tasks run.
+    The file is opened, read and decoded in a thread, a batch at a time, so that other tasks can run.
     """
-    # Here, so that who is not on asyncio need not pay for this import.
+    # Imported here because synchronous programs do not need it.
     from asyncio import to_thread
 
     records = await to_thread(_read, backend, source, databases, keys, strict)
@@ -148,12 +148,11 @@ def _read(
     keys: str | bytes | None,
     strict: bool,
 ) -> Iterable[Record]:
-    remote = _is_remote(backend)
     if not strict:
-        if remote:
+        if backend.takes_payloads:
             return read_rdb(source, raw=True, databases=databases, keys=keys, strict=False)
         return read_rdb(source, databases=databases, keys=keys, strict=False)
-    if remote:
+    if backend.takes_payloads:
         return read_lazily(source, raw=True, databases=databases, keys=keys)
     return read_lazily(source, databases=databases, keys=keys)
 
@@ -165,93 +164,57 @@ def load_records(
     foreign: Foreign = "refuse",
     progress: Progress | None = None,
 ) -> LoadReport:
-    """Load records into a backend; keys that are there already are replaced.
+    """Load records into a backend, in batches; existing keys are replaced.
 
     Parameters
     ----------
     backend : Backend
-        Where to.
+        The backend to load into.
     records : iterable of telstate_rdb.KeyRecord
-        What, for example from :func:`telstate_rdb.read_rdb`; of every database that it gives. Raw
-        values are passed on to the backend as they are, if it can read them.
+        The records, of all databases, for example from :func:`telstate_rdb.read_rdb`. Raw values are
+        passed to the backend without being encoded again, if it accepts them.
     foreign : {"refuse", "skip"}
-        Whether a key that telstate cannot have is an error (default), or is skipped and reported.
+        Whether a key that telstate does not support is an error (default), or is skipped and reported.
     progress : callable, optional
-        An ordinary function, called with the report after each batch.
+        A synchronous function, called with the report after each batch.
 
     Returns
     -------
     LoadReport
-        What was loaded and what was skipped. A key that has expired is always skipped; one that
-        is to expire later is loaded to stay.
+        What was loaded and what was skipped. A key that has expired is always skipped; one that expires
+        later is loaded without its expiry.
 
     Raises
     ------
     ForeignKeyError
-        If a key is to be refused; what came before it stays loaded.
+        If a key is refused; the keys before it are loaded.
     RdbParseError, OSError
         As `records` raises them.
     ConnectionError, RefusedError
-        If the store cannot be reached or does not take the keys.
+        If the store cannot be reached or does not accept the keys.
     TypeError
-        If `progress` is no ordinary function.
+        If `progress` is not a synchronous function.
     """
-    if progress is not None:
-        check_function(progress, PROGRESS)
-    report = LoadReport()
-    refused: set[int] | None = set() if _is_remote(backend) else None
-    prepared = batches(records, report, foreign, time.time(), refused)
-    write = _written if refused is None else _written_ahead
-    for batch in write(backend, prepared, refused):
-        _count(batch, report, progress)
-    return report
-
-
-def _is_remote(backend: Backend | AsyncBackend) -> bool:
-    return backend.takes_payloads
-
-
-def _write(backend: Backend, batch: Batch, refused: set[int] | None) -> None:
-    slower = _slower(batch, backend.execute_many(batch), refused)
-    _slower(slower, backend.execute_many(slower), refused)
-
-
-def _written(
-    backend: Backend, prepared: Iterable[Batch], refused: set[int] | None
-) -> Iterator[Batch]:
-    """Write batches, and give each back when it is written."""
-    for batch in prepared:
-        _write(backend, batch, refused)
-        yield batch
-
-
-def _written_ahead(
-    backend: Backend, prepared: Iterable[Batch], refused: set[int] | None
-) -> Iterator[Batch]:
-    """Write batches as :func:`_written` does, while the next ones are read and sent.
-
-    So the store always has something to do. What concerns a key is done in order.
-    """
-    # Here, so that who loads nothing need not pay for this import.
+    load = _LoadState(backend, records, foreign, progress)
+    if not backend.takes_payloads:
+        for batch in load.batches:
+            _write(backend, load, batch)
+            load.count(batch)
+        return load.report
+    # Imported here because few programs need it.
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    queue: _Queue[Future[None]] = _Queue()
     with ThreadPoolExecutor(IN_FLIGHT) as threads:
-        writing: deque[tuple[set[bytes], Batch, Future[None]]] = deque()
-        for batch in prepared:
-            keys = {operation.key for operation in batch}
-            while _must_wait(keys, (each[0] for each in writing)):
-                writing[0][2].result()
-                yield writing.popleft()[1]
-            writing.append((keys, batch, threads.submit(_write, backend, batch, refused)))
-        for _, batch, future in writing:
-            future.result()
-            yield batch
-
-
-def _must_wait(keys: set[bytes], under_way: Iterable[set[bytes]]) -> bool:
-    """Tell whether a batch must wait for the first under way: there are enough, or one has its keys."""
-    others = list(under_way)
-    return len(others) == IN_FLIGHT or not all(map(keys.isdisjoint, others))
+        for batch in load.batches:
+            while queue.must_wait(batch):
+                queue.first.result()
+                load.count(queue.pop())
+            queue.append(batch, threads.submit(_write, backend, load, batch))
+        while queue:
+            queue.first.result()
+            load.count(queue.pop())
+    return load.report
 
 
 async def load_records_async(
@@ -263,129 +226,140 @@ async def load_records_async(
 ) -> LoadReport:
     """Load records into an asyncio backend: :func:`load_records`, awaited.
 
-    The records are taken from `records` in a thread, a batch at a time, so that other tasks run.
+    The records are taken from `records` in a thread, a batch at a time, so that other tasks can run.
     """
-    if progress is not None:
-        check_function(progress, PROGRESS)
-    report = LoadReport()
-    refused: set[int] | None = set() if _is_remote(backend) else None
-    prepared = batches(records, report, foreign, time.time(), refused)
-    write = _written_async if refused is None else _written_ahead_async
-    async with aclosing(write(backend, prepared, refused)) as written:
-        async for batch in written:
-            _count(batch, report, progress)
-    return report
+    # Imported here because synchronous programs do not need it.
+    from asyncio import Task, create_task, sleep, to_thread, wait
 
-
-async def _write_async(backend: AsyncBackend, batch: Batch, refused: set[int] | None) -> None:
-    slower = _slower(batch, await backend.execute_many(batch), refused)
-    _slower(slower, await backend.execute_many(slower), refused)
-
-
-async def _written_async(
-    backend: AsyncBackend, prepared: Iterator[Batch], refused: set[int] | None
-) -> AsyncGenerator[Batch, None]:
-    """Write batches, and give each back when it is written."""
-    # Here, so that who is not on asyncio need not pay for this import.
-    from asyncio import sleep, to_thread
-
-    while (batch := await to_thread(next, prepared, None)) is not None:
-        await _write_async(backend, batch, refused)
-        yield batch
-        await sleep(0)  # a memory backend does not make others wait either
-
-
-async def _written_ahead_async(
-    backend: AsyncBackend, prepared: Iterator[Batch], refused: set[int] | None
-) -> AsyncGenerator[Batch, None]:
-    """Write batches as :func:`_written_async` does, while the next ones are read and sent."""
-    # Here, so that who is not on asyncio need not pay for this import.
-    from asyncio import Task, create_task, to_thread, wait
-
-    writing: deque[tuple[set[bytes], Batch, Task[None]]] = deque()
+    load = _LoadState(backend, records, foreign, progress)
+    queue: _Queue[Task[None]] = _Queue()
     try:
-        while (batch := await to_thread(next, prepared, None)) is not None:
-            keys = {operation.key for operation in batch}
-            while _must_wait(keys, (each[0] for each in writing)):
-                await writing[0][2]
-                yield writing.popleft()[1]
-            writing.append((keys, batch, create_task(_write_async(backend, batch, refused))))
-        while writing:
-            await writing[0][2]
-            yield writing.popleft()[1]
+        while (batch := await to_thread(next, load.batches, None)) is not None:
+            if not backend.takes_payloads:
+                await _write_async(backend, load, batch)
+                load.count(batch)
+                await sleep(0)  # a backend in memory never lets other tasks run
+                continue
+            while queue.must_wait(batch):
+                await queue.first
+                load.count(queue.pop())
+            queue.append(batch, create_task(_write_async(backend, load, batch)))
+        while queue:
+            await queue.first
+            load.count(queue.pop())
     finally:
-        # Whatever went wrong, nothing of it goes on behind the caller's back.
-        left = [task for _, _, task in writing]
-        for task in left:
+        # After an error or a cancellation no task is left.
+        tasks = queue.futures
+        for task in tasks:
             task.cancel()
-        if left:
-            await wait(left)
-            for task in left:
+        if tasks:
+            await wait(tasks)
+            for task in tasks:
                 if not task.cancelled():
-                    task.exception()  # one error is enough; asyncio would complain of the others
+                    task.exception()  # asyncio would report an error that nobody looked at
+    return load.report
 
 
-def batches(
-    records: Iterable[Record],
-    report: LoadReport,
-    foreign: Foreign,
-    now: float,
-    refused: Collection[int] | None = None,
-) -> Iterator[Batch]:
-    """Cut records into lists of operations; what is skipped goes to the report.
-
-    `refused` is as for :func:`~telstate_backends._load_operations.operations_for`.
-    """
-    with translate_rdb_errors():
-        yield from _batches(records, report, foreign, now, refused)
+def _write(backend: Backend, load: _LoadState, batch: Batch) -> None:
+    loads = load.check(batch, backend.execute_many(batch))
+    load.check(loads, backend.execute_many(loads))
 
 
-def _batches(
-    records: Iterable[Record],
-    report: LoadReport,
-    foreign: Foreign,
-    now: float,
-    refused: Collection[int] | None,
-) -> Iterator[Batch]:
-    batch: Batch = []
-    size = 0
-    file: str | None = getattr(records, "name", None)
-    for record in records:
-        contents = contents_of_record(record, now, file)
-        if isinstance(contents, str):
-            if foreign == "refuse" and contents != EXPIRED:
-                raise ForeignKeyError(
-                    f"key {key_repr(record.key)} of database {record.database} holds {contents}, "
-                    "which telstate does not have; load with foreign='skip' to leave such keys out"
-                )
-            report.skipped.append(Skipped(record.key, contents))
-            continue
-        for operation in operations_for(record, contents, refused):
-            batch.append(operation)
-            size += size_of(operation)
-            if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
-                yield batch
-                batch, size = [], 0
-    if batch:
-        yield batch
+async def _write_async(backend: AsyncBackend, load: _LoadState, batch: Batch) -> None:
+    loads = load.check(batch, await backend.execute_many(batch))
+    load.check(loads, await backend.execute_many(loads))
 
 
-def _slower(
-    batch: Sequence[Load | Restore], results: Sequence[object], refused: set[int] | None
-) -> Batch:
-    """Give what is to be written in the slower way, and note why; an error of that is raised."""
-    slower: Batch = []
-    for operation, result in zip(batch, results, strict=True):
-        if isinstance(result, RefusedError) and isinstance(operation, Restore):
-            slower += loads_for(operation)
-            if refused is not None:
-                refused.add(operation.payload[0])
-        elif isinstance(result, Exception):
-            raise result
-    return slower
+class _LoadState:
+    """What a load has done and learned; :attr:`batches` yields what it must still write."""
+
+    def __init__(
+        self,
+        backend: Backend | AsyncBackend,
+        records: Iterable[Record],
+        foreign: Foreign,
+        progress: Progress | None,
+    ) -> None:
+        if progress is not None:
+            check_function(progress, _PROGRESS)
+        self.report = LoadReport()
+        self.batches = self._batches(records, foreign)
+        self._progress = progress
+        #: Types of payloads that the server refuses; `None` if the backend does not accept payloads.
+        self._refused: set[int] | None = set() if backend.takes_payloads else None
+
+    def _batches(self, records: Iterable[Record], foreign: Foreign) -> Iterator[Batch]:
+        now = time.time()
+        file = records.name if isinstance(records, RdbReader) else None
+        batch: Batch = []
+        size = 0
+        with translate_rdb_errors():
+            for record in records:
+                contents = contents_of_record(record, now, file)
+                if isinstance(contents, str):
+                    if foreign == "refuse" and contents != EXPIRED:
+                        raise ForeignKeyError(
+                            f"Key {key_repr(record.key)} of database {record.database} holds "
+                            f"{contents}, which telstate does not support. Load with foreign='skip' to "
+                            "leave such keys out."
+                        )
+                    self.report.skipped.append(Skipped(record.key, contents))
+                    continue
+                for operation in operations_for(record, contents, self._refused):
+                    batch.append(operation)
+                    size += size_of(operation)
+                    if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
+                        yield batch
+                        batch, size = [], 0
+        if batch:
+            yield batch
+
+    def check(self, batch: Sequence[Load | Restore], results: Sequence[object]) -> Batch:
+        """Return what must be loaded instead of refused payloads; raise any other error."""
+        loads: Batch = []
+        for operation, result in zip(batch, results, strict=True):
+            if isinstance(result, RefusedError) and isinstance(operation, Restore):
+                loads += loads_for(operation)
+                if self._refused is not None:
+                    self._refused.add(operation.payload[0])
+            elif isinstance(result, Exception):
+                raise result
+        return loads
+
+    def count(self, batch: Batch) -> None:
+        """Count the keys of a batch that has been written, and call the progress function."""
+        self.report.keys += sum(isinstance(each, Restore) or each.replace for each in batch)
+        if self._progress is not None:
+            check_result(self._progress(self.report), _PROGRESS)
 
 
-def _count(batch: Batch, report: LoadReport, progress: Progress | None) -> None:
-    report.keys += sum(isinstance(each, Restore) or each.replace for each in batch)
-    if progress is not None:
-        check_result(progress(report), PROGRESS)
+class _Queue(Generic[Pending]):
+    """Batches that are under way, in order, with the futures of their writes."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[set[bytes], Batch, Pending]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def futures(self) -> list[Pending]:
+        return [future for _, _, future in self._entries]
+
+    @property
+    def first(self) -> Pending:
+        return self._entries[0][2]
+
+    def append(self, batch: Batch, future: Pending) -> None:
+        self._entries.append(({operation.key for operation in batch}, batch, future))
+
+    def pop(self) -> Batch:
+        """Remove the first batch."""
+        return self._entries.popleft()[1]
+
+    def must_wait(self, batch: Batch) -> bool:
+        """Return whether the first batch must end before another: one with its keys, or too many."""
+        keys = {operation.key for operation in batch}
+        return len(self._entries) == IN_FLIGHT or not all(
+            keys.isdisjoint(others) for others, _, _ in self._entries
+        )

@@ -1,8 +1,8 @@
-"""Records of a snapshot made into operations: what a key is to hold, and how it is best written.
+"""Conversion of the records of a snapshot to operations, without any I/O.
 
-Rules: pure. What telstate does not have is said in words. Large tables are not decoded here, see
-:mod:`telstate_rdb.lazy`; whatever else is passed on to a server as it is has been decoded once, since
-a server does not look whether what is packed is sound.
+Contents that telstate does not support are described in words. Large tables are not decoded here, see
+:mod:`telstate_rdb.lazy`. Other packed values are decoded once before they are sent to a server, because a
+server does not check them.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from telstate_rdb.constants import TYPE_VERSIONS
 
 Record: TypeAlias = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable]
 
-#: Samples or sub-keys of one key that are sent at once.
+#: The maximum number of samples or sub-keys in one operation.
 PART_LENGTH = 20_000
-#: The version of DUMP payloads that every server takes.
+#: The version of DUMP payloads that every server accepts.
 PAYLOAD_VERSION = 6
 
-EXPIRED = "nothing any more: it has expired"
+EXPIRED = "a value that has expired"
 _SCORES = "a sorted set with scores that are not 0"
 
 
 def contents_of_record(
     record: Record, now: float, file: str | None = None
 ) -> Stored | Packed | str:
-    """Give what the key is to hold, or say what is the matter with it.
+    """Return the contents of a key, or a description of what telstate does not support.
 
     Parameters
     ----------
     record : telstate_rdb.KeyRecord
-        From a snapshot.
+        A record of a snapshot.
     now : float
         Seconds since 1970.
     file : str, optional
-        The name of the snapshot, for errors.
+        The name of the snapshot, for error messages.
 
     Raises
     ------
     RdbParseError
-        If a raw value is broken.
+        If a raw value is corrupt.
     """
     value: Value | RawValue | LazyTable = record.value
     if record.expiry is not None and record.expiry <= now * 1000:
@@ -80,7 +80,7 @@ def _contents(value: Value) -> Stored | str:
     if isinstance(value, bytes):
         return Immutable(value)
     if isinstance(value, SortedSet):
-        # Bytes are counted many times as fast as floats; -0.0 is the only other zero.
+        # Bytes are compared much faster than floats; -0.0 is the only other zero.
         scores = value.scores
         if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
             return _SCORES
@@ -100,14 +100,14 @@ def _packed_table(table: LazyTable) -> Packed:
 @translate_rdb_errors()
 def _decoded_table(table: LazyTable) -> Stored:
     contents = _contents(table.decode())
-    assert not isinstance(contents, str)  # what could be foreign was looked at before
+    assert not isinstance(contents, str)  # its scores were checked before
     return contents
 
 
 def _samples(members: Iterable[bytes]) -> Samples:
     samples = Samples(sorted(members))
     if any(map(eq, samples, islice(samples, 1, None))):
-        # No server writes a member twice, but a file may say anything.
+        # No server writes a member twice, but a broken file may.
         return Samples(dict.fromkeys(samples))
     return samples
 
@@ -115,22 +115,21 @@ def _samples(members: Iterable[bytes]) -> Samples:
 def operations_for(
     record: Record, contents: Stored | Packed, refused: Collection[int] | None = None
 ) -> Iterable[Load | Restore]:
-    """Give what writes the contents of a record.
+    """Return the operations that write the contents of a record.
 
     Parameters
     ----------
     record : telstate_rdb.KeyRecord
-        The record; what is as it is in the file is passed on like that.
+        The record; a value that is still encoded is sent as it is.
     contents : Immutable or Samples or Fields or Packed
-        What is in it.
+        Its contents.
     refused : collection of int, optional
-        The types of payload that the store is known to refuse; None for a store in memory, which
-        takes none.
+        The types of payload that the store is known to refuse; `None` for a store that accepts none.
     """
     value: Value | RawValue | LazyTable = record.value
     if refused is not None and isinstance(value, RawValue | LazyTable):
         if value.type not in refused:
-            # The oldest version that has the type, so that no server refuses it without need.
+            # The oldest version that has the type, which most servers accept.
             version = max(TYPE_VERSIONS[value.type], PAYLOAD_VERSION)
             return (Restore(record.key, value.dump(version), contents),)
         contents = unpacked(contents)
@@ -140,12 +139,12 @@ def operations_for(
 
 
 def loads_for(operation: Restore) -> Iterable[Load]:
-    """Give what does the same without a payload, in the slower way."""
+    """Return the operations that do the same without a payload."""
     return _loads(operation.key, unpacked(operation.contents))
 
 
 def _loads(key: bytes, contents: Stored) -> Iterator[Load]:
-    """Write contents, long ones in parts, of which the first replaces what is there."""
+    """Yield the operations that write contents, long ones in parts; the first replaces the old contents."""
     if type(contents) is Immutable or len(contents) <= PART_LENGTH:
         yield Load(key, contents)
     elif type(contents) is Samples:
@@ -158,14 +157,14 @@ def _loads(key: bytes, contents: Stored) -> Iterator[Load]:
 
 
 def size_of(operation: Load | Restore) -> int:
-    """Estimate how many bytes an operation has."""
+    """Estimate the size of an operation in bytes."""
     if isinstance(operation, Restore):
         return len(operation.key) + len(operation.payload)
     contents = operation.contents
     if type(contents) is Immutable:
         return len(operation.key) + len(contents.value)
     if type(contents) is Samples:
-        # Of the longest of three; to add up all of them would take as long as to load them.
+        # From the longest of three samples, because adding up all takes as long as loading them.
         longest = max(len(contents[0]), len(contents[len(contents) // 2]), len(contents[-1]))
         return len(operation.key) + longest * len(contents)
     if type(contents) is Fields:

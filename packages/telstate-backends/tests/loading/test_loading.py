@@ -107,7 +107,7 @@ def test_what_telstate_does_not_have_is_skipped_on_request() -> None:
         Skipped(b"list", "a Redis list"),
         Skipped(b"scores", "a sorted set with scores that are not 0"),
         Skipped(b"fields", "a hash with fields that expire"),
-        Skipped(b"expired", "nothing any more: it has expired"),
+        Skipped(b"expired", "a value that has expired"),
     ]
     assert load_records(backend, [EXPIRED]).keys == 0
 
