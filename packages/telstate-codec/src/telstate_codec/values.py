@@ -119,31 +119,39 @@ def decode_value(
     Traceback (most recent call last):
     telstate_codec.errors.DecodeError: Header byte 0x90 is not known; a newer version may be needed.
     """
-    # Shortcuts for the most frequent values. Anything unusual falls through, or raises an exception,
-    # and starts again in `_decode`, which says what is wrong.
+    # Shortcuts for the most frequent values, spelled out because even a call would take a tenth of the
+    # time. Anything unusual falls through, or raises an exception, and starts again in `_decode`, which
+    # says what is wrong.
     try:
         form = value[1]
-        cut = cuts_by_size[value[2]] if form == EXTENSION_8 else cuts_by_form[form]
-        if cut is not None:  # a NumPy number, if the bytes before its own are known
-            before, raw = cut
-            dtype = _scalar_dtype(value[before])
-            if dtype is not None:
-                return _make_scalar(dtype, value[raw])
-        if form == EXTENSION_8:
+        if form == EXTENSION_8:  # a NumPy number, if the bytes before its own are known, or a tuple
+            cut = cuts_by_size[value[2]]
+            if cut is not None:
+                before, raw = cut
+                dtype = _scalar_dtype(value[before])
+                if dtype is not None:
+                    return _make_scalar(dtype, value[raw])
             if value[3] == CODE_TUPLE and value[0] == MSGPACK_BYTE and len(value) == value[2] + 4:
                 items = unpackb(value[4:], ext_hook=quick_inner_hook)
                 if type(items) is list:
                     return tuple(items)
-        elif value[0] == MSGPACK_BYTE:
-            shortcut = shortcuts[form]
-            if shortcut == SHORT:
-                return unpackb(value[1:])
-            if shortcut == CONTAINER and len(value) <= SMALL:
-                return unpackb(value[1:], ext_hook=quick_hook, max_array_len=QUICK_ITEMS)
-            if shortcut == len(value) and value[2] == CODE_TUPLE:
-                items = unpackb(value[3:], ext_hook=quick_inner_hook)
-                if type(items) is list:
-                    return tuple(items)
+        else:
+            cut = cuts_by_form[form]
+            if cut is not None:
+                before, raw = cut
+                dtype = _scalar_dtype(value[before])
+                if dtype is not None:
+                    return _make_scalar(dtype, value[raw])
+            if value[0] == MSGPACK_BYTE:
+                shortcut = shortcuts[form]
+                if shortcut == SHORT:
+                    return unpackb(value[1:])
+                if shortcut == CONTAINER and len(value) <= SMALL:
+                    return unpackb(value[1:], ext_hook=quick_hook, max_array_len=QUICK_ITEMS)
+                if shortcut == len(value) and value[2] == CODE_TUPLE:
+                    items = unpackb(value[3:], ext_hook=quick_inner_hook)
+                    if type(items) is list:
+                        return tuple(items)
         if type(value) is bytes and value[0] == MSGPACK_BYTE:
             return decoders[form](value)
     except DecodeError:
