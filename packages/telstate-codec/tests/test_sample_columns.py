@@ -186,6 +186,18 @@ def test_large_arrays() -> None:
         assert [one.shape for one in mixed] == [(40, 50)] * 3 + [(50, 40)]
 
 
+def test_bytes_between_fields_are_kept() -> None:
+    """Stacking structured arrays, in any order, and structured scalars keeps the bytes between fields."""
+    kind = np.dtype("i1,f8", align=True)
+    raw = bytes(range(1, 97))
+    array = np.frombuffer(raw, kind).reshape(3, 2)
+    columns = np.asfortranarray(array.view("V16")).view(kind)
+    for value in (array, columns):
+        values = decode_sample_arrays(encode_samples([value, value], [1, 2])).values
+        assert values.tobytes() == raw * 2
+    assert decode_sample_arrays(encode_samples(array.ravel(), range(6))).values.tobytes() == raw
+
+
 @pytest.mark.parametrize(
     ("values", "dtype", "shape"),
     [

@@ -29,7 +29,7 @@ from ._msgpack.format import (
     MSGPACK_BYTE,
     TRUE,
 )
-from ._numpy.arrays import array_headers, scalar_layouts
+from ._numpy.arrays import array_headers, as_raw, scalar_layouts
 from ._numpy.dtypes import DType
 from ._numpy.npy_header import Order, Shape, header_end
 from .timestamps import SIZE
@@ -40,9 +40,7 @@ Layout: TypeAlias = tuple[DType, Shape | None, Order, int]
 """Dtype in the store, shape (None for a scalar), order, and offset of the elements in the value."""
 
 _TIME: Final = np.dtype(">f8")
-_FORM_AT: Final = (
-    SIZE + 1
-)  # offset of MessagePack's first byte: after the timestamp and header byte
+_FORM_AT: Final = SIZE + 1  # offset of MessagePack's first byte, after the header byte
 _NUMBER_AT: Final = _FORM_AT + 1
 _NUMBER_KINDS: Final = "biufcmM"  # kinds of dtype whose scalars all have the same size
 _LARGE_SAMPLE: Final = 2**12  # bytes of a sample from which saving a copy is worth more calls
@@ -239,7 +237,7 @@ def _stack_numbers(values: Sequence[Any]) -> Array | None:
         if dtype == np.int64:
             return _integers(values)
         if kinds == {"V"}:  # NumPy would take a structure for a row of its fields
-            return _stack_arrays([np.asarray(value) for value in values])
+            return _stack_arrays([np.ndarray((), value.dtype, value.tobytes()) for value in values])
         return np.array(values, dtype)
     if kinds <= {"i", "u"}:
         return _integers(values)
@@ -296,14 +294,10 @@ def _stack_arrays(arrays: Sequence[Array]) -> Array | None:
         stacked: Array = np.ndarray((len(arrays), *shape), dtype)
     except ValueError:  # without elements, but with a shape too large for NumPy
         return None
-    if dtype.names is None:
-        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
-            for row, array in enumerate(arrays):
-                stacked[row] = array
-    elif stacked.size:
-        # Assigning structures may leave out the padding between fields.
-        raw = stacked.reshape(-1).view(np.uint8)
-        raw[...] = np.frombuffer(b"".join([array.tobytes() for array in arrays]), np.uint8)
+    rows = as_raw(stacked)
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        for row, array in enumerate(arrays):
+            rows[row] = as_raw(array)
     return stacked
 
 

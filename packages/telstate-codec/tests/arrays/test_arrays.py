@@ -164,6 +164,27 @@ def test_bytes_between_fields_are_kept() -> None:
     assert encode_value([decode_value(encode_value([value]))[0]]) == encode_value([value])
 
 
+@pytest.mark.parametrize("count", [4, 20_000])
+def test_bytes_between_scattered_fields_are_kept(count: int) -> None:
+    """The bytes between fields also survive where the elements are not in C order."""
+    inner = np.dtype("i1,f8", align=True)
+    for kind in (inner, np.dtype([("number", "u2"), ("inner", inner)])):
+        size = kind.itemsize
+        raw = bytes(range(1, 251)) * (count * size // 250 + 1)
+        elements = [raw[start : start + size] for start in range(0, count * size, size)]
+        value = np.frombuffer(raw, kind, count)
+        for scattered, expected in (
+            (value[::2], elements[::2]),
+            (value[::-1], elements[::-1]),
+            (value.reshape(2, -1)[:, ::2], elements[::2]),
+        ):
+            assert encode_value(scattered).endswith(b"".join(expected))
+            assert encode_value([scattered]).endswith(b"".join(expected))
+        columns = value.reshape(-1, 2).T
+        assert encode_value(columns).endswith(b"".join(elements))
+        assert encode_value(decode_value(encode_value(columns))) == encode_value(columns)
+
+
 @pytest.mark.filterwarnings("ignore:.*matrix.*:PendingDeprecationWarning")
 def test_subclasses_become_plain_arrays() -> None:
     """A matrix or an instance of any other subclass, except masked arrays, is stored as an array."""

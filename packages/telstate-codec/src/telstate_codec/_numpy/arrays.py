@@ -160,8 +160,8 @@ def _split_other(array: Array, which: int) -> tuple[bytes, Elements]:
     if array.flags.f_contiguous:
         return _prefixes[array.dtype, array.shape, True][which], array.T
     prefix = _prefixes[array.dtype, array.shape, False][which]
-    # Assigning structured elements may leave out the padding between fields; tobytes() does not.
-    if array.nbytes < _SCATTERED or array.dtype.names is not None:
+    array = as_raw(array)
+    if array.nbytes < _SCATTERED:
         return prefix, array.tobytes()
     # A BytesIO returns the very bytes object that it was made from, so it is filled in place. Memory
     # for zeros is allocated lazily by the system, so it is not written twice.
@@ -208,6 +208,12 @@ def decode_array(data: bytes, start: int = 0, end: int | None = None) -> Array:
         else:
             check_text(array)
     return array
+
+
+def as_raw(array: Array) -> Array:
+    """Return a structured array as raw bytes, because copying fields may leave out the padding."""
+    dtype = array.dtype
+    return array if dtype.names is None or not dtype.itemsize else array.view(f"V{dtype.itemsize}")
 
 
 def _copy_structured(dtype: DType, shape: Shape, order: Order, data: bytes, body: int) -> Array:
