@@ -146,7 +146,12 @@ class RedisBackend(Backend):
         except FAILURES as error:
             place, tls = place_of(target), is_for_tls(target)
             raise translate(error, place, tls_at_first=tls) from error
-        except TypeError as error:
+        except NONSENSE as error:
+            # redis-py asks the nodes of a cluster for their slots when it creates the client.
+            if target.scheme.endswith("+cluster") and not is_unknown_option(error):
+                raise senseless(error, place_of(target))
+            if not isinstance(error, TypeError):
+                raise
             unknown = unknown_option(error)
         raise unknown
 
