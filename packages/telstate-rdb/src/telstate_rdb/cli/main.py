@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Literal, NoReturn, TextIO
 
-from telstate_rdb import _source as reading_source
+from telstate_rdb import _source
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.globs import Glob
 from telstate_rdb.reader import read_rdb
@@ -31,7 +31,8 @@ try:
     from rich.table import Table
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"The command needs {error.name}. Install it with: pip install 'telstate-rdb[cli]'"
+        f"The command needs {(error.name or '').partition('.')[0]}. Install it with: "
+        "pip install 'telstate-rdb[cli]'"
     ) from error
 
 PROGRESS_FROM = 1 << 24
@@ -124,7 +125,7 @@ def _discard_output(stream: TextIO) -> None:
 
 
 @contextmanager
-def _open_file(file: str) -> Iterator[reading_source.BinaryReader]:
+def _open_file(file: str) -> Iterator[_source.BinaryReader]:
     """Open a file, or standard input."""
     if file == "-" and sys.stdin is None:
         raise OSError(errno.EBADF, "it is closed")
@@ -133,7 +134,7 @@ def _open_file(file: str) -> Iterator[reading_source.BinaryReader]:
 
 
 @contextmanager
-def _show_progress(console: Console, file: str) -> Iterator[reading_source.Progress | None]:
+def _show_progress(console: Console, file: str) -> Iterator[_source.Progress | None]:
     """Show a progress bar for a large file on a terminal; yield the function to call with the progress."""
     if not console.is_terminal or file == "-" or os.path.getsize(file) < PROGRESS_FROM:
         yield None
