@@ -5,22 +5,13 @@ An address may contain a password, so it is not repeated in an error unless it i
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from telstate.endpoint import Endpoint, endpoint_parser
 from telstate_backends import AsyncBackend, Backend, MemoryBackend
 
 REDIS_PORT = 6379
 MAX_PORT = 65535
-
-AnyBackend_co = TypeVar("AnyBackend_co", bound=Backend | AsyncBackend, covariant=True)
-
-
-class HasBackend(Protocol[AnyBackend_co]):
-    """A telescope state, as far as functions need it that only use its backend."""
-
-    @property
-    def backend(self) -> AnyBackend_co: ...
 
 
 def open_backend(endpoint: str | Endpoint | Backend, db: int, cache_size: int) -> Backend:

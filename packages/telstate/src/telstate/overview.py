@@ -12,11 +12,10 @@ import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from telstate._connect import HasBackend
 from telstate._view import SEPARATOR
 from telstate_backends import Backend, KeyPreview, Keys, KeyType, Peek
 from telstate_codec import DecodeError, decode_key, decode_timestamp, decode_value, encode_key
@@ -39,6 +38,13 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 _short.maxlist = _short.maxtuple = _short.maxdict = 4
 _short.maxlevel = 3
+
+
+class HasBackend(Protocol):
+    """A synchronous telescope state, as far as summaries need it."""
+
+    @property
+    def backend(self) -> Backend: ...
 
 
 @attrs.frozen
@@ -81,7 +87,7 @@ class KeySummary:
         return f"{samples}{time_of(self.first)} to {time_of(self.last)}, latest "
 
 
-def summarise(ts: HasBackend[Backend], filter: str = "*") -> list[KeySummary]:
+def summarise(ts: HasBackend, filter: str = "*") -> list[KeySummary]:
     """Summarise the keys of a store that match a glob, in every namespace, sorted by name.
 
     Parameters

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from telstate._base import TelescopeStateBase
 from telstate._calls.common import check_names, logger
-from telstate._connect import HasBackend
 from telstate._suggest import Suggestion, look_in
 from telstate._view import View
 from telstate.errors import MissingKeyError
@@ -252,7 +252,7 @@ class RDBWriter(RDBWriterBase):
 
     def save(
         self,
-        client: HasBackend[Backend] | Backend | redis.Redis,
+        client: TelescopeStateBase[Backend] | Backend | redis.Redis,
         keys: Iterable[Key] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -365,10 +365,10 @@ def encode_names(keys: Iterable[Key]) -> list[bytes]:
 
 
 def _borrow_backend(
-    client: HasBackend[Backend] | Backend | redis.Redis,
+    client: TelescopeStateBase[Backend] | Backend | redis.Redis,
 ) -> AbstractContextManager[Backend]:
     """Return the backend to save from; a redis-py client is only borrowed for that time."""
-    backend: Any = getattr(client, "backend", client)
+    backend: Any = client.backend if isinstance(client, TelescopeStateBase) else client
     if isinstance(backend, Backend):
         return nullcontext(backend)
     # Not by class: something that wraps a client is as good, and redis-py need not be imported.

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
 
-from telstate._connect import HasBackend
+from telstate._base import TelescopeStateBase
 from telstate.snapshots import (
     BATCH,
     SIZE_BATCH,
@@ -70,7 +70,7 @@ class RDBWriter(RDBWriterBase):
 
     async def save(
         self,
-        client: HasBackend[AsyncBackend] | AsyncBackend | redis.asyncio.Redis,
+        client: TelescopeStateBase[AsyncBackend] | AsyncBackend | redis.asyncio.Redis,
         keys: Iterable[Key] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -104,10 +104,10 @@ async def save_store(
 
 
 def _borrow_backend(
-    client: HasBackend[AsyncBackend] | AsyncBackend | redis.asyncio.Redis,
+    client: TelescopeStateBase[AsyncBackend] | AsyncBackend | redis.asyncio.Redis,
 ) -> AbstractAsyncContextManager[AsyncBackend]:
     """Return the backend to save from; a redis-py client is only borrowed for that time."""
-    backend: Any = getattr(client, "backend", client)
+    backend: Any = client.backend if isinstance(client, TelescopeStateBase) else client
     if isinstance(backend, AsyncBackend):
         return nullcontext(backend)
     # Not by class: something that wraps a client is as good, and redis-py need not be imported.
