@@ -23,7 +23,7 @@ from telstate import (
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.redis import RedisBackend as AsyncRedisBackend
 from telstate_backends import RedisBackend
-from telstate_backends.redis.url import connect, connect_async, target_of
+from telstate_backends.redis.url import connect, connect_async, parse_url
 from telstate_backends.retry import Attempts
 from telstate_testing import RedisServer
 
@@ -226,12 +226,12 @@ async def test_users_and_unix_sockets(guarded: RedisServer) -> None:
 def test_defaults_of_connections() -> None:
     """Connections have socket timeouts and health checks by default; the URL may say otherwise."""
     wanted = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0, "health_check_interval": 30}
-    clients: list[Any] = [connect(target_of(f"redis://{NOBODY}", None))]
-    clients.append(connect_async(target_of(f"redis://{NOBODY}", None)))
+    clients: list[Any] = [connect(parse_url(f"redis://{NOBODY}", None))]
+    clients.append(connect_async(parse_url(f"redis://{NOBODY}", None)))
     for client in clients:
         arguments = client.connection_pool.connection_kwargs
         assert {name: arguments[name] for name in wanted} == wanted
-    other: Any = connect(target_of(f"redis://{NOBODY}?socket_timeout=9", None))
+    other: Any = connect(parse_url(f"redis://{NOBODY}?socket_timeout=9", None))
     assert other.connection_pool.connection_kwargs["socket_timeout"] == 9.0
 
 
@@ -251,7 +251,7 @@ async def test_nobody_there(endpoint: str, named: str, monkeypatch: pytest.Monke
     """A Redis that cannot be reached is telstate's ConnectionError, at once, naming the address."""
     # At once: nothing is tried again, as operations are for ten seconds.
     again: list[Attempts] = []
-    monkeypatch.setattr(Attempts, "next_delay", again.append)
+    monkeypatch.setattr(Attempts, "next_delay", lambda attempts, *_: again.append(attempts))
     with pytest.raises(telstate.ConnectionError, match=named) as caught:
         TelescopeState(endpoint)
     assert "s3cret" not in str(caught.value)

@@ -76,9 +76,9 @@ class Attempted:
         self.count = 0
         original = Attempts.next_delay
 
-        def next_delay(attempts: Attempts) -> float | None:
+        def next_delay(attempts: Attempts, *arguments: Any) -> float | None:
             self.count += 1
-            return original(attempts)
+            return original(attempts, *arguments)
 
         monkeypatch.setattr(Attempts, "next_delay", next_delay)
 

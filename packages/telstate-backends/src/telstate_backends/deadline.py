@@ -1,12 +1,8 @@
-"""How long whoever asks a store is willing to wait, whatever the retries of the backend allow.
+"""Until when a caller is prepared to wait for a store, whatever the retries of the backend allow.
 
-Rules: a wait with a timeout or a cancel future says so here, for its own thread, and the backend that
-it asks heeds it: no new attempt is begun when the patience is at its end, and no reply is waited for
-much longer. What was begun is allowed a little time all the same: a store that is well must be able
-to answer a wait whose timeout is zero.
-
-Who is about to watch or wait says so here too: as long as the store is tried again for him nothing else
-would tell that it cannot be reached, so that is for the log.
+Rules: no attempt begins after the deadline, and a reply is waited for until the deadline or for
+:data:`GRACE` seconds, whichever is longer, so that a store that is well can answer even a call whose
+deadline has passed.
 """
 
 from __future__ import annotations
@@ -19,10 +15,12 @@ from contextvars import ContextVar
 
 import attrs
 
-#: Seconds between two looks at whether the asker has had enough.
-GLANCE = 0.1
-#: Seconds that a reply is waited for however impatient the asker is.
+#: Seconds between two checks whether the deadline has passed or the caller has given up.
+POLL_INTERVAL = 0.1
+#: Seconds for which a reply is waited for even if the deadline passes before.
 GRACE = 1.0
+#: The name that this constant had before.
+GLANCE = POLL_INTERVAL
 
 
 @attrs.frozen
@@ -61,11 +59,6 @@ class Deadline:
     def expired(self) -> bool:
         """Whether no time is left."""
         return self.left() == 0.0
-
-    def shorten(self, delay: float) -> float | None:
-        """Return how much of a delay to wait before the next attempt, None if it would come too late."""
-        left = self.left()
-        return min(delay, left, GLANCE) if left > 0 else None
 
 
 #: The name that this class had before.

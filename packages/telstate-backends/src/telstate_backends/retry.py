@@ -1,8 +1,9 @@
-"""When to try again: a pure policy that says how long to wait, or that it is enough.
+"""When a failed call is sent again, and what the log says about it.
 
-Rules: only what is safe to repeat is repeated, and only after a failure of the connection. The
-delays grow and are jittered, so that a hundred clients do not all come back at the same moment; the
-sum of all attempts stays within a bound.
+Rules: only calls that are safe to repeat are repeated, and only after a failure of the connection. The
+delays grow and are jittered, so that a hundred clients do not all come back at the same moment, and the
+sum of all attempts stays within a bound. An outage is one warning in the log when the first call is
+retried, and one when the server answers again.
 """
 
 from __future__ import annotations
@@ -14,20 +15,29 @@ from collections.abc import Callable
 
 import attrs
 
+from telstate_backends.deadline import POLL_INTERVAL, Deadline
+
 logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
 class RetryPolicy:
-    """How long to go on trying.
+    """How long to retry.
 
-    Attributes
+    Parameters
     ----------
     seconds : float
-        No new attempt is made when this long has passed since the first (default 10); 0 for none.
+        No new attempt is made when this long has passed since the first failure (default 10); 0 for no
+        retries.
     first_delay, longest_delay : float
         Seconds before the second attempt, and at most between two (default 0.02 and 1): each delay
         is doubled, and a random part of up to half of it is left out.
+
+    Examples
+    --------
+    >>> policy = RetryPolicy(seconds=60.0)
+    >>> [policy.delay(attempt, 0.0) for attempt in (1, 2, 3, 20)]
+    [0.02, 0.04, 0.08, 1.0]
     """
 
     seconds: float = 10.0
@@ -35,47 +45,17 @@ class RetryPolicy:
     longest_delay: float = 1.0
 
     def delay(self, attempt: int, fraction: float) -> float:
-        """Give the delay after this many failures (from 1), with jitter `fraction` in [0, 1)."""
+        """Return the delay after this many failures (from 1), with jitter `fraction` in [0, 1)."""
         # The bound on the exponent keeps a wait of days from overflowing.
         whole = min(self.longest_delay, self.first_delay * 2.0 ** min(attempt - 1, 60))
         return whole * (1.0 - 0.5 * fraction)
 
-    def begin(self) -> Attempts:
-        """Start to count time and attempts."""
-        return Attempts(self)
+    def begin(self, outages: OutageLog | None = None) -> Attempts:
+        """Start to count time and attempts of one call."""
+        return Attempts(self, outages)
 
 
-class Attempts:
-    """The attempts at one thing.
-
-    Parameters
-    ----------
-    policy : RetryPolicy
-        How long to go on.
-    clock, jitter : callable
-        Where the time and the chance come from; tests put in their own.
-    """
-
-    def __init__(
-        self,
-        policy: RetryPolicy,
-        clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._policy = policy
-        self._clock = clock
-        self._jitter = jitter
-        self._failures = 0
-        self._end = clock() + policy.seconds
-
-    def next_delay(self) -> float | None:
-        """Count a failure; give the seconds to wait before the next attempt, `None` to give up."""
-        self._failures += 1
-        delay = self._policy.delay(self._failures, self._jitter())
-        return delay if self._clock() + delay < self._end else None
-
-
-#: How a lost connection is made anew while somebody watches: for as long as it takes.
+#: How a lost pub/sub connection is retried: for as long as it takes.
 FOREVER = RetryPolicy(seconds=float("inf"))
 
 
@@ -97,35 +77,31 @@ class OutageLog:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._waiting: set[object] = set()
+        #: The sources that wait for the server.
+        self.waiting: set[object] = set()
         # Popping from a list is atomic, so that only one thread logs; a fork might find a lock held.
         self._unlogged = [True]
         self._logged: list[bool] = []
 
-    @property
-    def is_open(self) -> bool:
-        """Whether something waits for the server."""
-        return bool(self._waiting)
-
     def begin(self, source: object, failure: Exception) -> None:
         """Record that a source waits for the server, because of a failure."""
-        self._waiting.add(source)
+        self.waiting.add(source)
         if _take(self._unlogged):
             logger.warning("Waiting for Redis at %s: %s", self._address, failure)
             self._logged.append(True)
 
     def end(self, source: object) -> None:
         """Record that a source has got an answer."""
-        self._waiting.discard(source)
-        if not self._waiting and _take(self._logged):
+        self.waiting.discard(source)
+        if not self.waiting and _take(self._logged):
             logger.warning("Redis at %s answers again.", self._address)
             self._unlogged.append(True)
 
     def leave(self, source: object) -> None:
         """Record that a source waits no longer, without an answer: the next operation may get one."""
-        if source in self._waiting:
-            self._waiting.add(OPERATIONS)
-            self._waiting.discard(source)
+        if source in self.waiting:
+            self.waiting.add(OPERATIONS)
+            self.waiting.discard(source)
 
 
 def _take(tokens: list[bool]) -> bool:
@@ -133,3 +109,56 @@ def _take(tokens: list[bool]) -> bool:
         return tokens.pop()
     except IndexError:
         return False
+
+
+class Attempts:
+    """The attempts at one call.
+
+    Parameters
+    ----------
+    policy : RetryPolicy
+        How long to go on.
+    outages : OutageLog, optional
+        Where the first retry is logged.
+    clock, jitter : callable
+        Return the time and a random number in [0, 1); tests pass their own.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        outages: OutageLog | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._policy = policy
+        self._outages = outages
+        self._clock = clock
+        self._jitter = jitter
+        self._failures = 0
+        self._end = clock() + policy.seconds
+
+    def next_delay(
+        self, failure: Exception | None = None, deadline: Deadline | None = None
+    ) -> float | None:
+        """Count a failure and return the seconds until the next attempt, None to give up.
+
+        Parameters
+        ----------
+        failure : Exception, optional
+            The error to log if this is the first retry.
+        deadline : Deadline, optional
+            No attempt begins after it.
+        """
+        self._failures += 1
+        delay = self._policy.delay(self._failures, self._jitter())
+        if self._clock() + delay >= self._end:
+            return None
+        if deadline is not None:
+            left = deadline.left()
+            if left == 0.0:
+                return None
+            delay = min(delay, left, POLL_INTERVAL)
+        if self._failures == 1 and failure is not None and self._outages is not None:
+            self._outages.begin(OPERATIONS, failure)
+        return delay

@@ -60,10 +60,10 @@ def test_an_outage_is_logged_once(warnings: Callable[[], list[str]]) -> None:
         for _ in range(3):
             outages.end(OPERATIONS)
             outages.end("a")
-            assert outages.is_open and warnings() == []
+            assert outages.waiting and warnings() == []
         outages.end("b")
         outages.end("b")
-        assert not outages.is_open
+        assert not outages.waiting
         assert warnings() == ["Redis at host:1 answers again."]
 
 

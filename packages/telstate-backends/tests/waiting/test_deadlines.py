@@ -12,6 +12,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+import redis
 from conftest import SERVERS
 from proxy import Proxy
 from redis.crc import key_slot
@@ -27,7 +28,7 @@ from telstate_backends import (
     TimeoutError,
     wait,
 )
-from telstate_backends.redis import _connection as held
+from telstate_backends.redis import _connection
 from telstate_testing.clusters import running_cluster
 
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
@@ -39,7 +40,7 @@ NEVER = 3600
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time that a reply is always waited for."""
-    monkeypatch.setattr(held, "GRACE", 0.2)
+    monkeypatch.setattr(_connection, "GRACE", 0.2)
 
 
 def silent_url(proxy: Proxy) -> str:
@@ -55,8 +56,11 @@ def test_a_second_thread_that_waits(newest_url: str) -> None:
         Proxy(int(newest_url.rpartition(":")[2])) as proxy,
         RedisBackend.from_url(silent_url(proxy)) as backend,
     ):
-        backend.execute(Exists((b"k",)))
-        backend.execute_many([Exists((b"k",)), Exists((b"l",))])  # on a connection of the pool
+        with redis.Redis.from_url(newest_url) as admin:
+            # So that both use the backend at the same time, and the second has a connection too.
+            admin.client_pause(200)
+            for each in [threads.submit(backend.execute, Exists((b"k",))) for _ in range(2)]:
+                each.result(LONG)
         proxy.swallow = True
         first = threads.submit(wait, backend, KeyWait((b"k",)), None, cancel)
         time.sleep(0.1)

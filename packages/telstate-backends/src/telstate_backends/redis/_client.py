@@ -1,11 +1,10 @@
-"""What the sync and the asyncio links want of a redis-py client, and what they call the server.
+"""What the backends take from redis-py beyond its documented API, and what they require of a client.
 
-Rules: an address never holds a password.
+Rules: whatever a new version of redis-py may break is in this file. An address never holds a password.
 """
 
 from __future__ import annotations
 
-import inspect
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,70 +16,67 @@ import redis.asyncio.cluster
 import redis.asyncio.retry
 import redis.cluster
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, MaxConnectionsError
 
 #: A pool that allows fewer connections than this has none to spare.
 _SPARE = 8
 
+#: What pools say that may make no more connections; not all of them raise a class of its own.
+_EXHAUSTED = ("Too many connections", "No connection available.")
 
-def address_of(pool: Any) -> str:
-    """Name the server that a pool's connections go to, without any password."""
-    service = getattr(pool, "service_name", None)
-    if service is not None:
-        places = [address_of(each.connection_pool) for each in sentinels_of(pool)]
-        return master_address(service, places)
-    arguments = pool.connection_kwargs
-    path = arguments.get("path")
-    if path:
-        return f"unix:{path}"
-    return join(arguments.get("host", "localhost"), arguments.get("port", 6379))
+_SYNC: tuple[type, ...] = (redis.Redis, redis.cluster.RedisCluster)
+_ASYNC: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.cluster.RedisCluster)
 
 
-def master_address(service: str, places: Sequence[str]) -> str:
-    """Name the master that Sentinels at these places look after."""
-    return f"master {service!r} of Sentinel{'s' * (len(places) > 1)} at {', '.join(places)}"
+def check_client(client: object, asynchronous: bool) -> None:
+    """Raise if something is not a client for a backend.
 
+    Parameters
+    ----------
+    client : object
+        What the user passed; it is not shown, since a URL may hold a password.
+    asynchronous : bool
+        Whether the backend is for asyncio.
 
-def speaks_tls(pool: Any) -> bool:
-    """Tell whether the connections of a pool for ordinary code use TLS."""
-    kind = getattr(pool, "connection_class", None)
-    return isinstance(kind, type) and issubclass(kind, redis.SSLConnection)
-
-
-def sentinels_of(pool: Any) -> list[Any]:
-    """Give the clients of the Sentinels that a pool asks for its master."""
-    manager = getattr(pool, "sentinel_manager", None)
-    return [] if manager is None else list(manager.sentinels)
-
-
-def can_spare(pool: Any) -> bool:
-    """Tell whether a connection can be kept out of a pool: one that allows few has none to spare."""
-    return bool(getattr(pool, "max_connections", 0) >= _SPARE)
-
-
-def get_connection_arguments(pool: Any) -> tuple[str, ...]:
-    """Give what a pool is to be given when it is asked for a connection.
-
-    redis-py 5 wants the name of a command, which it does not look at; later ones warn of it.
+    Raises
+    ------
+    TypeError
+        If it is not a client, or one for the other kind of backend.
+    ValueError
+        If it decodes responses.
     """
-    needed = any(
-        each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
-        for each in inspect.signature(pool.get_connection).parameters.values()
-    )
-    return ("_",) if needed else ()
+    ours, module, right, wrong = "RedisBackend", "redis", _SYNC, _ASYNC
+    if asynchronous:
+        ours, module, right, wrong = "AsyncRedisBackend", "redis.asyncio", _ASYNC, _SYNC
+    # Not by the class alone: something that wraps a client will do.
+    if isinstance(client, wrong) or not (
+        isinstance(client, right) or hasattr(client, "connection_pool")
+    ):
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        raise TypeError(
+            f"{ours} needs a {module}.Redis or {module}.RedisCluster, not a {kind}. To connect to a URL, "
+            f"use {ours}.from_url."
+        )
+
+
+def check_responses(connection_arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError if a client does not return bytes."""
+    if connection_arguments.get("decode_responses"):
+        raise ValueError("The Redis client decodes responses. Make it with decode_responses=False.")
 
 
 class Retries:
     """A client's own retries, which are off until they are restored.
 
-    Nothing is to be sent again that is not safe to repeat, and the rest not for longer than our own
-    bound. A pool that asks Sentinels for its master tries those again, too.
+    Nothing may be sent again that is not safe to repeat, and the rest not for longer than our own
+    policy says. The clients of Sentinels, which a pool asks for its master, retry too.
 
     Parameters
     ----------
     client : redis.Redis or redis.asyncio.Redis
-        Whose.
+        The client.
     none : redis.retry.Retry or redis.asyncio.retry.Retry
-        What takes their place.
+        What takes the place of its retries.
     """
 
     def __init__(self, client: Any, none: Any) -> None:
@@ -97,53 +93,115 @@ class Retries:
                 client.set_retry(retry)
 
 
+def address_of(pool: Any) -> str:
+    """Return the address of the server that a pool connects to."""
+    service = getattr(pool, "service_name", None)
+    if service is not None:
+        places = [address_of(each.connection_pool) for each in sentinels_of(pool)]
+        return master_address(service, places)
+    arguments = pool.connection_kwargs
+    path = arguments.get("path")
+    if path:
+        return f"unix:{path}"
+    return join_address(arguments.get("host", "localhost"), arguments.get("port", 6379))
+
+
+def master_address(service: str, places: Sequence[str]) -> str:
+    """Return how messages name the master that Sentinels at these places look after."""
+    return f"master {service!r} of Sentinel{'s' * (len(places) > 1)} at {', '.join(places)}"
+
+
 def cluster_address(node: Any) -> str:
-    """Name a cluster by one of its nodes."""
-    return f"cluster {join(node.host, node.port)}"
+    """Return how messages name a cluster, by one of its nodes."""
+    return f"cluster {join_address(node.host, node.port)}"
 
 
-def join(host: str, port: int) -> str:
-    """Write host and port together, an IPv6 address in brackets."""
+def join_address(host: str, port: int) -> str:
+    """Return host and port together, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-_SYNC: tuple[type, ...] = (redis.Redis, redis.cluster.RedisCluster)
-_ASYNC: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.cluster.RedisCluster)
+def uses_tls(pool: Any) -> bool:
+    """Return whether the connections of a synchronous pool use TLS."""
+    kind = getattr(pool, "connection_class", None)
+    return isinstance(kind, type) and issubclass(kind, redis.SSLConnection)
 
 
-def unfit(client: object, asynchronous: bool) -> str | None:
-    """Tell why something is no client for a backend, `None` if it is one.
+def sentinels_of(pool: Any) -> list[Any]:
+    """Return the clients of the Sentinels that a pool asks for its master."""
+    manager = getattr(pool, "sentinel_manager", None)
+    return [] if manager is None else list(manager.sentinels)
 
-    Parameters
-    ----------
-    client : object
-        What a user gave; it is not shown, since a URL may hold a password.
-    asynchronous : bool
-        Whether the backend is for asyncio.
-    """
-    ours, right, wrong = "RedisBackend", _SYNC, _ASYNC
-    theirs, module = "AsyncRedisBackend", "redis"
-    if asynchronous:
-        ours, theirs, right, wrong, module = theirs, ours, wrong, right, "redis.asyncio"
-    if isinstance(client, wrong):
-        kind = "ordinary code" if asynchronous else "asyncio"
-        return (
-            f"a {type(client).__module__}.{type(client).__qualname__} is a client for {kind}: give it to "
-            f"{theirs}, or give {ours} a {module}.Redis or {module}.RedisCluster"
-        )
-    # Not by their class: something that wraps a client will do.
-    if isinstance(client, right) or hasattr(client, "connection_pool"):
-        return None
-    return (
-        f"a {type(client).__name__} is no Redis client: give {ours} a {module}.Redis or "
-        f"{module}.RedisCluster, or make it of a URL with {ours}.from_url('redis://host:port')"
+
+def follows_master(pool: Any) -> bool:
+    """Return whether a pool asks Sentinels which server is the master."""
+    return bool(getattr(pool, "is_master", False))
+
+
+def can_spare(pool: Any) -> bool:
+    """Return whether a connection can be kept out of a pool: one that allows few has none to spare."""
+    return bool(getattr(pool, "max_connections", 0) >= _SPARE)
+
+
+def is_pool_exhausted(error: BaseException) -> bool:
+    """Return whether a pool had no connection left, so that nothing was sent."""
+    return isinstance(error, MaxConnectionsError) or (
+        isinstance(error, ConnectionError) and str(error) in _EXHAUSTED
     )
 
 
-def check(connection_arguments: Mapping[str, Any]) -> None:
-    """Refuse a client that does not give bytes."""
-    if connection_arguments.get("decode_responses"):
-        raise ValueError("the Redis client decodes responses; make it with decode_responses=False")
+def transport_of(connection: Any) -> Any:
+    """Return the transport of an asyncio connection, None if it is not a real one (fakeredis)."""
+    transport = getattr(getattr(connection, "_writer", None), "transport", None)
+    parser = getattr(connection, "_parser", None)
+    is_real = hasattr(transport, "set_protocol") and hasattr(parser, "parse_error")
+    return transport if is_real else None
+
+
+def error_factory(connection: Any) -> Callable[[str], Exception]:
+    """Return the function by which an asyncio connection makes errors of error replies."""
+    factory: Callable[[str], Exception] = connection._parser.parse_error
+    return factory
+
+
+def first_node(cluster: Any) -> Any:
+    """Return the first node that an asyncio client of a cluster was made with."""
+    return next(iter(cluster.nodes_manager.startup_nodes.values()))
+
+
+def refresh_slots(cluster: Any) -> Any:
+    """Ask the nodes of a cluster which of them serves which slot; to be awaited on asyncio."""
+    return cluster.nodes_manager.initialize()
+
+
+def make_node(name: str) -> Any:
+    """Return a node of a cluster that the slot table does not have, by ``host:port``."""
+    host, _, port = name.rpartition(":")
+    # redis-py leaves the constructor without annotations.
+    make: Callable[[str, int], Any] = redis.cluster.ClusterNode
+    return make(host, int(port))
+
+
+def make_node_client(cluster: Any, name: str) -> redis.asyncio.Redis:
+    """Return a client of one node of an asyncio cluster, by ``host:port``."""
+    node = cluster.get_node(node_name=name)
+    # A node that another has named, but that is not in the slot table, is reached as the others are.
+    like = node or cluster.get_primaries()[0]
+    host, _, port = name.rpartition(":")
+    place = {} if node else {"host": host, "port": int(port)}
+    pool = redis.asyncio.ConnectionPool(
+        connection_class=like.connection_class,
+        max_connections=like.max_connections,
+        **{**like.connection_kwargs, **place},
+    )
+    return redis.asyncio.Redis(connection_pool=pool)
+
+
+def disconnect_nodes(nodes: Sequence[Any]) -> None:
+    """Close the connections to nodes that a synchronous cluster client has left when it failed."""
+    for node in nodes:
+        if node.redis_connection is not None:
+            node.redis_connection.connection_pool.disconnect()
 
 
 def socket_of(connection: Any) -> socket.socket | None:

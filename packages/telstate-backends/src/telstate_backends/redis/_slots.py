@@ -20,7 +20,14 @@ from typing import Any
 
 import attrs
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, NoScriptError, ResponseError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    ResponseError,
+    TryAgainError,
+)
 
 from telstate_backends.operations.base import Command, Operation
 
@@ -185,6 +192,18 @@ class Work:
             failure = next((reply for reply in replies if isinstance(reply, BaseException)), None)
             collected.append(operation.merge(replies) if failure is None else failure)
         return collected
+
+
+def check_served(operations: Sequence[Operation[Any]], replies: list[object]) -> list[object]:
+    """Return the replies of a batch; raise if the cluster was down and the batch may be sent again.
+
+    A server has done nothing of what it answers so, and soon will, as after a lost connection.
+    """
+    if all(operation.idempotent for operation in operations):
+        for reply in replies:
+            if isinstance(reply, ClusterDownError):
+                raise reply
+    return replies
 
 
 def bare_masters(listed: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -25,6 +25,7 @@ from telstate_backends.errors import (
 from telstate_backends.events import Event
 from telstate_backends.operations.read import GetKeyType
 from telstate_backends.redis._client import socket_of
+from telstate_backends.redis._cluster import AnyServer
 from telstate_backends.redis._errors import (
     FAILURES,
     NONSENSE,
@@ -34,7 +35,6 @@ from telstate_backends.redis._errors import (
 )
 from telstate_backends.redis._heartbeat import Heartbeat
 from telstate_backends.redis._pubsub import Subscriber, Subscriptions, Topic, split_topics
-from telstate_backends.redis._server import Link
 from telstate_backends.retry import FOREVER, Attempts, OutageLog
 
 # Errors of a lost connection. Another thread that closes the backend while redis-py reads, and messages
@@ -53,17 +53,17 @@ class RedisWatcher:
 
     def __init__(
         self,
-        link: Link,
+        server: AnyServer,
         execute: Callable[[GetKeyType], Any],
         outages: OutageLog,
         keys: Sequence[bytes],
         patterns: Sequence[bytes],
         deletions: bool,
     ) -> None:
-        self._link = link
+        self._server = server
         self._execute = execute
         self._outages = outages
-        self._address = link.address
+        self._address = server.address
         self._events: deque[Event] = deque()
         self._subscriptions = Subscriptions()
         self._subscriber = Subscriber(self._events.append, keys, patterns, deletions)
@@ -189,7 +189,7 @@ class RedisWatcher:
         return False
 
     def _connect(self) -> None:
-        self._pubsub = self._link.pubsub()
+        self._pubsub = self._server.pubsub()
         self._heartbeat = Heartbeat(time.monotonic())
         self._is_drained = False
         channels, patterns = split_topics(self._subscriber.topics)

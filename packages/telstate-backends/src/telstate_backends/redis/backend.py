@@ -1,8 +1,8 @@
-"""The Redis backend for ordinary code.
+"""The Redis backend for synchronous code.
 
-Rules: one operation is one command or script and one round trip. What is safe to repeat is repeated
-after a failure of the connection, within the bound of the retry policy. redis-py's errors become
-ours here and nowhere else, with the address.
+Rules: one operation is one command or script, and one round trip. What is safe to repeat is repeated
+after a failure of the connection, within the bound of the retry policy. redis-py's errors become ours
+here, with the address in them.
 """
 
 from __future__ import annotations
@@ -18,31 +18,22 @@ import redis
 from redis.cluster import RedisCluster
 
 from telstate_backends.abc import Backend
-from telstate_backends.deadline import Deadline, limited, present_patience
-from telstate_backends.errors import ConnectionError, TelstateError
+from telstate_backends.deadline import Deadline, present_patience
 from telstate_backends.operations.base import Operation, UnexpectedReply
-from telstate_backends.redis import _client as clients
-from telstate_backends.redis import _protocol as wire
+from telstate_backends.redis._client import check_client
+from telstate_backends.redis._cluster import server_of
 from telstate_backends.redis._errors import (
     FAILURES,
     NONSENSE,
     closed,
-    is_unsent,
-    of_operations,
-    outcome,
-    senseless,
+    invalid_reply,
+    is_invalid_reply,
+    judge,
+    result_of,
     translate,
 )
-from telstate_backends.redis._server import link_to
 from telstate_backends.redis._watcher import RedisWatcher
-from telstate_backends.redis.url import (
-    connect,
-    is_for_tls,
-    is_unknown_option,
-    place_of,
-    target_of,
-    unknown_option,
-)
+from telstate_backends.redis.url import connect, parse_url
 from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
 
 Result = TypeVar("Result")
@@ -53,17 +44,16 @@ _backends: weakref.WeakSet[RedisBackend] = weakref.WeakSet()
 
 
 class RedisBackend(Backend):
-    """A Redis server, for ordinary code; its methods can be called from any thread.
+    """A Redis server, a master found by Sentinel, or a cluster; its methods can be called from any thread.
 
     Parameters
     ----------
     client : redis.Redis or redis.RedisCluster
-        A client that does not decode responses; from now on it belongs to the backend, which closes
-        it. Until then its own retries are off, for whatever else is sent by it, too: `retry` says how
-        long, and only what is safe to repeat is repeated. Whoever needs redis-py's retries elsewhere
-        makes another client for that.
+        A client that does not decode responses. From now on it belongs to the backend, which closes
+        it. Its own retries are off until then, also for other uses of it: `retry` says how long to
+        retry, and only what is safe to repeat is repeated.
     retry : RetryPolicy, optional
-        How long to repeat what is safe to repeat; by default for 10 seconds.
+        How long to retry what is safe to repeat (default: 10 seconds).
 
     Raises
     ------
@@ -72,10 +62,18 @@ class RedisBackend(Backend):
     ValueError
         If the client decodes responses.
     TypeError
-        If it is no client, or one for asyncio.
+        If it is not a client, or one for asyncio.
+
+    Examples
+    --------
+    >>> import fakeredis
+    >>> from telstate_backends import Get, SetImmutable
+    >>> with RedisBackend(fakeredis.FakeRedis()) as backend:
+    ...     backend.execute(SetImmutable(b"n_chans", b"\\xff\\x10"))
+    ...     backend.execute(Get((b"n_chans",)))
+    Immutable(value=b'\\xff\\x10')
     """
 
-    #: Whether whole keys are best written as DUMP payloads, see :func:`load_rdb`.
     takes_payloads = True
 
     #: Where the server is, without any password.
@@ -84,40 +82,37 @@ class RedisBackend(Backend):
     def __init__(
         self, client: redis.Redis | RedisCluster, *, retry: RetryPolicy = RetryPolicy()
     ) -> None:
-        unfit = clients.unfit(client, asynchronous=False)
-        if unfit is not None:
-            del client  # which may be a URL with a password
-            raise TypeError(unfit)
-        self._link = link_to(client)
-        #: Whether updates may come late: nodes pass them on to each other.
+        check_client(client, asynchronous=False)
+        self._server = server_of(client)
+        # The nodes of a cluster pass updates on to each other.
         self.may_deliver_late = isinstance(client, RedisCluster)
         self._retry = retry
         self._closing = threading.Event()
-        #: One for each exchange that is under way; without a lock, which a fork might find held.
+        #: One for each exchange in progress; without a lock, which a fork might find taken.
         self._busy: set[object] = set()
         self._watchers: set[RedisWatcher] = set()
         _backends.add(self)
-        self.address = self._link.address
+        self.address = self._server.address
         self._outages = OutageLog(self.address)
         try:
-            self._link.ping()
+            self._server.ping()
         except BaseException as error:
-            self._link.close()
+            self._server.close()
             if isinstance(error, FAILURES):
-                raise translate(error, self.address, tls_at_first=self._link.tls) from error
-            if isinstance(error, NONSENSE) and not is_unknown_option(error):
-                raise senseless(error, self.address)
+                raise translate(error, self.address, tls_at_first=self._server.uses_tls) from error
+            if isinstance(error, Exception) and is_invalid_reply(error):
+                raise invalid_reply(error, self.address)
             raise
 
     @classmethod
     @contextmanager
     def borrow(cls, client: redis.Redis) -> Iterator[RedisBackend]:
-        """Use a client that somebody else owns; afterwards it has its own retries and connections again."""
+        """Use a client for a while; afterwards it has its own retries and all its connections again."""
         backend = cls(client)
         try:
             yield backend
         finally:
-            backend._link.release()
+            backend._server.release()
 
     @classmethod
     def from_url(
@@ -135,25 +130,31 @@ class RedisBackend(Backend):
         db : int, optional
             The database, if the URL does not name one.
         retry : RetryPolicy, optional
-            How long to repeat what is safe to repeat; by default for 10 seconds.
+            How long to retry what is safe to repeat (default: 10 seconds).
+
+        Raises
+        ------
+        ConnectionError
+            If the server cannot be reached now.
+        ValueError
+            If the URL cannot be read.
+
+        Examples
+        --------
+        >>> RedisBackend.from_url("redis://127.0.0.1:6379/1")  # doctest: +SKIP
+        <RedisBackend at 127.0.0.1:6379>
         """
+        parsed = parse_url(url, db)
         try:
-            target = target_of(url, db)
-        finally:
-            del url  # it may hold a password, which no traceback should show
-        try:
-            return cls(connect(target), retry=retry)
+            client = connect(parsed)
         except FAILURES as error:
-            place, tls = place_of(target), is_for_tls(target)
-            raise translate(error, place, tls_at_first=tls) from error
+            raise translate(error, parsed.address, tls_at_first=parsed.uses_tls) from error
         except NONSENSE as error:
             # redis-py asks the nodes of a cluster for their slots when it creates the client.
-            if target.scheme.endswith("+cluster") and not is_unknown_option(error):
-                raise senseless(error, place_of(target))
-            if not isinstance(error, TypeError):
-                raise
-            unknown = unknown_option(error)
-        raise unknown
+            if parsed.scheme.endswith("+cluster") and is_invalid_reply(error):
+                raise invalid_reply(error, parsed.address)
+            raise
+        return cls(client, retry=retry)
 
     def __repr__(self) -> str:
         return f"<RedisBackend at {self.address}>"
@@ -161,31 +162,24 @@ class RedisBackend(Backend):
     def execute(
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None
     ) -> Result:
-        """Do one operation, atomically."""
-        if deadline is not None:
-            with limited(deadline):
-                return self.execute(operation)
-        reply = self._persist(lambda: self._link.ask(operation), [operation])
+        """Execute one operation, atomically."""
+        deadline = deadline or present_patience()
+        reply = self._send(self._server.execute, operation, deadline)
         try:
             return operation.parse(reply)
         except (*NONSENSE, UnexpectedReply) as error:
-            raise senseless(error, self.address)
+            raise invalid_reply(error, self.address)
 
     def execute_many(
         self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
     ) -> list[Any]:
-        """Do operations in order, in one round trip; a failed one gives its error."""
-        if deadline is not None:
-            with limited(deadline):
-                return self.execute_many(operations)
+        """Execute operations in order, in one round trip; the error of a failed one is its result."""
         if not operations:
             return []
-        safe = wire.repeatable(operations)
-        replies = self._persist(
-            lambda: wire.served(self._link.ask_many(operations), safe), operations
-        )
+        deadline = deadline or present_patience()
+        replies = self._send(self._server.execute_many, operations, deadline)
         return [
-            wire.parse(operation, outcome(reply, self.address, operation), self.address)
+            result_of(operation, reply, self.address)
             for operation, reply in zip(operations, replies, strict=True)
         ]
 
@@ -197,15 +191,15 @@ class RedisBackend(Backend):
         *,
         deletions: bool = False,
     ) -> Iterator[RedisWatcher]:
-        """Be told about updates of keys, and of all keys that match globs, from now on."""
-        watcher = RedisWatcher(self._link, self.execute, self._outages, keys, patterns, deletions)
+        """Watch keys, and all keys that match glob patterns, from now on."""
+        watcher = RedisWatcher(self._server, self.execute, self._outages, keys, patterns, deletions)
         self._watchers.add(watcher)
         if self._closing.is_set():
             watcher.close()
         try:
             yield watcher
         except GeneratorExit:
-            # Dropped, not left: perhaps by the garbage collector, in the midst of what holds a lock.
+            # Not left but dropped, perhaps by the garbage collector while a lock is held.
             watcher.abandon()
             raise
         finally:
@@ -213,63 +207,56 @@ class RedisBackend(Backend):
             watcher.release()
 
     def close(self) -> None:
-        """Let go of connections and wake all watchers.
+        """Close all connections and wake all watchers.
 
-        If other threads are just asking the server, the last of them lets go of the connections: to close
-        those in the midst of an exchange would give one thread's replies to another.
+        If other threads are just using the server, the last of them closes the connections: to close
+        them earlier would give one thread's replies to another.
         """
         self._closing.set()
         for watcher in tuple(self._watchers):
             watcher.close()
         if not self._busy:
-            self._link.close()
+            self._server.close()
 
-    def _persist(
-        self, attempt: Callable[[], Result], operations: Sequence[Operation[Any]]
+    def _send(
+        self, send: Callable[[Any, Deadline | None], Result], work: Any, deadline: Deadline | None
     ) -> Result:
-        """Try, and if that is safe try again while the connection fails."""
+        """Send an operation, or a sequence of them, again and again while that is safe and fails."""
         attempts = None
         while True:
             if self._closing.is_set():
                 raise closed(self.address)
-            self._busy.add(place := object())
+            self._busy.add(exchange := object())
             try:
-                result = attempt()
-                if self._outages.is_open:
+                result = send(work, deadline)
+                if self._outages.waiting:
                     self._outages.end(OPERATIONS)
                 return result
-            except FAILURES as error:
-                if self._closing.is_set():
-                    raise closed(self.address) from error
-                failure = translate(error, self.address, of_operations(operations))
-                attempts = attempts or self._retry.begin()
-                delay = attempts.next_delay()
-                patience = present_patience()
-                if delay is not None and patience is not None:
-                    delay = patience.shorten(delay)
-                safe = wire.repeatable(operations) or is_unsent(error)
-                if delay is None or not safe or not isinstance(failure, ConnectionError):
+            except Exception as error:
+                operations = [work] if isinstance(work, Operation) else work
+                failure, is_repeatable = judge(
+                    error, self.address, operations, self._closing.is_set()
+                )
+                delay = None
+                if is_repeatable:
+                    attempts = attempts or self._retry.begin(self._outages)
+                    delay = attempts.next_delay(failure, deadline)
+                if failure is error:
+                    raise
+                if delay is None:
                     raise failure from error
-                self._outages.begin(OPERATIONS, failure)
-            except (*NONSENSE, RuntimeError) as error:
-                # What comes of a connection, or a thread, that is closed while it is used.
-                if self._closing.is_set() and not isinstance(error, TelstateError):
-                    raise closed(self.address) from error
-                if isinstance(error, (*NONSENSE, UnexpectedReply)):
-                    raise senseless(error, self.address)
-                raise
             finally:
-                self._busy.discard(place)
+                self._busy.discard(exchange)
                 if self._closing.is_set() and not self._busy:
-                    self._link.close()
+                    self._server.close()
             self._closing.wait(delay)
 
 
-def _forget_parents_exchanges() -> None:
-    """Forget, in the child of a fork, what threads of its parent were about, which will never end here."""
+def _forget_exchanges_of_parent() -> None:
+    """Forget, in the child of a fork, the exchanges of its parent's threads, which never end here."""
     for backend in tuple(_backends):
         backend._busy = set()
 
 
-# Rather than to ask at each exchange which process this is, which takes as long as much else of it.
-os.register_at_fork(after_in_child=_forget_parents_exchanges)
+# Cheaper than to ask at each exchange which process this is.
+os.register_at_fork(after_in_child=_forget_exchanges_of_parent)

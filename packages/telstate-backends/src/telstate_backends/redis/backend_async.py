@@ -6,40 +6,34 @@ Rules: the same; and all tasks share one connection for commands, and all watche
 from __future__ import annotations
 
 import asyncio
+import builtins
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import TimeoutError
 
 from telstate_backends.abc import AsyncBackend
-from telstate_backends.deadline import Deadline
-from telstate_backends.errors import ConnectionError, TelstateError
+from telstate_backends.deadline import GRACE, Deadline
 from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.operations.read import GetKeyType
-from telstate_backends.redis import _client as clients
-from telstate_backends.redis import _protocol as wire
+from telstate_backends.redis._client import check_client
+from telstate_backends.redis._cluster import async_server_of
 from telstate_backends.redis._errors import (
     FAILURES,
     NONSENSE,
     closed,
-    is_unsent,
-    of_operations,
-    outcome,
-    senseless,
+    invalid_reply,
+    is_invalid_reply,
+    judge,
+    result_of,
     translate,
 )
-from telstate_backends.redis._server_async import link_to
 from telstate_backends.redis._watcher_async import AsyncRedisWatcher, PubSubConnection
-from telstate_backends.redis.url import (
-    connect_async,
-    is_for_tls,
-    is_unknown_option,
-    place_of,
-    target_of,
-    unknown_option,
-)
+from telstate_backends.redis.url import connect_async, parse_url
 from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
 from telstate_backends.types import KeyType
 
@@ -47,27 +41,36 @@ Result = TypeVar("Result")
 
 
 class AsyncRedisBackend(AsyncBackend):
-    """A Redis server, for asyncio; it belongs to one event loop.
+    """A Redis server, a master found by Sentinel, or a cluster; it belongs to one event loop.
 
     Parameters
     ----------
     client : redis.asyncio.Redis or redis.asyncio.RedisCluster
-        A client that does not decode responses; from now on it belongs to the backend, which closes
-        it. Until then its own retries are off, for whatever else is sent by it, too: `retry` says how
-        long, and only what is safe to repeat is repeated. Whoever needs redis-py's retries elsewhere
-        makes another client for that.
+        A client that does not decode responses. From now on it belongs to the backend, which closes
+        it. Its own retries are off until then, also for other uses of it: `retry` says how long to
+        retry, and only what is safe to repeat is repeated.
     retry : RetryPolicy, optional
-        How long to repeat what is safe to repeat; by default for 10 seconds.
+        How long to retry what is safe to repeat (default: 10 seconds).
 
     Raises
     ------
     ValueError
         If the client decodes responses.
     TypeError
-        If it is no client, or one for ordinary code.
+        If it is not a client, or a synchronous one.
+
+    Examples
+    --------
+    >>> import fakeredis
+    >>> from telstate_backends import Get, SetImmutable
+    >>> async def main() -> None:
+    ...     async with AsyncRedisBackend(fakeredis.FakeAsyncRedis()) as backend:
+    ...         await backend.execute(SetImmutable(b"n_chans", b"\\xff\\x10"))
+    ...         print(await backend.execute(Get((b"n_chans",))))
+    >>> asyncio.run(main())
+    Immutable(value=b'\\xff\\x10')
     """
 
-    #: Whether whole keys are best written as DUMP payloads, see :func:`load_rdb`.
     takes_payloads = True
 
     #: Where the server is, without any password.
@@ -79,33 +82,30 @@ class AsyncRedisBackend(AsyncBackend):
         *,
         retry: RetryPolicy = RetryPolicy(),
     ) -> None:
-        unfit = clients.unfit(client, asynchronous=True)
-        if unfit is not None:
-            del client  # which may be a URL with a password
-            raise TypeError(unfit)
-        self._link = link_to(client)
-        #: Whether updates may come late: nodes pass them on to each other.
+        check_client(client, asynchronous=True)
+        self._server = async_server_of(client)
+        # The nodes of a cluster pass updates on to each other.
         self.may_deliver_late = isinstance(client, RedisCluster)
         self._retry = retry
-        self.address = self._link.address
+        self.address = self._server.address
         self._outages = OutageLog(self.address)
         self._pubsub = PubSubConnection(
-            self._link.pubsub, self._find_kind, self.address, self._outages
+            self._server.pubsub, self._find_kind, self.address, self._outages
         )
         self._closed = False
-        #: One for each exchange that is under way.
+        #: One for each exchange in progress.
         self._busy: set[object] = set()
         self._idle = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
     async def borrow(cls, client: redis.asyncio.Redis) -> AsyncIterator[AsyncRedisBackend]:
-        """Use a client that somebody else owns; afterwards it has its own retries and connections again."""
+        """Use a client for a while; afterwards it has its own retries and all its connections again."""
         backend = cls(client)
         try:
             yield backend
         finally:
-            await backend._link.release()
+            await backend._server.release()
 
     @classmethod
     async def from_url(
@@ -123,33 +123,28 @@ class AsyncRedisBackend(AsyncBackend):
         db : int, optional
             The database, if the URL does not name one.
         retry : RetryPolicy, optional
-            How long to repeat what is safe to repeat; by default for 10 seconds.
+            How long to retry what is safe to repeat (default: 10 seconds).
 
         Raises
         ------
         ConnectionError
             If the server cannot be reached now.
+        ValueError
+            If the URL cannot be read.
         """
+        parsed = parse_url(url, db)
+        backend = cls(connect_async(parsed), retry=retry)
         try:
-            target = target_of(url, db)
-        finally:
-            del url  # it may hold a password, which no traceback should show
-        try:
-            backend = cls(connect_async(target), retry=retry)
-            try:
-                await backend._link.ping()
-            except BaseException as error:
-                await backend._link.close()
-                place = place_of(target) if target.hosts else backend.address
-                if isinstance(error, FAILURES):
-                    raise translate(error, place, tls_at_first=is_for_tls(target)) from error
-                if isinstance(error, NONSENSE) and not is_unknown_option(error):
-                    raise senseless(error, place)
-                raise
-            return backend
-        except TypeError as error:
-            unknown = unknown_option(error)
-        raise unknown
+            await backend._server.ping()
+        except BaseException as error:
+            await backend._server.close()
+            address = parsed.address or backend.address
+            if isinstance(error, FAILURES):
+                raise translate(error, address, tls_at_first=parsed.uses_tls) from error
+            if isinstance(error, Exception) and is_invalid_reply(error):
+                raise invalid_reply(error, address)
+            raise
+        return backend
 
     def __repr__(self) -> str:
         return f"<AsyncRedisBackend at {self.address}>"
@@ -157,27 +152,22 @@ class AsyncRedisBackend(AsyncBackend):
     async def execute(
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None
     ) -> Result:
-        """Do one operation, atomically."""
-        reply = await self._persist(lambda: self._link.ask(operation), [operation])
+        """Execute one operation, atomically."""
+        reply = await self._send(self._server.execute, operation, deadline)
         try:
             return operation.parse(reply)
         except (*NONSENSE, UnexpectedReply) as error:
-            raise senseless(error, self.address)
+            raise invalid_reply(error, self.address)
 
     async def execute_many(
         self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
     ) -> list[Any]:
-        """Do operations in order, in one round trip; a failed one gives its error."""
+        """Execute operations in order, in one round trip; the error of a failed one is its result."""
         if not operations:
             return []
-        safe = wire.repeatable(operations)
-
-        async def ask() -> list[object]:
-            return wire.served(await self._link.ask_many(operations), safe)
-
-        replies = await self._persist(ask, operations)
+        replies = await self._send(self._server.execute_many, operations, deadline)
         return [
-            wire.parse(operation, outcome(reply, self.address, operation), self.address)
+            result_of(operation, reply, self.address)
             for operation, reply in zip(operations, replies, strict=True)
         ]
 
@@ -189,7 +179,7 @@ class AsyncRedisBackend(AsyncBackend):
         *,
         deletions: bool = False,
     ) -> AsyncIterator[AsyncRedisWatcher]:
-        """Be told about updates of keys, and of all keys that match globs, from now on."""
+        """Watch keys, and all keys that match glob patterns, from now on."""
         watcher = AsyncRedisWatcher(self._pubsub, keys, patterns, deletions)
         self._pubsub.add(watcher)
         try:
@@ -198,71 +188,76 @@ class AsyncRedisBackend(AsyncBackend):
             self._pubsub.remove(watcher)
 
     def close(self) -> None:
-        """Wake all watchers and start to let go of connections."""
+        """Wake all watchers and start to close the connections."""
         self._closed = True
         self._pubsub.close()
 
     async def wait_closed(self) -> None:
-        """Wait until all connections are gone, and whoever uses one has been told."""
+        """Wait until all connections are closed, and every call in progress has ended."""
         await self._pubsub.wait_closed()
-        await self._link.close()
+        await self._server.close()
         while self._busy:
             # Each may have connected since.
             self._idle.clear()
             await self._idle.wait()
-            await self._link.close()
+            await self._server.close()
 
     async def _find_kind(self, key: bytes) -> KeyType | None:
         return await self.execute(GetKeyType((key,)))
 
-    async def _persist(
-        self, attempt: Callable[[], Awaitable[Result]], operations: Sequence[Operation[Any]]
+    async def _send(
+        self, send: Callable[[Any], Awaitable[Result]], work: Any, deadline: Deadline | None
     ) -> Result:
-        """Try, and if that is safe try again while the connection fails."""
+        """Send an operation, or a sequence of them, again and again while that is safe and fails."""
         attempts = None
         task = asyncio.current_task()
         cancellations = 0 if task is None else task.cancelling()
-
-        def check() -> None:
-            # Before Python 3.12, a cancellation that comes just when redis-py has sent a command, or
-            # has found its connection lost, is lost in asyncio.wait_for; nobody else would hear of it.
-            if task is not None and task.cancelling() > cancellations:
-                raise asyncio.CancelledError
-
         while True:
             if self._is_closed():
                 raise closed(self.address)
-            self._busy.add(place := object())
+            self._busy.add(exchange := object())
             try:
-                result = await attempt()
-                check()
-                if self._outages.is_open:
+                result = await (send(work) if deadline is None else _within(deadline, send(work)))
+                if task is not None:
+                    _check_cancellation(task, cancellations)
+                if self._outages.waiting:
                     self._outages.end(OPERATIONS)
                 return result
-            except FAILURES as error:
-                check()
-                if self._is_closed():
-                    raise closed(self.address) from error
-                failure = translate(error, self.address, of_operations(operations))
-                attempts = attempts or self._retry.begin()
-                delay = attempts.next_delay()
-                safe = wire.repeatable(operations) or is_unsent(error)
-                if delay is None or not safe or not isinstance(failure, ConnectionError):
+            except Exception as error:
+                if task is not None:
+                    _check_cancellation(task, cancellations)
+                operations = [work] if isinstance(work, Operation) else work
+                failure, is_repeatable = judge(error, self.address, operations, self._is_closed())
+                delay = None
+                if is_repeatable:
+                    attempts = attempts or self._retry.begin(self._outages)
+                    delay = attempts.next_delay(failure, deadline)
+                if failure is error:
+                    raise
+                if delay is None:
                     raise failure from error
-                self._outages.begin(OPERATIONS, failure)
-            except (*NONSENSE, RuntimeError) as error:
-                check()
-                # What comes of a connection that is closed while it is used.
-                if self._is_closed() and not isinstance(error, TelstateError):
-                    raise closed(self.address) from error
-                if isinstance(error, (*NONSENSE, UnexpectedReply)):
-                    raise senseless(error, self.address)
-                raise
             finally:
-                self._busy.remove(place)
+                self._busy.remove(exchange)
                 if not self._busy:
                     self._idle.set()
             await asyncio.sleep(delay)
 
     def _is_closed(self) -> bool:
         return self._closed
+
+
+def _check_cancellation(task: asyncio.Task[Any], before: int) -> None:
+    # Before Python 3.12, a cancellation that comes just when redis-py has sent a command, or has found
+    # its connection lost, is lost in asyncio.wait_for; nothing else would notice it.
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
+async def _within(deadline: Deadline, reply: Awaitable[Result]) -> Result:
+    """Wait for a reply until a deadline; raises as redis-py does."""
+    seconds = max(GRACE, deadline.left())
+    try:
+        async with asyncio.timeout(None if seconds == math.inf else seconds):
+            return await reply
+    except builtins.TimeoutError as error:
+        raise TimeoutError(f"no reply within {seconds:.1f} s") from error

@@ -1,4 +1,4 @@
-"""What is given to a backend as a client: the right manner is taken, all else refused at once."""
+"""Which clients a backend accepts, and what a closed backend says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ URL = "redis://:hush@127.0.0.1:7711"
 
 
 class Own(redis.Redis):
-    """A client of a user's own making."""
+    """A client of a user's own class."""
 
 
 class AsyncOwn(redis.asyncio.Redis):
@@ -33,7 +33,6 @@ SYNC: list[Any] = [
     redis.Redis(port=1),
     Own(port=1),
     fakeredis.FakeRedis(),
-    fakeredis.FakeStrictRedis(),
     mock.create_autospec(redis.RedisCluster, instance=True),
 ]
 ASYNC: list[Any] = [
@@ -43,40 +42,35 @@ ASYNC: list[Any] = [
     redis.asyncio.RedisCluster("127.0.0.1", 1),
     mock.create_autospec(redis.asyncio.Redis, instance=True),
 ]
-NONE: list[Any] = [None, URL, URL.encode(), ("127.0.0.1", 7711), MemoryBackend(), redis.Redis]
+OTHERS: list[Any] = [None, URL, URL.encode(), MemoryBackend(), redis.Redis]
 
 
 @pytest.mark.parametrize("client", ASYNC, ids=lambda client: type(client).__name__)
-async def test_an_asyncio_client_for_ordinary_code(client: Any) -> None:
-    """It is a TypeError that says which backend takes it, and names the client's class."""
-    with pytest.raises(TypeError, match=r"for asyncio: give it to AsyncRedisBackend") as caught:
+async def test_an_asyncio_client_for_a_synchronous_backend(client: Any) -> None:
+    """It is a TypeError that says which client is needed, and names the client's class."""
+    with pytest.raises(TypeError, match="RedisBackend needs a redis.Redis or ") as caught:
         RedisBackend(client)
     assert type(client).__qualname__ in str(caught.value)
 
 
 @pytest.mark.parametrize("client", SYNC, ids=lambda client: type(client).__name__)
-async def test_an_ordinary_client_for_asyncio(client: Any) -> None:
-    """It is a TypeError that says which backend takes it, and what the asyncio one wants."""
-    with pytest.raises(TypeError, match=r"give it to RedisBackend, .* redis\.asyncio\.Redis"):
+async def test_a_synchronous_client_for_an_asyncio_backend(client: Any) -> None:
+    """It is a TypeError that says which client is needed."""
+    with pytest.raises(TypeError, match="AsyncRedisBackend needs a redis.asyncio.Redis or "):
         AsyncRedisBackend(client)
 
 
-@pytest.mark.parametrize("thing", NONE, ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize("thing", OTHERS, ids=lambda thing: type(thing).__name__)
 @pytest.mark.parametrize("backend", [RedisBackend, AsyncRedisBackend])
-async def test_what_is_no_client(backend: Any, thing: Any) -> None:
-    """It is a TypeError that points to `from_url`, and does not show what was given."""
-    with pytest.raises(TypeError, match=rf"{backend.__name__}\.from_url\('redis://") as caught:
+async def test_an_object_that_is_not_a_client(backend: Any, thing: Any) -> None:
+    """It is a TypeError that points to `from_url`, and does not show what was passed."""
+    with pytest.raises(TypeError, match=rf"use {backend.__name__}\.from_url") as caught:
         backend(thing)
     assert "hush" not in str(caught.value)
-    frame: Any = caught.value.__traceback__
-    while frame is not None:
-        if frame.tb_frame.f_code.co_name != "test_what_is_no_client":
-            assert "hush" not in repr(frame.tb_frame.f_locals)
-        frame = frame.tb_next
 
 
-async def test_what_wraps_a_client() -> None:
-    """What behaves as a client does is one, whatever its class."""
+async def test_a_wrapper_of_a_client() -> None:
+    """An object that behaves as a client does is accepted, whatever its class."""
 
     class Wrapper:
         def __init__(self, client: object) -> None:
@@ -93,9 +87,17 @@ async def test_what_wraps_a_client() -> None:
         assert await other.execute(Exists((b"k",))) is False
 
 
-async def test_a_closed_backend_says_what_to_do() -> None:
-    """Whoever uses a backend that was closed is told to make a new one."""
+async def test_a_client_that_decodes_responses() -> None:
+    """It is refused, since keys and values are bytes."""
+    with pytest.raises(ValueError, match="decode_responses=False"):
+        RedisBackend(fakeredis.FakeRedis(decode_responses=True))
+    with pytest.raises(ValueError, match="decode_responses=False"):
+        AsyncRedisBackend(fakeredis.FakeAsyncRedis(decode_responses=True))
+
+
+async def test_a_closed_backend() -> None:
+    """The error of a call says what to do."""
     backend = RedisBackend(fakeredis.FakeRedis())
     backend.close()
-    with pytest.raises(ConnectionError, match="is closed; make a new one$"):
+    with pytest.raises(ConnectionError, match=r"is closed\. Make a new one\.$"):
         backend.execute(Exists((b"k",)))

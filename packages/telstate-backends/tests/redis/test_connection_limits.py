@@ -29,8 +29,8 @@ from telstate_backends import (
     SetImmutable,
     wait,
 )
-from telstate_backends.redis._client import get_connection_arguments
-from telstate_backends.redis._errors import is_unsent, partly_sent
+from telstate_backends.redis._client import is_pool_exhausted
+from telstate_backends.redis._errors import partly_sent
 from telstate_codec import encode_sample
 
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
@@ -149,8 +149,8 @@ def test_a_watch_without_a_connection_is_told_in_the_log(
 def test_what_was_sent_in_part_is_not_repeated() -> None:
     """Only if nothing at all was sent is it safe to send what is not repeatable once more."""
     full = redis.ConnectionError("Too many connections")
-    assert (is_unsent(full), is_unsent(partly_sent(full))) == (True, False)
-    assert not is_unsent(redis.ConnectionError("Connection closed by server."))
+    assert (is_pool_exhausted(full), is_pool_exhausted(partly_sent(full))) == (True, False)
+    assert not is_pool_exhausted(redis.ConnectionError("Connection closed by server."))
 
 
 def test_a_batch_of_several_exchanges_is_not_repeated_from_the_middle(newest_url: str) -> None:
@@ -165,7 +165,7 @@ def test_a_batch_of_several_exchanges_is_not_repeated_from_the_middle(newest_url
             # Just when the deletion is done, somebody else takes the only connection.
             release(connection)
             if not taken:
-                taken.append(pool.get_connection(*get_connection_arguments(pool)))
+                taken.append(pool.get_connection())
 
         pool.release = take  # type: ignore[method-assign]  # only a hook sees this moment
         with pytest.raises(ConnectionError, match="a part may have been sent"):

@@ -1,4 +1,4 @@
-"""What is said when a server cannot be used: what is the matter, where, and what to do about it."""
+"""Messages of errors when a server cannot be used: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -37,69 +37,74 @@ needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server"
 
 
 def of_cluster(cause: Exception) -> Exception:
-    """Make the error by which redis-py says that it could not reach a cluster."""
+    """Return the error by which redis-py says that it could not reach a cluster."""
     error = theirs.RedisClusterException(f"Redis Cluster cannot be connected: {cause}")
     error.__cause__ = cause
     return error
 
 
-SAID = [
-    (of_cluster(theirs.AuthenticationError("bad")), ConnectionError, "let us in.*user name"),
+MESSAGES = [
+    (
+        of_cluster(theirs.AuthenticationError("bad")),
+        ConnectionError,
+        "refused the login.*user name",
+    ),
     (of_cluster(theirs.ConnectionError("Error 111")), ConnectionError, r"reached \(Error 111\)"),
     (
         of_cluster(theirs.RedisClusterException("Cluster mode is not enabled on this node")),
         ConnectionError,
-        "is no cluster.*use redis:// instead",
+        "nodes run in cluster mode",
     ),
     (
         theirs.RedisClusterException("All slots are not covered after query"),
         ConnectionError,
-        "does not serve all keys",
+        "serve all slots",
     ),
-    (theirs.MovedError("7629 host:2"), RefusedError, r"use redis\+cluster:// instead of redis://"),
-    (theirs.ResponseError("MOVED 7629 host:2"), RefusedError, r"use redis\+cluster://"),
+    (theirs.MovedError("7629 host:2"), RefusedError, r"Use redis\+cluster:// instead of redis://"),
     (
         redis.sentinel.MasterNotFoundError("No master found for 'm'"),
         ConnectionError,
-        "Sentinels, which do answer, know this master",
+        "Check that the Sentinels run and know this master",
     ),
     (
         redis.asyncio.sentinel.MasterNotFoundError("No master found for 'm' : <c> - E"),
         ConnectionError,
-        r"\(No master found for 'm'\); check that the Sentinels run and know this master",
+        r"\(No master found for 'm'\)\. Check that the Sentinels run and know this master",
     ),
-    (theirs.ResponseError("unknown command 'SENTINEL'"), RefusedError, "no Sentinel answers"),
-    (theirs.ResponseError("unknown command `SENTINEL`"), RefusedError, "no Sentinel answers"),
+    (theirs.ResponseError("unknown command 'SENTINEL'"), RefusedError, "No Sentinel answers"),
+    (theirs.ResponseError("unknown command `SENTINEL`"), RefusedError, "No Sentinel answers"),
     (theirs.InvalidResponse('got "<"'), ConnectionError, "is a Redis server"),
     (
         theirs.ConnectionError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
         ConnectionError,
-        "not to be trusted.*ssl_ca_certs",
+        "cannot be verified.*ssl_ca_certs",
     ),
     (
         theirs.ConnectionError("[SSL: WRONG_VERSION_NUMBER] wrong version number"),
         ConnectionError,
         "does not speak TLS.*redis:// instead",
     ),
+    (theirs.MaxConnectionsError(""), ConnectionError, "max_connections"),
+    (theirs.ConnectionError("Too many connections"), ConnectionError, "max_connections"),
 ]
 
 
-@pytest.mark.parametrize(("error", "kind", "said"), SAID)
-def test_what_is_said(error: Exception, kind: type[TelstateError], said: str) -> None:
+@pytest.mark.parametrize(("error", "kind", "message"), MESSAGES)
+def test_messages(error: Exception, kind: type[TelstateError], message: str) -> None:
     """Each error of redis-py becomes one of ours that says what to do, and where."""
     ours = translate(error, "place:1")
     assert type(ours) is kind
-    assert "place:1" in str(ours) and re.search(said, str(ours))
+    assert "place:1" in str(ours) and re.search(message, str(ours))
 
 
 def test_a_key_that_moves_in_a_cluster() -> None:
-    """In a cluster, a key that is on another node is worth another attempt."""
+    """In a cluster, a key that is on another node is a ConnectionError, which is retried."""
     ours = translate(theirs.MovedError("7629 host:2"), "cluster place:1")
-    assert type(ours) is ConnectionError and "try again" in str(ours)
+    assert type(ours) is ConnectionError and "Try again" in str(ours)
 
 
-def test_a_wrong_password_of_a_cluster_locks_out() -> None:
-    """It is of no use to try again with a wrong password, though redis-py says it by the cause only."""
+def test_a_wrong_password_of_a_cluster() -> None:
+    """A wrong password is recognised though redis-py says it by the cause only."""
     assert is_locked_out(of_cluster(theirs.AuthenticationError("bad")))
     assert not is_locked_out(of_cluster(theirs.ConnectionError("gone")))
 
@@ -110,17 +115,17 @@ def test_a_wrong_password_of_a_cluster_locks_out() -> None:
         (theirs.TimeoutError("slow"), True, "whether it speaks TLS"),
         (theirs.TimeoutError("slow"), False, "or allow more time"),
         (theirs.TimeoutError("slow"), None, "or allow more time"),
-        (theirs.ConnectionError("Connection reset by peer"), False, "whether it wants TLS"),
-        (theirs.ConnectionError("Connection closed by server."), False, "whether it wants TLS"),
-        (theirs.ConnectionError("Connection reset by peer"), None, "check that it runs"),
+        (theirs.ConnectionError("Connection reset by peer"), False, "whether it requires TLS"),
+        (theirs.ConnectionError("Connection closed by server."), False, "whether it requires TLS"),
+        (theirs.ConnectionError("Connection reset by peer"), None, "Check that it runs"),
     ],
 )
-def test_what_is_said_at_first(error: Exception, tls: bool | None, said: str) -> None:
-    """TLS on one side only is thought of at the very first, and not later."""
+def test_messages_of_the_first_connection(error: Exception, tls: bool | None, said: str) -> None:
+    """That only one side uses TLS is a hint for the very first connection, not for later ones."""
     assert said in str(translate(error, "place:1", tls_at_first=tls))
 
 
-def test_no_permission_names_what_was_asked_for() -> None:
+def test_messages_about_permissions_name_keys() -> None:
     """The keys of the operations, or the channels, are named; of many the first."""
     error = theirs.NoPermissionError("no")
     one, two = Get((b"v_k", b"k")), SetImmutable(b"x", b"1")
@@ -137,24 +142,24 @@ def test_no_permission_names_what_was_asked_for() -> None:
     assert "update/*, delete/* and clear" in str(translate(error, "place:1"))
 
 
-async def refused(url: str, kind: type[TelstateError], said: str) -> None:
-    """See that a URL is refused in both manners, with these words."""
-    with pytest.raises(kind, match=said):
+async def check_refused(url: str, kind: type[TelstateError], message: str) -> None:
+    """Check the error for a URL, synchronous and asyncio."""
+    with pytest.raises(kind, match=message):
         RedisBackend.from_url(url)
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=message):
         await AsyncRedisBackend.from_url(url)
 
 
 @contextlib.contextmanager
-def silent() -> Iterator[int]:
-    """Listen on a port, and say nothing."""
+def silent_server() -> Iterator[int]:
+    """Listen on a port without answering."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager
-def rude() -> Iterator[int]:
-    """Listen on a port, and cut off whoever connects and says something."""
+def closing_server() -> Iterator[int]:
+    """Listen on a port, and close each connection when something arrives."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def cut() -> None:
@@ -170,49 +175,53 @@ def rude() -> Iterator[int]:
         thread.join(LONG)
 
 
-async def test_tls_with_who_does_not_speak_it() -> None:
-    """Who says nothing on a rediss:// URL may not speak TLS."""
-    with silent() as port:
+async def test_a_rediss_url_of_a_silent_server() -> None:
+    """The message asks whether the server speaks TLS."""
+    with silent_server() as port:
         url = f"rediss://127.0.0.1:{port}?socket_connect_timeout=0.2&socket_timeout=0.2"
-        await refused(url, ConnectionError, f"127.0.0.1:{port} did not .* whether it speaks TLS")
+        await check_refused(
+            url, ConnectionError, f"127.0.0.1:{port} did not .* whether it speaks TLS"
+        )
 
 
-async def test_who_may_want_tls() -> None:
-    """Who cuts the connection on a redis:// URL may want TLS."""
-    with rude() as port:
-        await refused(f"redis://127.0.0.1:{port}", ConnectionError, "whether it wants TLS")
+async def test_a_redis_url_of_a_server_that_closes_the_connection() -> None:
+    """The message asks whether the server requires TLS."""
+    with closing_server() as port:
+        await check_refused(f"redis://127.0.0.1:{port}", ConnectionError, "whether it requires TLS")
 
 
 async def test_sentinels_are_named() -> None:
-    """The error, and what represents the backend, name where the Sentinels are."""
+    """The error names the addresses of the Sentinels."""
     ports = [free_port(), free_port()]
     places = ",".join(f"127.0.0.1:{port}" for port in ports)
     named = f"'store' of Sentinels at 127.0.0.1:{ports[0]}, 127.0.0.1:{ports[1]} cannot be found"
-    await refused(f"redis+sentinel://:hush@{places}/store", ConnectionError, named)
+    await check_refused(f"redis+sentinel://:hush@{places}/store", ConnectionError, named)
 
 
 @pytest.mark.slow
 @needs_server
 async def test_real_sentinels() -> None:
-    """Sentinels that do not know a master, and a server that is no Sentinel."""
+    """Sentinels that do not know a master, and a server that is not a Sentinel."""
     with clusters.running_sentinel(list(SERVERS.values())[-1]) as (port, master):
         with RedisBackend.from_url(f"redis+sentinel://127.0.0.1:{port}/store") as backend:
             shown = f"<RedisBackend at master 'store' of Sentinel at 127.0.0.1:{port}>"
             assert repr(backend) == shown
         url = f"redis+sentinel://127.0.0.1:{port}/other"
-        await refused(url, ConnectionError, "'other'.*do answer, know this master")
+        await check_refused(url, ConnectionError, "'other'.*know this master")
         url = f"redis+sentinel://127.0.0.1:{master.port}/store"
-        await refused(url, RefusedError, "no Sentinel answers there")
+        await check_refused(url, RefusedError, "No Sentinel answers")
 
 
 @pytest.mark.slow
 @needs_server
 async def test_real_clusters(cluster_ports: list[int], server: RedisServer) -> None:
-    """A cluster that does not let us in, a server that is none, and a node taken for a server."""
+    """A cluster with another password, a server that is not a cluster, and a node used as a server."""
     place = f"127.0.0.1:{cluster_ports[0]}"
     url = f"redis+cluster://anna:hush@{place}"
-    await refused(url, ConnectionError, f"cluster {place} does not let us in")
-    await refused(f"redis+cluster://127.0.0.1:{server.port}", ConnectionError, "is no cluster")
+    await check_refused(url, ConnectionError, f"cluster {place} refused the login")
+    await check_refused(
+        f"redis+cluster://127.0.0.1:{server.port}", ConnectionError, "nodes run in cluster mode"
+    )
     with RedisBackend.from_url(f"redis://{place}") as backend:
         for key in (b"a", b"b", b"c"):
             with contextlib.suppress(RefusedError):
@@ -221,13 +230,13 @@ async def test_real_clusters(cluster_ports: list[int], server: RedisServer) -> N
             break
         else:
             pytest.fail("one node has all keys")
-        with pytest.raises(RefusedError, match=r"use redis\+cluster://"):
+        with pytest.raises(RefusedError, match=r"Use redis\+cluster://"):
             backend.execute(Get((key,)))
 
 
 @needs_server
-async def test_users_who_may_not(newest_url: str) -> None:
-    """A refusal names the key or the channel, and says what a user needs; in batches too."""
+async def test_users_without_permission(newest_url: str) -> None:
+    """The error names the key or the channel, and says what a user needs; in batches too."""
     sample = encode_sample(1.0, b"v")
     rights = {
         "scriptless": {"keys": ["*"], "channels": ["*"], "commands": ["+@all", "-@scripting"]},

@@ -1,0 +1,306 @@
+"""A Redis Cluster, synchronous and asyncio side by side: operations sent to the nodes that serve their keys.
+
+Rules: which node serves which key, and what waits for what, is decided in :mod:`~telstate_backends.redis._slots`.
+The pieces of a round for several nodes are sent to all of them at once, and all have ended before the next
+round or an error. redis-py knows which nodes there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeAlias, cast
+
+import redis
+import redis.asyncio
+import redis.asyncio.cluster
+from redis.cluster import RedisCluster
+from redis.exceptions import ClusterError, ResponseError
+
+from telstate_backends.deadline import Deadline
+from telstate_backends.operations.base import Operation
+from telstate_backends.redis import _client, _slots
+from telstate_backends.redis._errors import FAILURES, LOST, partly_sent
+from telstate_backends.redis._exchanges import exchange_pieces
+from telstate_backends.redis._server import AsyncServer, Server
+
+
+class Cluster:
+    """A cluster for synchronous code.
+
+    Parameters
+    ----------
+    cluster : redis.RedisCluster
+        Its client.
+    """
+
+    def __init__(self, cluster: RedisCluster) -> None:
+        # redis-py leaves some of its methods without annotations.
+        self._cluster = cast(Any, cluster)
+        _client.check_responses(self._cluster.get_connection_kwargs())
+        self.address = _client.cluster_address(self._cluster.get_default_node())
+        self.uses_tls = bool(self._cluster.get_connection_kwargs().get("ssl"))
+        self._servers: dict[str, Server] = {}
+        #: Nodes that some node has named, but that are not in the slot table, by ``host:port``.
+        self._unlisted: dict[str, Any] = {}
+        self._threads = _make_threads()
+        #: Which process they belong to.
+        self._process = os.getpid()
+        self._closed = False
+
+    def execute(self, operation: Operation[Any], deadline: Deadline | None = None) -> object:
+        """Return the reply to one operation."""
+        (reply,) = self._execute([operation], deadline)
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
+
+    def execute_many(
+        self, operations: Sequence[Operation[Any]], deadline: Deadline | None = None
+    ) -> list[object]:
+        """Return the replies to operations, in order, redis-py's error for one that failed."""
+        return _slots.check_served(operations, self._execute(operations, deadline))
+
+    def _execute(
+        self, operations: Sequence[Operation[Any]], deadline: Deadline | None
+    ) -> list[object]:
+        nodes = [node.name for node in self._cluster.get_primaries()]
+        if any(operation.everywhere for operation in operations):
+            nodes += self._find_bare_masters(nodes[0], deadline)
+        work = _slots.Work(operations, nodes)
+        while due := work.due(self._node_of):
+            try:
+                self._send_round(due, deadline)
+            except LOST as error:
+                self._refresh_slots(deadline)
+                if _client.is_pool_exhausted(error):
+                    raise partly_sent(error) from error
+                raise
+            if work.moved:
+                self._refresh_slots(deadline)
+            if work.waits:
+                time.sleep(_slots.PAUSE)
+        return work.replies()
+
+    def _send_round(
+        self, due: Mapping[str, Sequence[_slots.Piece]], deadline: Deadline | None
+    ) -> None:
+        if len(due) == 1:
+            ((node, pieces),) = due.items()
+            self._server(node).run(exchange_pieces(pieces, node), deadline)
+            return
+        running: list[Future[None]] = []
+        threads = self._own_threads()
+        try:
+            for node, pieces in due.items():
+                exchange = exchange_pieces(pieces, node)
+                running.append(threads.submit(self._server(node).run, exchange, deadline))
+        finally:
+            wait(running)
+        for done in running:
+            done.result()
+
+    def _own_threads(self) -> ThreadPoolExecutor:
+        if self._process != os.getpid():
+            # The child of a fork has none of its parent's threads, but their executor does not know that.
+            self._threads = _make_threads()
+            self._process = os.getpid()
+        return self._threads
+
+    def _server(self, name: str) -> Server:
+        node = self._cluster.get_node(node_name=name)
+        if node is None:
+            node = self._unlisted.setdefault(name, _client.make_node(name))
+        client = self._cluster.get_redis_connection(node)
+        server = self._servers.get(name)
+        if server is None or server.client is not client:
+            server = self._servers[name] = Server(client)
+        return server
+
+    def _node_of(self, key: bytes) -> str:
+        name: str = self._cluster.get_node_from_key(key).name
+        return name
+
+    def _find_bare_masters(self, name: str, deadline: Deadline | None) -> list[str]:
+        try:
+            listed = self._server(name).client.execute_command("CLUSTER NODES")
+            return _slots.bare_masters(listed)
+        except LOST:
+            self._refresh_slots(deadline)
+            raise
+        except ResponseError:
+            return []  # not every user may ask
+
+    def _refresh_slots(self, deadline: Deadline | None) -> None:
+        """Ask the nodes that are left which of them serves which slot; if none answers, go on as before."""
+        if self._closed or (deadline is not None and deadline.expired):
+            return
+        try:
+            _client.refresh_slots(self._cluster)
+        except FAILURES:
+            pass  # the next call finds out the same
+
+    def pubsub(self) -> Any:
+        """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
+        return self._server(random.choice(self._cluster.get_primaries()).name).pubsub()
+
+    def ping(self) -> None:
+        """Raise if the cluster does not answer."""
+        self._cluster.get_redis_connection(self._cluster.get_default_node()).ping()
+
+    def release(self) -> None:
+        """Leave the clients of the nodes as they were."""
+        for server in tuple(self._servers.values()):
+            server.release()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._closed = True
+        if self._process == os.getpid():
+            # Exchanges that have begun end by themselves; a future that is cancelled would tell nobody.
+            self._threads.shutdown(wait=False)
+        for server in tuple(self._servers.values()):
+            server.close()
+        self._cluster.close()
+
+
+def _make_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="telstate cluster")
+
+
+class AsyncCluster:
+    """A cluster for asyncio: :class:`Cluster`, awaited.
+
+    redis-py's asyncio client has no clients of single nodes, so one is made for each node.
+
+    Parameters
+    ----------
+    cluster : redis.asyncio.RedisCluster
+        Its client.
+    """
+
+    def __init__(self, cluster: redis.asyncio.cluster.RedisCluster) -> None:
+        _client.check_responses(cluster.connection_kwargs)
+        self.address = _client.cluster_address(_client.first_node(cluster))
+        # redis-py leaves some of its methods without annotations.
+        self._cluster = cast(Any, cluster)
+        self._servers: dict[str, AsyncServer] = {}
+        self._closed = False
+
+    async def execute(self, operation: Operation[Any]) -> object:
+        """Return the reply to one operation."""
+        (reply,) = await self._execute([operation])
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
+
+    async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
+        """Return the replies to operations, in order, redis-py's error for one that failed."""
+        return _slots.check_served(operations, await self._execute(operations))
+
+    async def _execute(self, operations: Sequence[Operation[Any]]) -> list[object]:
+        await self._cluster.initialize()
+        nodes = [node.name for node in self._cluster.get_primaries()]
+        if any(operation.everywhere for operation in operations):
+            nodes += await self._find_bare_masters(nodes[0])
+        work = _slots.Work(operations, nodes)
+        while due := work.due(self._node_of):
+            try:
+                await self._send_round(due)
+            except LOST as error:
+                await self._refresh_slots()
+                if _client.is_pool_exhausted(error):
+                    raise partly_sent(error) from error
+                raise
+            if work.moved:
+                await self._refresh_slots()
+            if work.waits:
+                await asyncio.sleep(_slots.PAUSE)
+        return work.replies()
+
+    async def _send_round(self, due: Mapping[str, Sequence[_slots.Piece]]) -> None:
+        running = [
+            self._server(node).run(exchange_pieces(pieces, node)) for node, pieces in due.items()
+        ]
+        for failure in await asyncio.gather(*running, return_exceptions=True):
+            if failure is not None:
+                raise failure
+
+    def _server(self, name: str) -> AsyncServer:
+        server = self._servers.get(name)
+        if server is None:
+            client = _client.make_node_client(self._cluster, name)
+            server = self._servers[name] = AsyncServer(client)
+        return server
+
+    def _node_of(self, key: bytes) -> str:
+        node = self._cluster.get_node_from_key(key)
+        if node is None:
+            raise ClusterError("no node serves the slot of a key")
+        name: str = node.name
+        return name
+
+    async def _find_bare_masters(self, name: str) -> list[str]:
+        try:
+            listed = await self._server(name).client.execute_command("CLUSTER NODES")
+            return _slots.bare_masters(listed)
+        except LOST:
+            await self._refresh_slots()
+            raise
+        except ResponseError:
+            return []  # not every user may ask
+
+    async def _refresh_slots(self) -> None:
+        """Ask the nodes that are left which of them serves which slot; if none answers, go on as before."""
+        if self._closed:
+            return
+        try:
+            await _client.refresh_slots(self._cluster)
+        except FAILURES:
+            pass  # the next call finds out the same
+
+    async def pubsub(self) -> Any:
+        """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
+        await self._cluster.initialize()
+        return await self._server(random.choice(self._cluster.get_primaries()).name).pubsub()
+
+    async def ping(self) -> None:
+        """Raise if the cluster does not answer."""
+        await self._cluster.initialize()
+
+    async def release(self) -> None:
+        """Leave the clients of the nodes as they were."""
+        for server in self._servers.values():
+            await server.release()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._closed = True
+        for server in tuple(self._servers.values()):
+            await server.close()
+        await self._cluster.aclose()
+        # The second time that does nothing, though the slots may have been refreshed since the first.
+        await self._cluster.nodes_manager.aclose()
+
+
+#: Where the commands of a synchronous backend go.
+AnyServer: TypeAlias = Server | Cluster
+AnyAsyncServer: TypeAlias = AsyncServer | AsyncCluster
+
+
+def server_of(client: redis.Redis | RedisCluster) -> AnyServer:
+    """Return the server or the cluster of a client."""
+    return Cluster(client) if isinstance(client, RedisCluster) else Server(client)
+
+
+def async_server_of(
+    client: redis.asyncio.Redis | redis.asyncio.cluster.RedisCluster,
+) -> AnyAsyncServer:
+    """Return the server or the cluster of an asyncio client."""
+    if isinstance(client, redis.asyncio.cluster.RedisCluster):
+        return AsyncCluster(client)
+    return AsyncServer(client)
