@@ -24,7 +24,7 @@ import attrs
 
 from telstate_backends._callables import check_function, check_result
 from telstate_backends.abc import AsyncBackend, Backend, Watcher
-from telstate_backends.deadline import GLANCE, Deadline
+from telstate_backends.deadline import POLL_INTERVAL, Deadline
 from telstate_backends.errors import CancelledError, ConnectionError, TimeoutError
 from telstate_backends.events import Event, Update
 from telstate_backends.operations.base import Operation, wrong_kind
@@ -443,7 +443,7 @@ class _Limits:
         if error is not None:
             raise error
         left = max(0.0, self.deadline.end - time.monotonic())
-        return left if self.cancel_future is self.python_future else min(left, GLANCE)
+        return left if self.cancel_future is self.python_future else min(left, POLL_INTERVAL)
 
     def wake_when_cancelled(self, watcher: Watcher) -> None:
         future = self.python_future

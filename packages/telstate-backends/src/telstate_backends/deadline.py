@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 
 import attrs
 
@@ -19,8 +17,6 @@ import attrs
 POLL_INTERVAL = 0.1
 #: Seconds for which a reply is waited for even if the deadline passes before.
 GRACE = 1.0
-#: The name that this constant had before.
-GLANCE = POLL_INTERVAL
 
 
 @attrs.frozen
@@ -59,39 +55,3 @@ class Deadline:
     def expired(self) -> bool:
         """Whether no time is left."""
         return self.left() == 0.0
-
-
-#: The name that this class had before.
-Patience = Deadline
-
-
-_present: ContextVar[Patience | None] = ContextVar("telstate patience", default=None)
-#: Gives the patience of who asks in this thread, `None` if it is endless.
-present_patience = _present.get
-
-
-@contextmanager
-def limited(patience: Patience) -> Iterator[None]:
-    """Have backends heed a patience, in this thread and block."""
-    token = _present.set(patience)
-    try:
-        yield
-    finally:
-        _present.reset(token)
-
-
-_beginning: ContextVar[bool] = ContextVar("telstate beginning", default=False)
-#: Tells whether who asks in this thread or task is about to watch or wait.
-is_beginning = _beginning.get
-
-
-class Beginning:
-    """Says that what is asked in its block is the first look of who is about to watch or wait."""
-
-    __slots__ = ("_token",)
-
-    def __enter__(self) -> None:
-        self._token = _beginning.set(True)
-
-    def __exit__(self, *_: object) -> None:
-        _beginning.reset(self._token)

@@ -149,9 +149,9 @@ def test_closing_under_working_threads(newest_url: str) -> None:
                 each.result(LONG)
         assert _clients_left(client, before) == set()
     assert {each.partition(" at ")[0] for each in errors} == {
-        "ConnectionError: the backend for Redis"
+        "ConnectionError: The backend for Redis"
     }
-    assert all(each.endswith(" is closed; make a new one") for each in errors)
+    assert all(each.endswith(" is closed. Make a new one.") for each in errors)
 
 
 async def test_closing_under_working_tasks(newest_url: str) -> None:
@@ -185,9 +185,9 @@ async def test_closing_under_working_tasks(newest_url: str) -> None:
             await asyncio.wait_for(asyncio.gather(*tasks), LONG)
         assert _clients_left(client, before) == set()
     assert {each.partition(" at ")[0] for each in errors} == {
-        "ConnectionError: the backend for Redis"
+        "ConnectionError: The backend for Redis"
     }
-    assert all(each.endswith(" is closed; make a new one") for each in errors)
+    assert all(each.endswith(" is closed. Make a new one.") for each in errors)
 
 
 @pytest.mark.slow
@@ -213,7 +213,7 @@ def test_closing_a_cluster_under_working_threads(cluster_ports: list[int]) -> No
             for each in working:
                 each.result(LONG)
     assert len(errors) == 75
-    assert all(each.endswith(" is closed; make a new one") for each in errors)
+    assert all(each.endswith(" is closed. Make a new one.") for each in errors)
 
 
 def _clients(client: Any) -> set[str]:

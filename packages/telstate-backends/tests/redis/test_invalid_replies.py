@@ -14,7 +14,6 @@ from subjects import LONG
 
 from telstate_backends import (
     AsyncRedisBackend,
-    ConnectionError,
     Exists,
     Get,
     RedisBackend,

@@ -18,7 +18,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from telstate_backends.abc import Backend
-from telstate_backends.deadline import Deadline, present_patience
+from telstate_backends.deadline import Deadline
 from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.redis._client import check_client
 from telstate_backends.redis._cluster import server_of
@@ -163,7 +163,6 @@ class RedisBackend(Backend):
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None
     ) -> Result:
         """Execute one operation, atomically."""
-        deadline = deadline or present_patience()
         reply = self._send(self._server.execute, operation, deadline)
         try:
             return operation.parse(reply)
@@ -176,7 +175,6 @@ class RedisBackend(Backend):
         """Execute operations in order, in one round trip; the error of a failed one is its result."""
         if not operations:
             return []
-        deadline = deadline or present_patience()
         replies = self._send(self._server.execute_many, operations, deadline)
         return [
             result_of(operation, reply, self.address)
