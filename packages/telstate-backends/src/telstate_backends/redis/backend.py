@@ -149,11 +149,6 @@ class RedisBackend(Backend):
             client = connect(parsed)
         except FAILURES as error:
             raise translate(error, parsed.address, tls_at_first=parsed.uses_tls) from error
-        except NONSENSE as error:
-            # redis-py asks the nodes of a cluster for their slots when it creates the client.
-            if parsed.scheme.endswith("+cluster") and is_invalid_reply(error):
-                raise invalid_reply(error, parsed.address)
-            raise
         return cls(client, retry=retry)
 
     def __repr__(self) -> str:

@@ -39,6 +39,7 @@ import redis.sentinel
 from redis.backoff import NoBackoff
 
 from telstate_backends.redis._client import disconnect_nodes, join_address, master_address
+from telstate_backends.redis._errors import is_invalid_reply
 
 #: Passed to every connection that is made from a URL, unless the URL says otherwise.
 DEFAULTS: Mapping[str, Any] = {
@@ -270,11 +271,15 @@ def connect(url: ParsedUrl) -> Client:
         return client
     if url.scheme.endswith("+cluster"):
         nodes = [_untyped(redis.cluster.ClusterNode)(*host) for host in url.hosts]
+        arguments = _for_cluster(url)
         try:
-            return redis.cluster.RedisCluster(startup_nodes=nodes, **_for_cluster(url))
-        except BaseException:
+            return redis.cluster.RedisCluster(startup_nodes=nodes, **arguments)
+        except BaseException as error:
             # A client that could not be made leaves its connections to the garbage collector.
             disconnect_nodes(nodes)
+            # The client asks the nodes for their slots, and redis-py 6 does not check the reply.
+            if is_invalid_reply(error):
+                raise redis.exceptions.InvalidResponse(type(error).__name__) from error
             raise
     kinds = {"rediss": redis.SSLConnection, "unix": redis.UnixDomainSocketConnection}
     kind = kinds.get(url.scheme, redis.Connection)
