@@ -61,14 +61,14 @@ class Command:
     Attributes
     ----------
     name : str
-        Name of the command, or of the script if `scripted`.
+        Name of the command, or of the script if `is_script`.
     keys : tuple of bytes
         All keys that it touches.
     arguments : tuple
         What follows the keys.
-    scripted : bool
+    is_script : bool
         Whether it is a script.
-    paged : bool
+    is_paged : bool
         Whether the first argument is a cursor. The command is then repeated with the cursor of each
         reply until that is 0, and the second elements of the replies are the reply: a list of pages.
     steps : tuple of Command
@@ -81,8 +81,8 @@ class Command:
     name: str
     keys: tuple[bytes, ...] = ()
     arguments: tuple[Argument, ...] = ()
-    scripted: bool = False
-    paged: bool = False
+    is_script: bool = False
+    is_paged: bool = False
     steps: tuple[Command, ...] = ()
     together: tuple[Command, ...] = ()
 
@@ -94,11 +94,11 @@ class Operation(ABC, Generic[Result]):
 
     #: Whether doing it twice has the same effect as doing it once, so that it may be sent again after a
     #: failure that leaves open whether it was done.
-    idempotent: ClassVar[bool] = True
+    is_idempotent: ClassVar[bool] = True
     #: Whether it changes the store.
     writes: ClassVar[bool] = False
     #: Whether every node of a cluster must execute it, not only those that hold its keys.
-    everywhere: ClassVar[bool] = False
+    for_all_nodes: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, store: Store) -> Result:

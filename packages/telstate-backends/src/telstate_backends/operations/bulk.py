@@ -109,7 +109,7 @@ class Load(KeyOperation[None]):
             name, items = "zset", scored
         else:
             name, items = "hash", chain.from_iterable(contents.items())
-        return Command("load", (self.key,), (int(self.replace), name, *items), scripted=True)
+        return Command("load", (self.key,), (int(self.replace), name, *items), is_script=True)
 
     def parse(self, reply: object) -> None:
         if reply is not None:
@@ -173,8 +173,8 @@ class Restore(KeyOperation[None]):
         steps: tuple[Command, ...] = ()
         if len(self.payload) > SMALL_PAYLOAD:
             restore = Command("RESTORE", keys, (RESTORED_TTL, self.payload, "REPLACE"))
-            steps = restore, Command("restore", keys, (b"", RESTORED_TTL), scripted=True)
-        return Command("restore", keys, (self.payload,), scripted=True, steps=steps)
+            steps = restore, Command("restore", keys, (b"", RESTORED_TTL), is_script=True)
+        return Command("restore", keys, (self.payload,), is_script=True, steps=steps)
 
     def parse(self, reply: object) -> None:
         return None
@@ -197,7 +197,7 @@ class Export(KeyOperation[Stored | None]):
         return None if stored is None else _copy(stored)
 
     def command(self) -> Command:
-        return Command("export", (self.key,), scripted=True)
+        return Command("export", (self.key,), is_script=True)
 
     def parse(self, reply: object) -> Stored | None:
         if reply is None:

@@ -55,7 +55,7 @@ class Keys(Operation[list[bytes]]):
         A Redis glob pattern (default: all keys).
     """
 
-    everywhere: ClassVar[bool] = True
+    for_all_nodes: ClassVar[bool] = True
 
     pattern: bytes = b"*"
 
@@ -63,7 +63,9 @@ class Keys(Operation[list[bytes]]):
         return sorted(filter(Glob(self.pattern).matches, store.data))
 
     def command(self) -> Command:
-        return Command("SCAN", (), (0, "MATCH", self.pattern, "COUNT", KEYS_PER_PAGE), paged=True)
+        return Command(
+            "SCAN", (), (0, "MATCH", self.pattern, "COUNT", KEYS_PER_PAGE), is_paged=True
+        )
 
     def parse(self, reply: object) -> list[bytes]:
         return sorted({key for page in as_list(reply) for key in as_bytes_list(page)})
@@ -82,7 +84,7 @@ class KeyTypes(Operation[dict[bytes, KeyType]]):
         A Redis glob pattern (default: all keys).
     """
 
-    everywhere: ClassVar[bool] = True
+    for_all_nodes: ClassVar[bool] = True
 
     pattern: bytes = b"*"
 
@@ -91,7 +93,9 @@ class KeyTypes(Operation[dict[bytes, KeyType]]):
         return {key: kind_of(store.data[key]) for key in sorted(filter(matches, store.data))}
 
     def command(self) -> Command:
-        return Command("key_types", (), (0, self.pattern, KEYS_PER_PAGE), scripted=True, paged=True)
+        return Command(
+            "key_types", (), (0, self.pattern, KEYS_PER_PAGE), is_script=True, is_paged=True
+        )
 
     def parse(self, reply: object) -> dict[bytes, KeyType]:
         found: dict[bytes, bytes] = {}
@@ -107,8 +111,8 @@ class KeyTypes(Operation[dict[bytes, KeyType]]):
 class Count(Operation[int]):
     """How many keys the store has, in every namespace, including foreign ones."""
 
-    idempotent: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = True
+    is_idempotent: ClassVar[bool] = False
+    for_all_nodes: ClassVar[bool] = True
 
     def apply(self, store: Store) -> int:
         return len(store.data)
@@ -134,8 +138,8 @@ class SomeKeys(Operation[list[bytes]]):
         millisecond of the server's time.
     """
 
-    idempotent: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = True
+    is_idempotent: ClassVar[bool] = False
+    for_all_nodes: ClassVar[bool] = True
 
     limit: int = 20_000
 
@@ -239,7 +243,7 @@ class Peek(KeyOperation[KeyPreview | None]):
         return KeyPreview(KeyType.MUTABLE, len(samples), size, head, b"", *times)
 
     def command(self) -> Command:
-        return Command("peek", (self.key,), (self.limit,), scripted=True)
+        return Command("peek", (self.key,), (self.limit,), is_script=True)
 
     def parse(self, reply: object) -> KeyPreview | None:
         if reply is None:
@@ -303,7 +307,7 @@ class GetPage(KeyOperation[Immutable | Indexed | SamplePage | None]):
 
     def command(self) -> Command:
         limits = (DIGEST_ABOVE, SAMPLES_PER_PAGE, BYTES_PER_PAGE)
-        return Command("get_page", (self.key,), (self.rank, *limits), scripted=True)
+        return Command("get_page", (self.key,), (self.rank, *limits), is_script=True)
 
     def parse(self, reply: object) -> Immutable | Indexed | SamplePage | None:
         if reply is None:

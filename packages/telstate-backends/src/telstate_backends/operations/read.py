@@ -126,7 +126,7 @@ class Find(Read[Found | None]):
         return Found(key, TYPE_NAMES[kind_of(stored)], contents_of(key, stored))
 
     def command(self) -> Command:
-        return Command("get" if self.needs_contents else "key_type", self.keys, scripted=True)
+        return Command("get" if self.needs_contents else "key_type", self.keys, is_script=True)
 
     def parse(self, reply: object) -> Found | None:
         if reply is None:
@@ -191,7 +191,7 @@ class WhichExist(Operation[list[bool]]):
         return [key in store.data for key in self.keys]
 
     def command(self) -> Command:
-        return Command("which_exist", self.keys, scripted=True)
+        return Command("which_exist", self.keys, is_script=True)
 
     def parse(self, reply: object) -> list[bool]:
         return [as_int(one) > 0 for one in as_list(reply)]
@@ -274,7 +274,7 @@ class GetIndexed(Operation[bytes | None]):
         return stored.get(self.sub_key)
 
     def command(self) -> Command:
-        return Command("get_indexed", self.keys, (self.sub_key,), scripted=True)
+        return Command("get_indexed", self.keys, (self.sub_key,), is_script=True)
 
     def parse(self, reply: object) -> bytes | None:
         if reply is None:
@@ -331,7 +331,7 @@ class GetRange(Operation[list[bytes] | None]):
                 latest = (previous, "-", "LIMIT", 0, 1)
                 together += (Command("ZREVRANGEBYLEX", self.keys, latest),)
         arguments = (first, stop, previous)
-        return Command("get_range", self.keys, arguments, scripted=True, together=together)
+        return Command("get_range", self.keys, arguments, is_script=True, together=together)
 
     def parse(self, reply: object) -> list[bytes] | None:
         if isinstance(reply, tuple):

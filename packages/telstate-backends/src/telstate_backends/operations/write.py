@@ -52,7 +52,7 @@ class SetImmutable(KeyOperation[bytes | None]):
         return present.value
 
     def command(self) -> Command:
-        return Command("set_immutable", (self.key,), (self.value,), scripted=True)
+        return Command("set_immutable", (self.key,), (self.value,), is_script=True)
 
     def parse(self, reply: object) -> bytes | None:
         return None if reply is None else as_bytes(need_kind(reply, KeyType.IMMUTABLE)[0])
@@ -97,7 +97,7 @@ class AddSample(_Adding):
             store.publish(Update(self.key, KeyType.MUTABLE, value, timestamp=timestamp))
 
     def command(self) -> Command:
-        return Command("add_sample", (self.key,), (self.member,), scripted=True)
+        return Command("add_sample", (self.key,), (self.member,), is_script=True)
 
 
 @attrs.frozen
@@ -127,7 +127,7 @@ class AddSamples(_Adding):
     def command(self) -> Command:
         # Without duplicates: the script publishes all that do not exist before it adds any.
         members = tuple(dict.fromkeys(self.members))
-        return Command("add_samples", (self.key,), members, scripted=True)
+        return Command("add_samples", (self.key,), members, is_script=True)
 
 
 @attrs.frozen
@@ -164,7 +164,7 @@ class SetIndexed(KeyOperation[bytes | None]):
         return present
 
     def command(self) -> Command:
-        return Command("set_indexed", (self.key,), (self.sub_key, self.value), scripted=True)
+        return Command("set_indexed", (self.key,), (self.sub_key, self.value), is_script=True)
 
     def parse(self, reply: object) -> bytes | None:
         return None if reply is None else as_bytes(need_kind(reply, KeyType.INDEXED)[0])
@@ -184,7 +184,7 @@ class Delete(Operation[int]):
     """
 
     writes: ClassVar[bool] = True
-    idempotent: ClassVar[bool] = False
+    is_idempotent: ClassVar[bool] = False
 
     keys: tuple[bytes, ...]
 
@@ -199,7 +199,7 @@ class Delete(Operation[int]):
         return len(deleted)
 
     def command(self) -> Command:
-        return Command("delete", self.keys, scripted=True)
+        return Command("delete", self.keys, is_script=True)
 
     def parse(self, reply: object) -> int:
         return as_int(reply)
@@ -217,8 +217,8 @@ class Clear(Operation[None]):
     """
 
     writes: ClassVar[bool] = True
-    idempotent: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = True
+    is_idempotent: ClassVar[bool] = False
+    for_all_nodes: ClassVar[bool] = True
 
     def apply(self, store: Store) -> None:
         store.data.clear()
@@ -226,7 +226,7 @@ class Clear(Operation[None]):
             store.publish(Cleared())
 
     def command(self) -> Command:
-        return Command("clear", scripted=True)
+        return Command("clear", is_script=True)
 
     def parse(self, reply: object) -> None:
         return None

@@ -69,7 +69,7 @@ class Cluster:
         self, operations: Sequence[Operation[Any]], deadline: Deadline | None
     ) -> list[object]:
         nodes = [node.name for node in self._cluster.get_primaries()]
-        if any(operation.everywhere for operation in operations):
+        if any(operation.for_all_nodes for operation in operations):
             nodes += self._find_bare_masters(nodes[0], deadline)
         work = _slots.Work(operations, nodes)
         while due := work.due(self._node_of):
@@ -205,7 +205,7 @@ class AsyncCluster:
     async def _execute(self, operations: Sequence[Operation[Any]]) -> list[object]:
         await self._cluster.initialize()
         nodes = [node.name for node in self._cluster.get_primaries()]
-        if any(operation.everywhere for operation in operations):
+        if any(operation.for_all_nodes for operation in operations):
             nodes += await self._find_bare_masters(nodes[0])
         work = _slots.Work(operations, nodes)
         while due := work.due(self._node_of):

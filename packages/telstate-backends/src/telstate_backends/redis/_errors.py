@@ -276,7 +276,7 @@ def judge(
         if is_closed:
             return closed(address), False
         failure = translate(error, address, of_operations(operations))
-        is_safe = is_pool_exhausted(error) or all(each.idempotent for each in operations)
+        is_safe = is_pool_exhausted(error) or all(each.is_idempotent for each in operations)
         return failure, is_safe and isinstance(failure, ConnectionError)
     if isinstance(error, (*NONSENSE, UnexpectedReply)):
         # Using a connection while it is closed comes to this too.

@@ -31,7 +31,7 @@ Exchange: TypeAlias = Generator[Sequence[Args], list[object], Result]
 
 def args_of(command: Command) -> Args:
     """Return what to send for a command; a script goes by its digest."""
-    if not command.scripted:
+    if not command.is_script:
         return (command.name, *command.keys, *command.arguments)
     digest = script(command.name).sha
     return ("EVALSHA", digest, len(command.keys), *command.keys, *command.arguments)
@@ -45,7 +45,7 @@ def args_with_source(command: Command) -> Args:
 
 def exchange_command(command: Command) -> Exchange[object]:
     """Return the reply to one command; raises redis-py's error if it fails."""
-    if command.paged:
+    if command.is_paged:
         return (yield from _exchange_pages(command))
     if command.together:
         try:
@@ -74,7 +74,7 @@ def exchange_commands(
         Which of them are for a node of a cluster that is only about to get their slot.
     """
     replies: list[object] = []
-    for paged, run in groupby(zip(commands, asking, strict=True), lambda each: each[0].paged):
+    for paged, run in groupby(zip(commands, asking, strict=True), lambda each: each[0].is_paged):
         try:
             if not paged:
                 replies += yield from _exchange_batch(list(run))
@@ -131,7 +131,7 @@ def _batch(commands: Iterable[tuple[Command, bool]]) -> Iterator[Args]:
         if command.steps:
             yield ("MULTI",)
         for step in command.steps or (command,):
-            if step.scripted and step.name not in known:
+            if step.is_script and step.name not in known:
                 known.add(step.name)
                 yield args_with_source(step)
             else:
@@ -154,7 +154,7 @@ def _exchange_pages(command: Command, asking: bool = False) -> Exchange[list[obj
     cursor, pages = 0, []
     while True:
         arguments = (cursor, *command.arguments[1:])
-        page = Command(command.name, command.keys, arguments, scripted=command.scripted)
+        page = Command(command.name, command.keys, arguments, is_script=command.is_script)
         if asking:
             (reply,) = yield from _exchange_batch([(page, True)])
             if isinstance(reply, Exception):

@@ -52,7 +52,7 @@ class Server:
     def execute(self, operation: Operation[Any], deadline: Deadline | None = None) -> object:
         """Return the reply to one operation."""
         command = operation.command()
-        if deadline is None and not command.together and not command.paged:
+        if deadline is None and not command.together and not command.is_paged:
             # The usual case is an exchange without a generator, which would cost a tenth of the time.
             try:
                 return self._connection.request(args_of(command))

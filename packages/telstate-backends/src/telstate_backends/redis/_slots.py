@@ -199,7 +199,7 @@ def check_served(operations: Sequence[Operation[Any]], replies: list[object]) ->
 
     A server has done nothing of what it answers so, and soon will, as after a lost connection.
     """
-    if all(operation.idempotent for operation in operations):
+    if all(operation.is_idempotent for operation in operations):
         for reply in replies:
             if isinstance(reply, ClusterDownError):
                 raise reply
@@ -224,7 +224,7 @@ def bare_masters(listed: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _pieces(operation: Operation[Any], all_nodes: Sequence[str]) -> Iterator[Piece]:
     command = operation.command()
-    if operation.everywhere:
+    if operation.for_all_nodes:
         for node in all_nodes:
             yield Piece(command, operation.writes, node)
     else:
