@@ -87,15 +87,15 @@ class OutageLog:
         """Record that a source waits for the server, because of a failure."""
         self.waiting.add(source)
         if _take(self._unlogged):
-            logger.warning("Waiting for Redis at %s: %s", self._address, failure)
             self._logged.append(True)
+            logger.warning("Waiting for Redis at %s: %s", self._address, failure)
 
     def end(self, source: object) -> None:
         """Record that a source has got an answer."""
         self.waiting.discard(source)
         if not self.waiting and _take(self._logged):
-            logger.warning("Redis at %s answers again.", self._address)
             self._unlogged.append(True)
+            logger.warning("Redis at %s answers again.", self._address)
 
     def leave(self, source: object) -> None:
         """Record that a source waits no longer, without an answer: the next operation may get one."""
