@@ -227,7 +227,7 @@ async def test_dump_and_write_key(subject: Subject, tmp_path: Path) -> None:
 
 
 def _client(subject: Subject) -> object:
-    return getattr(getattr(subject.backend, "_link", None), "_client", None)
+    return getattr(getattr(subject.backend, "_server", None), "client", None)
 
 
 async def test_redis_clients(tmp_path: Path) -> None:

@@ -182,8 +182,8 @@ def test_operations(quiet: None) -> None:
         backend = RedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
         ts = TelescopeState(backend)
         ts["a"] = 1
-        link = vars(backend)["_link"]
-        assert leaks_of(ts, ts.view("a"), backend, link, vars(link)) == []
+        server_object = vars(backend)["_server"]
+        assert leaks_of(ts, ts.view("a"), backend, server_object, vars(server_object)) == []
         server.kill()
         for operation in failing(ts):
             with pytest.raises(TelstateError) as caught:
@@ -203,8 +203,8 @@ async def test_asyncio_operations(quiet: None) -> None:
         backend = await AsyncRedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
         ts = aio.TelescopeState(backend)
         await ts.set("a", 1)
-        link = vars(backend)["_link"]
-        assert leaks_of(ts, ts.view("a"), backend, link, vars(link)) == []
+        server_object = vars(backend)["_server"]
+        assert leaks_of(ts, ts.view("a"), backend, server_object, vars(server_object)) == []
         waiting = asyncio.create_task(ts.wait_key("never"))
         await asyncio.sleep(0.05)
         server.kill()
