@@ -25,6 +25,8 @@ from telstate_backends.types import REDIS_TYPES, KeyType
 from telstate_codec.keys import key_repr
 
 Argument: TypeAlias = bytes | str | int
+#: A command as it is sent: its name and its arguments.
+Args: TypeAlias = tuple[Argument, ...]
 Result = TypeVar("Result")
 
 #: Scripts that begin with the text of another file, which holds their common functions.
@@ -85,6 +87,18 @@ class Command:
     is_paged: bool = False
     steps: tuple[Command, ...] = ()
     together: tuple[Command, ...] = ()
+
+    def args(self) -> Args:
+        """Return what to send; a script goes by its digest."""
+        if not self.is_script:
+            return (self.name, *self.keys, *self.arguments)
+        digest = script(self.name).sha
+        return ("EVALSHA", digest, len(self.keys), *self.keys, *self.arguments)
+
+    def args_with_source(self) -> Args:
+        """Return what to send for a script that the server does not know."""
+        source = script(self.name).source
+        return ("EVAL", source, len(self.keys), *self.keys, *self.arguments)
 
 
 class Operation(ABC, Generic[Result]):

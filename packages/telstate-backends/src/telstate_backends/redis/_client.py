@@ -86,7 +86,7 @@ class Retries:
             each.set_retry(none)
 
     def restore(self) -> None:
-        """Give the clients back what they had."""
+        """Restore the retries that the clients had."""
         while self._before:
             client, retry = self._before.pop()
             if retry is not None:

@@ -17,9 +17,9 @@ from typing import Any
 from redis.exceptions import ResponseError, TimeoutError
 
 from telstate_backends.deadline import GRACE, POLL_INTERVAL, Deadline
+from telstate_backends.operations.base import Args
 from telstate_backends.redis import _client
 from telstate_backends.redis._errors import FAILURES
-from telstate_backends.redis._exchanges import Args
 
 
 class PinnedConnection:
@@ -81,7 +81,7 @@ class PinnedConnection:
                 self._pool.release(connection)
 
     def close(self) -> None:
-        """Give the connection back to the pool."""
+        """Return the connection to the pool."""
         connection, self._pinned = self._pinned, None
         if connection is not None and self._process == getpid():
             connection.disconnect()

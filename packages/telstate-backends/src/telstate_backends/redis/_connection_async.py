@@ -20,9 +20,9 @@ from typing import Any
 import hiredis
 import redis.exceptions as theirs
 
+from telstate_backends.operations.base import Args
 from telstate_backends.redis import _client
-from telstate_backends.redis._errors import FAILURES, NONSENSE
-from telstate_backends.redis._exchanges import Args
+from telstate_backends.redis._errors import FAILURES, MALFORMED
 
 #: Batches of more bytes than this go by connections of their own.
 _LARGE = 1 << 16
@@ -135,14 +135,14 @@ class MultiplexedConnection(asyncio.Protocol):
                 future.set_exception(copy.copy(error))
 
     def data_received(self, data: bytes) -> None:
-        """Give replies to the futures that wait for them."""
+        """Set the results of the futures that wait for replies."""
         self._heard = self.loop.time()
         try:
             self._reader.feed(data)
             while not self.is_lost and (reply := self._reader.gets()) is not _MORE:
                 if type(reply) is not _PUSH:
                     self._take(reply)
-        except (*FAILURES, *NONSENSE) as error:
+        except (*FAILURES, *MALFORMED) as error:
             self.lose(error)
 
     def eof_received(self) -> None:
@@ -223,7 +223,7 @@ class SharedConnection:
         return replies
 
     async def close(self) -> None:
-        """Give the connection back to the pool."""
+        """Return the connection to the pool."""
         self._usable = False
         if self._connecting is not None and self._is_connecting():
             self._connecting.cancel()

@@ -26,7 +26,7 @@ FAILURES = (theirs.RedisError, theirs.RedisClusterException, OSError)
 LOST = (theirs.ConnectionError, theirs.TimeoutError, theirs.RedisClusterException, OSError)
 
 #: What is raised where a reply has an unexpected form.
-NONSENSE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 #: A class of redis-py's, a pattern that its text must have, our class, and our message.
 _Row: TypeAlias = tuple[type[BaseException], str, type[TelstateError], str]
@@ -246,7 +246,7 @@ def translate(
 
 
 def invalid_reply(error: Exception, address: str) -> TelstateError:
-    """Return our error for one of :data:`NONSENSE`, the cause chained; an error of ours as it is."""
+    """Return our error for one of :data:`MALFORMED`, the cause chained; an error of ours as it is."""
     if isinstance(error, UnexpectedReply):
         said = str(error).removeprefix(UNEXPECTED)
         return RefusedError(
@@ -265,7 +265,7 @@ def invalid_reply(error: Exception, address: str) -> TelstateError:
 def is_invalid_reply(error: BaseException) -> bool:
     """Return whether the first error of a connection comes of a reply of an unexpected form."""
     # A TypeError may also be about an option that redis-py does not know.
-    return isinstance(error, NONSENSE) and "unexpected keyword argument" not in str(error)
+    return isinstance(error, MALFORMED) and "unexpected keyword argument" not in str(error)
 
 
 def judge(
@@ -278,7 +278,7 @@ def judge(
         failure = translate(error, address, of_operations(operations))
         is_safe = is_pool_exhausted(error) or all(each.is_idempotent for each in operations)
         return failure, is_safe and isinstance(failure, ConnectionError)
-    if isinstance(error, (*NONSENSE, UnexpectedReply)):
+    if isinstance(error, (*MALFORMED, UnexpectedReply)):
         # Using a connection while it is closed comes to this too.
         if is_closed and not isinstance(error, TelstateError):
             return closed(address), False
@@ -297,7 +297,7 @@ def result_of(operation: Operation[Any], reply: object, address: str) -> Any:
         return error
     try:
         return operation.parse(reply)
-    except (*NONSENSE, TelstateError) as error:
+    except (*MALFORMED, TelstateError) as error:
         return invalid_reply(error, address)
 
 

@@ -18,29 +18,13 @@ from typing import TypeAlias, TypeVar
 
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from telstate_backends.operations.base import Argument, Command, as_int, script, unexpected
+from telstate_backends.operations.base import Args, Command, as_int, unexpected
 from telstate_backends.redis._client import is_pool_exhausted
 from telstate_backends.redis._errors import LOST, partly_sent
 from telstate_backends.redis._slots import Piece
 
-#: A command as it is sent: its name and its arguments.
-Args: TypeAlias = tuple[Argument, ...]
 Result = TypeVar("Result")
 Exchange: TypeAlias = Generator[Sequence[Args], list[object], Result]
-
-
-def args_of(command: Command) -> Args:
-    """Return what to send for a command; a script goes by its digest."""
-    if not command.is_script:
-        return (command.name, *command.keys, *command.arguments)
-    digest = script(command.name).sha
-    return ("EVALSHA", digest, len(command.keys), *command.keys, *command.arguments)
-
-
-def args_with_source(command: Command) -> Args:
-    """Return what to send for a script that the server does not know."""
-    source = script(command.name).source
-    return ("EVAL", source, len(command.keys), *command.keys, *command.arguments)
 
 
 def exchange_command(command: Command) -> Exchange[object]:
@@ -49,13 +33,13 @@ def exchange_command(command: Command) -> Exchange[object]:
         return (yield from _exchange_pages(command))
     if command.together:
         try:
-            replies = yield [("MULTI",), *map(args_of, command.together), ("EXEC",)]
+            replies = yield [("MULTI",), *(each.args() for each in command.together), ("EXEC",)]
             return tuple(_executed(replies))
         except NoPermissionError:
             pass  # some users may not run transactions, but scripts
-    (reply,) = yield [args_of(command)]
+    (reply,) = yield [command.args()]
     if isinstance(reply, NoScriptError):
-        (reply,) = yield [args_with_source(command)]
+        (reply,) = yield [command.args_with_source()]
     if isinstance(reply, Exception):
         raise reply
     return reply
@@ -92,7 +76,7 @@ def exchange_commands(
 
 
 def exchange_pieces(pieces: Sequence[Piece], node: str) -> Exchange[None]:
-    """Give pieces of operations on a cluster the replies of one of its nodes, named ``host:port``."""
+    """Send pieces of operations to a node of a cluster, named ``host:port``, and record its replies."""
     if len(pieces) == 1 and not pieces[0].asking:
         try:
             replies = [(yield from exchange_command(pieces[0].command))]
@@ -133,9 +117,9 @@ def _batch(commands: Iterable[tuple[Command, bool]]) -> Iterator[Args]:
         for step in command.steps or (command,):
             if step.is_script and step.name not in known:
                 known.add(step.name)
-                yield args_with_source(step)
+                yield step.args_with_source()
             else:
-                yield args_of(step)
+                yield step.args()
         if command.steps:
             yield ("EXEC",)
 

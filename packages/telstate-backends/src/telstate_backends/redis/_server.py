@@ -24,8 +24,6 @@ from telstate_backends.redis._connection_async import SharedConnection
 from telstate_backends.redis._exchanges import (
     Exchange,
     Result,
-    args_of,
-    args_with_source,
     exchange_command,
     exchange_commands,
 )
@@ -55,9 +53,9 @@ class Server:
         if deadline is None and not command.together and not command.is_paged:
             # The usual case is an exchange without a generator, which would cost a tenth of the time.
             try:
-                return self._connection.request(args_of(command))
+                return self._connection.request(command.args())
             except NoScriptError:
-                return self._connection.request(args_with_source(command))
+                return self._connection.request(command.args_with_source())
         return self.run(exchange_command(command), deadline)
 
     def execute_many(

@@ -1,15 +1,15 @@
-"""How operations are spread over the nodes of a Redis Cluster, and find their way while slots move: pure.
+"""How operations are divided among the nodes of a Redis Cluster, also while slots move. No I/O.
 
-Rules: a script or command may touch keys of one slot only. So a command is cut where the slot of its
-keys changes, order kept, each piece goes to the node of its slot, and the operation makes one reply
-of theirs. A piece is atomic; the whole is only if all candidate keys share a slot (``{...}`` in
-their names sees to that). What concerns every node goes to all of them.
+A script or command may only use keys of one slot. So a command is cut where the slot of its keys changes,
+in order; each piece is sent to the node of its slot, and the operation merges the replies. A piece is
+atomic; the whole is atomic only if all candidate keys share a slot (``{...}`` in their names makes them
+do so). An operation on everything goes to all nodes.
 
-A node that does not serve a slot, or is just handing it over, says so and has done nothing: then the
-piece is sent again where it belongs, in the next round. A piece with one key cannot be overtaken by a
-later one with that key, which is sent the same way; one with several could (each node has some of them),
-so what touches a key of such a piece waits until that has its reply, unless both only read. For the
-same reason what writes does not go in one round with what concerns every node.
+A node that does not serve a slot, or is just handing it over, redirects the piece and does nothing. The
+piece is then sent to the right node in the next round. A piece with one key cannot be overtaken by a
+later one with that key, because that is redirected as well. A piece with several keys could be, because
+each node has some of them: so later pieces with one of its keys are delayed until it has a reply, unless
+both only read. For the same reason a round has no piece that writes beside an operation on everything.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from redis.exceptions import (
 
 from telstate_backends.operations.base import Command, Operation
 
-#: How often a piece is sent before its last answer is the reply.
-_ATTEMPTS = 16
-#: Seconds to wait before the next round if keys of one piece are just now on different nodes.
+#: How often a piece is sent before its last reply is final.
+_MAX_ATTEMPTS = 16
+#: Seconds before the next round if the keys of a piece are on different nodes for the moment.
 PAUSE = 0.02
-#: How often that may be before the keys are asked for one by one: the slot has then many keys to move.
-_PATIENCE = 2
-#: What a script says of a key that moves away, or here, while the node does not expect it.
+#: How often that may happen before the keys are sent one by one, because the slot has many keys to move.
+_MAX_REFUSALS = 2
+#: The error of a script that uses a key that is just being moved.
 _ELSEWHERE = "access a non local key"
 
 _NO_REPLY = object()
@@ -45,22 +45,22 @@ _NO_REPLY = object()
 
 @attrs.define(eq=False)
 class Piece:
-    """A command for one node, as far as it has come.
+    """A command for one node, and its state.
 
     Attributes
     ----------
     command : Command
-        What is asked; its keys share a slot.
+        The command; its keys share a slot.
     writes : bool
-        Whether that changes something.
+        Whether it changes the store.
     node : str or None
-        The node to ask, by ``host:port``; None for the one that the slot table names.
+        The node to send it to, by ``host:port``; None for the one that the slot table names.
     asking : bool
-        Whether the node is only about to get the slot, and has to be told that we know.
+        Whether the node is only about to get the slot, so that ASKING must precede the command.
     reply : object
-        What has come last.
+        The last reply.
     due : bool
-        Whether that does not count, so that it has to be sent (again).
+        Whether it must be sent (again), because the reply is not final.
     """
 
     command: Command
@@ -73,14 +73,14 @@ class Piece:
     _refusals: int = 0
 
     def take(self, reply: object, node: str) -> None:
-        """Take what a node replied, and decide where to go next if it sends us elsewhere."""
+        """Record the reply of a node, and where to send the piece next if it is a redirection."""
         self.reply = reply
         self._attempts += 1
-        self.due = isinstance(reply, ResponseError) and self._attempts < _ATTEMPTS
+        self.due = isinstance(reply, ResponseError) and self._attempts < _MAX_ATTEMPTS
         if not self.due:
             return
         if isinstance(reply, AskError):
-            # A node that is asked with an empty host is the one that was asked.
+            # An empty host is that of the node that replied.
             host = reply.host or node.rpartition(":")[0]
             self.node = f"{host}:{reply.port}"
             self.asking = not isinstance(reply, MovedError)
@@ -88,28 +88,30 @@ class Piece:
             self._refusals += 1
             self.node, self.asking = None, False
         elif _ELSEWHERE in str(reply):
-            # Without keys, it is for this node alone, which does not serve all that it has.
+            # A command without keys is for this node alone, which has keys that it does not serve.
             self.node, self.asking = (None, False) if self.command.keys else (node, True)
-        elif not isinstance(reply, NoScriptError):  # if it is: who sent its text was sent elsewhere
+        elif not isinstance(
+            reply, NoScriptError
+        ):  # if it is, the command with the text was redirected
             self.due = False
 
     @property
     def waits(self) -> bool:
-        """Whether it can only be served later."""
+        """Whether the next attempt should not be made at once."""
         return self.due and isinstance(self.reply, TryAgainError)
 
     def split(self) -> list[Piece]:
-        """Give pieces for each key where all keys at once are refused for too long."""
+        """Return a piece for each key if all keys at once were refused too often."""
         keys = self.command.keys
-        if not self.waits or self._refusals <= _PATIENCE or len(keys) == 1:
+        if not self.waits or self._refusals <= _MAX_REFUSALS or len(keys) == 1:
             return [self]
         return [Piece(attrs.evolve(self.command, keys=(key,)), self.writes) for key in keys]
 
 
 class _Order:
-    """What in one round has to be done before something else is sent.
+    """The pieces of a round that later ones must not overtake: on keys, anywhere, and everywhere.
 
-    For each of the three, None: nothing, False: something that reads, True: something that writes.
+    For each of these, None: no piece, False: one that reads, True: one that writes.
     """
 
     def __init__(self) -> None:
@@ -117,32 +119,32 @@ class _Order:
         self._anything: bool | None = None
         self._everywhere: bool | None = None
 
-    def holds(self, piece: Piece) -> bool:
-        """Tell whether a piece has to wait for the next round."""
+    def must_wait(self, piece: Piece) -> bool:
+        """Return whether a piece must wait for the next round."""
         keys = piece.command.keys
         before = [self._everywhere, *map(self._keys.get, keys)] if keys else [self._anything]
         return any(writes or piece.writes for writes in before if writes is not None)
 
-    def note(self, piece: Piece, held: bool) -> None:
-        """Take note of a piece, which may have to be done before others."""
+    def add(self, piece: Piece, waits: bool) -> None:
+        """Record a piece, which later ones may have to wait for."""
         keys = piece.command.keys
         self._anything = self._anything or piece.writes
         if not keys:
             self._everywhere = self._everywhere or piece.writes
-        elif held or len(keys) > 1:
+        elif waits or len(keys) > 1:
             for key in keys:
                 self._keys[key] = self._keys.get(key, False) or piece.writes
 
 
 class Work:
-    """Operations on their way through a cluster.
+    """Operations on a cluster, sent in rounds until all pieces have a final reply.
 
     Parameters
     ----------
     operations : sequence of Operation
-        What is to be done.
+        The operations.
     all_nodes : sequence of str
-        The names of all nodes that hold keys.
+        The names of all nodes that may hold keys.
     """
 
     def __init__(self, operations: Sequence[Operation[Any]], all_nodes: Sequence[str]) -> None:
@@ -150,29 +152,29 @@ class Work:
         self._pieces = [list(_pieces(operation, all_nodes)) for operation in operations]
 
     def due(self, node_of: Callable[[bytes], str]) -> dict[str, list[Piece]]:
-        """Give what is to be sent now to each node, in order.
+        """Return the pieces to send to each node in the next round, in order.
 
         Parameters
         ----------
         node_of : callable
-            Gives the name of the node that serves a key, by the slot table.
+            Returns the name of the node that serves a key, by the slot table.
         """
         nodes: dict[str, list[Piece]] = {}
         order = _Order()
         for place, pieces in enumerate(self._pieces):
             if any(piece.waits for piece in pieces):
                 pieces = self._pieces[place] = [part for piece in pieces for part in piece.split()]
-            waiting = [(piece, order.holds(piece)) for piece in pieces if piece.due]
-            for piece, held in waiting:
-                order.note(piece, held)
-                if not held:
+            waiting = [(piece, order.must_wait(piece)) for piece in pieces if piece.due]
+            for piece, waits in waiting:
+                order.add(piece, waits)
+                if not waits:
                     node = piece.node or node_of(piece.command.keys[0])
                     nodes.setdefault(node, []).append(piece)
         return nodes
 
     @property
     def waits(self) -> bool:
-        """Whether the next round should not come at once."""
+        """Whether the next round should not begin at once."""
         return any(piece.waits for pieces in self._pieces for piece in pieces)
 
     @property
@@ -185,7 +187,7 @@ class Work:
         )
 
     def replies(self) -> list[object]:
-        """Make one reply for each operation of those to its pieces; an error outweighs all."""
+        """Return one reply for each operation, merged from those to its pieces; an error prevails."""
         collected = []
         for operation, pieces in zip(self._operations, self._pieces, strict=True):
             replies = [piece.reply for piece in pieces]
@@ -207,12 +209,12 @@ def check_served(operations: Sequence[Operation[Any]], replies: list[object]) ->
 
 
 def bare_masters(listed: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Give the masters without slots, which the slot table does not have; they may be about to get some.
+    """Return the masters without slots, which are not in the slot table but may be about to get some.
 
     Parameters
     ----------
     listed : dict
-        What redis-py makes of the reply to ``CLUSTER NODES``.
+        The reply to ``CLUSTER NODES`` as redis-py parses it.
     """
     found = []
     for name, node in listed.items():

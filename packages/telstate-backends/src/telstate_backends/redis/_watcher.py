@@ -28,7 +28,7 @@ from telstate_backends.redis._client import socket_of
 from telstate_backends.redis._cluster import AnyServer
 from telstate_backends.redis._errors import (
     FAILURES,
-    NONSENSE,
+    MALFORMED,
     is_locked_out,
     of_channels,
     translate,
@@ -38,8 +38,8 @@ from telstate_backends.redis._pubsub import Subscriber, Subscriptions, Topic, sp
 from telstate_backends.retry import FOREVER, Attempts, OutageLog
 
 # Errors of a lost connection. Another thread that closes the backend while redis-py reads, and messages
-# of the wrong form, raise those of NONSENSE.
-_LOST = (*FAILURES, *NONSENSE, ConnectionError)
+# of the wrong form, raise those of MALFORMED.
+_LOST = (*FAILURES, *MALFORMED, ConnectionError)
 
 # Seconds between two looks at a connection without a socket.
 _FAKE_POLL_INTERVAL = 0.01

@@ -21,7 +21,7 @@ from redis.exceptions import ResponseError
 from telstate_backends.errors import CancelledError, ForeignKeyError, RefusedError, TelstateError
 from telstate_backends.events import Event
 from telstate_backends.redis._client import without_reconnect
-from telstate_backends.redis._errors import FAILURES, NONSENSE, is_locked_out, translate
+from telstate_backends.redis._errors import FAILURES, MALFORMED, is_locked_out, translate
 from telstate_backends.redis._heartbeat import Heartbeat
 from telstate_backends.redis._pubsub import (
     EventQueue,
@@ -35,7 +35,7 @@ from telstate_backends.types import KeyType
 
 # Errors of a lost connection, also when the sender notices it first, and redis-py reconnects for it while
 # the reader uses the connection, or the other way round.
-_LOST = (*FAILURES, *NONSENSE, RuntimeError)
+_LOST = (*FAILURES, *MALFORMED, RuntimeError)
 
 
 class AsyncRedisWatcher:

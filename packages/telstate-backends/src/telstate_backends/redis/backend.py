@@ -24,7 +24,7 @@ from telstate_backends.redis._client import check_client
 from telstate_backends.redis._cluster import server_of
 from telstate_backends.redis._errors import (
     FAILURES,
-    NONSENSE,
+    MALFORMED,
     closed,
     invalid_reply,
     is_invalid_reply,
@@ -161,7 +161,7 @@ class RedisBackend(Backend):
         reply = self._send(self._server.execute, operation, deadline)
         try:
             return operation.parse(reply)
-        except (*NONSENSE, UnexpectedReply) as error:
+        except (*MALFORMED, UnexpectedReply) as error:
             raise invalid_reply(error, self.address)
 
     def execute_many(
