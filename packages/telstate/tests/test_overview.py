@@ -1,12 +1,21 @@
 """The tree of keys that people see."""
 
 import io
+import sys
 
 import numpy
+import pytest
 from rich.console import Console
 
 from telstate import KeyType, TelescopeState
-from telstate.overview import KeySummary, describe, key_tree, summarise, time_of
+from telstate.overview import (
+    KeySummary,
+    describe,
+    key_tree,
+    key_tree_text,
+    summarise,
+    time_of,
+)
 from telstate_codec import encode_value
 
 
@@ -52,6 +61,27 @@ def test_tree(ts: TelescopeState) -> None:
         "└── n  immutable  1",
         "    └── more  immutable  2",
     ]
+
+
+def test_tree_as_text(ts: TelescopeState) -> None:
+    """The plain text of a tree has the lines that rich prints."""
+    for number in range(4):
+        ts[f"m00{number}_observer"] = number
+    ts["n"] = 1
+    ts["n_more"] = "[bold]2[/bold]"
+    ts["n_less"] = 3
+    assert key_tree_text(summarise(ts), "all").splitlines() == drawn(ts)
+    assert key_tree_text([], "nothing") == "nothing"
+
+
+def test_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rich, `key_tree` says what to install, and everything else works."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    ts = TelescopeState()
+    ts["n_chans"] = 4096
+    with pytest.raises(ImportError, match=r"telstate\[cli\]"):
+        key_tree(summarise(ts), "all")
+    assert key_tree_text(summarise(ts), "all") == "all\n└── n_chans  immutable  4096"
 
 
 def test_describe() -> None:
