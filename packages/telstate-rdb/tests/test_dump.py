@@ -39,7 +39,7 @@ def test_decode() -> None:
         (sealed(b"\x08\x01v"), "type 8 is not known in version 9", 0),
         (sealed(b"\x18\x01v", 80), "type 24 is not known in version 80", 0),
         (sealed(b"\x00\x01vw"), "more bytes after the value", 3),
-        (sealed(b"\x00\x02v"), "2 bytes are said to follow", 2),
+        (sealed(b"\x00\x02v"), "2 bytes should follow", 2),
         (sealed(b"\x0b\x01v"), "an intset is cut short", 1),
     ],
 )

@@ -27,7 +27,7 @@ from telstate_rdb import (
     read_rdb,
 )
 from telstate_rdb.lzf import decompress
-from telstate_rdb.reader import verified
+from telstate_rdb.reader import verify_checksum
 
 #: A hash with a field twice; a sorted set, with scores of 8 bytes or as text, a member of which is
 #: compressed and leads to before its start: sound as far as lengths go.
@@ -214,19 +214,19 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("data", "expected"), VERDICTS)
-def test_verified(data: bytes, expected: bool | None, tmp_path: Path) -> None:
+def test_verify_checksum(data: bytes, expected: bool | None, tmp_path: Path) -> None:
     """The checksum is judged from everything that can be read twice, which stays where it stood."""
     path = tmp_path / "x.rdb"
     path.write_bytes(b"before" + data)
     with path.open("rb") as file, path.open("rb", buffering=0) as unbuffered:
         for each in (file, unbuffered, io.BytesIO(b"before" + data)):
             each.seek(6)
-            assert verified(each) is expected
+            assert verify_checksum(each) is expected
             assert each.tell() == 6
     path.write_bytes(data)
     for source in (data, bytearray(data), memoryview(data), path, str(path)):
-        assert verified(source) is expected
-    assert verified(Pipe(data, 3)) is None
+        assert verify_checksum(source) is expected
+    assert verify_checksum(Pipe(data, 3)) is None
 
 
 def test_long_values_in_parts(tmp_path: Path) -> None:

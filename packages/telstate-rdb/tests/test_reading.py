@@ -257,7 +257,7 @@ def test_text_file(tmp_path: Path) -> None:
     path = tmp_path / "dump.rdb"
     path.write_bytes(b"REDIS0003\xff")
     with path.open(encoding="latin-1") as file:
-        with pytest.raises(TypeError, match="gives str.*open it in binary mode"):
+        with pytest.raises(TypeError, match="returns str.*open it in binary mode"):
             read_rdb(file)  # type: ignore[call-overload]  # the mistake
 
 
@@ -286,12 +286,12 @@ def test_non_blocking_file() -> None:
     ("data", "reason"),
     [
         (b"", "the file is empty"),
-        (b"REDIS00", "this is no RDB file: it starts with b'REDIS00'"),
-        (b"ELFELFELFELF", "this is no RDB file"),
+        (b"REDIS00", "this is not an RDB file: it starts with b'REDIS00'"),
+        (b"ELFELFELFELF", "this is not an RDB file"),
         (b"REDIS0000\xff", "RDB version 0 of Redis is not known"),
         (b"REDIS0013\xff", "RDB version 13 of Redis is not known"),
         (b"VALKEY012\xff", "RDB version 12 of Valkey is not known"),
-        (b"REDIS00-1\xff", "this is no RDB file"),
+        (b"REDIS00-1\xff", "this is not an RDB file"),
     ],
 )
 def test_header(data: bytes, reason: str) -> None:
@@ -345,9 +345,11 @@ def test_error_names_the_place(tmp_path: Path) -> None:
 def test_unknown_type_is_named() -> None:
     """An unknown type or opcode is an error that names it and the version."""
     for byte in (8, 26, 0x80, 0xF3):
-        with pytest.raises(RdbParseError, match=f"byte {byte:#04x} is no opcode.* version 11"):
+        with pytest.raises(
+            RdbParseError, match=f"byte {byte:#04x} is neither an opcode.* version 11"
+        ):
             list(read_rdb(finished(bytes([byte]) + b"\x01k\x01v")))
-    with pytest.raises(RdbParseError, match="byte 0x17 is no opcode.* version 80"):
+    with pytest.raises(RdbParseError, match="byte 0x17 is neither an opcode.* version 80"):
         list(read_rdb(b"VALKEY080\x17\x01k\x01v\xff" + bytes(8)))
 
 
@@ -388,7 +390,7 @@ def test_what_is_not_wanted_is_not_decoded() -> None:
 
 def test_unknown_type_in_selection() -> None:
     """A type that Redis does not have is a mistake of the caller."""
-    with pytest.raises(ValueError, match="unknown types.*zset"):
+    with pytest.raises(ValueError, match="Unknown types.*zset"):
         read_rdb(SNAPSHOT, types="sorted_set")  # type: ignore[arg-type]  # the mistake
 
 

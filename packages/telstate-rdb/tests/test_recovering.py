@@ -14,9 +14,9 @@ from rdb_data import Dripping
 
 from telstate_rdb import KeyRecord, Loss, RawValue, RdbParseError, Value, read_rdb
 from telstate_rdb._crc64 import crc64
-from telstate_rdb._parser import Walk, read_header
-from telstate_rdb._recovery import recover_with
-from telstate_rdb._resync import BLOCK_STEP, WORK, WORK_PER_BYTE, Search
+from telstate_rdb._parser import RecordParser, read_header
+from telstate_rdb._recovery import recover as recover_batches
+from telstate_rdb._resync import BLOCK_STEP, MAX_WORK, MAX_WORK_PER_BYTE, Search
 from telstate_rdb._source import Source
 
 COUNT = 40
@@ -88,7 +88,7 @@ def test_record_overwritten(place: int) -> None:
     assert records == RECORDS[:place] + RECORDS[place + 1 :]
     assert losses[0].offset == start
     assert losses[0].size == stop - start
-    assert "is no opcode" in losses[0].reason
+    assert "is neither an opcode" in losses[0].reason
 
 
 def test_forged_length() -> None:
@@ -96,7 +96,7 @@ def test_forged_length() -> None:
     data = DATA[: STARTS[8] + 1] + b"\x81" + b"\xff" * 8 + DATA[STARTS[8] + 8 :]
     records, losses = recover(data)
     assert records == RECORDS[:8] + RECORDS[9:]
-    assert "are said to follow" in losses[0].reason or "cut short" in losses[0].reason
+    assert "should follow" in losses[0].reason or "truncated" in losses[0].reason
 
 
 def test_two_losses() -> None:
@@ -166,8 +166,9 @@ def test_any_damage(position: int, damage: bytes) -> None:
 def search_of(data: bytes) -> tuple[Search, list[bytes]]:
     """Recover a file; give the search, which has counted its work, and the keys."""
     source = Source(data)
-    search = Search(Walk(source, read_header(source), raw=True, keep=True))
-    records = recover_with(search, True, [])
+    parser = RecordParser(source, read_header(source), raw=True, validates=True, recovers=True)
+    search = Search(parser)
+    records = [record for batch in recover_batches(parser, [], search) for record in batch]
     return search, [record.key for record in records if isinstance(record, KeyRecord)]
 
 
@@ -192,9 +193,9 @@ def test_work_is_remembered() -> None:
 
 def test_work_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that takes too long is given up, and the report says so."""
-    assert WORK_PER_BYTE <= 8 and WORK <= 1 << 27
-    monkeypatch.setattr("telstate_rdb._resync.WORK", 1000)
-    monkeypatch.setattr("telstate_rdb._resync.WORK_PER_BYTE", 0)
+    assert MAX_WORK_PER_BYTE <= 8 and MAX_WORK <= 1 << 27
+    monkeypatch.setattr("telstate_rdb._resync.MAX_WORK", 1000)
+    monkeypatch.setattr("telstate_rdb._resync.MAX_WORK_PER_BYTE", 0)
     lists = b"".join(b"\1\3%03d\x3f" % number for number in range(500))
     reader = read_rdb(b"REDIS0009" + SOUND_KEY + b"\x77" + lists + b"\x77", strict=False)
     assert [record.key for record in reader] == [b"a"]

@@ -27,8 +27,8 @@ ROWS = sample_rows()
 REFUSED = {
     "librdb/future_v19.rdb": (0, "RDB version 99 of Redis is not known", 0),
     "librdb/invalid_chksum_v8.rdb": (3, "the checksum is", 3),
-    "librdb/redis_ent_opcode_ram_lru.rdb": (0, "byte 0x6b is no opcode and no type", 1),
-    "redis-rdb-tools/redis_40_with_module.rdb": (2, "more bytes behind the end", 2),
+    "librdb/redis_ent_opcode_ram_lru.rdb": (0, "byte 0x6b is neither an opcode nor a type", 1),
+    "redis-rdb-tools/redis_40_with_module.rdb": (2, "more bytes follow the end", 2),
     "redis/corrupt_ziplist.rdb": (15, "a ziplist is cut short", 53),
 }
 
@@ -68,7 +68,7 @@ def test_bytes_behind_the_end(row: dict[str, str]) -> None:
     reader = read_rdb(data + b"!")
     records = [next(reader) for _ in range(int(row["keys"]))]
     assert records == list(read_rdb(data))
-    with pytest.raises(RdbParseError, match="more bytes behind the end"):
+    with pytest.raises(RdbParseError, match="more bytes follow the end"):
         next(reader)
 
 

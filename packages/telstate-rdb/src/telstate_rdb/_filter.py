@@ -1,4 +1,4 @@
-"""Which keys of a file are wanted: decided before their values are decoded."""
+"""The choice of keys to read, made before their values are decoded."""
 
 from __future__ import annotations
 
@@ -11,49 +11,55 @@ from telstate_rdb.globs import Glob
 
 
 @attrs.frozen
-class Selection:
-    """The wish for some databases, keys and types; None stands for all."""
+class Filter:
+    """The databases, keys and type bytes to read; None stands for all."""
 
     databases: Collection[int] | None
     matches: Callable[[bytes], object] | None
     types: Collection[int] | None
 
-    def wants(self, database: int, key: bytes, type_: int) -> bool:
-        """Tell whether a key is wanted."""
+    def accepts_database(self, database: int) -> bool:
+        """Return whether the keys of a database can pass."""
+        return self.databases is None or database in self.databases
+
+    def accepts(self, database: int, key: bytes, type_: int) -> bool:
+        """Return whether a key passes."""
         return (
-            (self.databases is None or database in self.databases)
+            self.accepts_database(database)
             and (self.types is None or type_ in self.types)
             and (self.matches is None or bool(self.matches(key)))
         )
 
 
-def make_selection(
+def make_filter(
     databases: Collection[int] | int | None,
     keys: str | bytes | None,
     types: Collection[TypeName] | TypeName | None,
-) -> Selection | None:
-    """Make the selection, or None if everything is wanted.
+) -> Filter | None:
+    """Make a filter, or return None if everything passes.
 
     Raises
     ------
     ValueError
-        For a type that Redis does not have.
+        If there is no type of that name.
     TypeError
         If `keys` is anything but one pattern.
     """
     if not isinstance(keys, str | bytes | None):
-        raise TypeError(f"keys= takes one pattern, as str or bytes, not {keys!r}")
+        raise TypeError(f"keys= takes one pattern, as str or bytes, not {keys!r}.")
+    if isinstance(keys, str):
+        keys = keys.encode("utf-8", "surrogateescape")
+    if keys == b"*":
+        keys = None
     if databases is None and keys is None and types is None:
         return None
     if isinstance(databases, int):
         databases = (databases,)
-    if isinstance(keys, str):
-        keys = keys.encode("utf-8", "surrogateescape")
     type_bytes = None
     if types is not None:
-        wanted = {types} if isinstance(types, str) else set(types)
-        if unknown := wanted - set(TYPE_NAMES.values()):
+        names = {types} if isinstance(types, str) else set(types)
+        if unknown := names - set(TYPE_NAMES.values()):
             known = ", ".join(sorted(set(TYPE_NAMES.values())))
-            raise ValueError(f"unknown types {sorted(unknown)}; there are {known}")
-        type_bytes = frozenset(byte for byte, name in TYPE_NAMES.items() if name in wanted)
-    return Selection(databases, None if keys is None else Glob(keys).matches, type_bytes)
+            raise ValueError(f"Unknown types {sorted(unknown)}; there are {known}.")
+        type_bytes = frozenset(byte for byte, name in TYPE_NAMES.items() if name in names)
+    return Filter(databases, None if keys is None else Glob(keys).fullmatch, type_bytes)

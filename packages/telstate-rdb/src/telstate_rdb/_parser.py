@@ -1,25 +1,19 @@
-"""From one record of a file to the next: the loop that reads a sound file.
+"""The record loop: from one record of a file to the next.
 
-Rules:
-
-* Short strings, by far the most frequent values, are taken in the loop itself, from local
-  variables; everything else is looked up in the tables of :mod:`telstate_rdb._types.readers` and
-  :mod:`telstate_rdb._auxiliary`.
-* The quick part never decides that something is wrong: it leaves whatever is not plainly right to
-  the slow part, which reads the same bytes again and knows what to say.
-* An error leaves with the file, the offset and the key filled in, and ends the walk.
+Most records are keys with a short string, or with a small collection that is packed into a string. A
+loop parses those that are in the buffer from local variables. It never decides that something is wrong:
+at anything unusual it ends, and the record is read by `RecordParser.read_record`, which handles every
+record and raises the errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal
-
-import attrs
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, Literal
 
 from telstate_rdb import constants as c
 from telstate_rdb._auxiliary import AUXILIARY_READERS
-from telstate_rdb._filter import Selection
+from telstate_rdb._filter import Filter
 from telstate_rdb._source import Source
 from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version
 from telstate_rdb._types.strings import decode_string
@@ -30,16 +24,19 @@ from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
 
 LOOK_AHEAD = 1 << 16
-"""More than a key and a value of 16383 bytes each: what the quick part can need."""
+"""More than a key and a value of 16383 bytes each, the longest that are parsed from the buffer."""
+
+STRETCH_SIZE = 1 << 18
+"""The number of bytes after which the loop ends at the latest."""
 
 Checksum = Literal["unread", "ok", "wrong", "not computed", "none"]
-"""What the checksum says: not reached yet, right, wrong, left out by the writer (0), or that files
-of this version have none."""
+"""The state of a file's checksum: not reached yet, right, wrong, left out by the writer (0), or not
+there because files of this version have none."""
 
 AnyRecord = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable] | AuxiliaryRecord
+"""A record of any kind."""
 
-
-_COMPRESSED = {
+_COMPRESSED_FILES = {
     b"\x1f\x8b": "gzip.open",
     b"BZh": "bz2.open",
     b"\xfd7zXZ": "lzma.open",
@@ -47,60 +44,13 @@ _COMPRESSED = {
 """How compressed files start, and what opens them."""
 
 
-class _NotQuick(Exception):
-    """The quick part leaves a record to the slow one."""
-
-
-@attrs.define
-class Walk:
-    """A file under way, and what is known of it.
-
-    Parameters
-    ----------
-    source
-        The file, standing behind its header.
-    version
-        From its header.
-    selection
-        Which keys are wanted; None for all.
-    raw
-        Whether values are to be left as they are.
-    auxiliary
-        Whether records that are not keys are wanted.
-    keep
-        Whether the source is to keep the record under way, to go back to its start.
-    finish
-        Whether the walk includes what is behind the mark of the end, and closes the file.
-    lazy
-        Whether tables are to be left undecoded, see :mod:`telstate_rdb.lazy`.
-    trusted
-        Whether the checksum of the file is known to be right.
-    database
-        The current database.
-    checksum
-        What is known of the checksum.
-    """
-
-    source: Source
-    version: int
-    selection: Selection | None = None
-    raw: bool = False
-    auxiliary: bool = False
-    keep: bool = False
-    finish: bool = False
-    lazy: bool = False
-    trusted: bool = False
-    database: int = 0
-    checksum: Checksum = "unread"
-
-
 def read_header(source: Source) -> int:
-    """Read the first bytes of a file; give its version.
+    """Read the first bytes of a file and return its version.
 
     Raises
     ------
     RdbParseError
-        If it is no RDB file or of a version that is not known.
+        If it is not an RDB file or its version is not known.
     """
     source.look_ahead(c.HEADER_SIZE)
     header = source.buffer[source.position : source.position + c.HEADER_SIZE]
@@ -113,211 +63,376 @@ def read_header(source: Source) -> int:
             raise source.error("the file is empty")
         if len(header) < c.HEADER_SIZE:
             source.check()
-        for start, opener in _COMPRESSED.items():
+        for start, opener in _COMPRESSED_FILES.items():
             if header.startswith(start):
-                raise source.error(f"the file is compressed: give what {opener} makes of it")
-        raise source.error(f"this is no RDB file: it starts with {header!r}")
+                raise source.error(f"the file is compressed: open it with {opener}")
+        raise source.error(f"this is not an RDB file: it starts with {header!r}")
     version = int(digits)
-    valkey = magic == c.MAGIC_VALKEY
-    if (version != c.VALKEY_VERSION) if valkey else not c.MIN_VERSION <= version <= c.MAX_VERSION:
+    is_valkey = magic == c.MAGIC_VALKEY
+    known = (c.VALKEY_VERSION,) if is_valkey else range(c.MIN_VERSION, c.MAX_VERSION + 1)
+    if version not in known:
         raise source.error(
-            f"RDB version {version} of {'Valkey' if valkey else 'Redis'} is not known; a newer "
+            f"RDB version {version} of {'Valkey' if is_valkey else 'Redis'} is not known; a newer "
             "release of telstate-rdb may read it"
         )
     source.position += c.HEADER_SIZE
     return version
 
 
-def _quick_decoders(state: Walk) -> list[Callable[[bytes], Value] | None]:
-    """Give, by type byte, what turns the one string that a value consists of into the value."""
-    decoders: list[Callable[[bytes], Value] | None] = [None] * 256
-    if state.selection is None and not state.raw:
-        for type_ in codecs_of_version(state.version):
-            decoders[type_] = PACKED_DECODERS.get(type_)
-    return decoders
+_Decoder = Callable[[bytes], Value]
 
 
-def walk(state: Walk) -> Iterator[AnyRecord]:
-    """Give the records of a file up to the mark of its end, and leave the source behind that.
-
-    Raises
-    ------
-    RdbParseError
-        At the first record that is not sound.
-    """
-    source = state.source
-    codecs = codecs_of_version(state.version)
-    selection = state.selection
-    raw = state.raw
-    lazy_types = LAZY_TYPES if state.lazy else frozenset()
-    if raw:
-        lazy_types -= {c.TYPE_HASH}  # a server would load a hash that has a field twice
-    quick = _quick_decoders(state)
-    new = tuple.__new__
-    string_lzf = c.STRING_LZF
-    look_ahead = LOOK_AHEAD
-    plain = decode_string
-    record_class: type[KeyRecord[Value]] = KeyRecord
-    database = state.database
-    expiry = idle = frequency = None
-    key: bytes | None = None
-    data: bytes | None
-    value: Value = b""
-    where = source.offset
-    buffer = source.buffer
-    position = source.position
-    end = len(buffer)
+def is_text(key: bytes) -> bool:
+    """Return whether a key is printable text."""
     try:
-        while True:
-            if end - position < look_ahead:
-                source.position = position
-                source.look_ahead(look_ahead)
-                buffer = source.buffer
+        return key.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
+def _unwanted(data: bytes) -> bytes:
+    """Stand for the decoder of values that the filter rejects, whatever their key."""
+    raise AssertionError
+
+
+class RecordParser:
+    """A parser of the records of one file.
+
+    Parameters
+    ----------
+    source
+        The file, positioned after its header.
+    version
+        The version in the header.
+    key_filter
+        Which keys to read; None for all.
+    raw
+        Whether values are left undecoded.
+    validates
+        Whether raw values are decoded too, to find malformed ones.
+    auxiliary
+        Whether records that are not keys are returned.
+    is_lazy
+        Whether tables are read as `LazyTable`.
+    is_trusted
+        Whether the checksum of the file is known to be right.
+    recovers
+        Whether the current record is kept, so that `go_back` can return to its start, and keys
+        are checked for being text.
+
+    Attributes
+    ----------
+    database
+        The current database.
+    checksum
+        The state of the file's checksum.
+    record_start
+        The offset of the current record, including the expiry and the like before a key.
+    all_keys_are_text
+        Whether all keys so far are printable text, if the parser `recovers`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        version: int,
+        *,
+        key_filter: Filter | None = None,
+        raw: bool = False,
+        validates: bool = False,
+        auxiliary: bool = False,
+        is_lazy: bool = False,
+        is_trusted: bool = False,
+        recovers: bool = False,
+    ) -> None:
+        self.source = source
+        self.version = version
+        self.checksum: Checksum = "unread"
+        self.database = 0
+        self.record_start = source.offset
+        self.all_keys_are_text = True
+        self._filter = key_filter
+        self._raw = raw
+        self._validates = validates
+        self._auxiliary = auxiliary
+        self._is_trusted = is_trusted
+        self._recovers = recovers
+        self._codecs = codecs_of_version(version)
+        self._lazy_types = LAZY_TYPES if is_lazy else frozenset[int]()
+        if raw:
+            self._lazy_types -= {c.TYPE_HASH}  # a server would load one with a repeated field
+        self._decoders = self._make_decoders()
+        self._new_keys: list[bytes] = []  # not checked for being text yet
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget what comes before a key and belongs to it."""
+        self._expiry: int | None = None
+        self._idle: int | None = None
+        self._frequency: int | None = None
+        self._ended = False
+
+    def _make_decoders(self) -> list[_Decoder | None]:
+        """Return, by type byte, the decoders of values that are one string."""
+        decoders: list[_Decoder | None] = [None] * 256
+        accepts_database = self._filter is None or self._filter.accepts_database(self.database)
+        types = None if self._filter is None else self._filter.types
+        for type_ in self._codecs.keys() & PACKED_DECODERS.keys():
+            if not accepts_database or types is not None and type_ not in types:
+                decoders[type_] = _unwanted
+            elif self._raw and not self._validates:
+                decoders[type_] = decode_string
+            else:
+                decoders[type_] = PACKED_DECODERS[type_]
+        return decoders
+
+    def parse(self) -> Iterator[Iterable[AnyRecord]]:
+        """Parse the records up to the end mark, a stretch of the file at a time.
+
+        Raises
+        ------
+        RdbParseError
+            At the first record that is malformed.
+        """
+        source = self.source
+        records: Iterator[AnyRecord] = iter(())
+        try:
+            while not self._ended:
+                if self._expiry is None and self._idle is None and self._frequency is None:
+                    self.record_start = source.offset
+                    if self._recovers:
+                        source.keep_from = source.offset
+                        self._check_new_keys()
+                source.look_ahead(LOOK_AHEAD)
                 position = source.position
-                end = len(buffer)
-            try:
-                decode = quick[buffer[position]]
+                records = self._parse_short_values()
+                yield records
+                if source.position == position:
+                    yield self.read_record()
+        finally:
+            if isinstance(records, Generator):
+                records.close()
+
+    def _check_new_keys(self) -> None:
+        if self.all_keys_are_text and not is_text(b" ".join(self._new_keys)):
+            self.all_keys_are_text = False
+        self._new_keys.clear()
+
+    def go_back(self) -> None:
+        """Go back to the start of the current record."""
+        self.source.go_back(self.record_start)
+        self.resume()
+
+    def resume(self) -> None:
+        """Prepare for parsing records from where the source is now."""
+        self._reset()
+        self.checksum = "unread"
+
+    def _parse_short_values(self) -> Iterator[AnyRecord]:
+        """Parse the keys whose values are a short string in the buffer, up to any other record."""
+        source = self.source
+        buffer = source.buffer
+        position = first = source.position
+        end = len(buffer)
+        limit = min(end, position + STRETCH_SIZE)
+        database = self.database
+        expiry, idle, frequency = self._expiry, self._idle, self._frequency
+        decoders = self._decoders
+        matches = None if self._filter is None else self._filter.matches
+        has_filter = self._filter is not None
+        is_wanted: object = True
+        raw, recovers, version = self._raw, self._recovers, self.version
+        is_special = raw or recovers
+        decodes = not raw or self._validates
+        before_short, before_long = (
+            (1, 2) if decodes else (0, 0)
+        )  # the bytes of a length to leave out
+        note_key = self._new_keys.append
+        new = tuple.__new__
+        record_class: type[KeyRecord[Value]] | type[KeyRecord[RawValue]] = KeyRecord
+        string, unwanted, string_lzf = decode_string, _unwanted, c.STRING_LZF
+        data: bytes | None
+        value: Value | RawValue
+        try:
+            while position < limit:
+                start = position
+                decode = decoders[buffer[start]]
                 if decode is None:
-                    raise _NotQuick
-                length = buffer[position + 1]
-                if length < 64:
-                    start = position + 2
-                    stop = start + length
-                elif length < 128:
-                    start = position + 3
-                    stop = start + ((length & 63) << 8 | buffer[position + 2])
+                    if buffer[start] != c.OPCODE_EXPIRY_MS:
+                        break
+                    expiry = int.from_bytes(buffer[start + 1 : start + 9], "little", signed=True)
+                    start += 9
+                    decode = decoders[buffer[start]]
+                    if decode is None:
+                        break
+                size = buffer[start + 1]
+                if size < 64:
+                    text = start + 2
+                elif size < 128:
+                    text = start + 3
+                    size = (size & 63) << 8 | buffer[start + 2]
                 else:
-                    raise _NotQuick
-                key = buffer[start:stop]
-                length = buffer[stop]
-                if length < 64:
-                    start = stop + 1
-                    stop = start + length
-                    data = buffer[start:stop]
-                elif length < 128:
-                    start = stop + 2
-                    stop = start + ((length & 63) << 8 | buffer[stop + 1])
-                    data = buffer[start:stop]
-                elif length == string_lzf:
-                    length = buffer[stop + 1]
-                    start = stop + 2
-                    if length >= 64:
-                        if length >= 128:
-                            raise _NotQuick
-                        length = (length & 63) << 8 | buffer[start]
-                        start += 1
-                    size = buffer[start]
-                    start += 1
+                    break
+                body = text + size
+                key = buffer[text:body]
+                if has_filter:
+                    is_wanted = decode is not unwanted and (matches is None or matches(key))
+                size = buffer[body]
+                if size < 64:
+                    stop = body + 1 + size
+                    data = buffer[body + before_short : stop]
+                elif size < 128:
+                    stop = body + 2 + ((size & 63) << 8 | buffer[body + 1])
+                    data = buffer[body + before_long : stop]
+                elif size == string_lzf:
+                    size = buffer[body + 1]
+                    text = body + 2
                     if size >= 64:
                         if size >= 128:
-                            raise _NotQuick
-                        size = (size & 63) << 8 | buffer[start]
-                        start += 1
-                    stop = start + length
-                    data = decompress_quickly(buffer[start:stop], size)
-                    if data is None or len(data) != size:
-                        raise _NotQuick
+                            break
+                        size = (size & 63) << 8 | buffer[text]
+                        text += 1
+                    full_size = buffer[text]
+                    text += 1
+                    if full_size >= 64:
+                        if full_size >= 128:
+                            break
+                        full_size = (full_size & 63) << 8 | buffer[text]
+                        text += 1
+                    stop = text + size
+                    if decodes and is_wanted:
+                        data = decompress_quickly(buffer[text:stop], full_size)
+                        if data is None or len(data) != full_size:
+                            break
+                    else:
+                        data = buffer[body:stop]
+                elif c.STRING_INT8 <= size <= c.STRING_INT32:
+                    stop = body + 1 + (1 << (size & 3))
+                    if decodes and is_wanted:
+                        data = b"%d" % int.from_bytes(
+                            buffer[body + 1 : stop], "little", signed=True
+                        )
+                    else:
+                        data = buffer[body:stop]
                 else:
-                    raise _NotQuick
-                value = data if decode is plain else decode(data)
-            except (_NotQuick, IndexError, ValueError, RdbParseError):
-                stop = end + 1
-            if stop <= end:
-                position = stop
-                yield new(record_class, (database, key, value, expiry, idle, frequency))
+                    break
+                if stop > end:
+                    break
+                if is_wanted:
+                    value = data if decode is string else decode(data)
+                    if is_special:
+                        if recovers:
+                            note_key(key)
+                        if raw:
+                            value = data if not decodes else buffer[body:stop]
+                            value = new(RawValue, (buffer[start], value, version))
+                    position = stop
+                    yield new(record_class, (database, key, value, expiry, idle, frequency))
+                else:
+                    position = stop
                 expiry = idle = frequency = None
-                continue
-
-            # The slow part: everything else, and whatever was not plainly right above.
-            key = None
+        except (IndexError, ValueError, RdbParseError):
+            pass  # the buffer ends within the record, or it is malformed
+        if position > first:
             source.position = position
-            where = source.offset
-            if state.keep and expiry is None and idle is None and frequency is None:
-                source.keep_from = where
+            self._expiry = self._idle = self._frequency = None
+
+    def read_record(self) -> list[AnyRecord]:
+        """Read one record of any kind, or a part of it; return the record if it is complete.
+
+        Raises
+        ------
+        RdbParseError
+            If it is malformed.
+        """
+        source = self.source
+        self._key: bytes | None = None
+        self._value_start = source.offset
+        try:
             opcode = source.read_byte()
-            if opcode in codecs:
-                read, skip = codecs[opcode]
-                key = source.read_string()
-                where = source.offset
-                if selection is not None and not selection.wants(database, key, opcode):
-                    skip(source)
-                elif (
-                    opcode in lazy_types
-                    and (
-                        table := read_lazy_table(source, state.version, state.trusted, key, opcode)
-                    )
-                    is not None
-                ):
-                    yield KeyRecord(database, key, table, expiry, idle, frequency)
-                elif raw:
-                    source.start_capture()
-                    skip(source)
-                    body = RawValue(opcode, source.end_capture(), state.version)
-                    yield KeyRecord(database, key, body, expiry, idle, frequency)
-                else:
-                    yield new(record_class, (database, key, read(source), expiry, idle, frequency))
-                expiry = idle = frequency = None
-            elif opcode == c.OPCODE_EXPIRY_MS:
-                expiry = source.read_signed(8)
+            if opcode in self._codecs:
+                return self._read_key(opcode)
+            if opcode in AUXILIARY_READERS:
+                record = AUXILIARY_READERS[opcode](source, self.database)
+                return [record] if self._auxiliary else []
+            if opcode == c.OPCODE_EXPIRY_MS:
+                self._expiry = source.read_signed(8)
             elif opcode == c.OPCODE_EXPIRY_S:
-                expiry = source.read_signed(4) * 1000
+                self._expiry = source.read_signed(4) * 1000
             elif opcode == c.OPCODE_FREQUENCY:
-                frequency = source.read_byte()
+                self._frequency = source.read_byte()
             elif opcode == c.OPCODE_IDLE:
-                idle = source.read_length()
+                self._idle = source.read_length()
             elif opcode == c.OPCODE_DATABASE:
-                state.database = database = source.read_length()
+                self.database = source.read_length()
+                self._decoders = self._make_decoders()
             elif opcode == c.OPCODE_END:
-                if state.finish:
-                    read_end(state)
-                return
-            elif opcode in AUXILIARY_READERS:
-                record = AUXILIARY_READERS[opcode](source, database)
-                if state.auxiliary:
-                    yield record
+                self._ended = True
             else:
                 raise RdbParseError(
-                    f"byte {opcode:#04x} is no opcode and no type of value that version "
-                    f"{state.version} has"
+                    f"byte {opcode:#04x} is neither an opcode nor a type in version {self.version}"
                 )
-            buffer = source.buffer
-            position = source.position
-            end = len(buffer)
-    except RdbParseError as error:
-        error.file = source.name
-        error.key = key
-        if error.offset is None:
-            error.offset = where
-        raise
-    finally:
-        if state.finish:
-            source.close()
+        except RdbParseError as error:
+            error.file = source.name
+            error.key = self._key
+            if error.offset is None:
+                error.offset = self._value_start
+            raise
+        return []
 
+    def _read_key(self, type_: int) -> list[AnyRecord]:
+        """Read a key and its value, of which the type byte has been read."""
+        source = self.source
+        read, skip = self._codecs[type_]
+        key = self._key = source.read_string()
+        start = self._value_start = source.offset
+        if self._recovers:
+            self._new_keys.append(key)
+        value: Any = None  # its type depends on the options
+        if self._filter is not None and not self._filter.accepts(self.database, key, type_):
+            skip(source)
+            self._reset()
+            return []
+        if type_ in self._lazy_types:
+            value = read_lazy_table(source, self.version, self._is_trusted, key, type_)
+        if value is None:
+            if self._raw and not self._validates:
+                source.start_capture()
+                skip(source)
+                value = RawValue(type_, source.end_capture(), self.version)
+            else:
+                value = read(source)
+                if self._raw:
+                    value = RawValue(type_, source.read_again(start), self.version)
+        attributes = self._expiry, self._idle, self._frequency
+        self._reset()
+        return [KeyRecord(self.database, key, value, *attributes)]
 
-def read_end(state: Walk) -> None:
-    """Read what is behind the mark of the end: the checksum, and nothing more.
+    def read_end(self) -> None:
+        """Read what follows the end mark: the checksum and nothing more.
 
-    Raises
-    ------
-    RdbParseError
-        If the checksum is wrong or anything follows.
-    """
-    source = state.source
-    computed = source.take_checksum()
-    where = source.offset
-    if state.version < c.CHECKSUM_VERSION:
-        state.checksum = "none"
-    else:
-        stored = source.read_unsigned(c.CHECKSUM_SIZE)
-        if not stored:
-            state.checksum = "not computed"
-        elif stored == computed:
-            state.checksum = "ok"
+        Raises
+        ------
+        RdbParseError
+            If the checksum is wrong or more bytes follow.
+        """
+        source = self.source
+        computed = source.take_checksum()
+        start = source.offset
+        if self.version < c.CHECKSUM_VERSION:
+            self.checksum = "none"
         else:
-            state.checksum = "wrong"
-            raise source.error(
-                f"the checksum is {stored:016x}, but that of the file's bytes is {computed:016x}",
-                where,
-            )
-    if not source.at_end():
-        raise source.error("there are more bytes behind the end of the snapshot")
+            stored = source.read_unsigned(c.CHECKSUM_SIZE)
+            if not stored:
+                self.checksum = "not computed"
+            elif stored == computed:
+                self.checksum = "ok"
+            else:
+                self.checksum = "wrong"
+                raise source.error(
+                    f"the checksum is {stored:016x}, but that of the file's bytes is "
+                    f"{computed:016x}",
+                    start,
+                )
+        if not source.at_end():
+            raise source.error("more bytes follow the end of the snapshot")

@@ -1,22 +1,21 @@
-"""Getting as many whole records as can be had out of a broken file, and saying what was lost.
+"""Recovery: return all records of a broken file that are complete, and report the rest.
 
-A value that is malformed, but whose end is known, costs only its key. Where it is not known any
-more where the next record begins, :mod:`telstate_rdb._resync` looks for the next place from which
-records make sense; what lies between is lost.
+A file is parsed as ever until something is wrong. A value that is malformed, but whose end is known,
+costs only its own key. Otherwise :mod:`telstate_rdb._resync` searches for the next place from which
+records make sense, and everything before it is lost. From there on parsing goes on as ever.
 
-Rules: a record that is given was whole, as far as anybody can tell; what was not is a
-:class:`Loss`. Nothing is raised for what is wrong with the file, except for its header. The same
-bytes give the same records, wherever they come from.
+Nothing is raised for what is wrong with the file, except for its header. The same bytes give the same
+records, however they are delivered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
-from telstate_rdb._parser import AnyRecord, Walk, read_end, walk
-from telstate_rdb._resync import Search, is_text
+from telstate_rdb._parser import AnyRecord, RecordParser
+from telstate_rdb._resync import Search
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.records import KeyRecord
@@ -25,16 +24,16 @@ from telstate_rdb.values import RawValue
 
 @attrs.frozen
 class Loss:
-    """A part of a file that could not be used.
+    """A part of a file that could not be read.
 
     Parameters
     ----------
     offset
-        Where it begins in the file.
+        The offset in the file at which it begins.
     size
-        How many bytes it has; None: everything from there on.
+        Its number of bytes; None: everything from there on.
     key
-        The key whose value was lost, if there is one and it is known.
+        The key whose value was lost, if it is known.
     reason
         What was wrong.
     """
@@ -45,60 +44,69 @@ class Loss:
     reason: str
 
 
-def recover(state: Walk, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
-    """Give the records of a file that are whole, and append what was lost to `losses`.
+def recover(
+    parser: RecordParser, losses: list[Loss], search: Search | None = None
+) -> Iterator[Iterable[AnyRecord]]:
+    """Parse the complete records of a file as `RecordParser.parse` does; add the rest to `losses`."""
+    source = parser.source
+    search = search or Search(parser)
+    end = 0  # the offset after the end mark, once that is reached
+    with source:
+        while True:
+            try:
+                yield from parser.parse()
+                end = source.offset
+                parser.read_end()
+                return
+            except RdbParseError as error:
+                loss = _skip_damage(parser, search, error, end)
+            losses.append(loss)
+            if loss.size is None:
+                return
 
-    Parameters
-    ----------
-    state
-        The file, standing behind its header; must be `raw` and `keep`.
-    raw
-        Whether values are to be given as they are.
-    losses
-        Where losses go.
-    """
-    with state.source:
-        yield from recover_with(Search(state), raw, losses)
 
-
-def recover_with(search: Search, raw: bool, losses: list[Loss]) -> Iterator[AnyRecord]:
-    """Do what :func:`recover` does, with the file open."""
-    state = search.state
-    source = state.source
-    end = 0  # behind the mark of the end, once that is reached
-    resumed = True
-    while resumed:
-        resumed = False
+def _skip_damage(parser: RecordParser, search: Search, error: RdbParseError, end: int) -> Loss:
+    """Leave the source where records go on after an error, if there is such a place."""
+    start = parser.record_start
+    reached = parser.source.offset
+    if error.key is not None:
         try:
-            for record in walk(state):
-                if not isinstance(record, KeyRecord) or not isinstance(record.value, RawValue):
-                    yield record
-                    continue
-                if search.texts and not is_text(record.key):
-                    search.texts = False
-                try:
-                    value = decode_raw(record.value)
-                except RdbParseError as error:
-                    lost = len(record.value.body)
-                    if not search.goes_on():  # then the end of the value was not the end of it
-                        error.key = record.key
-                        raise
-                    losses.append(Loss(source.offset - lost, lost, record.key, error.reason))
-                else:
-                    yield record if raw else record._replace(value=value)
-            end = source.offset
-            read_end(state)
-        except RdbParseError as error:
-            start = source.offset if source.keep_from is None else source.keep_from
-            search.work += max(source.offset - start, 0)
-            found = search.find(start)
-            if found is not None:
-                losses.append(Loss(start, found - start, error.key, error.reason))
-                state.checksum = "unread"
-                resumed = True
-                continue
-            lost = start if state.checksum == "unread" else end
-            reason = error.reason
-            if search.exhausted:
-                reason += "; the search for records behind it was given up, it takes too long"
-            losses.append(Loss(lost, None, error.key, reason))
+            return _skip_value(parser, search)
+        except RdbParseError as second_error:
+            error = second_error
+            reached = parser.source.offset
+    search.work += max(reached - start, 0)
+    found = search.find(start)
+    if found is not None:
+        parser.resume()
+        return Loss(start, found - start, error.key, error.reason)
+    reason = error.reason
+    if search.is_exhausted:
+        reason += "; the search for later records was given up because it takes too long"
+    return Loss(start if parser.checksum == "unread" else end, None, error.key, reason)
+
+
+def _skip_value(parser: RecordParser, search: Search) -> Loss:
+    """Skip the value of the current key, which is malformed but has a known end.
+
+    Raises
+    ------
+    RdbParseError
+        If its end is not known, or no records follow what seemed to be its end.
+    """
+    source = parser.source
+    parser.go_back()
+    raw_parser = RecordParser(source, parser.version, raw=True)
+    while not (records := raw_parser.read_record()):
+        pass  # an expiry or the like
+    (record,) = records
+    assert isinstance(record, KeyRecord) and isinstance(record.value, RawValue)
+    size = len(record.value.body)
+    try:
+        decode_raw(record.value)
+    except RdbParseError as error:
+        if not search.goes_on():
+            error.key = record.key
+            raise
+        return Loss(source.offset - size, size, record.key, error.reason)
+    raise source.error("the value cannot be decoded")

@@ -1,17 +1,15 @@
 """The search for the next place in a broken file from which records make sense.
 
-A place is taken if several sound records in a row begin there, or if everything does up to the
-end. In the middle of a value much can look like a record. So where all keys before were printable
-text, keys behind the damage must be, too; and none may be empty or come twice in a row of records.
+A place is accepted if several valid records in a row begin there, or if only valid records follow up to
+the end. In the middle of a value much can look like a record. So if all keys before were printable text,
+keys after the damage must be too, and no key may be empty or come twice in a row of records.
 
-Rules:
-
-* What is found depends on the bytes of the file only, not on how they come. So the file is looked
-  at in blocks that begin at multiples of `BLOCK_STEP` and overlap by half; a trial sees at least
+* What is found depends on the bytes of the file only, not on how they are delivered. So the file is
+  searched in blocks that begin at multiples of `BLOCK_STEP` and overlap by half; a trial sees at least
   that many bytes ahead of it, and never more than the block.
-* The work is bounded, by a number for the whole file and another for each byte of it. Most places
-  are ruled out by one regular expression; a trial ends after so many records; and where a trial
-  has failed, others that come to the same place know how far they would get.
+* The work is limited, by a number for the whole file and another for each byte of it. Most places are
+  ruled out by one regular expression; a trial ends after so many records; and if a trial fails, others
+  that come to the same place know how far they would get.
 """
 
 from __future__ import annotations
@@ -22,27 +20,27 @@ from functools import lru_cache
 
 from telstate_rdb import constants as c
 from telstate_rdb._auxiliary import AUXILIARY_READERS
-from telstate_rdb._parser import Walk
+from telstate_rdb._parser import RecordParser, is_text
 from telstate_rdb._source import Source
 from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.values import RawValue
 
-ENOUGH_KEYS = 4
-"""So many sound records in a row, of different keys, are taken for the truth."""
+REQUIRED_KEYS = 4
+"""The number of valid records in a row, of different keys, that are accepted."""
 
-MOST_OTHERS = 16
-"""So many records in a row that are no keys no sound file has behind its first key."""
+MAX_OTHER_RECORDS = 16
+"""More records in a row that are not keys than any valid file has after its first key."""
 
 BLOCK_STEP = 1 << 23
-"""Trials begin in the first so many bytes of a block, which has twice as many."""
+"""Trials begin in the first half of a block, which has this many bytes."""
 
-WORK = 1 << 27
-"""How much work all searches in a file may take, in about the time that it takes to read a byte."""
+MAX_WORK = 1 << 27
+"""The work that all searches in a file may take; a unit is about the time to read a byte."""
 
-WORK_PER_BYTE = 8
-"""How much more they may take for each byte of the file that is behind them."""
+MAX_WORK_PER_BYTE = 8
+"""The additional work that they may take for each byte of the file that they have passed."""
 
 _TRIAL_WORK = 200
 _RECORD_WORK = 20
@@ -55,62 +53,52 @@ class Search:
 
     Parameters
     ----------
-    state
-        The file.
+    parser
+        The parser of the file.
 
     Attributes
     ----------
-    texts
-        Whether all keys so far were printable.
     work
-        How much was done: see `WORK`.
+        The work done so far, see `MAX_WORK`.
     trials
-        At how many places records were tried.
-    exhausted
-        Whether the last search ended because it would have taken too long.
+        The number of places at which records were tried.
+    is_exhausted
+        Whether the last search was given up because it would have taken too long.
     """
 
-    def __init__(self, state: Walk) -> None:
-        self.state = state
+    def __init__(self, parser: RecordParser) -> None:
         self.work = 0
         self.trials = 0
-        self.exhausted = False
-        self._texts = True
-        self._footer = c.CHECKSUM_SIZE if state.version >= c.CHECKSUM_VERSION else 0
-        self._codecs = codecs_of_version(state.version)
+        self.is_exhausted = False
+        self._parser = parser
+        self._needs_text = True  # whether keys must be text
+        self._footer_size = c.CHECKSUM_SIZE if parser.version >= c.CHECKSUM_VERSION else 0
+        self._codecs = codecs_of_version(parser.version)
         self._block = Source(b"")
         self._start = 0  # of the block, in the file
-        self._stop = 0  # up to here trials begin in the block
-        self._last = False  # whether the file ends with the block
-        self._known: dict[int, int] = {}  # failed places of the block: sound keys from there on
-
-    @property
-    def texts(self) -> bool:
-        """Whether keys must be printable."""
-        return self._texts
-
-    @texts.setter
-    def texts(self, texts: bool) -> None:
-        self._texts = texts
-        self._known.clear()
+        self._stop = 0  # trials in the block begin before this offset of the file
+        self._is_last = False  # whether the file ends with the block
+        self._failed: dict[int, int] = {}  # places in the block: the valid keys from there on
 
     def goes_on(self) -> bool:
-        """Tell whether records go on where the source is."""
-        place = self.state.source.offset
-        self._load(place)
+        """Return whether records go on where the source is."""
+        place = self._parser.source.offset
+        self._load_block(place)
+        self._update_needs_text()
         return self._makes_sense(place - self._start)
 
     def find(self, start: int) -> int | None:
-        """Leave the source at the next place behind `start` where records go on; give its offset.
+        """Move the source to the next place after `start` where records go on; return its offset.
 
         Returns
         -------
         int or None
-            None if there is no such place, or it would take too long to find it.
+            None if there is no such place, or finding it would take too long.
         """
-        source = self.state.source
-        self.exhausted = False
-        source.position = start - source.base
+        source = self._parser.source
+        self.is_exhausted = False
+        self._update_needs_text()
+        source.go_back(start)
         source.keep_from = start
         source.look_ahead(2)
         if len(source.buffer) - source.position < 2:
@@ -119,10 +107,10 @@ class Search:
         while True:
             source.position = place - source.base
             source.keep_from = place
-            self._load(place)
+            self._load_block(place)
             for position in self._candidates(place - self._start):
-                if self.work > WORK + WORK_PER_BYTE * (self._start + position):
-                    self.exhausted = True
+                if self.work > MAX_WORK + MAX_WORK_PER_BYTE * (self._start + position):
+                    self.is_exhausted = True
                     return None
                 if self._makes_sense(position):
                     source.keep_from = self._start + position
@@ -132,69 +120,74 @@ class Search:
                 return None
             place = self._stop
 
-    def _load(self, place: int) -> None:
-        """Have the block that `place` belongs to; the source stands there."""
+    def _update_needs_text(self) -> None:
+        if self._needs_text and not self._parser.all_keys_are_text:
+            self._needs_text = False
+            self._failed.clear()
+
+    def _load_block(self, place: int) -> None:
+        """Load the block that contains `place`, where the source is."""
         if self._start <= place < self._stop:
             return
-        source = self.state.source
+        source = self._parser.source
         self._stop = (place // BLOCK_STEP + 1) * BLOCK_STEP
         size = self._stop + BLOCK_STEP - place
         source.look_ahead(size + 1)
-        self._last = source.ended and len(source.buffer) - source.position <= size
+        self._is_last = source.has_ended and len(source.buffer) - source.position <= size
         self._block = Source(source.buffer[source.position : source.position + size])
         self._start = place
-        self._known.clear()
+        self._failed.clear()
 
     def _candidates(self, first: int) -> Iterator[int]:
-        """Give the places of the block from `first` on where a record could begin."""
+        """Find the places of the block from `first` on where a record could begin."""
         buffer = self._block.buffer
         stop = min(self._stop - self._start, len(buffer))
-        for match in _expression(self.state.version, self._texts).finditer(buffer, first):
+        for match in _expression(self._parser.version, self._needs_text).finditer(buffer, first):
             if match.start() >= stop:
                 break
             if match.end() - match.start() == 1:  # otherwise it is a run of zeros
                 yield match.start()
-        end = len(buffer) - self._footer - 1
-        if self._last and first <= end < stop:
-            yield end
+        end_mark = len(buffer) - self._footer_size - 1
+        if self._is_last and first <= end_mark < stop:
+            yield end_mark
 
     def _makes_sense(self, position: int) -> bool:
-        """Tell whether sound records begin here in the block: enough, or all up to the end."""
+        """Return whether valid records begin here in the block: enough, or all up to the end."""
         block = self._block
         block.position = position
-        database = self.state.database
+        database = self._parser.database
         places: list[tuple[int, int]] = []  # of records, each with the number of keys before it
-        values: list[tuple[int, int, int]] = []  # type, start, end
+        values: list[tuple[int, int, int]] = []  # type, start, stop
         keys: set[tuple[int, bytes]] = set()
-        quick = others = 0
-        sound = 0
+        string_bytes = others = 0
+        valid = 0
         self.trials += 1
         self.work += _TRIAL_WORK
         try:
-            while len(keys) < ENOUGH_KEYS:
+            while len(keys) < REQUIRED_KEYS:
                 place = block.position
-                sound = len(keys) + self._known.get(place, 0)
-                if place in self._known and sound < ENOUGH_KEYS:
+                valid = len(keys) + self._failed.get(place, 0)
+                if place in self._failed and valid < REQUIRED_KEYS:
                     raise block.error("this has been tried")
-                sound = len(keys)
-                places.append((place, sound))
+                valid = len(keys)
+                places.append((place, valid))
                 opcode = block.read_byte()
                 if opcode in self._codecs:
                     key = block.read_string()
-                    if not key or self._texts and not is_text(key):
-                        raise block.error("this is no key")  # zeros look like empty strings
+                    if not key or self._needs_text and not is_text(key):
+                        raise block.error("this is not a key")  # zeros look like empty strings
                     if (database, key) in keys:
                         return False
                     start = block.position
                     self._codecs[opcode][1](block)
                     if opcode in PACKED_DECODERS:
-                        quick += block.position - start
+                        string_bytes += block.position - start
                     values.append((opcode, start, block.position))
                     keys.add((database, key))
                     others = 0
                     continue
                 others += 1
-                if others > MOST_OTHERS:
+                if others > MAX_OTHER_RECORDS:
                     return False
                 if opcode in _FIXED_SIZES:
                     block.skip(_FIXED_SIZES[opcode])
@@ -206,38 +199,30 @@ class Search:
                     AUXILIARY_READERS[opcode](block, database)
                 elif (
                     opcode == c.OPCODE_END
-                    and self._last
-                    and len(block.buffer) - block.position == self._footer
+                    and self._is_last
+                    and len(block.buffer) - block.position == self._footer_size
                 ):
                     break
                 else:
-                    raise block.error("this is no opcode")
-            for sound, (type_, start, end) in enumerate(values):
-                self.work += end - start
-                decode_raw(RawValue(type_, block.buffer[start:end], self.state.version))
+                    raise block.error("this is not an opcode")
+            for valid, (type_, start, stop) in enumerate(values):
+                self.work += stop - start
+                decode_raw(RawValue(type_, block.buffer[start:stop], self._parser.version))
             return True
         except RdbParseError:
-            for place, before in places:
-                if before <= sound:
-                    self._known[place] = sound - before
+            for place, keys_before in places:
+                if keys_before <= valid:
+                    self._failed[place] = valid - keys_before
             return False
         finally:
-            self.work += block.position - position - quick + _RECORD_WORK * len(places)
-
-
-def is_text(key: bytes) -> bool:
-    """Tell whether a key can be printed."""
-    try:
-        return key.decode().isprintable()
-    except UnicodeDecodeError:
-        return False
+            self.work += block.position - position - string_bytes + _RECORD_WORK * len(places)
 
 
 @lru_cache(16)
-def _expression(version: int, texts: bool) -> re.Pattern[bytes]:
-    """Make what matches one byte where a record could begin; or a run of zeros, to pass it over."""
-    types = _class(codecs_of_version(version))
-    record = _class(
+def _expression(version: int, needs_text: bool) -> re.Pattern[bytes]:
+    """Make what matches one byte where a record could begin, or a run of zeros, to skip it."""
+    types = _byte_class(codecs_of_version(version))
+    record = _byte_class(
         {
             *codecs_of_version(version),
             *AUXILIARY_READERS,
@@ -247,20 +232,23 @@ def _expression(version: int, texts: bool) -> re.Pattern[bytes]:
             c.OPCODE_END,
         }
     )
-    first = rb"[^\x00-\x1f\x7f]" if texts else rb"."
+    first = rb"[^\x00-\x1f\x7f]" if needs_text else rb"."
     length = rb"(?:[\x00-\x3f]|[\x40-\x7f].|\x80.{4}|\x81.{8})"
     key = rb"(?:[\x01-\x3f]%b|[\x40-\x7f].%b|\x80.{4}%b|\x81.{8}%b|[\xc0-\xc3])"
-    behind = {  # an opcode, and what must follow it
+    followers = {  # opcodes, and what must follow them
         types: key % ((first,) * 4),
-        _class((c.OPCODE_DATABASE, c.OPCODE_IDLE)): length + record,
-        _class((c.OPCODE_RESIZE,)): length + length + record,
-        **{_class((opcode,)): b".{%d}" % size + record for opcode, size in _FIXED_SIZES.items()},
-        _class(set(AUXILIARY_READERS) - {c.OPCODE_RESIZE}): rb"[\x00-\x81\xc0-\xc3]",
+        _byte_class((c.OPCODE_DATABASE, c.OPCODE_IDLE)): length + record,
+        _byte_class((c.OPCODE_RESIZE,)): length + length + record,
+        **{
+            _byte_class((opcode,)): b".{%d}" % size + record
+            for opcode, size in _FIXED_SIZES.items()
+        },
+        _byte_class(set(AUXILIARY_READERS) - {c.OPCODE_RESIZE}): rb"[\x00-\x81\xc0-\xc3]",
     }
-    places = [b"%b(?=%b)" % pair for pair in behind.items()]
+    places = [b"%b(?=%b)" % pair for pair in followers.items()]
     return re.compile(b"|".join([rb"\x00{16,}(?=\x00)", *places]), re.DOTALL)
 
 
-def _class(codes: Iterable[int]) -> bytes:
+def _byte_class(codes: Iterable[int]) -> bytes:
     """Make the expression that matches one of some bytes."""
     return b"[%b]" % b"".join(rb"\x%02x" % code for code in sorted(codes))

@@ -1,16 +1,15 @@
-"""The bytes of a file or payload, from wherever they come, and the strings and lengths in them.
+"""The bytes of a file or payload, wherever they come from, and the lengths and strings in them.
 
-A :class:`Source` holds a window of the bytes, `buffer`, and the place of the next one in it,
-`position`. Its rules:
+A :class:`Source` holds a window of the bytes, `buffer`, and the place of the next one in it, `position`.
 
-* Whoever reads quickly takes both into local variables, and puts `position` back before calling a
-  method here. After any call that may need more bytes both have to be fetched anew.
-* What is behind `position` may be dropped at any time, after it has gone into the checksum; so
-  memory is bounded by the largest string, not by the file.
-* A length is never believed: where the size of the whole is known, one that goes beyond it is an
-  error at once, and otherwise memory is taken only for bytes that have really come.
-* Every error here is :exc:`RdbParseError` with the offset filled in. Where a decompressor cannot go
-  on, that is the error too, but not before all that came out of it has been read.
+* Fast code takes both into local variables, and sets `position` before it calls a method here. After any
+  call that may need more bytes, both have to be fetched again.
+* Bytes before `position` may be dropped at any time, once they are part of the checksum; so memory is
+  limited by the largest string, not by the file.
+* A length is never trusted: if the size of the file is known, one that goes beyond it is an error at
+  once, and otherwise memory is only allocated for bytes that have arrived.
+* Every error is an :exc:`RdbParseError` with its offset. If a decompressor fails, that is the error
+  too, but only after all its output before has been read.
 """
 
 from __future__ import annotations
@@ -37,45 +36,49 @@ from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf import decompress
 
 CHUNK_SIZE = 1 << 18
-"""How many bytes are asked of a file at once."""
+"""The number of bytes to read from a file at once."""
 
 IMPOSSIBLE_SIZE = 1 << 40
-"""So many bytes no value has: said of a file whose size is not known, it is refused at once."""
+"""No value has this many bytes: if a file of unknown size claims it, it is an error at once."""
 
-_BIG_READ = 1 << 24  # a long string is read in pieces of this size: its length may be a lie
+_BIG_READ = 1 << 24  # a long string is read in pieces of this size, because its length may be wrong
 
 _INTEGER_SIZES = {STRING_INT8: 1, STRING_INT16: 2, STRING_INT32: 4}
 
-_DAMAGE = {
+_DECOMPRESSION_ERRORS = {
     ("builtins", "EOFError"),
     ("gzip", "BadGzipFile"),
     ("zlib", "error"),
     ("_lzma", "LZMAError"),
     ("_zstd", "ZstdError"),
 }
-"""What decompressors raise for broken data: by name, for none of them need be there."""
+"""What decompressors raise for broken data: by name, because none of them need be installed."""
 
 Progress = Callable[[int, int | None], object]
-"""Called with the number of bytes read so far and the size of the whole, if it is known."""
+"""Called with the number of bytes read so far and the size of the file, if it is known."""
 
 
 class BinaryReader(Protocol):
     """Anything with ``read``: a file, a pipe, a decompressor, a socket's ``makefile('rb')``."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Give up to `size` bytes; none at the end."""
+        """Return up to `size` bytes; no bytes at the end."""
+
+
+RdbSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader
+"""Where a snapshot can come from: a path, the bytes themselves, or an open binary file."""
 
 
 class Source:
-    """Bytes to be read in order, once.
+    """Bytes that are read in order, once.
 
     Parameters
     ----------
     source
-        The bytes themselves, the path of a file, or an open binary file, which is read from where
-        it stands and is not closed.
+        The bytes themselves, the path of a file, or an open binary file, which is read from its
+        current position and is not closed.
     name
-        What to call it in errors (default: the path or the file's own name).
+        The name of the file in errors (default: its own name or path).
     progress
         Called now and then.
 
@@ -86,9 +89,9 @@ class Source:
     base
         The offset in the file of the buffer's first byte.
     size
-        Of the whole, where it is known.
+        The size of the file, if it is known.
     keep_from
-        An offset from which on nothing is to be forgotten, to go back there.
+        An offset from which on no byte is dropped, so that `go_back` can return there.
     """
 
     __slots__ = (
@@ -99,36 +102,32 @@ class Source:
         "name",
         "keep_from",
         "_crc",
-        "_crc_to",
+        "_crc_stop",
         "_file",
         "_read",
         "_failure",
         "_owned",
-        "_capture_from",
+        "_capture_start",
         "_captured",
         "_progress",
     )
 
     def __init__(
-        self,
-        source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader,
-        *,
-        name: str | None = None,
-        progress: Progress | None = None,
+        self, source: RdbSource, *, name: str | None = None, progress: Progress | None = None
     ) -> None:
         self.buffer = b""
         self.position = 0
-        self.base = 0  # of the buffer's first byte in the file
+        self.base = 0
         self.size: int | None = None
         self.name = name
         self.keep_from: int | None = None
         self._crc = 0
-        self._crc_to = 0  # offset up to which it goes
+        self._crc_stop = 0  # the offset up to which the checksum goes
         self._file: BinaryReader | None = None
-        self._failure: Exception | None = None  # why the file cannot be read further
+        self._failure: Exception | None = None  # the error that ended reading
         self._owned: io.FileIO | None = None
-        self._capture_from: int | None = None
-        self._captured: list[bytes] = []  # what is not in the buffer any more
+        self._capture_start: int | None = None
+        self._captured: list[bytes] = []  # the captured bytes that are not in the buffer any more
         self._progress = progress
         if isinstance(source, bytes | bytearray | memoryview):
             self.buffer = bytes(source)
@@ -139,15 +138,15 @@ class Source:
             self.size = size_of(self._owned)
         elif not hasattr(source, "read"):
             raise TypeError(
-                f"A {type(source).__name__} is no RDB file: give a path, bytes, or something open that "
-                "reads bytes."
+                f"A {type(source).__name__} is not an RDB file: pass a path, bytes, or an open binary "
+                "file."
             )
         else:
             file_name = getattr(source, "name", None)
             self.name = name or (file_name if isinstance(file_name, str) else None) or None
             self._file = source
             self.size = size_of(source)
-        if self._file is not None:  # what has come so far will do, be it less than asked for
+        if self._file is not None:  # read1 returns what has arrived, without waiting for more
             self._read = getattr(self._file, "read1", self._file.read)
 
     def __enter__(self) -> Source:
@@ -172,57 +171,50 @@ class Source:
 
     @property
     def offset(self) -> int:
-        """The place of the next byte in the file."""
+        """The offset of the next byte in the file."""
         return self.base + self.position
 
     def error(self, reason: str, offset: int | None = None) -> RdbParseError:
-        """Make the error that says `reason`, here or at an offset of the file."""
-        where = self.offset if offset is None else offset
-        return RdbParseError(reason, file=self.name, offset=where)
+        """Make an error with this reason, here or at an offset of the file."""
+        return RdbParseError(
+            reason, file=self.name, offset=self.offset if offset is None else offset
+        )
 
     def expect(self, count: int) -> None:
-        """Check that `count` more bytes can be there at all, before anything relies on it."""
+        """Raise an error if `count` more bytes cannot follow, before anything relies on them."""
         if self.size is None:
             if count >= IMPOSSIBLE_SIZE:
-                raise self.error(f"{count} bytes are said to follow, which cannot be")
+                raise self.error(f"{count} bytes should follow, which is impossible")
         elif count > self.size - self.offset:
             raise self.error(
-                f"{count} bytes are said to follow, but the file has only "
+                f"{count} bytes should follow, but the file has only "
                 f"{max(self.size - self.offset, 0)} more"
             )
 
-    def need(self, count: int) -> None:
-        """See to it that `count` bytes from `position` on are in the buffer."""
-        if len(self.buffer) - self.position < count:
-            self.fill(count)
-
     def fill(self, count: int) -> None:
-        """Do what :meth:`need` does, where it is known that they are not there yet."""
+        """Read on until `count` bytes from `position` on are in the buffer."""
         if self._available(count) < count:
             self.check()
+            at_end = self.position == len(self.buffer)
             raise self.error(
-                (
-                    "the file ends here"
-                    if self.position == len(self.buffer)
-                    else "the file is cut short"
-                ),
+                "the file ends here" if at_end else "the file is truncated",
                 self.base + len(self.buffer),
             )
 
     @property
-    def ended(self) -> bool:
-        """Whether the end of the file has been seen: nothing will come behind the buffer."""
+    def has_ended(self) -> bool:
+        """Whether the end of the file has been reached: no bytes follow the buffer."""
         return self._file is None and self._failure is None
 
     def at_end(self) -> bool:
-        """Tell whether there is not one more byte."""
+        """Return whether no byte is left."""
         if self.position < len(self.buffer) or self._available(1):
             return False
         self.check()
         return True
 
     def check(self) -> None:
-        """Raise what has kept the file from being read further, if anything has."""
+        """Raise the error that ended reading, if there was one."""
         if self._failure is not None:
             raise self.error(
                 f"the source cannot be read further ({self._failure})",
@@ -230,34 +222,35 @@ class Source:
             ) from self._failure
 
     def look_ahead(self, count: int) -> None:
-        """Try to have `count` bytes in the buffer; there may be fewer left in the file."""
-        self._available(count)
+        """Try to have `count` bytes from `position` on in the buffer; the file may have fewer."""
+        if len(self.buffer) - self.position < count:
+            self._available(count)
 
     def _available(self, count: int) -> int:
-        """Read until `count` bytes are in the buffer, or to the end; give how many there are."""
+        """Read until `count` bytes are in the buffer, or to the end; return how many there are."""
         have = len(self.buffer) - self.position
         if have >= count or self._file is None:
             return have
         self._drop()
         parts = [self.buffer]
         while have < count:
-            wanted = max(CHUNK_SIZE, self.position, min(count - have, _BIG_READ))
+            size = max(CHUNK_SIZE, self.position, min(count - have, _BIG_READ))
             try:
-                part = self._read(wanted)
+                part = self._read(size)
             except Exception as error:
-                if not _is_damage(error):
+                if not _is_decompression_error(error):
                     raise
                 self._failure = error
                 self._file = None
                 break
             if not part:
                 if part is None:
-                    raise BlockingIOError("a file to be read must not be in non-blocking mode")
+                    raise BlockingIOError("A file to be read must not be in non-blocking mode.")
                 self._file = None
             if not isinstance(part, bytes | bytearray | memoryview):
                 raise TypeError(
-                    f"{self.name or 'the source'} gives {type(part).__name__} where bytes are "
-                    "needed: open it in binary mode"
+                    f"{self.name or 'The source'} returns {type(part).__name__} instead of bytes: "
+                    "open it in binary mode."
                 )
             if not part:
                 break
@@ -269,11 +262,11 @@ class Source:
         return have
 
     def _drop(self) -> None:
-        """Forget what was read, after the checksum has seen it, but for what is to be kept."""
+        """Drop what was read from the buffer, except for what must be kept."""
         self.take_checksum()
-        if self._capture_from is not None:
-            self._captured.append(self.buffer[self._capture_from - self.base : self.position])
-            self._capture_from = self.offset
+        if self._capture_start is not None:
+            self._captured.append(self.buffer[self._capture_start - self.base : self.position])
+            self._capture_start = self.offset
         cut = self.position
         if self.keep_from is not None:
             cut = min(cut, self.keep_from - self.base)
@@ -282,37 +275,46 @@ class Source:
         self.base += cut
 
     def take_checksum(self) -> int:
-        """Give the checksum of everything before `position`."""
-        fresh = self._crc_to - self.base
-        if fresh < self.position:
-            self._crc = crc64(memoryview(self.buffer)[fresh : self.position], self._crc)
-            self._crc_to = self.offset
+        """Return the checksum of everything before `position`."""
+        start = self._crc_stop - self.base
+        if start < self.position:
+            self._crc = crc64(memoryview(self.buffer)[start : self.position], self._crc)
+            self._crc_stop = self.offset
         return self._crc
 
+    def go_back(self, offset: int) -> None:
+        """Go back to an offset that `keep_from` has kept."""
+        self.end_capture_in_parts()
+        self.position = offset - self.base
+
+    def read_again(self, offset: int) -> bytes:
+        """Return the bytes from an offset that `keep_from` has kept up to `position`."""
+        return self.buffer[offset - self.base : self.position]
+
     def start_capture(self) -> None:
-        """Keep what is read from here on, for :meth:`end_capture`."""
-        self._capture_from = self.offset
+        """Start to keep everything that is read, for :meth:`end_capture`."""
+        self._capture_start = self.offset
         self._captured.clear()
 
     def end_capture(self) -> bytes:
-        """Give everything read since :meth:`start_capture`."""
+        """Return everything read since :meth:`start_capture`."""
         return b"".join(self.end_capture_in_parts())
 
     def end_capture_in_parts(self) -> tuple[bytes, ...]:
-        """Give everything read since :meth:`start_capture`, a long value in several parts."""
-        start = self.offset if self._capture_from is None else self._capture_from
-        self._capture_from = None
+        """Return everything read since :meth:`start_capture`, a long value in several parts."""
+        start = self.offset if self._capture_start is None else self._capture_start
+        self._capture_start = None
         parts = (*self._captured, self.buffer[start - self.base : self.position])
         self._captured.clear()
         return parts
 
     def rewind_capture(self) -> None:
-        """Go back to where :meth:`start_capture` was called, to read the same again."""
+        """Go back to where :meth:`start_capture` was called."""
         self.take_checksum()
-        size = self.offset
-        read = self.end_capture()
-        self.buffer = read + self.buffer[self.position :]
-        self.base = size - len(read)
+        offset = self.offset
+        captured = self.end_capture()
+        self.buffer = captured + self.buffer[self.position :]
+        self.base = offset - len(captured)
         self.position = 0
 
     # ---------------------------------------------------------------- bytes, lengths, strings
@@ -330,7 +332,7 @@ class Source:
         return self.buffer[position:stop]
 
     def skip(self, count: int) -> None:
-        """Go `count` bytes on, without holding more than a chunk of them at once."""
+        """Skip `count` bytes, without holding more than a chunk of them at once."""
         ahead = len(self.buffer) - self.position
         if count > ahead:
             self.expect(count)
@@ -358,17 +360,17 @@ class Source:
         return int.from_bytes(self.read(count), "little", signed=True)
 
     def read_length(self) -> int:
-        """Read a length; what stands for a special string is an error."""
+        """Read a length; the first byte of a special string is an error."""
         first = self.read_byte()
         if first < LENGTH_14BIT:
             return first
         if first >= LENGTH_SPECIAL:
             self.position -= 1
-            raise self.error(f"byte {first:#04x} is no length")
+            raise self.error(f"byte {first:#04x} is not a length")
         return self._length_after(first)
 
     def _length_after(self, first: int) -> int:
-        """Read what follows the first byte of a length that is not in the byte itself."""
+        """Read the rest of a length whose first byte is not the length itself."""
         if first < LENGTH_32BIT:
             return (first & 0x3F) << 8 | self.read_byte()
         if first == LENGTH_32BIT:
@@ -376,7 +378,7 @@ class Source:
         if first == LENGTH_64BIT:
             return int.from_bytes(self.read(8), "big")
         self.position -= 1
-        raise self.error(f"byte {first:#04x} is no length")
+        raise self.error(f"byte {first:#04x} is not a length")
 
     def read_string(self) -> bytes:
         """Read a string of any form."""
@@ -397,10 +399,10 @@ class Source:
         if first in _INTEGER_SIZES:
             return b"%d" % self.read_signed(_INTEGER_SIZES[first])
         self.position -= 1
-        raise self.error(f"byte {first:#04x} is no form of a string")
+        raise self.error(f"byte {first:#04x} is not a form of a string")
 
     def skip_string(self) -> None:
-        """Go on to behind a string, without decoding it."""
+        """Skip a string without decoding it."""
         first = self.read_byte()
         if first < LENGTH_14BIT:
             self.skip(first)
@@ -414,18 +416,20 @@ class Source:
             self.skip(_INTEGER_SIZES[first])
         else:
             self.position -= 1
-            raise self.error(f"byte {first:#04x} is no form of a string")
+            raise self.error(f"byte {first:#04x} is not a form of a string")
 
 
-def _is_damage(error: Exception) -> bool:
-    """Tell whether an error says that what is read is broken, not that reading failed."""
-    if type(error) is OSError:  # bz2 says no more than that; errors of the system have a number
+def _is_decompression_error(error: Exception) -> bool:
+    """Return whether an error means that the data are corrupt, not that reading failed."""
+    if type(error) is OSError:  # as raised by bz2; errors of the operating system have a number
         return error.errno is None
-    return any((kind.__module__, kind.__name__) in _DAMAGE for kind in type(error).__mro__)
+    return any(
+        (kind.__module__, kind.__name__) in _DECOMPRESSION_ERRORS for kind in type(error).__mro__
+    )
 
 
 def size_of(file: object) -> int | None:
-    """Give how many bytes follow in a file, if that is sure and can be had without reading."""
+    """Return how many bytes follow in a file, if that is certain without reading it."""
     if isinstance(file, io.BytesIO):
         return max(len(file.getbuffer()) - file.tell(), 0)
     raw = file.raw if isinstance(file, io.BufferedReader) else file

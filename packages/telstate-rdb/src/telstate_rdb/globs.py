@@ -1,12 +1,13 @@
 """Redis globs, matched exactly as Redis matches them, in time that cannot explode.
 
-Rules: a pattern is first cut into tokens, each a star or the set of bytes that may stand in one
-place, with all the quirks of Redis (``stringmatchlen``): a class without end lasts to the end of
-the pattern, a backslash at the very end stands for itself, a range may be reversed, and the ends of
-a range are compared as signed bytes, as on the machines that Redis is built on. The tokens become a
-regular expression whose every ``*`` but the last is atomic: the earliest place where the text after
-a star fits is as good as any later one, so nothing is ever tried twice. This module loads nothing of
-the package, because telstate-backends uses it without the rest.
+A pattern is first cut into tokens, each a star or the set of bytes that may stand in one place, with all
+the quirks of Redis (``stringmatchlen``): a class that is not closed lasts to the end of the pattern, a
+backslash at the very end stands for itself, a range may be reversed, and the ends of a range are compared
+as signed bytes, as on the machines that Redis is built on. The tokens become a regular expression whose
+every ``*`` but the last is atomic: the earliest place where the text after a star fits is as good as any
+later one, so nothing is tried twice.
+
+This module imports nothing of the package, because telstate-backends uses it without the rest.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from collections.abc import Iterator
 _STAR, _ANY, _OPEN, _CLOSE, _BACKSLASH, _MINUS, _CARET = b"*?[]\\-^"
 _ALL_BYTES = frozenset(range(256))
 
-#: A place in the pattern: the bytes that fit there, or `None` for a star.
 Token = frozenset[int] | None
+"""A place in a pattern: the bytes that fit there, or `None` for a star."""
 
 
 class Glob:
@@ -27,8 +28,13 @@ class Glob:
     Parameters
     ----------
     pattern : bytes
-        A Redis glob: ``*``, ``?``, ``[a-c]``, ``[^x]``, and a backslash before what is meant as it
-        stands.
+        A Redis glob: ``*``, ``?``, ``[a-c]``, ``[^x]``, and a backslash before a character that
+        stands for itself.
+
+    Attributes
+    ----------
+    fullmatch : Callable[[bytes], re.Match[bytes] | None]
+        :meth:`matches`, without converting its result to a `bool`.
 
     Examples
     --------
@@ -36,21 +42,22 @@ class Glob:
     True
     """
 
-    __slots__ = ("_match", "pattern")
+    __slots__ = ("fullmatch", "pattern")
 
     def __init__(self, pattern: bytes) -> None:
         self.pattern = pattern
-        self._match = re.compile(_expression(pattern), re.DOTALL).fullmatch
+        self.fullmatch = re.compile(_expression(pattern), re.DOTALL).fullmatch
 
     def __repr__(self) -> str:
         return f"Glob({self.pattern!r})"
 
     def matches(self, text: bytes) -> bool:
-        """Tell whether all of `text` fits the pattern."""
-        return self._match(text) is not None
+        """Return whether all of `text` matches the pattern."""
+        return self.fullmatch(text) is not None
 
 
 def _expression(pattern: bytes) -> bytes:
+    """Return the regular expression that matches what a pattern matches."""
     if pattern == b"*":
         return b".*"
     segments: list[list[bytes]] = [[]]
@@ -63,7 +70,7 @@ def _expression(pattern: bytes) -> bytes:
     if not others:
         return first
     *middle, last = others
-    # Redis does not look at a pattern at all once the text is used up before the first token.
+    # Once the text is used up before the first token, Redis does not look at the pattern at all.
     nonempty = b"(?=.)" if not first else b""
     return (
         nonempty + first + b"".join(b"(?>.*?%b)" % part for part in middle if part) + b".*" + last
@@ -90,7 +97,7 @@ def _tokens(pattern: bytes) -> Iterator[Token]:
 
 
 def _read_class(pattern: bytes, position: int) -> tuple[frozenset[int], int]:
-    """Read a class from behind its bracket; give its bytes and the place of its last byte."""
+    """Read a class that starts after its bracket; return its bytes and the place of its last byte."""
     negated = pattern[position : position + 1] == b"^"
     position += negated
     allowed: set[int] = set()
@@ -117,8 +124,11 @@ def _signed(byte: int) -> int:
 
 
 def _byte_class(allowed: frozenset[int]) -> bytes:
+    """Return the regular expression for one of the allowed bytes."""
     if len(allowed) == 256:
         return b"."
     if not allowed:
         return b"(?!)"
+    if len(allowed) == 1:
+        return re.escape(bytes(allowed))
     return b"[%b]" % b"".join(b"\\x%02x" % byte for byte in sorted(allowed))

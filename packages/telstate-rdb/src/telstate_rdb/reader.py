@@ -1,141 +1,37 @@
-"""Whether the checksum of a file is right, found out before anything else is done with the file.
+"""Read RDB files: `read_rdb`, `read_lazily` and the iterator that they return.
 
-Rules: only what is sure to be the same the second time is read twice: bytes, paths of regular files,
-open regular files. The bytes go by in pieces that fit into the processor's cache, so that this costs
-a fraction of a millisecond for each megabyte.
+Opening a file and its header are checked at the call, everything else while the records are read. In
+strict mode (the default) an error ends the records; without it, :mod:`telstate_rdb._recovery` takes over.
 """
-
-# Reading RDB files: the iterator over their records.
-#
-# Rules: opening a file and its header are checked at the call, everything else as the records are
-# asked for. In strict mode (the default) whatever is wrong is an error, after the records before it;
-# to recover what can be had from a broken file, see :mod:`telstate_rdb._recovery`.
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from functools import cache
+from itertools import chain
 from types import TracebackType
 from typing import Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from telstate_rdb import constants as c
 from telstate_rdb._crc64 import crc64
-from telstate_rdb._filter import make_selection
-from telstate_rdb._parser import AnyRecord, Checksum, Walk, read_header, walk
+from telstate_rdb._filter import make_filter
+from telstate_rdb._parser import AnyRecord, Checksum, RecordParser, read_header
 from telstate_rdb._recovery import Loss, recover
-from telstate_rdb._source import BinaryReader, Progress, Source, size_of
+from telstate_rdb._source import Progress, RdbSource, Source, size_of
 from telstate_rdb.constants import TypeName
 from telstate_rdb.lazy import LazyTable
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
 
-_PIECE = 1 << 18
-
-
-class _Rewindable(Protocol):
-    """A file that can go back."""
-
-    def readinto(self, buffer: memoryview, /) -> int | None: ...
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-    def tell(self) -> int: ...
-
-
-def verified(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader,
-) -> bool | None:
-    """Tell whether the checksum at the end of a file is that of its bytes.
-
-    Returns
-    -------
-    bool or None
-        None if there is none, or the file cannot be read twice: then nothing of it is read. A file
-        that is read stands where it stood before.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened or read.
-
-    Examples
-    --------
-    >>> verified(b"REDIS0006\\xff\\xf4\\xc2\\xf4\\xa6\\x94\\x4c\\x77\\x40"), verified(b"REDIS0003\\xff")
-    (False, None)
-    """
-    if isinstance(source, bytes | bytearray | memoryview):
-        source = io.BytesIO(source)
-    elif isinstance(source, str | os.PathLike):
-        with io.FileIO(source) as file:
-            return verified(file)
-    size = size_of(source)
-    if size is None or not isinstance(source, io.BytesIO | io.FileIO | io.BufferedReader):
-        return None
-    return _verified(source, size)
-
-
-def _verified(file: _Rewindable, size: int) -> bool | None:
-    place = file.tell()
-    buffer = memoryview(bytearray(_PIECE))
-    crc = 0
-    try:
-        if not _has_checksum(_filled(file, buffer[: c.HEADER_SIZE])):
-            return None
-        file.seek(place + size - c.CHECKSUM_SIZE)
-        stored = int.from_bytes(_filled(file, buffer[: c.CHECKSUM_SIZE]), "little")
-        if not stored:
-            return None
-        file.seek(place)
-        rest = size - c.CHECKSUM_SIZE
-        while rest and (piece := _filled(file, buffer[:rest])):
-            crc = crc64(piece, crc)
-            rest -= len(piece)
-    finally:
-        file.seek(place)
-    return not rest and crc == stored
-
-
-def _filled(file: _Rewindable, buffer: memoryview) -> memoryview:
-    """Read as much as there is room for, or as there is in the file."""
-    have = 0
-    while have < len(buffer) and (count := file.readinto(buffer[have:])):
-        have += count
-    return buffer[:have]
-
-
-def _has_checksum(header: memoryview) -> bool:
-    """Tell whether a file that starts like this ends with a checksum."""
-    text = bytes(header)
-    if text.startswith(c.MAGIC_VALKEY):
-        return True
-    digits = text[len(c.MAGIC_REDIS) :]
-    return (
-        text.startswith(c.MAGIC_REDIS)
-        and digits.isdigit()
-        and int(digits) >= c.CHECKSUM_VERSION
-        and len(text) == c.HEADER_SIZE
-    )
-
-
-RdbSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader
-"""Where a snapshot can come from: a path, the bytes themselves or an open binary file."""
-
 RecordT = TypeVar("RecordT", covariant=True)
 
-
-class ReadOptions(TypedDict, total=False):
-    """The options of :func:`read_rdb` that do not change what kind of records it gives."""
-
-    strict: bool
-    databases: Collection[int] | int | None
-    keys: str | bytes | None
-    types: Collection[TypeName] | TypeName | None
-    progress: Progress | None
-    name: str | None
+_PIECE_SIZE = 1 << 18  # fits into the cache of a processor
 
 
 class LazyOptions(TypedDict, total=False):
-    """The options of :func:`read_lazily` that do not change what kind of records it gives."""
+    """The options of :func:`read_lazily` that do not change the type of its records."""
 
     databases: Collection[int] | int | None
     keys: str | bytes | None
@@ -144,39 +40,48 @@ class LazyOptions(TypedDict, total=False):
     name: str | None
 
 
-class RdbReader(Generic[RecordT]):
-    """An iterator over the records of a file; made by :func:`read_rdb`.
+class ReadOptions(LazyOptions, total=False):
+    """The options of :func:`read_rdb` that do not change the type of its records."""
 
-    It can be used in a ``with`` statement, to close the file before everything is read.
+    strict: bool
+
+
+class RdbReader(Generic[RecordT]):
+    """An iterator over the records of a file; made by :func:`read_rdb` and :func:`read_lazily`.
+
+    In a ``with`` statement it closes the file, even before all records are read.
 
     Attributes
     ----------
     version
         The RDB version of the file.
     losses
-        What could not be recovered, so far (empty in strict mode, where it is an error).
+        What could not be read so far (empty in strict mode, where it is an error).
     """
 
-    def __init__(self, state: Walk, records: Iterator[RecordT], losses: list[Loss]) -> None:
-        self._state = state
-        self._records = records
-        self.version = state.version
+    def __init__(
+        self, parser: RecordParser, stretches: Iterator[Iterable[RecordT]], losses: list[Loss]
+    ) -> None:
+        self._parser = parser
+        self._stretches = stretches
+        self._records = chain.from_iterable(stretches)
+        self.version = parser.version
         self.losses = losses
 
     @property
     def checksum(self) -> Checksum:
-        """What the checksum says; sure once all records were asked for."""
-        return self._state.checksum
+        """The state of the file's checksum, which is known once all records are read."""
+        return self._parser.checksum
 
     @property
     def name(self) -> str | None:
         """The name of the file, if it has one."""
-        return self._state.source.name
+        return self._parser.source.name
 
     @property
     def size(self) -> int | None:
-        """The size of the file in bytes, if it was known or has been reached."""
-        return self._state.source.size
+        """The size of the file in bytes, if it is known."""
+        return self._parser.source.size
 
     def __iter__(self) -> Iterator[RecordT]:
         return self._records
@@ -197,10 +102,10 @@ class RdbReader(Generic[RecordT]):
         self.close()
 
     def close(self) -> None:
-        """Close the file, if it was opened here; there are no more records then."""
-        if isinstance(self._records, Generator):
-            self._records.close()
-        self._state.source.close()
+        """End the iteration, and close the file if it was opened by its path."""
+        if isinstance(self._stretches, Generator):
+            self._stretches.close()
+        self._parser.source.close()
 
 
 @overload
@@ -243,6 +148,26 @@ def read_rdb(
 ) -> RdbReader[KeyRecord[RawValue] | AuxiliaryRecord]: ...
 
 
+@overload
+def read_rdb(
+    source: RdbSource,
+    *,
+    raw: bool,
+    auxiliary: Literal[False] = False,
+    **options: Unpack[ReadOptions],
+) -> RdbReader[KeyRecord[Value] | KeyRecord[RawValue]]: ...
+
+
+@overload
+def read_rdb(
+    source: RdbSource,
+    *,
+    raw: bool = False,
+    auxiliary: bool,
+    **options: Unpack[ReadOptions],
+) -> RdbReader[KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord]: ...
+
+
 def read_rdb(
     source: RdbSource,
     *,
@@ -257,39 +182,39 @@ def read_rdb(
 ) -> RdbReader[AnyRecord]:
     """Read an RDB file of any version from 1 to 12, or of Valkey 9.
 
-    Memory is bounded by the largest value, not by the file; every byte is checked against the
-    checksum.
+    The memory used is limited by the largest value, not by the size of the file. Every byte is checked
+    against the checksum of the file.
 
     Parameters
     ----------
     source
         A path, the bytes of a file, or an open binary file, which need not be able to seek: a
-        pipe, a decompressor, a socket's ``makefile("rb")``. It is read from where it stands to its
-        end, and is not closed.
+        pipe, a decompressor, a socket's ``makefile("rb")``. It is read from its current position
+        to its end, and is not closed.
     strict
-        Whether anything wrong with the file is an error, after the records before it have been
-        given (the default). Otherwise as many whole records as can be had are given, and
+        Whether anything wrong with the file raises an error, after the records before it have been
+        returned (the default). Otherwise as many complete records as possible are returned, and
         :attr:`RdbReader.losses` says what was lost and where.
     databases
-        The number, or numbers, of the databases that are wanted (default: all).
+        The number or numbers of the databases to read (default: all).
     keys
-        One pattern as of the command ``KEYS`` for the keys that are wanted (default: all).
+        A pattern for the keys to read, as of the command ``KEYS`` (default: all).
     types
-        The type, or types, that are wanted, by the names that the command ``TYPE`` gives them:
-        ``"string"``, ``"list"``, ``"set"``, ``"zset"``, ``"hash"``, ``"stream"``, ``"module"``
-        (default: all). What is not wanted is passed over without being decoded.
+        The type or types to read, as the command ``TYPE`` names them: ``"string"``, ``"list"``,
+        ``"set"``, ``"zset"``, ``"hash"``, ``"stream"``, ``"module"`` (default: all). All other
+        values are skipped without being decoded.
     raw
-        Whether values are to be left as they are in the file, as
-        :class:`~telstate_rdb.values.RawValue`, to be given to ``RESTORE`` for instance. They are
-        not checked for being sound, except by the checksum.
+        Whether values are left as they are in the file, as
+        :class:`~telstate_rdb.values.RawValue`, for ``RESTORE`` for instance. In strict mode
+        nothing but the checksum protects against malformed ones.
     auxiliary
-        Whether records that are not keys are wanted too: facts about the file, sizes of databases,
-        functions, data of modules, see :data:`~telstate_rdb.records.AuxiliaryRecord`.
+        Whether records that are not keys are returned too: facts about the file, sizes of
+        databases, functions, data of modules, see :data:`~telstate_rdb.records.AuxiliaryRecord`.
     progress
-        Called now and then with the number of bytes read and the size of the file (None where it
-        is not known).
+        Called now and then with the number of bytes read and the size of the file (None if it is
+        not known).
     name
-        What to call the file in errors (default: its own name).
+        The name of the file in errors (default: its own name).
 
     Returns
     -------
@@ -299,8 +224,8 @@ def read_rdb(
     Raises
     ------
     RdbParseError
-        At once: if it is no RDB file or of an unknown version. From the iterator, in strict mode:
-        if it is cut short, its checksum is wrong, anything is malformed or follows its end.
+        At once: if it is not an RDB file or of an unknown version. From the iterator, in strict
+        mode: if it is truncated, its checksum is wrong, anything is malformed or follows its end.
     OSError
         If the file cannot be opened or read.
 
@@ -311,17 +236,20 @@ def read_rdb(
     ...     print(record.database, record.key, record.value)
     0 b'gain' b'1.5'
     """
-    selection = make_selection(databases, keys, types)
-    state = _opened(source, name, progress)
-    state.selection, state.auxiliary = selection, auxiliary
+    _keep_freed_memory()
+    key_filter = make_filter(databases, keys, types)
+    opened, version = _open(source, name, progress)
+    parser = RecordParser(
+        opened,
+        version,
+        key_filter=key_filter,
+        raw=raw,
+        validates=not strict,
+        auxiliary=auxiliary,
+        recovers=not strict,
+    )
     losses: list[Loss] = []
-    if strict:
-        state.raw, state.finish = raw, True
-        records = walk(state)
-    else:
-        state.raw, state.keep = True, True
-        records = recover(state, raw, losses)
-    return RdbReader(state, records, losses)
+    return RdbReader(parser, _parse(parser) if strict else recover(parser, losses), losses)
 
 
 @overload
@@ -336,6 +264,12 @@ def read_lazily(
 ) -> RdbReader[KeyRecord[RawValue] | KeyRecord[LazyTable]]: ...
 
 
+@overload
+def read_lazily(
+    source: RdbSource, *, raw: bool, **options: Unpack[LazyOptions]
+) -> RdbReader[KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable]]: ...
+
+
 def read_lazily(
     source: RdbSource,
     *,
@@ -346,21 +280,22 @@ def read_lazily(
     progress: Progress | None = None,
     name: str | None = None,
 ) -> RdbReader[AnyRecord]:
-    """Read a file as :func:`read_rdb` does, but step over large tables, to decode them later.
+    """Read a file like :func:`read_rdb`, but skip large tables and decode them later.
 
-    The sorted sets and hashes that make up most of a snapshot of sensors are given as
-    :class:`~telstate_rdb.lazy.LazyTable`, with their bytes; that takes a fraction of the time.
+    The sorted sets and hashes that make up most of a snapshot of sensors are returned undecoded as
+    :class:`~telstate_rdb.lazy.LazyTable`, which takes a fraction of the time.
 
-    A file that can be read twice (a path, bytes, an open regular file) is first held against its
-    checksum; if that is wrong, the error comes at the call, before any record. Otherwise (or where
-    there is no checksum) what is not decoded is validated, so that decoding it cannot fail.
+    If the file can be read twice (a path, bytes, an open regular file), its checksum is verified
+    first, and a wrong one raises an error at the call, before any record. Otherwise, and if there is
+    no checksum, undecoded tables are validated, so that decoding them cannot fail.
 
     Parameters
     ----------
     source, databases, keys, types, progress, name
-        As for :func:`read_rdb`.
+        As in :func:`read_rdb`.
     raw
-        Whether other values, hashes too, and sorted sets that cannot be put off are left as they are.
+        Whether all other values are left as they are in the file, including hashes and those
+        sorted sets that cannot be decoded later.
 
     Returns
     -------
@@ -371,7 +306,7 @@ def read_lazily(
     Raises
     ------
     RdbParseError, OSError
-        As from :func:`read_rdb`.
+        As in :func:`read_rdb`.
 
     Examples
     --------
@@ -380,38 +315,125 @@ def read_lazily(
     [(b'peaks', Hash(fields={b'J1939': b'14.9'}, expiries={}))]
     """
     _keep_freed_memory()
-    right = verified(source)
-    if right is False:
-        _say_what_is_wrong(source, name)
-    selection = make_selection(databases, keys, types)
-    state = _opened(source, name, progress)
-    state.selection, state.raw, state.finish = selection, raw, True
-    state.lazy, state.trusted = True, right is True
-    return RdbReader(state, walk(state), [])
+    is_right = verify_checksum(source)
+    if is_right is False:
+        for _ in read_rdb(source, name=name):  # which raises the error
+            pass
+    key_filter = make_filter(databases, keys, types)
+    opened, version = _open(source, name, progress)
+    parser = RecordParser(
+        opened, version, key_filter=key_filter, raw=raw, is_lazy=True, is_trusted=is_right is True
+    )
+    return RdbReader(parser, _parse(parser), [])
 
 
-def _opened(source: RdbSource, name: str | None, progress: Progress | None) -> Walk:
-    """Open a file and read its header."""
+def _open(source: RdbSource, name: str | None, progress: Progress | None) -> tuple[Source, int]:
+    """Open a file and read the version in its header."""
     opened = Source(source, name=name, progress=progress)
     try:
-        return Walk(opened, read_header(opened))
+        return opened, read_header(opened)
     except BaseException:
         opened.close()
         raise
 
 
+def _parse(parser: RecordParser) -> Iterator[Iterable[AnyRecord]]:
+    """Parse a file to its end, and close it."""
+    with parser.source:
+        yield from parser.parse()
+        parser.read_end()
+
+
 @cache
 def _keep_freed_memory() -> None:
-    """Have the C library keep up to 32 MB of freed memory, and not give it back each time.
+    """Have the C library keep up to 32 MB of freed memory for later use.
 
-    A file is read in pieces that are soon free again. glibc would return each to the system, and to
-    get fresh pages takes as long as all the rest. It learns what is usual from the largest block that
-    was freed so far; this one is never touched, so the first time, and only then, it costs nothing.
+    A file is read in pieces that are soon freed. glibc would return each of them to the system, and
+    getting new pages takes as long as all the rest. Its limit follows the largest block that was freed
+    so far, which is this one; as it is never written to, allocating it costs nothing.
     """
     bytes(1 << 24)
 
 
-def _say_what_is_wrong(source: RdbSource, name: str | None) -> None:
-    """Read a broken file to where it is broken; leave an open one where it stands."""
-    for _ in read_rdb(source, name=name):
-        pass
+# -------------------------------------------------------------------------- verifying the checksum
+
+
+class _RewindableFile(Protocol):
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+def verify_checksum(source: RdbSource) -> bool | None:
+    """Return whether the checksum at the end of a file is right.
+
+    Only what is certain to be the same the second time is read: bytes, paths of regular files and open
+    regular files. This takes a fraction of a millisecond for each megabyte.
+
+    Returns
+    -------
+    bool or None
+        None if there is no checksum, or the file cannot be read twice: then nothing of it is
+        read. An open file is left at its current position.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or read.
+
+    Examples
+    --------
+    >>> verify_checksum(b"REDIS0006\\xff\\xf4\\xc2\\xf4\\xa6\\x94\\x4c\\x77\\x40")
+    False
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        source = io.BytesIO(source)
+    elif isinstance(source, str | os.PathLike):
+        with io.FileIO(source) as file:
+            return verify_checksum(file)
+    size = size_of(source)
+    if size is None or not isinstance(source, io.BytesIO | io.FileIO | io.BufferedReader):
+        return None
+    return _verify_checksum(source, size)
+
+
+def _verify_checksum(file: _RewindableFile, size: int) -> bool | None:
+    start = file.tell()
+    buffer = memoryview(bytearray(_PIECE_SIZE))
+    crc = 0
+    try:
+        if not _has_checksum(bytes(_read_into(file, buffer[: c.HEADER_SIZE]))):
+            return None
+        file.seek(start + size - c.CHECKSUM_SIZE)
+        stored = int.from_bytes(_read_into(file, buffer[: c.CHECKSUM_SIZE]), "little")
+        if not stored:
+            return None
+        file.seek(start)
+        rest = size - c.CHECKSUM_SIZE
+        while rest and (piece := _read_into(file, buffer[:rest])):
+            crc = crc64(piece, crc)
+            rest -= len(piece)
+    finally:
+        file.seek(start)
+    return not rest and crc == stored
+
+
+def _read_into(file: _RewindableFile, buffer: memoryview) -> memoryview:
+    """Fill a buffer from a file, as far as the file goes."""
+    size = 0
+    while size < len(buffer) and (count := file.readinto(buffer[size:])):
+        size += count
+    return buffer[:size]
+
+
+def _has_checksum(header: bytes) -> bool:
+    """Return whether a file that starts like this ends with a checksum."""
+    if header.startswith(c.MAGIC_VALKEY):
+        return True
+    digits = header[len(c.MAGIC_REDIS) :]
+    return (
+        header.startswith(c.MAGIC_REDIS)
+        and digits.isdigit()
+        and int(digits) >= c.CHECKSUM_VERSION
+        and len(header) == c.HEADER_SIZE
+    )

@@ -118,7 +118,7 @@ def test_keys(path: Path) -> None:
     ("data", "complaint"),
     [
         (SOUND[:-3] + b"abc", "the checksum is"),
-        (SOUND + b"!", "more bytes behind the end"),
+        (SOUND + b"!", "more bytes follow the end"),
         (SOUND[:-20], "the file"),
         (
             SOUND.replace(b"\x01\x04list\x02", b"\x0a\x04list\x02"),
@@ -143,7 +143,9 @@ def test_no_snapshot(path: Path) -> None:
     result = run(path)
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr == (f"{path}, byte 0: this is no RDB file: it starts with b'root:x:0:'\n")
+    assert result.stderr == (
+        f"{path}, byte 0: this is not an RDB file: it starts with b'root:x:0:'\n"
+    )
 
 
 def test_mistakes(path: Path) -> None:

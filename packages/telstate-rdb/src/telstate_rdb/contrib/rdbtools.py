@@ -35,10 +35,10 @@ from telstate_rdb._packed.intset import decode_intset
 from telstate_rdb._packed.listpack import decode_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist
 from telstate_rdb._packed.zipmap import decode_zipmap
-from telstate_rdb._source import Source
+from telstate_rdb._source import RdbSource, Source
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.reader import RdbSource, ReadOptions, read_rdb
+from telstate_rdb.reader import ReadOptions, read_rdb
 from telstate_rdb.records import AuxiliaryField, DatabaseSize, KeyRecord, ModuleAuxiliary
 from telstate_rdb.values import RawValue, Stream, StreamGroup, module_name
 
@@ -161,7 +161,7 @@ def _as_stored(text: bytes) -> Text:
 
 def _read_string(source: Source) -> Text:
     """Read a string, as an integer if it is stored as one."""
-    source.need(1)
+    source.fill(1)
     stored = source.buffer[source.position]
     text = source.read_string()
     return int(text) if c.STRING_INT8 <= stored <= c.STRING_INT32 else text
