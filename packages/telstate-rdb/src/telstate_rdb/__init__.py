@@ -2,121 +2,78 @@
 
 Start with `read_rdb` and `RdbWriter`; `decode_dump` and `encode_dump` are for payloads of ``DUMP``.
 
-Importing this package loads nothing: what a name needs is loaded when it is first asked for, so that
-a part of the package (such as :mod:`telstate_rdb.globs`) costs no more than itself.
+Importing this package imports nothing else: each name is imported from its module when it is first used,
+so that a part of the package (such as :mod:`telstate_rdb.globs`) costs no more than itself.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from telstate_rdb._recovery import Loss
-    from telstate_rdb._types.streams import without_counters
-    from telstate_rdb.dump import decode_dump, decode_raw, encode_dump, parse_dump
-    from telstate_rdb.errors import RdbParseError, RdbWriteError
-    from telstate_rdb.lazy import LazyTable
-    from telstate_rdb.reader import RdbReader, read_lazily, read_rdb
-    from telstate_rdb.records import (
-        AuxiliaryField,
-        AuxiliaryRecord,
-        DatabaseSize,
-        FunctionLibrary,
-        KeyRecord,
-        ModuleAuxiliary,
-        PreReleaseFunction,
-        SlotInformation,
-    )
-    from telstate_rdb.values import (
-        Hash,
-        List,
-        Module,
-        RawValue,
-        Set,
-        SortedSet,
-        Stream,
-        StreamConsumer,
-        StreamEntry,
-        StreamGroup,
-        StreamId,
-        StreamPending,
-        Value,
-    )
-    from telstate_rdb.writer import RdbWriter
+    from telstate_rdb._parser import AnyRecord as AnyRecord
+    from telstate_rdb._parser import Checksum as Checksum
+    from telstate_rdb._recovery import Loss as Loss
+    from telstate_rdb._source import BinaryReader as BinaryReader
+    from telstate_rdb._source import Progress as Progress
+    from telstate_rdb._source import RdbSource as RdbSource
+    from telstate_rdb._types.streams import without_counters as without_counters
+    from telstate_rdb.constants import TypeName as TypeName
+    from telstate_rdb.dump import decode_dump as decode_dump
+    from telstate_rdb.dump import decode_raw as decode_raw
+    from telstate_rdb.dump import encode_dump as encode_dump
+    from telstate_rdb.dump import parse_dump as parse_dump
+    from telstate_rdb.errors import RdbError as RdbError
+    from telstate_rdb.errors import RdbParseError as RdbParseError
+    from telstate_rdb.errors import RdbWriteError as RdbWriteError
+    from telstate_rdb.lazy import LazyTable as LazyTable
+    from telstate_rdb.reader import RdbReader as RdbReader
+    from telstate_rdb.reader import read_lazily as read_lazily
+    from telstate_rdb.reader import read_rdb as read_rdb
+    from telstate_rdb.records import AuxiliaryField as AuxiliaryField
+    from telstate_rdb.records import AuxiliaryRecord as AuxiliaryRecord
+    from telstate_rdb.records import DatabaseSize as DatabaseSize
+    from telstate_rdb.records import FunctionLibrary as FunctionLibrary
+    from telstate_rdb.records import KeyRecord as KeyRecord
+    from telstate_rdb.records import ModuleAuxiliary as ModuleAuxiliary
+    from telstate_rdb.records import PreReleaseFunction as PreReleaseFunction
+    from telstate_rdb.records import SlotInformation as SlotInformation
+    from telstate_rdb.values import Hash as Hash
+    from telstate_rdb.values import List as List
+    from telstate_rdb.values import Module as Module
+    from telstate_rdb.values import RawValue as RawValue
+    from telstate_rdb.values import Set as Set
+    from telstate_rdb.values import SortedSet as SortedSet
+    from telstate_rdb.values import Stream as Stream
+    from telstate_rdb.values import StreamConsumer as StreamConsumer
+    from telstate_rdb.values import StreamEntry as StreamEntry
+    from telstate_rdb.values import StreamGroup as StreamGroup
+    from telstate_rdb.values import StreamId as StreamId
+    from telstate_rdb.values import StreamPending as StreamPending
+    from telstate_rdb.values import Value as Value
+    from telstate_rdb.writer import RdbWriter as RdbWriter
 
     __version__: str
 
-_HOMES = {
-    "dump": ["decode_dump", "decode_raw", "encode_dump", "parse_dump"],
-    "_types.streams": ["without_counters"],
-    "errors": ["RdbParseError", "RdbWriteError"],
-    "lazy": ["LazyTable"],
-    "reader": ["RdbReader", "read_lazily", "read_rdb"],
-    "records": [
-        "AuxiliaryField",
-        "AuxiliaryRecord",
-        "DatabaseSize",
-        "FunctionLibrary",
-        "KeyRecord",
-        "ModuleAuxiliary",
-        "PreReleaseFunction",
-        "SlotInformation",
-    ],
-    "_recovery": ["Loss"],
-    "values": [
-        "Hash",
-        "List",
-        "Module",
-        "RawValue",
-        "Set",
-        "SortedSet",
-        "Stream",
-        "StreamConsumer",
-        "StreamEntry",
-        "StreamGroup",
-        "StreamId",
-        "StreamPending",
-        "Value",
-    ],
-    "writer": ["RdbWriter"],
+# The public names of each module; the type checker reads them above.
+_EXPORTS = {
+    "_parser": "AnyRecord Checksum",
+    "_recovery": "Loss",
+    "_source": "BinaryReader Progress RdbSource",
+    "_types.streams": "without_counters",
+    "constants": "TypeName",
+    "dump": "decode_dump decode_raw encode_dump parse_dump",
+    "errors": "RdbError RdbParseError RdbWriteError",
+    "lazy": "LazyTable",
+    "reader": "RdbReader read_lazily read_rdb",
+    "records": "AuxiliaryField AuxiliaryRecord DatabaseSize FunctionLibrary KeyRecord ModuleAuxiliary "
+    "PreReleaseFunction SlotInformation",
+    "values": "Hash List Module RawValue Set SortedSet Stream StreamConsumer StreamEntry StreamGroup "
+    "StreamId StreamPending Value",
+    "writer": "RdbWriter",
 }
-_LAZY = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 
-__all__ = [
-    "AuxiliaryField",
-    "AuxiliaryRecord",
-    "DatabaseSize",
-    "FunctionLibrary",
-    "Hash",
-    "KeyRecord",
-    "LazyTable",
-    "List",
-    "Loss",
-    "Module",
-    "ModuleAuxiliary",
-    "PreReleaseFunction",
-    "RawValue",
-    "RdbParseError",
-    "RdbReader",
-    "RdbWriteError",
-    "RdbWriter",
-    "Set",
-    "SlotInformation",
-    "SortedSet",
-    "Stream",
-    "StreamConsumer",
-    "StreamEntry",
-    "StreamGroup",
-    "StreamId",
-    "StreamPending",
-    "Value",
-    "decode_dump",
-    "decode_raw",
-    "encode_dump",
-    "parse_dump",
-    "read_lazily",
-    "read_rdb",
-    "without_counters",
-]
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> object:
@@ -124,13 +81,12 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("telstate-rdb")
-    module = _LAZY.get(name)
-    if module is None:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{module}"), name)
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_LAZY]
+    return [*globals(), *_MODULES]

@@ -1,29 +1,30 @@
-"""What can go wrong with an RDB file or a DUMP payload.
+"""The errors of this package.
 
-Rules: a file that is not sound is :exc:`RdbParseError`, whatever is wrong with it; a value or a
-request that cannot be written is :exc:`RdbWriteError`. What the operating system says (no such
-file, disk full) stays an :exc:`OSError` unless the text says otherwise. Both are errors of
-TelescopeState too, so that ``except TelstateError`` catches them.
+A file or payload that cannot be read raises :exc:`RdbParseError`, whatever is wrong with it; a value that
+cannot be written raises :exc:`RdbWriteError`. Errors of the operating system (file not found, disk full)
+stay an :exc:`OSError` unless the documentation of a function says otherwise.
 """
 
 from __future__ import annotations
 
-from telstate_codec.errors import TelstateError
+
+class RdbError(Exception):
+    """The base class of the errors of this package."""
 
 
-class RdbParseError(TelstateError):
-    """An RDB file or DUMP payload is broken, cut short, or of a version that is not known.
+class RdbParseError(RdbError):
+    """An RDB file or DUMP payload is corrupt, truncated, or of an unknown version.
 
     Parameters
     ----------
     reason
         What is wrong, as a clause without a full stop.
     file
-        Name of the file, if it has one.
+        The name of the file, if it has one.
     offset
-        Byte of the file (or payload) at which it was noticed, counted from 0.
+        The offset in the file (or payload) at which it was noticed, in bytes.
     key
-        The key whose value is broken, if it is known.
+        The key whose value is malformed, if it is known.
 
     Examples
     --------
@@ -33,7 +34,7 @@ class RdbParseError(TelstateError):
 
     def __init__(
         self,
-        reason: str = "this is no RDB file that can be read",
+        reason: str = "this is not an RDB file that can be read",
         *,
         file: str | None = None,
         offset: int | None = None,
@@ -47,7 +48,7 @@ class RdbParseError(TelstateError):
 
     @property
     def filename(self) -> str | None:
-        """`file`, by the name that it has in an `OSError`."""
+        """The same as `file`, under the name that it has in an `OSError`."""
         return self.file
 
     def __str__(self) -> str:
@@ -63,9 +64,9 @@ class RdbParseError(TelstateError):
 
 
 def _restore(reason: str, file: str | None, offset: int | None, key: bytes | None) -> RdbParseError:
-    """Make the error again, in another process."""
+    """Unpickle an error."""
     return RdbParseError(reason, file=file, offset=offset, key=key)
 
 
-class RdbWriteError(TelstateError):
-    """A value cannot be written: not in the version that was asked for, or not at all."""
+class RdbWriteError(RdbError):
+    """A value cannot be written, in the requested version or at all."""

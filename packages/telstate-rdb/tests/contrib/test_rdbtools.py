@@ -18,7 +18,6 @@ import attrs
 import pytest
 from rdb_data import NO_SAMPLES, SAMPLES, SHARED_DATA, sample_rows
 
-import telstate_codec
 import telstate_rdb
 from telstate_rdb import (
     Hash,
@@ -222,7 +221,7 @@ def peer_with_ours(peer: str) -> dict[str, str]:
     ).stdout.split()
     if version != [str(part) for part in sys.version_info[:2]]:
         pytest.skip(f"the peer's Python is {'.'.join(version)}: it cannot import our dependencies")
-    modules = (telstate_rdb, telstate_codec, anycrc, attrs)
+    modules = (telstate_rdb, anycrc, attrs)
     paths = dict.fromkeys(str(Path(str(module.__file__)).parents[1]) for module in modules)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
