@@ -70,9 +70,9 @@ def test_sources(ts: TelescopeState, real_snapshot: Path, tmp_path: Path) -> Non
 async def test_what_is_no_file() -> None:
     """What is neither a path nor open is a TypeError that says what is wanted, in both manners."""
     none: Any = [b"REDIS0009"]
-    with pytest.raises(TypeError, match="A list is no RDB file: give a path"):
+    with pytest.raises(TypeError, match="A list is not an RDB file: pass a path"):
         TelescopeState.from_snapshot(none)
-    with pytest.raises(TypeError, match="A list is no RDB file: give a path"):
+    with pytest.raises(TypeError, match="A list is not an RDB file: pass a path"):
         await aio.TelescopeState.from_snapshot(none)
 
 

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     import redis
 
     from telstate_backends import LoadReport
-    from telstate_rdb import KeyRecord, RawValue, RdbReader, Value
-    from telstate_rdb._source import BinaryReader
+    from telstate_rdb import BinaryReader, KeyRecord, RawValue, RdbReader, Value
 
 # The contents of so many keys, or bytes, are in memory at once; a larger key is alone.
 BATCH = 100
