@@ -194,11 +194,7 @@ class Backend(Capabilities, Closing, ABC):
 
     @abstractmethod
     def watch(
-        self,
-        keys: Sequence[bytes] = (),
-        patterns: Sequence[bytes] = (),
-        *,
-        deletions: bool = False,
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> AbstractContextManager[Watcher]:
         """Watch keys, and all keys that match glob patterns, from now on.
 
@@ -237,11 +233,7 @@ class AsyncBackend(Capabilities, AsyncClosing, ABC):
 
     @abstractmethod
     def watch(
-        self,
-        keys: Sequence[bytes] = (),
-        patterns: Sequence[bytes] = (),
-        *,
-        deletions: bool = False,
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> AbstractAsyncContextManager[AsyncWatcher]:
         """Watch keys, and all keys that match glob patterns, from now on; see :meth:`Backend.watch`."""
 

@@ -226,11 +226,7 @@ class CachedBackend(_CacheBase, Backend):
             self._adjust_watcher()
 
     def watch(
-        self,
-        keys: Sequence[bytes] = (),
-        patterns: Sequence[bytes] = (),
-        *,
-        deletions: bool = False,
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> AbstractContextManager[Watcher]:
         """Watch keys, and all keys that match glob patterns; see :meth:`Backend.watch`."""
         return self._backend.watch(keys, patterns, deletions=deletions)
@@ -367,11 +363,7 @@ class AsyncCachedBackend(_CacheBase, AsyncBackend):
             self._adjust_watcher()
 
     def watch(
-        self,
-        keys: Sequence[bytes] = (),
-        patterns: Sequence[bytes] = (),
-        *,
-        deletions: bool = False,
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> AbstractAsyncContextManager[AsyncWatcher]:
         """Watch keys, and all keys that match glob patterns; see :meth:`Backend.watch`."""
         return self._backend.watch(keys, patterns, deletions=deletions)

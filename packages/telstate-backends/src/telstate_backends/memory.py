@@ -274,11 +274,7 @@ class MemoryBackend(_MemoryBase, Backend):
 
     @contextmanager
     def watch(
-        self,
-        keys: Sequence[bytes] = (),
-        patterns: Sequence[bytes] = (),
-        *,
-        deletions: bool = False,
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> Iterator[MemoryWatcher]:
         """Watch keys, and all keys that match glob patterns; see :meth:`Backend.watch`."""
         with self._registered(MemoryWatcher(self.store, keys, patterns, deletions)) as watcher:
@@ -329,11 +325,7 @@ class AsyncMemoryBackend(_MemoryBase, AsyncBackend):
 
     @asynccontextmanager
     async def watch(
-        self,
-        keys: Sequence[bytes] = (),
-        patterns: Sequence[bytes] = (),
-        *,
-        deletions: bool = False,
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> AsyncIterator[AsyncMemoryWatcher]:
         """Watch keys, and all keys that match glob patterns; see :meth:`Backend.watch`."""
         watcher = AsyncMemoryWatcher(self.store, keys, patterns, deletions, self._watchers)

@@ -178,11 +178,7 @@ class RedisBackend(Backend):
 
     @contextmanager
     def watch(
-        self,
-        keys: Sequence[bytes] = (),
-        patterns: Sequence[bytes] = (),
-        *,
-        deletions: bool = False,
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> Iterator[RedisWatcher]:
         """Watch keys, and all keys that match glob patterns, from now on."""
         watcher = RedisWatcher(self._server, self.execute, self._outages, keys, patterns, deletions)

@@ -173,11 +173,7 @@ class AsyncRedisBackend(AsyncBackend):
 
     @asynccontextmanager
     async def watch(
-        self,
-        keys: Sequence[bytes] = (),
-        patterns: Sequence[bytes] = (),
-        *,
-        deletions: bool = False,
+        self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> AsyncIterator[AsyncRedisWatcher]:
         """Watch keys, and all keys that match glob patterns, from now on."""
         watcher = AsyncRedisWatcher(self._pubsub, keys, patterns, deletions)
