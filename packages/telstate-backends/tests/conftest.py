@@ -1,4 +1,4 @@
-"""Servers and backends for the tests: one server of each version for a whole run."""
+"""Servers and backends for the tests; there is one server of each version for a whole run."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ import subjects  # noqa: E402  # a helper beside the tests, found by the line ab
 from proxy import Proxy  # noqa: E402  # the same
 
 SERVERS = {str(binary): binary for binary in redis_binaries()}
-#: The newest server also with the other protocol.
+#: The newest server is also tested with the other protocol.
 KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-resp3" for name in list(SERVERS)[-1:])]
 KINDS += ["cluster"] if SERVERS else []
-#: For the tests of behaviour that go through a cache.
+#: Those with a cache in front.
 CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in list(SERVERS)[-1:])]
 SLOW = pytest.mark.slow
-#: What is tested on every Python; the rest is on one only.
+#: The kinds that are tested on every Python; the others are tested on one only.
 QUICK_KINDS = ["memory", "fakeredis", *list(SERVERS)[-1:], CACHED_KINDS[0]]
 
 
 def marked(kinds: list[str]) -> list[Any]:
-    """Give kinds as parameters, those marked as slow that are not tested on every Python."""
+    """Return kinds as parameters, marked as slow if they are not tested on every Python."""
     return [pytest.param(kind, marks=() if kind in QUICK_KINDS else SLOW) for kind in kinds]
 
 
 @pytest.fixture(scope="session")
 def server_urls() -> Iterator[dict[str, str]]:
-    """URLs of the servers, started when they are first asked for."""
+    """URLs of the servers, which are started when they are first used."""
     with ExitStack() as stack:
         yield _Urls(stack)
 
@@ -100,7 +100,7 @@ def proxy(newest_url: str) -> Iterator[Proxy]:
 
 @pytest.fixture(params=[False, True], ids=["sync", "asyncio"])
 def asynchronous(request: pytest.FixtureRequest) -> bool:
-    """Both manners in turn."""
+    """Synchronous and asyncio in turn."""
     return bool(request.param)
 
 
@@ -108,7 +108,7 @@ def asynchronous(request: pytest.FixtureRequest) -> bool:
 async def subject(
     request: pytest.FixtureRequest, asynchronous: bool
 ) -> AsyncIterator[subjects.Subject]:
-    """An empty backend of each kind and manner in turn, and some with a cache in front."""
+    """An empty backend of each kind, synchronous and asyncio, and some with a cache in front."""
     kind: str = request.param
     made = await _maker(request, kind.removeprefix("cached-"), asynchronous)()
     if kind in CACHED_KINDS:
@@ -121,7 +121,7 @@ async def subject(
 async def pair(
     request: pytest.FixtureRequest, asynchronous: bool
 ) -> AsyncIterator[tuple[subjects.Subject, subjects.Subject]]:
-    """Two backends on one empty store, of each kind and manner in turn: one plain, one cached."""
+    """Two backends on one empty store, of each kind, synchronous and asyncio: one plain, one cached."""
     make = _maker(request, request.param, asynchronous)
     plain, cached = await make(), subjects.cached(await make())
     yield plain, cached
@@ -132,7 +132,7 @@ async def pair(
 def _maker(
     request: pytest.FixtureRequest, kind: str, asynchronous: bool
 ) -> Callable[[], Awaitable[subjects.Subject]]:
-    """Give what makes backends on one empty store."""
+    """Return a function that returns backends on one empty store."""
     store, server, url = Store(), fakeredis.FakeServer(), ""
     if kind == "cluster":
         ports = request.getfixturevalue("cluster_ports")

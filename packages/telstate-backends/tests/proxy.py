@@ -1,4 +1,4 @@
-"""A TCP proxy that loses, swallows or cuts what passes through it, when told to."""
+"""A TCP proxy that can drop data and close connections."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ class Proxy:
     Attributes
     ----------
     port : int
-        Where it listens.
+        The port on which it listens.
     swallow : bool
-        While true, whatever comes is lost, in both directions, and connections stay open.
+        While true, all data are dropped, in both directions, and connections stay open.
     cut_after : int or None
-        If set, the next connection over which replies of this many bytes have passed is cut there.
+        If set, the next connection is closed after this many bytes of replies.
     """
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
         self.swallow = False
         self.cut_after: int | None = None
-        #: How many connections there have been.
+        #: The number of connections that have been accepted.
         self.accepted = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -32,7 +32,7 @@ class Proxy:
         self._threads: list[threading.Thread] = []
 
     def cut(self) -> None:
-        """Cut every connection that there is."""
+        """Close every connection."""
         for each in self._sockets:
             _shut(each)
 
@@ -66,7 +66,7 @@ class Proxy:
                 else:
                     sink.sendall(data)
         except OSError:
-            pass  # the other direction was faster to close
+            pass  # the other direction has closed them
         _shut(source)
         _shut(sink)
 
@@ -99,4 +99,4 @@ def _shut(each: socket.socket) -> None:
     try:
         each.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # nothing left to shut
+        pass  # it is already closed

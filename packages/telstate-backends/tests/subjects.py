@@ -1,7 +1,6 @@
-"""The backends under test, sync and asyncio, behind one face, so that one suite serves all.
+"""Subjects: backends under test with one interface for synchronous and asyncio, so that one suite tests all.
 
-Rules: a subject is awaited, whatever is behind it; a sync backend is called as it is, and where it
-may block for long, in a thread. Nothing here is clever: what a test sees is what the backend does.
+A subject is awaited. It calls a synchronous backend directly, or in a thread where that may block for long.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class SubjectWatcher(ABC):
 
     @abstractmethod
     async def next(self) -> Event:
-        """Give the next event, which must come soon."""
+        """Return the next event, which must arrive soon."""
 
 
 class Subject(ABC):
@@ -57,11 +56,11 @@ class Subject(ABC):
 
     @abstractmethod
     async def execute(self, operation: Operation[Result]) -> Result:
-        """Do one operation."""
+        """Execute one operation."""
 
     @abstractmethod
     async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """Do operations in order."""
+        """Execute operations in order."""
 
     @abstractmethod
     def watch(self, *keys: bytes, patterns: Sequence[bytes] = (), deletions: bool = False) -> Any:
@@ -69,7 +68,7 @@ class Subject(ABC):
 
     @abstractmethod
     async def wait(self, wanted: Wait[Any]) -> None:
-        """Wait for something, which must come soon."""
+        """Wait for something that must happen soon."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -82,12 +81,12 @@ class _SyncWatcher(SubjectWatcher):
 
     async def next(self) -> Event:
         event = await asyncio.to_thread(self.watcher.next, LONG)
-        assert event is not None, "nothing came"
+        assert event is not None, "no event arrived"
         return event
 
 
 class SyncSubject(Subject):
-    """A sync backend under test."""
+    """A synchronous backend under test."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -148,21 +147,21 @@ class AsyncSubject(Subject):
 
 
 def memory(asynchronous: bool, store: Store) -> Subject:
-    """Make a subject in memory."""
+    """Return a subject in memory."""
     if asynchronous:
         return AsyncSubject(AsyncMemoryBackend(store))
     return SyncSubject(MemoryBackend(store))
 
 
 def fake(asynchronous: bool, server: fakeredis.FakeServer) -> Subject:
-    """Make a subject on a fakeredis client of its own."""
+    """Return a subject with a fakeredis client of its own."""
     if asynchronous:
         return AsyncSubject(AsyncRedisBackend(fakeredis.FakeAsyncRedis(server=server)))
     return SyncSubject(RedisBackend(fakeredis.FakeRedis(server=server)))
 
 
 def real(asynchronous: bool, url: str) -> Subject:
-    """Make a subject on a server that runs already."""
+    """Return a subject on a running server."""
     if asynchronous:
         return AsyncSubject(AsyncRedisBackend(redis.asyncio.Redis.from_url(url)))
     return SyncSubject(RedisBackend(redis.Redis.from_url(url)))
@@ -177,7 +176,7 @@ def cached(subject: Subject) -> Subject:
 
 
 async def spread(asynchronous: bool, url: str, retry: RetryPolicy = RetryPolicy()) -> Subject:
-    """Make a subject on a cluster that runs already."""
+    """Return a subject on a running cluster."""
     if asynchronous:
         return AsyncSubject(await AsyncRedisBackend.from_url(url, retry=retry))
     return SyncSubject(RedisBackend.from_url(url, retry=retry))

@@ -73,7 +73,7 @@ class AsyncClosing:
 
 class _AnyWatcher(Protocol):
     def poll(self) -> Event | None:
-        """Return an event that has already arrived, `None` if there is none; never waits."""
+        """Return an event that has already arrived, or `None`, without waiting."""
 
     def add(self, keys: Iterable[bytes], /) -> None:
         """Watch more keys; `CheckDue.SUBSCRIBED` follows when updates of all of them arrive."""

@@ -1,4 +1,4 @@
-"""What every backend does, sync and asyncio alike."""
+"""The behaviour of every backend, synchronous and asyncio."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ BEGIN, END = bytes(8), b"\xff" * 8
 
 
 def at(timestamp: float, value: bytes = b"v") -> bytes:
-    """Make a sample."""
+    """Encode a sample."""
     return encode_sample(timestamp, value)
 
 
 async def fill(subject: Subject) -> None:
-    """Write one key of each kind, and a shadowed one."""
+    """Write a key of each kind, and one that hides another."""
     results = await subject.execute_many(
         [
             SetImmutable(b"fixed", b"one"),
@@ -69,8 +69,8 @@ async def fill(subject: Subject) -> None:
     assert results == [None, None, None, None]
 
 
-async def test_nothing_is_there_at_first(subject: Subject) -> None:
-    """In an empty store every question about a key has the answer that says so."""
+async def test_an_empty_store(subject: Subject) -> None:
+    """In an empty store, no operation finds a key."""
     keys = (b"a_x", b"x")
     assert await subject.execute(Exists(keys)) is False
     assert await subject.execute(GetKeyType(keys)) is None
@@ -84,8 +84,8 @@ async def test_nothing_is_there_at_first(subject: Subject) -> None:
     assert await subject.execute(Delete(keys)) == 0
 
 
-async def test_an_immutable_is_set_once(subject: Subject) -> None:
-    """The first value stays, and every later setter is given it."""
+async def test_an_immutable_key_is_set_once(subject: Subject) -> None:
+    """The first value is kept, and every later setter returns it."""
     assert await subject.execute(SetImmutable(b"k", b"\xff\x01")) is None
     assert await subject.execute(SetImmutable(b"k", b"\xff\x02")) == b"\xff\x01"
     assert await subject.execute(SetImmutable(b"k", b"\xff\x01")) == b"\xff\x01"
@@ -94,7 +94,7 @@ async def test_an_immutable_is_set_once(subject: Subject) -> None:
 
 
 async def test_an_empty_value_is_a_value(subject: Subject) -> None:
-    """Empty bytes are stored and given back, as a value, a sample's value, and a sub-key."""
+    """Empty bytes can be a value, the value of a sample, and a sub-key."""
     await subject.execute(SetImmutable(b"k", b""))
     await subject.execute(AddSample(b"s", at(1.0, b"")))
     await subject.execute(SetIndexed(b"i", b"", b""))
@@ -105,8 +105,8 @@ async def test_an_empty_value_is_a_value(subject: Subject) -> None:
     assert await subject.execute(SetIndexed(b"i", b"", b"x")) == b""
 
 
-async def test_samples_sort_by_time_and_equal_ones_are_kept_once(subject: Subject) -> None:
-    """Late samples sort in, a repeat changes nothing, and the latest sample is what Get gives."""
+async def test_samples_are_sorted_without_duplicates(subject: Subject) -> None:
+    """Late samples are inserted, equal ones have no effect, and Get returns the latest sample."""
     for sample in (at(3.0), at(1.0), at(2.0, b"b"), at(2.0, b"a"), at(1.0)):
         await subject.execute(AddSample(b"s", sample))
     assert await subject.execute(GetRange((b"s",), BEGIN, END)) == [
@@ -119,9 +119,9 @@ async def test_samples_sort_by_time_and_equal_ones_are_kept_once(subject: Subjec
     assert await subject.execute(GetKeyType((b"s",))) is KeyType.MUTABLE
 
 
-async def test_many_samples_are_added_at_once(subject: Subject) -> None:
-    """Samples that are added together are as if added one by one, updates included."""
-    # Nothing is written before it is watched: in a cluster, an update may be late between nodes.
+async def test_adding_many_samples(subject: Subject) -> None:
+    """Adding samples together has the same effect and updates as adding one by one."""
+    # Nothing is written before it is watched: in a cluster, an earlier update may arrive late.
     async with subject.watch(b"many") as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
         await subject.execute(AddSample(b"many", at(2.0)))
@@ -153,14 +153,14 @@ async def test_many_samples_are_added_at_once(subject: Subject) -> None:
 async def test_ranges(
     subject: Subject, start: bytes, end: bytes, previous: bool, expected: list[float]
 ) -> None:
-    """A range holds its start, not its end; on request the last sample before both too."""
+    """A range contains its start but not its end, and on request the last sample before both."""
     await subject.execute_many([AddSample(b"s", at(time)) for time in (1.0, 2.0, 3.0)])
     found = await subject.execute(GetRange((b"none", b"s"), start, end, previous))
     assert found == [at(time) for time in expected]
 
 
-async def test_an_indexed_key_keeps_the_first_value_of_each_sub_key(subject: Subject) -> None:
-    """Sub-keys are set once each, in the order in which they came."""
+async def test_a_sub_key_is_set_once(subject: Subject) -> None:
+    """Each sub-key keeps its first value, and sub-keys keep their order."""
     assert await subject.execute(SetIndexed(b"i", b"b", b"1")) is None
     assert await subject.execute(SetIndexed(b"i", b"a", b"2")) is None
     assert await subject.execute(SetIndexed(b"i", b"b", b"3")) == b"1"
@@ -169,8 +169,8 @@ async def test_an_indexed_key_keeps_the_first_value_of_each_sub_key(subject: Sub
     assert await subject.execute(GetIndexed((b"i",), b"c")) is None
 
 
-async def test_an_earlier_key_shadows_later_ones_wholly(subject: Subject) -> None:
-    """Only the first candidate that exists counts, even if a later one would have the answer."""
+async def test_an_earlier_key_hides_later_ones(subject: Subject) -> None:
+    """Only the first candidate that exists counts, even if a later one has the requested sub-key."""
     await fill(subject)
     await subject.execute(SetIndexed(b"b_table", b"other", b"x"))
     assert await subject.execute(Get((b"no", b"a_table", b"table"))) == Immutable(b"shadow")
@@ -199,10 +199,8 @@ async def test_an_earlier_key_shadows_later_ones_wholly(subject: Subject) -> Non
         Load(b"table", Samples([at(1.0)]), replace=False),
     ],
 )
-async def test_a_key_of_the_wrong_kind_is_named(
-    subject: Subject, operation: Operation[object]
-) -> None:
-    """An operation on a key of another kind changes nothing and says which key it was."""
+async def test_a_key_of_the_wrong_kind(subject: Subject, operation: Operation[object]) -> None:
+    """An operation on a key of another kind changes nothing, and its error names the key."""
     await fill(subject)
     before = [await subject.execute(Export(key)) for key in (b"fixed", b"sensor", b"table")]
     with pytest.raises(ImmutableKeyError, match="'(fixed|sensor|table)' is"):
@@ -212,22 +210,22 @@ async def test_a_key_of_the_wrong_kind_is_named(
 
 
 async def test_delete_in_every_prefix(subject: Subject) -> None:
-    """Delete takes away all the keys it is given and counts those that existed."""
+    """Delete deletes all of its keys and counts those that existed."""
     await fill(subject)
     assert await subject.execute(Delete((b"a_table", b"none", b"table"))) == 2
     assert await subject.execute(Keys()) == [b"fixed", b"sensor"]
 
 
 async def test_clear(subject: Subject) -> None:
-    """After Clear there is nothing, and new keys can be of other kinds."""
+    """Clear deletes all keys, and new ones can be of other kinds."""
     await fill(subject)
     await subject.execute(Clear())
     assert await subject.execute(Keys()) == []
     assert await subject.execute(SetImmutable(b"sensor", b"x")) is None
 
 
-async def test_keys_are_sorted_as_bytes_and_filtered(subject: Subject) -> None:
-    """Keys gives full names in every namespace, sorted as bytes; KeyTypes their kinds too."""
+async def test_listing_keys(subject: Subject) -> None:
+    """Keys returns full names in every namespace, sorted as bytes; KeyTypes also their kinds."""
     await fill(subject)
     await subject.execute(SetImmutable(b"\xe9\x00[", b"x"))
     assert await subject.execute(Keys()) == [
@@ -245,8 +243,8 @@ async def test_keys_are_sorted_as_bytes_and_filtered(subject: Subject) -> None:
     }
 
 
-async def test_many_keys_are_listed_once_each(subject: Subject) -> None:
-    """A listing of more keys than fit on a page is complete and without repeats."""
+async def test_listing_many_keys(subject: Subject) -> None:
+    """A listing of more keys than fit on a page is complete and has no duplicates."""
     names = sorted(b"key%d" % number for number in range(5000))
     await subject.execute_many([SetImmutable(name, b"x") for name in names])
     assert await subject.execute(Keys()) == names
@@ -254,8 +252,8 @@ async def test_many_keys_are_listed_once_each(subject: Subject) -> None:
     assert list(kinds) == [name for name in names if name.startswith(b"key1")]
 
 
-async def test_keys_are_counted_and_some_are_listed(subject: Subject) -> None:
-    """Every key counts, and a list of some is complete if there are few."""
+async def test_counting_keys(subject: Subject) -> None:
+    """Every key is counted, and SomeKeys returns all keys if there are few."""
     assert await subject.execute(Count()) == 0
     assert await subject.execute(SomeKeys()) == []
     await fill(subject)
@@ -271,8 +269,8 @@ async def test_keys_are_counted_and_some_are_listed(subject: Subject) -> None:
     assert some == sorted(set(some))
 
 
-async def test_a_peek_shows_how_a_key_begins(subject: Subject) -> None:
-    """Kind, counts, sizes and times are told, and no more of the values than was asked for."""
+async def test_peek(subject: Subject) -> None:
+    """Peek returns kind, counts, sizes and times, and only the requested part of the value."""
     await fill(subject)
     await subject.execute(AddSample(b"sensor", at(2.0, b"abcdef")))
     await subject.execute(SetIndexed(b"table", b"second", b"cell"))
@@ -286,8 +284,8 @@ async def test_a_peek_shows_how_a_key_begins(subject: Subject) -> None:
     ]
 
 
-async def test_a_peek_at_long_values_is_short(subject: Subject) -> None:
-    """Of a value of megabytes only the beginning is shown; of a sample or a sub-key, its size."""
+async def test_peek_at_long_values(subject: Subject) -> None:
+    """Peek returns only the beginning of a long value, and only the size of a long sample or sub-key."""
     long = bytes(3 << 20)
     await subject.execute(SetImmutable(b"fixed", long))
     await subject.execute(AddSample(b"sensor", at(1.0, long)))
@@ -297,13 +295,13 @@ async def test_a_peek_at_long_values_is_short(subject: Subject) -> None:
     )
     assert fixed == KeyPreview(KeyType.IMMUTABLE, 1, len(long), long[:4096])
     assert table == KeyPreview(KeyType.INDEXED, 1, len(long), b"", b"row")
-    # A server estimates what it does not look at.
+    # A server estimates the size of a long sample.
     assert sensor == KeyPreview(KeyType.MUTABLE, 1, sensor.size, b"")
     assert 0.9 * len(long) < sensor.size < 2 * len(long)
 
 
-async def test_a_batch_is_done_in_order_with_an_error_for_each_failure(subject: Subject) -> None:
-    """Later operations see earlier ones, and one that fails stops no other."""
+async def test_a_batch_with_errors(subject: Subject) -> None:
+    """A batch is executed in order, and an operation that fails does not stop the others."""
     results = await subject.execute_many(
         [
             SetImmutable(b"k", b"1"),
@@ -322,8 +320,8 @@ async def test_a_batch_is_done_in_order_with_an_error_for_each_failure(subject: 
     assert await subject.execute_many([]) == []
 
 
-async def test_load_replaces_a_key_or_adds_to_it(subject: Subject) -> None:
-    """A whole key is written at once, or in parts that join what is there."""
+async def test_load(subject: Subject) -> None:
+    """Load replaces a whole key, or adds to its present contents."""
     await fill(subject)
     await subject.execute(Load(b"fixed", Samples([at(1.0), at(3.0)])))
     await subject.execute(Load(b"fixed", Samples([at(2.0), at(3.0)]), replace=False))
@@ -338,9 +336,9 @@ async def test_load_replaces_a_key_or_adds_to_it(subject: Subject) -> None:
     assert isinstance(exported, Fields) and len(exported) == 9001
 
 
-async def test_updates_are_seen_once_and_only_if_they_took_effect(subject: Subject) -> None:
-    """A watcher is told of each change that took effect, in order, and of nothing else."""
-    # In a cluster, only what comes from one node keeps its order, hence the common {x}.
+async def test_updates(subject: Subject) -> None:
+    """A watcher returns each change that took effect once, in order, and nothing else."""
+    # In a cluster, only updates of one node keep their order, hence the common {x}.
     k, s, i = b"{x}k", b"{x}s", b"{x}i"
     async with subject.watch(k, s, i, patterns=[b"{x}k*", b"{x}[is]"]) as watcher:
         assert await watcher.next() is CheckDue.SUBSCRIBED
@@ -360,23 +358,23 @@ async def test_updates_are_seen_once_and_only_if_they_took_effect(subject: Subje
         ]
 
 
-async def test_a_wait_ends_when_the_key_comes(subject: Subject) -> None:
-    """A wait for a key in any prefix ends as soon as it is written."""
+async def test_a_wait_for_a_key(subject: Subject) -> None:
+    """A wait for a key ends when it is written with any prefix."""
     waiting = asyncio.create_task(subject.wait(KeyWait((b"a_k", b"k"))))
     await asyncio.sleep(0.05)
     await subject.execute(AddSample(b"k", at(1.0)))
     await waiting
 
 
-async def test_a_wait_for_what_is_there_ends_at_once(subject: Subject) -> None:
-    """A wait for something that is already true needs no update."""
+async def test_a_wait_for_an_existing_key(subject: Subject) -> None:
+    """A wait whose condition is already true needs no update."""
     await fill(subject)
     await subject.wait(KeyWait((b"none", b"fixed")))
     await subject.wait(IndexedWait((b"none", b"table"), b"row", lambda value: value == b"cell"))
 
 
-async def test_a_condition_is_tried_on_each_update(subject: Subject) -> None:
-    """A condition sees the store first and then every sample, though a later one hides it."""
+async def test_a_condition_is_called_for_each_update(subject: Subject) -> None:
+    """A condition is called with the contents of the store first, and then with every sample."""
     seen: list[object] = []
 
     def condition(contents: object) -> bool:
@@ -392,8 +390,8 @@ async def test_a_condition_is_tried_on_each_update(subject: Subject) -> None:
     assert seen[-1] == Mutable(b"here", 5.0)
 
 
-async def test_shadowed_keys_do_not_count(subject: Subject) -> None:
-    """A wait is not ended by an update of a key that an earlier one shadows, until that is gone."""
+async def test_a_wait_for_a_hidden_key(subject: Subject) -> None:
+    """An update of a key that is hidden by an earlier one does not end a wait, until that is deleted."""
     await subject.execute(SetImmutable(b"a_k", b"no"))
     wanted = KeyWait((b"a_k", b"k"), lambda contents: contents == Mutable(b"yes", 1.0))
     waiting = asyncio.create_task(subject.wait(wanted))
@@ -407,7 +405,7 @@ async def test_shadowed_keys_do_not_count(subject: Subject) -> None:
 
 
 async def test_a_wait_for_a_sub_key(subject: Subject) -> None:
-    """A wait for a sub-key ends when its value is right; whole dictionaries can be waited for."""
+    """A wait for a sub-key ends when its condition is true; conditions on a whole key work too."""
     one = asyncio.create_task(
         subject.wait(IndexedWait((b"a_i", b"i"), b"x", lambda value: value == b"2"))
     )
@@ -423,8 +421,8 @@ async def test_a_wait_for_a_sub_key(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_a_wait_for_a_sub_key_of_another_kind_fails(subject: Subject, before: bool) -> None:
-    """If the key is not indexed, now or once it appears, the wait says so."""
+async def test_a_wait_for_a_sub_key_of_another_kind(subject: Subject, before: bool) -> None:
+    """The wait raises an error if the key is not indexed, now or once it exists."""
     if before:
         await fill(subject)
     waiting = asyncio.create_task(subject.wait(IndexedWait((b"fixed",), b"x")))
@@ -435,8 +433,8 @@ async def test_a_wait_for_a_sub_key_of_another_kind_fails(subject: Subject, befo
         await waiting
 
 
-async def test_loading_wakes_waiters(subject: Subject) -> None:
-    """A key that comes from a snapshot ends a wait like any other."""
+async def test_loading_ends_a_wait(subject: Subject) -> None:
+    """Loading a key from a snapshot ends a wait for it."""
     waiting = asyncio.create_task(subject.wait(KeyWait((b"s",))))
     await asyncio.sleep(0.05)
     await subject.execute(Load(b"s", Samples([at(1.0)])))
@@ -444,21 +442,21 @@ async def test_loading_wakes_waiters(subject: Subject) -> None:
 
 
 async def test_many_waits_at_once(subject: Subject) -> None:
-    """Each of many simultaneous waits ends with its own key."""
+    """Each of many simultaneous waits ends when its own key is written."""
     waits = [asyncio.create_task(subject.wait(KeyWait((b"k%d" % n,)))) for n in range(5)]
     await asyncio.sleep(0.05)
     await subject.execute_many([SetImmutable(b"k%d" % n, b"x") for n in range(5)])
     await asyncio.gather(*waits)
 
 
-async def test_a_closed_backend_can_be_closed_again(subject: Subject) -> None:
-    """Closing twice is closing."""
+async def test_closing_twice(subject: Subject) -> None:
+    """Closing a closed backend has no effect."""
     await subject.close()
     await subject.close()
 
 
-async def test_a_closed_backend_is_not_watched(subject: Subject) -> None:
-    """A watch that begins after its backend was closed ends as one that was there before."""
+async def test_watching_a_closed_backend(subject: Subject) -> None:
+    """A watch of a closed backend ends with CancelledError."""
     await subject.close()
     for keys, patterns in (([b"k"], []), ([], [b"k*"])):
         async with subject.watch(*keys, patterns=patterns) as watcher:
@@ -469,13 +467,13 @@ async def test_a_closed_backend_is_not_watched(subject: Subject) -> None:
                 watcher.watcher.poll()
 
 
-async def test_a_sample_that_is_none(subject: Subject) -> None:
-    """Who reads a sorted set that no telescope state ever wrote is told of which key."""
+async def test_an_invalid_sample(subject: Subject) -> None:
+    """Reading a member that is not a sample is an error that names the key."""
     await subject.execute(Load(b"bad", Samples([b"x"])))
     await subject.execute(SetImmutable(b"good", b"1"))
     reads: list[Operation[Any]] = [Get((b"no", b"bad")), Find((b"no", b"bad"))]
     for read in reads:
-        for _ in range(3):  # Some are remembered.
+        for _ in range(3):  # some are cached
             with pytest.raises(DecodeError, match="^Key 'bad': A sample starts with"):
                 await subject.execute(read)
         error, good = await subject.execute_many([read, Get((b"good",))])
@@ -486,8 +484,8 @@ async def test_a_sample_that_is_none(subject: Subject) -> None:
         await subject.wait(KeyWait((b"no", b"bad"), lambda contents: True))
 
 
-def test_a_store_forgets_who_watches_a_closed_backend() -> None:
-    """What is closed goes on to read and write, and who shares its store goes on to watch."""
+def test_closing_one_backend_of_a_store() -> None:
+    """A closed memory backend can still read and write, and other backends of its store still watch."""
     backend = MemoryBackend()
     other = MemoryBackend(backend.store)
     backend.close()

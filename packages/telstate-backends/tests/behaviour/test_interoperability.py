@@ -1,4 +1,4 @@
-"""katsdptelstate in one process and ours in another, on one server: each understands the other."""
+"""katsdptelstate in another process and this package use the same server."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ pytestmark = [
     pytest.mark.skipif(peer_python() is None, reason="there is no katsdptelstate"),
 ]
 
-# What the other process runs: each line is an expression, and its answer a repr. Its asyncio manner is
-# called as the other one is, so that all tests are for both.
+# What the other process runs: each line is an expression, and the reply is its repr. The asyncio class is
+# called like the synchronous one, so that all tests are for both.
 AGENT = """
 import asyncio
 import sys
@@ -95,18 +95,18 @@ class Peer:
         assert self.answer() == "ready"
 
     def ask(self, expression: str) -> None:
-        """Begin an evaluation."""
+        """Send an expression."""
         assert self.process.stdin is not None
         self.process.stdin.write(expression + "\n")
         self.process.stdin.flush()
 
     def answer(self) -> str:
-        """Give the answer to the oldest question that has none."""
+        """Return the reply to the oldest expression without one."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().rstrip("\n")
 
     def __call__(self, expression: str) -> str:
-        """Evaluate an expression there."""
+        """Evaluate an expression in that process."""
         self.ask(expression)
         return self.answer()
 
@@ -120,7 +120,7 @@ class Peer:
 
 @pytest.fixture(params=["sync", "asyncio"], ids=["peer-sync", "peer-asyncio"])
 def peer(request: pytest.FixtureRequest, newest_url: str) -> Iterator[Peer]:
-    """A process that runs katsdptelstate on an empty server, in both manners in turn."""
+    """A process that runs katsdptelstate on an empty server, synchronous or asyncio."""
     peer = Peer(newest_url.removeprefix("redis://"), request.param)
     yield peer
     peer.end()
@@ -128,14 +128,14 @@ def peer(request: pytest.FixtureRequest, newest_url: str) -> Iterator[Peer]:
 
 @pytest.fixture
 async def ours(newest_url: str, asynchronous: bool) -> AsyncIterator[Subject]:
-    """A backend of ours on the same server, in both manners in turn."""
+    """A backend of this package on the same server, synchronous or asyncio."""
     subject = real(asynchronous, newest_url)
     yield subject
     await subject.close()
 
 
-async def test_the_peer_reads_what_we_write(peer: Peer, ours: Subject) -> None:
-    """Every kind of key that we write is there for katsdptelstate, and it refuses what we would."""
+async def test_katsdptelstate_reads(peer: Peer, ours: Subject) -> None:
+    """katsdptelstate reads every kind of key that we write, and refuses the same changes."""
     await ours.execute(SetImmutable(b"fixed", encode_value([1, "two"])))
     samples = [encode_sample(float(time), encode_value(time)) for time in range(1, 6)]
     await ours.execute(AddSample(b"sensor", samples[4]))
@@ -149,8 +149,8 @@ async def test_the_peer_reads_what_we_write(peer: Peer, ours: Subject) -> None:
     assert peer("ts.add('sensor', 1, immutable=True)") == "'ImmutableKeyError'"
 
 
-async def test_we_read_what_the_peer_writes(peer: Peer, ours: Subject) -> None:
-    """Every kind of key that katsdptelstate writes is there for us."""
+async def test_katsdptelstate_writes(peer: Peer, ours: Subject) -> None:
+    """We read every kind of key that katsdptelstate writes."""
     peer("ts.add('fixed', [1, 'two'], immutable=True)")
     peer("[ts.add('sensor', t, ts=t) for t in (1, 3, 2)]")
     peer("ts.set_indexed('table', ('a', 1), 2.5)")
@@ -168,8 +168,8 @@ async def test_we_read_what_the_peer_writes(peer: Peer, ours: Subject) -> None:
     assert await ours.execute(SetImmutable(b"fixed", b"other")) == encode_value([1, "two"])
 
 
-async def test_the_peer_waits_for_us(peer: Peer, ours: Subject) -> None:
-    """A wait there ends with what is written here, conditions included."""
+async def test_katsdptelstate_waits(peer: Peer, ours: Subject) -> None:
+    """Our writes end the waits of katsdptelstate, also with conditions."""
     writes: dict[str, Operation[Any]] = {
         "ts.wait_key('fixed', timeout=20)": SetImmutable(b"fixed", encode_value(1)),
         "ts.wait_key('sensor', lambda v, t: (v, t) == (7, 2.0), timeout=20)": AddSample(
@@ -186,8 +186,8 @@ async def test_the_peer_waits_for_us(peer: Peer, ours: Subject) -> None:
         assert await asyncio.to_thread(peer.answer) == "None"
 
 
-async def test_the_peer_is_not_disturbed_by_deletions(peer: Peer, ours: Subject) -> None:
-    """A wait there goes on over our Delete and Clear, which it sees done, and ends as it should."""
+async def test_katsdptelstate_ignores_deletions(peer: Peer, ours: Subject) -> None:
+    """Our Delete and Clear do not disturb a wait of katsdptelstate."""
     await ours.execute(SetImmutable(b"fixed", encode_value(1)))
     peer.ask("ts.wait_key('fixed', lambda v, t: v == 2, timeout=20)")
     await asyncio.sleep(0.2)
@@ -202,8 +202,8 @@ async def test_the_peer_is_not_disturbed_by_deletions(peer: Peer, ours: Subject)
     assert peer("'fixed' in ts, ts.keys()") == "(False, [])"
 
 
-async def test_we_wait_for_the_peer(peer: Peer, ours: Subject) -> None:
-    """A wait here ends with what is written there, and updates tell the same."""
+async def test_waiting_for_katsdptelstate(peer: Peer, ours: Subject) -> None:
+    """Writes of katsdptelstate end our waits and arrive as updates."""
     seven = Mutable(encode_value(7), 2.0)
     waits = [
         asyncio.create_task(ours.wait(wanted))

@@ -1,4 +1,4 @@
-"""Memory and a real server, driven side by side: they must agree on everything."""
+"""The same random operations in memory and on a server have the same results."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from telstate_rdb import decode_dump
 KEYS = st.sampled_from([b"", b"a", b"a_a", b"\xff", b"\x00[b", b"update/a"])
 VIEWS = st.lists(KEYS, min_size=1, max_size=4).map(tuple)
 VALUES = st.one_of(st.binary(max_size=3), st.just(bytes(100)))
-# Few different times, so that samples meet; -0.0 as no writer of ours would send it.
+# Few different times, so that samples collide; -0.0, which our writers never send.
 TIMES = st.sampled_from([0.0, 5e-324, 1.0, 1.5, 2.0, 1.7e308, -0.0])
 SAMPLES = st.builds(encode_sample, TIMES, VALUES)
 NEGATIVE_ZERO = st.builds(lambda value: b"\x80" + bytes(7) + value, VALUES)
@@ -67,12 +67,12 @@ PATTERNS = st.lists(
     st.sampled_from([b"*", b"?", b"a", b"[a-c]", b"[^a]", b"[", b"\\", b"\xff", b"_"]), max_size=4
 ).map(b"".join)
 
-# Just so large that it goes as a transaction.
+# Just large enough for a transaction.
 LARGE = st.just(Immutable(b"abcdefgh" * 520))
 
 
 def restoring(key: bytes, contents: Any) -> Restore:
-    """Make the operation that writes contents as a payload."""
+    """Return the operation that writes contents as a payload."""
     memory = MemoryBackend()
     memory.execute(Load(b"k", contents))
     payload = memory.dump(b"k")
@@ -106,13 +106,13 @@ OPERATIONS: st.SearchStrategy[Operation[Any]] = st.one_of(
 
 @pytest.fixture
 def server(server_url: str) -> Iterator[RedisBackend]:
-    """A backend on an empty server, of each version in turn."""
+    """A backend on an empty server of each version."""
     with RedisBackend.from_url(server_url) as backend:
         yield backend
 
 
 def outcome(call: Callable[[], object]) -> object:
-    """Give what comes of it, an error as its class and text."""
+    """Return the result of an operation, or the class and message of its error."""
     try:
         return call()
     except TelstateError as error:
@@ -120,21 +120,21 @@ def outcome(call: Callable[[], object]) -> object:
 
 
 def contents(backend: Backend, key: bytes) -> object:
-    """Decode a dump."""
+    """Return the decoded DUMP payload of a key."""
     payload = backend.dump(key)
     assert payload is not None
     return decode_dump(payload)
 
 
 def plain(results: list[Any]) -> list[Any]:
-    """Make errors comparable."""
+    """Replace errors by their class and message, which can be compared."""
     return [
         (type(each), str(each)) if isinstance(each, TelstateError) else each for each in results
     ]
 
 
 def test_memory_and_server_agree(server: RedisBackend) -> None:
-    """Every result, every error text and every final dump is the same in memory as on a server."""
+    """Every result, error message and final DUMP payload is the same in memory and on a server."""
 
     class Machine(RuleBasedStateMachine):
         def __init__(self) -> None:
@@ -159,7 +159,7 @@ def test_memory_and_server_agree(server: RedisBackend) -> None:
         def teardown(self) -> None:
             assert server.execute(Keys()) == self.memory.execute(Keys())
             for key in self.memory.execute(Keys()):
-                # Decoded, because a large hash has no order of its own on a server.
+                # Decoded, because a server does not keep the order of a large hash.
                 assert contents(server, key) == contents(self.memory, key)
 
     run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis leaves it without

@@ -1,4 +1,4 @@
-"""What a cache knows, decided without any I/O."""
+"""What a cache knows about keys, without any I/O."""
 
 from __future__ import annotations
 
@@ -35,71 +35,71 @@ A, B, K = b"a_k", b"b_k", b"k"
 
 
 def immutable(key: bytes, value: bytes = b"1") -> Found:
-    """Give what a read finds of an immutable key."""
+    """Return what a read finds of an immutable key."""
     return Found(key, b"string", Immutable(value))
 
 
-def everywhere(keys: Sequence[bytes]) -> bool:
-    """Say that a watcher hears of all keys."""
+def watches_all(keys: Sequence[bytes]) -> bool:
+    """Return that a watcher watches all keys."""
     return True
 
 
 def make(size: int = 10, max_bytes: int = 1000) -> CacheIndex:
-    """Make facts of which only the bounds matter."""
+    """Return an index whose results do not expire."""
     return CacheIndex(size, max_bytes, 60.0)
 
 
-def read(facts: CacheIndex, keys: Sequence[bytes], found: Found | None) -> None:
-    """Do a read from beginning to end."""
-    facts.learn(facts.begin(keys, everywhere), found)
+def read(index: CacheIndex, keys: Sequence[bytes], found: Found | None) -> None:
+    """Begin and end a read."""
+    index.learn(index.begin(keys, watches_all), found)
 
 
 def known(*keys: bytes, value: bytes = b"1") -> CacheIndex:
-    """Make facts in which the last of the candidate keys is known to hold a value."""
-    facts = make()
+    """Return an index that knows the value of the last of some candidate keys."""
+    index = make()
     for _ in range(2):
-        read(facts, keys, immutable(keys[-1], value))
-    assert facts.recall(Get(keys)) == Immutable(value)
-    return facts
+        read(index, keys, immutable(keys[-1], value))
+    assert index.recall(Get(keys)) == Immutable(value)
+    return index
 
 
-def test_the_first_read_asks_to_watch_and_the_second_is_remembered() -> None:
-    """All candidates up to the one that was found are watched, and only then something is known."""
-    facts, keys = make(), (A, B, K, b"later")
-    read(facts, keys, immutable(K))
-    assert facts.recall(Get(keys)) is None
-    assert facts.take_changes() == ([A, B, K], [])
-    read(facts, keys, immutable(K))
-    assert facts.recall(Get(keys)) == Immutable(b"1")
-    assert facts.recall(Find(keys)) == Found(K, b"string", Immutable(b"1"))
-    assert facts.recall(Exists(keys)) is True
-    assert facts.recall(GetKeyType(keys)) is KeyType.IMMUTABLE
-    assert facts.recall(Get((B, K))) == Immutable(b"1")
-    assert facts.recall(Get((b"strange", K))) is None
-    assert facts.take_changes() == ([], [])
+def test_the_second_read_is_remembered() -> None:
+    """After the first read the candidates up to the found one are watched, after the second they are known."""
+    index, keys = make(), (A, B, K, b"later")
+    read(index, keys, immutable(K))
+    assert index.recall(Get(keys)) is None
+    assert index.take_changes() == ([A, B, K], [])
+    read(index, keys, immutable(K))
+    assert index.recall(Get(keys)) == Immutable(b"1")
+    assert index.recall(Find(keys)) == Found(K, b"string", Immutable(b"1"))
+    assert index.recall(Exists(keys)) is True
+    assert index.recall(GetKeyType(keys)) is KeyType.IMMUTABLE
+    assert index.recall(Get((B, K))) == Immutable(b"1")
+    assert index.recall(Get((b"strange", K))) is None
+    assert index.take_changes() == ([], [])
 
 
-def test_nothing_is_remembered_that_was_not_watched_before() -> None:
-    """Unless the watcher hears of every key that counts, a read teaches nothing."""
-    facts = make()
+def test_only_watched_keys_are_remembered() -> None:
+    """A read is not remembered unless all keys in it were watched before."""
+    index = make()
     for _ in range(3):
-        facts.learn(facts.begin((A, K), lambda keys: False), immutable(K))
-    assert facts.recall(Get((A, K))) is None
-    read(facts, (A, K), immutable(K))
-    read(facts, (B, K), immutable(K))  # B is new
-    assert facts.recall(Get((B, K))) is None
+        index.learn(index.begin((A, K), lambda keys: False), immutable(K))
+    assert index.recall(Get((A, K))) is None
+    read(index, (A, K), immutable(K))
+    read(index, (B, K), immutable(K))  # B is new
+    assert index.recall(Get((B, K))) is None
 
 
 @pytest.mark.parametrize(
     "found", [None, Found(K, b"zset", Mutable(b"v", 1.0)), Found(K, b"hash", None)]
 )
-def test_only_immutables_are_remembered(found: Found | None) -> None:
-    """What can change, or come into being, is asked again each time, and is not watched."""
-    facts = make()
+def test_only_immutable_keys_are_remembered(found: Found | None) -> None:
+    """Other kinds of keys, and missing keys, are neither remembered nor watched."""
+    index = make()
     for _ in range(3):
-        read(facts, (A, K), found)
-    assert facts.recall(Exists((A, K))) is None
-    assert facts.keys == [] and facts.take_changes() == ([], [])
+        read(index, (A, K), found)
+    assert index.recall(Exists((A, K))) is None
+    assert index.keys == [] and index.take_changes() == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -113,28 +113,28 @@ def test_only_immutables_are_remembered(found: Found | None) -> None:
         CheckDue.UNREADABLE,
     ],
 )
-def test_news_ends_knowledge_and_spoils_reads_under_way(event: Event) -> None:
-    """After news of a candidate, neither what is known nor what a read brings counts."""
-    facts = known(A, K)
-    facts.handle(Deleted(b"other"))
-    facts.handle(CheckDue.SUBSCRIBED)
-    assert facts.recall(Get((A, K))) == Immutable(b"1")
-    asking = facts.begin((A, K), everywhere)
-    facts.handle(event)
-    facts.learn(asking, immutable(K))
-    assert facts.recall(Get((A, K))) is None
+def test_an_event_invalidates(event: Event) -> None:
+    """An event for a candidate key invalidates what is known, and reads that have begun."""
+    index = known(A, K)
+    index.handle(Deleted(b"other"))
+    index.handle(CheckDue.SUBSCRIBED)
+    assert index.recall(Get((A, K))) == Immutable(b"1")
+    pending = index.begin((A, K), watches_all)
+    index.handle(event)
+    index.learn(pending, immutable(K))
+    assert index.recall(Get((A, K))) is None
 
 
-def test_a_sensor_is_watched_no_more() -> None:
-    """Once a watched key turns out to be a sensor, its samples are not sent to us any more."""
-    facts = known(A, K)
-    facts.take_changes()
-    facts.handle(Update(A, KeyType.MUTABLE, b"v", timestamp=1.0))
-    assert facts.take_changes() == ([], [A])
-    facts = known(K)
-    facts.take_changes()
-    read(facts, (K,), Found(K, b"zset", Mutable(b"v", 1.0)))
-    assert facts.take_changes() == ([], [K])
+def test_a_sensor_is_not_watched() -> None:
+    """A key that turns out to be a sensor is no longer watched."""
+    index = known(A, K)
+    index.take_changes()
+    index.handle(Update(A, KeyType.MUTABLE, b"v", timestamp=1.0))
+    assert index.take_changes() == ([], [A])
+    index = known(K)
+    index.take_changes()
+    read(index, (K,), Found(K, b"zset", Mutable(b"v", 1.0)))
+    assert index.take_changes() == ([], [K])
 
 
 @pytest.mark.parametrize(
@@ -147,111 +147,111 @@ def test_a_sensor_is_watched_no_more() -> None:
         Load(K, Immutable(b"2")),
     ],
 )
-def test_own_writes_end_knowledge(operation: Operation[object]) -> None:
-    """What this process has written is read anew, also by reads that are under way."""
-    facts = known(K)
-    asking = facts.begin((K,), everywhere)
-    facts.forget([Get((K,)), operation])
-    facts.learn(asking, immutable(K))
-    assert facts.recall(Get((K,))) is None
+def test_own_writes_invalidate(operation: Operation[object]) -> None:
+    """A write by this process invalidates the key, and reads that have begun."""
+    index = known(K)
+    pending = index.begin((K,), watches_all)
+    index.forget([Get((K,)), operation])
+    index.learn(pending, immutable(K))
+    assert index.recall(Get((K,))) is None
 
 
-def test_a_contradiction_ends_knowledge() -> None:
-    """Of two reads that contradict each other one is out of date, so neither is remembered."""
-    facts = known(A, K)
-    slow = facts.begin((A, K), everywhere)
-    read(facts, (A, K), immutable(K, b"2"))
-    assert facts.recall(Get((A, K))) is None
-    facts.learn(slow, immutable(K, b"1"))
-    assert facts.recall(Get((A, K))) is None
-    read(facts, (A, K), immutable(K, b"2"))
-    assert facts.recall(Get((A, K))) == Immutable(b"2")
+def test_contradicting_reads() -> None:
+    """If two reads contradict each other, neither is remembered."""
+    index = known(A, K)
+    slow = index.begin((A, K), watches_all)
+    read(index, (A, K), immutable(K, b"2"))
+    assert index.recall(Get((A, K))) is None
+    index.learn(slow, immutable(K, b"1"))
+    assert index.recall(Get((A, K))) is None
+    read(index, (A, K), immutable(K, b"2"))
+    assert index.recall(Get((A, K))) == Immutable(b"2")
 
 
 @pytest.mark.parametrize("covered", [True, False])
-def test_a_slow_read_is_not_remembered_after_a_newer_one(covered: bool) -> None:
-    """Once somebody was given a newer answer, an older one is not given from memory."""
-    facts = make()
-    read(facts, (K,), immutable(K, b"1"))
-    slow = facts.begin((K,), everywhere)
-    newer = facts.begin((K,), lambda keys: covered)
+def test_a_slow_read(covered: bool) -> None:
+    """A slow read with an older value is not remembered after a newer one."""
+    index = make()
+    read(index, (K,), immutable(K, b"1"))
+    slow = index.begin((K,), watches_all)
+    newer = index.begin((K,), lambda keys: covered)
     newer.is_stale = True
-    facts.learn(newer, immutable(K, b"2"))
-    facts.learn(slow, immutable(K, b"1"))
-    assert facts.recall(Get((K,))) is None
+    index.learn(newer, immutable(K, b"2"))
+    index.learn(slow, immutable(K, b"1"))
+    assert index.recall(Get((K,))) is None
 
 
-def test_kinds_are_remembered_without_values() -> None:
-    """To know that a key is immutable, its value need not be read; to give its value it must."""
-    facts, bare = make(), Found(K, b"string", None)
+def test_kinds_without_values() -> None:
+    """A kind can be remembered without a value, which then has to be read."""
+    index, bare = make(), Found(K, b"string", None)
     for _ in range(2):
-        read(facts, (K,), bare)
-    assert facts.recall(Exists((K,))) is True
-    assert facts.recall(Get((K,))) is None
-    read(facts, (K,), immutable(K))
-    assert facts.recall(Get((K,))) == Immutable(b"1")
-    read(facts, (K,), bare)
-    assert facts.recall(Get((K,))) == Immutable(b"1")
+        read(index, (K,), bare)
+    assert index.recall(Exists((K,))) is True
+    assert index.recall(Get((K,))) is None
+    read(index, (K,), immutable(K))
+    assert index.recall(Get((K,))) == Immutable(b"1")
+    read(index, (K,), bare)
+    assert index.recall(Get((K,))) == Immutable(b"1")
 
 
-def test_the_number_of_keys_is_bounded() -> None:
-    """The least recently used keys are forgotten, and watched no more."""
-    facts = make(size=3)
+def test_the_number_of_keys_is_limited() -> None:
+    """The least recently used keys are forgotten, and no longer watched."""
+    index = make(size=3)
     for _ in range(2):
         for number in range(3):
-            read(facts, (b"%d" % number,), immutable(b"%d" % number))
-    assert facts.take_changes() == ([b"0", b"1", b"2"], [])
-    assert facts.recall(Get((b"0",))) is not None  # used again, so that 1 is the oldest
-    read(facts, (b"new",), immutable(b"new"))
-    assert facts.take_changes() == ([b"new"], [b"1"])
-    assert facts.keys == [b"2", b"0", b"new"]
-    read(facts, (b"1", b"2", b"3", b"4"), immutable(b"4"))  # a view deeper than that
-    assert len(facts.keys) == 3 and facts.take_changes() == ([], [])
+            read(index, (b"%d" % number,), immutable(b"%d" % number))
+    assert index.take_changes() == ([b"0", b"1", b"2"], [])
+    assert index.recall(Get((b"0",))) is not None  # used again, so that 1 is the oldest
+    read(index, (b"new",), immutable(b"new"))
+    assert index.take_changes() == ([b"new"], [b"1"])
+    assert index.keys == [b"2", b"0", b"new"]
+    read(index, (b"1", b"2", b"3", b"4"), immutable(b"4"))  # a view with more prefixes than that
+    assert len(index.keys) == 3 and index.take_changes() == ([], [])
 
 
-def test_the_size_of_values_is_bounded() -> None:
-    """Values that are too large together push each other out; one that is alone is let be."""
-    facts = make(max_bytes=1000)
+def test_the_size_of_values_is_limited() -> None:
+    """The least recently used values are forgotten if all together are too large, and one that is too large alone is not kept."""
+    index = make(max_bytes=1000)
     for _ in range(2):
         for key in (b"x", b"y"):
-            read(facts, (key,), immutable(key, bytes(600)))
-    assert facts.weight == 601
-    assert facts.recall(Get((b"x",))) is None and facts.recall(Get((b"y",))) is not None
+            read(index, (key,), immutable(key, bytes(600)))
+    assert index.weight == 601
+    assert index.recall(Get((b"x",))) is None and index.recall(Get((b"y",))) is not None
     for _ in range(3):
-        read(facts, (b"z",), immutable(b"z", bytes(1000)))
-    assert facts.keys == [b"y"]
+        read(index, (b"z",), immutable(b"z", bytes(1000)))
+    assert index.keys == [b"y"]
 
 
-def test_knowledge_grows_old() -> None:
-    """After its time has passed, an answer is asked again, and then has its time again."""
+def test_results_expire() -> None:
+    """A result is used for a limited time, counted from the beginning of its read."""
     now = 0.0
-    facts = CacheIndex(10, 1000, 60.0, clock=lambda: now)
+    index = CacheIndex(10, 1000, 60.0, clock=lambda: now)
     for _ in range(2):
-        read(facts, (A, K), immutable(K))
+        read(index, (A, K), immutable(K))
     now = 59.0
-    assert facts.recall(Get((A, K))) is not None
-    slow = facts.begin((A, K), everywhere)
+    assert index.recall(Get((A, K))) is not None
+    slow = index.begin((A, K), watches_all)
     now = 61.0
-    assert facts.recall(Get((A, K))) is None
-    facts.learn(slow, immutable(K))
+    assert index.recall(Get((A, K))) is None
+    index.learn(slow, immutable(K))
     now = 118.0  # counted from the beginning of the read
-    assert facts.recall(Get((A, K))) is not None
+    assert index.recall(Get((A, K))) is not None
     now = 120.0
-    assert facts.recall(Get((A, K))) is None
+    assert index.recall(Get((A, K))) is None
 
 
-def test_reads_that_end_leave_nothing_behind() -> None:
-    """However a read ends, no trace of it stays."""
-    facts = known(A, K)
-    askings: list[PendingRead] = [facts.begin((A, K), everywhere) for _ in range(3)]
-    facts.give_up(askings[1])
-    facts.learn(askings[0], immutable(K))
-    facts.learn(askings[2], None)
-    assert facts._pending == {}
+def test_reads_leave_no_trace() -> None:
+    """Nothing about a read is kept after its end, whatever its result."""
+    index = known(A, K)
+    reads: list[PendingRead] = [index.begin((A, K), watches_all) for _ in range(3)]
+    index.give_up(reads[1])
+    index.learn(reads[0], immutable(K))
+    index.learn(reads[2], None)
+    assert index._pending == {}
 
 
 @pytest.mark.parametrize("size", [0, -1])
-def test_a_cache_of_nothing_is_refused(size: int) -> None:
-    """A cache has room for at least one key."""
+def test_the_smallest_size(size: int) -> None:
+    """A cache has a size of at least one key."""
     with pytest.raises(ValueError, match="at least 1"):
         CachedBackend(MemoryBackend(), size)

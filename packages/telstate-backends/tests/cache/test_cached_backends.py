@@ -1,4 +1,4 @@
-"""A cache in front of each backend: it saves round trips, and never gives what is out of date."""
+"""Caches in front of each backend save round trips and never return outdated values."""
 
 from __future__ import annotations
 
@@ -63,26 +63,26 @@ READS: list[Read[Any]] = [Get(VIEW), Find(VIEW), Exists(VIEW), GetKeyType(VIEW)]
 
 
 def cache_of(subject: Subject) -> _CacheBase:
-    """Give the cache of a subject that has one."""
+    """Return the cache of a subject that has one."""
     assert isinstance(subject, (SyncSubject, AsyncSubject))
     assert isinstance(subject.backend, _CacheBase)
     return subject.backend
 
 
 def remembers(cache: _CacheBase, read: Read[Any]) -> bool:
-    """Tell whether a read would be answered from memory."""
+    """Return whether the cache can answer a read."""
     return cache._update() and cache._index.recall(read) is not None
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, which must be soon."""
+    """Wait until a condition is true, which must be soon."""
     async with asyncio.timeout(LONG):
         while not condition():
             await asyncio.sleep(0.002)
 
 
 async def learned(subject: Subject, read: Read[Any]) -> Any:
-    """Read until the answer is remembered; give it."""
+    """Read until the result is cached, and return it."""
     async with asyncio.timeout(LONG):
         while True:
             answer = await subject.execute(read)
@@ -91,16 +91,14 @@ async def learned(subject: Subject, read: Read[Any]) -> Any:
             await asyncio.sleep(0.002)
 
 
-async def test_what_is_known_is_not_asked_again(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a few reads all that follows from an immutable key is answered without the store."""
+async def test_cached_reads(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a few reads, all reads of an immutable key are answered from the cache."""
     plain, reader = pair
     await plain.execute(SetImmutable(K, b"1"))
     assert await learned(reader, Get(VIEW)) == Immutable(b"1")
     cache = cache_of(reader)
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "_backend", None)  # whatever would be asked of it fails
+        patch.setattr(cache, "_backend", None)  # any use of it fails
         assert [await reader.execute(read) for read in READS] == [
             Immutable(b"1"),
             Found(K, b"string", Immutable(b"1")),
@@ -111,8 +109,8 @@ async def test_what_is_known_is_not_asked_again(
         assert await reader.execute_many([Get((K,)), Exists(VIEW)]) == [Immutable(b"1"), True]
 
 
-async def test_a_batch_asks_only_for_the_rest(pair: Pair) -> None:
-    """Of a batch of reads only what is not known is sent; it is remembered too; errors stay."""
+async def test_a_batch_of_cached_and_other_reads(pair: Pair) -> None:
+    """Only the reads of a batch that are not cached are sent, and then cached; errors are returned."""
     plain, reader = pair
     await plain.execute(SetImmutable(K, b"1"))
     await plain.execute(SetImmutable(B, b"2"))
@@ -146,10 +144,10 @@ async def test_a_batch_asks_only_for_the_rest(pair: Pair) -> None:
     ids=["delete", "clear", "shadow", "sensor-shadow", "load", "load-sensor"],
 )
 @pytest.mark.parametrize("own", [False, True], ids=["other", "own"])
-async def test_a_change_is_noticed(
+async def test_changes_are_seen(
     pair: Pair, write: Operation[Any], expected: object, own: bool
 ) -> None:
-    """Whatever changes the answer is noticed: at once if written here, else when the notice comes."""
+    """Own changes are seen at once, those by others when their notification arrives."""
     plain, reader = pair
     await plain.execute(SetImmutable(K, b"1"))
     await learned(reader, Get(VIEW))
@@ -160,8 +158,8 @@ async def test_a_change_is_noticed(
     assert await reader.execute(Exists(VIEW)) is (expected is not None)
 
 
-async def test_own_writes_in_a_batch_are_seen_at_once(pair: Pair) -> None:
-    """A batch that writes is done in order, and what it wrote is not answered from memory."""
+async def test_own_writes_in_a_batch(pair: Pair) -> None:
+    """A batch with writes is executed in order, and its reads are not answered from the cache."""
     _, reader = pair
     await reader.execute(SetImmutable(K, b"1"))
     await learned(reader, Get(VIEW))
@@ -187,14 +185,12 @@ async def test_own_writes_in_a_batch_are_seen_at_once(pair: Pair) -> None:
 async def test_no_older_value_after_a_newer_one(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, newer: list[Operation[Any]]
 ) -> None:
-    """What is read past the memory, with a write or whole, ends what it contradicts, without a notice."""
+    """A read that bypasses the cache invalidates what it contradicts, without a notification."""
     plain, reader = pair
     await plain.execute(SetImmutable(K, b"1"))
     assert await learned(reader, Get(VIEW)) == Immutable(b"1")
     with monkeypatch.context() as patch:
-        patch.setattr(
-            cache_of(reader), "_update", lambda: True
-        )  # notices are on their way for long
+        patch.setattr(cache_of(reader), "_update", lambda: True)  # notifications take long
         await plain.execute_many([Delete((K,)), SetImmutable(K, b"2")])
         assert await reader.execute(Get(VIEW)) == Immutable(b"1")
         if len(newer) == 1:
@@ -204,8 +200,8 @@ async def test_no_older_value_after_a_newer_one(
         assert await reader.execute(Get(VIEW)) == Immutable(b"2")
 
 
-async def test_a_batch_that_writes_leaves_the_rest_known(pair: Pair) -> None:
-    """What is read in a batch that writes elsewhere, and is as it was, stays remembered."""
+async def test_a_batch_with_writes_keeps_other_keys(pair: Pair) -> None:
+    """A key that is read in a batch with writes of other keys stays cached."""
     plain, reader = pair
     await plain.execute(SetImmutable(K, b"1"))
     await learned(reader, Get(VIEW))
@@ -215,10 +211,10 @@ async def test_a_batch_that_writes_leaves_the_rest_known(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("batch", [False, True])
-async def test_own_writes_need_no_notice(
+async def test_own_writes_need_no_notification(
     asynchronous: bool, batch: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What this client wrote it reads, even before the notice of it has come."""
+    """A client reads what it has written before the notification arrives."""
     inner = AsyncSubject(AsyncMemoryBackend()) if asynchronous else SyncSubject(MemoryBackend())
     reader = cached(inner)
     await reader.execute(SetImmutable(K, b"1"))
@@ -230,8 +226,8 @@ async def test_own_writes_need_no_notice(
     assert await reader.execute(Get(VIEW)) == Immutable(b"2")
 
 
-async def test_a_wait_asks_the_store(pair: Pair) -> None:
-    """A wait is not ended, nor kept, by what is remembered; and a cached key ends it as ever."""
+async def test_waits_use_the_store(pair: Pair) -> None:
+    """Cached values neither end a wait nor prevent its end."""
     plain, reader = pair
     await plain.execute(SetImmutable(K, b"1"))
     await learned(reader, Get(VIEW))
@@ -245,21 +241,21 @@ async def test_a_wait_asks_the_store(pair: Pair) -> None:
     await reader.wait(IndexedWait((b"{x}table",), b"s"))
 
 
-def test_a_wait_is_not_answered_from_memory() -> None:
-    """What a wait asks reaches the store, though a cache knows an answer that has just changed."""
+def test_waits_bypass_the_cache() -> None:
+    """A wait reads the store, even if a value is cached that has just changed."""
     store = MemoryBackend()
     backend = CachedBackend(store)
     backend.execute(SetImmutable(K, b"1"))
     for _ in range(3):
         backend.execute(Get((K,)))
-    store.store.data[K] = Immutable(b"2")  # as if the notice were still on its way
+    store.store.data[K] = Immutable(b"2")  # as if the notification had not arrived yet
     assert backend.execute(Get((K,))) == Immutable(b"1")
     wait(backend, KeyWait((K,), lambda contents: contents == Immutable(b"2")), timeout=LONG)
 
 
 @contextmanager
 def counting(url: str) -> Iterator[Callable[[], int]]:
-    """Count what a server has been asked, reads of this count left out."""
+    """Return how many commands a server has executed, without those that count them."""
     with redis.Redis.from_url(url) as client:
 
         def commands() -> int:
@@ -271,8 +267,8 @@ def counting(url: str) -> Iterator[Callable[[], int]]:
         yield commands
 
 
-async def test_the_server_is_asked_nothing(server_url: str, asynchronous: bool) -> None:
-    """By the server's own statistics, a thousand reads of what is known are no command at all."""
+async def test_cached_reads_send_no_command(server_url: str, asynchronous: bool) -> None:
+    """According to the statistics of the server, a thousand cached reads send no command."""
     plain, reader = real(asynchronous, server_url), cached(real(asynchronous, server_url))
     await plain.execute(SetImmutable(K, b"1"))
     await learned(reader, Get(VIEW))
@@ -286,17 +282,17 @@ async def test_the_server_is_asked_nothing(server_url: str, asynchronous: bool) 
     await plain.close()
 
 
-async def test_a_first_read_waits_for_one_answer_only(newest_url: str, asynchronous: bool) -> None:
-    """A read that is not known sends one question; the subscription goes beside it, once."""
+async def test_a_first_read_takes_one_round_trip(newest_url: str, asynchronous: bool) -> None:
+    """A read that is not cached takes one round trip; the subscription is sent once, in addition."""
     plain, reader = real(asynchronous, newest_url), cached(real(asynchronous, newest_url))
     await plain.execute(AddSample(b"s", encode_sample(1.0, b"v")))
     await reader.execute(Exists((b"no",)))
-    await reader.execute(Get((b"s",)))  # from here on the server knows the script
+    await reader.execute(Get((b"s",)))  # from now on the server knows the script
     with counting(newest_url) as commands:
         before = commands()
         for _ in range(10):
             await reader.execute(Get((b"s",)))
-        # EVALSHA, and within it TYPE and ZRANGE: no subscription for a sensor.
+        # EVALSHA, and within it TYPE and ZRANGE: a sensor is not subscribed to.
         assert commands() - before == 30
     await reader.close()
     await plain.close()
@@ -323,7 +319,7 @@ FENCE = b"fence"
 
 
 class TwoClients(RuleBasedStateMachine):
-    """A plain client and a cached one on one store: what both say must be the same."""
+    """A plain client and a cached one on one store, whose results must be the same."""
 
     plain: Subject
     reader: Subject
@@ -335,7 +331,7 @@ class TwoClients(RuleBasedStateMachine):
         self.wrote = True
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Do something in the one event loop."""
+        """Run a coroutine in the common event loop."""
         return self.runner.run(work)
 
     @rule(writes=st.lists(WRITES, min_size=1, max_size=3))
@@ -347,11 +343,11 @@ class TwoClients(RuleBasedStateMachine):
     @rule(write=WRITES)
     def reader_writes(self, write: Operation[Any]) -> None:
         """The cached client writes."""
-        self.run(self.reader.execute_many([write]))  # an error of a wrong kind is no matter
+        self.run(self.reader.execute_many([write]))  # errors of wrong kinds do not matter
 
     @rule(read=QUESTIONS, times=st.integers(1, 4))
     def both_read(self, read: Read[Any], times: int) -> None:
-        """Both clients read, the cached one several times, so that it may learn and answer."""
+        """Both clients read, the cached one several times, so that it can cache the result."""
         self.fence()
         for _ in range(times):
             assert self.run(self.reader.execute(read)) == self.run(self.plain.execute(read))
@@ -364,7 +360,7 @@ class TwoClients(RuleBasedStateMachine):
         assert self.run(self.reader.execute_many(reads)) == expected
 
     def fence(self) -> None:
-        """See that all notices have been delivered: they come in order, so one more has to."""
+        """Wait until all notifications have arrived: they arrive in order, so one more must arrive."""
         if self.wrote:
             self.run(self.plain.execute(SetImmutable(FENCE, b"1")))
             self.run(learned(self.reader, Get((FENCE,))))
@@ -376,7 +372,7 @@ class TwoClients(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("kind", ["memory", "server"])
 def test_two_clients_agree(request: pytest.FixtureRequest, kind: str, asynchronous: bool) -> None:
-    """Whatever two clients write, the cached one never answers what is out of date."""
+    """Whatever two clients write, the cached one never returns outdated values."""
     with asyncio.Runner() as runner:
 
         async def make() -> Pair:
@@ -401,7 +397,7 @@ def test_two_clients_agree(request: pytest.FixtureRequest, kind: str, asynchrono
                 max_examples=10,
                 stateful_step_count=30,
                 deadline=None,
-                # Without shrinking, since examples follow each other on one store.
+                # Without shrinking, because all examples use one store.
                 phases=[Phase.explicit, Phase.generate],
                 suppress_health_check=list(HealthCheck),
             ),
@@ -411,19 +407,19 @@ def test_two_clients_agree(request: pytest.FixtureRequest, kind: str, asynchrono
 
 
 def number(contents: object) -> int:
-    """Give the number that a race writes."""
+    """Return a number as a race writes it."""
     return int(contents.value) if isinstance(contents, Immutable) else -1
 
 
-class Watchful:
-    """Sees that numbers only rise."""
+class RisingNumbers:
+    """Checks that numbers only rise."""
 
     def __init__(self) -> None:
         self.last = -1
         self.seen = 0
 
     def take(self, contents: object) -> None:
-        """Take what a reader was given; a key that is just deleted is no number."""
+        """Check the result of a read; the key may be deleted at the moment."""
         if contents is not None:
             assert number(contents) >= self.last
             self.last = number(contents)
@@ -435,7 +431,7 @@ def rewrite(backend: Backend, rounds: int, disturb: Callable[[], None] | None = 
     for turn in range(rounds):
         backend.execute_many([Delete((K,)), SetImmutable(K, b"%d" % turn)])
         if turn % 7 == 0:
-            # Time to learn, so that there is something to be wrong about.
+            # Time to cache the value.
             time.sleep(0.002)
         if disturb is not None and turn % 100 == 50:
             disturb()
@@ -443,7 +439,7 @@ def rewrite(backend: Backend, rounds: int, disturb: Callable[[], None] | None = 
 
 @pytest.fixture
 def quick_turns() -> Iterator[None]:
-    """Let threads take turns often: what is answered from memory would keep a writer waiting for its own."""
+    """Switch between threads often, because threads that read from the cache would block the writer."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(interval / 50)
     yield
@@ -453,9 +449,9 @@ def quick_turns() -> Iterator[None]:
 @pytest.mark.usefixtures("quick_turns")
 @pytest.mark.parametrize("killing", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_threads_race_a_writer(newest_url: str, killing: bool) -> None:
-    """Threads that share a cache never see an older value after a newer one, and end at the newest.
+    """Threads that share a cache never read an older value after a newer one, and finally the newest.
 
-    With `killing`, the connection by which the cache hears of changes is cut again and again.
+    With `killing`, the connection of the watcher is closed again and again.
     """
     rounds = 2000
     with (
@@ -469,7 +465,7 @@ def test_threads_race_a_writer(newest_url: str, killing: bool) -> None:
         views = [Get((K,)), Get((A, K)), Get((B, A, K))]
 
         def watch() -> None:
-            watchful = Watchful()
+            watchful = RisingNumbers()
             try:
                 while not over.is_set() or watchful.last < rounds - 1:
                     for view in views:
@@ -500,13 +496,13 @@ def test_threads_race_a_writer(newest_url: str, killing: bool) -> None:
 @pytest.mark.usefixtures("quick_turns")
 @pytest.mark.parametrize("killing", [pytest.param(False, marks=pytest.mark.slow), True])
 async def test_tasks_race_a_writer(newest_url: str, killing: bool) -> None:
-    """The same with tasks that share an asyncio cache."""
+    """The same holds for tasks that share an asyncio cache."""
     rounds = 1000
     async with AsyncCachedBackend(await AsyncRedisBackend.from_url(newest_url)) as backend:
         over = asyncio.Event()
 
         async def watch() -> None:
-            watchful = Watchful()
+            watchful = RisingNumbers()
             while not over.is_set() or watchful.last < rounds - 1:
                 for keys in ((K,), (A, K), (B, A, K)):
                     contents = await backend.execute(Get(keys))
@@ -527,10 +523,8 @@ async def test_tasks_race_a_writer(newest_url: str, killing: bool) -> None:
         assert number(await learned(AsyncSubject(backend), Get((K,)))) == rounds - 1
 
 
-async def test_nothing_is_answered_over_a_lost_connection(
-    newest_url: str, asynchronous: bool
-) -> None:
-    """Once the connection is known to be lost the store is asked, until it is watched again."""
+async def test_a_lost_connection(newest_url: str, asynchronous: bool) -> None:
+    """After the loss of a connection, reads use the store until keys are watched again."""
     plain, reader = real(asynchronous, newest_url), cached(real(asynchronous, newest_url))
     await plain.execute(SetImmutable(K, b"1"))
     await learned(reader, Get(VIEW))
@@ -546,10 +540,8 @@ async def test_nothing_is_answered_over_a_lost_connection(
     await plain.close()
 
 
-async def test_a_deletion_without_notice_is_noticed_in_time(
-    newest_url: str, asynchronous: bool
-) -> None:
-    """Who deletes without a word, as katsdptelstate does, deceives for `max_age` at most."""
+async def test_unpublished_deletions(newest_url: str, asynchronous: bool) -> None:
+    """A deletion that is not published, as by katsdptelstate, is seen after `max_age`."""
     inner = real(asynchronous, newest_url)
     assert isinstance(inner, (SyncSubject, AsyncSubject))
     reader: Subject
@@ -567,8 +559,8 @@ async def test_a_deletion_without_notice_is_noticed_in_time(
     await reader.close()
 
 
-def test_a_silent_connection_is_not_relied_on(newest_url: str) -> None:
-    """If nothing has been heard for so long that the server may be gone, the store is asked."""
+def test_an_unresponsive_connection(newest_url: str) -> None:
+    """If the server has not been heard of for too long, reads use the store."""
     with Proxy(int(newest_url.rsplit(":", 1)[1])) as proxy:
         with CachedBackend(RedisBackend.from_url(f"redis://127.0.0.1:{proxy.port}")) as backend:
             backend.execute(SetImmutable(K, b"1"))
@@ -576,8 +568,8 @@ def test_a_silent_connection_is_not_relied_on(newest_url: str) -> None:
                 backend.execute(Get((K,)))
                 time.sleep(0.002)
             watcher: Any = backend._watcher
-            watcher._heartbeat._received -= 20.0  # as if it had been silent since
-            assert not remembers(backend, Get((K,)))  # and it is asked whether it lives
+            watcher._heartbeat._received -= 20.0  # as if nothing had arrived since
+            assert not remembers(backend, Get((K,)))  # and the server is pinged
             deadline = time.monotonic() + LONG
             while not remembers(backend, Get((K,))):
                 assert time.monotonic() < deadline
@@ -585,8 +577,8 @@ def test_a_silent_connection_is_not_relied_on(newest_url: str) -> None:
             assert backend.execute(Get((K,))) == Immutable(b"1")
 
 
-def test_a_server_that_vanished_is_noticed(newest_url: str) -> None:
-    """When everything is lost on the way without a word, answers end soon, and come back after."""
+def test_a_server_that_disappears(newest_url: str) -> None:
+    """If the network loses everything, cached results end soon, and return afterwards."""
     with Proxy(int(newest_url.rsplit(":", 1)[1])) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}?socket_timeout=0.3"
         with CachedBackend(RedisBackend.from_url(url)) as backend:
@@ -601,7 +593,7 @@ def test_a_server_that_vanished_is_noticed(newest_url: str) -> None:
             while remembers(backend, Get((K,))):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-            while watcher._pubsub is not None:  # it is given up for good
+            while watcher._pubsub is not None:  # the connection is closed
                 assert time.monotonic() < deadline
                 backend._update()
                 time.sleep(0.01)
@@ -612,10 +604,10 @@ def test_a_server_that_vanished_is_noticed(newest_url: str) -> None:
                 time.sleep(0.01)
 
 
-async def test_who_may_not_watch_caches_nothing(
+async def test_no_permission_to_subscribe(
     newest_url: str, asynchronous: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A user who may not subscribe reads as without a cache, and is told why once."""
+    """Without permission to subscribe, reads work as without a cache, with one warning."""
     with redis.Redis.from_url(newest_url) as client:
         client.execute_command(
             "ACL", "SETUSER", "deaf", "on", "nopass", "~*", "+@all", "resetchannels"
@@ -640,8 +632,8 @@ def _read_in_child(backend: Backend, results: Any) -> None:
     results.put([backend.execute(Get((K,))) for _ in range(20)][-1])
 
 
-def test_a_fork_begins_anew(newest_url: str) -> None:
-    """The child of a fork has a cache of its own, and leaves the parent's connection alone."""
+def test_forks(newest_url: str) -> None:
+    """The child of a fork has a cache of its own and does not use the parent's connection."""
     context = multiprocessing.get_context("fork")
     with CachedBackend(RedisBackend.from_url(newest_url)) as backend:
         backend.execute(SetImmutable(K, b"1"))
@@ -650,7 +642,7 @@ def test_a_fork_begins_anew(newest_url: str) -> None:
             time.sleep(0.002)
         results = context.SimpleQueue()
         child = context.Process(target=_read_in_child, args=(backend, results))
-        with backend._lock:  # as if another thread were just reading
+        with backend._lock:  # as if another thread were reading
             child.start()
         child.join(LONG)
         assert child.exitcode == 0
@@ -662,8 +654,8 @@ def test_a_fork_begins_anew(newest_url: str) -> None:
             time.sleep(0.002)
 
 
-async def test_closing_leaves_nothing_behind(newest_url: str, asynchronous: bool) -> None:
-    """A closed cache has no connection left, gives no answers, and can be closed again."""
+async def test_closing(newest_url: str, asynchronous: bool) -> None:
+    """A closed cache has no connection, raises errors, and can be closed again."""
     with redis.Redis.from_url(newest_url) as client:
         before = {each["id"] for each in client.client_list()}
         reader = cached(real(asynchronous, newest_url))
@@ -677,7 +669,7 @@ async def test_closing_leaves_nothing_behind(newest_url: str, asynchronous: bool
         await reader.close()
 
 
-def test_a_cache_has_what_its_backend_has() -> None:
+def test_capabilities() -> None:
     """A cache has the capabilities of the backend behind it."""
     store = MemoryBackend()
     backend = CachedBackend(store)
@@ -688,12 +680,12 @@ def test_a_cache_has_what_its_backend_has() -> None:
 
 
 def channels(client: redis.Redis) -> set[object]:
-    """Give the channels to which anybody has subscribed."""
+    """Return the channels that have subscribers."""
     return set(client.pubsub_channels())
 
 
-async def test_subscriptions_are_bounded(newest_url: str, asynchronous: bool) -> None:
-    """However many keys are read, the server is asked for the notices of a few only."""
+async def test_the_number_of_subscriptions_is_limited(newest_url: str, asynchronous: bool) -> None:
+    """Only the keys in the cache are subscribed to."""
     inner = real(asynchronous, newest_url)
     assert isinstance(inner, (SyncSubject, AsyncSubject))
     reader: Subject

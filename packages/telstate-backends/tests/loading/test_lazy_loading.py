@@ -1,4 +1,4 @@
-"""Snapshots loaded without being decoded: nobody can tell, except that it is quick."""
+"""Snapshots are loaded without decoding long keys, with the same results."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ SAMPLES = [encode_sample(float(number), b"v%d" % number) for number in range(300
 
 
 def sorted_set(count: int, score: float = 0.0) -> SortedSet:
-    """A sorted set of samples, in the order in which Redis writes long ones."""
+    """Return a sorted set of samples, in the order in which Redis writes long ones."""
     return SortedSet(tuple(SAMPLES[count - 1 :: -1]), array("d", [score] * count))
 
 
@@ -94,19 +94,19 @@ def write(
 
 
 def sealed(body: bytes) -> bytes:
-    """Give a file of some records, with its checksum."""
+    """Return a file with these records and its checksum."""
     content = b"REDIS0010" + body + b"\xff"
     return content + crc64(content).to_bytes(8, "little")
 
 
 def eager(source: Path | bytes, **options: Any) -> tuple[MemoryBackend, LoadReport]:
-    """Load a snapshot, everything decoded."""
+    """Load a snapshot, decoding everything."""
     backend = MemoryBackend()
     return backend, load_records(backend, read_rdb(source), **options)
 
 
 def outcome(backend: MemoryBackend, operation: Operation[Any]) -> object:
-    """What an operation gives, or raises."""
+    """Return the result of an operation, or its error."""
     try:
         return backend.execute(operation)
     except TelstateError as error:
@@ -114,12 +114,12 @@ def outcome(backend: MemoryBackend, operation: Operation[Any]) -> object:
 
 
 def views(keys: st.SearchStrategy[bytes]) -> st.SearchStrategy[tuple[bytes, ...]]:
-    """Candidate keys."""
+    """Tuples of candidate keys."""
     return st.lists(keys, min_size=1, max_size=3).map(tuple)
 
 
 def operations() -> st.SearchStrategy[Operation[Any]]:
-    """Operations of every kind on the keys of the snapshot, and on one that it does not have."""
+    """Operations of every kind on keys of the snapshot, and on a missing one."""
     keys = st.sampled_from([*KEYS, b"none"])
     samples = st.sampled_from(SAMPLES[::300] + [encode_sample(1e9, b"new")])
     bounds = st.tuples(st.floats(-10, 4000), st.floats(-10, 4000)).map(
@@ -146,14 +146,14 @@ def operations() -> st.SearchStrategy[Operation[Any]]:
 
 @pytest.fixture(scope="module")
 def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The same contents in the encodings of several versions of Redis."""
+    """Snapshots with the same contents in the encodings of several versions of Redis."""
     folder = tmp_path_factory.mktemp("snapshots")
     return {version: write(folder / f"{version}.rdb", CONTENTS, version) for version in (6, 9, 11)}
 
 
 @pytest.mark.parametrize("version", [6, 9, 11])
-def test_every_operation_gives_the_same(snapshots: dict[int, Path], version: int) -> None:
-    """Whatever is done with a store whose contents are still packed gives what it gives at once."""
+def test_every_operation(snapshots: dict[int, Path], version: int) -> None:
+    """Operations have the same results on a store whose contents are packed as on a decoded one."""
 
     @settings(deadline=None, max_examples=30)
     @given(st.lists(operations(), max_size=8))
@@ -172,8 +172,8 @@ def test_every_operation_gives_the_same(snapshots: dict[int, Path], version: int
 
 @pytest.mark.skipif(not FILES, reason="the sample files are not there")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_samples(path: Path) -> None:
-    """Every sample file gives the same store and the same report, or the same complaint."""
+def test_sample_files(path: Path) -> None:
+    """Loading each sample file has the same result, report and error message as when decoding everything."""
     lazy = MemoryBackend()
     try:
         expected, report = eager(path, foreign="skip")
@@ -190,8 +190,8 @@ def test_samples(path: Path) -> None:
         assert lazy.execute(Export(key)) == expected.execute(Export(key))
 
 
-def test_kinds_are_known_without_decoding(snapshots: dict[int, Path]) -> None:
-    """Existence, kinds and names need nothing decoded; a read decodes its own key, once."""
+def test_reads_that_decode_nothing(snapshots: dict[int, Path]) -> None:
+    """Existence, kinds and names need no decoding; a read decodes its own key, once."""
     backend = MemoryBackend()
     load_rdb(backend, snapshots[6])
     data = backend.store.data
@@ -207,8 +207,8 @@ def test_kinds_are_known_without_decoding(snapshots: dict[int, Path]) -> None:
     assert data[b"sensor"] is decoded
 
 
-def test_only_what_is_heard_is_decoded(snapshots: dict[int, Path]) -> None:
-    """A watcher of some keys is told of them, and the others stay packed."""
+def test_only_watched_keys_are_decoded(snapshots: dict[int, Path]) -> None:
+    """While some keys are watched, loading publishes and decodes only those."""
     with MemoryBackend() as backend, backend.watch([b"table"], [b"sens*"]) as watcher:
         watcher.next()
         load_rdb(backend, snapshots[9])
@@ -220,7 +220,7 @@ def test_only_what_is_heard_is_decoded(snapshots: dict[int, Path]) -> None:
 
 
 def test_threads_decode_once(tmp_path: Path) -> None:
-    """Threads that meet at the same packed keys all see them whole, and none loses a write."""
+    """Threads that decode the same keys at once all see them complete, and no write is lost."""
     contents: dict[bytes, Value] = {b"%d" % number: sorted_set(1000) for number in range(30)}
     backend = MemoryBackend()
     load_rdb(backend, write(tmp_path / "x.rdb", contents))
@@ -244,8 +244,8 @@ def test_threads_decode_once(tmp_path: Path) -> None:
     assert {len(backend.execute(Export(key)) or ()) for key in contents} == {1004}  # type: ignore[arg-type]  # samples
 
 
-def test_damage_is_found_before_anything_is_loaded(snapshots: dict[int, Path]) -> None:
-    """A wrong byte under a checksum is an error, and the store stays as it was."""
+def test_corruption_with_a_checksum(snapshots: dict[int, Path]) -> None:
+    """In a file with a checksum, a wrong byte is an error before anything is loaded."""
     data = bytearray(snapshots[9].read_bytes())
     data[len(data) // 2] ^= 1
     backend = MemoryBackend()
@@ -254,8 +254,8 @@ def test_damage_is_found_before_anything_is_loaded(snapshots: dict[int, Path]) -
     assert backend.execute(Keys()) == []
 
 
-def test_damage_without_a_checksum_is_no_latent_error(snapshots: dict[int, Path]) -> None:
-    """Without a checksum a wrong byte is an error while loading, or all that was loaded can be read."""
+def test_corruption_without_a_checksum(snapshots: dict[int, Path]) -> None:
+    """Without a checksum, a wrong byte is an error while loading, or all loaded keys can be read."""
     data = snapshots[6].read_bytes()[:-8] + bytes(8)
     for place in range(9, len(data) - 8, max(len(data) // 150, 1)):
         wrong = data[:place] + bytes((data[place] ^ 0xC3,)) + data[place + 1 :]
@@ -268,16 +268,16 @@ def test_damage_without_a_checksum_is_no_latent_error(snapshots: dict[int, Path]
             backend.execute(Export(key))
 
 
-#: Sorted sets and a hash that cannot be decoded, in a file whose checksum is right: so on purpose.
+#: Sorted sets and a hash that cannot be decoded, for a manipulated file with a correct checksum.
 BROKEN_SET = (
     b"\x05\x01z\x03\x01a" + bytes(8) + b"\xc3\x03\x05\x00a\xff" + bytes(8) + b"\x01c" + bytes(8)
 )
 BROKEN_HASH = b"\x04\x01h\x02\x01a\x011\x01a\x012"
-BROKEN_LISTPACK = b"\x11\x01p\x07\x07\x00\x00\x00\x01\x00\xff"  # it counts wrong
+BROKEN_LISTPACK = b"\x11\x01p\x07\x07\x00\x00\x00\x01\x00\xff"  # its count is wrong
 
 
-def test_a_file_that_is_broken_on_purpose(tmp_path: Path) -> None:
-    """What cannot be decoded is a clear error for its own key only, which can be written anew."""
+def test_a_manipulated_file(tmp_path: Path) -> None:
+    """A key that cannot be decoded is an error that names it, and can be deleted or replaced."""
     path = tmp_path / "odd.rdb"
     path.write_bytes(sealed(BROKEN_SET + BROKEN_HASH + b"\x00\x05fixed\x011"))
     backend = MemoryBackend()
@@ -296,8 +296,8 @@ def test_a_file_that_is_broken_on_purpose(tmp_path: Path) -> None:
     assert backend.execute(Export(b"h")) == Fields({b"a": b"b"})
 
 
-def test_a_server_gets_nothing_that_is_broken(server_url: str, tmp_path: Path) -> None:
-    """A server refuses what it cannot load, and the load what a server would not notice, by name."""
+def test_a_manipulated_file_for_a_server(server_url: str, tmp_path: Path) -> None:
+    """Corrupt values are not loaded into a server, also those that the server would accept."""
     path = tmp_path / "odd.rdb"
     with RedisBackend.from_url(server_url) as backend:
         for key, broken in ("z", BROKEN_SET), ("h", BROKEN_HASH), ("p", BROKEN_LISTPACK):
@@ -307,8 +307,8 @@ def test_a_server_gets_nothing_that_is_broken(server_url: str, tmp_path: Path) -
         assert backend.execute(Keys()) == []
 
 
-def test_foreign_keys_are_found_without_decoding(tmp_path: Path) -> None:
-    """Scores, lists and fields that expire are noticed in tables that are put off."""
+def test_foreign_keys(tmp_path: Path) -> None:
+    """Scores, lists and fields that expire are noticed without decoding."""
     scored = SortedSet(tuple(SAMPLES[:500]), array("d", [0.0] * 499 + [1.0]))
     contents: dict[bytes, Value] = {
         b"a": sorted_set(500, 2.0),
@@ -323,8 +323,8 @@ def test_foreign_keys_are_found_without_decoding(tmp_path: Path) -> None:
         assert backend.execute(Export(b"d")) == Samples(SAMPLES[:500])
 
 
-def test_memory(tmp_path: Path) -> None:
-    """To load lazily takes no more memory than to load at once, at its peak and afterwards."""
+def test_memory_use(tmp_path: Path) -> None:
+    """Loading lazily takes no more memory than decoding everything, at its peak and afterwards."""
     contents: dict[bytes, Value] = {b"%d" % number: sorted_set(3000) for number in range(100)}
     path = write(tmp_path / "x.rdb", contents, 9)
     load_rdb(MemoryBackend(), path)
@@ -348,8 +348,8 @@ async def load(subject: Subject, path: Path) -> LoadReport:
 
 
 @pytest.mark.parametrize("version", [6, 11])
-async def test_whoever_listens_hears_all(subject: Subject, tmp_path: Path, version: int) -> None:
-    """A load is published whoever listens, each sample and sub-key once, on every backend."""
+async def test_loading_publishes_everything(subject: Subject, tmp_path: Path, version: int) -> None:
+    """Loading publishes each sample and sub-key once to all kinds of watchers."""
     path = write(tmp_path / "x.rdb", CONTENTS, version)
     fields = dict(TABLE.fields)
     expected: Counter[tuple[bytes, bytes | float | None, bytes]] = Counter(
@@ -358,7 +358,7 @@ async def test_whoever_listens_hears_all(subject: Subject, tmp_path: Path, versi
         + [(b"table", sub_key, value) for sub_key, value in fields.items()]
         + [(b"small", b"a", b"1"), (b"fixed", None, b"\xff\x01")]
     )
-    await load(subject, path)  # nobody listens
+    await load(subject, path)  # without watchers
     async with subject.watch(b"table", b"small", b"fixed", patterns=[b"s[eh]*"]) as watcher:
         await watcher.next()
         await load(subject, path)
@@ -372,7 +372,7 @@ async def test_whoever_listens_hears_all(subject: Subject, tmp_path: Path, versi
             if event.timestamp is not None:
                 times.setdefault(event.key, []).append(event.timestamp)
     if not getattr(getattr(subject, "backend"), "may_deliver_late", False):
-        # In a cluster some of the first load may still come.
+        # In a cluster, updates of the first load may still arrive.
         assert heard == expected
         assert all(each == sorted(each) for each in times.values())
     assert await subject.execute(Export(b"sensor")) == Samples(SAMPLES)
@@ -380,7 +380,7 @@ async def test_whoever_listens_hears_all(subject: Subject, tmp_path: Path, versi
 
 
 def test_a_key_of_two_databases(newest_url: str) -> None:
-    """Of a key that comes twice, far apart or not, the later one stays, though batches overlap."""
+    """If a key occurs twice in a file, the later value is kept, though batches overlap."""
     records = [b"\xfe\x00"]
     for database in (0, 1):
         records.append(bytes((0xFE, database)))
@@ -394,8 +394,8 @@ def test_a_key_of_two_databases(newest_url: str) -> None:
             assert backend.execute(Export(b"%d" % number)) == Immutable(b"B" * 400_000)
 
 
-def test_a_user_who_may_not_ask_who_listens(newest_url: str, tmp_path: Path) -> None:
-    """Where the server does not say who listens, everything is published."""
+def test_no_permission_for_info(newest_url: str, tmp_path: Path) -> None:
+    """If the server does not permit INFO, everything is published."""
     path = write(tmp_path / "x.rdb", {b"table": TABLE})
     with redis.Redis.from_url(newest_url) as client:
         rules = ("on", ">secret", "~*", "&*", "+@all", "-pubsub", "-info")
@@ -415,8 +415,8 @@ def test_a_user_who_may_not_ask_who_listens(newest_url: str, tmp_path: Path) -> 
             client.execute_command("ACL", "DELUSER", "loader")
 
 
-async def test_who_listens_hears_each_part_once(subject: Subject) -> None:
-    """What is loaded in parts is told of once, though the parts overlap."""
+async def test_overlapping_parts_are_published_once(subject: Subject) -> None:
+    """Samples that are loaded twice, in parts that overlap, are published once."""
     key = b"{x}sensor"
     samples = [encode_sample(float(number), b"v") for number in range(30)]
     async with subject.watch(key) as watcher:
@@ -427,8 +427,8 @@ async def test_who_listens_hears_each_part_once(subject: Subject) -> None:
     assert events == [Update(key, KeyType.MUTABLE, b"v", float(time)) for time in range(30)]
 
 
-def test_a_load_that_nobody_hears_is_not_published(newest_url: str, tmp_path: Path) -> None:
-    """A server that nobody listens to publishes the beginning of each key only; all are to stay."""
+def test_loading_without_listeners(newest_url: str, tmp_path: Path) -> None:
+    """Without listeners, a server publishes only the beginning of each key."""
     with redis.Redis.from_url(newest_url) as client, RedisBackend.from_url(newest_url) as backend:
         client.config_resetstat()
         load_rdb(backend, write(tmp_path / "x.rdb", CONTENTS))

@@ -1,4 +1,4 @@
-"""Loading and dumping: every backend, every kind of key, and what telstate does not have."""
+"""Loading and dumping all kinds of keys on every backend, and foreign keys."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return 8001
 
 
-async def test_records_are_loaded(subject: Subject, count: int) -> None:
-    """All kinds of keys arrive whole, replacing what was there, with progress and a count."""
+async def test_loading(subject: Subject, count: int) -> None:
+    """All kinds of keys are loaded completely and replace existing ones, with progress and a count."""
     samples = SAMPLES[:count]
     table = {b"%d" % number: b"cell" for number in range(count)}
     records: list[KeyRecord[Value]] = [
         FIXED,
-        # Redis writes long sorted sets from the last member to the first; -0.0 is a 0.
+        # Redis writes long sorted sets from the last member to the first; -0.0 equals 0.
         KeyRecord(0, b"long", SortedSet(tuple(samples[::-1]), array("d", bytes(8 * count)))),
         KeyRecord(3, b"minus", SortedSet((SAMPLES[2], SAMPLES[1]), array("d", [0.0, -0.0]))),
         KeyRecord(0, b"table", Hash(table)),
@@ -92,14 +92,14 @@ async def test_records_are_loaded(subject: Subject, count: int) -> None:
 
 
 @pytest.mark.parametrize("record", FOREIGN, ids=lambda record: record.key.decode())
-def test_what_telstate_does_not_have_is_refused_by_name(record: KeyRecord[Value]) -> None:
-    """A foreign key is an error that names it and says how to leave it out."""
+def test_foreign_keys_are_refused(record: KeyRecord[Value]) -> None:
+    """A foreign key is an error that names it and says how to skip it."""
     with pytest.raises(ForeignKeyError, match=f"{record.key.decode()!r}.*foreign='skip'"):
         load_records(MemoryBackend(), [record])
 
 
-def test_what_telstate_does_not_have_is_skipped_on_request() -> None:
-    """Foreign keys are left out and reported with what they hold; expired ones always are."""
+def test_foreign_keys_are_skipped() -> None:
+    """On request, foreign keys are skipped and reported; expired keys always are."""
     backend = MemoryBackend()
     report = load_records(backend, [*FOREIGN, EXPIRED, FIXED], foreign="skip")
     assert report.keys == 1
@@ -112,8 +112,8 @@ def test_what_telstate_does_not_have_is_skipped_on_request() -> None:
     assert load_records(backend, [EXPIRED]).keys == 0
 
 
-async def test_dumps_are_the_same_from_every_backend(subject: Subject) -> None:
-    """A dump can be decoded and is of a form that the oldest readers accept."""
+async def test_dumping(subject: Subject) -> None:
+    """DUMP payloads can be decoded, and have a version that the oldest readers accept."""
     await subject.execute(SetImmutable(b"fixed", b"\xff\x01"))
     await subject.execute(AddSample(b"sensor", SAMPLES[1]))
     await subject.execute(Load(b"table", Fields({b"a": b"1", b"b": bytes(100)})))
@@ -131,8 +131,8 @@ async def test_dumps_are_the_same_from_every_backend(subject: Subject) -> None:
     }
 
 
-def test_servers_take_our_dumps(server_url: str) -> None:
-    """Every server restores what any backend dumps."""
+def test_restoring_payloads(server_url: str) -> None:
+    """Every server restores the DUMP payloads of every backend."""
     with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
         for contents in (Immutable(b"x"), Samples(SAMPLES[:300]), Fields({b"a": b"1"})):
             memory = MemoryBackend()
@@ -145,10 +145,8 @@ def test_servers_take_our_dumps(server_url: str) -> None:
 
 
 @pytest.mark.skipif(not SERVERS, reason="there is no Redis server to write a snapshot")
-async def test_a_servers_snapshot_goes_into_every_backend(
-    subject: Subject, newest_url: str
-) -> None:
-    """A snapshot of a server is loaded, as payloads where that is faster, with the same result."""
+async def test_loading_the_snapshot_of_a_server(subject: Subject, newest_url: str) -> None:
+    """The snapshot of a server can be loaded into every backend, with the same result."""
     with RedisBackend.from_url(newest_url) as source, redis.Redis.from_url(newest_url) as client:
         source.execute(Load(b"long", Samples(SAMPLES[:2000])))
         source.execute(Load(b"short", Samples(SAMPLES[:20])))
@@ -172,8 +170,8 @@ async def test_a_servers_snapshot_goes_into_every_backend(
     assert {key: await subject.execute(Export(key)) for key in expected} == expected
 
 
-def test_a_foreign_key_on_a_server_is_named(newest_url: str) -> None:
-    """Whoever meets a list or scores on a server gets an error that names the key."""
+def test_foreign_keys_on_a_server(newest_url: str) -> None:
+    """Reading a list, or exporting a sorted set with scores, is an error that names the key."""
     with redis.Redis.from_url(newest_url) as client, RedisBackend.from_url(newest_url) as backend:
         client.rpush("list", "x")
         client.zadd("scores", {"abcdefghi": 1.0})

@@ -1,6 +1,6 @@
-"""Loading under asyncio into a store elsewhere: several batches on their way, and nothing left over.
+"""Loading with asyncio into a store that accepts payloads: several batches at once, and no task is left.
 
-Rules: the store is one in memory that takes its time and counts, so that every order of things can be had.
+The store is one in memory that takes some time and counts, so that every order of events is possible.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from telstate_rdb import KeyRecord
 
 
 class Slow(AsyncMemoryBackend):
-    """A store that takes payloads as one elsewhere does, and some turns of the loop for a batch."""
+    """A store that accepts payloads, as a server does, and takes some time for each batch."""
 
     takes_payloads = True
 
@@ -39,7 +39,7 @@ class Slow(AsyncMemoryBackend):
     async def execute_many(
         self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
     ) -> list[Any]:
-        """Do them after a while, the earlier batches later."""
+        """Execute them after a while, which is longer for earlier batches."""
         self.begun += 1
         number = self.begun
         self.at_once += bool(operations)
@@ -53,22 +53,22 @@ class Slow(AsyncMemoryBackend):
             self.at_once -= bool(operations)
 
     async def take_time(self, number: int) -> None:
-        """Let other tasks run, less for later batches."""
+        """Let other tasks run, for a shorter time in later batches."""
         await asyncio.sleep(0.02 / number)
 
 
-class Sociable(Slow):
-    """The same, but no batch is done before there have been two at once."""
+class SlowInPairs(Slow):
+    """The same, but no batch ends before two of them have been under way at once."""
 
     async def take_time(self, number: int) -> None:
-        """Wait for company, if there has been none."""
+        """Wait until two batches have been under way at once."""
         async with asyncio.timeout(LONG):
             while self.most < 2:
                 await asyncio.sleep(0.001)
 
 
 def records(batches: int, *, same: bool = False) -> Iterator[KeyRecord[Any]]:
-    """Give immutable keys for so many batches, one of them in each if they are the same."""
+    """Yield immutable keys for so many batches; if `same`, one key is in all of them."""
     for number in range(batches * BATCH_LENGTH):
         again = same and number % BATCH_LENGTH == 0
         yield KeyRecord(
@@ -77,36 +77,36 @@ def records(batches: int, *, same: bool = False) -> Iterator[KeyRecord[Any]]:
 
 
 def others() -> set[asyncio.Task[Any]]:
-    """Give the tasks that there are besides the test."""
+    """Return all tasks except the test."""
     return asyncio.all_tasks() - {asyncio.current_task()}
 
 
-async def test_several_batches_are_on_their_way() -> None:
-    """Several batches are sent at once, but no more than allowed, and all is loaded and counted."""
-    backend = Sociable()
+async def test_several_batches_at_once() -> None:
+    """Several batches are sent at once, up to the limit, and all keys are loaded and counted."""
+    backend = SlowInPairs()
     report = await load_records_async(backend, records(8))
     assert report.keys == 8 * BATCH_LENGTH
     assert backend.most <= IN_FLIGHT
     assert await backend.execute(Get((b"k7999",))) == Immutable(b"\xff7")
 
 
-async def test_what_concerns_one_key_is_done_in_order() -> None:
-    """Of a key that is in several batches the last value stays, though earlier batches are slower."""
+async def test_one_key_in_several_batches() -> None:
+    """The last value of a key that is in several batches is kept, though earlier batches are slower."""
     backend = Slow()
     await load_records_async(backend, records(5, same=True))
     assert await backend.execute(Get((b"same",))) == Immutable(b"\xff4")
 
 
-async def test_an_error_ends_everything() -> None:
-    """If a batch fails, the error is raised and no batch goes on."""
+async def test_an_error_ends_a_load() -> None:
+    """If a batch fails, its error is raised and no other batch continues."""
     for fails_at in range(1, 7):
         with pytest.raises(ConnectionError, match="lost"):
             await load_records_async(Slow(fails_at), records(6))
         assert others() == set()
 
 
-async def test_a_progress_that_raises_ends_everything() -> None:
-    """If the caller's own function raises, no batch goes on."""
+async def test_an_exception_of_progress_ends_a_load() -> None:
+    """If the progress function raises an exception, no batch continues."""
 
     def refuse(_: object) -> None:
         raise ZeroDivisionError
@@ -117,12 +117,12 @@ async def test_a_progress_that_raises_ends_everything() -> None:
 
 
 @pytest.mark.parametrize("turns", range(0, 24, 2))
-async def test_a_cancelled_load_ends_everything(turns: int) -> None:
-    """Whenever it is cancelled, a load leaves no task."""
+async def test_cancelling_a_load(turns: int) -> None:
+    """A cancelled load leaves no task."""
     task = asyncio.create_task(load_records_async(Slow(), records(6)))
     for _ in range(turns):
         await asyncio.sleep(0.0005)
     task.cancel()
-    with suppress(asyncio.CancelledError):  # or it is done by then
+    with suppress(asyncio.CancelledError):  # unless it has finished
         await task
     assert others() == set()

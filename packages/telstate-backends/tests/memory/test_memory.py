@@ -1,4 +1,4 @@
-"""Properties of the backends in memory that no other backend has."""
+"""Properties of backends in memory only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from telstate_codec import encode_sample
 
 
 def test_a_million_samples_cost_as_much_as_ten() -> None:
-    """Appending at the end and reading the latest do not depend on how many there are."""
+    """The time to append a sample and to read the latest does not depend on their number."""
     costs = []
     for size in (10, 1_000_000):
         backend = MemoryBackend()
@@ -33,12 +33,12 @@ def test_a_million_samples_cost_as_much_as_ten() -> None:
                 backend.execute(Get((b"s",)))
             blocks.append(time.process_time() - began)
         costs.append(min(blocks))
-    # Were it proportional, it would be hundreds of times as much; noise is not five times.
+    # If it were proportional, it would be thousands of times as much; noise is less than five times.
     assert costs[1] < 5 * costs[0]
 
 
-def test_a_watch_whose_loop_has_gone_harms_no_writer() -> None:
-    """A store can be written to after the loop of a watcher was closed under it."""
+def test_writing_after_the_loop_of_a_watch_was_closed() -> None:
+    """A store can be written to after the event loop of a watcher was closed."""
     backend = AsyncMemoryBackend()
     loop = asyncio.new_event_loop()
     watch = backend.watch([b"k"])
@@ -49,8 +49,8 @@ def test_a_watch_whose_loop_has_gone_harms_no_writer() -> None:
     assert sync.execute(Get((b"k",))) == Immutable(b"1")
 
 
-def test_a_watch_whose_loop_has_gone_is_let_go_of() -> None:
-    """Watches left on closed loops are no burden on a store for longer than to the next update."""
+def test_watches_of_closed_loops_end() -> None:
+    """Watches whose event loop was closed end at the next update."""
     backend = AsyncMemoryBackend()
     watches = []
     for _ in range(3):
@@ -67,7 +67,7 @@ def test_a_watch_whose_loop_has_gone_is_let_go_of() -> None:
             sync.execute(AddSample(b"k", encode_sample(float(number), b"1")))
         assert [watcher.poll() for _ in range(3)][0] is CheckDue.SUBSCRIBED
     assert (store.listeners, store.pattern_listeners, backend._watchers) == ({}, [], set())
-    # Also one that nobody has written for since.
+    # Also without an update, when the backend is closed.
     loop = asyncio.new_event_loop()
     watches.append(backend.watch([b"k"]))
     loop.run_until_complete(watches[-1].__aenter__())

@@ -1,4 +1,4 @@
-"""Processes that fork while other threads work on a store in memory."""
+"""Processes that fork while other threads use a store in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from telstate_backends.operations.base import Command
 
 @attrs.frozen(eq=False)
 class Slow(Operation[None]):
-    """Write two keys, and be slow about it."""
+    """Write two keys, slowly."""
 
     begun: threading.Event
     end: threading.Event
@@ -49,15 +49,15 @@ def _work_in_child(backend: Backend, results: Any) -> None:
     results.put(backend.execute_many([Get((key,)) for key in keys]))
 
 
-# Python 3.12 and later warn of what is the matter of this test.
+# Python 3.12 and later warn of forks of processes with threads, which this test is about.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("cached", [False, True], ids=["plain", "cached"])
-def test_a_fork_in_the_midst_of_an_operation(cached: bool) -> None:
-    """The child can use the store, and finds there what the operation did: all of it or nothing."""
+def test_a_fork_during_an_operation(cached: bool) -> None:
+    """The child can use the store, in which the operation has its whole effect or none."""
     memory = MemoryBackend()
     backend: Backend = CachedBackend(memory) if cached else memory
     others = [MemoryBackend() for _ in range(3)]
-    for _ in range(4):  # a cache remembers, and so watches
+    for _ in range(4):  # until the cache watches
         backend.execute_many([SetImmutable(b"k", b"0"), Get((b"k",))])
         backend.execute(Get((b"k",)))
     context = multiprocessing.get_context("fork")
@@ -78,7 +78,7 @@ def test_a_fork_in_the_midst_of_an_operation(cached: bool) -> None:
     found = results.get()
     whole = [Immutable(b"1"), Immutable(b"2")]
     assert found in [[*whole, Immutable(b"3")], [None, None, Immutable(b"3")]]
-    # All goes on as before here, too, with every store.
+    # The stores of the parent still work.
     assert backend.execute_many([Get((b"first",)), Get((b"second",))]) == whole
     for other in [memory, *others]:
         thread = threading.Thread(target=other.execute, args=(SetImmutable(b"k", b"0"),))

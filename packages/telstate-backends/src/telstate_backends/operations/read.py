@@ -251,7 +251,7 @@ class Get(Read[Contents | None]):
 
 @attrs.frozen
 class GetIndexed(Operation[bytes | None]):
-    """The value of a sub-key in the first candidate key that exists, `None` if there is none.
+    """The value of a sub-key in the first candidate key that exists, `None` if it is missing.
 
     Attributes
     ----------

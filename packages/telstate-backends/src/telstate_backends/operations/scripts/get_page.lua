@@ -1,5 +1,5 @@
 -- The contents of KEYS[1]: its type, its name, and its value, its fields, or a page of its samples from rank
--- ARGV[1] on: the rank of the next page (-1 if there is none), the samples of up to ARGV[2] bytes, and the
+-- ARGV[1] on: the rank of the next page (-1 on the last page), the samples of up to ARGV[2] bytes, and the
 -- time and SHA-1 of each longer one. A page ends after ARGV[3] samples or ARGV[4] bytes.
 local key, rank = KEYS[1], tonumber(ARGV[1])
 local kind = redis.call('TYPE', key).ok
