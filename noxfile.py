@@ -28,7 +28,13 @@ REQUIREMENTS = Requirements({name: ROOT / "packages" / name for name in PACKAGES
 PYTHONS = ["3.11", "3.12", "3.13"]
 # The newest redis-py is in the other sessions, the lowest in `lowest`.
 OLDER_CLIENTS = ["6", "7"]
-CLIENT_TESTS = ["test_behaviour.py", "test_faults.py", "test_transports.py"]
+CLIENT_TESTS = [
+    "test_behaviour.py",
+    "test_faults.py",
+    "test_transports.py",
+    "test_waits.py",
+    "test_watcher_faults.py",
+]
 LINTERS = ["black>=25", "isort>=6", "flake8>=7.1"]
 # mypy 2 parses with a Rust extension.
 MYPY = "mypy>=1.18,<2"
