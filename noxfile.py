@@ -254,6 +254,7 @@ def lint(session: nox.Session) -> None:
     session.run("black", "--check", "-q", ".")
     session.run("isort", "--check", "-q", ".")
     session.run("flake8")
+    session.run("python", "testing/imports.py", *map(str, sorted(Path().glob("packages/*/src"))))
     downloads = cache("downloads")
     shutil.rmtree(downloads)
     every = {
