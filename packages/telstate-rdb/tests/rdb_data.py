@@ -1,17 +1,31 @@
-"""Where the sample files are, how to feed a reader, and records in the shape of other tools' JSON."""
+"""Sample files, hand-made files, sources that return few bytes, and records as the JSON of other tools."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from telstate_rdb.records import KeyRecord
-from telstate_rdb.values import Hash, List, Module, Set, SortedSet, Stream, Value
+from telstate_rdb import (
+    Hash,
+    KeyRecord,
+    LazyTable,
+    List,
+    Module,
+    RawValue,
+    RdbSource,
+    Set,
+    SortedSet,
+    Stream,
+    Value,
+    decode_raw,
+    read_lazily,
+)
+from telstate_rdb._crc64 import crc64  # there is no public function for the checksum
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED_DATA = Path(os.environ.get("TELSTATE_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -22,7 +36,7 @@ NO_SAMPLES = pytest.mark.skipif(
 
 
 def sample_rows() -> list[dict[str, str]]:
-    """The lines of files.tsv: what is known of each sample; none where there are no samples."""
+    """Return the rows of files.tsv, which describe the samples; none if there are no samples."""
     table = SAMPLES / "files.tsv"
     if not table.is_file():
         return []
@@ -30,29 +44,75 @@ def sample_rows() -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-class Dripping(io.RawIOBase):
-    """A file that gives one byte at a time and cannot seek."""
+class ChunkedReader(io.RawIOBase):
+    """A file that returns at most `size` bytes at a time and cannot seek."""
 
-    def __init__(self, data: bytes) -> None:
-        self._bytes: Iterator[int] = iter(data)
+    def __init__(self, data: bytes, size: int = 1) -> None:
+        self._file = io.BytesIO(data)
+        self._size = size
 
     def read(self, size: int = -1) -> bytes:
-        """Give the next byte, however many are asked for."""
-        return bytes([byte]) if (byte := next(self._bytes, None)) is not None else b""
+        """Return the next bytes, however many are requested."""
+        return self._file.read(self._size)
+
+
+def make_file(*records: bytes, version: int = 11) -> bytes:
+    """Return a file of some records, with its checksum."""
+    content = b"REDIS%04d" % version + b"".join(records) + b"\xff"
+    return content + crc64(content).to_bytes(8, "little")
+
+
+def encode_length(size: int) -> bytes:
+    """Encode a length without the code that is tested."""
+    if size < 64:
+        return bytes([size])
+    if size < 16384:
+        return bytes([0x40 | size >> 8, size & 255])
+    return b"\x80" + size.to_bytes(4, "big")
+
+
+def encode_string(data: bytes) -> bytes:
+    """Encode a string in its plain form."""
+    return encode_length(len(data)) + data
+
+
+def decode(value: Value | RawValue | LazyTable) -> Value:
+    """Decode what was left undecoded, in every possible way."""
+    if isinstance(value, LazyTable):
+        assert value.size == len(value.raw.body)
+        assert decode_raw(value.raw) == value.decode()
+        assert value.raw.dump(11) == value.dump(11)
+        return value.decode()
+    return decode_raw(value) if isinstance(value, RawValue) else value
+
+
+def read_lazily_and_decode(source: RdbSource, *, raw: bool = False) -> list[KeyRecord[Value]]:
+    """Read a file lazily, and then decode everything."""
+    return [
+        KeyRecord(
+            record.database,
+            record.key,
+            decode(record.value),
+            record.expiry,
+            record.idle,
+            record.frequency,
+        )
+        for record in list(read_lazily(source, raw=raw))
+    ]
 
 
 def text(data: bytes) -> str:
-    """Show bytes as the JSON of other tools does."""
+    """Return bytes as the JSON of other tools shows them."""
     return data.decode("utf-8", "replace")
 
 
 def number(value: float) -> str:
-    """Show a score so that equal ones look equal; other tools show -0 as 0."""
+    """Return a score as text; like other tools, show -0 as 0."""
     return repr(value + 0.0)
 
 
 def plain(value: Value) -> object:
-    """Give a value as what JSON has."""
+    """Return a value in the types of JSON."""
     match value:
         case bytes():
             return text(value)
@@ -77,5 +137,5 @@ def plain(value: Value) -> object:
 
 
 def by_key(records: Iterable[KeyRecord[Value]]) -> dict[tuple[int, str], object]:
-    """Give the plain values of all keys."""
+    """Return the values of all keys in the types of JSON."""
     return {(record.database, text(record.key)): plain(record.value) for record in records}

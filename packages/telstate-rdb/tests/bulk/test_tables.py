@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdb_lazy import read_and_decode, sealed
+from rdb_data import ChunkedReader, encode_length, encode_string, make_file, read_lazily_and_decode
 
 from telstate_rdb import Hash, KeyRecord, List, RawValue, Set, SortedSet, Value, read_rdb
 from telstate_rdb._source import Source
@@ -27,18 +27,6 @@ RUNS = st.lists(
 SCORES = st.lists(st.floats(allow_nan=False), min_size=1, max_size=3)
 
 
-class Pieces(io.RawIOBase):
-    """A file that gives so many bytes at a time and cannot seek."""
-
-    def __init__(self, data: bytes, size: int) -> None:
-        self._file = io.BytesIO(data)
-        self._size = size
-
-    def read(self, size: int = -1) -> bytes:
-        """Give the next piece, however much is asked for."""
-        return self._file.read(self._size)
-
-
 def strings(runs: list[tuple[int, int]]) -> list[bytes]:
     """Make different strings in runs of one length; the shortest ones cannot all differ."""
     return [
@@ -52,35 +40,21 @@ def strings(runs: list[tuple[int, int]]) -> list[bytes]:
     ]
 
 
-def length(number: int) -> bytes:
-    """Encode a length."""
-    if number < 64:
-        return bytes([number])
-    if number < 16384:
-        return bytes([0x40 | number >> 8, number & 255])
-    return b"\x80" + number.to_bytes(4, "big")
-
-
-def string(data: bytes) -> bytes:
-    """Encode a string plainly."""
-    return length(len(data)) + data
-
-
 def check(type_: int, count: int, body: bytes, expected: Value, piece: int) -> None:
     """Hold a table against what it should be: whole, in pieces, raw, passed over, cut short."""
-    value = length(count) + body
+    value = encode_length(count) + body
     data = b"REDIS0004" + bytes([type_]) + b"\x01k" + value + b"\x00\x01z\x01z\xff"
     records = [KeyRecord(0, b"k", expected), KeyRecord(0, b"z", b"z")]
-    for source in (data, Pieces(data, piece)):
+    for source in (data, ChunkedReader(data, piece)):
         assert list(read_rdb(source)) == records
-    for source in (data, Pieces(data, piece)):
+    for source in (data, ChunkedReader(data, piece)):
         assert list(read_rdb(source, keys="z")) == records[1:]
-    for source in (data, Pieces(data, piece)):
+    for source in (data, ChunkedReader(data, piece)):
         assert next(read_rdb(source, raw=True)).value == RawValue(type_, value, 4)
-    trusted = sealed(data[9:-1])
+    trusted = make_file(data[9:-1])
     for raw in (False, True):
-        for source in (Pieces(data, piece), trusted):
-            assert read_and_decode(source, raw=raw) == records
+        for source in (ChunkedReader(data, piece), trusted):
+            assert read_lazily_and_decode(source, raw=raw) == records
 
 
 PIECE = st.sampled_from([1, 7, 100, 1000, 5000])
@@ -90,7 +64,7 @@ PIECE = st.sampled_from([1, 7, 100, 1000, 5000])
 def test_lists(runs: list[tuple[int, int]], piece: int) -> None:
     """A list's elements come in order."""
     elements = strings(runs)
-    body = b"".join(map(string, elements))
+    body = b"".join(map(encode_string, elements))
     check(1, len(elements), body, List(tuple(elements)), piece)
 
 
@@ -98,7 +72,7 @@ def test_lists(runs: list[tuple[int, int]], piece: int) -> None:
 def test_sets(runs: list[tuple[int, int]], piece: int) -> None:
     """A set's members come in the order of the file."""
     members = list(dict.fromkeys(strings(runs)))
-    body = b"".join(map(string, members))
+    body = b"".join(map(encode_string, members))
     check(2, len(members), body, Set(tuple(members)), piece)
 
 
@@ -106,7 +80,7 @@ def test_sets(runs: list[tuple[int, int]], piece: int) -> None:
 def test_hashes(runs: list[tuple[int, int]], size: int, piece: int) -> None:
     """A hash's values belong to their fields."""
     fields = {field: field[::-1].rjust(size) for field in strings(runs)}
-    body = b"".join(string(field) + string(value) for field, value in fields.items())
+    body = b"".join(encode_string(field) + encode_string(value) for field, value in fields.items())
     check(4, len(fields), body, Hash(fields), piece)
 
 
@@ -115,7 +89,7 @@ def test_sorted_sets(runs: list[tuple[int, int]], scores: list[float], piece: in
     """A sorted set's scores belong to their members, equal or not."""
     members = list(dict.fromkeys(strings(runs)))
     column = [scores[i % len(scores)] for i in range(len(members))]
-    body = b"".join(string(m) + struct.pack("<d", s) for m, s in zip(members, column))
+    body = b"".join(encode_string(m) + struct.pack("<d", s) for m, s in zip(members, column))
     check(5, len(members), body, SortedSet(tuple(members), array("d", column)), piece)
 
 
@@ -124,7 +98,7 @@ def test_sorted_sets_of_text(runs: list[tuple[int, int]], scores: list[float], p
     """Scores as text belong to their members too."""
     members = list(dict.fromkeys(strings(runs)))
     column = [scores[i % len(scores)] for i in range(len(members))]
-    body = b"".join(string(m) + text_score(s) for m, s in zip(members, column))
+    body = b"".join(encode_string(m) + text_score(s) for m, s in zip(members, column))
     check(3, len(members), body, SortedSet(tuple(members), array("d", column)), piece)
 
 
@@ -146,9 +120,9 @@ def test_one_that_differs(change: str, place: int) -> None:
         members[place] += b"!"
     else:
         column[place] = 5e-324
-    body = b"".join(string(m) + struct.pack("<d", s) for m, s in zip(members, column))
+    body = b"".join(encode_string(m) + struct.pack("<d", s) for m, s in zip(members, column))
     check(5, 500, body, SortedSet(tuple(members), array("d", column)), 3000)
-    body = b"".join(string(m) + text_score(s) for m, s in zip(members, column))
+    body = b"".join(encode_string(m) + text_score(s) for m, s in zip(members, column))
     check(3, 500, body, SortedSet(tuple(members), array("d", column)), 3000)
 
 
@@ -175,7 +149,7 @@ def test_odd_strings(name: str, encoded: bytes, expected: bytes) -> None:
     """Strings in unusual forms are found among usual ones."""
     before, after = [b"%03d" % i for i in range(20)], [b"%03d" % i for i in range(20, 40)]
     elements = (*before, expected, *after)
-    parts = [*map(string, before), encoded, *map(string, after)]
+    parts = [*map(encode_string, before), encoded, *map(encode_string, after)]
     check(1, 41, b"".join(parts), List(elements), 50)
     zeros = array("d", bytes(8 * 41))
     check(5, 41, b"".join(part + bytes(8) for part in parts), SortedSet(elements, zeros), 50)
@@ -203,4 +177,4 @@ def test_lengths_and_integers(
     source = Source(data + b"more")
     assert read(source) == expected
     assert source.offset == len(data)
-    assert read(Source(Pieces(data, 1))) == expected
+    assert read(Source(ChunkedReader(data, 1))) == expected

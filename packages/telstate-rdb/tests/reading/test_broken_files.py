@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdb_data import NO_SAMPLES, SAMPLES, Dripping
+from rdb_data import NO_SAMPLES, SAMPLES, ChunkedReader
 
 from telstate_rdb import KeyRecord, RdbParseError, Value, decode_dump, read_rdb
 from telstate_rdb._crc64 import crc64
@@ -141,10 +141,10 @@ def test_rubbish_as_a_value(type_: int, body: bytes, version: int) -> None:
     records, error = read_all(data)
     dripped: list[KeyRecord[Value]] = []
     if error is None:
-        assert list(read_rdb(Dripping(data))) == records
+        assert list(read_rdb(ChunkedReader(data))) == records
     else:
         with pytest.raises(RdbParseError):
-            dripped.extend(read_rdb(Dripping(data)))
+            dripped.extend(read_rdb(ChunkedReader(data)))
         assert dripped == records
     list(read_rdb(data, strict=False))
     try:
@@ -206,7 +206,7 @@ def test_lies_about_sizes(lie: str, strict: bool, known: bool) -> None:
     """A length that cannot be is an error at once: no memory is taken for it."""
     data = b"REDIS0011" + LIES[lie] + bytes(50)
     tracemalloc.start()
-    reader = read_rdb(data if known else Dripping(data), strict=strict)
+    reader = read_rdb(data if known else ChunkedReader(data), strict=strict)
     if strict:
         with pytest.raises(RdbParseError):
             list(reader)
@@ -242,7 +242,7 @@ def test_lies_on_an_endless_pipe(lie: str) -> None:
 def test_lies_in_what_is_skipped(lie: str) -> None:
     """Passing over a value believes lengths no more than reading it."""
     data = b"REDIS0011" + LIES[lie] + bytes(50)
-    for source in (data, Dripping(data)):
+    for source in (data, ChunkedReader(data)):
         with pytest.raises(RdbParseError):
             list(read_rdb(source, keys="other"))
     with pytest.raises(RdbParseError):

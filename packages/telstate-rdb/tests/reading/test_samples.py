@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rdb_data import NO_SAMPLES, SAMPLES, Dripping, by_key, number, sample_rows, text
+from rdb_data import NO_SAMPLES, SAMPLES, ChunkedReader, by_key, number, sample_rows, text
 
 from telstate_rdb import (
     FunctionLibrary,
@@ -54,7 +54,7 @@ def test_sound_samples(row: dict[str, str]) -> None:
     assert reader.checksum == VERDICTS[row["crc"]]
     assert list(read_rdb(path.read_bytes())) == records
     if path.stat().st_size < 2000:
-        assert list(read_rdb(Dripping(path.read_bytes()))) == records
+        assert list(read_rdb(ChunkedReader(path.read_bytes()))) == records
     recovered = read_rdb(path, strict=False)
     assert list(recovered) == records
     assert recovered.losses == []

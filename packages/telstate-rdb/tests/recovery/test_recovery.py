@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdb_data import Dripping
+from rdb_data import ChunkedReader, encode_string, make_file
 
 from telstate_rdb import KeyRecord, Loss, RawValue, RdbParseError, Value, read_rdb
-from telstate_rdb._crc64 import crc64
 from telstate_rdb._parser import RecordParser, read_header
 from telstate_rdb._recovery import recover as recover_batches
 from telstate_rdb._resync import BLOCK_STEP, MAX_WORK, MAX_WORK_PER_BYTE, Search
@@ -22,32 +21,25 @@ from telstate_rdb._source import Source
 COUNT = 40
 
 
-def string(data: bytes) -> bytes:
-    """Encode a string plainly."""
-    size = bytes([len(data)]) if len(data) < 64 else b"\x80" + struct.pack(">I", len(data))
-    return size + data
-
-
 def samples(count: int) -> bytes:
     """Make the body of a sorted set as a sensor's samples are."""
     content = (struct.pack(">d", 1.6e9 + i) + b"\xff\xcb" + bytes(8) for i in range(count))
-    return bytes([count]) + b"".join(string(member) + bytes(8) for member in content)
+    return bytes([count]) + b"".join(encode_string(member) + bytes(8) for member in content)
 
 
 PARTS = [b"REDIS0011", b"\xfa\x09redis-ver\x057.2.4", b"\xfe\x00"]
 for number in range(COUNT):
-    key = string(b"key:%03d" % number)
+    key = encode_string(b"key:%03d" % number)
     PARTS.append(
         [
-            b"\x00" + key + string(b"value %d" % number),
+            b"\x00" + key + encode_string(b"value %d" % number),
             b"\x05" + key + samples(20),
             b"\xfc" + struct.pack("<q", 1700000000000 + number) + b"\x00" + key + b"\xc0\x05",
             b"\x04" + key + b"\x01\x05field\x05value",
         ][number % 4]
     )
+DATA = make_file(*PARTS[1:])
 PARTS.append(b"\xff")
-CONTENT = b"".join(PARTS)
-DATA = CONTENT + crc64(CONTENT).to_bytes(8, "little")
 RECORDS = list(read_rdb(DATA))
 STARTS = [len(b"".join(PARTS[: 3 + number])) for number in range(COUNT + 1)]
 
@@ -56,7 +48,7 @@ def recover(data: bytes) -> tuple[list[KeyRecord[Value]], list[Loss]]:
     """Recover a file; a source of single bytes must give the same."""
     reader = read_rdb(data, strict=False)
     records = list(reader)
-    dripping = read_rdb(Dripping(data), strict=False)
+    dripping = read_rdb(ChunkedReader(data), strict=False)
     assert list(dripping) == records
     assert [loss.offset for loss in dripping.losses] == [loss.offset for loss in reader.losses]
     return records, reader.losses

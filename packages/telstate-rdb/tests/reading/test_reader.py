@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from rdb_data import Dripping
+from rdb_data import ChunkedReader, make_file
 
 from telstate_rdb import (
     AuxiliaryField,
@@ -90,13 +90,7 @@ KEYS: list[KeyRecord[Value]] = [
 ]
 
 
-def finished(*parts: bytes, version: int = 11, crc: bool = True) -> bytes:
-    """Make a file of its records."""
-    data = b"REDIS%04d" % version + b"".join(parts) + b"\xff"
-    return data + (crc64(data).to_bytes(8, "little") if crc else bytes(8))
-
-
-SNAPSHOT = finished(*PARTS)
+SNAPSHOT = make_file(*PARTS)
 
 
 def test_keys() -> None:
@@ -173,7 +167,7 @@ def test_files_that_cannot_seek() -> None:
             theirs.sendall(SNAPSHOT)
         assert list(read_rdb(file)) == KEYS
     assert list(read_rdb(compressed)) == KEYS
-    assert list(read_rdb(Dripping(SNAPSHOT))) == KEYS
+    assert list(read_rdb(ChunkedReader(SNAPSHOT))) == KEYS
 
 
 def _write_all(descriptor: int) -> None:
@@ -312,7 +306,7 @@ def test_versions(version: int) -> None:
 
 def test_wrong_checksum() -> None:
     """A wrong checksum is an error that shows both, after all records."""
-    data = finished(b"\x00\x01k\x01v")
+    data = make_file(b"\x00\x01k\x01v")
     changed = data.replace(b"\x01v", b"\x01w")
     reader = read_rdb(changed)
     assert next(reader) == KeyRecord(0, b"k", b"w")
@@ -330,7 +324,7 @@ def test_wrong_checksum() -> None:
 def test_error_names_the_place(tmp_path: Path) -> None:
     """An error says in which file, at which byte and in which key's value it is."""
     path = tmp_path / "dump.rdb"
-    path.write_bytes(finished(b"\x00\x01k\x01v", b"\x0d\x05wrong\x02ab"))
+    path.write_bytes(make_file(b"\x00\x01k\x01v", b"\x0d\x05wrong\x02ab"))
     reader = read_rdb(path)
     assert next(reader) == KeyRecord(0, b"k", b"v")
     with pytest.raises(RdbParseError) as caught:
@@ -348,7 +342,7 @@ def test_unknown_type_is_named() -> None:
         with pytest.raises(
             RdbParseError, match=f"byte {byte:#04x} is neither an opcode.* version 11"
         ):
-            list(read_rdb(finished(bytes([byte]) + b"\x01k\x01v")))
+            list(read_rdb(make_file(bytes([byte]) + b"\x01k\x01v")))
     with pytest.raises(RdbParseError, match="byte 0x17 is neither an opcode.* version 80"):
         list(read_rdb(b"VALKEY080\x17\x01k\x01v\xff" + bytes(8)))
 
@@ -356,7 +350,7 @@ def test_unknown_type_is_named() -> None:
 def test_old_module_is_refused() -> None:
     """A module's value of type 6 cannot be passed over, and the error says so."""
     with pytest.raises(RdbParseError, match="type 6"):
-        list(read_rdb(finished(b"\x06\x01k" + MODULE_ID + b"\x00")))
+        list(read_rdb(make_file(b"\x06\x01k" + MODULE_ID + b"\x00")))
 
 
 # -------------------------------------------------------------------------------- options
@@ -384,7 +378,7 @@ def test_selection(options: ReadOptions, wanted: set[bytes]) -> None:
 
 def test_what_is_not_wanted_is_not_decoded() -> None:
     """A malformed value that is passed over does no harm."""
-    data = finished(b"\x0d\x05wrong\x02ab", b"\x00\x01k\x01v")
+    data = make_file(b"\x0d\x05wrong\x02ab", b"\x00\x01k\x01v")
     assert list(read_rdb(data, keys="k")) == [KeyRecord(0, b"k", b"v")]
 
 
@@ -411,7 +405,7 @@ def test_raw() -> None:
     assert [record.value.type_name for record in raw] == [
         *("string", "string", "list", "set", "zset", "hash", "zset", "module", "string")
     ]
-    assert list(read_rdb(Dripping(SNAPSHOT), raw=True)) == raw
+    assert list(read_rdb(ChunkedReader(SNAPSHOT), raw=True)) == raw
 
 
 def test_progress(tmp_path: Path) -> None:
@@ -422,7 +416,9 @@ def test_progress(tmp_path: Path) -> None:
     list(read_rdb(path, progress=lambda done, size: seen.append((done, size))))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     dripped: list[tuple[int, int | None]] = []
-    list(read_rdb(Dripping(SNAPSHOT), progress=lambda done, size: dripped.append((done, size))))
+    list(
+        read_rdb(ChunkedReader(SNAPSHOT), progress=lambda done, size: dripped.append((done, size)))
+    )
     assert [seen[-1], dripped[-1]] == [(len(SNAPSHOT), len(SNAPSHOT)), (len(SNAPSHOT), None)]
 
 

@@ -60,7 +60,7 @@ def ours(record: KeyRecord[Value]) -> list[object]:
 
 def theirs(*paths: Path) -> list[Any]:
     """Let rdbtools read files."""
-    script = Path(__file__).with_name("rdb_peer.py")
+    script = Path(__file__).parents[1] / "rdb_peer.py"
     output = subprocess.run(
         [str(PEER), str(script), *map(str, paths)], check=True, capture_output=True, text=True
     )

@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdb_data import NO_SAMPLES, SAMPLES, sample_rows
-from rdb_lazy import Pipe, read_and_decode, sealed, unpacked
+from rdb_data import (
+    NO_SAMPLES,
+    SAMPLES,
+    ChunkedReader,
+    decode,
+    make_file,
+    read_lazily_and_decode,
+    sample_rows,
+)
 from rdb_strategies import HASHES, SETS, SORTED_SETS, TEXTS
 
 from telstate_rdb import (
@@ -70,8 +77,8 @@ def test_every_encoding(values: list[Value], version: int, compress: bool, size:
         data = path.read_bytes()
     expected = list(read_rdb(data))
     for raw in (False, True):
-        assert read_and_decode(data, raw=raw) == expected
-        assert read_and_decode(Pipe(data, size), raw=raw) == expected
+        assert read_lazily_and_decode(data, raw=raw) == expected
+        assert read_lazily_and_decode(ChunkedReader(data, size), raw=raw) == expected
 
 
 @NO_SAMPLES
@@ -82,8 +89,8 @@ def test_samples(row: dict[str, str]) -> None:
     """Every sample gives the same lazily: the same records, or the same complaint."""
     path = SAMPLES / row["file"]
     expected = outcome(read_rdb, path.read_bytes())
-    assert outcome(read_and_decode, path.read_bytes()) == expected
-    raw = outcome(lambda source: read_and_decode(source, raw=True), path.read_bytes())
+    assert outcome(read_lazily_and_decode, path.read_bytes()) == expected
+    raw = outcome(lambda source: read_lazily_and_decode(source, raw=True), path.read_bytes())
     assert raw == expected or isinstance(expected, str)
 
 
@@ -93,7 +100,7 @@ def test_sorted_sets_are_put_off_only_with_one_score() -> None:
     other = b"\x05\x01b\x02\x01x" + bytes(8) + b"\x01y" + struct.pack("<d", -0.0)
     text = b"\x03\x01c\x02\x01x\x041e-3\x01y\x041e-3\x03\x01d\x02\x01x\x010\x01y\x0217"
     infinite = b"\x03\x01e\x01\x01x\xfe"
-    records = list(read_lazily(sealed(one + other + text + infinite)))
+    records = list(read_lazily(make_file(one + other + text + infinite)))
     found = [
         (each.value.count, each.value.score) if isinstance(each.value, LazyTable) else each.value
         for each in records
@@ -110,7 +117,7 @@ def test_sorted_sets_are_put_off_only_with_one_score() -> None:
 def test_empty_tables_are_decoded() -> None:
     """A collection without members, which no server writes, is not put off."""
     values = [
-        each.value for each in read_lazily(sealed(b"\x05\x01a\x00\x04\x01b\x00\x03\x01c\x00"))
+        each.value for each in read_lazily(make_file(b"\x05\x01a\x00\x04\x01b\x00\x03\x01c\x00"))
     ]
     assert not any(isinstance(value, LazyTable) for value in values)
 
@@ -118,7 +125,7 @@ def test_empty_tables_are_decoded() -> None:
 @pytest.mark.parametrize("name", BAD_TABLES)
 def test_broken_on_purpose(name: str) -> None:
     """Where the checksum is right, what is broken fails when it is decoded, and by name; others do not."""
-    data = sealed(BAD_TABLES[name] + AFTER)
+    data = make_file(BAD_TABLES[name] + AFTER)
     with pytest.raises(RdbParseError) as at_once:
         list(read_rdb(data, name="odd.rdb"))
     broken, after = read_lazily(data, name="odd.rdb")
@@ -135,19 +142,19 @@ def test_broken_on_purpose(name: str) -> None:
 @pytest.mark.parametrize("form", ["no checksum", "old", "pipe"])
 def test_broken_and_not_covered(name: str, form: str) -> None:
     """Where no checksum vouches for the bytes beforehand, what is broken is an error while reading."""
-    data = sealed(BAD_TABLES[name] + AFTER)
+    data = make_file(BAD_TABLES[name] + AFTER)
     if form == "no checksum":
         data = data[:-8] + bytes(8)
     elif form == "old":
-        data = data[:-8].replace(b"REDIS0010", b"REDIS0004")
+        data = data[:-8].replace(b"REDIS0011", b"REDIS0004")
     for raw in (False, True):
-        source = Pipe(data, 10) if form == "pipe" else data
+        source = ChunkedReader(data, 10) if form == "pipe" else data
         with pytest.raises(
             RdbParseError, match="twice" if raw and name == "field twice" else "key b'k'"
         ):
             for each in read_lazily(source, raw=True) if raw else read_lazily(source):
                 if not isinstance(each.value, LazyTable):
-                    unpacked(each.value)
+                    decode(each.value)
 
 
 TABLES = (
@@ -161,7 +168,7 @@ TABLES = (
 
 def test_one_wrong_byte_under_a_checksum() -> None:
     """One wrong byte anywhere is an error at the call, the one that reading at once has."""
-    data = sealed(TABLES)
+    data = make_file(TABLES)
     for place in range(9, len(data)):
         wrong = data[:place] + bytes((data[place] ^ 0x41,)) + data[place + 1 :]
         expected = outcome(read_rdb, wrong)
@@ -174,18 +181,18 @@ def test_one_wrong_byte_under_a_checksum() -> None:
 
 def test_cut_short() -> None:
     """A file that is cut short anywhere is an error at the call or while reading."""
-    data = sealed(TABLES)
+    data = make_file(TABLES)
     for size in range(len(data)):
         with pytest.raises(RdbParseError):
             list(read_lazily(data[:size]))
         with pytest.raises(RdbParseError):
-            list(read_lazily(Pipe(data[:size], 7)))
+            list(read_lazily(ChunkedReader(data[:size], 7)))
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x41, 0x80, 0xFF])
 def test_one_wrong_byte_without_a_checksum(flip: int) -> None:
     """Without a checksum, a wrong byte is an error while reading or gives what it gives at once."""
-    data = sealed(TABLES)[:-8] + bytes(8)
+    data = make_file(TABLES)[:-8] + bytes(8)
     for place in range(9, len(data) - 8):
         wrong = data[:place] + bytes((data[place] ^ flip,)) + data[place + 1 :]
         try:
@@ -194,21 +201,21 @@ def test_one_wrong_byte_without_a_checksum(flip: int) -> None:
             with pytest.raises(RdbParseError):
                 list(read_lazily(wrong))
         else:
-            assert read_and_decode(wrong) == expected
+            assert read_lazily_and_decode(wrong) == expected
 
 
 VERDICTS = [
-    (sealed(b""), True),
-    (sealed(TABLES, 5), True),
-    (sealed(TABLES)[:-8] + bytes(8), None),
+    (make_file(b""), True),
+    (make_file(TABLES, version=5), True),
+    (make_file(TABLES)[:-8] + bytes(8), None),
     (b"REDIS0004\xff", None),
     (b"REDIS0010", False),
     (b"REDIS", None),
     (b"", None),
     (b"no RDB file, this", None),
-    (sealed(TABLES) + b"!", False),
-    (sealed(TABLES) + b"\0", True),  # as checksums of this kind go; the walk finds it out
-    (sealed(TABLES)[:-1], False),
+    (make_file(TABLES) + b"!", False),
+    (make_file(TABLES) + b"\0", True),  # as checksums of this kind go; the walk finds it out
+    (make_file(TABLES)[:-1], False),
     (b"VALKEY080\xff" + bytes(range(8)), False),
 ]
 
@@ -226,7 +233,7 @@ def test_verify_checksum(data: bytes, expected: bool | None, tmp_path: Path) -> 
     path.write_bytes(data)
     for source in (data, bytearray(data), memoryview(data), path, str(path)):
         assert verify_checksum(source) is expected
-    assert verify_checksum(Pipe(data, 3)) is None
+    assert verify_checksum(ChunkedReader(data, 3)) is None
 
 
 def test_long_values_in_parts(tmp_path: Path) -> None:
@@ -249,7 +256,10 @@ def test_what_is_decoded_after_all_is_read_again(tmp_path: Path) -> None:
     with RdbWriter(tmp_path / "long.rdb", version=9) as writer:
         writer.write(b"long", value)
         writer.write(b"short", b"1")
-    for source in (tmp_path / "long.rdb", Pipe((tmp_path / "long.rdb").read_bytes(), 70_000)):
+    for source in (
+        tmp_path / "long.rdb",
+        ChunkedReader((tmp_path / "long.rdb").read_bytes(), 70_000),
+    ):
         assert list(read_lazily(source)) == [
             KeyRecord(0, b"long", value),
             KeyRecord(0, b"short", b"1"),
@@ -258,7 +268,7 @@ def test_what_is_decoded_after_all_is_read_again(tmp_path: Path) -> None:
 
 def test_only_what_is_wanted() -> None:
     """Databases, keys and types are chosen as ever."""
-    data = sealed(b"\xfe\x03" + TABLES)
+    data = make_file(b"\xfe\x03" + TABLES)
     assert [each.key for each in read_lazily(data, keys="[ac]")] == [b"a", b"c"]
     assert [each.key for each in read_lazily(data, types="hash", databases=3)] == [b"b"]
     assert list(read_lazily(data, databases=0)) == []
