@@ -141,7 +141,9 @@ async def test_no_snapshot_at_all(subject: Subject, tmp_path: Path) -> None:
     """Of what is no snapshot nothing can be had, and no word says so."""
     (tmp_path / "text.rdb").write_bytes(b"hello there")
     for strict in (True, False):
-        with pytest.raises(RdbParseError, match=r"text.rdb.*not an RDB file: it starts with [^;]*$"):
+        with pytest.raises(
+            RdbParseError, match=r"text.rdb.*not an RDB file: it starts with [^;]*$"
+        ):
             await subject.load_from_file(tmp_path / "text.rdb", strict=strict)
 
 
