@@ -122,7 +122,15 @@ class AsyncServer:
 
     async def execute(self, operation: Operation[Any]) -> object:
         """Return the reply to one operation."""
-        return await self.run(exchange_command(operation.command()))
+        command = operation.command()
+        if not command.together and not command.is_paged:
+            (reply,) = await self._connection.request_many((command.args(),))
+            if isinstance(reply, NoScriptError):
+                (reply,) = await self._connection.request_many((command.args_with_source(),))
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+        return await self.run(exchange_command(command))
 
     async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Return the replies to operations, in order, redis-py's error for one that failed."""

@@ -209,21 +209,23 @@ class AsyncRedisBackend(AsyncBackend):
         task = asyncio.current_task()
         cancellations = 0 if task is None else task.cancelling()
         while True:
-            if self._is_closed():
+            if self._closed:
                 raise closed(self.address)
             self._busy.add(exchange := object())
             try:
                 result = await (send(work) if deadline is None else _within(deadline, send(work)))
-                if task is not None:
-                    _check_cancellation(task, cancellations)
+                if task is not None and task.cancelling() > cancellations:
+                    raise asyncio.CancelledError  # see below
                 if self._outages.waiting:
                     self._outages.end(OPERATIONS)
                 return result
             except Exception as error:
-                if task is not None:
-                    _check_cancellation(task, cancellations)
+                # Before Python 3.12, a cancellation that comes just when redis-py has sent a command, or
+                # has found its connection lost, is lost in asyncio.wait_for; nothing else notices it.
+                if task is not None and task.cancelling() > cancellations:
+                    raise asyncio.CancelledError
                 operations = [work] if isinstance(work, Operation) else work
-                failure, is_repeatable = judge(error, self.address, operations, self._is_closed())
+                failure, is_repeatable = judge(error, self.address, operations, self._closed)
                 delay = None
                 if is_repeatable:
                     attempts = attempts or self._retry.begin(self._outages)
@@ -237,16 +239,6 @@ class AsyncRedisBackend(AsyncBackend):
                 if not self._busy:
                     self._idle.set()
             await asyncio.sleep(delay)
-
-    def _is_closed(self) -> bool:
-        return self._closed
-
-
-def _check_cancellation(task: asyncio.Task[Any], before: int) -> None:
-    # Before Python 3.12, a cancellation that comes just when redis-py has sent a command, or has found
-    # its connection lost, is lost in asyncio.wait_for; nothing else would notice it.
-    if task.cancelling() > before:
-        raise asyncio.CancelledError
 
 
 async def _within(deadline: Deadline, reply: Awaitable[Result]) -> Result:
