@@ -1,4 +1,4 @@
-"""A backend that was used for everything, or could not be made, leaves nothing behind.
+"""A backend that was used for everything, or could not be created, leaves nothing behind.
 
 Rules: what this process has (threads, tasks, file descriptors, children) and what the server has of it
 (clients) is counted before, and must be the same in the end; what is still on its way is waited for.
@@ -64,17 +64,17 @@ pytestmark = pytest.mark.slow
 
 
 def thread_names() -> list[str]:
-    """Name the threads that there are."""
+    """Return the names of all threads."""
     return [thread.name for thread in threading.enumerate()]
 
 
-def belongings() -> dict[str, object]:
-    """Tell what this process has."""
+def resources() -> dict[str, object]:
+    """Return the resources of this process."""
     gc.collect()
     try:
         tasks = len(asyncio.all_tasks())
     except RuntimeError:
-        tasks = 0  # there is no loop here
+        tasks = 0  # no loop is running
     with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:
         children = file.read()
     return {
@@ -86,29 +86,29 @@ def belongings() -> dict[str, object]:
     }
 
 
-async def belongings_here() -> dict[str, object]:
-    """Tell what this process has, a running loop included."""
-    return belongings()
+async def resources_with_loop() -> dict[str, object]:
+    """Return the resources of this process, with those of the running loop."""
+    return resources()
 
 
-def ours_of(client: redis.Redis) -> list[dict[str, str]]:
-    """List the clients of a server, him who asks among them, without other nodes and Sentinels."""
+def clients_on(client: redis.Redis) -> list[dict[str, str]]:
+    """Return the clients of a server, without other nodes and Sentinels."""
     listed: list[dict[str, str]] = client.client_list(_type="normal")
     listed += client.client_list(_type="pubsub")
     return [each for each in listed if not each["name"].startswith("sentinel")]
 
 
 def clients_of(port: int) -> int:
-    """Count the clients of a server, us that ask left out."""
+    """Return the number of clients of a server, without this one."""
     with redis.Redis(port=port) as client:
-        return len(ours_of(client)) - 1
+        return len(clients_on(client)) - 1
 
 
 async def same_as(before: dict[str, object], ports: list[int]) -> None:
-    """Wait until all is as it was, and no server has a client of ours."""
+    """Wait until the resources are as before, and no server has a client of ours."""
     deadline = time.monotonic() + LONG
     while True:
-        now = belongings()
+        now = resources()
         left = [clients_of(port) for port in ports]
         if (now == before and not any(left)) or time.monotonic() > deadline:
             break
@@ -117,7 +117,7 @@ async def same_as(before: dict[str, object], ports: list[int]) -> None:
 
 
 class Place:
-    """Where a backend can be made, and the ports of the servers there."""
+    """A kind of store, and the ports of its servers."""
 
     def __init__(self, kind: str, stack: ExitStack) -> None:
         newest = list(SERVERS.values())[-1] if SERVERS else None
@@ -140,13 +140,13 @@ class Place:
             self.url = f"{server.url}?protocol={3 if kind.endswith('-resp3') else 2}"
 
     def backend(self) -> Backend:
-        """Make a sync backend."""
+        """Return a synchronous backend."""
         if self.url:
             return RedisBackend.from_url(self.url)
         return MemoryBackend() if self.kind == "memory" else RedisBackend(fakeredis.FakeRedis())
 
     async def async_backend(self) -> AsyncBackend:
-        """Make an asyncio backend."""
+        """Return an asyncio backend."""
         if self.url:
             return await AsyncRedisBackend.from_url(self.url)
         if self.kind == "memory":
@@ -157,19 +157,19 @@ class Place:
         """Have the servers close all our connections, except where that is a failover, nearly."""
         for port in self.ports if self.kind != "sentinel" else ():
             with redis.Redis(port=port) as client:
-                for each in ours_of(client):
+                for each in clients_on(client):
                     client.client_kill_filter(_id=each["id"], skipme=True)
 
 
 @pytest.fixture(params=WITH_SENTINEL)
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """A place of each kind in turn, with servers of its own."""
+    """A store of each kind in turn, with servers of its own."""
     with ExitStack() as stack:
         yield Place(request.param, stack)
 
 
 def use(backend: Backend, place: Place) -> None:
-    """Use a backend for everything that there is."""
+    """Use a synchronous backend for everything."""
     backend.execute(Clear())
     backend.execute_many([SetImmutable(key, b"1") for key in VIEW])
     assert backend.execute(Get(VIEW)) == Immutable(b"1")
@@ -197,7 +197,7 @@ def use(backend: Backend, place: Place) -> None:
 
 
 async def use_async(backend: AsyncBackend, place: Place) -> None:
-    """Use an asyncio backend for everything that there is."""
+    """Use an asyncio backend for everything."""
     await backend.execute(Clear())
     await backend.execute_many([SetImmutable(key, b"1") for key in VIEW])
     assert await backend.execute(Get(VIEW)) == Immutable(b"1")
@@ -214,7 +214,7 @@ async def use_async(backend: AsyncBackend, place: Place) -> None:
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(wait_async(backend, KeyWait((b"v_never", b"never"))), 0.05)
     waits = [asyncio.create_task(wait_async(backend, KeyWait((b"never",)))) for _ in range(20)]
-    # This one is still there when the backend is closed.
+    # This one still exists when the backend is closed.
     waits.append(asyncio.create_task(wait_async(backend, KeyWait((b"v_never",)))))
     late = asyncio.create_task(wait_async(backend, KeyWait((b"v_late", b"late"))))
     await asyncio.sleep(0.05)
@@ -231,7 +231,7 @@ async def use_async(backend: AsyncBackend, place: Place) -> None:
 
 
 async def test_a_closed_backend_leaves_nothing(place: Place) -> None:
-    """After a sync backend was used for everything and closed, all is as it was before."""
+    """After a synchronous backend was used for everything and closed, all is as before."""
 
     def live() -> None:
         backend = place.backend()
@@ -242,7 +242,7 @@ async def test_a_closed_backend_leaves_nothing(place: Place) -> None:
 
 
 async def test_a_closed_asyncio_backend_leaves_nothing(place: Place) -> None:
-    """After an asyncio backend was used for everything and closed, all is as it was before."""
+    """After an asyncio backend was used for everything and closed, all is as before."""
 
     async def live() -> None:
         await use_async(await place.async_backend(), place)
@@ -251,17 +251,17 @@ async def test_a_closed_asyncio_backend_leaves_nothing(place: Place) -> None:
 
 
 async def test_a_forgotten_backend_leaves_nothing(place: Place) -> None:
-    """A sync backend that nobody closes lets go of everything when it is no longer used."""
+    """A synchronous backend that is not closed releases everything when it is no longer used."""
 
     def live() -> None:
         use(place.backend(), place)
 
-    # That nobody has closed them is what the sockets say, rightly.
+    # The sockets warn, rightly, that they were not closed.
     await twice(lambda: asyncio.to_thread(live), place.ports, warnings_allowed=True)
 
 
 def test_a_forgotten_asyncio_backend_leaves_nothing(place: Place) -> None:
-    """What nobody has closed when an asyncio program ends goes with its loop."""
+    """An asyncio backend that is not closed releases everything at the end of its loop."""
     if place.kind == "cluster":
         pytest.skip("redis-py's own asyncio cluster client does not let go of its connections")
 
@@ -273,10 +273,10 @@ def test_a_forgotten_asyncio_backend_leaves_nothing(place: Place) -> None:
         waiting.cancel()
 
     with warnings.catch_warnings():
-        # redis-py says of each connection, rightly, that nobody has closed it.
+        # redis-py warns, rightly, of each connection that was not closed.
         warnings.simplefilter("ignore", ResourceWarning)
         asyncio.run(forget())
-        before = asyncio.run(belongings_here())
+        before = asyncio.run(resources_with_loop())
         asyncio.run(forget())
         asyncio.run(same_as(before, place.ports))
 
@@ -284,12 +284,12 @@ def test_a_forgotten_asyncio_backend_leaves_nothing(place: Place) -> None:
 async def twice(
     live: Callable[[], Awaitable[None]], ports: list[int], warnings_allowed: bool = False
 ) -> None:
-    """Do something for the second time, and see that nothing is left of it."""
+    """Do something a second time, and check that nothing is left of it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         await live()
-        await same_as({**belongings(), "threads": ["MainThread"]}, ports)
-        before = belongings()
+        await same_as({**resources(), "threads": ["MainThread"]}, ports)
+        before = resources()
         await live()
         await same_as(before, ports)
     # When a connection is cut, redis-py's reader and sender may both make it anew at once; it closes
@@ -300,7 +300,7 @@ async def twice(
 
 @contextmanager
 def guarded() -> Iterator[list[str]]:
-    """Run a server with a password and two databases; give URLs by which no backend can be made."""
+    """Run a server with a password and two databases; yield URLs by which no backend can connect."""
     newest = list(SERVERS.values())[-1]
     options = ("--requirepass", "sesame", "--databases", "2")
     with RedisServer(newest, options) as server:
@@ -314,7 +314,7 @@ def guarded() -> Iterator[list[str]]:
             f"redis://{place}",
             f"redis://:wrong@{place}",
             f"redis://:sesame@{place}/7",
-            # A server, but no Sentinel and no cluster.
+            # A server, but not a Sentinel or a cluster.
             f"redis+sentinel://{place}/store?sentinel_password=sesame",
             f"redis+cluster://:sesame@{place}",
             f"rediss://{place}?socket_timeout=0.2&socket_connect_timeout=0.2",
@@ -322,8 +322,8 @@ def guarded() -> Iterator[list[str]]:
 
 
 @pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
-async def test_a_backend_that_cannot_be_made_leaves_nothing(asynchronous: bool) -> None:
-    """Nobody there, a wrong password, a wrong database: an error, and nothing of the attempt."""
+async def test_a_backend_that_cannot_connect_leaves_nothing(asynchronous: bool) -> None:
+    """No server, a wrong password, a wrong database: an error, and nothing is left of the attempt."""
 
     async def attempt(url: str) -> None:
         with pytest.raises((ConnectionError, RefusedError)) as caught:

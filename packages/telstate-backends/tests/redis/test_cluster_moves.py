@@ -1,4 +1,4 @@
-"""Slots of a real cluster move while it is used: what is asked meanwhile, and what is lost of it."""
+"""Operations on a real cluster while its slots move."""
 
 from __future__ import annotations
 
@@ -64,30 +64,30 @@ LARGE = bytes(range(256)) * 100
 
 @pytest.fixture(scope="module", params=list(SERVERS))
 def ports(request: pytest.FixtureRequest) -> Iterator[list[int]]:
-    """The ports of a cluster of each version in turn, the last of a master without slots."""
+    """The ports of a cluster of each version in turn; the last is of a master without slots."""
     with running_cluster(SERVERS[request.param], spare=True) as servers:
         yield [server.port for server in servers]
 
 
 @pytest.fixture
 def home_first(ports: list[int]) -> list[int]:
-    """The same, but first where {x} is, then the one without slots."""
+    """The same ports, first that of the node with {x}, then that without slots."""
     home = ports[SLOT * 3 // 16384]
     return [home, ports[-1], *(port for port in ports[:-1] if port != home)]
 
 
 def url_of(ports: list[int]) -> str:
-    """Give the URL of a cluster, by one of those that serve slots from the beginning."""
+    """Return the URL of a cluster, by the first of some ports."""
     return f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
 
 
 def sample(time: int, value: bytes = b"v") -> bytes:
-    """Make a sample."""
+    """Return a sample."""
     return encode_sample(float(time), value)
 
 
-def questions(phase: int) -> list[Operation[Any]]:
-    """Give operations of every kind on keys of the moving slot and of others."""
+def operations_of(phase: int) -> list[Operation[Any]]:
+    """Return operations of every kind on keys of the moving slot and of others."""
     fixed, sensor, table, none = (b"{x}" + name for name in (b"fixed", b"sensor", b"table", b"no"))
     new = b"{x}new%d" % phase
     return [
@@ -100,7 +100,7 @@ def questions(phase: int) -> list[Operation[Any]]:
         SetIndexed(new + b"i", b"s", b"1"),
         AddSample(new + b"s", sample(1)),
         *(Get((key,)) for key in (fixed, sensor, table, new, none)),
-        # Several keys of a slot that is half here and half there.
+        # Several keys of a slot that is partly on either node.
         Get((none, sensor, fixed)),
         Find((none, table, sensor)),
         Exists((fixed, sensor, none, new)),
@@ -108,7 +108,7 @@ def questions(phase: int) -> list[Operation[Any]]:
         GetIndexed((none, table, fixed), b"0"),
         GetIndexed((fixed, table), b"0"),
         GetRange((none, sensor, table), *EVERYTHING),
-        # Other slots beside it.
+        # With keys of other slots.
         Get((b"elsewhere", none, sensor, b"y")),
         SetImmutable(b"y", b"%d" % phase),
         Load(table, Fields({b"%d" % number: b"cell" for number in range(phase + 2)})),
@@ -127,10 +127,10 @@ def questions(phase: int) -> list[Operation[Any]]:
 
 
 async def check(subject: Subject, memory: MemoryBackend, phase: int) -> None:
-    """See that operations one by one, in a batch, and listings give what they give in memory."""
-    for operation in questions(2 * phase):
+    """Check that operations one by one, in a batch, and listings return what they do in memory."""
+    for operation in operations_of(2 * phase):
         assert await outcome(subject, operation) == plain(memory.execute_many([operation])[0])
-    several = questions(2 * phase + 1)
+    several = operations_of(2 * phase + 1)
     found = [plain(each) for each in await subject.execute_many(several)]
     assert found == [plain(each) for each in memory.execute_many(several)]
     listings: list[Operation[Any]] = [Keys(), Keys(b"*sens*"), KeyTypes()]
@@ -140,7 +140,7 @@ async def check(subject: Subject, memory: MemoryBackend, phase: int) -> None:
 
 
 async def outcome(subject: Subject, operation: Operation[Any]) -> object:
-    """Give what comes of it, an error as its class and text."""
+    """Return the result of an operation, an error as its class and text."""
     try:
         return await subject.execute(operation)
     except TelstateError as error:
@@ -148,17 +148,17 @@ async def outcome(subject: Subject, operation: Operation[Any]) -> object:
 
 
 def plain(result: object) -> object:
-    """Make an error comparable."""
+    """Return a result, an error as its class and text."""
     return (type(result), str(result)) if isinstance(result, TelstateError) else result
 
 
-async def test_everything_goes_on_while_a_slot_moves(
+async def test_every_operation_while_a_slot_moves(
     home_first: list[int], asynchronous: bool
 ) -> None:
-    """Before, during and after the move of a slot, to a new node and back, all is as in memory."""
+    """Before, during and after the move of a slot, to a new node and back, results are as in memory."""
     memory = MemoryBackend()
     subject = await spread(asynchronous, url_of(home_first))
-    # This one makes no use of the cluster before the slot is away.
+    # This one does not use the cluster before the slot has moved.
     late = await spread(asynchronous, url_of(home_first))
     await subject.execute(Clear())
     begin: list[Operation[Any]] = [
@@ -170,7 +170,7 @@ async def test_everything_goes_on_while_a_slot_moves(
     await check(subject, memory, 0)
     for turn, ports in enumerate((home_first, [*home_first[1::-1], *home_first[2:]])):
         woken = asyncio.create_task(subject.wait(KeyWait((b"{x}no", b"{x}wake%d" % turn))))
-        told = asyncio.create_task(first_update(subject, b"{x}wake%d" % turn))
+        results = asyncio.create_task(first_update(subject, b"{x}wake%d" % turn))
         await asyncio.sleep(0.1)
         move = SlotMove(SLOT, ports)
         await check(subject, memory, 10 * turn + 1)
@@ -179,7 +179,7 @@ async def test_everything_goes_on_while_a_slot_moves(
         operation = SetImmutable(b"{x}wake%d" % turn, b"1")
         assert await subject.execute(operation) is memory.execute(operation) is None
         await asyncio.wait_for(woken, LONG)
-        assert (await asyncio.wait_for(told, LONG)).value == b"1"
+        assert (await asyncio.wait_for(results, LONG)).value == b"1"
         move.finish()
         await check(late, memory, 10 * turn + 3)
         await check(subject, memory, 10 * turn + 4)
@@ -197,7 +197,7 @@ async def first_update(subject: Subject, key: bytes) -> Update:
 
 
 class Mover:
-    """A thread that moves a slot to and fro, in many small steps."""
+    """A thread that moves a slot back and forth, in many small steps."""
 
     def __init__(self, ports: list[int]) -> None:
         self.turns = 0
@@ -208,7 +208,7 @@ class Mover:
 
     def _run(self) -> None:
         try:
-            # The slot ends where it began, for the next test.
+            # For the next test the slot must be where it was.
             while not self._stop.is_set() or self.turns % 2:
                 here, there, *others = self._ports
                 self._ports = [there, here, *others]
@@ -232,30 +232,30 @@ class Mover:
             raise self._failure
 
 
-async def test_nothing_is_lost_or_done_twice_while_a_slot_moves_to_and_fro(
+async def test_nothing_is_lost_or_repeated_while_a_slot_moves_back_and_forth(
     home_first: list[int],
 ) -> None:
-    """What writers in both manners were told is what is there; each wait and race ends as it should."""
+    """The store has what synchronous and asyncio writers were results, and each race has one winner."""
     url, retry = url_of(home_first), RetryPolicy(seconds=LONG)
     turns, rounds = 4, 60
 
     def write(backend: RedisBackend, name: bytes, mover: Mover) -> list[list[Any]]:
-        told = []
+        results = []
         number = 0
         while number < rounds or mover.turns < turns:
-            told.append([backend.execute(each) for each in step(name, number)])
-            told.append(backend.execute_many(step(name, number + 1)))
+            results.append([backend.execute(each) for each in step(name, number)])
+            results.append(backend.execute_many(step(name, number + 1)))
             number += 2
-        return told
+        return results
 
     async def write_async(backend: AsyncRedisBackend, name: bytes, mover: Mover) -> list[list[Any]]:
-        told = []
+        results = []
         number = 0
         while number < rounds or mover.turns < turns:
-            told.append([await backend.execute(each) for each in step(name, number)])
-            told.append(await backend.execute_many(step(name, number + 1)))
+            results.append([await backend.execute(each) for each in step(name, number)])
+            results.append(await backend.execute_many(step(name, number + 1)))
             number += 2
-        return told
+        return results
 
     with RedisBackend.from_url(url, retry=retry) as backend:
         backend.execute(Clear())
@@ -265,12 +265,12 @@ async def test_nothing_is_lost_or_done_twice_while_a_slot_moves_to_and_fro(
                     asyncio.to_thread(write, backend, b"s", mover),
                     write_async(asynchronous, b"a", mover),
                 )
-        for name, told in ((b"s", mine), (b"a", theirs)):
+        for name, results in ((b"s", mine), (b"a", theirs)):
             kept = backend.execute(Export(b"{x}sensor" + name))
-            assert kept == [sample(number) for number in range(len(told))]
+            assert kept == [sample(number) for number in range(len(results))]
             table = backend.execute(Get((b"{x}table" + name,)))
-            assert table == Indexed({b"%d" % number: name for number in range(len(told))})
-        # Of two that set the same immutable, one is told that it did, the other what is there.
+            assert table == Indexed({b"%d" % number: name for number in range(len(results))})
+        # Of two that set the same immutable, one succeeds, the other gets the value of the first.
         for number in range(min(len(mine), len(theirs))):
             assert sorted([str(mine[number][0]), str(theirs[number][0])]) in (
                 ["None", "b'a'"],
@@ -281,7 +281,7 @@ async def test_nothing_is_lost_or_done_twice_while_a_slot_moves_to_and_fro(
 
 
 def step(name: bytes, number: int) -> list[Operation[Any]]:
-    """Give what a writer does in one step: a race, a sample, a sub-key, and two looks."""
+    """Return the operations of a writer in one step: a race, a sample, a sub-key, and two reads."""
     race = b"{x}race%d" % number
     return [
         SetImmutable(race, name),
@@ -295,7 +295,7 @@ def step(name: bytes, number: int) -> list[Operation[Any]]:
 async def test_a_batch_for_a_cluster_that_is_down(
     home_first: list[int], asynchronous: bool
 ) -> None:
-    """A batch that may be sent again is, until the cluster is up or the time is over."""
+    """A batch that is safe to repeat is sent again until the cluster is up or the time is over."""
     batch: list[Operation[Any]] = [SetImmutable(b"{x}down", b"1"), GetKeyType((b"{x}down",))]
     patient = await spread(asynchronous, url_of(home_first))
     impatient = await spread(asynchronous, url_of(home_first), RetryPolicy(seconds=0.3))

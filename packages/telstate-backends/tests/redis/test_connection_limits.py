@@ -1,4 +1,4 @@
-"""As many connections as it takes, and where a client may make only some: who waits for one, and is told."""
+"""Many connections at once, and clients that may make only a few."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from telstate_codec import encode_sample
 pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
 
 MANY = 120
-NEVER = RetryPolicy(seconds=0)
+NO_RETRY = RetryPolicy(seconds=0)
 
 
 def port_of(url: str) -> int:
-    """Give the port of a server."""
+    """Return the port of a server."""
     return int(url.rpartition(":")[2])
 
 
 @pytest.mark.slow
 def test_more_threads_wait_than_redis_py_allows_connections(newest_url: str) -> None:
-    """All of them are subscribed, and woken, while the backend goes on to serve others."""
+    """All of them are subscribed and woken, and the backend serves others meanwhile."""
     with (
         ThreadPoolExecutor(MANY) as threads,
         redis.Redis.from_url(newest_url) as client,
@@ -64,7 +64,7 @@ def test_more_threads_wait_than_redis_py_allows_connections(newest_url: str) -> 
 
 
 def subscribers(client: Any) -> int:
-    """Count who is subscribed to the key of the tests."""
+    """Return the number of subscribers of the key of the tests."""
     ((_, count),) = client.pubsub_numsub("update/k")
     return int(count)
 
@@ -74,13 +74,15 @@ def subscribers(client: Any) -> int:
 async def test_more_large_batches_at_once_than_redis_py_allows_connections(
     request: pytest.FixtureRequest, kind: str
 ) -> None:
-    """Under asyncio what is too large for the shared connection is served too, all of it."""
+    """On asyncio, batches that are too large for the shared connection are all executed."""
     if kind == "cluster":
         url = f"redis+cluster://127.0.0.1:{request.getfixturevalue('cluster_ports')[0]}"
     else:
         url = request.getfixturevalue("newest_url")
     sample = encode_sample(1.0, bytes(70_000))
-    async with await AsyncRedisBackend.from_url(f"{url}?socket_timeout=60", retry=NEVER) as backend:
+    async with await AsyncRedisBackend.from_url(
+        f"{url}?socket_timeout=60", retry=NO_RETRY
+    ) as backend:
         batches: list[list[Operation[Any]]] = [
             [AddSample(b"{s}%d" % number, sample), Delete((b"{s}%d" % number,))]
             for number in range(MANY)
@@ -89,10 +91,10 @@ async def test_more_large_batches_at_once_than_redis_py_allows_connections(
     assert done == [[None, 1]] * MANY
 
 
-def test_a_client_that_may_make_no_more_connections(newest_url: str) -> None:
-    """Its error says what is the matter and what to do, with the address."""
+def test_an_exhausted_pool(newest_url: str) -> None:
+    """The error says what is wrong and what to do, with the address."""
     client = redis.Redis(port=port_of(newest_url), max_connections=1)
-    with RedisBackend(client, retry=NEVER) as backend, backend.watch([b"k"]) as watcher:
+    with RedisBackend(client, retry=NO_RETRY) as backend, backend.watch([b"k"]) as watcher:
         assert watcher.next(LONG) is CheckDue.SUBSCRIBED
         batches: list[list[Operation[Any]]] = [
             [Exists((b"k",))],
@@ -104,10 +106,10 @@ def test_a_client_that_may_make_no_more_connections(newest_url: str) -> None:
             assert str(port_of(newest_url)) in str(caught.value)
 
 
-def test_what_was_not_sent_for_want_of_a_connection_is_sent_when_there_is_one(
+def test_a_command_waits_for_a_free_connection(
     newest_url: str,
 ) -> None:
-    """So is what is not safe to repeat, since it was not done."""
+    """It is sent later, even if it is not safe to repeat, because it has not been sent before."""
     with (
         ThreadPoolExecutor(1) as threads,
         RedisBackend(redis.Redis(port=port_of(newest_url), max_connections=1)) as backend,
@@ -123,7 +125,7 @@ def test_what_was_not_sent_for_want_of_a_connection_is_sent_when_there_is_one(
 
 
 async def test_an_asyncio_client_that_may_make_only_two_connections(newest_url: str) -> None:
-    """Twenty tasks share them, and what is not safe to repeat is done once."""
+    """Twenty tasks share them, and a command that is not safe to repeat is executed once."""
     client = redis.asyncio.Redis(port=port_of(newest_url), max_connections=2)
     async with AsyncRedisBackend(client) as backend:
         keys = [b"k%d" % number for number in range(20)]
@@ -132,10 +134,10 @@ async def test_an_asyncio_client_that_may_make_only_two_connections(newest_url: 
         assert counts == [1] * 20
 
 
-def test_a_watch_without_a_connection_is_told_in_the_log(
+def test_a_watch_without_a_connection_is_logged(
     newest_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who cannot subscribe hears nothing, so the log says why; he does as soon as there is room."""
+    """The log says why no events arrive; the watcher subscribes as soon as a connection is free."""
     client = redis.Redis(port=port_of(newest_url), max_connections=1)
     with RedisBackend(client) as backend, backend.watch([b"l"]) as second:
         with backend.watch([b"k"]) as first:
@@ -146,15 +148,15 @@ def test_a_watch_without_a_connection_is_told_in_the_log(
         assert second.next(LONG) is CheckDue.SUBSCRIBED
 
 
-def test_what_was_sent_in_part_is_not_repeated() -> None:
-    """Only if nothing at all was sent is it safe to send what is not repeatable once more."""
+def test_a_call_that_was_sent_in_part() -> None:
+    """Only if nothing was sent can a call be repeated that is not safe to repeat."""
     full = redis.ConnectionError("Too many connections")
     assert (is_pool_exhausted(full), is_pool_exhausted(partly_sent(full))) == (True, False)
     assert not is_pool_exhausted(redis.ConnectionError("Connection closed by server."))
 
 
 def test_a_batch_of_several_exchanges_is_not_repeated_from_the_middle(newest_url: str) -> None:
-    """A deletion that precedes a listing in a batch is done once, though the listing found no room."""
+    """A deletion before a listing is executed once, though the listing got no connection."""
     pool = redis.ConnectionPool(port=port_of(newest_url), max_connections=1)
     with RedisBackend(redis.Redis(connection_pool=pool)) as backend:
         backend.execute(SetImmutable(b"k", b"1"))
@@ -162,7 +164,7 @@ def test_a_batch_of_several_exchanges_is_not_repeated_from_the_middle(newest_url
         release = pool.release
 
         def take(connection: Any) -> None:
-            # Just when the deletion is done, somebody else takes the only connection.
+            # When the deletion is done, another user takes the only connection.
             release(connection)
             if not taken:
                 taken.append(pool.get_connection())

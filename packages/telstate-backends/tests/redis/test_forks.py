@@ -1,4 +1,4 @@
-"""The child of a fork has links of its own, whatever the threads of its parent were just doing."""
+"""The child of a fork has connections and threads of its own, whatever its parent's threads were doing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [
 
 LONG = 60.0
 
-ASK_SEVERAL_NODES = """
+USE_SEVERAL_NODES = """
 import os, signal, sys, time
 from telstate_backends import Exists, Keys, RedisBackend
 
@@ -23,10 +23,10 @@ backend = RedisBackend.from_url(sys.argv[1])
 view = tuple(b"k%d" % number for number in range(30))
 for _ in range(3):
     backend.execute(Exists(view))
-time.sleep(0.3)  # let the backend's threads find that there is nothing to do
+time.sleep(0.3)  # until the backend's threads are idle
 child = os.fork()
 if child == 0:
-    signal.alarm(30)  # the end of one who hangs
+    signal.alarm(30)  # in case it hangs
     assert backend.execute(Exists(view)) is False
     assert backend.execute(Keys()) == []
     backend.close()
@@ -50,7 +50,7 @@ class Block(Operation):
     def parse(self, reply): return reply
 
 def until(count):
-    # The server takes note of a connection that is closed when it comes to it.
+    # The server notices a closed connection a little later.
     deadline = time.monotonic() + 30
     while len(admin.client_list()) != count and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -83,7 +83,7 @@ backend.close()
 
 
 def run(code: str, url: str) -> str:
-    """Run Python code in a process of its own, and give what it prints."""
+    """Run Python code in a process of its own, and return its output."""
     done = subprocess.run(
         # Python 3.12 and later warn of any fork of a process with threads.
         [sys.executable, "-W", "ignore", "-c", code, url],
@@ -95,11 +95,11 @@ def run(code: str, url: str) -> str:
     return done.stdout
 
 
-def test_a_child_asks_several_nodes_of_a_cluster(cluster_ports: list[int]) -> None:
-    """It has threads of its own for that, though those of its parent were idle when it was made."""
-    assert run(ASK_SEVERAL_NODES, f"redis+cluster://127.0.0.1:{cluster_ports[0]}") == "0\n"
+def test_a_child_uses_several_nodes_of_a_cluster(cluster_ports: list[int]) -> None:
+    """It has threads of its own for that, though those of its parent were idle at the fork."""
+    assert run(USE_SEVERAL_NODES, f"redis+cluster://127.0.0.1:{cluster_ports[0]}") == "0\n"
 
 
 def test_a_child_closes_its_own_connections(newest_url: str) -> None:
-    """Also if a thread of its parent was in the midst of an exchange, which goes on undisturbed."""
+    """Also if a thread of its parent was waiting for a reply, which is not disturbed."""
     assert run(CLOSE, newest_url) == "True\nFalse\n"

@@ -1,4 +1,4 @@
-"""What answers is no Redis server: one error of ours with the address, and nothing is left of the attempt."""
+"""Servers that are not Redis: one error of ours with the address, and no connection is left open."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from telstate_backends import (
     TelstateError,
 )
 
-NEVER = RetryPolicy(seconds=0)
-#: What comes for each command, whatever it is.
+NO_RETRY = RetryPolicy(seconds=0)
+#: The reply to every command.
 REPLIES = {
     "words": b"+OK\r\n",
     "numbers": b":1\r\n",
@@ -34,7 +34,7 @@ REPLIES = {
 FORMS = ["redis://:hush@{}/3", "redis://{}?protocol=3", "redis+cluster://{}"]
 
 
-class Babbler:
+class FakeServer:
     """A server that gives the same reply to everything, as a context manager.
 
     Parameters
@@ -46,7 +46,7 @@ class Babbler:
     def __init__(self, reply: bytes) -> None:
         self.reply = reply
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.place = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
         self._sockets: list[socket.socket] = []
@@ -68,10 +68,10 @@ class Babbler:
                 while data := client.recv(65536):
                     client.sendall(self.reply * data.count(b"*"))
             except OSError:
-                pass  # the other end has had enough
+                pass  # the client has closed the connection
 
     def all_left(self) -> bool:
-        """Tell whether all clients have gone, giving them some time."""
+        """Return whether all clients have closed their connections, after some time."""
         self._end()
         for thread in self._threads:
             thread.join(LONG)
@@ -81,10 +81,10 @@ class Babbler:
         try:
             self._listener.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # for the second time
+            pass  # it is closed already
         self._listener.close()
 
-    def __enter__(self) -> Babbler:
+    def __enter__(self) -> FakeServer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,72 +93,76 @@ class Babbler:
             try:
                 client.shutdown(socket.SHUT_RDWR)
             except OSError:
-                pass  # it has gone already
+                pass  # it is closed already
         for thread in self._threads:
             thread.join()
 
 
 @pytest.fixture(params=list(REPLIES))
-def babbler(request: pytest.FixtureRequest) -> Iterator[Babbler]:
+def fake_server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
     """A server of each kind in turn."""
-    with Babbler(REPLIES[request.param]) as babbler:
-        yield babbler
+    with FakeServer(REPLIES[request.param]) as fake_server:
+        yield fake_server
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_url_of_what_is_no_server(babbler: Babbler, form: str, asynchronous: bool) -> None:
-    """The error is ours, with the address and without the password, and every connection is closed."""
-    url = form.format(babbler.place)
+async def test_a_url(fake_server: FakeServer, form: str, asynchronous: bool) -> None:
+    """The error has the address and not the password, and every connection is closed."""
+    url = form.format(fake_server.address)
     caught: TelstateError | None = None
     try:
         if asynchronous:
-            async with await AsyncRedisBackend.from_url(url, retry=NEVER) as backend:
+            async with await AsyncRedisBackend.from_url(url, retry=NO_RETRY) as backend:
                 await backend.execute(Get((b"k",)))
         else:
-            with RedisBackend.from_url(url, retry=NEVER) as sync_backend:
+            with RedisBackend.from_url(url, retry=NO_RETRY) as sync_backend:
                 sync_backend.execute(Get((b"k",)))
     except TelstateError as error:
-        caught = error  # which is kept, so that nobody else lets go of what its traceback holds
+        caught = (
+            error  # kept, so that the garbage collector closes nothing that its traceback refers to
+        )
     said = "" if caught is None else str(caught)
-    # That there is no such key is what a server might say, too.
-    assert babbler.place in said or (said == "" and babbler.reply == REPLIES["nothing"])
+    # That there is no such key is a valid reply.
+    assert fake_server.address in said or (said == "" and fake_server.reply == REPLIES["nothing"])
     assert "hush" not in said
-    assert await asyncio.to_thread(babbler.all_left)
+    assert await asyncio.to_thread(fake_server.all_left)
 
 
 @pytest.mark.parametrize("reply", ["words", "lists"])
-async def test_a_client_of_what_is_no_server(reply: str, asynchronous: bool) -> None:
-    """A reply of the wrong form to an operation, alone or in a batch, is an error with the address."""
-    with Babbler(REPLIES[reply]) as babbler:
-        host, _, port = babbler.place.partition(":")
+async def test_a_client(reply: str, asynchronous: bool) -> None:
+    """A reply of an unexpected form, alone or in a batch, is an error with the address."""
+    with FakeServer(REPLIES[reply]) as fake_server:
+        host, _, port = fake_server.address.partition(":")
         caught: list[object] = []
         if asynchronous:
             client = redis.asyncio.Redis(host=host, port=int(port), protocol=2)
-            async with AsyncRedisBackend(client, retry=NEVER) as backend:
+            async with AsyncRedisBackend(client, retry=NO_RETRY) as backend:
                 with pytest.raises(TelstateError) as info:
                     await backend.execute(Exists((b"k",)))
                 caught += [info.value, *await backend.execute_many([Exists((b"k",))])]
         else:
             sync_client = redis.Redis(host=host, port=int(port), protocol=2)
-            with RedisBackend(sync_client, retry=NEVER) as sync_backend:
+            with RedisBackend(sync_client, retry=NO_RETRY) as sync_backend:
                 with pytest.raises(TelstateError) as info:
                     sync_backend.execute(Exists((b"k",)))
                 caught += [info.value, *sync_backend.execute_many([Exists((b"k",))])]
-        expected = f"Redis at {babbler.place} sent an unexpected reply: "
+        expected = f"Redis at {fake_server.address} sent an unexpected reply: "
         assert [str(each).startswith(expected) for each in caught] == [True, True]
 
 
-async def test_a_cancelled_attempt_leaves_nothing() -> None:
-    """Who gives up while a backend is made of a URL closes what was begun."""
-    with Babbler(b"") as babbler:  # which says nothing at all
-        making = AsyncRedisBackend.from_url(f"redis://{babbler.place}?socket_timeout={LONG * 10}")
+async def test_a_cancelled_attempt_to_connect() -> None:
+    """Its connections are closed."""
+    with FakeServer(b"") as fake_server:  # which sends nothing
+        making = AsyncRedisBackend.from_url(
+            f"redis://{fake_server.address}?socket_timeout={LONG * 10}"
+        )
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(making, 0.05)
-        assert await asyncio.to_thread(babbler.all_left)
+        assert await asyncio.to_thread(fake_server.all_left)
 
 
 def test_an_unknown_option() -> None:
-    """An option that redis-py does not know is its TypeError, not taken for a reply of the server."""
-    with Babbler(b"+OK\r\n") as babbler:
+    """An option that redis-py does not know is a TypeError, not taken for an invalid reply."""
+    with FakeServer(b"+OK\r\n") as fake_server:
         with pytest.raises(TypeError, match="'colour'"):
-            RedisBackend.from_url(f"redis://{babbler.place}?colour=red")
+            RedisBackend.from_url(f"redis://{fake_server.address}?colour=red")

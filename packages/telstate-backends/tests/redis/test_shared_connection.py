@@ -1,7 +1,7 @@
-"""Many tasks share one connection, and each gets its own reply or its own error, whatever happens.
+"""Many tasks share one connection, and each gets its own reply or its own error.
 
-Rules: where it matters how a reply comes, a server of the test's own gives it; it answers GET with the
-name of the key, so that everybody can see whether the reply is the one to its question.
+Where it matters how a reply arrives, the server is one of the test's own. It answers GET with the name of
+the key, so that a task can check that it got the reply to its own command.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from telstate_backends.operations.base import Command, Operation
 from telstate_codec import encode_sample
 
 NEEDS_SERVER = pytest.mark.skipif(not SERVERS, reason="needs a Redis server")
-NEVER = RetryPolicy(seconds=0)
+NO_RETRY = RetryPolicy(seconds=0)
 LONG = 30.0
 
 
-class Parrot:
-    """A server that answers GET with the name of the key, and all else with OK.
+class EchoServer:
+    """A server that answers GET with the name of the key, and other commands with OK.
 
     Attributes
     ----------
     cut : callable
-        Cuts a reply into the pieces in which it is sent.
+        Cuts a reply into the parts in which it is sent.
     silent : bool
-        While true, nothing is sent.
+        Whether no reply is sent.
     """
 
     def __init__(self) -> None:
@@ -59,69 +59,66 @@ class Parrot:
         self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one client."""
+        """Serve one client."""
         self.connections += 1
         self.writers.append(writer)
-        questions = hiredis.Reader()
+        commands = hiredis.Reader()
         with suppress(OSError):
             while data := await reader.read(4096):
-                questions.feed(data)
-                while question := questions.gets():
-                    reply = b"+PONG\r\n" if question[0] == b"PING" else b"+OK\r\n"
-                    if question[0] == b"GET":
-                        reply = b"$%d\r\n%s\r\n" % (len(question[1]), question[1])
-                    for piece in [] if self.silent else self.cut(reply):
-                        writer.write(piece)
+                commands.feed(data)
+                while command := commands.gets():
+                    reply = b"+PONG\r\n" if command[0] == b"PING" else b"+OK\r\n"
+                    if command[0] == b"GET":
+                        reply = b"$%d\r\n%s\r\n" % (len(command[1]), command[1])
+                    for part in [] if self.silent else self.cut(reply):
+                        writer.write(part)
                         await asyncio.sleep(0)
         writer.close()
 
 
 @asynccontextmanager
-async def parrot() -> AsyncIterator[tuple[Parrot, AsyncRedisBackend]]:
-    """Run such a server, and make a backend for it."""
-    bird = Parrot()
-    server = await asyncio.start_server(bird.serve, "127.0.0.1", 0)
+async def echo_server() -> AsyncIterator[tuple[EchoServer, AsyncRedisBackend]]:
+    """Run such a server, and yield it with a backend for it."""
+    echo = EchoServer()
+    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     url = f"redis://127.0.0.1:{port}?protocol=2&socket_timeout=1"
     try:
-        async with await AsyncRedisBackend.from_url(url, retry=NEVER) as backend:
-            yield bird, backend
+        async with await AsyncRedisBackend.from_url(url, retry=NO_RETRY) as backend:
+            yield echo, backend
     finally:
-        for writer in bird.writers:
+        for writer in echo.writers:
             writer.close()
         server.close()
         await server.wait_closed()
 
 
 @attrs.frozen
-class Say(Operation[bytes]):
-    """Have the server say something."""
+class GetName(Operation[bytes]):
+    """Have the server send the name of a key."""
 
     key: bytes
 
     def apply(self, store: Store) -> bytes:
-        """Say it in memory."""
         return self.key
 
     def command(self) -> Command:
-        """Ask for it."""
         return Command("GET", (self.key,))
 
     def parse(self, reply: object) -> bytes:
-        """Take what was said."""
         assert isinstance(reply, bytes)
         return reply
 
 
 async def ask(backend: AsyncRedisBackend, key: bytes) -> None:
-    """Ask for something, and see that the answer is to that."""
-    assert await backend.execute(Say(key)) == key
+    """Get the name of a key, and check that it is that of this key."""
+    assert await backend.execute(GetName(key)) == key
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32))
-def test_everybody_gets_his_own_reply_whoever_is_cancelled(seed: int) -> None:
-    """Callers that are cancelled at any moment, also amid their reply, change nobody's reply."""
+def test_cancellations_do_not_change_replies(seed: int) -> None:
+    """Tasks that are cancelled at any moment, also in the middle of a reply, do not affect the others."""
 
     async def run() -> None:
         chance = random.Random(seed)
@@ -130,8 +127,8 @@ def test_everybody_gets_his_own_reply_whoever_is_cancelled(seed: int) -> None:
             place = chance.randrange(len(reply) + 1)
             return [reply[:place], reply[place:]]
 
-        async with parrot() as (bird, backend):
-            bird.cut = cut
+        async with echo_server() as (echo, backend):
+            echo.cut = cut
             tasks = []
             for number in range(60):
                 tasks.append(asyncio.create_task(ask(backend, b"key%d" % number)))
@@ -142,72 +139,74 @@ def test_everybody_gets_his_own_reply_whoever_is_cancelled(seed: int) -> None:
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 assert outcome is None or isinstance(outcome, asyncio.CancelledError)
             await ask(backend, b"last")
-            assert bird.connections == 1
+            assert echo.connections == 1
 
     asyncio.run(run())
 
 
-async def test_cancelled_amid_its_reply() -> None:
-    """Who asks after somebody who was cancelled when half of his reply had come gets his own."""
-    async with parrot() as (bird, backend):
+async def test_a_cancellation_in_the_middle_of_a_reply() -> None:
+    """The next command gets its own reply, not the rest of the one before."""
+    async with echo_server() as (echo, backend):
         await ask(backend, b"first")
-        bird.cut = lambda reply: [reply[:5]]
+        echo.cut = lambda reply: [reply[:5]]
         task = asyncio.create_task(ask(backend, b"some key"))
         await asyncio.sleep(0.05)
         task.cancel()
-        bird.cut = lambda reply: [b" key\r\n", reply] if reply.endswith(b"next\r\n") else [reply]
-        bird.writers[-1].write(b"ome")  # "$8\r\ns" was sent
+        echo.cut = lambda reply: [b" key\r\n", reply] if reply.endswith(b"next\r\n") else [reply]
+        echo.writers[-1].write(b"ome")  # "$8\r\ns" was sent
         await ask(backend, b"next")
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert bird.connections == 1
+        assert echo.connections == 1
 
 
-async def test_a_reply_that_nobody_asked_for_ends_the_line() -> None:
-    """A reply too many is never taken for the next one: the connection is given up."""
-    async with parrot() as (bird, backend):
+async def test_an_unexpected_reply() -> None:
+    """A reply to no command is not taken for that to the next: the connection is closed."""
+    async with echo_server() as (echo, backend):
         await ask(backend, b"first")
-        bird.writers[-1].write(b"$5\r\nwrong\r\n")
+        echo.writers[-1].write(b"$5\r\nwrong\r\n")
         await asyncio.sleep(0.05)
         await ask(backend, b"next")
-        assert bird.connections == 2
+        assert echo.connections == 2
 
 
-async def test_what_is_no_reply_is_everybodys_error() -> None:
-    """Bytes that are not Redis's protocol are an error for all who wait; then it goes on."""
-    async with parrot() as (bird, backend):
+async def test_an_invalid_reply() -> None:
+    """Bytes that are not Redis's protocol are an error of all waiting tasks; later commands succeed."""
+    async with echo_server() as (echo, backend):
         await ask(backend, b"first")
-        bird.cut = lambda reply: [b"?!\r\n"]
+        echo.cut = lambda reply: [b"?!\r\n"]
         outcomes = await asyncio.gather(
-            *(backend.execute(Say(b"k%d" % number)) for number in range(5)), return_exceptions=True
+            *(backend.execute(GetName(b"k%d" % number)) for number in range(5)),
+            return_exceptions=True,
         )
         assert [type(outcome) for outcome in outcomes] == [ConnectionError] * 5
-        bird.cut = lambda reply: [reply]
+        echo.cut = lambda reply: [reply]
         await ask(backend, b"next")
 
 
-async def test_silence_is_everybodys_error_once() -> None:
-    """After the socket timeout all who wait have an error of their own, and late replies are lost."""
-    async with parrot() as (bird, backend):
+async def test_a_silent_server() -> None:
+    """After the socket timeout all waiting tasks get an error of their own, and late replies are dropped."""
+    async with echo_server() as (echo, backend):
         await ask(backend, b"first")
-        bird.silent = True
+        echo.silent = True
         outcomes = await asyncio.gather(
-            *(backend.execute(Say(b"k%d" % number)) for number in range(5)), return_exceptions=True
+            *(backend.execute(GetName(b"k%d" % number)) for number in range(5)),
+            return_exceptions=True,
         )
         assert [type(outcome) for outcome in outcomes] == [ConnectionError] * 5
         assert len(set(map(id, outcomes))) == 5
-        bird.silent = False
+        echo.silent = False
         with suppress(OSError):
-            bird.writers[0].write(b"$2\r\nk0\r\n")
+            echo.writers[0].write(b"$2\r\nk0\r\n")
         await ask(backend, b"next")
 
 
-async def test_closing_ends_what_waits() -> None:
-    """Who waits for a reply when the backend is closed has an error at once."""
-    async with parrot() as (bird, backend):
+async def test_closing_while_tasks_wait() -> None:
+    """Tasks that wait for a reply when the backend is closed get an error at once."""
+    async with echo_server() as (echo, backend):
         await ask(backend, b"first")
-        bird.silent = True
-        tasks = [asyncio.create_task(backend.execute(Say(b"k"))) for _ in range(3)]
+        echo.silent = True
+        tasks = [asyncio.create_task(backend.execute(GetName(b"k"))) for _ in range(3)]
         await asyncio.sleep(0.01)
         backend.close()
         await backend.wait_closed()
@@ -217,7 +216,7 @@ async def test_closing_ends_what_waits() -> None:
 
 
 async def test_many_share_one_attempt_to_connect(proxy: Proxy) -> None:
-    """A hundred callers who find the line lost make one connection, not a hundred."""
+    """A hundred tasks that find the connection lost make one new connection, not a hundred."""
     async with await AsyncRedisBackend.from_url(f"redis://127.0.0.1:{proxy.port}") as backend:
         for number in range(3):
             results = await asyncio.gather(*(backend.execute(Get((b"k",))) for _ in range(100)))
@@ -226,8 +225,8 @@ async def test_many_share_one_attempt_to_connect(proxy: Proxy) -> None:
             proxy.cut()
 
 
-async def test_very_many_at_once_wait_for_the_line(proxy: Proxy) -> None:
-    """When the server takes less than it is sent, whoever asks waits, and opens no connection."""
+async def test_back_pressure(proxy: Proxy) -> None:
+    """When the server accepts less than is sent, further commands wait, and open no connections."""
     async with await AsyncRedisBackend.from_url(f"redis://127.0.0.1:{proxy.port}") as backend:
         large = b"x" * 50_000
         await backend.execute(SetImmutable(b"k0", large))
@@ -242,10 +241,10 @@ async def test_very_many_at_once_wait_for_the_line(proxy: Proxy) -> None:
         assert proxy.accepted == 1
 
 
-async def test_who_asks_while_a_line_is_tried_waits_for_that(proxy: Proxy) -> None:
-    """Nobody sends behind a PING of which it is not known whether it will be answered."""
+async def test_commands_during_a_health_check_wait(proxy: Proxy) -> None:
+    """No command is sent after a PING that may remain without a reply."""
     url = f"redis://127.0.0.1:{proxy.port}?health_check_interval=1&socket_timeout=1"
-    async with await AsyncRedisBackend.from_url(url, retry=NEVER) as backend:
+    async with await AsyncRedisBackend.from_url(url, retry=NO_RETRY) as backend:
         await backend.execute(SetImmutable(b"k", b"v"))
         await asyncio.sleep(1.1)
         proxy.swallow = True
@@ -259,7 +258,7 @@ async def test_who_asks_while_a_line_is_tried_waits_for_that(proxy: Proxy) -> No
 
 
 async def test_cuts_and_cancellations_on_a_real_server(proxy: Proxy) -> None:
-    """Values, ranges and large writes stay apart through cuts of replies and cancellations."""
+    """Values, ranges and large writes are not mixed up by cut replies and cancellations."""
     chance = random.Random(7)
     url = f"redis://127.0.0.1:{proxy.port}"
     async with await AsyncRedisBackend.from_url(url) as backend:
@@ -293,21 +292,21 @@ async def test_cuts_and_cancellations_on_a_real_server(proxy: Proxy) -> None:
 
 @NEEDS_SERVER
 async def test_a_connection_closed_while_the_loop_was_busy_is_noticed(newest_url: str) -> None:
-    """What is not safe to repeat succeeds if the server had closed the idle connection before."""
-    async with await AsyncRedisBackend.from_url(newest_url, retry=NEVER) as backend:
+    """A command that is not safe to repeat succeeds if the server had closed the idle connection."""
+    async with await AsyncRedisBackend.from_url(newest_url, retry=NO_RETRY) as backend:
         for _ in range(5):
             await backend.execute(SetImmutable(b"k", b"v"))
             with redis.Redis.from_url(newest_url) as client:
                 client.client_kill_filter(_type="normal", skipme=True)
-            time.sleep(0.05)  # nothing else runs meanwhile: the loop hears of it later
+            time.sleep(0.05)  # the loop is blocked, so it has not seen the end of the connection
             assert await backend.execute(Delete((b"k",))) == 1
             assert await backend.execute(Get((b"k",))) is None
 
 
-async def test_a_line_long_silent_is_tried_first(proxy: Proxy) -> None:
-    """What is not safe to repeat is not sent into a connection that has died in silence."""
+async def test_a_health_check_after_a_long_pause(proxy: Proxy) -> None:
+    """A command that is not safe to repeat is not sent on a connection that may be dead."""
     url = f"redis://127.0.0.1:{proxy.port}?health_check_interval=1&socket_timeout=1"
-    async with await AsyncRedisBackend.from_url(url, retry=NEVER) as backend:
+    async with await AsyncRedisBackend.from_url(url, retry=NO_RETRY) as backend:
         await backend.execute(SetImmutable(b"k", b"v"))
         await asyncio.sleep(1.1)
         proxy.swallow = True

@@ -1,4 +1,4 @@
-"""TLS, Unix sockets, Sentinel and Cluster: real ones, with failovers."""
+"""TLS, Unix sockets, Sentinel and Cluster, on real servers, with failovers."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ LONG = 40.0
 
 
 def newest() -> RedisBinary:
-    """Give the newest server."""
+    """Return the newest server."""
     return list(SERVERS.values())[-1]
 
 
 async def use(url: str) -> None:
-    """Write, read and watch in both manners."""
+    """Write, read and watch, synchronously and with asyncio."""
     with RedisBackend.from_url(url) as backend:
         backend.execute(SetImmutable(b"sync", b"x" * 100_000))
         with backend.watch([b"k"]) as watcher:
@@ -66,8 +66,8 @@ async def test_unix_sockets() -> None:
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
-    """A folder with an authority, and a certificate of its for the loopback address."""
-    # A server built without TLS stumbles over the first option here, others over the second.
+    """A folder with a certificate authority, and a certificate for the loopback address."""
+    # A server built without TLS refuses the first option here, others the second.
     probe = subprocess.run(
         [newest().path, "--tls-port", "0", "--no-such-option", "x"], capture_output=True, text=True
     )
@@ -107,7 +107,7 @@ async def test_tls(tls_port: int, certificates: Path) -> None:
 
 
 class Writer:
-    """A thread that adds samples through a failover, and remembers those that were acknowledged."""
+    """A thread that adds samples during a failover, and records those that were acknowledged."""
 
     def __init__(self, backend: RedisBackend) -> None:
         self.backend = backend
@@ -142,14 +142,14 @@ class Writer:
 
 
 def replicate(master: RedisServer) -> None:
-    """Wait until a replica has what the master has."""
+    """Wait until a replica has all that the master has."""
     with redis.Redis(port=master.port) as client:
         client.set("{s}mark", b"1")
         assert client.wait(1, int(LONG * 1000)) >= 1
 
 
 async def fail_over(url: str, master: RedisServer) -> None:
-    """Kill the master under a writer and waiters, and see that all goes on with the next."""
+    """Kill the master under a writer and waiters, and check that all continue with the next."""
     with RedisBackend.from_url(url, retry=PATIENT) as backend:
         async with await AsyncRedisBackend.from_url(url, retry=PATIENT) as asynchronous:
             waiting = asyncio.create_task(wait_async(asynchronous, KeyWait((b"k",))))
@@ -166,20 +166,20 @@ async def fail_over(url: str, master: RedisServer) -> None:
             assert kept is not None
             assert len(set(kept)) == len(kept)
             lost = set(writer.acknowledged) - set(kept)
-            # What a replica has not got when its master dies is lost, as Redis would have it.
+            # Writes that have not reached a replica when the master dies are lost, as Redis documents.
             assert lost <= set(writer.acknowledged[before : after + 1])
 
 
 @pytest.mark.slow
 async def test_a_sentinel_failover() -> None:
-    """When Sentinel makes a replica the master, a writer and a waiter go on with it."""
+    """When Sentinel makes a replica the master, a writer and a waiter continue with it."""
     with clusters.running_sentinel(newest()) as (port, master):
         await fail_over(f"redis+sentinel://127.0.0.1:{port}/store", master)
 
 
 @pytest.mark.slow
 async def test_a_cluster_failover() -> None:
-    """When a replica in a cluster takes over, a writer and a waiter go on with it."""
+    """When a replica in a cluster takes over, a writer and a waiter continue with it."""
     with clusters.running_cluster(newest(), replicas=True) as servers:
         # The slot of b"s" (3828) is on the first master.
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers[:2])
