@@ -52,7 +52,7 @@ def select_mutable(kinds: Mapping[str, KeyType], glob: Key) -> list[Key]:
     Raises
     ------
     KeyError
-        If there are none.
+        If no key is mutable.
     """
     sensors: list[Key] = [key for key, kind in kinds.items() if kind is KeyType.MUTABLE]
     if not sensors:
@@ -140,7 +140,7 @@ def _is_column_dtype(dtype: Any) -> bool:
 
 
 def _align(column: Any, index: Any) -> Any:
-    """Give a column a row for each time, as objects where NaN would make integers inexact."""
+    """Add the missing times to a column, as objects where NaN would make integers inexact."""
     missing = len(index) > len(column)
     if missing and column.dtype.kind in "iu" and not column.between(-_MAX_EXACT, _MAX_EXACT).all():
         column = column.astype(object)
