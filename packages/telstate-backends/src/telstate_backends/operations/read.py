@@ -82,15 +82,6 @@ class Read(Operation[Result]):
         """Return the operation that finds what this one needs."""
         return Find(self.keys, self.needs_contents)
 
-    def apply(self, store: Store) -> Result:
-        return self.answer(self.find().apply(store))
-
-    def command(self) -> Command:
-        return self.find().command()
-
-    def parse(self, reply: object) -> Result:
-        return self.answer(self.find().parse(reply))
-
 
 @attrs.frozen
 class Find(Read[Found | None]):
@@ -164,9 +155,8 @@ class Exists(Read[bool]):
     def apply(self, store: Store) -> bool:
         return any(key in store.data for key in self.keys)
 
-    # EXISTS is faster than the script.
     def command(self) -> Command:
-        return Command("EXISTS", self.keys)
+        return Command("EXISTS", self.keys)  # faster than the script
 
     def parse(self, reply: object) -> bool:
         return as_int(reply) > 0
@@ -220,6 +210,16 @@ class GetKeyType(Read[KeyType | None]):
             raise foreign(found.key, found.redis_type)
         return kind
 
+    def apply(self, store: Store) -> KeyType | None:
+        found = store.find_kind(self.keys)
+        return None if found is None else found[1]
+
+    def command(self) -> Command:
+        return Command("key_type", self.keys, is_script=True)
+
+    def parse(self, reply: object) -> KeyType | None:
+        return None if reply is None else find_kind(reply)[0]
+
 
 @attrs.frozen
 class Get(Read[Contents | None]):
@@ -240,10 +240,12 @@ class Get(Read[Contents | None]):
     def answer(self, found: Found | None) -> Contents | None:
         return None if found is None else found.contents
 
-    # Without a Find in between, because this is the operation that must be fast.
     def apply(self, store: Store) -> Contents | None:
         found = store.find(self.keys)
         return None if found is None else contents_of(*found)
+
+    def command(self) -> Command:
+        return Command("get", self.keys, is_script=True)
 
     def parse(self, reply: object) -> Contents | None:
         return None if reply is None else _parse_contents(reply)
