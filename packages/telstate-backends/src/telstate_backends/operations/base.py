@@ -75,7 +75,7 @@ class Command:
         reply until that is 0, and the second elements of the replies are the reply: a list of pages.
     steps : tuple of Command
         A transaction that does the same faster, in a batch on a single server; its last reply counts.
-    together : tuple of Command
+    transaction : tuple of Command
         A transaction that reads the same faster, on a dedicated connection, because a script copies a
         long reply twice; the reply is then a tuple of theirs.
     """
@@ -86,7 +86,7 @@ class Command:
     is_script: bool = False
     is_paged: bool = False
     steps: tuple[Command, ...] = ()
-    together: tuple[Command, ...] = ()
+    transaction: tuple[Command, ...] = ()
 
     def args(self) -> Args:
         """Return what to send; a script goes by its digest."""

@@ -322,18 +322,18 @@ class GetRange(Operation[list[bytes] | None]):
     def command(self) -> Command:
         first, stop = b"[" + self.start, b"(" + self.end
         previous = b"(" + self.start if self.include_previous else b""
-        together: tuple[Command, ...] = ()
+        transaction: tuple[Command, ...] = ()
         # A transaction is faster for long replies, a script for the latest sample alone.
         if len(self.keys) == 1 and self.start < self.end:
-            together = (
+            transaction = (
                 Command("TYPE", self.keys),
                 Command("ZRANGEBYLEX", self.keys, (first, stop)),
             )
             if previous:
                 latest = (previous, "-", "LIMIT", 0, 1)
-                together += (Command("ZREVRANGEBYLEX", self.keys, latest),)
+                transaction += (Command("ZREVRANGEBYLEX", self.keys, latest),)
         arguments = (first, stop, previous)
-        return Command("get_range", self.keys, arguments, is_script=True, together=together)
+        return Command("get_range", self.keys, arguments, is_script=True, transaction=transaction)
 
     def parse(self, reply: object) -> list[bytes] | None:
         if isinstance(reply, tuple):

@@ -31,9 +31,9 @@ def exchange_command(command: Command) -> Exchange[object]:
     """Return the reply to one command; raises redis-py's error if it fails."""
     if command.is_paged:
         return (yield from _exchange_pages(command))
-    if command.together:
+    if command.transaction:
         try:
-            replies = yield [("MULTI",), *(each.args() for each in command.together), ("EXEC",)]
+            replies = yield [("MULTI",), *(each.args() for each in command.transaction), ("EXEC",)]
             return tuple(_executed(replies))
         except NoPermissionError:
             pass  # some users may not run transactions, but scripts

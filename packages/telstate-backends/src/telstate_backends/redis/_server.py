@@ -50,7 +50,7 @@ class Server:
     def execute(self, operation: Operation[Any], deadline: Deadline | None = None) -> object:
         """Return the reply to one operation."""
         command = operation.command()
-        if deadline is None and not command.together and not command.is_paged:
+        if deadline is None and not command.transaction and not command.is_paged:
             # The usual case is an exchange without a generator, which would cost a tenth of the time.
             try:
                 return self._connection.request(command.args())
@@ -123,7 +123,7 @@ class AsyncServer:
     async def execute(self, operation: Operation[Any]) -> object:
         """Return the reply to one operation."""
         command = operation.command()
-        if not command.together and not command.is_paged:
+        if not command.transaction and not command.is_paged:
             (reply,) = await self._connection.request_many((command.args(),))
             if isinstance(reply, NoScriptError):
                 (reply,) = await self._connection.request_many((command.args_with_source(),))
