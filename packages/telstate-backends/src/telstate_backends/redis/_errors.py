@@ -1,7 +1,7 @@
 """How redis-py's errors become ours.
 
-Rules: a table says what each class means; the first row that fits counts. A message names the address,
-never a user or a password (redis-py's own texts hold none of these either), and the cause is chained.
+Rules: tables say what each class means. A message names the address, never a user or a password (redis-py's
+own texts hold none of these either), and the cause is chained.
 """
 
 from __future__ import annotations
@@ -28,42 +28,60 @@ LOST = (theirs.ConnectionError, theirs.TimeoutError, theirs.RedisClusterExceptio
 #: What is raised where a reply has an unexpected form.
 MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
-#: A class of redis-py's, a pattern that its text must have, our class, and our message.
-_Row: TypeAlias = tuple[type[BaseException], str, type[TelstateError], str]
-
 _LOCKED_OUT = "Redis at {address} refused the login ({words}). Check user name and password."
 _MOVING = "Redis at {address} is moving the key to another node ({words}). Try again."
+_NO_MASTER = "Redis at {address} cannot be found ({words}). Check that the Sentinels run and know this master."
 _NOT_PERMITTED = (
     "Redis at {address} does not permit this{about} ({words}). The user must be allowed to read and write "
     "these keys, run scripts, and use the channels update/*, delete/* and clear."
 )
-_NO_MASTER = "Redis at {address} cannot be found ({words}). Check that the Sentinels run and know this master."
 
-_MEANINGS: tuple[_Row, ...] = (
-    (theirs.AuthenticationError, "", ConnectionError, _LOCKED_OUT),
-    (theirs.AuthenticationWrongNumberOfArgsError, "", ConnectionError, _LOCKED_OUT),
-    (
-        theirs.BusyLoadingError,
-        "",
-        ConnectionError,
-        "Redis at {address} is still loading its data ({words}). Try again later.",
+#: Messages for errors that become a ConnectionError, by class; the most specific class counts.
+_CONNECTION: dict[type[BaseException], str] = {
+    theirs.AuthenticationError: _LOCKED_OUT,
+    theirs.AuthenticationWrongNumberOfArgsError: _LOCKED_OUT,
+    theirs.BusyLoadingError: (
+        "Redis at {address} is still loading its data ({words}). Try again later."
     ),
-    (
-        theirs.TimeoutError,
-        "",
-        ConnectionError,
-        "Redis at {address} did not answer in time ({words}). Check the network, or allow more time.",
+    theirs.TimeoutError: (
+        "Redis at {address} did not answer in time ({words}). Check the network, or allow more time."
     ),
-    (
-        theirs.ClusterDownError,
-        "",
-        ConnectionError,
-        "Redis at {address} cannot serve this key at present ({words}). Try again later.",
+    theirs.ClusterDownError: (
+        "Redis at {address} cannot serve this key at present ({words}). Try again later."
     ),
     # Redirections are followed a limited number of times.
-    (theirs.AskError, "", ConnectionError, _MOVING),
-    (theirs.TryAgainError, "", ConnectionError, _MOVING),
-    (theirs.NoPermissionError, "", RefusedError, _NOT_PERMITTED),
+    theirs.AskError: _MOVING,
+    theirs.TryAgainError: _MOVING,
+    theirs.RedisClusterException: (
+        "Redis at {address} cannot be used as a cluster ({words}). Check that its nodes run in cluster "
+        "mode and serve all slots."
+    ),
+    redis.sentinel.MasterNotFoundError: _NO_MASTER,
+    redis.asyncio.sentinel.MasterNotFoundError: _NO_MASTER,
+    theirs.InvalidResponse: (
+        "Redis at {address} sent an invalid reply ({words}). Check that it is a Redis server."
+    ),
+    BaseException: "Redis at {address} cannot be reached ({words}). Check that it runs there.",
+}
+
+#: The same for those that become a RefusedError.
+_REFUSED: dict[type[BaseException], str] = {
+    theirs.NoPermissionError: _NOT_PERMITTED,
+    theirs.OutOfMemoryError: (
+        "Redis at {address} is out of memory ({words}). Delete some keys, or raise its maxmemory."
+    ),
+    theirs.ReadOnlyError: (
+        "Redis at {address} is a read-only replica ({words}). Write to its master."
+    ),
+    theirs.ResponseError: "Redis at {address} refused the command ({words}).",
+    theirs.DataError: "The command cannot be sent to Redis at {address} ({words}).",
+}
+
+#: A class of redis-py's, a pattern that its text must have, our class, and our message.
+_Row: TypeAlias = tuple[type[BaseException], str, type[TelstateError], str]
+
+#: Errors that only their text tells apart, which is the server's or OpenSSL's.
+_BY_TEXT: tuple[_Row, ...] = (
     # What a script may not do.
     (
         theirs.ResponseError,
@@ -72,47 +90,12 @@ _MEANINGS: tuple[_Row, ...] = (
         _NOT_PERMITTED,
     ),
     (
-        theirs.OutOfMemoryError,
-        "",
-        RefusedError,
-        "Redis at {address} is out of memory ({words}). Delete some keys, or raise its maxmemory.",
-    ),
-    (
-        theirs.ReadOnlyError,
-        "",
-        RefusedError,
-        "Redis at {address} is a read-only replica ({words}). Write to its master.",
-    ),
-    (
         theirs.ResponseError,
         "unknown command .SENTINEL",
         RefusedError,
         "No Sentinel answers for Redis at {address} ({words}). Use the address of a Sentinel, or redis:// "
         "for a server.",
     ),
-    (theirs.ResponseError, "", RefusedError, "Redis at {address} refused the command ({words})."),
-    (
-        theirs.DataError,
-        "",
-        RefusedError,
-        "The command cannot be sent to Redis at {address} ({words}).",
-    ),
-    (
-        theirs.RedisClusterException,
-        "",
-        ConnectionError,
-        "Redis at {address} cannot be used as a cluster ({words}). Check that its nodes run in cluster "
-        "mode and serve all slots.",
-    ),
-    (redis.sentinel.MasterNotFoundError, "", ConnectionError, _NO_MASTER),
-    (redis.asyncio.sentinel.MasterNotFoundError, "", ConnectionError, _NO_MASTER),
-    (
-        theirs.InvalidResponse,
-        "",
-        ConnectionError,
-        "Redis at {address} sent an invalid reply ({words}). Check that it is a Redis server.",
-    ),
-    # The next two are OpenSSL's texts.
     (
         theirs.ConnectionError,
         "(?i)certificate.verify.failed",
@@ -126,50 +109,38 @@ _MEANINGS: tuple[_Row, ...] = (
         ConnectionError,
         "Redis at {address} does not speak TLS ({words}). Use redis:// instead of rediss://.",
     ),
-    (
-        BaseException,
+)
+
+#: What may be wrong with the very first connection, with TLS and without.
+_AT_FIRST: dict[bool, _Row] = {
+    True: (
+        theirs.TimeoutError,
         "",
         ConnectionError,
-        "Redis at {address} cannot be reached ({words}). Check that it runs there.",
+        "Redis at {address} did not answer in time ({words}). Check the network and whether it speaks "
+        "TLS (if not, use redis:// instead of rediss://).",
     ),
+    False: (
+        theirs.ConnectionError,
+        "(?i)reset by peer|closed by server",
+        ConnectionError,
+        "Redis at {address} closed the connection ({words}). Check that it is a Redis server and "
+        "whether it requires TLS (if so, use rediss:// instead of redis://).",
+    ),
+}
+
+_ONE_NODE: _Row = (
+    theirs.MovedError,
+    "",
+    RefusedError,
+    "Redis at {address} is one node of a cluster, and the key belongs to another ({words}). Use "
+    "redis+cluster:// instead of redis://.",
 )
 
 _EXHAUSTED = (
     "All connections that the client of Redis at {address} may make are in use ({words}). Raise its "
     "max_connections."
 )
-
-_ONE_NODE: tuple[_Row, ...] = (
-    (
-        theirs.MovedError,
-        "",
-        RefusedError,
-        "Redis at {address} is one node of a cluster, and the key belongs to another ({words}). Use "
-        "redis+cluster:// instead of redis://.",
-    ),
-)
-
-# What may be wrong with the very first connection, with TLS and without.
-_AT_FIRST: dict[bool, tuple[_Row, ...]] = {
-    True: (
-        (
-            theirs.TimeoutError,
-            "",
-            ConnectionError,
-            "Redis at {address} did not answer in time ({words}). Check the network and whether it speaks "
-            "TLS (if not, use redis:// instead of rediss://).",
-        ),
-    ),
-    False: (
-        (
-            theirs.ConnectionError,
-            "(?i)reset by peer|closed by server",
-            ConnectionError,
-            "Redis at {address} closed the connection ({words}). Check that it is a Redis server and "
-            "whether it requires TLS (if so, use rediss:// instead of redis://).",
-        ),
-    ),
-}
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -233,16 +204,29 @@ def translate(
     words = text.partition(" : <")[0].strip().removesuffix(".") or type(error).__name__
     if not words.isprintable():  # What a server sends must not steer a terminal.
         words = ascii(words)[1:-1]
+    ours, message = _meaning_of(error, text, address, tls_at_first)
+    named = about() if "{about}" in message else ""
+    return ours(message.format(address=address, words=words, about=named))
+
+
+def _meaning_of(
+    error: BaseException, text: str, address: str, tls_at_first: bool | None
+) -> tuple[type[TelstateError], str]:
+    """Return our class and our message for one of redis-py's errors."""
     if is_pool_exhausted(error):
-        return ConnectionError(_EXHAUSTED.format(address=address, words=words))
-    rows = _MEANINGS if tls_at_first is None else _AT_FIRST[tls_at_first] + _MEANINGS
+        return ConnectionError, _EXHAUSTED
+    rows = _BY_TEXT if tls_at_first is None else (_AT_FIRST[tls_at_first], *_BY_TEXT)
     if not address.startswith("cluster "):
-        rows = _ONE_NODE + rows
-    for theirs_, pattern, ours, message in rows:
-        if isinstance(error, theirs_) and re.search(pattern, text):
-            named = about() if "{about}" in message else ""
-            return ours(message.format(address=address, words=words, about=named))
-    raise AssertionError("the last row of the table fits everything")
+        rows = (_ONE_NODE, *rows)
+    for kind, pattern, ours, message in rows:
+        if isinstance(error, kind) and re.search(pattern, text):
+            return ours, message
+    for kind in type(error).__mro__:
+        if kind in _CONNECTION:
+            return ConnectionError, _CONNECTION[kind]
+        if kind in _REFUSED:
+            return RefusedError, _REFUSED[kind]
+    raise AssertionError("BaseException is in the table.")
 
 
 def invalid_reply(error: Exception, address: str) -> TelstateError:
