@@ -272,7 +272,8 @@ class PubSubConnection:
                         await pubsub.ping()
                     continue
             heartbeat.receive(clock())
-            self._outages.end(self)
+            if self._outages.waiting:
+                self._outages.end(self)
             await self._process(reply)
 
     async def _process(self, reply: Mapping[str, object] | None) -> None:
