@@ -49,8 +49,8 @@ class MultiplexedConnection(asyncio.Protocol):
         #: Whether it is closed.
         self.is_lost = False
         #: Cleared while the server accepts less than is sent.
-        self.is_writable = asyncio.Event()
-        self.is_writable.set()
+        self.writable = asyncio.Event()
+        self.writable.set()
         self._pack: Callable[[Args], bytes] = getattr(hiredis, "pack_command", None) or (
             lambda args: b"".join(connection.pack_command(*args))
         )
@@ -123,7 +123,7 @@ class MultiplexedConnection(asyncio.Protocol):
         if self.is_lost:
             return
         self.is_lost = True
-        self.is_writable.set()
+        self.writable.set()
         if self._timer is not None:
             self._timer.cancel()
         pending, self._pending = self._pending, deque()
@@ -156,12 +156,12 @@ class MultiplexedConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let new commands wait."""
-        self.is_writable.clear()
+        self.writable.clear()
         self._before.pause_writing()
 
     def resume_writing(self) -> None:
         """Let new commands go on."""
-        self.is_writable.set()
+        self.writable.set()
         self._before.resume_writing()
 
     def _take(self, reply: object) -> None:
@@ -277,9 +277,9 @@ class SharedConnection:
                 return await self._connect()  # it is being checked
             if shared.is_idle():
                 break
-            if shared.is_writable.is_set():
+            if shared.writable.is_set():
                 return shared
-            await shared.is_writable.wait()
+            await shared.writable.wait()
         # The loop may not have seen yet that the server has closed it: it polls the socket between these.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
