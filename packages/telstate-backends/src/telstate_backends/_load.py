@@ -28,7 +28,7 @@ from telstate_backends.abc import AsyncBackend, Backend
 from telstate_backends.errors import ForeignKeyError, RefusedError, translate_rdb_errors
 from telstate_backends.operations.bulk import Load, Restore
 from telstate_codec.keys import key_repr
-from telstate_rdb import RdbReader, RdbSource, read_lazily, read_rdb
+from telstate_rdb import RdbReader, RdbSource, RdbSource, read_lazily, read_rdb
 
 #: A batch is sent when it has so many bytes of keys and values, or so many operations.
 BATCH_BYTES = 1 << 20
@@ -147,13 +147,10 @@ def _read(
     keys: str | bytes | None,
     strict: bool,
 ) -> Iterable[Record]:
+    raw = backend.takes_payloads
     if not strict:
-        if backend.takes_payloads:
-            return read_rdb(source, raw=True, databases=databases, keys=keys, strict=False)
-        return read_rdb(source, databases=databases, keys=keys, strict=False)
-    if backend.takes_payloads:
-        return read_lazily(source, raw=True, databases=databases, keys=keys)
-    return read_lazily(source, databases=databases, keys=keys)
+        return read_rdb(source, raw=raw, databases=databases, keys=keys, strict=False)
+    return read_lazily(source, raw=raw, databases=databases, keys=keys)
 
 
 def load_records(
