@@ -32,6 +32,7 @@ CLIENT_TESTS = [
     "test_behaviour.py",
     "test_faults.py",
     "test_transports.py",
+    "test_invalid_replies.py",
     "test_waits.py",
     "test_watcher_faults.py",
 ]
