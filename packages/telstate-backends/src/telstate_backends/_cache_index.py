@@ -37,63 +37,29 @@ class _State(enum.Enum):
     ABSENT = 2
 
 
+@attrs.define(eq=False)
 class PendingRead:
-    """A read that has begun.
+    """A read of candidate keys that has begun."""
 
-    Parameters
-    ----------
-    keys : sequence of bytes
-        Its candidate keys.
-    covered : int
-        How many of them, from the first, were watched before it began.
-    start : float
-        When it began.
-    """
-
-    __slots__ = ("covered", "is_stale", "keys", "start")
-
-    def __init__(self, keys: Sequence[bytes], covered: int, start: float) -> None:
-        self.keys = keys
-        self.covered = covered
-        self.start = start
-        #: Whether there was an event for any of these keys since it began.
-        self.is_stale = False
+    keys: Sequence[bytes]
+    covered: int  #: how many keys, from the first, were watched before
+    start: float  #: when it began
+    is_stale: bool = False  #: whether there was an event for any of these keys since
 
 
 @attrs.frozen
 class BatchPlan:
-    """What remains to be sent of a batch, after the results that are known.
-
-    Attributes
-    ----------
-    results : list
-        The result of each operation; those in `pending` are not known yet.
-    operations : list of Operation
-        What is to be sent.
-    pending : list of (int, Read or None, PendingRead or None)
-        For each of `operations` the index of its result; and, if the cache can learn from it, the read
-        that it replaces, as begun.
-    """
+    """The known results of a batch, and the operations that must still be sent."""
 
     results: list[Any]
     operations: list[Operation[Any]]
+    #: For each of `operations` the index of its result; if the cache can learn from it, the read that it
+    #: replaces, as begun.
     pending: list[tuple[int, Read[Any] | None, PendingRead | None]]
 
 
 class CacheIndex:
-    """What is known about keys.
-
-    Parameters
-    ----------
-    size : int
-        The maximum number of keys, including those that are known not to exist.
-    max_bytes : int
-        The maximum size of keys and values.
-    max_age : float
-        For how many seconds the result of a read is used, even without any event.
-    clock : callable
-        Returns the time; tests replace it.
-    """
+    """What is known about keys; the limits are those of :class:`~telstate_backends.CachedBackend`."""
 
     def __init__(
         self,

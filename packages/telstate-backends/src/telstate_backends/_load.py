@@ -28,7 +28,7 @@ from telstate_backends.abc import AsyncBackend, Backend
 from telstate_backends.errors import ForeignKeyError, RefusedError, translate_rdb_errors
 from telstate_backends.operations.bulk import Load, Restore
 from telstate_codec.keys import key_repr
-from telstate_rdb import RdbReader, RdbSource, RdbSource, read_lazily, read_rdb
+from telstate_rdb import RdbReader, RdbSource, read_lazily, read_rdb
 
 #: A batch is sent when it has so many bytes of keys and values, or so many operations.
 BATCH_BYTES = 1 << 20

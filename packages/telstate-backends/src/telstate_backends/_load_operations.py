@@ -43,22 +43,7 @@ _SCORES = "a sorted set with scores that are not 0"
 def contents_of_record(
     record: Record, now: float, file: str | None = None
 ) -> Stored | Packed | str:
-    """Return the contents of a key, or a description of what telstate does not support.
-
-    Parameters
-    ----------
-    record : telstate_rdb.KeyRecord
-        A record of a snapshot.
-    now : float
-        Seconds since 1970.
-    file : str, optional
-        The name of the snapshot, for error messages.
-
-    Raises
-    ------
-    RdbParseError
-        If a raw value is corrupt.
-    """
+    """Return the contents of a key, or a description of what telstate does not support."""
     value: Value | RawValue | LazyTable = record.value
     if record.expiry is not None and record.expiry <= now * 1000:
         return EXPIRED
@@ -115,17 +100,7 @@ def _samples(members: Iterable[bytes]) -> Samples:
 def operations_for(
     record: Record, contents: Stored | Packed, refused: Collection[int] | None = None
 ) -> Iterable[Load | Restore]:
-    """Return the operations that write the contents of a record.
-
-    Parameters
-    ----------
-    record : telstate_rdb.KeyRecord
-        The record; a value that is still encoded is sent as it is.
-    contents : Immutable or Samples or Fields or Packed
-        Its contents.
-    refused : collection of int, optional
-        The types of payload that the store is known to refuse; `None` for a store that accepts none.
-    """
+    """Return the operations that write a record; `refused` are the payload types not to use, `None` all."""
     value: Value | RawValue | LazyTable = record.value
     if refused is not None and isinstance(value, RawValue | LazyTable):
         if value.type not in refused:

@@ -35,17 +35,7 @@ _MAX_SLEEP = 1e6
 
 
 class StoreSubscription:
-    """The keys and patterns of a store that one watcher watches.
-
-    Parameters
-    ----------
-    store : Store
-        The store.
-    deliver : callable
-        Called with each event, the first of which says that updates arrive from now on.
-    keys, patterns, deletions
-        As for :meth:`Backend.watch`.
-    """
+    """The keys and patterns of a store that are watched; `deliver` is called with each event."""
 
     def __init__(
         self,

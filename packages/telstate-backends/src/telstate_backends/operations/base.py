@@ -185,22 +185,18 @@ def unexpected(reply: object) -> NoReturn:
 
 
 def as_bytes(reply: object) -> bytes:
-    """Narrow a reply to bytes."""
     return reply if isinstance(reply, bytes) else unexpected(reply)
 
 
 def as_int(reply: object) -> int:
-    """Narrow a reply to an integer."""
     return reply if isinstance(reply, int) else unexpected(reply)
 
 
 def as_list(reply: object) -> list[object]:
-    """Narrow a reply to a list."""
     return reply if isinstance(reply, list) else unexpected(reply)
 
 
 def as_bytes_list(reply: object) -> list[bytes]:
-    """Narrow a reply to a list of bytes."""
     items = as_list(reply)
     return [item if type(item) is bytes else as_bytes(item) for item in items]
 
