@@ -201,7 +201,7 @@ class RecordParser:
                 if self._expiry is None and self._idle is None and self._frequency is None:
                     self.record_start = source.offset
                     if self._recovers:
-                        source.keep_from = source.offset
+                        source.mark(keep=self._raw)
                         self._check_new_keys()
                 source.look_ahead(LOOK_AHEAD)
                 position = source.position
@@ -220,7 +220,7 @@ class RecordParser:
 
     def go_back(self) -> None:
         """Go back to the start of the current record."""
-        self.source.go_back(self.record_start)
+        self.source.go_back()
         self.resume()
 
     def resume(self) -> None:

@@ -76,7 +76,7 @@ def _skip_damage(parser: RecordParser, search: Search, error: RdbParseError, end
             error = second_error
             reached = parser.source.offset
     search.work += max(reached - start, 0)
-    found = search.find(start)
+    found = search.find()
     if found is not None:
         parser.resume()
         return Loss(start, found - start, error.key, error.reason)

@@ -87,8 +87,8 @@ class Search:
         self._update_needs_text()
         return self._makes_sense(place - self._start)
 
-    def find(self, start: int) -> int | None:
-        """Move the source to the next place after `start` where records go on; return its offset.
+    def find(self) -> int | None:
+        """Move the source from its mark to the next place where records go on; return its offset.
 
         Returns
         -------
@@ -98,24 +98,22 @@ class Search:
         source = self._parser.source
         self.is_exhausted = False
         self._update_needs_text()
-        source.go_back(start)
-        source.keep_from = start
+        source.go_back()
+        source.remove_mark()
         source.look_ahead(2)
         if len(source.buffer) - source.position < 2:
             return None
-        place = start + 1
+        place = source.offset + 1
         while True:
             source.position = place - source.base
-            source.keep_from = place
             self._load_block(place)
             for position in self._candidates(place - self._start):
                 if self.work > MAX_WORK + MAX_WORK_PER_BYTE * (self._start + position):
                     self.is_exhausted = True
                     return None
                 if self._makes_sense(position):
-                    source.keep_from = self._start + position
-                    source.position = source.keep_from - source.base
-                    return source.keep_from
+                    source.position = self._start + position - source.base
+                    return source.offset
             if len(self._block.buffer) <= self._stop - self._start:
                 return None
             place = self._stop

@@ -90,8 +90,6 @@ class Source:
         The offset in the file of the buffer's first byte.
     size
         The size of the file, if it is known.
-    keep_from
-        An offset from which on no byte is dropped, so that `go_back` can return there.
     """
 
     __slots__ = (
@@ -100,15 +98,14 @@ class Source:
         "base",
         "size",
         "name",
-        "keep_from",
         "_crc",
         "_crc_stop",
         "_file",
         "_read",
         "_failure",
         "_owned",
-        "_capture_start",
-        "_captured",
+        "_capture",
+        "_mark",
         "_progress",
     )
 
@@ -120,14 +117,13 @@ class Source:
         self.base = 0
         self.size: int | None = None
         self.name = name
-        self.keep_from: int | None = None
         self._crc = 0
         self._crc_stop = 0  # the offset up to which the checksum goes
         self._file: BinaryReader | None = None
         self._failure: Exception | None = None  # the error that ended reading
         self._owned: io.FileIO | None = None
-        self._capture_start: int | None = None
-        self._captured: list[bytes] = []  # the captured bytes that are not in the buffer any more
+        self._capture: _Capture | None = None
+        self._mark: _Capture | None = None
         self._progress = progress
         if isinstance(source, bytes | bytearray | memoryview):
             self.buffer = bytes(source)
@@ -262,17 +258,14 @@ class Source:
         return have
 
     def _drop(self) -> None:
-        """Drop what was read from the buffer, except for what must be kept."""
+        """Drop what was read from the buffer, once it is checksummed and captured."""
         self.take_checksum()
-        if self._capture_start is not None:
-            self._captured.append(self.buffer[self._capture_start - self.base : self.position])
-            self._capture_start = self.offset
-        cut = self.position
-        if self.keep_from is not None:
-            cut = min(cut, self.keep_from - self.base)
-        self.buffer = self.buffer[cut:]
-        self.position -= cut
-        self.base += cut
+        for capture in (self._capture, self._mark):
+            if capture is not None and not capture.is_read_again:
+                capture.take(self)
+        self.base = self.offset
+        self.buffer = self.buffer[self.position :]
+        self.position = 0
 
     def take_checksum(self) -> int:
         """Return the checksum of everything before `position`."""
@@ -282,19 +275,48 @@ class Source:
             self._crc_stop = self.offset
         return self._crc
 
-    def go_back(self, offset: int) -> None:
-        """Go back to an offset that `keep_from` has kept."""
-        self.end_capture_in_parts()
-        self.position = offset - self.base
+    def mark(self, *, keep: bool = False) -> None:
+        """Remember this place for :meth:`go_back`; `keep` what follows it for :meth:`read_again`."""
+        is_regular_file = self._owned is not None and self.size is not None
+        self._mark = _Capture(self.offset, is_read_again=is_regular_file and not keep)
+
+    def remove_mark(self) -> None:
+        """Keep nothing for :meth:`go_back` any more."""
+        self._mark = None
 
     def read_again(self, offset: int) -> bytes:
-        """Return the bytes from an offset that `keep_from` has kept up to `position`."""
-        return self.buffer[offset - self.base : self.position]
+        """Return the bytes from an offset after the mark up to `position`."""
+        if self._mark is None or offset >= self.base:
+            return self.buffer[offset - self.base : self.position]
+        skipped = offset - self._mark.start
+        parts = list(self._mark.end(self))
+        while skipped >= len(parts[0]):
+            skipped -= len(parts.pop(0))
+        parts[0] = parts[0][skipped:]
+        return b"".join(parts)
+
+    def go_back(self) -> None:
+        """Go back to the mark, which stays."""
+        self._capture = None
+        mark = self._mark
+        if mark is None:
+            return
+        if not mark.is_read_again:
+            self._rewind(mark)
+        elif mark.start >= self.base:
+            self.position = mark.start - self.base
+        elif self._owned is not None:
+            self.take_checksum()
+            self._file = self._owned
+            self._owned.seek(mark.start)
+            self.buffer = b""
+            self.base = mark.start
+            self.position = 0
+        self.mark(keep=not mark.is_read_again)
 
     def start_capture(self) -> None:
-        """Start to keep everything that is read, for :meth:`end_capture`."""
-        self._capture_start = self.offset
-        self._captured.clear()
+        """Keep everything that is read from here on, for :meth:`end_capture`."""
+        self._capture = _Capture(self.offset)
 
     def end_capture(self) -> bytes:
         """Return everything read since :meth:`start_capture`."""
@@ -302,19 +324,20 @@ class Source:
 
     def end_capture_in_parts(self) -> tuple[bytes, ...]:
         """Return everything read since :meth:`start_capture`, a long value in several parts."""
-        start = self.offset if self._capture_start is None else self._capture_start
-        self._capture_start = None
-        parts = (*self._captured, self.buffer[start - self.base : self.position])
-        self._captured.clear()
-        return parts
+        capture, self._capture = self._capture, None
+        return () if capture is None else capture.end(self)
 
     def rewind_capture(self) -> None:
-        """Go back to where :meth:`start_capture` was called."""
+        """Go back to where :meth:`start_capture` was called, to read the same bytes again."""
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            self._rewind(capture)
+
+    def _rewind(self, capture: _Capture) -> None:
         self.take_checksum()
-        offset = self.offset
-        captured = self.end_capture()
+        captured = b"".join(capture.end(self))
         self.buffer = captured + self.buffer[self.position :]
-        self.base = offset - len(captured)
+        self.base = capture.start
         self.position = 0
 
     # ---------------------------------------------------------------- bytes, lengths, strings
@@ -417,6 +440,30 @@ class Source:
         else:
             self.position -= 1
             raise self.error(f"byte {first:#04x} is not a form of a string")
+
+
+class _Capture:
+    """The bytes of a source from an offset on; `parts` are those that are not in its buffer any more.
+
+    If `is_read_again`, there are no parts, because the file can be read again.
+    """
+
+    __slots__ = ("start", "is_read_again", "parts", "_stop")
+
+    def __init__(self, start: int, *, is_read_again: bool = False) -> None:
+        self.start = start
+        self.is_read_again = is_read_again
+        self.parts: list[bytes] = []
+        self._stop = start  # of the parts
+
+    def take(self, source: Source) -> None:
+        """Take what was read, before it is dropped from the buffer."""
+        self.parts.append(source.buffer[self._stop - source.base : source.position])
+        self._stop = source.offset
+
+    def end(self, source: Source) -> tuple[bytes, ...]:
+        """Return everything that was read."""
+        return (*self.parts, source.buffer[self._stop - source.base : source.position])
 
 
 def _is_decompression_error(error: Exception) -> bool:

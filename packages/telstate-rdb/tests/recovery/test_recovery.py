@@ -231,3 +231,25 @@ def test_a_value_that_ends_too_early() -> None:
     records, losses = recover(data)
     assert records == RECORDS
     assert (losses[0].offset, losses[0].size, losses[0].key) == (STARTS[7], len(bad) + 9, b"bad")
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["decoded", "raw"])
+def test_long_malformed_value(tmp_path: Path, raw: bool) -> None:
+    """A malformed value that is longer than what is read at once costs only its key."""
+    members = [b"%030d" % number for number in range(50_000)]
+    members[-1] = members[0]
+    body = b"\x80" + struct.pack(">I", len(members)) + b"".join(map(encode_string, members))
+    valid = b"\x80" + struct.pack(">I", len(members) - 1) + body[5:-31]
+    data = make_file(
+        b"\x00\x01a\x01A", b"\x02\x01b" + body, b"\x02\x01c" + valid, b"\x00\x01d\x01D"
+    )
+    path = tmp_path / "broken.rdb"
+    path.write_bytes(data)
+    for source in (path, data, ChunkedReader(data, 77_777)):
+        reader = read_rdb(source, strict=False, raw=raw)
+        records = list(reader)
+        assert [record.key for record in records] == [b"a", b"c", b"d"]
+        if raw:
+            assert records[1].value == RawValue(2, valid, 11)
+        expected = Loss(9 + 5 + 3, len(body), b"b", "a set has a member twice")
+        assert (reader.losses, reader.checksum) == ([expected], "ok")
