@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from telstate_rdb import constants as c
-from telstate_rdb._bulk.encode_strings import encode_length, encode_string
+from telstate_rdb._bulk.encode_strings import encode_lengths, encode_string
 from telstate_rdb._source import Source
 from telstate_rdb._types.modules import check_module_body, read_module_body
 from telstate_rdb.errors import RdbWriteError
@@ -40,7 +40,7 @@ def _read_size(source: Source, database: int) -> DatabaseSize:
 
 
 def _encode_size(record: DatabaseSize) -> bytes:
-    return _encode_lengths(c.OPCODE_RESIZE, record.keys, record.expiring)
+    return b"%c%b" % (c.OPCODE_RESIZE, encode_lengths(record.keys, record.expiring))
 
 
 def _read_slot(source: Source, database: int) -> SlotInformation:
@@ -48,7 +48,8 @@ def _read_slot(source: Source, database: int) -> SlotInformation:
 
 
 def _encode_slot(record: SlotInformation) -> bytes:
-    return _encode_lengths(c.OPCODE_SLOT_INFO, record.slot, record.keys, record.expiring)
+    counts = encode_lengths(record.slot, record.keys, record.expiring)
+    return b"%c%b" % (c.OPCODE_SLOT_INFO, counts)
 
 
 def _read_library(source: Source, database: int) -> FunctionLibrary:
@@ -75,12 +76,8 @@ def _read_module(source: Source, database: int) -> ModuleAuxiliary:
 
 def _encode_module(record: ModuleAuxiliary) -> bytes:
     check_module_body(record.id, record.body)
-    header = _encode_lengths(c.OPCODE_MODULE_AUX, record.id, c.MODULE_UNSIGNED, record.when)
-    return header + record.body
-
-
-def _encode_lengths(opcode: int, *numbers: int) -> bytes:
-    return b"%c%b" % (opcode, b"".join(map(encode_length, numbers)))
+    header = encode_lengths(record.id, c.MODULE_UNSIGNED, record.when)
+    return b"%c%b%b" % (c.OPCODE_MODULE_AUX, header, record.body)
 
 
 AUXILIARY_READERS: dict[int, Callable[[Source, int], AuxiliaryRecord]] = {

@@ -156,7 +156,49 @@ class RdbWriter:
         TypeError
             If the key, the value or a number has the wrong type.
         """
-        self._write(database, key, value, expiry, idle, frequency)
+        if self._strings[0]:
+            self._write_strings()
+        self._check_open()
+        head = b""
+        if database != self._database:
+            head = encode_database(key, database)
+        keys = self._keys[database]
+        if not isinstance(key, bytes):
+            raise TypeError(f"The key {key!r} must be bytes, not {type(key).__name__}.")
+        if key in keys:
+            raise RdbWriteError(
+                f"Key {key!r} was written to database {database} of this file already: no server "
+                "loads a file that has a key twice."
+            )
+        if expiry is not None:
+            head += encode_expiry(key, expiry)
+        if idle is not None or frequency is not None:
+            use = encode_use(key, idle, frequency)
+            if self._requested is not None and self._requested >= _USE_VERSION:
+                head += use
+        if self._compress is None and type(value) is bytes:
+            data = head + b"\0" + encode_string(key) + encode_string(value)
+        else:
+            try:
+                type_, body, version = convert_value(value, self._requested, self._compress)
+            except RdbWriteError as error:
+                raise RdbWriteError(f"Key {key!r} cannot be written: {error}") from error
+            except RdbParseError as error:
+                error.key = key
+                raise
+            except TypeError as error:
+                raise TypeError(f"Key {key!r} cannot be written: {error}") from error
+            self._version = max(self._version, version)
+            data = b"%b%c%b" % (head, type_, encode_string(key, self._compress))
+            if len(body) >= _FLUSH_BYTES:  # saves a copy
+                self._put(data)
+                self._flush()
+                data = body
+            else:
+                data += body
+        self._database = database
+        keys.add(key)
+        self._put(data)
 
     def write_dump(
         self, key: bytes, payload: bytes, expiry: int | None = None, database: int = 0
@@ -201,7 +243,14 @@ class RdbWriter:
             As for `write`; also if the requested version has no such record.
         """
         if isinstance(record, KeyRecord):
-            self._write(*record)
+            self.write(
+                record.key,
+                record.value,
+                record.expiry,
+                record.database,
+                idle=record.idle,
+                frequency=record.frequency,
+            )
             return
         if self._strings[0]:
             self._write_strings()
@@ -267,7 +316,7 @@ class RdbWriter:
                         if len(keys) >= _BATCH:
                             self._write_strings()
                         continue
-                self._write(database, key, value, expiry, idle, frequency)
+                self.write(key, value, expiry, database, idle=idle, frequency=frequency)
         finally:  # if reading the next record fails, those before are written
             if keys:
                 self._write_strings()
@@ -303,60 +352,6 @@ class RdbWriter:
         except BaseException:
             self._file.discard()
             raise
-
-    def _write(
-        self,
-        database: int,
-        key: bytes,
-        value: Value | RawValue,
-        expiry: int | None,
-        idle: int | None,
-        frequency: int | None,
-    ) -> None:
-        """Write a key, as `write` documents."""
-        if self._strings[0]:
-            self._write_strings()
-        self._check_open()
-        head = b""
-        if database != self._database:
-            head = encode_database(key, database)
-        keys = self._keys[database]
-        if not isinstance(key, bytes):
-            raise TypeError(f"The key {key!r} must be bytes, not {type(key).__name__}.")
-        if key in keys:
-            raise RdbWriteError(
-                f"Key {key!r} was written to database {database} of this file already: no server "
-                "loads a file that has a key twice."
-            )
-        if expiry is not None:
-            head += encode_expiry(key, expiry)
-        if idle is not None or frequency is not None:
-            use = encode_use(key, idle, frequency)
-            if self._requested is not None and self._requested >= _USE_VERSION:
-                head += use
-        if self._compress is None and type(value) is bytes:
-            data = head + b"\0" + encode_string(key) + encode_string(value)
-        else:
-            try:
-                type_, body, version = convert_value(value, self._requested, self._compress)
-            except RdbWriteError as error:
-                raise RdbWriteError(f"Key {key!r} cannot be written: {error}") from error
-            except RdbParseError as error:
-                error.key = key
-                raise
-            except TypeError as error:
-                raise TypeError(f"Key {key!r} cannot be written: {error}") from error
-            self._version = max(self._version, version)
-            data = b"%b%c%b" % (head, type_, encode_string(key, self._compress))
-            if len(body) >= _FLUSH_BYTES:  # saves a copy
-                self._put(data)
-                self._flush()
-                data = body
-            else:
-                data += body
-        self._database = database
-        keys.add(key)
-        self._put(data)
 
     def _write_strings(self) -> None:
         """Encode the batched strings at once."""

@@ -12,7 +12,6 @@ from telstate_rdb._bulk.encode_strings import (
     encode_string,
     encode_strings,
     encode_with_suffix,
-    encode_with_suffixes,
     integer_of,
 )
 from telstate_rdb._source import Source
@@ -83,7 +82,7 @@ def test_many_strings_are_each_string(
         assert encode_with_suffix(texts, suffix, compress) == with_suffix
     suffixes = [b"%d" % place for place in range(len(texts))]
     expected = b"".join(map(b"".join, zip(each, suffixes, strict=True)))
-    assert encode_with_suffixes(texts, suffixes, compress) == expected
+    assert encode_strings(texts, compress, suffixes) == expected
 
 
 @given(values.INTEGERS)

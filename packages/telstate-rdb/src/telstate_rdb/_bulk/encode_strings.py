@@ -57,6 +57,11 @@ encode_length: Callable[[int], bytes] = _PREFIXES.__getitem__
 """Encode a length from 0 to 2**64 - 1 in 1, 2, 5 or 9 bytes."""
 
 
+def encode_lengths(*numbers: int) -> bytes:
+    """Encode several lengths."""
+    return b"".join(map(encode_length, numbers))
+
+
 def integer_of(text: bytes) -> int | None:
     """Return the 64-bit integer whose decimal text is `text`, or None."""
     if len(text) > INTEGER_TEXT or _INTEGER(text) is None:
@@ -94,20 +99,13 @@ def _encode_integer(number: int) -> bytes:
     return _INT32.pack(STRING_INT32, number)
 
 
-def encode_strings(texts: Sequence[bytes], compress: Compress | None = None) -> bytes:
-    """Encode strings one after the other, without their number."""
-    if _must_encode_singly(texts, compress):
-        return b"".join([encode_string(text, compress) for text in texts])
-    return interleave(map(encode_length, map(len, texts)), texts)
-
-
-def encode_with_suffixes(
-    texts: Sequence[bytes], suffixes: Sequence[bytes], compress: Compress | None = None
+def encode_strings(
+    texts: Sequence[bytes], compress: Compress | None = None, *columns: Sequence[bytes]
 ) -> bytes:
-    """Encode strings, each followed by some bytes (the score of a member, for example)."""
+    """Encode strings, each followed by its row of further columns (the score of a member)."""
     if _must_encode_singly(texts, compress):
-        return interleave([encode_string(text, compress) for text in texts], suffixes)
-    return interleave(map(encode_length, map(len, texts)), texts, suffixes)
+        return interleave([encode_string(text, compress) for text in texts], *columns)
+    return interleave(map(encode_length, map(len, texts)), texts, *columns)
 
 
 def encode_with_suffix(

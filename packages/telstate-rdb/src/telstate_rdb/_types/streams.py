@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import attrs
 
 from telstate_rdb import constants as c
-from telstate_rdb._bulk.encode_strings import encode_length, encode_string
+from telstate_rdb._bulk.encode_strings import encode_length, encode_lengths, encode_string
 from telstate_rdb._packed.listpack import (
     decode_listpack,
     encode_listpack_entry,
@@ -291,23 +291,19 @@ def encode_stream(stream: Stream, version: int, compress: Compress | None) -> tu
     parts = [encode_length(len(nodes))]
     for first, listpack in nodes:
         parts += (encode_length(_ID.size), _ID.pack(*first), encode_string(listpack, compress))
-    parts += (encode_length(len(stream.entries)), _encode_lengths(*stream.last_id))
+    parts += (encode_length(len(stream.entries)), encode_lengths(*stream.last_id))
     if type_ != c.TYPE_STREAM_LISTPACKS:
         counters = (*stream.first_id, *stream.max_deleted_id, stream.entries_added)
-        parts.append(_encode_lengths(*counters))
+        parts.append(encode_lengths(*counters))
     parts.append(encode_length(len(stream.groups)))
     for group in stream.groups:
         parts += _encode_group(group, type_, compress)
     return type_, b"".join(parts)
 
 
-def _encode_lengths(*numbers: int) -> bytes:
-    return b"".join(map(encode_length, numbers))
-
-
 def _encode_group(group: StreamGroup, type_: int, compress: Compress | None) -> Iterator[bytes]:
     yield encode_string(group.name, compress)
-    yield _encode_lengths(*group.last_id)
+    yield encode_lengths(*group.last_id)
     if type_ != c.TYPE_STREAM_LISTPACKS:
         read = group.entries_read
         yield encode_length(c.STREAM_ENTRIES_READ_UNKNOWN if read is None else read)

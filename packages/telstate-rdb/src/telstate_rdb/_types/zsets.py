@@ -19,8 +19,8 @@ from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import (
     encode_length,
     encode_string,
+    encode_strings,
     encode_with_suffix,
-    encode_with_suffixes,
 )
 from telstate_rdb._bulk.read import (
     parse_score,
@@ -188,7 +188,7 @@ def _encode_table(
         if len(scores) == 1:
             parts.append(encode_with_suffix(piece, scores[0], compress))
         else:
-            parts.append(encode_with_suffixes(piece, scores[start : start + _PIECE], compress))
+            parts.append(encode_strings(piece, compress, scores[start : start + _PIECE]))
     if not in_order:
         check_unique(members, "sorted set")
     return b"".join(parts)
