@@ -15,7 +15,7 @@ from telstate_rdb import RdbWriter, atomic_file
 def main() -> None:
     """Write until killed, and print a number when a file is started."""
     target, way = sys.argv[1:]
-    if way == "named":
+    if way == "named":  # private, as no system without O_TMPFILE can be made here
         atomic_file._O_TMPFILE = None
     for number in itertools.count(1):
         with RdbWriter(target) as writer:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from telstate_rdb import RdbParseError
 from telstate_rdb._packed import listpack, ziplist
 from telstate_rdb._packed.intset import decode_intset
-from telstate_rdb._packed.listpack import _encode_own_size, decode_listpack
+from telstate_rdb._packed.listpack import decode_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist
 from telstate_rdb._packed.zipmap import decode_zipmap
 
@@ -67,9 +67,14 @@ def make_ziplist(entries: list[bytes], count: int | None = None) -> bytes:
     return struct.pack("<IIH", len(body) + 11, 10 + last, count) + body + b"\xff"
 
 
+def own_size(size: int) -> bytes:
+    """Encode the size of an entry of a listpack, below 16384."""
+    return bytes([size]) if size < 128 else bytes([size >> 7, size & 127 | 128])
+
+
 def make_listpack(entries: list[bytes], count: int | None = None) -> bytes:
     """Make a listpack of entries without the sizes after them."""
-    body = b"".join(entry + _encode_own_size(len(entry)) for entry in entries)
+    body = b"".join(entry + own_size(len(entry)) for entry in entries)
     count = len(entries) if count is None else count
     return struct.pack("<IH", len(body) + 7, count) + body + b"\xff"
 

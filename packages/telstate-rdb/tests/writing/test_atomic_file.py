@@ -16,7 +16,7 @@ from telstate_rdb.errors import RdbWriteError
 @pytest.fixture(params=["nameless", "named"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both kinds of part file: without a name, and with one."""
-    if request.param == "named":
+    if request.param == "named":  # private, as no system without O_TMPFILE can be made here
         monkeypatch.setattr(atomic_file, "_O_TMPFILE", None)
     return str(request.param)
 
@@ -196,16 +196,22 @@ class TestEitherWay:
         assert not file.is_open
 
 
-def test_part_files_that_were_left_are_removed(tmp_path: Path) -> None:
+def test_part_files_that_were_left_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Unlocked part files of the same target are removed; locked ones and all others stay."""
     left = tmp_path / f".a.rdb.{'0' * 16}.part"
     others = [tmp_path / name for name in (f".b.rdb.{'0' * 16}.part", ".a.rdb.part", "a.rdb.part")]
     for path in (left, *others):
         path.write_bytes(b"?")
-    descriptor, used = atomic_file._open_named(tmp_path / "a.rdb")
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_file, "_O_TMPFILE", None)  # private, see `way`
+        using = AtomicFile(tmp_path / "a.rdb")
+        using.open()
+    (used,) = set(tmp_path.iterdir()) - {*others}
     replace(tmp_path / "a.rdb")
     assert sorted(tmp_path.iterdir()) == sorted([*others, used, tmp_path / "a.rdb"])
-    os.close(descriptor)
+    using.discard()
     replace(tmp_path / "a.rdb")
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "a.rdb"])
 
@@ -239,10 +245,11 @@ def test_an_empty_path() -> None:
 def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the folder cannot be synced, the error says that the new file is written."""
 
-    def fail(folder: Path) -> None:
-        raise OSError(5, "Input/output error")
+    def fail_for_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(atomic_file, "_sync_folder", fail)
+    monkeypatch.setattr(os, "fsync", fail_for_folders)
     with pytest.raises(RdbWriteError, match="is written, but its folder could not be synced"):
         replace(tmp_path / "a.rdb")
     assert (tmp_path / "a.rdb").read_bytes() == b"new"

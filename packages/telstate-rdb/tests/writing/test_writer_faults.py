@@ -124,6 +124,7 @@ def test_no_room(
 ) -> None:
     """Without room the error says so, and only the old file is there."""
     if way == "named":
+        # Private, as no system without O_TMPFILE can be made here.
         monkeypatch.setattr("telstate_rdb.atomic_file._O_TMPFILE", None)
     limit, number, reason = ROOM[kind]
     with limit(tmp_path) as folder:
