@@ -3,7 +3,7 @@
 Each call is made against a Redis server of its own under `sys.setprofile`, after calls that load modules and
 scripts and open connections, so that what is counted is what every later call costs. Counted are the
 distinct functions of the telstate packages, the calls of them, and the files that they are in, from the
-public method to the socket and back. Other threads that take part are included; the writer that ends a
+public method to the socket and back, and until the first request is sent. Other threads that take part are included; the writer that ends a
 wait is not, nor are methods that attrs generates. Resuming a coroutine or a generator counts as a call.
 
 Usage: ``python call_paths.py [--list CALL] [--json FILE]``; ``--list get`` names the functions.
@@ -18,11 +18,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import TypeAlias
 
 import telstate.aio.redis
 from telstate import TelescopeState
@@ -33,45 +34,73 @@ FOLDERS = [Path(str(import_module(name).__file__)).parent for name in PACKAGES]
 # How long a waiter gets to subscribe before another client writes.
 SUBSCRIBE_SECONDS = 0.3
 
+#: The file and the name of a function.
+Function: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class CallPath:
+    """The functions of ours that a call passed through, and how often each was called."""
+
+    counts: dict[Function, int]
+    until_sent: set[Function]
+
+    def row(self) -> dict[str, int]:
+        """Return the numbers of the table."""
+        return {
+            "functions": len(self.counts),
+            "files": len({file for file, _ in self.counts}),
+            "calls": sum(self.counts.values()),
+            "functions until sent": len(self.until_sent),
+            "files until sent": len({file for file, _ in self.until_sent}),
+        }
+
 
 class Recorder:
     """Counts the calls of functions of ours while it is a context manager in use."""
 
     def __init__(self) -> None:
         self._codes: Counter[CodeType] = Counter()
+        self._codes_until_sent: list[CodeType] | None = None
         self._is_on = False
         # Threads that start from here on are profiled too.
         threading.setprofile(self._profile)
         sys.setprofile(self._profile)
 
     def _profile(self, frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and self._is_on:
+        if not self._is_on:
+            return
+        if event == "call":
             self._codes[frame.f_code] += 1
+        elif event == "c_call" and getattr(argument, "__name__", "") in ("send", "sendall"):
+            if self._codes_until_sent is None:
+                self._codes_until_sent = list(self._codes)
 
     def __enter__(self) -> Recorder:
         self._codes.clear()
+        self._codes_until_sent = None
         self._is_on = True
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_on = False
 
-    def calls(self) -> dict[tuple[str, str], int]:
-        """Return how often each function of ours was called, by file and name."""
-        found: Counter[tuple[str, str]] = Counter()
+    def path(self) -> CallPath:
+        """Return what was counted."""
+        counts: Counter[Function] = Counter()
         for code, count in self._codes.items():
-            file = module_file(code.co_filename)
-            if file is not None:
-                found[file, code.co_qualname] += count
-        return found
+            for function in function_of(code):
+                counts[function] += count
+        until_sent = {f for code in self._codes_until_sent or () for f in function_of(code)}
+        return CallPath(dict(counts), until_sent)
 
 
-def module_file(filename: str) -> str | None:
-    """Return the path of a source file of ours from its package's folder on, None for others."""
+def function_of(code: CodeType) -> Iterator[Function]:
+    """Yield the function that a code object belongs to if it is ours."""
     for folder in FOLDERS:
-        if Path(filename).is_relative_to(folder):
-            return Path(filename).relative_to(folder.parent).as_posix()
-    return None
+        if Path(code.co_filename).is_relative_to(folder):
+            file = Path(code.co_filename).relative_to(folder.parent).as_posix()
+            yield file, code.co_qualname
 
 
 def write_later(writer: TelescopeState, key: str) -> threading.Thread:
@@ -87,21 +116,21 @@ def write_later(writer: TelescopeState, key: str) -> threading.Thread:
     return thread
 
 
-def count_synchronous(url: str, recorder: Recorder) -> dict[str, dict[tuple[str, str], int]]:
+def count_synchronous(url: str, recorder: Recorder) -> dict[str, CallPath]:
     """Count the calls of a synchronous telescope state."""
     ts, writer = TelescopeState(url), TelescopeState(url)
     ts.clear()
     ts["n_chans"] = 4096
     for number in range(10):
         ts.add("gain", number / 7, ts=float(number))
-    counted = {}
+    counted: dict[str, CallPath] = {}
 
     def count(name: str, call: Callable[[], object]) -> None:
         for _ in range(3):
             call()
         with recorder:
             call()
-        counted[name] = recorder.calls()
+        counted[name] = recorder.path()
 
     count("get", lambda: ts.get("n_chans"))
     count("get, latest sample", lambda: ts.get("gain"))
@@ -116,34 +145,34 @@ def count_synchronous(url: str, recorder: Recorder) -> dict[str, dict[tuple[str,
         with recorder:
             ts.wait_key(name)
         thread.join()
-    counted["wait_key that waits"] = recorder.calls()
+    counted["wait_key that waits"] = recorder.path()
 
     for name in ("watched0", "watched1"):
         thread = write_later(writer, name)
         with recorder, ts.watch(name) as updates:
             updates.next()
         thread.join()
-    counted["watch, one update"] = recorder.calls()
+    counted["watch, one update"] = recorder.path()
     ts.close()
     writer.close()
     return counted
 
 
-async def count_asyncio(url: str, recorder: Recorder) -> dict[str, dict[tuple[str, str], int]]:
+async def count_asyncio(url: str, recorder: Recorder) -> dict[str, CallPath]:
     """Count the calls of an asyncio telescope state."""
     backend = await telstate.aio.redis.RedisBackend.from_url(url)
     ts = telstate.aio.TelescopeState(backend)
     await ts.clear()
     await ts.set("n_chans", 4096)
     await ts.add("gain", 1.5)
-    counted = {}
+    counted: dict[str, CallPath] = {}
 
     async def count(name: str, call: Callable[[], Awaitable[object]]) -> None:
         for _ in range(3):
             await call()
         with recorder:
             await call()
-        counted[f"asyncio: {name}"] = recorder.calls()
+        counted[f"asyncio: {name}"] = recorder.path()
 
     await count("get", lambda: ts.get("n_chans"))
     await count("add", lambda: ts.add("gain", 1.5))
@@ -153,7 +182,7 @@ async def count_asyncio(url: str, recorder: Recorder) -> dict[str, dict[tuple[st
         with recorder:
             await ts.wait_key(name)
         thread.join()
-    counted["asyncio: wait_key that waits"] = recorder.calls()
+    counted["asyncio: wait_key that waits"] = recorder.path()
     writer.close()
     backend.close()
     await backend.wait_closed()
@@ -170,21 +199,17 @@ def main() -> None:
         raise SystemExit("There is no Redis server; name one in TELSTATE_REDIS_SERVER.")
     recorder = Recorder()
     with RedisServer(redis_binaries()[-1]) as server:
-        counted: dict[str, Any] = count_synchronous(server.url, recorder)
+        counted = count_synchronous(server.url, recorder)
         counted |= asyncio.run(count_asyncio(server.url, recorder))
-    rows = {
-        name: {
-            "functions": len(calls),
-            "files": len({file for file, _ in calls}),
-            "calls": sum(calls.values()),
-        }
-        for name, calls in counted.items()
-    }
-    print(f"{'call':<32} {'functions':>9} {'files':>6} {'calls':>6}")
+    rows = {name: path.row() for name, path in counted.items()}
+    print(f"{'call':<28}", *next(iter(rows.values())), sep="  ")
     for name, row in rows.items():
-        print(f"{name:<32} {row['functions']:>9} {row['files']:>6} {row['calls']:>6}")
-    for (file, function), count in counted.get(arguments.list, {}).items():
-        print(f"{count:>6}  {file}: {function}")
+        print(
+            f"{name:<28}", *(f"{number:>{len(title)}}" for title, number in row.items()), sep="  "
+        )
+    if arguments.list:
+        for (file, function), count in counted[arguments.list].counts.items():
+            print(f"{count:>6}  {file}: {function}")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 
