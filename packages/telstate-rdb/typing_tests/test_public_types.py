@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import gzip
 from array import array
 from collections.abc import Mapping
-from typing import assert_type
+from typing import Literal, assert_type
 
 from telstate_rdb import (
+    AnyRecord,
     AuxiliaryRecord,
+    BinaryReader,
+    Checksum,
     Hash,
     KeyRecord,
+    LazyTable,
     List,
     Loss,
     Module,
+    Progress,
     RawValue,
+    RdbError,
+    RdbParseError,
     RdbReader,
+    RdbSource,
+    RdbWriteError,
     Set,
     SortedSet,
     Stream,
     StreamEntry,
+    TypeName,
     Value,
     decode_dump,
     decode_raw,
     parse_dump,
+    read_lazily,
     read_rdb,
 )
 
@@ -35,6 +47,43 @@ assert_type(
     RdbReader[KeyRecord[RawValue] | AuxiliaryRecord],
 )
 assert_type(read_rdb("dump.rdb", strict=False).losses, list[Loss])
+assert_type(read_rdb("dump.rdb").checksum, Checksum)
+assert_type(read_lazily("dump.rdb"), RdbReader[KeyRecord[Value] | KeyRecord[LazyTable]])
+assert_type(
+    read_lazily("dump.rdb", raw=True), RdbReader[KeyRecord[RawValue] | KeyRecord[LazyTable]]
+)
+
+
+def options_that_are_variables(flag: bool) -> None:
+    """A `bool` gives the union of what its two values give."""
+    assert_type(read_rdb("dump.rdb", raw=flag), RdbReader[KeyRecord[Value] | KeyRecord[RawValue]])
+    assert_type(
+        read_rdb("dump.rdb", raw=flag, auxiliary=flag),
+        RdbReader[KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord],
+    )
+    assert_type(
+        read_rdb("dump.rdb", auxiliary=flag),
+        RdbReader[KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord],
+    )
+    assert_type(
+        read_lazily("dump.rdb", raw=flag),
+        RdbReader[KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable]],
+    )
+    any_records: RdbReader[AnyRecord] = read_rdb("dump.rdb", raw=flag, auxiliary=flag)
+    assert_type(next(any_records), AnyRecord)
+
+
+def wrapper(source: RdbSource, types: TypeName, progress: Progress) -> RdbReader[KeyRecord[Value]]:
+    """The types of the arguments have public names."""
+    return read_rdb(source, types=types, progress=progress)
+
+
+reader: BinaryReader = gzip.open("dump.rdb.gz")
+kind: TypeName = "zset"
+state: Literal["unread", "ok", "wrong", "not computed", "none"] = read_rdb(reader).checksum
+wrapper(reader, kind, print)
+
+errors: tuple[type[RdbError], ...] = (RdbParseError, RdbWriteError)
 
 for record in read_rdb("dump.rdb"):
     assert_type(record, KeyRecord[Value])

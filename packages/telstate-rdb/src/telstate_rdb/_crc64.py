@@ -1,6 +1,6 @@
 """CRC-64/REDIS ("Jones"), the checksum at the end of RDB files and DUMP payloads.
 
-Polynomial ad93d23594c935a9, reflected, initially 0, computed by anycrc at the speed of memory.
+Polynomial ad93d23594c935a9, reflected, initial value 0; computed by anycrc at memory speed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
     data
         The bytes; a contiguous view is not copied.
     crc
-        The checksum of what came before `data`, to go on from there.
+        The checksum of the bytes before `data`, to continue from there.
 
     Examples
     --------
@@ -32,14 +32,14 @@ def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
 
 
 def combine_crc64(first: int, second: int, second_size: int) -> int:
-    """Compute the checksum of two pieces in a row from the checksum of each.
+    """Compute the checksum of two consecutive pieces from the checksum of each.
 
     Parameters
     ----------
     first, second
-        The checksums of the pieces, each from the start.
+        The checksums of the pieces, each computed from 0.
     second_size
-        How many bytes the second piece has; the time taken hardly depends on it.
+        The number of bytes in the second piece; the time taken hardly depends on it.
 
     Examples
     --------

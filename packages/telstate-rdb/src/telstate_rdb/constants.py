@@ -1,12 +1,12 @@
-"""Every constant of the RDB format, with the bit layouts drawn beside them.
+"""The constants of the RDB format, with bit layouts: names for bytes, and tables of them.
 
-Rules: no logic lives here, only names for bytes and the tables made of them. Plain integers (not
-enums): they are compared in the reader's innermost loops. "LE" and "BE" are little- and big-endian.
+They are plain integers, not enums, because they are compared in the innermost loops of the reader. "LE"
+and "BE" mean little- and big-endian.
 
 A file is::
 
     REDIS0011  or  VALKEY080      9 bytes: magic and version
-    records                       an opcode or a value's type, then what it says
+    records                       an opcode or the type of a value, then its content
     0xFF                          OPCODE_END
     8 bytes LE                    CRC-64/REDIS of all bytes before it (version 5 and later; 0: none)
 """
@@ -25,9 +25,9 @@ MIN_VERSION: Final = 1
 MAX_VERSION: Final = 12
 VALKEY_VERSION: Final = 80  # Valkey 9; versions from here on are Valkey's own numbering
 CHECKSUM_VERSION: Final = 5  # the first version that has a checksum at its end
-EVERY_READER_VERSION: Final = 6  # what every reader there is accepts
+EVERY_READER_VERSION: Final = 6  # accepted by every known reader
 
-# The first Redis release that writes (and so is sure to read) each version.
+# The first release that writes, and so can certainly read, each version.
 VERSION_RELEASES: Final[dict[int, str]] = {
     1: "Redis 1.0",
     2: "Redis 2.2",
@@ -49,8 +49,8 @@ VERSION_RELEASES: Final[dict[int, str]] = {
 OPCODE_SLOT_INFO: Final = 0xF4  # length slot, length keys, length keys with an expiry
 OPCODE_FUNCTION: Final = 0xF5  # string: the code of a library
 OPCODE_FUNCTION_PRE_GA: Final = 0xF6  # name, engine, length has-description, [description], code
-OPCODE_MODULE_AUX: Final = 0xF7  # length module id, 2, when, then module values to their end
-OPCODE_IDLE: Final = 0xF8  # length: seconds for which the next key was not used
+OPCODE_MODULE_AUX: Final = 0xF7  # length module id, 2, when, then module values up to the end mark
+OPCODE_IDLE: Final = 0xF8  # length: seconds since the next key was last used
 OPCODE_FREQUENCY: Final = 0xF9  # 1 byte: access frequency (LFU counter) of the next key
 OPCODE_AUX: Final = 0xFA  # string name, string value
 OPCODE_RESIZE: Final = 0xFB  # length keys, length keys with an expiry, in this database
@@ -96,8 +96,8 @@ TYPE_SET: Final = 2  # length n, n strings
 TYPE_ZSET: Final = 3  # length n, n of (string member, score as text)
 TYPE_HASH: Final = 4  # length n, n of (string field, string value)
 TYPE_ZSET_2: Final = 5  # length n, n of (string member, 8 bytes LE float64 score)
-TYPE_MODULE: Final = 6  # module values without a mark of their kinds: cannot be skipped
-TYPE_MODULE_2: Final = 7  # length module id, module values to their end
+TYPE_MODULE: Final = 6  # module values without their kinds: cannot be skipped
+TYPE_MODULE_2: Final = 7  # length module id, module values up to the end mark
 TYPE_HASH_ZIPMAP: Final = 9
 TYPE_LIST_ZIPLIST: Final = 10
 TYPE_SET_INTSET: Final = 11
@@ -117,7 +117,7 @@ TYPE_HASH_LISTPACK_EX_PRE_GA: Final = 23
 TYPE_HASH_METADATA: Final = 24  # 8 bytes LE least expiry, length n, n of (length ttl, field, value)
 TYPE_HASH_LISTPACK_EX: Final = 25  # 8 bytes LE least expiry, listpack of (field, value, expiry)
 
-# What a quicklist node of type 18 holds.
+# The content of a quicklist node of type 18.
 QUICKLIST_PLAIN: Final = 1
 QUICKLIST_PACKED: Final = 2
 
@@ -139,7 +139,7 @@ MODULE_NAME_LENGTH: Final = 9
 MODULE_VERSION_BITS: Final = 10
 
 TypeName = Literal["string", "list", "set", "zset", "hash", "stream", "module"]
-"""Kinds of values, by the names that the command ``TYPE`` of Redis gives them."""
+"""A kind of value, as the command ``TYPE`` of Redis names it."""
 
 TYPE_NAMES: Final[dict[int, TypeName]] = {
     TYPE_STRING: "string",
@@ -168,7 +168,7 @@ TYPE_NAMES: Final[dict[int, TypeName]] = {
     TYPE_HASH_METADATA: "hash",
     TYPE_HASH_LISTPACK_EX: "hash",
 }
-"""The kind of value that each type byte stands for. A byte that is not here is unknown."""
+"""The kind of value of each known type byte."""
 
 TYPE_VERSIONS: Final[dict[int, int]] = {
     TYPE_STRING: 1,
@@ -197,7 +197,7 @@ TYPE_VERSIONS: Final[dict[int, int]] = {
     TYPE_HASH_METADATA: 12,
     TYPE_HASH_LISTPACK_EX: 12,
 }
-"""The version in which each type came: a server of an older one refuses it."""
+"""The version that introduced each type: servers of an older version refuse it."""
 
 # ------------------------------------------------------------------------------- packed forms
 #

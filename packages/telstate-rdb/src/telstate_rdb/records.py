@@ -1,7 +1,7 @@
-"""What the reader gives: one record for each key, and others for what else is in a file.
+"""The records of a file: one for each key, and others for everything else.
 
-Rules: records are frozen. :class:`KeyRecord` is a named tuple, because there are so many of them
-and a tuple is made four times as fast as anything else; the others are few.
+Records are frozen. :class:`KeyRecord` is a named tuple, because files have many of them and a tuple is
+made faster than any other object.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class KeyRecord(NamedTuple, Generic[ValueT]):
     key
         The key.
     value
-        Its :data:`~telstate_rdb.values.Value`, or a :class:`~telstate_rdb.values.RawValue` where
-        that was asked for.
+        Its :data:`~telstate_rdb.values.Value`, or a :class:`~telstate_rdb.values.RawValue` or
+        :class:`~telstate_rdb.LazyTable` if it was left undecoded.
     expiry
         When the key expires, in milliseconds since 1970; None for never.
     idle
-        For how many seconds it had not been used; None if the file does not say.
+        The seconds since it was last used; None if they are not in the file.
     frequency
-        The counter of its uses (LFU), 0 to 255; None if the file does not say.
+        The logarithmic counter of its uses (LFU), 0 to 255; None if it is not in the file.
     """
 
     database: int
@@ -53,7 +53,7 @@ class AuxiliaryField:
 
 @attrs.frozen
 class DatabaseSize:
-    """How many keys a database has, and how many of them expire: a hint for who loads it."""
+    """The number of keys in a database, and of those that expire: a hint for allocating memory."""
 
     database: int
     keys: int
@@ -62,7 +62,7 @@ class DatabaseSize:
 
 @attrs.frozen
 class SlotInformation:
-    """How many keys a slot of a cluster has, and how many of them expire: likewise a hint."""
+    """The number of keys in a slot of a cluster, and of those that expire: also a hint."""
 
     slot: int
     keys: int
@@ -71,14 +71,14 @@ class SlotInformation:
 
 @attrs.frozen
 class FunctionLibrary:
-    """A library of functions: its source, which names engine and library in its first line."""
+    """The source code of a library of functions, whose first line names engine and library."""
 
     code: bytes
 
 
 @attrs.frozen
 class PreReleaseFunction:
-    """A function as release candidates of Redis 7.0 wrote it."""
+    """A function in the form of the release candidates of Redis 7.0."""
 
     name: bytes
     engine: bytes
@@ -88,7 +88,7 @@ class PreReleaseFunction:
 
 @attrs.frozen
 class ModuleAuxiliary:
-    """Data of a module that belong to no key.
+    """Data of a module that do not belong to a key.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class ModuleAuxiliary:
     when
         1: to be loaded before the keys, 2: after them.
     body
-        The module's values as they are in the file, with the mark of their end.
+        The module's values as they are in the file, with their end mark.
     """
 
     id: int
@@ -118,4 +118,4 @@ AuxiliaryRecord = (
     | PreReleaseFunction
     | ModuleAuxiliary
 )
-"""Whatever is in a file besides keys."""
+"""A record that is not a key."""

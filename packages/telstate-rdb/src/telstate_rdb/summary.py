@@ -1,4 +1,4 @@
-"""What is in a snapshot, in numbers: pure, from records to a report."""
+"""The summary of a snapshot: how many keys of which type, how large, and whether the file is valid."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from telstate_rdb.records import AuxiliaryField, AuxiliaryRecord, FunctionLibrar
 from telstate_rdb.values import RawValue
 
 BIGGEST = 10
-"""How many of the biggest keys are kept."""
+"""The number of the biggest keys that a summary has."""
 
 
 @attrs.define
 class Share:
-    """How many keys of one kind there are, and how many bytes they have in the file."""
+    """The number of keys of one kind, and of their bytes in the file."""
 
     keys: int = 0
     size: int = 0
@@ -34,7 +34,7 @@ class Share:
 
 @attrs.frozen(order=True)
 class KeySize:
-    """A key and the bytes that it and its value have in the file."""
+    """A key, and the number of bytes of it and its value in the file."""
 
     size: int
     database: int
@@ -45,7 +45,7 @@ class KeySize:
 
 @attrs.define
 class Summary:
-    """What is in a snapshot.
+    """The summary of a snapshot.
 
     Parameters
     ----------
@@ -56,15 +56,15 @@ class Summary:
     biggest
         The biggest keys, the biggest first.
     listed
-        The keys that were asked for, by database and name; None if none were.
+        The requested keys, by database and name; None if none were requested.
     facts
         The auxiliary fields.
     functions
-        How many libraries of functions there are.
+        The number of function libraries.
     checksum
-        What the checksum says.
+        The state of the file's checksum.
     losses
-        What is not sound.
+        The parts of the file that could not be read.
     """
 
     version: int
@@ -89,13 +89,13 @@ class Summary:
 
     @property
     def format(self) -> str:
-        """The version in words."""
+        """The version of the file in words."""
         name = "Valkey RDB" if self.version >= VALKEY_VERSION else "RDB"
         return f"{name} version {self.version} (since {VERSION_RELEASES[self.version]})"
 
     @property
     def server(self) -> str:
-        """The server that wrote the file, as far as it says."""
+        """The server that wrote the file, if the file names it."""
         for field, name in (("valkey-ver", "Valkey"), ("redis-ver", "Redis")):
             if field in self.facts:
                 return f"{name} {self.facts[field]}"
@@ -106,15 +106,15 @@ def summarise(
     reader: RdbReader[KeyRecord[RawValue] | AuxiliaryRecord],
     wanted: Callable[[bytes], object] | None = None,
 ) -> Summary:
-    """Read a snapshot to its end, and say what is in it.
+    """Read a snapshot to its end and summarise it.
 
     Parameters
     ----------
     reader
-        Made with ``raw=True, auxiliary=True``.
+        A reader made with ``raw=True, auxiliary=True``.
     wanted
-        Gives something true for the keys that are to be listed and counted; the others are read
-        all the same, as the verdict is on the whole file. None: count all, list none.
+        Called with a key; returns something true if it is to be listed and counted. The other
+        keys are read as well, to check the whole file. None: count all keys and list none.
     """
     summary = Summary(reader.version)
     heap: list[KeySize] = []
@@ -146,7 +146,7 @@ def summarise(
 
 
 def show(data: bytes) -> str:
-    """Show bytes as text that can be printed anywhere; no two look the same.
+    """Return bytes as printable text, different for different bytes.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def show(data: bytes) -> str:
 
 
 def as_json(summary: Summary, file: str) -> dict[str, Any]:
-    """Give a summary as what JSON has."""
+    """Return a summary in the types of JSON."""
     databases: dict[str, dict[str, dict[str, int]]] = {}
     for (database, kind), share in sorted(summary.shares.items()):
         databases.setdefault(str(database), {})[kind] = _share(share)
@@ -185,12 +185,12 @@ def as_json(summary: Summary, file: str) -> dict[str, Any]:
 
 
 def _share(share: Share) -> dict[str, int]:
-    """Give a share as what JSON has."""
+    """Return a share in the types of JSON."""
     return {"keys": share.keys, "bytes": share.size}
 
 
 def _key(key: bytes) -> dict[str, object]:
-    """Give a key as what JSON has: as it is shown, and exactly where that is not the same."""
+    """Return a key in the types of JSON: as text, and as Base64 if the text is not the key itself."""
     shown = show(key)
     if shown.encode() == key:
         return {"key": shown}
@@ -198,7 +198,7 @@ def _key(key: bytes) -> dict[str, object]:
 
 
 def _keys(entries: Iterable[KeySize]) -> list[dict[str, object]]:
-    """Give keys as what JSON has."""
+    """Return keys in the types of JSON."""
     return [
         {
             "database": entry.database,

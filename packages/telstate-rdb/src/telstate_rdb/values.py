@@ -1,11 +1,11 @@
 """The values that a key can have, as plain frozen records of bytes.
 
-A string is simply :class:`bytes`; everything else is one of the classes here. Rules:
+A string is simply :class:`bytes`; everything else is an instance of a class in this module.
 
-* What Redis stores as an integer is here as its decimal text, as Redis shows it to clients.
-* Members, elements and entries stand in the order of the file (which, for large sorted sets, is
-  descending). Where order has no meaning to Redis, ``==`` does not look at it.
-* Nothing here knows how a value was packed: a hash is a :class:`Hash`, be it from a zipmap, a
+* Integers are decimal text, as Redis returns them to clients.
+* Members, elements and entries are in the order of the file (which is descending for large sorted
+  sets). ``==`` ignores the order where it has no meaning to Redis.
+* The form in the file makes no difference: a hash is a :class:`Hash`, whether it was a zipmap, a
   ziplist, a listpack or a table.
 """
 
@@ -75,10 +75,10 @@ class SortedSet:
             return self.scores.tobytes() == other.scores.tobytes()
         return self._bits() == other._bits()
 
-    __hash__ = None  # type: ignore[assignment]  # object's would tell equal values apart
+    __hash__ = None  # type: ignore[assignment]  # the default would differ for equal values
 
     def _bits(self) -> dict[bytes, int]:
-        """Give the 64 bits of each member's score."""
+        """Return the 64 bits of each member's score."""
         bits = memoryview(self.scores.tobytes()).cast("q")
         return dict(zip(self.members, bits, strict=True))
 
@@ -90,9 +90,9 @@ class Hash:
     Parameters
     ----------
     fields
-        Value of each field.
+        The value of each field.
     expiries
-        When a field expires, in milliseconds since 1970; fields that never do are left out.
+        When a field expires, in milliseconds since 1970; fields that never expire are left out.
     """
 
     type_name: ClassVar[TypeName] = "hash"
@@ -101,7 +101,7 @@ class Hash:
 
 
 class StreamId(NamedTuple):
-    """The id of a stream's entry: milliseconds since 1970, then a number; in stream order."""
+    """The id of a stream's entry: milliseconds since 1970 and a sequence number; sorts in stream order."""
 
     milliseconds: int
     sequence: int
@@ -111,13 +111,13 @@ class StreamId(NamedTuple):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> StreamId:
-        """Make an id of the 16 bytes, big-endian, that it has in a file."""
+        """Make an id from its 16 bytes in a file, which are big-endian."""
         return cls(int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big"))
 
 
 @attrs.frozen
 class StreamEntry:
-    """An entry of a stream: its id, and its fields and values (a field may come twice)."""
+    """An entry of a stream: its id, and its fields and values (a field may be repeated)."""
 
     id: StreamId
     fields: tuple[tuple[bytes, bytes], ...]
@@ -127,8 +127,14 @@ class StreamEntry:
 class StreamPending:
     """An entry that was delivered to a consumer and is not acknowledged yet.
 
-    `delivery_time` is of the last delivery, in milliseconds since 1970; `delivery_count` counts
-    them.
+    Parameters
+    ----------
+    id
+        The id of the entry.
+    delivery_time
+        When it was last delivered, in milliseconds since 1970.
+    delivery_count
+        How often it was delivered.
     """
 
     id: StreamId
@@ -145,11 +151,12 @@ class StreamConsumer:
     name
         Its name.
     seen_time
-        When it last tried anything, in milliseconds since 1970.
+        When it last tried to read, in milliseconds since 1970.
     active_time
-        When it last got something, likewise; None where the file does not say, -1 for never.
+        When it last received an entry, in milliseconds since 1970; -1 for never, None if that is
+        not in the file.
     pending
-        What it has not acknowledged: ids that are in the group's `pending` too.
+        The ids that it has not acknowledged, which are also in the group's `pending`.
     """
 
     name: bytes
@@ -167,11 +174,11 @@ class StreamGroup:
     name
         Its name.
     last_id
-        The last entry delivered to it.
+        The id of the last entry delivered to it.
     entries_read
-        How many entries it has read; None if that is not known.
+        The number of entries that it has read; None if that is not known.
     pending
-        Everything delivered and not acknowledged, in the order of ids.
+        All entries that were delivered and not acknowledged, in the order of their ids.
     consumers
         Its consumers.
     """
@@ -190,15 +197,15 @@ class Stream:
     Parameters
     ----------
     entries
-        Its entries, in the order of ids; deleted ones are not among them.
+        Its entries without the deleted ones, in the order of their ids.
     last_id
-        The last id that was given out.
+        The last id that was assigned.
     first_id
-        Of the first entry; 0-0 for none.
+        The id of the first entry; 0-0 for none.
     max_deleted_id
-        The greatest id that was deleted; 0-0 for none (or where an old file does not say).
+        The greatest id that was deleted; 0-0 for none (or if an old file does not have it).
     entries_added
-        How many entries were ever added (in an old file: how many there are).
+        The number of entries that were ever added (in an old file: the number of entries).
     groups
         Its consumer groups.
     """
@@ -221,7 +228,7 @@ class Module:
     id
         The module's 64-bit id, see `name` and `version`.
     body
-        Its values as they are in the file, with the mark of their end.
+        Its values as they are in the file, with their end mark.
     """
 
     type_name: ClassVar[TypeName] = "module"
@@ -235,12 +242,12 @@ class Module:
 
     @property
     def version(self) -> int:
-        """The version of the encoding, as the module counts."""
+        """The version of the encoding, as the module counts them."""
         return self.id & ((1 << MODULE_VERSION_BITS) - 1)
 
 
 def module_name(module_id: int) -> str:
-    """Give the name that is in a module's id.
+    """Return the name that is part of a module's id.
 
     Examples
     --------
@@ -252,7 +259,7 @@ def module_name(module_id: int) -> str:
 
 
 Value = bytes | List | Set | SortedSet | Hash | Stream | Module
-"""What a key can hold; a string is plain bytes."""
+"""The value of a key; a string is plain bytes."""
 
 
 class RawValue(NamedTuple):
@@ -276,24 +283,24 @@ class RawValue(NamedTuple):
 
     @property
     def type_name(self) -> TypeName:
-        """The kind of value: what ``TYPE`` would say."""
+        """The kind of value, as the command ``TYPE`` names it."""
         return TYPE_NAMES[self.type]
 
     def dump(self, version: int | None = None) -> bytes:
-        """Make the payload that ``DUMP`` would give, for ``RESTORE``.
+        """Return the payload that ``DUMP`` would return, for ``RESTORE``.
 
         Parameters
         ----------
         version
-            The RDB version to claim (default: the file's). A server refuses a version above its
-            own; claiming a lower one than :data:`~telstate_rdb.constants.TYPE_VERSIONS` has for
-            the type only moves the refusal.
+            The RDB version in the payload (default: the file's). A server refuses a version above
+            its own, and a type that is not in :data:`~telstate_rdb.constants.TYPE_VERSIONS` for
+            its own.
         """
         return make_payload(self.type, (self.body,), self.version if version is None else version)
 
 
 def make_payload(type_: int, parts: tuple[bytes, ...], version: int) -> bytes:
-    """Make a payload of a type byte, the parts of a value, and the version to claim."""
+    """Make a DUMP payload from a type byte, the parts of a value, and a version."""
     pieces = (bytes((type_,)), *parts, version.to_bytes(2, "little"))
     crc = 0
     for piece in pieces:
