@@ -33,7 +33,7 @@ from telstate_backends import (
 )
 from telstate_backends._changes import DigestSet, Plan, digest, digest_of_sha1
 from telstate_backends.memory import StoreSubscription
-from telstate_backends.operations import inspect as surveys
+from telstate_backends.operations import inspect
 from telstate_backends.operations.inspect import DIGEST_ABOVE
 from telstate_backends.redis._pubsub import EventQueue
 from telstate_codec.timestamps import encode_sample
@@ -171,7 +171,7 @@ def test_each_change_is_returned_exactly_once(
 ) -> None:
     """This holds however writes, losses, errors, a slow reader and its queries interleave."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(surveys, "SAMPLES_PER_PAGE", 2)
+        patch.setattr(inspect, "SAMPLES_PER_PAGE", 2)
         simulation = Simulation(late)
         for write in before:
             simulation.backend.execute(write)

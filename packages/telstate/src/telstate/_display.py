@@ -179,9 +179,9 @@ def _first_keys(ts: Shown) -> tuple[int, int | None, list[KeySummary]]:
         raise some
     seen = View(ts.prefixes).sort(map(decode_key, some))
     shown = [encode_key(key) for key in seen[:MAX_ROWS]]
-    count, *glimpses = ask(ts.backend, [Count(), *peek_at(shown)])
+    count, *key_previews = ask(ts.backend, [Count(), *peek_at(shown)])
     total = count if isinstance(count, int) else None
-    return len(seen) - len(shown), total, summaries_of(shown, glimpses)
+    return len(seen) - len(shown), total, summaries_of(shown, key_previews)
 
 
 _STYLE = ' style="text-align: left"'

@@ -110,12 +110,12 @@ def peek_at(keys: Iterable[bytes]) -> list[Peek]:
     return [Peek(key, PREVIEW_BYTES) for key in keys]
 
 
-def summaries_of(keys: Sequence[bytes], glimpses: Iterable[object]) -> list[KeySummary]:
+def summaries_of(keys: Sequence[bytes], key_previews: Iterable[object]) -> list[KeySummary]:
     """Summarise keys by the results of `peek_at`; keys that are gone or foreign are left out."""
     return [
-        _summarise_key(decode_key(key), glimpse)
-        for key, glimpse in zip(keys, glimpses)
-        if isinstance(glimpse, KeyPreview)
+        _summarise_key(decode_key(key), key_preview)
+        for key, key_preview in zip(keys, key_previews)
+        if isinstance(key_preview, KeyPreview)
     ]
 
 

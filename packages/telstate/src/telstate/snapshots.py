@@ -299,8 +299,8 @@ def split_by_size(
     """
     batch: list[bytes] = []
     batch_size = 0
-    for key, glimpse in zip(keys, sizes):
-        size = glimpse.count * glimpse.size if isinstance(glimpse, KeyPreview) else 0
+    for key, key_preview in zip(keys, sizes):
+        size = key_preview.count * key_preview.size if isinstance(key_preview, KeyPreview) else 0
         if batch and (len(batch) == max_keys or batch_size + size > BATCH_BYTES):
             yield batch
             batch, batch_size = [], 0
