@@ -18,7 +18,7 @@ from telstate_testing import RedisServer, clusters, redis_binaries
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import faces  # noqa: E402  # a helper beside the tests, found by the line above
+import state_subjects  # noqa: E402  # a helper beside the tests, found by the line above
 
 DATA = Path(__file__).parent / "data"
 SERVERS = {str(binary): binary for binary in redis_binaries()}
@@ -114,22 +114,22 @@ def asynchronous(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(params=WITH_CACHE)
 async def subject(
     request: pytest.FixtureRequest, asynchronous: bool, server_port: Callable[[str], int]
-) -> AsyncIterator[faces.Subject]:
+) -> AsyncIterator[state_subjects.Subject]:
     """A telescope state with nothing in it, of each manner on each kind of backend in turn."""
     kind: str = request.param
     if kind == "memory":
-        subject = faces.memory(asynchronous)
+        subject = state_subjects.memory(asynchronous)
     elif kind == "fakeredis":
-        subject = faces.fake(asynchronous)
+        subject = state_subjects.fake(asynchronous)
     elif kind == "cluster":
         ports = request.getfixturevalue("cluster_ports")
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
-        subject = await faces.real(asynchronous, url)
+        subject = await state_subjects.real(asynchronous, url)
     else:
         version, _, protocol = kind.removesuffix("-cached").partition("-resp")
         url = f"redis://127.0.0.1:{server_port(version)}?protocol={protocol or 2}&socket_timeout=20"
         cache_size = 100 if kind.endswith("-cached") else 0
-        subject = await faces.real(asynchronous, url, cache_size)
+        subject = await state_subjects.real(asynchronous, url, cache_size)
     yield subject
     await subject.close()
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import redis
 from conftest import NEWEST, SERVERS
-from faces import Subject, SyncSubject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from state_subjects import Subject, SyncSubject
 
 from telstate import DecodeError, ImmutableKeyError, TelescopeState, TelstateError, aio
 from telstate.overview import key_tree, summarise
@@ -189,7 +189,7 @@ async def test_garbage(subject: Subject, value: bytes, other: bytes) -> None:
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
 async def test_foreign_types(asynchronous: bool, server_port: Callable[[str], int]) -> None:
     """Redis types that telstate does not have, and sorted sets with scores, are refused by name."""
-    from faces import real
+    from state_subjects import real
 
     port = server_port(NEWEST)
     with redis.Redis(port=port) as client:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faces import Subject
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from state_subjects import Subject
 
 from telstate import (
     DecodeError,

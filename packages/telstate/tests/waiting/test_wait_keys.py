@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from faces import LONG, Subject, SyncSubject
+from state_subjects import LONG, Subject, SyncSubject
 
 from telstate import CancelledError, TelescopeState, TimeoutError, aio
 

@@ -9,7 +9,7 @@ import pytest
 
 from telstate import KeyType, KeyUpdate, Reconnected
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def example(part: str) -> str:

@@ -9,9 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import dropin_peer
+import dropin_peer_calls
 import pytest
-from dropin_installed import Old, installed
+from dropin_modules import Old, installed
 
 from telstate_rdb import decode_dump
 from telstate_testing import peer_python
@@ -86,7 +86,7 @@ NO_DEFAULT = "<class 'inspect._empty'>"
 def ask(question: str, cases: list[Any]) -> list[Any]:
     """Have katsdptelstate answer."""
     result = subprocess.run(
-        [str(peer_python()), str(Path(__file__).with_name("dropin_peer.py"))],
+        [str(peer_python()), dropin_peer_calls.__file__],
         input=json.dumps({question: cases}),
         capture_output=True,
         text=True,
@@ -108,7 +108,7 @@ def old() -> Iterator[Old]:
 def test_public_names() -> None:
     """Every public name of every module is there, but for what watching replaces."""
     for module, names in zip(MODULES, ask("names", MODULES)):
-        missing = set(names) - set(dropin_peer.names_of(module))
+        missing = set(names) - set(dropin_peer_calls.names_of(module))
         assert missing - ELSEWHERE <= UPDATES, module
 
 
@@ -117,7 +117,7 @@ def test_public_members() -> None:
     """Every public attribute of every class is there, but for the old methods of backends."""
     cases = [list(case) for case in CLASSES]
     for case, theirs in zip(cases, ask("members", cases)):
-        missing = set(theirs) - set(dropin_peer.members(case))
+        missing = set(theirs) - set(dropin_peer_calls.members(case))
         assert missing <= CLASSES[case[0], case[1]], case
 
 
@@ -135,7 +135,7 @@ def test_parameters() -> None:
         cases += [[module, name] for name in names]
     compared = 0
     for case, theirs in zip(cases, ask("parameters", cases)):
-        ours = dropin_peer.parameters(case)
+        ours = dropin_peer_calls.parameters(case)
         if theirs is None or ours is None or case[1] in OTHER_PARAMETERS:
             continue
         compared += 1
@@ -149,9 +149,9 @@ def test_parameters() -> None:
 
 def test_new_names_are_told() -> None:
     """The page on moving names every attribute of our class that a key of that name was, before."""
-    page = (Path(__file__).parents[1] / "docs" / "moving-from-katsdptelstate.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "moving-from-katsdptelstate.md").read_text()
     (theirs,) = ask("members", [["katsdptelstate", "TelescopeState"]])
-    new = set(dropin_peer.members(["telstate", "TelescopeState"])) - set(theirs)
+    new = set(dropin_peer_calls.members(["telstate", "TelescopeState"])) - set(theirs)
     assert [name for name in sorted(new) if f"`{name}`" not in page] == []
 
 
@@ -165,7 +165,7 @@ def test_payloads_mean_the_same(old: Old) -> None:
     ]
     for case, theirs in zip(cases, ask("payloads", cases)):
         assert len(case) == len(set(case))
-        for number, (their, our) in enumerate(zip(theirs, dropin_peer.payloads(case))):
+        for number, (their, our) in enumerate(zip(theirs, dropin_peer_calls.payloads(case))):
             if number not in (1, 2):  # those collections may be packed in another way
                 assert our[:-16] == their[:-16] if number == 0 else our == their
                 continue
@@ -178,7 +178,7 @@ def test_bounds_of_ranges() -> None:
     """Bounds are packed in the same bytes."""
     times = [-math.inf, -1.0, -0.0, 0.0, 5e-324, 1.5, 3, 1e300, math.inf]
     cases = [[time, end, also] for time in times for end in (False, True) for also in (False, True)]
-    assert [dropin_peer.bound(case) for case in cases] == ask("bounds", cases)
+    assert [dropin_peer_calls.bound(case) for case in cases] == ask("bounds", cases)
 
 
 @pytest.mark.usefixtures("old")
@@ -191,7 +191,7 @@ def test_lists_of_endpoints() -> None:
         [[chance.choice(hosts), chance.choice(ports)] for _ in range(chance.randrange(9))]
         for _ in range(500)
     ]
-    assert [dropin_peer.listed(case) for case in cases] == ask("endpoints", cases)
+    assert [dropin_peer_calls.listed(case) for case in cases] == ask("endpoints", cases)
 
 
 @pytest.mark.usefixtures("old")
@@ -218,7 +218,7 @@ def test_texts_of_endpoints() -> None:
         "a+1",
         "1.2.3.4+-1",
     ]
-    assert [dropin_peer.read(case) for case in cases] == ask("texts", cases)
+    assert [dropin_peer_calls.read(case) for case in cases] == ask("texts", cases)
 
 
 @pytest.mark.usefixtures("old")
@@ -231,7 +231,7 @@ def test_ranges() -> None:
         for stored in ([1.0, 2.0, 4.0], [])
         for st, et, previous, end in product(times, times, either, either[1:])
     ]
-    assert [dropin_peer.ranged(case) for case in cases] == ask("ranges", cases)
+    assert [dropin_peer_calls.ranged(case) for case in cases] == ask("ranges", cases)
 
 
 @pytest.mark.usefixtures("old")
@@ -239,7 +239,7 @@ def test_views() -> None:
     """Views of views have the same prefixes."""
     steps = [[name, *more] for name in ("a", "b_", "") for more in ([], [False], [True, True])]
     cases = [list(views) for views in product(steps, steps)]
-    assert [dropin_peer.viewed(case) for case in cases] == ask("views", cases)
+    assert [dropin_peer_calls.viewed(case) for case in cases] == ask("views", cases)
 
 
 @pytest.mark.usefixtures("old")
@@ -263,7 +263,7 @@ def test_globs() -> None:
         "",
     ]
     cases = [[keys, glob] for glob in globs]
-    assert [dropin_peer.matched(case) for case in cases] == ask("globs", cases)
+    assert [dropin_peer_calls.matched(case) for case in cases] == ask("globs", cases)
 
 
 @pytest.mark.usefixtures("old")
@@ -300,4 +300,4 @@ def test_what_counts_as_the_same() -> None:
         "2**40",
     ]
     cases = [list(pair) for pair in product(values, values)]
-    assert [dropin_peer.set_again(case) for case in cases] == ask("pairs", cases)
+    assert [dropin_peer_calls.set_again(case) for case in cases] == ask("pairs", cases)

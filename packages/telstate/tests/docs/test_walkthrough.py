@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 from conftest import ALL_KINDS, DATA
-from faces import Subject, SyncSubject
 from fakeredis import FakeAsyncRedis
-from walking import blocks, steps, walk
+from markdown_examples import blocks, steps, walk
+from state_subjects import Subject, SyncSubject
 
 from telstate import RDBWriter, TelescopeState, aio, telescope_state
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from dropin_installed import Old, installed
+from dropin_modules import Old, installed
 from fakeredis import FakeAsyncRedis, FakeRedis
 
 from telstate_testing import redis_binaries

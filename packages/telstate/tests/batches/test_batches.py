@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import faces
 import numpy
 import pytest
 import redis
-from faces import Subject
+import state_subjects
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from state_subjects import Subject
 
 from telstate import (
     BatchError,
@@ -47,7 +47,7 @@ from telstate_testing import redis_binaries
 @asynccontextmanager
 async def batch(subject: Subject, **options: Any) -> AsyncIterator[Any]:
     """Open a batch of a subject, of either manner."""
-    if isinstance(subject, faces.SyncSubject):
+    if isinstance(subject, state_subjects.SyncSubject):
         with subject.state.pipeline(**options) as p:
             yield p
     else:
@@ -423,7 +423,7 @@ def counted(counting: Counting, asynchronous: bool) -> Subject:
     """A telescope state of either manner on that store."""
     if asynchronous:
         return Subject(aio.TelescopeState(AsyncCounting(counting)))
-    return faces.SyncSubject(TelescopeState(counting))
+    return state_subjects.SyncSubject(TelescopeState(counting))
 
 
 async def test_exchanges(
@@ -720,7 +720,7 @@ async def reads(url: str, subject: Subject, action: Callable[[], Any]) -> int:
 
 async def test_one_round_trip(url: str, asynchronous: bool) -> None:
     """The server itself counts one read for a batch of reads and writes, and for reading many keys."""
-    subject = await faces.real(asynchronous, url)
+    subject = await state_subjects.real(asynchronous, url)
     view = subject.view("a").view("b").view("c")
 
     async def mixture() -> None:
@@ -745,7 +745,7 @@ async def test_one_round_trip(url: str, asynchronous: bool) -> None:
 
 async def test_a_thousand_samples_are_one_command(url: str, asynchronous: bool) -> None:
     """A thousand samples are one command of a client's, so nobody sees a part of them."""
-    subject = await faces.real(asynchronous, url)
+    subject = await state_subjects.real(asynchronous, url)
     with redis.Redis.from_url(url) as client:
         await subject.add_many("gain", numpy.arange(1000.0), numpy.arange(1000))
         client.config_resetstat()
@@ -762,7 +762,7 @@ async def test_a_thousand_samples_are_one_command(url: str, asynchronous: bool) 
 
 async def test_kinds_of_1500_keys(url: str, asynchronous: bool) -> None:
     """The kinds of 1,500 keys are told in at most three reads by the server."""
-    subject = await faces.real(asynchronous, url)
+    subject = await state_subjects.real(asynchronous, url)
     async with batch(subject) as p:
         for n in range(500):
             p[f"i{n}"] = n
@@ -778,7 +778,7 @@ async def test_kinds_of_1500_keys(url: str, asynchronous: bool) -> None:
 
 async def test_half_refused(url: str, asynchronous: bool) -> None:
     """Where the server refuses some items, those are named, and the others are done."""
-    subject = await faces.real(asynchronous, url)
+    subject = await state_subjects.real(asynchronous, url)
     await subject.set("a", 1)
     with redis.Redis.from_url(url) as client:
         client.config_set("maxmemory", 1)
@@ -801,7 +801,7 @@ async def test_half_refused(url: str, asynchronous: bool) -> None:
 
 async def test_foreign_keys(url: str) -> None:
     """Keys that others than telescope states wrote are not listed."""
-    subject = await faces.real(False, url)
+    subject = await state_subjects.real(False, url)
     with redis.Redis.from_url(url) as client:
         client.rpush("list", "a")
         await subject.set("a", 1)
@@ -812,7 +812,7 @@ async def test_foreign_keys(url: str) -> None:
 @pytest.mark.slow
 async def test_a_hundred_thousand_on_a_server(url: str, asynchronous: bool) -> None:
     """A batch of a hundred thousand items goes through a real server."""
-    subject = await faces.real(asynchronous, url)
+    subject = await state_subjects.real(asynchronous, url)
     async with batch(subject) as p:
         handles = [p.add("gain", n, ts=n) for n in range(99_999)]
         last = p.get("gain")

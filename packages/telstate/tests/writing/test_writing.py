@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import numpy
 import pytest
-from faces import LONG, Subject, SyncSubject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from state_subjects import LONG, Subject, SyncSubject
 
 from telstate import (
     ENCODING_MSGPACK,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faces import Subject
+from state_subjects import Subject
 
 from telstate import (
     BatchError,

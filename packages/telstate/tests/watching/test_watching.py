@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-import faces
 import pytest
 import redis
+import state_subjects
 from conftest import SERVERS
 
 from telstate import (
@@ -57,7 +57,7 @@ class Taker:
 
 @asynccontextmanager
 async def watching(
-    subject: faces.Subject, *keys: str, patterns: Iterable[str] = ()
+    subject: state_subjects.Subject, *keys: str, patterns: Iterable[str] = ()
 ) -> AsyncIterator[Taker]:
     """Watch keys of a subject."""
     watch = subject.state.watch(*keys, patterns=patterns)
@@ -74,7 +74,7 @@ def sample(key: str, value: object, timestamp: float) -> KeyUpdate:
     return KeyUpdate(key, KeyType.MUTABLE, value, timestamp)
 
 
-async def test_every_kind_in_order(subject: faces.Subject) -> None:
+async def test_every_kind_in_order(subject: state_subjects.Subject) -> None:
     """Updates come as typed values in the order of the writes, and what changes nothing does not."""
     await subject.add("s", 0, ts=1.0)
     async with watching(subject, "s", "i", "x") as taker:
@@ -100,7 +100,7 @@ async def test_every_kind_in_order(subject: faces.Subject) -> None:
     assert told == expected or told == sorted(expected, key=repr)
 
 
-async def test_patterns(subject: faces.Subject) -> None:
+async def test_patterns(subject: state_subjects.Subject) -> None:
     """Globs match full names, of keys that come later too; what fits twice is told once."""
     view = subject.view("beam")
     async with watching(view, "gain", patterns=["beam_g*", "*_delay"]) as taker:
@@ -113,7 +113,7 @@ async def test_patterns(subject: faces.Subject) -> None:
         assert await taker.next() == sample("cal_delay", 4, 4.0)
 
 
-async def test_views(subject: faces.Subject) -> None:
+async def test_views(subject: state_subjects.Subject) -> None:
     """All prefixes are watched; what an earlier one shadows does not count while it does."""
     view = subject.view("a")
     async with watching(view, "k") as taker:
@@ -136,7 +136,7 @@ async def test_views(subject: faces.Subject) -> None:
         assert update == sample("k", "root", 3.0)
 
 
-async def test_deleted_and_set_again(subject: faces.Subject) -> None:
+async def test_deleted_and_set_again(subject: state_subjects.Subject) -> None:
     """The same value again, after a deletion, is an update."""
     async with watching(subject, "i") as taker:
         for _ in range(3):
@@ -148,7 +148,7 @@ async def test_deleted_and_set_again(subject: faces.Subject) -> None:
         assert await taker.next() == KeyUpdate("i", KeyType.IMMUTABLE, 5)
 
 
-async def test_what_cannot_be_decoded(subject: faces.Subject) -> None:
+async def test_what_cannot_be_decoded(subject: state_subjects.Subject) -> None:
     """A value that is none, or a pickle, is an update with an error, and the watch goes on."""
     async with watching(subject, "s", "i") as taker:
         await subject.execute(AddSample(b"s", encode_sample(1.0, b"\x90nonsense")))
@@ -338,7 +338,7 @@ def server() -> Iterator[RedisServer]:
 async def test_a_restarted_server(server: RedisServer, asynchronous: bool) -> None:
     """Over a crash and a restart, what was written meanwhile comes once, late samples too."""
     address = f"127.0.0.1:{server.port}"
-    subject = await faces.real(asynchronous, f"redis://{address}")
+    subject = await state_subjects.real(asynchronous, f"redis://{address}")
     for number in range(10):
         await subject.add("s", "before", ts=float(number))
     async with watching(subject, "s", patterns=["new_*"]) as taker:
@@ -384,7 +384,7 @@ def test_no_server_is_an_error_at_the_beginning(server: RedisServer) -> None:
 
 async def test_cut_while_samples_are_written(server: RedisServer, asynchronous: bool) -> None:
     """A connection that the server keeps cutting loses no sample and doubles none."""
-    subject = await faces.real(asynchronous, server.url)
+    subject = await state_subjects.real(asynchronous, server.url)
     count = 600
     with TelescopeState(server.url) as writer, redis.Redis(port=server.port) as admin:
         assert isinstance(writer.backend, RedisBackend)
@@ -447,7 +447,7 @@ async def test_outages_are_logged_once(
     server: RedisServer, asynchronous: bool, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However often the server is tried while it is dead, one line says that it is lost, one that it is back."""
-    subject = await faces.real(asynchronous, f"redis://127.0.0.1:{server.port}")
+    subject = await state_subjects.real(asynchronous, f"redis://127.0.0.1:{server.port}")
 
     async def outage() -> None:
         server.kill()

@@ -12,7 +12,7 @@ import numpy
 import pytest
 import redis
 from conftest import NEWEST, SERVERS
-from faces import LONG, Subject, SyncSubject, real, until
+from state_subjects import LONG, Subject, SyncSubject, real, until
 
 from telstate import (
     CancelledError,

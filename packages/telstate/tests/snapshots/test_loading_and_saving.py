@@ -15,7 +15,7 @@ import redis.asyncio.retry
 import redis.backoff
 import redis.retry
 from conftest import NEWEST, SERVERS
-from faces import Subject, SyncSubject, real
+from state_subjects import Subject, SyncSubject, real
 
 from telstate import ConnectionError, KeyType, RdbParseError, RDBWriter, TelescopeState, aio
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter

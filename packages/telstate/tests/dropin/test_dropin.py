@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from dropin_installed import Old, installed, run
+from dropin_modules import Old, installed, run
 from fakeredis import FakeRedis
 
 import telstate

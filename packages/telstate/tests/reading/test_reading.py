@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy
 import pytest
-from faces import Subject
 from hypothesis import given
 from hypothesis import strategies as st
+from state_subjects import Subject
 
 from telstate import (
     DecodeError,
@@ -88,7 +88,7 @@ async def test_kinds(subject: Subject) -> None:
     for key in "imx?":
         with pytest.warns(FutureWarning, match="key_type") as caught:
             assert await subject.is_immutable(key) is (key == "i")
-        assert Path(caught[0].filename).parent == Path(__file__).parent
+        assert Path(__file__).parents[1] in Path(caught[0].filename).parents
     assert [await subject.exists(key) for key in "imx?"] == [True, True, True, False]
 
 
@@ -235,7 +235,7 @@ async def test_prefixes(
     asynchronous: bool, arguments: tuple[str, bool, bool], prefixes: tuple[str, ...]
 ) -> None:
     """A view puts its name first or alone, the separator appended unless it is there or unwanted."""
-    from faces import memory
+    from state_subjects import memory
 
     assert memory(asynchronous).view(*arguments).prefixes == prefixes
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEMO = str(Path(__file__).parents[1] / "examples" / "observation.py")
+DEMO = str(Path(__file__).parents[2] / "examples" / "observation.py")
 
 
 def test_demo() -> None:

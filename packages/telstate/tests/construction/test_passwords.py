@@ -6,12 +6,11 @@ import asyncio
 import logging
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from conftest import NEWEST, SERVERS
+from conftest import DATA, NEWEST, SERVERS
 
 import telstate
 import telstate_backends
@@ -169,7 +168,7 @@ def failing(ts: TelescopeState) -> list[Callable[[], object]]:
         lambda: ts.clear(),
         lambda: ts.wait_key("a", timeout=0.1),
         lambda: ts.view("x").get_range("a"),
-        lambda: ts.load_from_file(Path(__file__).parent / "data" / "1testdata_sdp_l0.rdb"),
+        lambda: ts.load_from_file(DATA / "1testdata_sdp_l0.rdb"),
         lambda: ts.backend.execute_many([telstate_backends.Exists((b"a",))]),
     ]
 

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import faces
 import pytest
 import redis
+import state_subjects
 from conftest import NEWEST, SERVERS
 
 from telstate import KeyType, TelescopeState, aio
 from telstate_backends import AsyncCachedBackend, CachedBackend
 
-Pair = tuple[faces.Subject, faces.Subject]
+Pair = tuple[state_subjects.Subject, state_subjects.Subject]
 
 
 def commands(client: redis.Redis) -> int:
@@ -26,13 +26,13 @@ def commands(client: redis.Redis) -> int:
 @pytest.fixture
 async def pair(
     asynchronous: bool, server_port: Callable[[str], int]
-) -> AsyncIterator[tuple[faces.Subject, faces.Subject, redis.Redis]]:
+) -> AsyncIterator[tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis]]:
     """A plain telescope state, a cached one on the same server, and a client to count with."""
     if not SERVERS:
         pytest.skip("there is no Redis server")
     url = f"redis://127.0.0.1:{server_port(NEWEST)}"
-    plain = await faces.real(asynchronous, url)
-    cached = await faces.real(asynchronous, url, cache_size=100)
+    plain = await state_subjects.real(asynchronous, url)
+    cached = await state_subjects.real(asynchronous, url, cache_size=100)
     with redis.Redis.from_url(url) as client:
         yield plain, cached, client
     await cached.close()
@@ -40,7 +40,7 @@ async def pair(
 
 
 async def test_reads_of_immutables_are_not_sent(
-    pair: tuple[faces.Subject, faces.Subject, redis.Redis],
+    pair: tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis],
 ) -> None:
     """What is known is read, tested and read in batches without a command, in any view."""
     plain, cached, client = pair
@@ -65,7 +65,7 @@ async def test_reads_of_immutables_are_not_sent(
 
 
 async def test_what_is_read_can_be_changed(
-    pair: tuple[faces.Subject, faces.Subject, redis.Redis],
+    pair: tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis],
 ) -> None:
     """A value that somebody was given is his own: changing it changes nothing for the next."""
     plain, cached, _ = pair
@@ -78,7 +78,7 @@ async def test_what_is_read_can_be_changed(
 
 
 async def test_deletions_by_others_are_noticed(
-    pair: tuple[faces.Subject, faces.Subject, redis.Redis],
+    pair: tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis],
 ) -> None:
     """A key that another client deletes, shadows or clears is read anew."""
     plain, cached, _ = pair
@@ -95,7 +95,7 @@ async def test_deletions_by_others_are_noticed(
             await view.get("n_chans")
             await asyncio.sleep(0.02)
         await change()
-        async with asyncio.timeout(faces.LONG):
+        async with asyncio.timeout(state_subjects.LONG):
             while await view.get("n_chans") != expected:
                 await asyncio.sleep(0.002)
 
