@@ -45,8 +45,8 @@ class View:
         if isinstance(prefixes, (str, bytes)):
             raise TypeError(f"prefixes must be a tuple of strings, not the string {prefixes!r}.")
         self.read_only = read_only
-        self.prefixes = tuple(decode_key(encode_key(prefix)) for prefix in prefixes)
-        self._encoded = tuple(encode_key(prefix) for prefix in self.prefixes)
+        self._encoded = tuple(map(encode_key, prefixes))
+        self.prefixes = tuple(map(decode_key, self._encoded))
         self._cache: dict[str, tuple[bytes, ...]] = {}
 
     def candidates(self, key: Key) -> tuple[bytes, ...]:
