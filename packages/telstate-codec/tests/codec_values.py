@@ -87,7 +87,7 @@ REFUSED: list[Any] = [
     range(3),
     object,
     ...,
-    "half a pair \ud800",
+    "a lone surrogate \ud800",
     "an escaped byte \udc80",
     2**64,
     -(2**63) - 1,

@@ -56,12 +56,12 @@ def arrays_of_numbers(source: random.Random, count: int) -> list[Any]:
 
 
 def small(source: random.Random) -> int:
-    """Make an integer of a few bytes."""
+    """Make an integer of up to 40 bits."""
     return source.randrange(-(2**40), 2**40) >> source.randrange(40)
 
 
 def large(source: random.Random) -> int:
-    """Make an integer at a limit."""
+    """Make an integer near a power of two."""
     integer: int = source.choice(codec_values.INTEGERS)
     return max(-(2**63), min(integer, 2**64 - 1))
 
@@ -116,7 +116,7 @@ families = st.builds(
 
 
 def equal(element: Any, value: Any) -> bool:
-    """Return whether an element of an array is exactly the same number as the value, or equal."""
+    """Return whether an element of an array is the same number as a value, or otherwise equal to it."""
     if isinstance(element, np.generic) and isinstance(
         value, (bool, int, float, complex, np.number)
     ):

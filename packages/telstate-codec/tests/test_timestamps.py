@@ -81,7 +81,7 @@ def test_times_of_any_numeric_type(time: Any) -> None:
 
 @given(times, st.binary())
 def test_samples_come_back(time: float, value: bytes) -> None:
-    """A sample is its timestamp and its value."""
+    """A sample is decoded to its timestamp and its value."""
     assert decode_sample(encode_sample(time, value)) == (time, value)
 
 
@@ -121,7 +121,7 @@ def test_end_of_range(time: float) -> None:
 
 
 def test_infinite_bounds() -> None:
-    """Minus infinity is the start of time, plus infinity is its end, and NaN is refused."""
+    """Minus infinity is the start of time, infinity is its end, and NaN is refused."""
     assert range_bounds(-math.inf, math.inf, False) == (bytes(8), b"\x7f\xf0" + bytes(6))
     assert range_bounds(-0.0, math.inf, True) == (bytes(8), b"\x7f\xf0" + bytes(6))
     assert range_bounds(math.inf, -1.0, False) == (b"\x7f\xf0" + bytes(6), bytes(8))

@@ -1,4 +1,4 @@
-"""Python values to the bytes of a telescope state, and back."""
+"""Conversion of Python values to the bytes of a telescope state, and back."""
 
 from typing import TYPE_CHECKING
 

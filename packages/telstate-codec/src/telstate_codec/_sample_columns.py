@@ -2,10 +2,10 @@
 
 Most sensors hold values of one type, so that the bytes of their samples differ only in the numbers;
 those are copied out of all samples, or into them, in a single step. There are two such quick ways,
-both exact or not taken at all: one for plain numbers, in any mixture of MessagePack's forms, and one
+which are exact or not used at all: one for plain numbers, in any mixture of MessagePack's forms, and one
 for extension types (NumPy's numbers and arrays, complex numbers) where the bytes before the number
-are the same in all samples. All other samples are decoded one by one, and their values put together
-by `stack_values`, which alone defines the result: the quick ways return the same.
+are the same in all samples. All other samples are decoded one by one, and their values are stacked by
+`stack_values`, which defines the result: the quick ways return the same.
 
 Importing this module loads NumPy.
 """

@@ -18,7 +18,7 @@ class InvalidTimestampError(ValueError, TelstateError):
 
 
 class DecodeError(ValueError, TelstateError):
-    """Bytes are not an encoded value, or the settings do not allow reading it (a pickle, say)."""
+    """Bytes are not an encoded value, or the settings do not allow it to be read (a pickle, say)."""
 
 
 class EncodeError(ValueError, TelstateError):

@@ -6,15 +6,12 @@ survives the conversion to text and back.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from .errors import InvalidKeyError
 
 Key: TypeAlias = str | bytes
 """A key as functions accept it: text, or the bytes in the store."""
-
-_WRONG_TYPE: Final = "A key must be str or bytes, not {}: {!r}."
-_WRONG_BYTES: Final = "A key from the store must be bytes, not {}: {!r}."
 
 
 def encode_key(key: Key) -> bytes:
@@ -28,7 +25,7 @@ def encode_key(key: Key) -> bytes:
     Raises
     ------
     InvalidKeyError
-        If the text holds a surrogate that does not stand for a byte, so that it has no UTF-8.
+        If the text cannot be encoded, because it has a surrogate that does not stand for a byte.
     TypeError
         If the key is neither `str` nor `bytes`.
 
@@ -44,11 +41,11 @@ def encode_key(key: Key) -> bytes:
             return key.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
             raise InvalidKeyError(
-                f"Key {key!r} has no UTF-8: character {error.start} is a lone surrogate."
+                f"Key {key!r} cannot be encoded: character {error.start} is a lone surrogate."
             ) from error
     if isinstance(key, bytes):
         return key
-    raise TypeError(_WRONG_TYPE.format(type(key).__name__, key))
+    raise TypeError(f"A key must be str or bytes, not {type(key).__name__}: {key!r}.")
 
 
 def decode_key(key: bytes) -> str:
@@ -67,7 +64,7 @@ def decode_key(key: bytes) -> str:
     'caf\udce9'
     """
     if not isinstance(key, bytes):
-        raise TypeError(_WRONG_BYTES.format(type(key).__name__, key))
+        raise TypeError(f"A key from the store must be bytes, not {type(key).__name__}: {key!r}.")
     return key.decode("utf-8", "surrogateescape")
 
 

@@ -24,6 +24,7 @@ import enum
 import os
 import pickle
 import warnings
+from itertools import islice
 from typing import Final, Literal, TypeAlias
 
 from .errors import DecodeError, EncodeError
@@ -59,7 +60,7 @@ class PicklePolicy(enum.Enum):
 
 
 AllowPickle: TypeAlias = bool | Literal["0", "1", "safe"] | PicklePolicy
-"""A policy as functions accept it.
+"""A policy for pickles, as functions accept it.
 
 ``False`` or ``"0"`` refuses pickles, ``"safe"`` reads plain data only, ``True`` or ``"1"`` loads
 everything.
@@ -211,8 +212,7 @@ def _is_pickle(value: bytes) -> bool:
     if value.startswith(_NEW_STARTS):
         return True
     # Protocols 0 and 1 may begin with any opcode, and text looks like some of them. Imported here,
-    # because only errors need these modules.
-    from itertools import islice
+    # because only errors need this module.
     from pickletools import genops
 
     try:

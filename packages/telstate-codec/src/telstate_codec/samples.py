@@ -101,7 +101,7 @@ class SampleArrays(NamedTuple):
 def decode_sample_arrays(members: Sequence[bytes]) -> SampleArrays:
     r"""Decode members of a sensor's sorted set to arrays.
 
-    The values decide what the array of values is like:
+    The dtype of the array of values depends on the values:
 
     - If all are `bool`, `int`, `float` or `complex`, its dtype is bool, int64, float64 or complex128.
     - If all are NumPy scalars (numbers, times or structures) of the same dtype, it has that dtype.
@@ -112,8 +112,8 @@ def decode_sample_arrays(members: Sequence[bytes]) -> SampleArrays:
     - Otherwise it is an object array, with each element as `decode_value` returns it.
 
     The numbers never change: where one would (a large integer among floats, say), the array is an
-    object array. The same goes for booleans among numbers. Without members, the values have dtype
-    float64 and shape (0,).
+    object array. The same goes for booleans among numbers. If there are no members, the values
+    have dtype float64 and shape (0,).
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from ._msgpack.decoder import (
     scalar_dtypes,
     shortcuts,
 )
-from ._msgpack.encoder import Encoders, encode_msgpack, register_numpy
+from ._msgpack.encoder import encode_msgpack, register_numpy
 from ._msgpack.format import (
     CODE_ARRAY,
     CODE_SCALAR,
@@ -214,36 +214,22 @@ def _utf8(value: object) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-# The first array or scalar loads NumPy: each of these functions imports the one that replaces it.
+# The first array or scalar loads NumPy: these functions import `arrays`, which replaces them.
 
 
-def _read_first_array(data: bytes, start: int = 0, end: int | None = None) -> Any:
-    from ._numpy.arrays import decode_array
+def _arrays() -> Any:
+    from ._numpy import arrays
 
-    return decode_array(data, start, end)
-
-
-def _read_first_scalar(data: bytes, start: int = 0) -> Any:
-    from ._numpy.arrays import decode_scalar
-
-    return decode_scalar(data, start)
-
-
-def _find_first_encoders(kind: type) -> Encoders:
-    from ._numpy.arrays import find_encoders
-
-    return find_encoders(kind)
+    return arrays
 
 
 def _make_first_scalar(dtype: Any, raw: Any) -> Any:
     global _make_scalar
-    from ._numpy.arrays import make_scalar
-
-    _make_scalar = make_scalar
-    return make_scalar(dtype, raw)
+    _make_scalar = _arrays().make_scalar
+    return _make_scalar(dtype, raw)
 
 
-readers[CODE_ARRAY] = _read_first_array
-readers[CODE_SCALAR] = _read_first_scalar
-register_numpy(_find_first_encoders)
+readers[CODE_ARRAY] = lambda *args: _arrays().decode_array(*args)
+readers[CODE_SCALAR] = lambda *args: _arrays().decode_scalar(*args)
+register_numpy(lambda kind: _arrays().find_encoders(kind))
 _make_scalar: Callable[[Any, Any], Any] = _make_first_scalar

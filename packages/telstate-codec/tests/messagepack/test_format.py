@@ -13,7 +13,7 @@ from telstate_codec._msgpack.format import FORMS, extension_header  # the table 
 
 
 def content_of(kind: str, length: int) -> bytes:
-    """Return the content of an object, of so many bytes, items or pairs."""
+    """Return the content of an object that has `length` bytes, items or pairs."""
     if kind == "list":
         return b"\xc0" * length
     if kind == "dict":

@@ -75,7 +75,7 @@ def test_every_truncation_raises_decode_error() -> None:
 
 @pytest.mark.parametrize("value", [encode_value(one) for one in EVERYTHING.values()])
 def test_bytes_after_the_end_raise_decode_error(value: bytes) -> None:
-    """A value of any type that goes on after its end is refused."""
+    """A value of any type with another byte after its end is refused."""
     assert decodes(value)
     assert not decodes(value + b"\0")
 
@@ -144,8 +144,8 @@ FORGED = {
     "negative shape": array("'<f8'", "(-1,)", bytes(8)),
     "shape of booleans": array("'<f8'", "(True,)", bytes(8)),
     "shape that is a list": array("'<f8'", "[1]", bytes(8)),
-    "elements missing": array("'<f8'", "(2,)", bytes(8)),
-    "elements too many": array("'<f8'", "(2,)", bytes(24)),
+    "too few elements": array("'<f8'", "(2,)", bytes(8)),
+    "too many elements": array("'<f8'", "(2,)", bytes(24)),
     "object dtype": array("'|O'", "(1,)", b"\x80\x02N."),
     "object dtype, no elements": array("'|O'", "(0,)"),
     "object dtype in a structured one": array("[('a', '<i4'), ('b', '|O')]", "(1,)", bytes(12)),
@@ -160,12 +160,12 @@ FORGED = {
     "huge text": array("'<U100000000'", "()"),
     "huge field": array("[('a', '<f8', (100000000,))]", "()"),
     "fields that overflow": array("[('a', '|V2147483647'), ('b', '|V2147483647')]", "()"),
-    "elements of no bytes, very many": array("'|V0'", "(1099511627776,)"),
-    "text of no bytes, very many": array("'<U0'", "(1099511627776,)"),
-    "structures of no bytes, very many": array("[]", "(1099511627776,)"),
-    "rows of no bytes, very many": array("'<f8'", "(1099511627776, 0)"),
-    "field of no bytes, very many": array("[('a', '|V0', (2000000000,))]", "()"),
-    "rows of no bytes in a field": array("[('a', '<f8', (2000000000, 0))]", "()"),
+    "very many elements without bytes": array("'|V0'", "(1099511627776,)"),
+    "very much text without bytes": array("'<U0'", "(1099511627776,)"),
+    "very many structures without bytes": array("[]", "(1099511627776,)"),
+    "very many rows without bytes": array("'<f8'", "(1099511627776, 0)"),
+    "very many elements without bytes in a field": array("[('a', '|V0', (2000000000,))]", "()"),
+    "very many rows without bytes in a field": array("[('a', '<f8', (2000000000, 0))]", "()"),
     "fields of the same name": array("[('a', '<i4'), ('a', '<i4')]", "()", bytes(8)),
     "dtype that is a number": array("8", "()", bytes(8)),
     "dtype that is a tuple": array("('<i4', (2,))", "()", bytes(8)),
@@ -178,12 +178,12 @@ FORGED = {
     "format string in the header": array("f'{9**9**9}'", "()"),
     "header with too many brackets": npy("[" * 50000),
     "header with many minus signs": array("'<f8'", "(" + "-" * 50000 + "1,)"),
-    "header with a key too many": npy(
+    "header with an unknown key": npy(
         "{'descr': '<f8', 'fortran_order': False, 'shape': (), 'x': 1}"
     ),
-    "header with a key twice": npy("{'descr': '<f8', 'descr': '|O', 'shape': ()}"),
+    "header with the same key twice": npy("{'descr': '<f8', 'descr': '|O', 'shape': ()}"),
     "header that is a list": npy("[1, 2]"),
-    "header that is empty": npy(""),
+    "empty header": npy(""),
     "header followed by text": npy(
         "{'descr': '|u1', 'fortran_order': False, 'shape': ()} + 1", b"\0"
     ),
@@ -192,19 +192,19 @@ FORGED = {
     "header not in its encoding": npy(b"{'descr': [('\xff', '<f8')]}", version=3),
     "huge header": extension(3, b"\x93NUMPY\x02\x00" + HUGE + b"{"),
     "version 9": npy("{'descr': '<f8', 'fortran_order': False, 'shape': ()}", bytes(8), version=9),
-    "array that is not a file": extension(3, b"PK\x03\x04" + bytes(200)),
+    "array that is not a .npy file": extension(3, b"PK\x03\x04" + bytes(200)),
     "array that is a pickle": extension(3, b"\x80\x02]q\x00."),
     "tuple that is not a list": extension(1, b"\x01"),
     "tuple that is a map": extension(1, b"\x80"),
     "tuple followed by another object": extension(1, b"\x90\x90"),
-    "tuple of nothing": extension(1, b""),
+    "tuple with an empty payload": extension(1, b""),
     "complex of 15 bytes": extension(2, bytes(15)),
     "complex of 17 bytes": extension(2, bytes(17)),
     "scalar of objects": extension(4, b"\xa2|O" + bytes(8)),
-    "scalar with bytes missing": extension(4, b"\xa3<f8" + bytes(7)),
-    "scalar with bytes too many": b"\xff\xc7\x0d\x04\xa3<f8" + bytes(9),
+    "scalar with too few bytes": extension(4, b"\xa3<f8" + bytes(7)),
+    "scalar with too many bytes": b"\xff\xc7\x0d\x04\xa3<f8" + bytes(9),
     "scalar without a dtype": extension(4, b""),
-    "scalar with a dtype cut off": extension(4, b"\xbf<f8"),
+    "scalar with a truncated dtype": extension(4, b"\xbf<f8"),
     "scalar of invalid text": extension(4, b"\xa3<U1" + HUGE),
     "extension of an unknown type": extension(5, b"abc"),
     "extension of a negative type": extension(0x80, b"abc"),
@@ -219,7 +219,7 @@ FORGED = {
     "array as a key": b"\xff\x81" + encode_value(np.zeros(1))[1:] + b"\x01",
     "tuple of lists as a key": b"\xff\x81" + encode_value(([],))[1:] + b"\x01",
     "unknown header byte": b"\x90\x01",
-    "nothing": b"",
+    "empty value": b"",
     "header byte alone": b"\xff",
 }
 
@@ -337,7 +337,7 @@ def test_messages_say_what_is_wrong() -> None:
         (FORGED["lists 100,000 deep"], "nested too deeply"),
         (FORGED["tuples 100,000 deep"], "deep"),
         (FORGED["object dtype"], "Python objects"),
-        (FORGED["elements missing"], "takes 16 bytes, but 8"),
+        (FORGED["too few elements"], "takes 16 bytes, but 8"),
         (FORGED["Python code in the shape"], "literal.*__import__"),
         (FORGED["list as a key"], "unhashable"),
         (FORGED["text that is not UTF-8"], "utf-8"),

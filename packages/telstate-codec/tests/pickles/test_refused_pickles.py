@@ -167,12 +167,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         name("numpy.core.multiarray", "_reconstruct") + b"(cnumpy\nmemmap\n(K\x00tU\x01btR",
         "the global numpy.memmap",
     ),
-    "array that was begun only": (ARRAY, "is not finished"),
+    "unfinished array": (ARRAY, "is not finished"),
     "array that holds itself": (
         ARRAY + b"q\x00(K\x01(K\x01t" + OBJECT + b"\x89](h\x00etb",
         "contains itself",
     ),
-    "dtype that was begun only": (b"cnumpy\ndtype\n(U\x02f8tR", "is not finished"),
+    "unfinished dtype": (b"cnumpy\ndtype\n(U\x02f8tR", "is not finished"),
     "objects from bytes": (
         ARRAY + b"(K\x01(K\x01t" + OBJECT + b"\x89U\x08\x41\x41\x41\x41\x41\x41\x41\x41tb",
         "an array of objects is made of a list",
@@ -233,7 +233,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "dtype by expression": (DTYPE % text("f8,(2)O"), "a dtype is not understood"),
     "dtype by class": (DTYPE % name("builtins", "object"), "a dtype is not understood"),
-    "unit of dates": (
+    "unknown unit of times": (
         b"cnumpy\ndtype\n(U\x02M8K\x00K\x01tR(K\x04U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00"
         b"}(U\x04evilK\x01K\x01K\x01t\x86tb",
         "the unit of a time",
@@ -250,7 +250,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "a time zone must be a datetime.timezone",
     ),
     "timedelta of text": (call(name("datetime", "timedelta"), text("1")), "is made of integers"),
-    "timedelta out of range": (
+    "timedelta that is out of range": (
         call(name("datetime", "timedelta"), b"J\xff\xff\xff\x7f"),
         "OverflowError",
     ),
@@ -262,7 +262,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         call(name("fractions", "Fraction"), b"K\x01", b"K\x00"),
         "ZeroDivision",
     ),
-    "Decimal of nonsense": (call(name("decimal", "Decimal"), text("x")), "InvalidOperation"),
+    "Decimal of other text": (call(name("decimal", "Decimal"), text("x")), "InvalidOperation"),
     "bytes by number": (call(name("builtins", "bytes"), b"J\xff\xff\xff\x7f"), "made of bytes"),
     "bytearray by number": (
         call(name("builtins", "bytearray"), b"J\xff\xff\xff\x7f"),

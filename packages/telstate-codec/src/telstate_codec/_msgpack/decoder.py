@@ -40,7 +40,7 @@ from .format import (
     MAX_TUPLE_DEPTH,
 )
 from .large_arrays import LARGE, LargeValueParser
-from .list_limits import FEW, limit_inside, limit_of
+from .list_limits import SMALL_TUPLE, limit_inside, limit_of
 
 Hook: TypeAlias = Callable[[int, bytes], Any]
 Reader: TypeAlias = Callable[[bytes, Hook], Any]
@@ -49,11 +49,11 @@ ViewReader: TypeAlias = Callable[[bytes | memoryview, Hook], Any]
 _COMPLEX: Final = struct.Struct(">dd")
 _unpack_complex: Final = _COMPLEX.unpack_from
 
-_STACK_DEPTH: Final = 4  # depth of tuples down to which msgpack's state may be on the C stack
-_COPY_DEPTH: Final = 16  # depth of tuples down to which they may be of any size
-_COPY_SIZE: Final = 2**16  # largest size in bytes of tuples below that
+_STACK_DEPTH: Final = 4  # depth of tuples up to which msgpack's state may be on the C stack
+_COPY_DEPTH: Final = 16  # depth up to which tuples may be of any size
+_COPY_SIZE: Final = 2**16  # largest size in bytes of deeper tuples
 SMALL: Final = 2**12  # bytes from which a view costs less than a copy
-_MANY_KEYS: Final = 64  # most keys of one dictionary that may have the same hash
+_MAX_EQUAL_HASHES: Final = 64  # most keys of one dictionary that may have the same hash
 
 
 # --------------------------------------------------------------------------------- the three passes
@@ -81,7 +81,7 @@ def _unpack_on_heap(data: bytes | memoryview, **options: Any) -> Any:
     unpacker.feed(data)
     value = unpacker.unpack()
     if unpacker.tell() != len(data):
-        raise DecodeError("The value goes on after its end.")
+        raise DecodeError("There are bytes after the end of a tuple.")
     return value
 
 
@@ -94,9 +94,9 @@ def first_object(data: bytes | memoryview) -> int:
 
 
 def _make_dictionary(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    if len(pairs) > _MANY_KEYS:
+    if len(pairs) > _MAX_EQUAL_HASHES:
         hashes = Counter(hash(key) for key, _ in pairs)
-        if max(hashes.values()) > _MANY_KEYS:
+        if max(hashes.values()) > _MAX_EQUAL_HASHES:
             raise DecodeError("A dictionary has too many keys that have the same hash.")
     return dict(pairs)
 
@@ -130,9 +130,9 @@ def _make_hook(depth: int, reader: Reader, inner: Hook) -> Hook:
         return _read_extension(code, data)
 
     def quick_hook(code: int, data: bytes) -> Any:
-        # Does the same in fewer calls, for the first pass and tuples that are not deep.
+        # The same in fewer calls, for the first pass and tuples that are not deep.
         if code == CODE_TUPLE:
-            if len(data) <= FEW:
+            if len(data) <= SMALL_TUPLE:
                 items = unpackb(data, ext_hook=inner)
             else:
                 items = unpackb(data, ext_hook=inner, max_array_len=limit_inside(data))
@@ -182,7 +182,7 @@ _any_keys_hook, _ = _make_hooks(_any_keys, _any_keys_on_heap)
 
 
 def unpack(value: bytes, start: int = 0) -> Any:
-    """Return the object whose MessagePack goes from an offset to the end; may raise any exception."""
+    """Decode the MessagePack from an offset to the end of a value; may raise any exception."""
     data = value[start:] if len(value) < SMALL else memoryview(value)[start:]
     try:
         return unpackb(data, ext_hook=quick_hook, max_array_len=limit_of(value, start))
@@ -278,7 +278,7 @@ _REASONS: Final[list[tuple[type[Exception], str]]] = [
     (msgpack.OutOfData, "it ends too early"),
     (msgpack.StackError, "lists or dictionaries are nested too deeply"),
     (msgpack.FormatError, "it holds byte 0xc1 where an object should start"),
-    (msgpack.ExtraData, "it goes on after its end"),
+    (msgpack.ExtraData, "there are bytes after its end"),
     (IndexError, "it ends too early"),
     (RecursionError, "it is nested too deeply"),
     (MemoryError, "there is not enough memory"),

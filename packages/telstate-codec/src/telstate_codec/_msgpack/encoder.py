@@ -17,7 +17,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, cast
 
 import msgpack
 
@@ -87,7 +87,7 @@ class _Worker:
         self._placeholder = os.urandom(16)
 
     def insert_large(self, data: bytes) -> Parts:
-        """Put the large parts in place of their placeholders."""
+        """Replace the placeholders by the large parts."""
         large, self.large = self.large, []
         placeholder = extension_header(CODE_ARRAY, len(self._placeholder)) + self._placeholder
         first, *rest = data.split(placeholder)
@@ -103,16 +103,16 @@ class _Worker:
             inside = pack_at(self._depth + 1, list(value))
             if type(inside) is bytes:
                 return _new_extension(_ExtType, (CODE_TUPLE, inside))
-            return self._hold_back(CODE_TUPLE, cast(Parts, inside))
-        code, encode, split = _payloads.get(kind) or _find_payload(value)
+            return self._defer(CODE_TUPLE, cast(Parts, inside))
+        code, encode, split = _payloads.get(kind) or _find_encoders(value).payload
         if encode is None:  # a subclass of tuple
             return self.pack_other(tuple(value))
         if split is None or value.nbytes < _LARGE_ARRAY:
             return _new_extension(_ExtType, (code, encode(value)))
-        return self._hold_back(code, split(value))
+        return self._defer(code, split(value))
 
-    def _hold_back(self, code: int, parts: Parts) -> msgpack.ExtType:
-        """Keep the parts of a payload for later, and return a placeholder."""
+    def _defer(self, code: int, parts: Parts) -> msgpack.ExtType:
+        """Keep the parts of a payload for `insert_large`, and return a placeholder."""
         self.large.append((extension_header(code, _total_size(parts)), *parts))
         return _new_extension(_ExtType, (CODE_ARRAY, self._placeholder))
 
@@ -160,7 +160,7 @@ def encode_msgpack(value: object) -> bytes:
     try:
         encoder = _whole.get(type(value))
         if encoder is None:
-            encoder = _find_whole(value)
+            encoder = _find_encoders(value).whole
         return encoder(value)
     except EncodeError:
         raise
@@ -212,47 +212,47 @@ def _pack_complex(value: complex) -> bytes:
 
 
 _whole.update(dict.fromkeys((bool, type(None), int, float, list, dict), _encode_plain))
-_whole.update(
-    {bytes: _encode_bytes, str: _encode_text, tuple: _encode_tuple, complex: _encode_complex}
-)
+_whole.update({bytes: _encode_bytes, str: _encode_text})
 _whole[msgpack.ExtType] = _encode_plain  # a tuple to Python, but not to MessagePack
-_payloads[tuple] = (CODE_TUPLE, None, None)
-_payloads[complex] = (CODE_COMPLEX, _pack_complex, None)
+_TUPLE: Final = Encoders(_encode_tuple, (CODE_TUPLE, None, None))
+_COMPLEX_NUMBER: Final = Encoders(_encode_complex, (CODE_COMPLEX, _pack_complex, None))
+_whole[tuple], _payloads[tuple] = _TUPLE
+_whole[complex], _payloads[complex] = _COMPLEX_NUMBER
 
 
 # ------------------------------------------------------------------------------ encoders of a type
 
 
-def _find_whole(value: object) -> Encoder:
-    """Return the encoder for a value whose type is not in the table."""
+def _find_encoders(value: object) -> Encoders:
+    """Return the encoders for a value whose type is not in the tables."""
     if _is_numpy(value):
-        return _numpy_encoders(type(value)).whole
+        kind = type(value)
+        encoders = _find_numpy_encoders(kind)
+        # Subclasses are not added: there may be any number of them, and they would be kept alive.
+        if kind.__module__ == "numpy":
+            _whole[kind], _payloads[kind] = encoders
+        return encoders
     if isinstance(value, tuple):
-        return _encode_tuple
-    if isinstance(value, complex):
-        return _encode_complex
-    return _encode_plain  # the packer knows the type, or `_find_payload` names it in an error
+        return _TUPLE
+    return _COMPLEX_NUMBER if isinstance(value, complex) else _OTHER
 
 
-def _find_payload(value: Any) -> Payload:
-    """Return the extension type for a value whose type is not in the table."""
-    if _is_numpy(value):
-        return _numpy_encoders(type(value)).payload
-    if isinstance(value, tuple):
-        return _payloads[tuple]
-    if isinstance(value, complex):
-        return _payloads[complex]
-    kind = type(value)
-    if kind is int:
+def _refuse(value: object) -> NoReturn:
+    if type(value) is int:
         raise EncodeError(
             f"An integer of {value.bit_length()} bits cannot be encoded; "
             "the range is -2**63 to 2**64-1."
         )
+    kind = type(value)
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     raise EncodeError(
         f"A value of type {module}{kind.__qualname__} cannot be encoded; "
         "use plain Python and NumPy types."
     )
+
+
+# The packer encodes a few more types, such as bytearray, and passes on all others.
+_OTHER: Final = Encoders(_encode_plain, (0, _refuse, None))
 
 
 def _is_numpy(value: object) -> bool:
@@ -261,17 +261,10 @@ def _is_numpy(value: object) -> bool:
     return numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic))
 
 
-_numpy_registry: Final[list[Callable[[type], Encoders]]] = []
-
-
 def register_numpy(find_encoders: Callable[[type], Encoders]) -> None:
     """Set the function that returns the encoders of a type of NumPy array or scalar."""
-    _numpy_registry[:] = [find_encoders]
+    global _find_numpy_encoders
+    _find_numpy_encoders = find_encoders
 
 
-def _numpy_encoders(kind: type) -> Encoders:
-    encoders = _numpy_registry[0](kind)
-    # Subclasses are not remembered: there may be any number of them, and they would be kept alive.
-    if kind.__module__ == "numpy":
-        _whole[kind], _payloads[kind] = encoders
-    return encoders
+_find_numpy_encoders: Callable[[type], Encoders]

@@ -124,13 +124,7 @@ _FIXED_SIZES: Final = {
 
 
 def extension_header(code: int, size: int) -> bytes:
-    """Return the MessagePack bytes that precede the payload of an extension type.
-
-    Examples
-    --------
-    >>> extension_header(CODE_COMPLEX, 16), extension_header(CODE_ARRAY, 136)
-    (b'\\xd8\\x02', b'\\xc7\\x88\\x03')
-    """
+    """Return the MessagePack bytes that precede the payload of an extension type."""
     if size in _FIXED_SIZES:
         return _FIXED_SIZES[size] + bytes([code])
     if size < 2**8:

@@ -63,9 +63,9 @@ class LargeValueParser:
         form = FORMS[self._data[start]]
         length = self._length(form)
         if form.kind == "list":
-            return [self._value(depth + 1) for _ in self._counted(length)]
+            return [self._value(depth + 1) for _ in self._checked_range(length)]
         if form.kind == "dict":
-            return {self._key(depth): self._value(depth + 1) for _ in self._counted(length)}
+            return {self._key(depth): self._value(depth + 1) for _ in self._checked_range(length)}
         if form.kind == "extension":
             return self._extension(length, depth)
         if form.kind == "unused":
@@ -86,7 +86,7 @@ class LargeValueParser:
             return form.length
         return int.from_bytes(self._take(form.length_size), "big")
 
-    def _counted(self, count: int) -> range:
+    def _checked_range(self, count: int) -> range:
         if count > self._objects_left:
             raise GiveUp
         return range(count)

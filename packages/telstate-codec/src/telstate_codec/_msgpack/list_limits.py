@@ -16,20 +16,20 @@ from .format import FLOAT_64, FORMS, LIST_16, LIST_32
 QUICK_ITEMS: Final = 512
 """Length that lists may have in any value; a thousand of them, nested, take 4 MB."""
 
-FEW: Final = 128
-"""Size in bytes of tuples within a value for which msgpack's own limit (their size) is enough."""
+SMALL_TUPLE: Final = 128
+"""Size in bytes up to which a tuple within a value needs no limit but msgpack's own, its size."""
 
-_SHORTEST: Final = 15  # lists of up to so many items start with neither of the two bytes
+_MAX_UNMARKED: Final = 15  # lists of up to so many items start with neither of the two bytes
 _MARK_16, _MARK_32, _FLOAT = bytes([LIST_16]), bytes([LIST_32]), bytes([FLOAT_64])
 _FLOAT_SIZE: Final = 1 + FORMS[FLOAT_64].length
-_TIMES: Final = 4  # items (of 8 bytes) that may be claimed in vain, per byte of the value
-_BYTES_PER_MARK: Final = 256  # with more marks than this, looking at each takes too long
+_CLAIMS_PER_BYTE: Final = 4  # items of long lists that may be claimed, per byte of the value
+_BYTES_PER_MARK: Final = 256  # if marks are more frequent, checking each takes too long
 
 
 def limit_inside(data: bytes) -> int:
     """Return the limit for lists in a tuple within a value, which bounds all of them together."""
     marks = data.count(_MARK_16) + data.count(_MARK_32)
-    return max(_SHORTEST, min(QUICK_ITEMS, len(data) // marks)) if marks else QUICK_ITEMS
+    return max(_MAX_UNMARKED, min(QUICK_ITEMS, len(data) // marks)) if marks else QUICK_ITEMS
 
 
 def limit_of(data: bytes, start: int) -> int:
@@ -55,17 +55,17 @@ def limit_of(data: bytes, start: int) -> int:
 
 
 def _is_harmless(data: bytes, start: int, limit: int) -> bool:
-    """Return whether lists after an offset, of up to `limit` items, take memory like their bytes."""
-    allowed = _TIMES * len(data)
-    looks = len(data) // _BYTES_PER_MARK + 16
+    """Return whether lists of up to `limit` items need memory in proportion to the size of the data."""
+    claims_left = _CLAIMS_PER_BYTE * len(data)
+    checks_left = len(data) // _BYTES_PER_MARK + 16
     for mark, size in ((_MARK_16, 2), (_MARK_32, 4)):
         at = data.find(mark, start)
         while at >= 0:
-            looks -= 1
+            checks_left -= 1
             claimed = int.from_bytes(data[at + 1 : at + 1 + size], "big")
             if QUICK_ITEMS < claimed <= limit:
-                allowed -= claimed
-            if allowed < 0 or looks < 0:
+                claims_left -= claimed
+            if claims_left < 0 or checks_left < 0:
                 return False
             at = data.find(mark, at + 1)
     return True

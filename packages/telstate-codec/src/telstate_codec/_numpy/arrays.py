@@ -68,12 +68,6 @@ class BoundedCache(dict[_Key, _Value]):
 
     Looking up a cached result costs no more than in a dictionary. Threads may share a cache: at worst
     each of them calls the function. Entries whose `size`, in bytes, is large are not cached.
-
-    Examples
-    --------
-    >>> squares = BoundedCache(lambda number: number**2, lambda key, value: 1)
-    >>> squares[3], dict(squares)
-    (9, {3: 9})
     """
 
     MAX_ENTRIES: Final = 1024
@@ -187,7 +181,7 @@ def decode_array(data: bytes, start: int = 0, end: int | None = None) -> Array:
     else:
         body = header_end(data, start)
     if body > end:
-        raise ValueError("the header of an array goes on beyond its end")
+        raise ValueError("the header of an array extends beyond its end")
     dtype, shape, order, nbytes, text = array_headers[data[start:body]]
     if end - body != nbytes:
         raise ValueError(

@@ -26,7 +26,7 @@ DType: TypeAlias = np.dtype[Any]
 Descriptor: TypeAlias = str | list[Any]
 
 MAX_EMPTY: Final = 2**24
-"""Most elements of size 0 in an array: NumPy visits each, so that a few bytes could cost hours."""
+"""Most elements of size 0 in an array: NumPy visits each, so a few bytes could cost hours."""
 
 _MAX_ITEM_SIZE: Final = 2**31 - 1
 _MAX_DEPTH: Final = 32

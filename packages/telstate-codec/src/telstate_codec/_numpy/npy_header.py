@@ -41,14 +41,7 @@ class Header(NamedTuple):
 
 
 def write_header(dtype: DType, shape: Shape, fortran: bool) -> bytes:
-    r"""Return the header of the file of an array.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> write_header(np.dtype("u1"), (3,), False)[:60]
-    b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': "
-    """
+    """Return the header of the file of an array."""
     _check_empty(dtype, shape)
     text = f"{{'descr': {describe(dtype)!r}, 'fortran_order': {fortran!r}, 'shape': {shape!r}, }}"
     if shape:
@@ -78,7 +71,7 @@ def header_end(data: bytes, start: int) -> int:
     text_at = sizes_at + size_bytes
     end = text_at + int.from_bytes(data[sizes_at:text_at], "little")
     if end > len(data):
-        raise ValueError("the header of an array goes on beyond the end of the value")
+        raise ValueError("the header of an array extends beyond the end of the value")
     return end
 
 
@@ -106,7 +99,7 @@ def read_header(header: bytes) -> Header:
 
 
 def _check_empty(dtype: DType, shape: Shape) -> None:
-    """Refuse arrays that take no memory, but hours to visit their elements or rows."""
+    """Refuse arrays without bytes whose elements or rows would take hours to visit."""
     rows = 1
     for length in shape:
         if length == 0:

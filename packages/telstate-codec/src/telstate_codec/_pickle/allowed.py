@@ -21,14 +21,14 @@ from .machine import Arguments, Call, Function, as_bytes
 
 def find_global(module: str, name: str) -> object:
     """Return the object that stands for a global, or refuse the global by name."""
-    place = (module, name)
-    if place not in GLOBALS and module.split(".")[0] == "numpy":
+    key = (module, name)
+    if key not in GLOBALS and module.split(".")[0] == "numpy":
         from . import allowed_numpy
 
         CALLS.update(allowed_numpy.CALLS)
         GLOBALS.update(allowed_numpy.GLOBALS)
-    if place in GLOBALS:
-        return GLOBALS[place]
+    if key in GLOBALS:
+        return GLOBALS[key]
     text = f"{module}.{name}"
     shown = text if text.isascii() and text.isprintable() else ascii(text)
     refuse(f"the global {shown} is not plain data")
@@ -88,14 +88,6 @@ def _elements(limits: Limits, args: Arguments) -> list[object]:
     limits.charge(8 * len(elements))
     limits.check_elements(elements)
     return list(elements)
-
-
-def _set(limits: Limits, args: Arguments) -> object:
-    return set(_elements(limits, args))
-
-
-def _frozenset(limits: Limits, args: Arguments) -> object:
-    return frozenset(_elements(limits, args))
 
 
 def _slice(limits: Limits, args: Arguments) -> object:
@@ -244,8 +236,8 @@ CALLS: Final[dict[type, Call]] = {
     bytes: _bytes,
     bytearray: _bytearray,
     complex: _complex,
-    set: _set,
-    frozenset: _frozenset,
+    set: lambda limits, args: set(_elements(limits, args)),
+    frozenset: lambda limits, args: frozenset(_elements(limits, args)),
     slice: _slice,
     range: _range,
     OrderedDict: _ordered_dict,

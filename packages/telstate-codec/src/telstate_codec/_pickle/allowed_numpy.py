@@ -1,7 +1,7 @@
-"""The NumPy globals that a pickle of plain data may name: dtypes, arrays and scalars, NumPy 1 and 2.
+"""The NumPy globals that a pickle of plain data may name: dtypes, arrays and scalars.
 
-NumPy's own ``__setstate__`` methods trust their arguments, and can be made to read and write foreign
-memory. They are not used here: a dtype is made from a description, and an array or scalar from a dtype
+NumPy's own ``__setstate__`` methods trust their arguments, and can be made to read and write memory
+of other objects. They are not used here: a dtype is made from a description, and an array or scalar from a dtype
 and exactly as many bytes as it needs.
 """
 

@@ -1,9 +1,9 @@
 """Limits on the memory and work of the safe reader, in proportion to the size of the pickle.
 
 A pickle of a few bytes can cause a lot of work: by copying one long string again and again; by using
-a tuple as a key that holds another tuple twice, and so on fifty levels down, so that its hash takes
-2**50 steps; by many keys that all have the same hash. The work that pickles of ordinary data cause is
-bounded by their length, and so is the work allowed here.
+as a key a tuple that holds another tuple twice, and so on for fifty levels, so that its hash takes
+2**50 steps; by many keys that all have the same hash. Pickles of ordinary data cause work in
+proportion to their length, and no more is allowed here.
 """
 
 from __future__ import annotations
