@@ -13,7 +13,7 @@ from typing import Any
 
 
 def milliseconds(expiry: datetime | None) -> int | None:
-    """Give an expiry in milliseconds since 1970."""
+    """Return an expiry in milliseconds since 1970."""
     if expiry is None:
         return None
     delta = expiry.replace(tzinfo=timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -21,7 +21,7 @@ def milliseconds(expiry: datetime | None) -> int | None:
 
 
 def text(data: object) -> str:
-    """Give bytes as text that JSON can hold, one character a byte."""
+    """Return bytes as text for JSON, one character for each byte."""
     if isinstance(data, bytes):
         return data.decode("latin-1")
     return str(data)

@@ -1,4 +1,4 @@
-"""Tables: uniform or not, in one piece or many, they hold what was put into them."""
+"""Tables, uniform or not, in one piece or many, are read and skipped correctly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rdb_data import ChunkedReader, encode_length, encode_string, make_file, rea
 from telstate_rdb import Hash, KeyRecord, List, RawValue, Set, SortedSet, Value, read_rdb
 from telstate_rdb._source import Source
 
-# Strings come in runs of one length: what the reader takes in bulk, and what breaks its runs.
+# Lengths and numbers of strings: runs that are taken apart in one step, and what interrupts them.
 RUNS = st.lists(
     st.tuples(
         st.sampled_from([0, 1, 8, 17, 62, 63, 64, 65, 200, 300]),
@@ -28,7 +28,7 @@ SCORES = st.lists(st.floats(allow_nan=False), min_size=1, max_size=3)
 
 
 def strings(runs: list[tuple[int, int]]) -> list[bytes]:
-    """Make different strings in runs of one length; the shortest ones cannot all differ."""
+    """Return different strings in runs of one length; very short ones cannot all differ."""
     return [
         (
             (b"%x:" % (place * 1000 + i)).ljust(size, b"\x07")[:size]
@@ -41,7 +41,7 @@ def strings(runs: list[tuple[int, int]]) -> list[bytes]:
 
 
 def check(type_: int, count: int, body: bytes, expected: Value, piece: int) -> None:
-    """Hold a table against what it should be: whole, in pieces, raw, passed over, cut short."""
+    """Compare a table with the expected value: decoded, skipped, raw and lazy, whole and in pieces."""
     value = encode_length(count) + body
     data = b"REDIS0004" + bytes([type_]) + b"\x01k" + value + b"\x00\x01z\x01z\xff"
     records = [KeyRecord(0, b"k", expected), KeyRecord(0, b"z", b"z")]
@@ -62,7 +62,7 @@ PIECE = st.sampled_from([1, 7, 100, 1000, 5000])
 
 @given(RUNS, PIECE)
 def test_lists(runs: list[tuple[int, int]], piece: int) -> None:
-    """A list's elements come in order."""
+    """The elements of a list are in order."""
     elements = strings(runs)
     body = b"".join(map(encode_string, elements))
     check(1, len(elements), body, List(tuple(elements)), piece)
@@ -70,7 +70,7 @@ def test_lists(runs: list[tuple[int, int]], piece: int) -> None:
 
 @given(RUNS, PIECE)
 def test_sets(runs: list[tuple[int, int]], piece: int) -> None:
-    """A set's members come in the order of the file."""
+    """The members of a set are in the order of the file."""
     members = list(dict.fromkeys(strings(runs)))
     body = b"".join(map(encode_string, members))
     check(2, len(members), body, Set(tuple(members)), piece)
@@ -78,7 +78,7 @@ def test_sets(runs: list[tuple[int, int]], piece: int) -> None:
 
 @given(RUNS, st.integers(0, 70), PIECE)
 def test_hashes(runs: list[tuple[int, int]], size: int, piece: int) -> None:
-    """A hash's values belong to their fields."""
+    """Every field of a hash has its value."""
     fields = {field: field[::-1].rjust(size) for field in strings(runs)}
     body = b"".join(encode_string(field) + encode_string(value) for field, value in fields.items())
     check(4, len(fields), body, Hash(fields), piece)
@@ -86,7 +86,7 @@ def test_hashes(runs: list[tuple[int, int]], size: int, piece: int) -> None:
 
 @given(RUNS, SCORES, PIECE)
 def test_sorted_sets(runs: list[tuple[int, int]], scores: list[float], piece: int) -> None:
-    """A sorted set's scores belong to their members, equal or not."""
+    """Every member of a sorted set has its score, whether the scores are equal or not."""
     members = list(dict.fromkeys(strings(runs)))
     column = [scores[i % len(scores)] for i in range(len(members))]
     body = b"".join(encode_string(m) + struct.pack("<d", s) for m, s in zip(members, column))
@@ -95,7 +95,7 @@ def test_sorted_sets(runs: list[tuple[int, int]], scores: list[float], piece: in
 
 @given(RUNS, SCORES, PIECE)
 def test_sorted_sets_of_text(runs: list[tuple[int, int]], scores: list[float], piece: int) -> None:
-    """Scores as text belong to their members too."""
+    """Every member has its score if the scores are text, too."""
     members = list(dict.fromkeys(strings(runs)))
     column = [scores[i % len(scores)] for i in range(len(members))]
     body = b"".join(encode_string(m) + text_score(s) for m, s in zip(members, column))
@@ -113,7 +113,7 @@ def text_score(score: float) -> bytes:
 @pytest.mark.parametrize("change", ["length", "score"])
 @pytest.mark.parametrize("place", [0, 1, 7, 8, 63, 64, 65, 127, 499])
 def test_one_that_differs(change: str, place: int) -> None:
-    """One member of another length, or with another score, is found in a run wherever it is."""
+    """One member with another length or score is noticed in a run wherever it is."""
     members = [b"%017d" % i for i in range(500)]
     column = [0.0] * 500
     if change == "length":
@@ -127,7 +127,7 @@ def test_one_that_differs(change: str, place: int) -> None:
 
 
 def test_more_than_a_window() -> None:
-    """A sorted set of 200,000 members, read in chunks, is whole."""
+    """A sorted set of 200,000 members, read in chunks, is complete."""
     members = tuple(b"%020d" % i for i in range(200_000))
     body = b"".join(b"\x14" + member + bytes(8) for member in members)
     data = b"REDIS0004\x05\x01k\x80" + struct.pack(">I", 200_000) + body + b"\xff"
@@ -136,7 +136,7 @@ def test_more_than_a_window() -> None:
     assert list(read_rdb(io.BytesIO(data), types="string")) == []
 
 
-ODD: list[tuple[str, bytes, bytes]] = [
+UNUSUAL: list[tuple[str, bytes, bytes]] = [
     ("integer", b"\xc0\xff", b"-1"),
     ("long", b"\x80" + struct.pack(">I", 20000) + b"x" * 20000, b"x" * 20000),
     ("very long", b"\x81" + struct.pack(">Q", 3) + b"abc", b"abc"),
@@ -144,9 +144,11 @@ ODD: list[tuple[str, bytes, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "encoded", "expected"), ODD, ids=[name for name, _, _ in ODD])
-def test_odd_strings(name: str, encoded: bytes, expected: bytes) -> None:
-    """Strings in unusual forms are found among usual ones."""
+@pytest.mark.parametrize(
+    ("name", "encoded", "expected"), UNUSUAL, ids=[name for name, _, _ in UNUSUAL]
+)
+def test_unusual_strings(name: str, encoded: bytes, expected: bytes) -> None:
+    """Strings in unusual forms are read correctly among usual ones."""
     before, after = [b"%03d" % i for i in range(20)], [b"%03d" % i for i in range(20, 40)]
     elements = (*before, expected, *after)
     parts = [*map(encode_string, before), encoded, *map(encode_string, after)]
@@ -173,7 +175,7 @@ READS: list[tuple[Callable[[Source], object], bytes, object]] = [
 def test_lengths_and_integers(
     read: Callable[[Source], object], data: bytes, expected: object
 ) -> None:
-    """Each form of a length and of an integer is understood, and takes its bytes and no more."""
+    """Each form of a length and of an integer is read, and none of the bytes after it."""
     source = Source(data + b"more")
     assert read(source) == expected
     assert source.offset == len(data)

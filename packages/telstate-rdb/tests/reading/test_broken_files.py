@@ -1,4 +1,4 @@
-"""Broken files: right records or RdbParseError, whatever is wrong, and nothing believed."""
+"""Broken files give correct records or RdbParseError, and no length in them is trusted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WITHOUT_CHECKSUM = [
 
 
 def read_all(data: bytes) -> tuple[list[KeyRecord[Value]], RdbParseError | None]:
-    """Give the records of a file, and the error at its end."""
+    """Return the records of a file, and the error after them."""
     records: list[KeyRecord[Value]] = []
     try:
         records.extend(read_rdb(data))
@@ -54,8 +54,8 @@ def read_all(data: bytes) -> tuple[list[KeyRecord[Value]], RdbParseError | None]
     return records, None
 
 
-def sound(name: str) -> tuple[bytes, list[KeyRecord[Value]]]:
-    """Give a sample and its records."""
+def read_sample(name: str) -> tuple[bytes, list[KeyRecord[Value]]]:
+    """Return the bytes of a sample and its records."""
     data = (SAMPLES / name).read_bytes()
     return data, list(read_rdb(data))
 
@@ -63,8 +63,8 @@ def sound(name: str) -> tuple[bytes, list[KeyRecord[Value]]]:
 @NO_SAMPLES
 @pytest.mark.parametrize("name", WITH_CHECKSUM)
 def test_changed_byte_with_checksum(name: str) -> None:
-    """No change of a byte goes unnoticed where there is a checksum."""
-    data, _ = sound(name)
+    """Every changed byte is noticed if there is a checksum."""
+    data, _ = read_sample(name)
     chooser = random.Random(name)
     for position in range(len(data)):
         changed = bytearray(data)
@@ -77,7 +77,7 @@ def test_changed_byte_with_checksum(name: str) -> None:
 @pytest.mark.parametrize("name", WITHOUT_CHECKSUM)
 def test_changed_byte_without_checksum(name: str) -> None:
     """Without a checksum, a changed byte gives records or RdbParseError."""
-    data, _ = sound(name)
+    data, _ = read_sample(name)
     chooser = random.Random(name)
     for position in range(len(data)):
         changed = bytearray(data)
@@ -88,8 +88,8 @@ def test_changed_byte_without_checksum(name: str) -> None:
 @NO_SAMPLES
 @pytest.mark.parametrize("name", WITH_CHECKSUM + WITHOUT_CHECKSUM)
 def test_truncated(name: str) -> None:
-    """A file that is cut short gives the records before the cut, and then RdbParseError."""
-    data, expected = sound(name)
+    """A truncated file gives the complete records, and then RdbParseError."""
+    data, expected = read_sample(name)
     counts = set()
     for size in range(len(data)):
         records, error = read_all(data[:size])
@@ -103,8 +103,8 @@ def test_truncated(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_every_change_of_every_byte(name: str) -> None:
-    """Every other value of every byte of a small file is noticed."""
-    data, _ = sound(name)
+    """Every possible change of every byte of a small file is noticed."""
+    data, _ = read_sample(name)
     for position in range(len(data)):
         for change in range(1, 256):
             changed = data[:position] + bytes([data[position] ^ change]) + data[position + 1 :]
@@ -114,8 +114,8 @@ def test_every_change_of_every_byte(name: str) -> None:
 @NO_SAMPLES
 @pytest.mark.parametrize("name", WITH_CHECKSUM[:4])
 def test_changed_byte_in_recovery(name: str) -> None:
-    """Recovery of a changed or shortened file raises nothing, and reports a loss."""
-    data, _ = sound(name)
+    """Recovery of a changed or truncated file raises nothing, and reports a loss."""
+    data, _ = read_sample(name)
     for position in range(9, len(data), 3):
         reader = read_rdb(data[:position] + b"\xaa" + data[position + 1 :], strict=False)
         list(reader)
@@ -130,8 +130,8 @@ def test_changed_byte_in_recovery(name: str) -> None:
     st.binary(max_size=80),
     st.sampled_from([6, 9, 12, 80]),
 )
-def test_rubbish_as_a_value(type_: int, body: bytes, version: int) -> None:
-    """Whatever bytes stand for a value, it is a value or RdbParseError, whole or in drops."""
+def test_random_value(type_: int, body: bytes, version: int) -> None:
+    """Random bytes in place of a value are a value or RdbParseError, from bytes and byte by byte."""
     payload = bytes([type_]) + body + version.to_bytes(2, "little")
     try:
         decode_dump(payload + crc64(payload).to_bytes(8, "little"))
@@ -139,13 +139,13 @@ def test_rubbish_as_a_value(type_: int, body: bytes, version: int) -> None:
         pass
     data = b"REDIS0012" + bytes([type_]) + b"\x01k" + body + b"\xff" + bytes(8)
     records, error = read_all(data)
-    dripped: list[KeyRecord[Value]] = []
+    in_bytes: list[KeyRecord[Value]] = []
     if error is None:
         assert list(read_rdb(ChunkedReader(data))) == records
     else:
         with pytest.raises(RdbParseError):
-            dripped.extend(read_rdb(ChunkedReader(data)))
-        assert dripped == records
+            in_bytes.extend(read_rdb(ChunkedReader(data)))
+        assert in_bytes == records
     list(read_rdb(data, strict=False))
     try:
         list(read_rdb(data, raw=True))
@@ -154,25 +154,25 @@ def test_rubbish_as_a_value(type_: int, body: bytes, version: int) -> None:
 
 
 @given(st.binary(max_size=100))
-def test_rubbish_as_a_file(data: bytes) -> None:
-    """Whatever follows a header, it is records or RdbParseError."""
+def test_random_file(data: bytes) -> None:
+    """Random bytes after a header are records or RdbParseError."""
     read_all(data)
     read_all(b"REDIS0011" + data)
     read_all(b"VALKEY080" + data)
     list(read_rdb(b"REDIS0011" + data, strict=False))
 
 
-# ------------------------------------------------------------------------- lies about sizes
+# --------------------------------------------------------------------------------- false lengths
 
 HUGE = b"\x81" + (2**63).to_bytes(8, "big")
 MANY = b"\x81" + (2**40).to_bytes(8, "big")
 MOST = b"\x81" + b"\xff" * 8
 U32 = b"\xff\xff\xff\xff"
-ZIPLIST_LIE = struct.pack("<IIH", 16, 10, 1) + b"\x00\x80" + U32[:3] + b"\xff"
-LISTPACK_LIE = struct.pack("<IH", 13, 1) + b"\xf0" + U32 + b"a\xff"
-LIES = {
+FALSE_ZIPLIST = struct.pack("<IIH", 16, 10, 1) + b"\x00\x80" + U32[:3] + b"\xff"
+FALSE_LISTPACK = struct.pack("<IH", 13, 1) + b"\xf0" + U32 + b"a\xff"
+FALSE_LENGTHS = {
     "string": b"\x00\x01k" + HUGE,
-    "string of all there is": b"\x00\x01k" + MOST,
+    "longest string": b"\x00\x01k" + MOST,
     "key": b"\x00" + HUGE,
     "list": b"\x01\x01k" + MANY + b"\x01a" * 50,
     "set": b"\x02\x01k" + MANY + b"\x01a" * 50,
@@ -190,8 +190,8 @@ LIES = {
     "hash with expiries": b"\x18\x01k" + bytes(8) + MANY,
     "compressed": b"\x00\x01k\xc3" + HUGE + HUGE,
     "bomb": b"\x00\x01k\xc3\x09" + MANY + b"\x00a" + b"\xe0\xff\x00" * 2 + b"\x00",
-    "ziplist string": b"\x0a\x01k" + bytes([len(ZIPLIST_LIE)]) + ZIPLIST_LIE,
-    "listpack string": b"\x14\x01k" + bytes([len(LISTPACK_LIE)]) + LISTPACK_LIE,
+    "ziplist string": b"\x0a\x01k" + bytes([len(FALSE_ZIPLIST)]) + FALSE_ZIPLIST,
+    "listpack string": b"\x14\x01k" + bytes([len(FALSE_LISTPACK)]) + FALSE_LISTPACK,
     "intset": b"\x0b\x01k\x0a" + struct.pack("<II", 2, 2**31) + b"\x01\x00",
     "zipmap": b"\x09\x01k\x08\x01\xfe" + U32 + b"a\xff",
     "aux": b"\xfa" + HUGE,
@@ -199,12 +199,12 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("lie", sorted(LIES))
+@pytest.mark.parametrize("name", sorted(FALSE_LENGTHS))
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "recover"])
 @pytest.mark.parametrize("known", [True, False], ids=["size known", "size unknown"])
-def test_lies_about_sizes(lie: str, strict: bool, known: bool) -> None:
-    """A length that cannot be is an error at once: no memory is taken for it."""
-    data = b"REDIS0011" + LIES[lie] + bytes(50)
+def test_false_lengths(name: str, strict: bool, known: bool) -> None:
+    """An impossible length is an error before memory is allocated for it."""
+    data = b"REDIS0011" + FALSE_LENGTHS[name] + bytes(50)
     tracemalloc.start()
     reader = read_rdb(data if known else ChunkedReader(data), strict=strict)
     if strict:
@@ -218,19 +218,19 @@ def test_lies_about_sizes(lie: str, strict: bool, known: bool) -> None:
     assert peak < 40_000_000
 
 
-@pytest.mark.parametrize("lie", ["string", "list", "zset2", "stream", "key"])
-def test_lies_on_an_endless_pipe(lie: str) -> None:
-    """A length that cannot be is an error before more of a pipe is read than its first chunk."""
+@pytest.mark.parametrize("name", ["string", "list", "zset2", "stream", "key"])
+def test_false_lengths_on_an_endless_pipe(name: str) -> None:
+    """An impossible length is an error before more than the first chunk of a pipe is read."""
 
     class Endless(io.RawIOBase):
-        given = io.BytesIO(b"REDIS0011" + LIES[lie])
-        more = 4  # reads, after which it fails rather than to go on for ever
+        given = io.BytesIO(b"REDIS0011" + FALSE_LENGTHS[name])
+        more = 4  # reads until it fails, because it would go on for ever
 
         def read(self, size: int = -1) -> bytes:
             if byte := self.given.read(1):
                 return byte
             self.more -= 1
-            assert self.more >= 0, "more was read than there can be any reason for"
+            assert self.more >= 0, "too much was read"
             return b"\x01" * min(size, 1 << 20)
 
     source = Endless()
@@ -238,10 +238,10 @@ def test_lies_on_an_endless_pipe(lie: str) -> None:
         list(read_rdb(source))
 
 
-@pytest.mark.parametrize("lie", ["string", "zset2", "stream", "module string", "aux", "key"])
-def test_lies_in_what_is_skipped(lie: str) -> None:
-    """Passing over a value believes lengths no more than reading it."""
-    data = b"REDIS0011" + LIES[lie] + bytes(50)
+@pytest.mark.parametrize("name", ["string", "zset2", "stream", "module string", "aux", "key"])
+def test_false_lengths_in_skipped_values(name: str) -> None:
+    """Skipping a value trusts its lengths no more than reading it."""
+    data = b"REDIS0011" + FALSE_LENGTHS[name] + bytes(50)
     for source in (data, ChunkedReader(data)):
         with pytest.raises(RdbParseError):
             list(read_rdb(source, keys="other"))
@@ -268,7 +268,7 @@ def test_lies_in_what_is_skipped(lie: str) -> None:
     ],
 )
 def test_malformed(value: bytes, reason: str) -> None:
-    """A malformed value is refused with what is wrong with it."""
+    """A malformed value raises an error that says what is wrong with it."""
     with pytest.raises(RdbParseError, match=reason) as caught:
         list(read_rdb(b"REDIS0011" + value + b"\xff" + bytes(8)))
     assert caught.value.key == b"k"

@@ -1,4 +1,4 @@
-"""What is put off is what it would have been at once, and nothing broken is put off."""
+"""Lazy tables decode to what a plain read gives, and no broken table is left undecoded."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from telstate_rdb import (
 from telstate_rdb.lzf import decompress
 from telstate_rdb.reader import verify_checksum
 
-#: A hash with a field twice; a sorted set, with scores of 8 bytes or as text, a member of which is
-#: compressed and leads to before its start: sound as far as lengths go.
+# A hash with a repeated field, and sorted sets with an LZF member that refers to bytes before its start:
+# valid as far as their lengths go.
 BAD_LZF = b"\xc3\x03\x05\x00a\xff"
 BAD_TABLES = {
     "field twice": b"\x04\x01k\x02\x01a\x011\x01a\x012",
@@ -54,7 +54,7 @@ AFTER = b"\x00\x05after\x011"
 
 
 def outcome(read: object, source: bytes) -> object:
-    """What reading a file gives: its records, or what is wrong with it."""
+    """Return the records of a file, or the text of its error."""
     try:
         return list(read(source))  # type: ignore[operator]  # either of two readers
     except RdbParseError as error:
@@ -94,8 +94,8 @@ def test_samples(row: dict[str, str]) -> None:
     assert raw == expected or isinstance(expected, str)
 
 
-def test_sorted_sets_are_put_off_only_with_one_score() -> None:
-    """A table whose members have the same score is put off, and says which; another is decoded."""
+def test_sorted_sets_with_one_score_are_lazy() -> None:
+    """A sorted set whose members all have one score is lazy and has that score; others are decoded."""
     one = b"\x05\x01a\x02\x01x" + struct.pack("<d", 2.5) + b"\x01y" + struct.pack("<d", 2.5)
     other = b"\x05\x01b\x02\x01x" + bytes(8) + b"\x01y" + struct.pack("<d", -0.0)
     text = b"\x03\x01c\x02\x01x\x041e-3\x01y\x041e-3\x03\x01d\x02\x01x\x010\x01y\x0217"
@@ -115,7 +115,7 @@ def test_sorted_sets_are_put_off_only_with_one_score() -> None:
 
 
 def test_empty_tables_are_decoded() -> None:
-    """A collection without members, which no server writes, is not put off."""
+    """A collection without members, which no server writes, is decoded."""
     values = [
         each.value for each in read_lazily(make_file(b"\x05\x01a\x00\x04\x01b\x00\x03\x01c\x00"))
     ]
@@ -123,8 +123,8 @@ def test_empty_tables_are_decoded() -> None:
 
 
 @pytest.mark.parametrize("name", BAD_TABLES)
-def test_broken_on_purpose(name: str) -> None:
-    """Where the checksum is right, what is broken fails when it is decoded, and by name; others do not."""
+def test_broken_under_a_right_checksum(name: str) -> None:
+    """If the checksum is right, a broken table raises a complete error when it is decoded."""
     data = make_file(BAD_TABLES[name] + AFTER)
     with pytest.raises(RdbParseError) as at_once:
         list(read_rdb(data, name="odd.rdb"))
@@ -140,8 +140,8 @@ def test_broken_on_purpose(name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD_TABLES)
 @pytest.mark.parametrize("form", ["no checksum", "old", "pipe"])
-def test_broken_and_not_covered(name: str, form: str) -> None:
-    """Where no checksum vouches for the bytes beforehand, what is broken is an error while reading."""
+def test_broken_without_a_checksum(name: str, form: str) -> None:
+    """If no checksum was verified before, a broken table is an error while reading."""
     data = make_file(BAD_TABLES[name] + AFTER)
     if form == "no checksum":
         data = data[:-8] + bytes(8)
@@ -167,7 +167,7 @@ TABLES = (
 
 
 def test_one_wrong_byte_under_a_checksum() -> None:
-    """One wrong byte anywhere is an error at the call, the one that reading at once has."""
+    """One wrong byte anywhere is an error at the call, the same as that of a plain read."""
     data = make_file(TABLES)
     for place in range(9, len(data)):
         wrong = data[:place] + bytes((data[place] ^ 0x41,)) + data[place + 1 :]
@@ -179,8 +179,8 @@ def test_one_wrong_byte_under_a_checksum() -> None:
         assert str(caught.value) == expected
 
 
-def test_cut_short() -> None:
-    """A file that is cut short anywhere is an error at the call or while reading."""
+def test_truncated() -> None:
+    """A file that is truncated anywhere is an error at the call or while reading."""
     data = make_file(TABLES)
     for size in range(len(data)):
         with pytest.raises(RdbParseError):
@@ -191,7 +191,7 @@ def test_cut_short() -> None:
 
 @pytest.mark.parametrize("flip", [0x01, 0x41, 0x80, 0xFF])
 def test_one_wrong_byte_without_a_checksum(flip: int) -> None:
-    """Without a checksum, a wrong byte is an error while reading or gives what it gives at once."""
+    """Without a checksum, a wrong byte has the effect that it has on a plain read."""
     data = make_file(TABLES)[:-8] + bytes(8)
     for place in range(9, len(data) - 8):
         wrong = data[:place] + bytes((data[place] ^ flip,)) + data[place + 1 :]
@@ -204,7 +204,7 @@ def test_one_wrong_byte_without_a_checksum(flip: int) -> None:
             assert read_lazily_and_decode(wrong) == expected
 
 
-VERDICTS = [
+CHECKSUMS = [
     (make_file(b""), True),
     (make_file(TABLES, version=5), True),
     (make_file(TABLES)[:-8] + bytes(8), None),
@@ -214,15 +214,15 @@ VERDICTS = [
     (b"", None),
     (b"no RDB file, this", None),
     (make_file(TABLES) + b"!", False),
-    (make_file(TABLES) + b"\0", True),  # as checksums of this kind go; the walk finds it out
+    (make_file(TABLES) + b"\0", True),  # because a CRC cannot see zeros after it; reading does
     (make_file(TABLES)[:-1], False),
     (b"VALKEY080\xff" + bytes(range(8)), False),
 ]
 
 
-@pytest.mark.parametrize(("data", "expected"), VERDICTS)
+@pytest.mark.parametrize(("data", "expected"), CHECKSUMS)
 def test_verify_checksum(data: bytes, expected: bool | None, tmp_path: Path) -> None:
-    """The checksum is judged from everything that can be read twice, which stays where it stood."""
+    """The checksum of everything that can be read twice is verified; files keep their position."""
     path = tmp_path / "x.rdb"
     path.write_bytes(b"before" + data)
     with path.open("rb") as file, path.open("rb", buffering=0) as unbuffered:
@@ -237,7 +237,7 @@ def test_verify_checksum(data: bytes, expected: bool | None, tmp_path: Path) -> 
 
 
 def test_long_values_in_parts(tmp_path: Path) -> None:
-    """A value longer than what is read at once comes in parts, and none of it is lost."""
+    """A value that is longer than what is read at once has several parts, and is complete."""
     members = tuple(bytes([65 + number]) * 300_000 for number in range(5))
     value = SortedSet(members, array("d", bytes(40)))
     with RdbWriter(tmp_path / "long.rdb", version=9) as writer:
@@ -249,8 +249,8 @@ def test_long_values_in_parts(tmp_path: Path) -> None:
     assert second == KeyRecord(0, b"short", b"1")
 
 
-def test_what_is_decoded_after_all_is_read_again(tmp_path: Path) -> None:
-    """A long sorted set with one other score at its end is decoded, from its first byte."""
+def test_different_score_at_the_end(tmp_path: Path) -> None:
+    """A long sorted set with another score at its end is decoded from its first byte."""
     members = tuple(b"%08d" % number * 40 for number in range(4000))
     value = SortedSet(members, array("d", [0.0] * 3999 + [1.0]))
     with RdbWriter(tmp_path / "long.rdb", version=9) as writer:
@@ -266,10 +266,10 @@ def test_what_is_decoded_after_all_is_read_again(tmp_path: Path) -> None:
         ]
 
 
-def test_only_what_is_wanted() -> None:
-    """Databases, keys and types are chosen as ever."""
+def test_filters() -> None:
+    """Databases, keys and types are filtered as in a plain read."""
     data = make_file(b"\xfe\x03" + TABLES)
     assert [each.key for each in read_lazily(data, keys="[ac]")] == [b"a", b"c"]
     assert [each.key for each in read_lazily(data, types="hash", databases=3)] == [b"b"]
     assert list(read_lazily(data, databases=0)) == []
-    assert decompress(b"\x00a\xe0\x01\x00", 11) == b"a" * 11  # what one of the tables relies on
+    assert decompress(b"\x00a\xe0\x01\x00", 11) == b"a" * 11  # as in one of the tables

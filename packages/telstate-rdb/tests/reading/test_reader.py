@@ -1,4 +1,4 @@
-"""Reading: sources, options, what comes with a key, and what comes besides keys."""
+"""Reading: sources, options, keys with their attributes, and records that are not keys."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MODULE_BODY = bytes.fromhex("01 4005 02 07") + b"\x04" + struct.pack("<d", 1.5)
 MODULE_BODY += b"\x03" + struct.pack("<f", 0.5) + b"\x05\x03abc" + b"\x00"
 BIG = bytes(range(256)) * 100
 
-# One of everything a file can have, in plain forms.
+# One of each kind of record, in plain forms.
 PARTS = (
     b"\xfa\x09redis-ver\x057.0.0",
     b"\xf5\x05#!lua",
@@ -94,7 +94,7 @@ SNAPSHOT = make_file(*PARTS)
 
 
 def test_keys() -> None:
-    """Every key comes with its database, value, expiry and use, and with nobody else's."""
+    """Every key has its own database, value, expiry and use."""
     reader = read_rdb(SNAPSHOT)
     assert reader.version == 11
     checksums = [reader.checksum]
@@ -103,8 +103,8 @@ def test_keys() -> None:
     assert checksums == ["unread", "ok"]
 
 
-def test_everything() -> None:
-    """What is not a key is given where it is asked for, in the order of the file."""
+def test_auxiliary_records() -> None:
+    """Records that are not keys are returned if they are requested, in the order of the file."""
     records = list(read_rdb(SNAPSHOT, auxiliary=True))
     assert [record for record in records if isinstance(record, KeyRecord)] == KEYS
     assert [record for record in records if not isinstance(record, KeyRecord)] == [
@@ -120,7 +120,7 @@ def test_everything() -> None:
 
 
 def test_path(tmp_path: Path) -> None:
-    """A file is read by its name, as text or as a path, and closed at its end."""
+    """A file is opened by its path and closed at its end."""
     path = tmp_path / "dump.rdb"
     path.write_bytes(SNAPSHOT)
     assert list(read_rdb(path)) == KEYS
@@ -130,19 +130,19 @@ def test_path(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """A file that cannot be opened is the operating system's error, at the call."""
+    """A file that cannot be opened is an OSError at the call."""
     with pytest.raises(FileNotFoundError):
         read_rdb(tmp_path / "none.rdb")
 
 
 def test_bytes() -> None:
-    """Bytes, a bytearray and a view of either are snapshots too."""
+    """Bytes, a bytearray and a memoryview can be read."""
     for source in (SNAPSHOT, bytearray(SNAPSHOT), memoryview(SNAPSHOT)):
         assert list(read_rdb(source)) == KEYS
 
 
 def test_open_file(tmp_path: Path) -> None:
-    """An open file is read from where it stands, and left open."""
+    """An open file is read from its position, and left open."""
     path = tmp_path / "dump.rdb"
     path.write_bytes(b"before" + SNAPSHOT)
     for buffering in (0, -1):
@@ -153,7 +153,7 @@ def test_open_file(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_seek() -> None:
-    """A pipe, a decompressor, a socket and a file that gives single bytes are all the same."""
+    """A pipe, a decompressor, a socket and a file that returns single bytes can be read."""
     compressed = gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(SNAPSHOT)))
     reading, writing = os.pipe()
     thread = threading.Thread(target=_write_all, args=(writing,))
@@ -182,8 +182,8 @@ OPENERS = [
 ]
 
 
-def _damaged(data: bytes, cut: bool) -> io.BytesIO:
-    """Cut compressed data short at about two thirds, or change their last bytes: the checks."""
+def _corrupt(data: bytes, cut: bool) -> io.BytesIO:
+    """Truncate compressed data at two thirds, or change their last bytes, the checksum."""
     return io.BytesIO(data[: len(data) * 2 // 3] if cut else data[:-8] + b"\xa5" * 8)
 
 
@@ -196,12 +196,12 @@ def test_broken_decompressor(
     cut: bool,
     strict: bool,
 ) -> None:
-    """Broken compressed data are an error of the snapshot, after all that came out before it."""
+    """Corrupt compressed data are an error of the snapshot, after all records before it."""
     content = random.Random(4).randbytes(600 << 10)
     body = b"".join(
         b"\x00\x06%06d\x44\x00" % i + content[i * 1024 : i * 1024 + 1024] for i in range(600)
     )
-    broken = _damaged(compress(b"REDIS0004" + body + b"\xff"), cut)
+    broken = _corrupt(compress(b"REDIS0004" + body + b"\xff"), cut)
     reader = read_rdb(opener(broken), strict=strict)
     keys: list[bytes] = []
     reason = ""
@@ -217,15 +217,15 @@ def test_broken_decompressor(
 
 
 def test_broken_deflate() -> None:
-    """What zlib says of a broken stream is an error of the snapshot, not one of its own."""
+    """An error of zlib is an error of the snapshot."""
     data = bytearray(gzip.compress(b"REDIS0004" + b"\x00\x01k\x3f" + b"abc" * 21 + b"\xff"))
-    data[10] |= 0x06  # a block of the kind that there is not
+    data[10] |= 0x06  # an invalid type of block
     with pytest.raises(RdbParseError, match="cannot be read further.*invalid block type"):
         list(read_rdb(gzip.open(io.BytesIO(data))))
 
 
 def test_no_decompressor() -> None:
-    """The error for a compressed file names what would open it."""
+    """The error for a compressed file names the function that opens it."""
     for data, opener in (
         (gzip.compress(SNAPSHOT), "gzip.open"),
         (bz2.compress(SNAPSHOT), "bz2.open"),
@@ -236,7 +236,7 @@ def test_no_decompressor() -> None:
 
 
 def test_system_errors_stay() -> None:
-    """An error of the system while reading is no fault of the file."""
+    """An error of the operating system while reading is raised as it is."""
 
     class Failing(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
@@ -247,7 +247,7 @@ def test_system_errors_stay() -> None:
 
 
 def test_text_file(tmp_path: Path) -> None:
-    """A file in text mode is a mistake of the caller, and the error says what to do."""
+    """A file in text mode is a TypeError that says what to do."""
     path = tmp_path / "dump.rdb"
     path.write_bytes(b"REDIS0003\xff")
     with path.open(encoding="latin-1") as file:
@@ -256,7 +256,7 @@ def test_text_file(tmp_path: Path) -> None:
 
 
 def test_live_source() -> None:
-    """From a socket a record is given as soon as there is enough of it, not when it closes."""
+    """A record from a socket is returned before the socket is closed."""
     ours, theirs = socket.socketpair()
     value = b"\x00\x01k\x80" + struct.pack(">I", 1 << 16) + bytes(1 << 16)
     ours.settimeout(20)
@@ -268,7 +268,7 @@ def test_live_source() -> None:
 
 
 def test_non_blocking_file() -> None:
-    """A file that has nothing yet, and does not wait, is no end of the file."""
+    """A non-blocking file without data is an error, not the end of the file."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     with open(writing, "wb"), open(reading, "rb", buffering=0) as file:
@@ -289,7 +289,7 @@ def test_non_blocking_file() -> None:
     ],
 )
 def test_header(data: bytes, reason: str) -> None:
-    """What is no RDB file, or of an unknown version, is refused at the call."""
+    """A file that is not an RDB file, or of an unknown version, is an error at the call."""
     with pytest.raises(RdbParseError, match=reason) as caught:
         read_rdb(data, name="this.rdb")
     assert (caught.value.file, caught.value.offset) == ("this.rdb", 0)
@@ -297,7 +297,7 @@ def test_header(data: bytes, reason: str) -> None:
 
 @pytest.mark.parametrize("version", range(1, 13))
 def test_versions(version: int) -> None:
-    """All versions from 1 to 12 are read; a checksum comes with 5."""
+    """All versions from 1 to 12 are read; from 5 on they have a checksum."""
     data = b"REDIS%04d\xfe\x00\x00\x01k\x01v\xff" % version
     reader = read_rdb(data + (bytes(8) if version >= 5 else b""))
     assert list(reader) == [KeyRecord(0, b"k", b"v")]
@@ -305,7 +305,7 @@ def test_versions(version: int) -> None:
 
 
 def test_wrong_checksum() -> None:
-    """A wrong checksum is an error that shows both, after all records."""
+    """A wrong checksum is an error after all records, and shows both checksums."""
     data = make_file(b"\x00\x01k\x01v")
     changed = data.replace(b"\x01v", b"\x01w")
     reader = read_rdb(changed)
@@ -322,7 +322,7 @@ def test_wrong_checksum() -> None:
 
 
 def test_error_names_the_place(tmp_path: Path) -> None:
-    """An error says in which file, at which byte and in which key's value it is."""
+    """An error names the file, the byte and the key."""
     path = tmp_path / "dump.rdb"
     path.write_bytes(make_file(b"\x00\x01k\x01v", b"\x0d\x05wrong\x02ab"))
     reader = read_rdb(path)
@@ -347,8 +347,8 @@ def test_unknown_type_is_named() -> None:
         list(read_rdb(b"VALKEY080\x17\x01k\x01v\xff" + bytes(8)))
 
 
-def test_old_module_is_refused() -> None:
-    """A module's value of type 6 cannot be passed over, and the error says so."""
+def test_old_module() -> None:
+    """The value of a module of type 6 cannot be skipped, and the error says so."""
     with pytest.raises(RdbParseError, match="type 6"):
         list(read_rdb(make_file(b"\x06\x01k" + MODULE_ID + b"\x00")))
 
@@ -369,33 +369,33 @@ def test_old_module_is_refused() -> None:
         ({"databases": []}, set()),
     ],
 )
-def test_selection(options: ReadOptions, wanted: set[bytes]) -> None:
-    """What is wanted is given as if everything was, and the checksum is still computed."""
+def test_filter(options: ReadOptions, wanted: set[bytes]) -> None:
+    """Only the requested keys are returned, and the checksum is still verified."""
     reader = read_rdb(SNAPSHOT, **options)
     assert list(reader) == [record for record in KEYS if record.key in wanted]
     assert reader.checksum == "ok"
 
 
-def test_what_is_not_wanted_is_not_decoded() -> None:
-    """A malformed value that is passed over does no harm."""
+def test_rejected_values_are_not_decoded() -> None:
+    """A malformed value that the filter rejects is not an error."""
     data = make_file(b"\x0d\x05wrong\x02ab", b"\x00\x01k\x01v")
     assert list(read_rdb(data, keys="k")) == [KeyRecord(0, b"k", b"v")]
 
 
-def test_unknown_type_in_selection() -> None:
-    """A type that Redis does not have is a mistake of the caller."""
+def test_unknown_type_in_filter() -> None:
+    """A type that Redis does not have is a ValueError that names the types."""
     with pytest.raises(ValueError, match="Unknown types.*zset"):
         read_rdb(SNAPSHOT, types="sorted_set")  # type: ignore[arg-type]  # the mistake
 
 
 def test_one_pattern() -> None:
-    """Several patterns are a mistake of the caller, and the error says that there can be one."""
+    """Several patterns are a TypeError that says what keys= takes."""
     with pytest.raises(TypeError, match="keys= takes one pattern"):
         read_rdb(SNAPSHOT, keys=["a*"])  # type: ignore[call-overload]  # the mistake
 
 
 def test_raw() -> None:
-    """A raw value has exactly the value's bytes, and its payload stands for the same value."""
+    """A raw value has exactly the bytes of the value, and its payload decodes to the value."""
     raw = list(read_rdb(SNAPSHOT, raw=True))
     assert [(r.database, r.key, r.expiry, r.idle, r.frequency) for r in raw] == [
         (r.database, r.key, r.expiry, r.idle, r.frequency) for r in KEYS
@@ -409,21 +409,23 @@ def test_raw() -> None:
 
 
 def test_progress(tmp_path: Path) -> None:
-    """Progress is reported as it is made, with the size of the file where that is known."""
+    """Progress is reported while reading, with the size of the file if it is known."""
     path = tmp_path / "dump.rdb"
     path.write_bytes(SNAPSHOT)
     seen: list[tuple[int, int | None]] = []
     list(read_rdb(path, progress=lambda done, size: seen.append((done, size))))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    dripped: list[tuple[int, int | None]] = []
+    from_bytes: list[tuple[int, int | None]] = []
     list(
-        read_rdb(ChunkedReader(SNAPSHOT), progress=lambda done, size: dripped.append((done, size)))
+        read_rdb(
+            ChunkedReader(SNAPSHOT), progress=lambda done, size: from_bytes.append((done, size))
+        )
     )
-    assert [seen[-1], dripped[-1]] == [(len(SNAPSHOT), len(SNAPSHOT)), (len(SNAPSHOT), None)]
+    assert [seen[-1], from_bytes[-1]] == [(len(SNAPSHOT), len(SNAPSHOT)), (len(SNAPSHOT), None)]
 
 
 def test_closing(tmp_path: Path) -> None:
-    """A reader that is left early closes its file, and so does one that is dropped."""
+    """A reader closes its file if it is left early or closed unread."""
     path = tmp_path / "dump.rdb"
     path.write_bytes(SNAPSHOT)
     with read_rdb(path) as reader:
@@ -434,7 +436,7 @@ def test_closing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_nothing_after_closing(tmp_path: Path, strict: bool) -> None:
-    """A reader that was closed has no more records, whatever had been read ahead."""
+    """A closed reader has no more records, even those that were in its buffer."""
     path = tmp_path / "dump.rdb"
     path.write_bytes(SNAPSHOT)
     for source in (path, SNAPSHOT):
@@ -471,7 +473,7 @@ def test_memory_is_bounded_by_the_largest_value(tmp_path: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    """Importing the package loads neither NumPy nor what only the command line needs."""
+    """Importing the package imports neither NumPy nor the dependencies of the extras."""
     code = (
         "import sys, telstate_rdb\n"
         "print([name for name in ('numpy', 'rich', 'click', 'rdbtools') if name in sys.modules])"

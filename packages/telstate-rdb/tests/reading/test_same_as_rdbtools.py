@@ -1,4 +1,4 @@
-"""What rdbtools reads (files up to version 9), we read the same."""
+"""Files that rdbtools can read (up to version 9) give the same records as with rdbtools."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from telstate_testing import peer_python
 PEER = peer_python()
 NO_PEER = pytest.mark.skipif(PEER is None, reason="no rdbtools: TELSTATE_PEER_PYTHON is not set")
 
-# rdbtools reads it although its checksum is wrong, and goes beyond the end without a word.
-WE_REFUSE = {"librdb/invalid_chksum_v8.rdb", "redis-rdb-tools/redis_40_with_module.rdb"}
+# rdbtools ignores the wrong checksum of one and the bytes after the end of the other.
+WE_REJECT = {"librdb/invalid_chksum_v8.rdb", "redis-rdb-tools/redis_40_with_module.rdb"}
 # rdbtools itself fails on these.
-PEER_REFUSES = {"redis/corrupt_ziplist.rdb"}
+PEER_REJECTS = {"redis/corrupt_ziplist.rdb"}
 
 OLD = [
     row["file"]
@@ -29,12 +29,12 @@ OLD = [
 
 
 def text(data: bytes) -> str:
-    """Give bytes as text, one character a byte."""
+    """Return bytes as text, one character for each byte."""
     return data.decode("latin-1")
 
 
 def content(value: Value) -> tuple[str, object]:
-    """Give a value as the peer's script does."""
+    """Return a value as the script with rdbtools does."""
     match value:
         case bytes():
             return "string", text(value)
@@ -54,12 +54,12 @@ def content(value: Value) -> tuple[str, object]:
 
 
 def ours(record: KeyRecord[Value]) -> list[object]:
-    """Give a record as the peer's script does."""
+    """Return a record as the script with rdbtools does."""
     return [record.database, text(record.key), *content(record.value), record.expiry]
 
 
 def theirs(*paths: Path) -> list[Any]:
-    """Let rdbtools read files."""
+    """Read files with rdbtools."""
     script = Path(__file__).parents[1] / "rdb_peer.py"
     output = subprocess.run(
         [str(PEER), str(script), *map(str, paths)], check=True, capture_output=True, text=True
@@ -76,9 +76,9 @@ def theirs(*paths: Path) -> list[Any]:
 @NO_SAMPLES
 def test_as_rdbtools() -> None:
     """Every sample of a version up to 9 gives the records that rdbtools gives."""
-    names = [name for name in OLD if name not in PEER_REFUSES]
+    names = [name for name in OLD if name not in PEER_REJECTS]
     for name, expected in zip(names, theirs(*(SAMPLES / name for name in names)), strict=True):
-        reader = read_rdb(SAMPLES / name, strict=name not in WE_REFUSE)
+        reader = read_rdb(SAMPLES / name, strict=name not in WE_REJECT)
         assert [ours(record) for record in reader] == expected, name
 
 

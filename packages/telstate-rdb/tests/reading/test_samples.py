@@ -1,4 +1,4 @@
-"""The snapshots of other projects' tests read to what those projects expect."""
+"""The snapshots in the tests of other projects give what those projects expect."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from telstate_rdb import (
 
 ROWS = sample_rows()
 
-# What is not sound: how many records come before the error, what it says, and what is left of the
-# keys when the file is recovered.
-REFUSED = {
+# Broken files: the number of records before the error, its reason, and the number of keys that are
+# recovered.
+BROKEN = {
     "librdb/future_v19.rdb": (0, "RDB version 99 of Redis is not known", 0),
     "librdb/invalid_chksum_v8.rdb": (3, "the checksum is", 3),
     "librdb/redis_ent_opcode_ram_lru.rdb": (0, "byte 0x6b is neither an opcode nor a type", 1),
@@ -32,21 +32,21 @@ REFUSED = {
     "redis/corrupt_ziplist.rdb": (15, "a ziplist is cut short", 53),
 }
 
-SOUND = [row for row in ROWS if row["file"] not in REFUSED]
+VALID = [row for row in ROWS if row["file"] not in BROKEN]
 VERDICTS = {"ok": "ok", "none": "none", "zero": "not computed"}
 
 
 @NO_SAMPLES
 def test_all_samples_are_there() -> None:
-    """The list of samples is the one that the tests below know."""
+    """The list of samples is complete."""
     assert len(ROWS) == 120
-    assert {row["file"] for row in ROWS} >= set(REFUSED)
+    assert {row["file"] for row in ROWS} >= set(BROKEN)
 
 
 @NO_SAMPLES
-@pytest.mark.parametrize("row", SOUND or [{"file": "no samples"}], ids=lambda row: row["file"])
-def test_sound_samples(row: dict[str, str]) -> None:
-    """A sound sample gives as many keys as it has, whole or byte by byte, and its checksum holds."""
+@pytest.mark.parametrize("row", VALID or [{"file": "no samples"}], ids=lambda row: row["file"])
+def test_valid_samples(row: dict[str, str]) -> None:
+    """A valid sample gives all its keys, whole or byte by byte, and its checksum is right."""
     path = SAMPLES / row["file"]
     reader = read_rdb(path)
     records = list(reader)
@@ -61,9 +61,9 @@ def test_sound_samples(row: dict[str, str]) -> None:
 
 
 @NO_SAMPLES
-@pytest.mark.parametrize("row", SOUND or [{"file": "no samples"}], ids=lambda row: row["file"])
-def test_bytes_behind_the_end(row: dict[str, str]) -> None:
-    """A byte too many is an error, after all records."""
+@pytest.mark.parametrize("row", VALID or [{"file": "no samples"}], ids=lambda row: row["file"])
+def test_byte_after_the_end(row: dict[str, str]) -> None:
+    """A byte after the end is an error, after all records."""
     data = (SAMPLES / row["file"]).read_bytes()
     reader = read_rdb(data + b"!")
     records = [next(reader) for _ in range(int(row["keys"]))]
@@ -73,10 +73,10 @@ def test_bytes_behind_the_end(row: dict[str, str]) -> None:
 
 
 @NO_SAMPLES
-@pytest.mark.parametrize("name", sorted(REFUSED))
-def test_refused_samples(name: str) -> None:
-    """What is not sound is refused for its reason, after the records before it."""
-    count, reason, _ = REFUSED[name]
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_broken_samples(name: str) -> None:
+    """A broken file raises an error that says why, after the records before it."""
+    count, reason, _ = BROKEN[name]
     records: list[object] = []
     with pytest.raises(RdbParseError, match=reason) as caught:
         records.extend(read_rdb(SAMPLES / name))
@@ -86,10 +86,10 @@ def test_refused_samples(name: str) -> None:
 
 
 @NO_SAMPLES
-@pytest.mark.parametrize("name", sorted(set(REFUSED) - {"librdb/future_v19.rdb"}))
+@pytest.mark.parametrize("name", sorted(set(BROKEN) - {"librdb/future_v19.rdb"}))
 def test_recovered_samples(name: str) -> None:
-    """From what is not sound, the keys that are sound can be had, with a report of the rest."""
-    _, reason, count = REFUSED[name]
+    """All valid keys of a broken file are recovered, and the rest is reported."""
+    _, reason, count = BROKEN[name]
     reader = read_rdb(SAMPLES / name, strict=False)
     assert len(list(reader)) == count
     assert len(reader.losses) == 1
@@ -100,7 +100,7 @@ def test_recovered_samples(name: str) -> None:
 
 
 def _expected_of_hdt(item: dict[str, Any]) -> object:
-    """Give the value that an entry of HDT3213/rdb's JSON says."""
+    """Return the value in an entry of the JSON of HDT3213/rdb."""
     match item["type"]:
         case "string":
             return item["value"]
@@ -123,13 +123,13 @@ def _expected_of_hdt(item: dict[str, Any]) -> object:
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    """Read expected JSON of HDT3213/rdb, keys only."""
+    """Read the keys in the expected JSON of HDT3213/rdb."""
     entries: list[dict[str, Any]] = json.loads(path.read_text())
     return [item for item in entries if item["type"] not in ("aux", "functions", "dbsize")]
 
 
 def _stem(path: Path | None) -> str:
-    """Name a test; without the samples there is one that is skipped, with the reason."""
+    """Return the name of a test; without the samples there is one, which is skipped."""
     return "no samples" if path is None else path.stem
 
 
@@ -145,7 +145,7 @@ HDT_FILES = [
 @NO_SAMPLES
 @pytest.mark.parametrize("path", HDT_FILES or NOTHING, ids=_stem)
 def test_expected_by_hdt3213(path: Path) -> None:
-    """Keys, values and expiries are what the tests of HDT3213/rdb expect."""
+    """Keys, values and expiries are as expected by the tests of HDT3213/rdb."""
     records = list(read_rdb(SAMPLES / "rdb" / f"{path.stem}.rdb"))
     entries = _entries(path)
     expected = {(item["db"], item["key"]): _expected_of_hdt(item) for item in entries}
@@ -174,7 +174,7 @@ STREAMS = [path for path in HDT_FILES if '"type":"stream"' in path.read_text()]
 @NO_SAMPLES
 @pytest.mark.parametrize("path", STREAMS or NOTHING, ids=_stem)
 def test_streams_expected_by_hdt3213(path: Path) -> None:
-    """Groups, consumers and what is pending are what the tests of HDT3213/rdb expect."""
+    """Groups, consumers and pending entries are as expected by the tests of HDT3213/rdb."""
     records = {text(r.key): r.value for r in read_rdb(SAMPLES / "rdb" / f"{path.stem}.rdb")}
     for item in _entries(path):
         stream = records[item["key"]]
@@ -202,7 +202,7 @@ def test_streams_expected_by_hdt3213(path: Path) -> None:
 
 
 def _groups(stream: Stream) -> list[object]:
-    """Give the groups of a stream as HDT3213/rdb shows them."""
+    """Return the groups of a stream as HDT3213/rdb shows them."""
     return [
         (
             text(group.name),
@@ -252,13 +252,13 @@ LIBRDB = {
 
 
 def _librdb_json(name: str) -> Any:
-    """Read expected JSON of librdb, which leaves out the outermost braces."""
+    """Read the expected JSON of librdb, which leaves out the outermost braces."""
     content = (SAMPLES / "librdb" / "expected" / f"{name}.json").read_text().strip().rstrip(",")
     return json.loads(content if content.startswith("[") else f"{{{content}}}")
 
 
 def _expected_of_librdb(value: Any, actual: object) -> object:
-    """Give an expected value in the shape of ours: librdb shows sets as lists, scores as text."""
+    """Return an expected value like our values: librdb shows sets as lists and scores as text."""
     if isinstance(value, dict) and "entries" in value:
         return {entry["id"]: entry["items"] for entry in value["entries"]}
     if isinstance(value, dict):
@@ -270,7 +270,7 @@ def _expected_of_librdb(value: Any, actual: object) -> object:
 @NO_SAMPLES
 @pytest.mark.parametrize("name", sorted(LIBRDB))
 def test_expected_by_librdb(name: str) -> None:
-    """Keys and values are what the tests of redis/librdb expect."""
+    """Keys and values are as expected by the tests of redis/librdb."""
     expected = _librdb_json(LIBRDB[name])
     databases = expected if isinstance(expected, list) else [expected]
     records = list(read_rdb(SAMPLES / "librdb" / f"{name}.rdb"))
@@ -289,7 +289,7 @@ def test_expected_by_librdb(name: str) -> None:
 
 @NO_SAMPLES
 def test_slot_information_and_functions() -> None:
-    """Slot information and function libraries are given where they are asked for."""
+    """Slot information and function libraries are returned if they are requested."""
     records = list(read_rdb(SAMPLES / "librdb/cluster_slot_info.rdb", auxiliary=True))
     assert SlotInformation(7638, 1, 0) in records
     functions = [
@@ -302,7 +302,7 @@ def test_slot_information_and_functions() -> None:
 
 @NO_SAMPLES
 def test_uses() -> None:
-    """How long a key was idle, and how frequently it was used, comes with it."""
+    """A key has its idle time and its frequency."""
     (idle,) = read_rdb(SAMPLES / "librdb/mem_policy_lru.rdb")
     (frequent,) = read_rdb(SAMPLES / "librdb/mem_policy_lfu.rdb")
     assert isinstance(idle, KeyRecord)
@@ -312,6 +312,6 @@ def test_uses() -> None:
 
 @NO_SAMPLES
 def test_module_data() -> None:
-    """A module's value is passed over whole; its name is that of the module's type."""
+    """The value of a module is skipped completely; its name is that of the module's type."""
     (record,) = read_rdb(SAMPLES / "librdb/module.rdb")
     assert by_key([record]) == {(0, "key1"): "test__rdb 9"}

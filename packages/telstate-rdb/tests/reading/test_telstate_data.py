@@ -1,4 +1,4 @@
-"""Snapshots of telescope state, made and real: every value is the one that was stored."""
+"""Generated and real snapshots of telescope state have exactly the values that were stored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = [
 
 
 def summary(value: Value) -> dict[str, Any]:
-    """Summarise a value as the JSON beside the snapshots does."""
+    """Summarise a value like the JSON files beside the snapshots."""
     match value:
         case bytes():
             return {"kind": "immutable", "sha256": sha256(value).hexdigest()}
@@ -50,13 +50,13 @@ def summary(value: Value) -> dict[str, Any]:
                 "sub_keys": len(value.fields),
                 "sha256": sha256(b"".join(content)).hexdigest(),
             }
-    raise AssertionError(f"telescope state has no {type(value)}")
+    raise AssertionError(f"A telescope state has no {type(value)}.")
 
 
 @NO_DATA
 @pytest.mark.parametrize(("name", "expected", "version", "checksum"), FILES)
 def test_snapshots(name: str, expected: str, version: int, checksum: str) -> None:
-    """Every key of an observation's snapshot has its kind, its samples and its values."""
+    """Every key in the snapshot of an observation has the right kind, samples and values."""
     reader = read_rdb(FOLDER / name)
     found = {record.key.decode(): summary(record.value) for record in reader}
     assert (reader.version, reader.checksum) == (version, checksum)

@@ -1,8 +1,7 @@
-"""Recovery: what is whole is given, what is lost is named, nothing is invented."""
+"""Recovery returns all complete records, reports what is lost, and invents nothing."""
 
 from __future__ import annotations
 
-import io
 import random
 import struct
 from pathlib import Path
@@ -22,7 +21,7 @@ COUNT = 40
 
 
 def samples(count: int) -> bytes:
-    """Make the body of a sorted set as a sensor's samples are."""
+    """Encode a sorted set like the samples of a sensor."""
     content = (struct.pack(">d", 1.6e9 + i) + b"\xff\xcb" + bytes(8) for i in range(count))
     return bytes([count]) + b"".join(encode_string(member) + bytes(8) for member in content)
 
@@ -45,7 +44,7 @@ STARTS = [len(b"".join(PARTS[: 3 + number])) for number in range(COUNT + 1)]
 
 
 def recover(data: bytes) -> tuple[list[KeyRecord[Value]], list[Loss]]:
-    """Recover a file; a source of single bytes must give the same."""
+    """Recover a file; a source that returns single bytes must give the same."""
     reader = read_rdb(data, strict=False)
     records = list(reader)
     dripping = read_rdb(ChunkedReader(data), strict=False)
@@ -55,12 +54,12 @@ def recover(data: bytes) -> tuple[list[KeyRecord[Value]], list[Loss]]:
 
 
 def test_nothing_lost() -> None:
-    """A sound file is recovered whole, with nothing to report."""
+    """A valid file is recovered completely, without losses."""
     assert recover(DATA) == (RECORDS, [])
 
 
 def test_malformed_value() -> None:
-    """A value that is malformed, but has an end, costs only its key."""
+    """A malformed value with a known end costs only its key."""
     bad = b"\x0d\x03bad\x04abcd"
     data = DATA[: STARTS[7]] + bad + DATA[STARTS[7] :]
     records, losses = recover(data)
@@ -73,7 +72,7 @@ def test_malformed_value() -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3, 20, 36])
 def test_record_overwritten(place: int) -> None:
-    """After a record that makes no sense, the next ones are found again."""
+    """After an overwritten record the next ones are found."""
     start, stop = STARTS[place], STARTS[place + 1]
     data = DATA[:start] + b"\xf0" * (stop - start) + DATA[stop:]
     records, losses = recover(data)
@@ -84,7 +83,7 @@ def test_record_overwritten(place: int) -> None:
 
 
 def test_forged_length() -> None:
-    """A key whose length is a lie costs itself and no more."""
+    """A key with a false length costs only itself."""
     data = DATA[: STARTS[8] + 1] + b"\x81" + b"\xff" * 8 + DATA[STARTS[8] + 8 :]
     records, losses = recover(data)
     assert records == RECORDS[:8] + RECORDS[9:]
@@ -92,7 +91,7 @@ def test_forged_length() -> None:
 
 
 def test_two_losses() -> None:
-    """Damage in two places is two losses."""
+    """Corruption in two places is reported as two losses."""
     data = bytearray(DATA)
     for place in (5, 25):
         data[STARTS[place] : STARTS[place] + 2] = b"\xf1\xf1"
@@ -105,7 +104,7 @@ def test_two_losses() -> None:
 
 @pytest.mark.parametrize("size", [STARTS[3] + 4, STARTS[20] - 1, len(DATA) - 9, len(DATA) - 3])
 def test_truncated(size: int) -> None:
-    """From a file that is cut short come the records before the cut."""
+    """A truncated file gives its complete records."""
     records, losses = recover(DATA[:size])
     assert records == RECORDS[: len(records)]
     assert len(records) == sum(start <= size for start in STARTS[1:])
@@ -113,8 +112,8 @@ def test_truncated(size: int) -> None:
     assert losses[0].size is None
 
 
-def test_rubbish_in_front_of_nothing() -> None:
-    """Where no record follows the damage, nothing is made up."""
+def test_noise_at_the_end() -> None:
+    """If no record follows the corruption, none is invented."""
     noise = random.Random(1).randbytes(100_000)
     reader = read_rdb(DATA[: STARTS[10]] + b"\xf2" + noise, strict=False)
     assert list(reader) == RECORDS[:10]
@@ -123,13 +122,13 @@ def test_rubbish_in_front_of_nothing() -> None:
 
 
 def test_zeros() -> None:
-    """Zeros, which could be strings of no length, are not taken for records."""
+    """Zeros, which could be empty strings, are not mistaken for records."""
     reader = read_rdb(DATA[: STARTS[10]] + b"\xf2" + bytes(1000), strict=False)
     assert list(reader) == RECORDS[:10]
 
 
 def test_raw() -> None:
-    """Raw values are recovered too, and looked at all the same."""
+    """Raw values are recovered too, and malformed ones are found."""
     data = DATA[: STARTS[7]] + b"\x0d\x03bad\x04abcd" + DATA[STARTS[7] :]
     reader = read_rdb(data, strict=False, raw=True)
     records = list(reader)
@@ -139,16 +138,16 @@ def test_raw() -> None:
 
 
 def test_header() -> None:
-    """Without a header that is known nothing can be recovered: that is an error."""
+    """Without a known header nothing can be recovered, which is an error."""
     with pytest.raises(RdbParseError):
         read_rdb(b"RODIS0011" + DATA[9:], strict=False)
 
 
 @given(st.integers(9, len(DATA) - 9), st.binary(min_size=1, max_size=40))
-def test_any_damage(position: int, damage: bytes) -> None:
-    """Whatever is overwritten, records before it survive, and a loss is reported."""
-    stop = min(position + len(damage), len(DATA) - 8)
-    data = DATA[:position] + damage[: stop - position] + DATA[stop:]
+def test_any_corruption(position: int, noise: bytes) -> None:
+    """Whatever is overwritten, the records before it are returned and a loss is reported."""
+    stop = min(position + len(noise), len(DATA) - 8)
+    data = DATA[:position] + noise[: stop - position] + DATA[stop:]
     records, losses = recover(data)
     assert losses or data == DATA
     before = [record for place, record in enumerate(RECORDS) if STARTS[place + 1] <= position]
@@ -156,7 +155,10 @@ def test_any_damage(position: int, damage: bytes) -> None:
 
 
 def search_of(data: bytes) -> tuple[Search, list[bytes]]:
-    """Recover a file; give the search, which has counted its work, and the keys."""
+    """Recover a file; return the search, which has counted its work, and the keys.
+
+    The work cannot be seen from outside, so this uses private names.
+    """
     source = Source(data)
     parser = RecordParser(source, read_header(source), raw=True, validates=True, recovers=True)
     search = Search(parser)
@@ -164,38 +166,38 @@ def search_of(data: bytes) -> tuple[Search, list[bytes]]:
     return search, [record.key for record in records if isinstance(record, KeyRecord)]
 
 
-SOUND_KEY = b"\xfe\0\0\1a\1b"
+VALID_KEY = b"\xfe\0\0\1a\1b"
 
 
 @pytest.mark.parametrize("record", [b"\xfe\0", b"\xfb\0\0", b"\xf9", b"\xfa\0\0"])
 def test_work_grows_with_the_size(record: bytes) -> None:
-    """Many records of which none is a key do not make the search look at them again and again."""
-    search, keys = search_of(b"REDIS0009" + SOUND_KEY + b"\x77" + record * 4000)
+    """The search does not repeat its work for many records of which none is a key."""
+    search, keys = search_of(b"REDIS0009" + VALID_KEY + b"\x77" + record * 4000)
     assert keys == [b"a"]
     assert search.work < 1000 * 4000 * len(record)
 
 
 def test_work_is_remembered() -> None:
-    """What a trial that failed has gone over is not gone over again from its second record."""
+    """The records that a failed trial has passed are not parsed again from the second one on."""
     members = (b"\x1f" + b"x" * 31) * 63
     sets = b"".join(b"\2\3%03d\x3f" % number + members for number in range(3))
-    search, _ = search_of(b"REDIS0009" + SOUND_KEY + b"\x77" + (sets + b"\x77") * 200)
+    search, _ = search_of(b"REDIS0009" + VALID_KEY + b"\x77" + (sets + b"\x77") * 200)
     assert search.work < 1.7 * 200 * len(sets)
 
 
-def test_work_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search that takes too long is given up, and the report says so."""
+def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that takes too long is given up, which is reported."""
     assert MAX_WORK_PER_BYTE <= 8 and MAX_WORK <= 1 << 27
     monkeypatch.setattr("telstate_rdb._resync.MAX_WORK", 1000)
     monkeypatch.setattr("telstate_rdb._resync.MAX_WORK_PER_BYTE", 0)
     lists = b"".join(b"\1\3%03d\x3f" % number for number in range(500))
-    reader = read_rdb(b"REDIS0009" + SOUND_KEY + b"\x77" + lists + b"\x77", strict=False)
+    reader = read_rdb(b"REDIS0009" + VALID_KEY + b"\x77" + lists + b"\x77", strict=False)
     assert [record.key for record in reader] == [b"a"]
     assert "given up" in reader.losses[-1].reason
 
 
-def test_a_hole_of_zeros_costs_nothing() -> None:
-    """Zeros are passed over without a trial, and what is behind them is found."""
+def test_zeros_are_skipped() -> None:
+    """Zeros are skipped without a trial, and the records after them are found."""
     hole = bytes(1 << 20)
     search, keys = search_of(DATA[: STARTS[10]] + b"\xf2" + hole + DATA[STARTS[10] :])
     assert keys == [record.key for record in RECORDS]
@@ -203,29 +205,24 @@ def test_a_hole_of_zeros_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("before", [1000, BLOCK_STEP - 40, 2 * BLOCK_STEP - 100, 20_000_000])
-def test_the_same_from_a_path(tmp_path: Path, before: int) -> None:
-    """A file gives the same records whether it is a path, a pipe or bytes, however big the hole."""
+def test_the_same_from_every_source(tmp_path: Path, before: int) -> None:
+    """A path, a pipe and bytes give the same records, however large the corrupt part is."""
     hole = bytes(before) + b"\xf2" * 60
     big = b"\0\3big\x80" + struct.pack(">I", 1 << 22) + bytes(1 << 22)
     data = DATA[: STARTS[10]] + b"\xf2" + hole + big + DATA[STARTS[10] :]
     path = tmp_path / "broken.rdb"
     path.write_bytes(data)
 
-    class Pipe(io.RawIOBase):
-        given = io.BytesIO(data)
-
-        def read(self, size: int = -1) -> bytes:
-            return self.given.read(min(size, 77_777))
-
-    readers = [read_rdb(source, strict=False) for source in (data, path, Pipe())]
+    sources = (data, path, ChunkedReader(data, 77_777))
+    readers = [read_rdb(source, strict=False) for source in sources]
     found = [[record.key for record in reader] for reader in readers]
     keys = [record.key for record in RECORDS]
     assert found == [[*keys[:10], b"big", *keys[10:]]] * 3
     assert readers[0].losses == readers[1].losses == readers[2].losses
 
 
-def test_a_value_that_ends_too_early() -> None:
-    """Where no record follows a malformed value, the loss begins with its record."""
+def test_value_that_ends_too_early() -> None:
+    """If no record follows a malformed value, the loss begins with its record."""
     bad = b"\x0d\x03bad\x04abcd"
     data = DATA[: STARTS[7]] + bad + b"\xf2" * 9 + DATA[STARTS[7] :]
     records, losses = recover(data)
