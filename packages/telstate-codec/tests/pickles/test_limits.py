@@ -85,15 +85,15 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         b"U\x01btR.",
         "not finished",
     ),
-    "array of 1 TB of nothing": (
+    "array of very many elements without bytes": (
         ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + NO_BYTES + b"\x89U\x00tb.",
         "memory",
     ),
-    "objects, 1 TB": (
+    "array of 1 TB of objects": (
         ARRAY + b"(K\x01(\x8a\x06\x00\x00\x00\x00\x00\x01t" + OBJECTS + b"\x89]tb.",
         "made of a list",
     ),
-    "no elements of 2 GB": (
+    "array without elements, which have 2 GB each": (
         ARRAY + b"(K\x01(K\x00t" + VOID % b"J\xff\xff\xff\x7f" + b"\x89U\x00tb.",
         "memory",
     ),
@@ -106,7 +106,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "a shape is impossible",
     ),
     # objects that are copied each time they are used
-    "text encoded again and again": (
+    "text again and again": (
         b"c_codecs\nencode\nq\x00"
         + text(MANY)
         + b"U\x06latin1\x86q\x01"

@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "the dtype of a NumPy scalar",
     ),
     "scalar of too few bytes": (call(SCALAR, DOUBLE, b"U\x011"), "more or fewer bytes"),
-    "scalar of no bytes": (call(SCALAR, DOUBLE, b"U\x00"), "more or fewer bytes"),
+    "scalar without bytes": (call(SCALAR, DOUBLE, b"U\x00"), "more or fewer bytes"),
     "array of too few bytes": (
         ARRAY + b"(K\x01(K\x05t" + DOUBLE + b"\x89U\x0812345678tb",
         "more or fewer bytes",
@@ -258,7 +258,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         call(name("fractions", "Fraction"), text("1e999999999")),
         "two integers of moderate size",
     ),
-    "Fraction by nothing": (
+    "Fraction with a denominator of 0": (
         call(name("fractions", "Fraction"), b"K\x01", b"K\x00"),
         "ZeroDivision",
     ),

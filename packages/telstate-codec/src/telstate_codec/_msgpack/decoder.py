@@ -30,14 +30,11 @@ from .format import (
     CODE_ARRAY,
     CODE_COMPLEX,
     CODE_TUPLE,
-    EXTENSION_8,
-    EXTENSION_16,
-    EXTENSION_32,
-    EXTENSION_OF_1,
     EXTENSION_OF_8,
     EXTENSION_OF_16,
     FORMS,
     MAX_TUPLE_DEPTH,
+    Form,
 )
 from .large_arrays import LARGE, LargeValueParser
 from .list_limits import SMALL_TUPLE, limit_inside, limit_of
@@ -219,37 +216,23 @@ def _decode_plain(value: bytes) -> Any:
     return unpack(value, 1)
 
 
-def _decode_extension_8(value: bytes) -> Any:
-    return _decode_extension(value, value[3], value[2], 4)
+def _make_extension_decoder(form: Form) -> Callable[[bytes], Any]:
+    """Return a decoder of values that are a single extension type; it does not copy the payload."""
+    start, length = 1 + form.start, form.length
+    code_at = start - 1
 
+    def decode(value: bytes) -> Any:
+        size = length or (value[2] if code_at == 3 else int.from_bytes(value[2:code_at], "big"))
+        if len(value) - start == size:
+            code = value[code_at]
+            read = readers.get(code)
+            if read is not None:
+                return read(value, start)
+            if code == CODE_TUPLE:
+                return _decode_tuple(value, start)
+        return _decode_plain(value)
 
-def _decode_extension_16(value: bytes) -> Any:
-    return _decode_extension(value, value[4], int.from_bytes(value[2:4], "big"), 5)
-
-
-def _decode_extension_32(value: bytes) -> Any:
-    return _decode_extension(value, value[6], int.from_bytes(value[2:6], "big"), 7)
-
-
-def _decode_fixed_extension(value: bytes) -> Any:
-    return _decode_extension(value, value[2], FORMS[value[1]].length, 3)
-
-
-def _decode_extension_of_16(value: bytes) -> Any:
-    if value[2] == CODE_COMPLEX and len(value) == 19:
-        return complex(*_unpack_complex(value, 3))
-    return _decode_fixed_extension(value)
-
-
-def _decode_extension(value: bytes, code: int, size: int, start: int) -> Any:
-    """Decode a value that is a single extension type, without copying its payload first."""
-    if len(value) - start == size:
-        if code == CODE_TUPLE:
-            return _decode_tuple(value, start)
-        read = readers.get(code)
-        if read is not None:
-            return read(value, start)
-    return _decode_plain(value)
+    return decode
 
 
 def _decode_tuple(value: bytes, start: int) -> Any:
@@ -265,13 +248,21 @@ def _decode_tuple(value: bytes, start: int) -> Any:
     return _to_tuple(items)
 
 
-decoders: Final[list[Callable[[bytes], Any]]] = [_decode_plain] * 256
+decoders: Final = [
+    _make_extension_decoder(form) if form.kind == "extension" else _decode_plain for form in FORMS
+]
 """The function that decodes a whole value, by the byte after the header byte."""
-decoders[EXTENSION_8] = _decode_extension_8
-decoders[EXTENSION_16] = _decode_extension_16
-decoders[EXTENSION_32] = _decode_extension_32
-decoders[EXTENSION_OF_1:EXTENSION_OF_16] = [_decode_fixed_extension] * 4
-decoders[EXTENSION_OF_16] = _decode_extension_of_16
+_decode_extension_of_16: Final = decoders[EXTENSION_OF_16]
+
+
+def _decode_complex(value: bytes) -> Any:
+    # The same in fewer calls for complex numbers, which are frequent.
+    if value[2] == CODE_COMPLEX and len(value) == 19:
+        return complex(*_unpack_complex(value, 3))
+    return _decode_extension_of_16(value)
+
+
+decoders[EXTENSION_OF_16] = _decode_complex
 
 
 _REASONS: Final[list[tuple[type[Exception], str]]] = [
@@ -316,7 +307,7 @@ consisting of a single extension type has in this form.
 """
 
 Cut: TypeAlias = tuple[slice, slice]
-"""Where to cut an encoded NumPy number: the part before its bytes, and its bytes."""
+"""The two parts of an encoded NumPy number: everything before its bytes, and its bytes."""
 
 
 def _cut(size: int) -> Cut:
