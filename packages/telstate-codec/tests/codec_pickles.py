@@ -19,12 +19,12 @@ def text(value: str) -> bytes:
     return b"X" + len(data).to_bytes(4, "little") + data
 
 
-def name(module: str, attribute: str) -> bytes:
+def global_name(module: str, attribute: str) -> bytes:
     """Push a global."""
     return f"c{module}\n{attribute}\n".encode()
 
 
-def named(module: str, attribute: str) -> bytes:
+def dotted_name(module: str, attribute: str) -> bytes:
     """Push a global as protocol 4 does, where the attribute may contain dots."""
     return b"\x80\x04" + text(module) + text(attribute) + b"\x93"
 

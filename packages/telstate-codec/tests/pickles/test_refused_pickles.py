@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from codec_pickles import AUDIT, call, mapping, name, named, text
+from codec_pickles import AUDIT, call, dotted_name, global_name, mapping, text
 
 from telstate_codec.errors import DecodeError
 from telstate_codec.pickles import PicklePolicy, load_pickle
@@ -25,40 +25,47 @@ DOUBLE = (
     b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 )
 OBJECT = DTYPE % b"U\x01O"
-ARRAY = name("numpy.core.multiarray", "_reconstruct") + b"(cnumpy\nndarray\n(K\x00tU\x01btR"
-SCALAR = name("numpy.core.multiarray", "scalar")
+ARRAY = global_name("numpy.core.multiarray", "_reconstruct") + b"(cnumpy\nndarray\n(K\x00tU\x01btR"
+SCALAR = global_name("numpy.core.multiarray", "scalar")
 
 REFUSED: dict[str, tuple[bytes, str]] = {
-    "a function as a value": (name("_codecs", "encode"), "the function _codecs.encode"),
+    "a function as a value": (global_name("_codecs", "encode"), "the function _codecs.encode"),
     "a function in a list": (b"](" + SCALAR + b"e", "the function numpy.core.multiarray.scalar"),
     "a function in a tuple in a dict": (
-        b"}N" + name("copyreg", "_reconstructor") + b"\x85s",
+        b"}N" + global_name("copyreg", "_reconstructor") + b"\x85s",
         "the function copyreg._reconstructor",
     ),
     "a function in an array": (
         ARRAY + b"(K\x01(K\x01t" + OBJECT + b"\x89](" + SCALAR + b"etb",
         "the function numpy.core.multiarray.scalar",
     ),
-    "a function as a key": (b"}" + name("_codecs", "encode") + b"Ns", "a Function cannot be a key"),
+    "a function as a key": (
+        b"}" + global_name("_codecs", "encode") + b"Ns",
+        "a Function cannot be a key",
+    ),
     "attributes of a function": (
-        name("_codecs", "encode") + mapping(call=name("builtins", "object")) + b"b",
+        global_name("_codecs", "encode") + mapping(call=global_name("builtins", "object")) + b"b",
         "sets the state of a Function",
     ),
     "attributes of a class": (
-        name("collections", "OrderedDict") + mapping(update=name("builtins", "object")) + b"b",
+        global_name("collections", "OrderedDict")
+        + mapping(update=global_name("builtins", "object"))
+        + b"b",
         "sets the state of OrderedDict",
     ),
     "slots of a class": (
-        name("decimal", "Decimal") + b"N" + mapping(__add__=b"N") + b"\x86b",
+        global_name("decimal", "Decimal") + b"N" + mapping(__add__=b"N") + b"\x86b",
         "sets the state of Decimal",
     ),
     "attributes of a dictionary": (b"}" + mapping(a=b"N") + b"b", "sets the state of a dict"),
     "attributes of an OrderedDict": (
-        call(name("collections", "OrderedDict")) + mapping(update=b"N") + b"b",
+        call(global_name("collections", "OrderedDict")) + mapping(update=b"N") + b"b",
         "sets the state of a OrderedDict",
     ),
     "attributes of a Fraction": (
-        call(name("fractions", "Fraction"), text("1/3")) + mapping(_denominator=b"K\x00") + b"b",
+        call(global_name("fractions", "Fraction"), text("1/3"))
+        + mapping(_denominator=b"K\x00")
+        + b"b",
         "sets the state of a Fraction",
     ),
     "another state for a finished array": (
@@ -81,52 +88,64 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         + b"\x89U\x0812345678tb",
         "sets the state of a UnfinishedArray",
     ),
-    "NEWOBJ": (name("collections", "OrderedDict") + b")\x81", "an instance of OrderedDict"),
-    "NEWOBJ with arguments": (name("builtins", "object") + b"N\x85\x81", "an instance of object"),
-    "NEWOBJ_EX": (name("builtins", "object") + b")}\x92", "an instance with keyword arguments"),
+    "NEWOBJ": (global_name("collections", "OrderedDict") + b")\x81", "an instance of OrderedDict"),
+    "NEWOBJ with arguments": (
+        global_name("builtins", "object") + b"N\x85\x81",
+        "an instance of object",
+    ),
+    "NEWOBJ_EX": (
+        global_name("builtins", "object") + b")}\x92",
+        "an instance with keyword arguments",
+    ),
     "INST of plain data": (b"(icollections\nOrderedDict\n", "a class of Python 2"),
-    "OBJ of plain data": (b"(" + name("builtins", "object") + b"o", "a class of Python 2"),
+    "OBJ of plain data": (b"(" + global_name("builtins", "object") + b"o", "a class of Python 2"),
     "call of a number": (b"K\x05)R", "it calls a int"),
     "call of an unhashable": (b"])R", "it calls a list"),
     "call of a class that is only a value": (
-        call(name("builtins", "int"), text("1")),
+        call(global_name("builtins", "int"), text("1")),
         "it calls int",
     ),
-    "call of text": (call(name("builtins", "str"), b"K\x01"), "it calls str"),
-    "call of ndarray": (call(name("numpy", "ndarray"), b"(J\xff\xff\xff\x7ft"), "it calls ndarray"),
-    "call of a scalar type": (call(name("numpy", "void"), b"J\xff\xff\xff\x7f"), "it calls void"),
-    "arguments that are a list": (name("collections", "OrderedDict") + b"]R", "not a tuple"),
+    "call of text": (call(global_name("builtins", "str"), b"K\x01"), "it calls str"),
+    "call of ndarray": (
+        call(global_name("numpy", "ndarray"), b"(J\xff\xff\xff\x7ft"),
+        "it calls ndarray",
+    ),
+    "call of a scalar type": (
+        call(global_name("numpy", "void"), b"J\xff\xff\xff\x7f"),
+        "it calls void",
+    ),
+    "arguments that are a list": (global_name("collections", "OrderedDict") + b"]R", "not a tuple"),
     "copyreg.__newobj__": (
-        call(name("copyreg", "__newobj__"), name("builtins", "object")),
+        call(global_name("copyreg", "__newobj__"), global_name("builtins", "object")),
         "the global copyreg.__newobj__",
     ),
     "copyreg.add_extension": (
-        call(name("copyreg", "add_extension"), text("os"), text("system"), b"K\x42"),
+        call(global_name("copyreg", "add_extension"), text("os"), text("system"), b"K\x42"),
         "the global copyreg.add_extension",
     ),
     "_reconstructor of another class": (
         call(
-            name("copy_reg", "_reconstructor"),
-            name("builtins", "list"),
-            name("builtins", "object"),
+            global_name("copy_reg", "_reconstructor"),
+            global_name("builtins", "list"),
+            global_name("builtins", "object"),
             b"N",
         ),
         "copyreg._reconstructor is for plain objects only",
     ),
     "_reconstructor of a subprocess": (
         call(
-            name("copy_reg", "_reconstructor"),
-            name("subprocess", "Popen"),
-            name("builtins", "object"),
+            global_name("copy_reg", "_reconstructor"),
+            global_name("subprocess", "Popen"),
+            global_name("builtins", "object"),
             b"N",
         ),
         "the global subprocess.Popen",
     ),
     "_reconstructor with a state": (
         call(
-            name("copy_reg", "_reconstructor"),
-            name("builtins", "object"),
-            name("builtins", "object"),
+            global_name("copy_reg", "_reconstructor"),
+            global_name("builtins", "object"),
+            global_name("builtins", "object"),
             b"K\x01",
         ),
         "copyreg._reconstructor is for plain objects only",
@@ -139,32 +158,35 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "next buffer": (b"\x97", "a buffer outside of it"),
     "read-only buffer": (b"]\x98", "a buffer outside of it"),
     "codec with a bomb": (
-        call(name("_codecs", "encode"), text("x"), text("zlib")),
+        call(global_name("_codecs", "encode"), text("x"), text("zlib")),
         "_codecs.encode is for Latin-1",
     ),
     "codec of code": (
-        call(name("_codecs", "encode"), text("x"), text("idna")),
+        call(global_name("_codecs", "encode"), text("x"), text("idna")),
         "_codecs.encode is for Latin-1",
     ),
     "codec with an error handler": (
-        call(name("_codecs", "encode"), text("x"), text("latin1"), text("replace")),
+        call(global_name("_codecs", "encode"), text("x"), text("latin1"), text("replace")),
         "_codecs.encode is for Latin-1",
     ),
-    "codecs.decode": (call(name("codecs", "decode"), text("x"), text("rot13")), "codecs.decode"),
+    "codecs.decode": (
+        call(global_name("codecs", "decode"), text("x"), text("rot13")),
+        "codecs.decode",
+    ),
     "default factory that is called": (
-        call(name("collections", "defaultdict"), name("collections", "OrderedDict")),
+        call(global_name("collections", "defaultdict"), global_name("collections", "OrderedDict")),
         "the factory of a defaultdict must be a plain class",
     ),
     "default factory that is a function": (
-        call(name("collections", "defaultdict"), name("_codecs", "encode")),
+        call(global_name("collections", "defaultdict"), global_name("_codecs", "encode")),
         "the factory of a defaultdict must be a plain class",
     ),
     "array of a subclass": (
-        name("numpy.core.multiarray", "_reconstruct") + b"(cnumpy\ndtype\n(K\x00tU\x01btR",
+        global_name("numpy.core.multiarray", "_reconstruct") + b"(cnumpy\ndtype\n(K\x00tU\x01btR",
         "a subclass of numpy.ndarray",
     ),
     "array of memmap": (
-        name("numpy.core.multiarray", "_reconstruct") + b"(cnumpy\nmemmap\n(K\x00tU\x01btR",
+        global_name("numpy.core.multiarray", "_reconstruct") + b"(cnumpy\nmemmap\n(K\x00tU\x01btR",
         "the global numpy.memmap",
     ),
     "unfinished array": (ARRAY, "is not finished"),
@@ -207,7 +229,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "array of a buffer of objects": (
         call(
-            name("numpy.core.numeric", "_frombuffer"),
+            global_name("numpy.core.numeric", "_frombuffer"),
             b"C\x0812345678",
             OBJECT,
             b"(K\x01t",
@@ -232,44 +254,64 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "a field of a structured dtype",
     ),
     "dtype by expression": (DTYPE % text("f8,(2)O"), "a dtype is not understood"),
-    "dtype by class": (DTYPE % name("builtins", "object"), "a dtype is not understood"),
+    "dtype by class": (DTYPE % global_name("builtins", "object"), "a dtype is not understood"),
     "unknown unit of times": (
         b"cnumpy\ndtype\n(U\x02M8K\x00K\x01tR(K\x04U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00"
         b"}(U\x04evilK\x01K\x01K\x01t\x86tb",
         "the unit of a time",
     ),
-    "date of text": (call(name("datetime", "date"), text("\x00\x00\x00\x00")), "ValueError"),
-    "date of February 31": (call(name("datetime", "date"), text("\x07\x01\x02\x1f")), "ValueError"),
-    "date and time that is too long": (
-        call(name("datetime", "datetime"), text("\x07\x01\x02\x1f" * 4)),
+    "date of text": (call(global_name("datetime", "date"), text("\x00\x00\x00\x00")), "ValueError"),
+    "date of February 31": (
+        call(global_name("datetime", "date"), text("\x07\x01\x02\x1f")),
         "ValueError",
     ),
-    "time of 25 hours": (call(name("datetime", "time"), text("\x19\0\0\0\0\0")), "ValueError"),
+    "date and time that is too long": (
+        call(global_name("datetime", "datetime"), text("\x07\x01\x02\x1f" * 4)),
+        "ValueError",
+    ),
+    "time of 25 hours": (
+        call(global_name("datetime", "time"), text("\x19\0\0\0\0\0")),
+        "ValueError",
+    ),
     "zone that is not a timezone": (
-        call(name("datetime", "time"), text("\x01\0\0\0\0\0"), name("builtins", "int")),
+        call(
+            global_name("datetime", "time"), text("\x01\0\0\0\0\0"), global_name("builtins", "int")
+        ),
         "a time zone must be a datetime.timezone",
     ),
-    "timedelta of text": (call(name("datetime", "timedelta"), text("1")), "is made of integers"),
+    "timedelta of text": (
+        call(global_name("datetime", "timedelta"), text("1")),
+        "is made of integers",
+    ),
     "timedelta that is out of range": (
-        call(name("datetime", "timedelta"), b"J\xff\xff\xff\x7f"),
+        call(global_name("datetime", "timedelta"), b"J\xff\xff\xff\x7f"),
         "OverflowError",
     ),
     "Fraction with an exponent": (
-        call(name("fractions", "Fraction"), text("1e999999999")),
+        call(global_name("fractions", "Fraction"), text("1e999999999")),
         "two integers of moderate size",
     ),
     "Fraction with a denominator of 0": (
-        call(name("fractions", "Fraction"), b"K\x01", b"K\x00"),
+        call(global_name("fractions", "Fraction"), b"K\x01", b"K\x00"),
         "ZeroDivision",
     ),
-    "Decimal of other text": (call(name("decimal", "Decimal"), text("x")), "InvalidOperation"),
-    "bytes by number": (call(name("builtins", "bytes"), b"J\xff\xff\xff\x7f"), "made of bytes"),
+    "Decimal of other text": (
+        call(global_name("decimal", "Decimal"), text("x")),
+        "InvalidOperation",
+    ),
+    "bytes by number": (
+        call(global_name("builtins", "bytes"), b"J\xff\xff\xff\x7f"),
+        "made of bytes",
+    ),
     "bytearray by number": (
-        call(name("builtins", "bytearray"), b"J\xff\xff\xff\x7f"),
+        call(global_name("builtins", "bytearray"), b"J\xff\xff\xff\x7f"),
         "made of bytes",
     ),
     "set of a range": (
-        call(name("builtins", "set"), call(name("builtins", "range"), b"J\xff\xff\xff\x7f")),
+        call(
+            global_name("builtins", "set"),
+            call(global_name("builtins", "range"), b"J\xff\xff\xff\x7f"),
+        ),
         "a set is made of a list",
     ),
     "unhashable element": (b"\x8f(]\x90", "a list cannot be a key"),
@@ -277,7 +319,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "key without value": (b"}(Nu", "ValueError"),
     "items for a list": (b"]NNs", "something that is not a dictionary"),
     "appending to a bytearray": (
-        call(name("builtins", "bytearray")) + b"K\x01a",
+        call(global_name("builtins", "bytearray")) + b"K\x01a",
         "something that is not a list",
     ),
     "protocol 6": (b"\x80\x06N", "protocol 6"),
@@ -305,12 +347,12 @@ def test_misuse_is_refused(misuse: str) -> None:
 def spellings(culprit: str) -> Iterator[bytes]:
     """Yield pickles that name a global in every possible way, called or not."""
     module, _, attribute = culprit.rpartition(".")
-    yield named(module, attribute) + b"."
+    yield dotted_name(module, attribute) + b"."
     whole = f"c{module}\n{attribute}\n".encode()
     yield from (whole + b".", whole + b")R.", b"(i" + whole[1:] + b".", whole + b")\x81.")
     parts = culprit.split(".")
     for split in range(1, len(parts)):  # a.b.c as (a, b.c), too
-        yield named(".".join(parts[:split]), ".".join(parts[split:])) + b"."
+        yield dotted_name(".".join(parts[:split]), ".".join(parts[split:])) + b"."
 
 
 def test_any_other_global_is_refused_by_name() -> None:
