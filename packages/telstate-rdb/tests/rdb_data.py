@@ -25,7 +25,7 @@ from telstate_rdb import (
     decode_raw,
     read_lazily,
 )
-from telstate_rdb._crc64 import crc64  # there is no public function for the checksum
+from telstate_rdb.dump import crc64
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED_DATA = Path(os.environ.get("TELSTATE_SHARED_DATA", ROOT.parent / "shared" / "data"))

@@ -32,11 +32,11 @@ from telstate_rdb import (
     Value,
 )
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string
-from telstate_rdb._crc64 import crc64
 from telstate_rdb._packed.intset import encode_intset
 from telstate_rdb._packed.ziplist import encode_ziplist
 from telstate_rdb.contrib import rdbtools as rdbtools
 from telstate_rdb.contrib.rdbtools import Callback
+from telstate_rdb.dump import crc64
 
 HELPERS = Path(__file__).parents[1]
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]

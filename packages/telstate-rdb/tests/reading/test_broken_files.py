@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rdb_data import NO_SAMPLES, SAMPLES, ChunkedReader
 
 from telstate_rdb import KeyRecord, RdbParseError, Value, decode_dump, read_rdb
-from telstate_rdb._crc64 import crc64
 from telstate_rdb.constants import TYPE_NAMES
+from telstate_rdb.dump import crc64
 
 WITH_CHECKSUM = [
     "librdb/stream_v11.rdb",

@@ -41,7 +41,7 @@ from telstate_rdb import (
     decode_dump,
     read_rdb,
 )
-from telstate_rdb._crc64 import crc64
+from telstate_rdb.dump import crc64
 from telstate_rdb.reader import ReadOptions
 from telstate_rdb.values import module_name
 
