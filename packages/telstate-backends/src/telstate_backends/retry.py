@@ -85,10 +85,11 @@ class OutageLog:
 
     def begin(self, source: object, failure: Exception) -> None:
         """Record that a source waits for the server, because of a failure."""
-        self.waiting.add(source)
         if _take(self._unlogged):
             self._logged.append(True)
             logger.warning("Waiting for Redis at %s: %s", self._address, failure)
+        # Last, so that another thread that ends the outage meanwhile finds it logged.
+        self.waiting.add(source)
 
     def end(self, source: object) -> None:
         """Record that a source has got an answer."""

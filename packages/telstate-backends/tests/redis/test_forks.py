@@ -81,6 +81,35 @@ print(backend.execute(Exists((b"k",))), flush=True)
 backend.close()
 """
 
+FAIL_TO_CONNECT = """
+import os, sys
+import redis
+from telstate_backends import ConnectionError, Exists, RedisBackend, RetryPolicy
+
+admin = redis.Redis.from_url(sys.argv[1])
+client = redis.Redis.from_url(sys.argv[1])
+backend = RedisBackend(client, retry=RetryPolicy(0.0))
+backend.execute(Exists((b"k",)))
+count = len(admin.client_list())
+child = os.fork()
+if child == 0:
+    def refuse():
+        raise redis.ConnectionError("refused")
+    pool = client.connection_pool
+    connect, pool.get_connection = pool.get_connection, refuse
+    try:
+        backend.execute(Exists((b"k",)))
+    except ConnectionError:
+        pool.get_connection = connect
+    backend.execute(Exists((b"k",)))
+    # Those of the backend and of `admin` are new.
+    print(len(admin.client_list()) - count, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(backend.execute(Exists((b"k",))), flush=True)
+backend.close()
+"""
+
 
 def run(code: str, url: str) -> str:
     """Run Python code in a process of its own, and return its output."""
@@ -103,3 +132,8 @@ def test_a_child_uses_several_nodes_of_a_cluster(cluster_ports: list[int]) -> No
 def test_a_child_closes_its_own_connections(newest_url: str) -> None:
     """Also if a thread of its parent was waiting for a reply, which is not disturbed."""
     assert run(CLOSE, newest_url) == "True\nFalse\n"
+
+
+def test_a_child_that_fails_to_connect_at_first(newest_url: str) -> None:
+    """It never uses the connection of its parent, not even after it has failed to make one."""
+    assert run(FAIL_TO_CONNECT, newest_url) == "2\nFalse\n"

@@ -274,7 +274,7 @@ class AsyncCluster:
 
     async def release(self) -> None:
         """Leave the clients of the nodes as they were."""
-        for server in self._servers.values():
+        for server in tuple(self._servers.values()):
             await server.release()
 
     async def close(self) -> None:

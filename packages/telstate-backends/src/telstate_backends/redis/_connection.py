@@ -92,10 +92,12 @@ class PinnedConnection:
         if not self._usable or not self._lock.acquire(blocking=False):
             return self._pool.get_connection(), False
         try:
-            connection = self._pinned
-            if connection is None or self._process != getpid():
-                # The child of a fork leaves the parent's connection alone.
+            if self._process != getpid():
+                # The child of a fork leaves the parent's connection alone, even if it cannot connect yet.
+                self._pinned = None
                 self._process = getpid()
+            connection = self._pinned
+            if connection is None:
                 connection = self._pinned = self._pool.get_connection()
                 return connection, True
             # Sending would connect too, but not ask Sentinels for the present master.
