@@ -1,7 +1,7 @@
-"""What the tests of this package share: a telescope state on every backend, and a real snapshot.
+"""Servers, telescope states on every backend, and a real snapshot for all tests of this package.
 
-`ts` is the synchronous class, `ats` the asyncio one, each on memory, fakeredis and every real server.
-`subject` is either of them behind one face, on a cluster and with RESP3 too.
+`ts` is a synchronous telescope state and `ats` an asyncio one, on memory, fakeredis and every real server.
+`subject` is both behind one asyncio interface, and also runs on a cluster, with RESP3 and with a cache.
 """
 
 import sys
@@ -18,20 +18,21 @@ from telstate_testing import RedisServer, clusters, redis_binaries
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import state_subjects  # noqa: E402  # a helper beside the tests, found by the line above
+import dropin_modules  # noqa: E402  # a helper beside the tests, found by the line above
+import state_subjects  # noqa: E402  # the same
 
 DATA = Path(__file__).parent / "data"
 SERVERS = {str(binary): binary for binary in redis_binaries()}
-
-
+#: Marks tests that need a real server, whichever version.
+needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
 NEWEST = list(SERVERS)[-1] if SERVERS else ""
 KINDS = ["memory", "fakeredis", *SERVERS]
-#: Older servers, and the newest with the other protocol and as a cluster; on one Python only.
+#: Older servers, and the newest one with RESP3 and as a cluster; tested on one Python only.
 RARER = [
     pytest.param(kind, marks=pytest.mark.slow)
     for kind in (*list(SERVERS)[:-1], f"{NEWEST}-resp3", "cluster")
 ]
-#: The same with a cache of immutables in front of it.
+#: The newest server with a cache of immutables in front of it.
 CACHED = [pytest.param(f"{NEWEST}-cached", marks=pytest.mark.slow)]
 ALL_KINDS = ["memory", "fakeredis", *([NEWEST, *RARER] if SERVERS else [])]
 WITH_CACHE = [*ALL_KINDS, *(CACHED if SERVERS else [])]
@@ -39,7 +40,7 @@ WITH_CACHE = [*ALL_KINDS, *(CACHED if SERVERS else [])]
 
 @pytest.fixture(scope="session")
 def server_port() -> Iterator[Callable[[str], int]]:
-    """Give the port of the server of a version; each is started when it is first asked for."""
+    """Return the port of the server of a version, which is started on first use and emptied."""
     running: dict[str, RedisServer] = {}
     with ExitStack() as stack:
 
@@ -71,7 +72,7 @@ def cluster_ports(whole_cluster: list[int]) -> list[int]:
 def ts(
     request: pytest.FixtureRequest, server_port: Callable[[str], int]
 ) -> Iterator[TelescopeState]:
-    """A telescope state with nothing in it, on each backend in turn."""
+    """An empty telescope state on each backend in turn."""
     kind: str = request.param
     if kind == "memory":
         ts = TelescopeState()
@@ -89,7 +90,7 @@ def ts(
 async def ats(
     request: pytest.FixtureRequest, server_port: Callable[[str], int]
 ) -> AsyncIterator[aio.TelescopeState]:
-    """An asyncio telescope state with nothing in it, on each backend in turn."""
+    """An empty asyncio telescope state on each backend in turn."""
     kind: str = request.param
     if kind == "memory":
         ats = aio.TelescopeState()
@@ -107,7 +108,7 @@ async def ats(
 
 @pytest.fixture(params=[False, True], ids=["sync", "asyncio"])
 def asynchronous(request: pytest.FixtureRequest) -> bool:
-    """Both manners in turn."""
+    """Synchronous and asyncio in turn."""
     return bool(request.param)
 
 
@@ -115,7 +116,7 @@ def asynchronous(request: pytest.FixtureRequest) -> bool:
 async def subject(
     request: pytest.FixtureRequest, asynchronous: bool, server_port: Callable[[str], int]
 ) -> AsyncIterator[state_subjects.Subject]:
-    """A telescope state with nothing in it, of each manner on each kind of backend in turn."""
+    """An empty telescope state, synchronous and asyncio, on each kind of backend in turn."""
     kind: str = request.param
     if kind == "memory":
         subject = state_subjects.memory(asynchronous)
@@ -138,3 +139,10 @@ async def subject(
 def real_snapshot() -> Path:
     """The snapshot of a real observation; see the README beside it."""
     return DATA / "1testdata_sdp_l0.rdb"
+
+
+@pytest.fixture
+def old() -> Iterator[dropin_modules.Old]:
+    """The modules of the drop-in, installed as katsdptelstate."""
+    with dropin_modules.installed() as modules:
+        yield modules

@@ -1,4 +1,4 @@
-"""telstate as katsdptelstate, for the length of a test; what the tests of the drop-in share."""
+"""Installing the drop-in for the length of a test, and running programs that use it."""
 
 import subprocess
 import sys
@@ -12,13 +12,13 @@ import telstate
 from telstate.dropin import NAME
 from telstate.dropin._finder import FINDER
 
-#: Gives a module of katsdptelstate by its name: "" or "aio.redis". (A type checker knows none of them.)
+#: Returns a module of katsdptelstate by its name, such as "" or "aio.redis", untyped.
 Old = Callable[[str], Any]
 
 
 @contextmanager
 def installed() -> Iterator[Old]:
-    """Install the drop-in, and take all of it away again."""
+    """Install the drop-in, then remove its finder and its modules."""
     telstate.install_as_katsdptelstate()
     try:
         yield lambda name: import_module(f"{NAME}.{name}" if name else NAME)
@@ -29,7 +29,7 @@ def installed() -> Iterator[Old]:
 
 
 def run(*arguments: str, folder: Path | None = None, code: int = 0) -> str:
-    """Run Python in a process of its own, in a folder; give what it prints."""
+    """Run Python in a subprocess and return its output, or its errors if it must fail."""
     result = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, timeout=60, cwd=folder
     )

@@ -1,12 +1,10 @@
-"""Runs in the peer's environment: what katsdptelstate's modules are called and what they hold.
+"""Questions about katsdptelstate, answered by a program that runs in the peer's environment.
 
-Takes one JSON object from standard input and prints one. ``{"names": [...]}`` asks for the public names
-of modules, ``{"members": [...]}`` for those of classes, ``{"payloads": [...]}`` for what `rdb_utility`
-makes of lists of hexadecimal entries, ``{"parameters": [...]}`` for those of functions and methods, ``{"bounds": [...]}`` for what `utils.pack_query_timestamp` makes of
-its arguments, ``{"endpoints": [...]}`` for lists of host and port as `endpoints_to_str` writes them, and
-``{"texts": [...]}`` for what `endpoint_list_parser` reads in texts. Of a telescope state, ``{"ranges": [...]}`` asks for
-what `get_range` gives, ``{"views": [...]}`` for the prefixes of views of views, ``{"globs": [...]}`` for the keys that match,
-and ``{"pairs": [...]}`` whether an attribute may be set to the second of two values when it has the first.
+The program reads one JSON object with one question and its cases from standard input and prints the answers:
+``names`` of modules, ``members`` of classes, ``parameters`` of functions and methods, ``payloads`` that
+`rdb_utility` makes, ``bounds`` that `utils.pack_query_timestamp` packs, ``endpoints`` that `endpoints_to_str`
+writes, ``texts`` that `endpoint_list_parser` reads, ``ranges`` that `get_range` returns, the prefixes of ``views``,
+the keys that match ``globs``, and for ``pairs`` whether an attribute may be set to one value and then to the other.
 """
 
 import importlib
@@ -26,13 +24,13 @@ def names_of(module: str) -> list[str]:
 
 
 def own_names(module: str) -> list[str]:
-    """List those of katsdptelstate itself, and not what it has imported from elsewhere."""
+    """List the public names of a module that katsdptelstate defines itself."""
     found = importlib.import_module(module)
     return [name for name in names_of(module) if is_own(getattr(found, name), module)]
 
 
 def is_own(value: object, module: str) -> bool:
-    """Whether katsdptelstate has defined it: a constant, function or class; or it is a submodule."""
+    """Return whether katsdptelstate defines a constant, function, class or submodule."""
     if isinstance(value, ModuleType):
         return value.__name__.rpartition(".")[0] == module
     home = str(getattr(value, "__module__", ""))
@@ -40,13 +38,13 @@ def is_own(value: object, module: str) -> bool:
 
 
 def members(case: list[str]) -> list[str]:
-    """List the public attributes of a class, without those that every exception has."""
+    """List the public attributes of a class, except those of every exception."""
     found = getattr(importlib.import_module(case[0]), case[1])
     return [one for one in dir(found) if one[0] != "_" and not hasattr(Exception, one)]
 
 
 def parameters(case: list[str]) -> list[list[str]] | None:
-    """List names, kinds and defaults of what a function or method takes; None if it is neither."""
+    """List names, kinds and defaults of the parameters of a routine; None for anything else."""
     found: Any = importlib.import_module(case[0])
     for name in case[1].split("."):
         found = getattr(found, name, None)
@@ -100,7 +98,7 @@ def new_state() -> Any:
 
 
 def ranged(case: list[Any]) -> object:
-    """Get a range of samples at some times: the times, and arguments by name."""
+    """Return a range of samples, given their times and the arguments of `get_range`."""
     times, arguments = case
     state = new_state()
     state["fixed"] = 1
@@ -113,7 +111,7 @@ def ranged(case: list[Any]) -> object:
 
 
 def viewed(views: list[list[Any]]) -> list[str]:
-    """Make views of views; the arguments of each."""
+    """Return the prefixes of nested views, given the arguments of each."""
     state = new_state()
     for arguments in views:
         state = state.view(*arguments)
@@ -121,7 +119,7 @@ def viewed(views: list[list[Any]]) -> list[str]:
 
 
 def matched(case: list[Any]) -> list[str]:
-    """List those of some keys that match a glob."""
+    """List the keys that match a glob."""
     keys, glob = case
     state = new_state()
     for key in keys:
@@ -130,7 +128,7 @@ def matched(case: list[Any]) -> list[str]:
 
 
 def set_again(pair: list[str]) -> str:
-    """Set an attribute to one value and then to another, both as Python writes them."""
+    """Set an attribute to one value and then to another, both given as Python literals."""
     first, second = (eval(each, {"numpy": importlib.import_module("numpy")}) for each in pair)
     state = new_state()
     state["fixed"] = first

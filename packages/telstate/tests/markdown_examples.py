@@ -1,8 +1,8 @@
-"""Running the code of a Markdown page as written, its comments taken for what must come of each line.
+"""Runs the code of a Markdown page as written and checks the result that each comment states.
 
-Rules: statements are run one by one, in one namespace. A comment behind one must be known: either it says what
-comes of it (a value; the name of an error; where a view looks or writes), which is checked, or it is listed as
-prose. So a page that changes either is checked too, or fails.
+Statements are run one by one in one namespace. The comment after a statement states its result (a value, the
+name of an error, the prefixes of a view, the key that was written), which is checked, or it is listed in `PROSE`.
+Any other comment fails, so a changed page cannot go unchecked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import attrs
 
 import telstate
 
-#: Comments that say nothing which could be checked.
+#: Comments that state no result.
 PROSE = {
     "in memory; 'localhost:6379', 'redis://localhost', unix://... for a server",
     "a sensor: samples with timestamps",
@@ -33,20 +33,20 @@ PROSE = {
 
 @attrs.frozen
 class Step:
-    """A statement of a page and the comment behind it."""
+    """A statement of a page and the comment after it."""
 
     code: ast.stmt
     comment: str
 
 
 def blocks(page: Path) -> list[list[Step]]:
-    """Give the statements of each Python block of a page."""
+    """Return the statements of each Python block of a page."""
     found = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     return [list(steps(block)) for block in found]
 
 
 def steps(block: str) -> Iterator[Step]:
-    """Give the statements of a block, each with the comment behind it."""
+    """Yield the statements of a block, each with the comment after it."""
     tokens = tokenize.generate_tokens(io.StringIO(block).readline)
     comments = {
         token.start[0]: token.string.lstrip("# ")
@@ -61,7 +61,7 @@ def steps(block: str) -> Iterator[Step]:
 
 
 async def walk(block: Iterable[Step], names: dict[str, Any]) -> list[Any]:
-    """Run statements, check what their comments say, and give the values of the expressions."""
+    """Run statements, check their comments, and return the values of the expressions."""
     values = []
     for step in block:
         error = getattr(telstate, step.comment, None) if step.comment.isidentifier() else None
@@ -78,7 +78,7 @@ async def walk(block: Iterable[Step], names: dict[str, Any]) -> list[Any]:
 
 
 async def _run(statement: ast.stmt, names: dict[str, Any]) -> Any:
-    """Run one statement; give its value if it is an expression."""
+    """Run one statement and return its value if it is an expression."""
     tree: ast.Expression | ast.Module
     if isinstance(statement, ast.Expr):
         tree, mode = ast.Expression(statement.value), "eval"
@@ -90,7 +90,7 @@ async def _run(statement: ast.stmt, names: dict[str, Any]) -> Any:
 
 
 def _check(step: Step, value: Any, names: dict[str, Any]) -> None:
-    """Check what a comment says of a statement that was run."""
+    """Check the result that a comment states against the value of its statement."""
     comment = step.comment
     if not comment or comment in PROSE:
         return

@@ -1,8 +1,7 @@
-"""A telescope state under test, synchronous or asyncio, behind one face, so that one suite serves both.
+"""One asyncio interface to synchronous and asyncio telescope states, so that one test covers both.
 
-Rules: a subject is awaited, whatever is behind it. What has one name in both classes goes through
-as it is; what differs (operators, attributes, waiting, closing) is spelled out. A synchronous wait runs
-in a thread, with a timeout, so that nothing waits for ever.
+Every method of a subject is awaited. Methods with the same name in both classes are forwarded; operators,
+attributes, waits and `close` are adapted. A synchronous wait runs in a thread and has a timeout.
 """
 
 from __future__ import annotations
@@ -47,23 +46,23 @@ class Subject:
         return await self.state[key]
 
     def view(self, *arguments: Any, **named: Any) -> Subject:
-        """Make a view, of the same manner."""
+        """Return a view as a subject of the same class."""
         return type(self)(self.state.view(*arguments, **named))
 
     def root(self) -> Subject:
-        """Make the root view, of the same manner."""
+        """Return the root view as a subject of the same class."""
         return type(self)(self.state.root())
 
     async def execute(self, operation: Operation[Any]) -> Any:
-        """Do something to the store that no method of a telescope state does."""
+        """Execute an operation on the backend."""
         return await self.state.backend.execute(operation)
 
     async def waiting(self, name: str, *arguments: Any) -> None:
-        """Wait with ``wait_key`` or ``wait_indexed`` for what must come soon."""
+        """Wait with ``wait_key`` or ``wait_indexed``, which must succeed within `LONG` seconds."""
         await asyncio.wait_for(getattr(self.state, name)(*arguments), LONG)
 
     async def give_up(self, name: str, *arguments: Any) -> BaseException:
-        """Wait for what never comes, give up after a while, and tell by what error."""
+        """Start a wait, cancel it after a short while, and return its error."""
         task = asyncio.create_task(getattr(self.state, name)(*arguments))
         await asyncio.sleep(0.05)
         task.cancel()
@@ -71,17 +70,17 @@ class Subject:
         return _outcome(task)
 
     def place(self) -> object:
-        """Tell where this runs: the task, or for a synchronous one the thread."""
+        """Return the current task, or for a synchronous subject the current thread."""
         return asyncio.current_task()
 
     async def save(self, path: Path, *arguments: Any) -> tuple[int, int]:
-        """Save to a file; tell how many keys were written and how many failed."""
+        """Save to a file and return how many keys were written and how many failed."""
         async with AsyncRDBWriter(path) as writer:
             await writer.save(self.state, *arguments)
         return writer.keys_written, writer.keys_failed
 
     async def close(self) -> None:
-        """Let go of the backend."""
+        """Close the backend."""
         self.state.backend.close()
         await self.state.backend.wait_closed()
 
@@ -141,19 +140,19 @@ class SyncSubject(Subject):
 
 
 def memory(asynchronous: bool) -> Subject:
-    """Make a subject in memory."""
+    """Return a subject in memory."""
     return Subject(aio.TelescopeState()) if asynchronous else SyncSubject(TelescopeState())
 
 
 def fake(asynchronous: bool) -> Subject:
-    """Make a subject on a fakeredis client of its own."""
+    """Return a subject on a new fakeredis client."""
     if asynchronous:
         return Subject(aio.TelescopeState(AsyncRedisBackend(fakeredis.FakeAsyncRedis())))
     return SyncSubject(TelescopeState(RedisBackend(fakeredis.FakeRedis())))
 
 
 async def real(asynchronous: bool, url: str, cache_size: int = 0) -> Subject:
-    """Make a subject on a server or cluster that runs already."""
+    """Return a subject on a running server or cluster."""
     if asynchronous:
         backend = await AsyncRedisBackend.from_url(url)
         return Subject(aio.TelescopeState(backend, cache_size=cache_size))
@@ -161,7 +160,7 @@ async def real(asynchronous: bool, url: str, cache_size: int = 0) -> Subject:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let other tasks and threads go on until something is so."""
+    """Let other tasks and threads run until a condition is true."""
     async with asyncio.timeout(LONG):
         while not condition():
             await asyncio.sleep(0.001)

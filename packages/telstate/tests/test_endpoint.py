@@ -1,4 +1,4 @@
-"""Endpoints: reading, writing, folding of runs."""
+"""Parsing and formatting endpoints and lists of endpoints."""
 
 import argparse
 import ipaddress
@@ -26,13 +26,13 @@ from telstate.endpoint import Endpoint, endpoint_list_parser, endpoint_parser, e
     ],
 )
 def test_parse(text: str, host: str, port: int) -> None:
-    """Host and port are taken apart, the default port filled in."""
+    """Host and port are parsed, and a missing port is the default one."""
     assert endpoint_parser(7148)(text) == Endpoint(host, port)
 
 
 @pytest.mark.parametrize("text", ["a:", "a:b", "[a]:3", "fe80::1%eth0", "[::1%lo]:3"])
 def test_parse_refuses(text: str) -> None:
-    """What is no endpoint is a ValueError that shows it."""
+    """Text that is not an endpoint raises a ValueError that shows it."""
     with pytest.raises(ValueError, match="is not an endpoint"):
         endpoint_parser(7148)(text)
 
@@ -41,7 +41,7 @@ def test_parse_refuses(text: str) -> None:
 def test_refusals_on_the_command_line(
     make: Callable[[int], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """argparse shows what is wrong with an endpoint, and errors can be pickled."""
+    """argparse prints the reason for refusing an endpoint, and the error can be pickled."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--telstate", type=make(6379))
     with pytest.raises(SystemExit):
@@ -56,12 +56,12 @@ def test_refusals_on_the_command_line(
 
 
 def test_no_default_port() -> None:
-    """Without a default port an endpoint may have none."""
+    """Without a default port the port is None."""
     assert endpoint_parser(None)("a") == Endpoint("a", None)
 
 
 def test_endpoint_as_value() -> None:
-    """An endpoint is a hashable value that unpacks as a pair and has brackets round IPv6."""
+    """An endpoint is hashable, unpacks as a pair, and writes IPv6 hosts in brackets."""
     host, port = Endpoint("::1", 5)
     assert (host, port) == ("::1", 5)
     assert str(Endpoint("::1", 5)) == "[::1]:5"
@@ -79,7 +79,7 @@ def test_endpoint_as_value() -> None:
     ],
 )
 def test_parse_list(text: str, hosts: list[str]) -> None:
-    """A list may hold runs of consecutive IPv4 addresses."""
+    """A list can have runs of consecutive IPv4 addresses."""
     assert [str(one) for one in endpoint_list_parser(7148)(text)] == hosts
 
 
@@ -88,13 +88,13 @@ def test_parse_list(text: str, hosts: list[str]) -> None:
     ["a+2", "1.2.3.4+-1", "1.2.3.4+", "1.2.3.4+x", "255.255.255.255+1", "[::1]+2:3", "1.2.3.4:7+2"],
 )
 def test_parse_list_refuses(text: str) -> None:
-    """What is no run is a ValueError that shows it."""
+    """Text that is not a run raises a ValueError that shows it."""
     with pytest.raises(ValueError, match="is no"):
         endpoint_list_parser(7148)(text)
 
 
 def test_single_port() -> None:
-    """With `single_port` two different ports are refused."""
+    """With `single_port`, different ports are refused."""
     parse = endpoint_list_parser(7, single_port=True)
     assert len(parse("1.2.3.4+1,5.6.7.8:7")) == 3
     with pytest.raises(ValueError, match="same port"):
@@ -119,7 +119,7 @@ def test_single_port() -> None:
     ],
 )
 def test_to_str(endpoints: list[tuple[str, int | None]], text: str) -> None:
-    """Runs are folded; IPv4 comes first, then IPv6, then names, each by port."""
+    """Runs are written as such; IPv4 addresses come first, then IPv6, then names, each by port."""
     assert endpoints_to_str([Endpoint(host, port) for host, port in endpoints]) == text
 
 
@@ -132,7 +132,7 @@ def test_to_str(endpoints: list[tuple[str, int | None]], text: str) -> None:
     )
 )
 def test_round_trip(pairs: list[tuple[str, int]]) -> None:
-    """What was folded unfolds to the same endpoints."""
+    """Parsing the text of endpoints returns the same endpoints."""
     endpoints = [Endpoint(host, port) for host, port in pairs]
     text = endpoints_to_str(endpoints)
     unfolded = endpoint_list_parser(None)(text) if text else []

@@ -1,6 +1,6 @@
-"""A store that means harm gives errors of ours: never code that runs, a hang, or an exception of somebody else's.
+"""Malicious data and invalid replies raise telstate's errors: no code runs, nothing hangs.
 
-First stores whose content is hostile, then a server that answers with nonsense.
+First stores with malicious content, then a server that answers with invalid replies.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import NEWEST, SERVERS
+from conftest import NEWEST, needs_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from state_subjects import Subject, SyncSubject
+from state_subjects import Subject, SyncSubject, real
 
 from telstate import DecodeError, ImmutableKeyError, TelescopeState, TelstateError, aio
 from telstate.overview import key_tree, summarise
@@ -31,7 +31,7 @@ MARK: list[object] = []
 
 
 class Exploit:
-    """What, unpickled, leaves a mark."""
+    """An object that appends to `MARK` when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[object], None], tuple[str]]:
         return MARK.append, ("was run",)
@@ -47,9 +47,9 @@ ODD_KEYS = [
 
 
 async def attempts(subject: Subject, key: bytes) -> dict[str, Any]:
-    """Read a key by every method there is; give what came, or telstate's error.
+    """Use a key in every method and return each result or telstate's error.
 
-    Any other exception ends the test.
+    Any other exception fails the test.
     """
     methods: dict[str, Callable[[], Any]] = {
         "item": lambda: subject.item(key),
@@ -72,7 +72,7 @@ async def attempts(subject: Subject, key: bytes) -> dict[str, Any]:
     outcomes: dict[str, Any] = {}
     for name, method in methods.items():
         if name == "wait_indexed" and isinstance(outcomes["get_indexed"], type(None)):
-            continue  # There is no such sub-key, so it would wait for ever.
+            continue  # There is no such sub-key, so the wait would not end.
         try:
             async with asyncio.timeout(20):
                 outcomes[name] = await method()
@@ -84,12 +84,12 @@ async def attempts(subject: Subject, key: bytes) -> dict[str, Any]:
 
 
 def pickles() -> list[bytes]:
-    """Pickles that run something, of each protocol."""
+    """Return a pickle that runs code for each protocol."""
     return [pickle.dumps(Exploit(), protocol) for protocol in range(5)]
 
 
 async def test_pickles(subject: Subject) -> None:
-    """A pickle is refused wherever it is: as a value, a sample, a sub-key, the value of one."""
+    """A pickle is refused as a value, a sample, a sub-key and the value of a sub-key."""
     sub_key = encode_value("x")
     for number, evil in enumerate(pickles()):
         name = f"evil{number}".encode()
@@ -105,7 +105,7 @@ async def test_pickles(subject: Subject) -> None:
 
 
 async def test_samples_without_a_time(subject: Subject) -> None:
-    """Every method that reads a sorted set of something else says of which key, once."""
+    """Every method that reads an invalid sample raises an error that names the key once."""
     await subject.execute(Load(b"zbad", Samples([b"x"])))
     outcomes = await attempts(subject, b"zbad")
     (outcomes["many"],) = outcomes["many"].exceptions
@@ -117,7 +117,7 @@ async def test_samples_without_a_time(subject: Subject) -> None:
 
 
 async def test_snapshots_of_pickles(subject: Subject, tmp_path: Path) -> None:
-    """Saving, loading and drawing do not run what is stored either."""
+    """Saving, loading and displaying run no stored pickles."""
     for number, (key, evil) in enumerate(zip(ODD_KEYS, pickles())):
         await subject.execute(Load(key, Immutable(evil)))
         await subject.execute(Load(key + b"m", Samples([b"short", b"\xff" * 8 + evil])))
@@ -134,7 +134,7 @@ async def test_snapshots_of_pickles(subject: Subject, tmp_path: Path) -> None:
 
 
 async def test_odd_names(subject: Subject) -> None:
-    """Names with newlines, terminal escapes, HTML and bytes that are no UTF-8 are escaped in messages."""
+    """Newlines, terminal escapes, HTML and invalid UTF-8 in names are escaped in messages."""
     for key in ODD_KEYS:
         await subject.execute(Load(key, Immutable(b"\x90")))
         for outcome in (await attempts(subject, key)).values():
@@ -146,7 +146,7 @@ async def test_odd_names(subject: Subject) -> None:
 
 
 async def test_huge_fields(subject: Subject) -> None:
-    """Errors about huge values and many sub-keys are short all the same."""
+    """Errors for huge values and many sub-keys are short."""
     huge = b"\x90" * 2_000_000
     await subject.execute(Load(b"huge", Immutable(huge)))
     await subject.execute(Load(b"text", Immutable(encode_value("x" * 1_000_000))))
@@ -159,7 +159,7 @@ async def test_huge_fields(subject: Subject) -> None:
 garbage = st.one_of(
     st.binary(max_size=40),
     st.binary(max_size=40).map(lambda some: b"\xff" + some),
-    # Extension types, with lengths that may be forged, and nesting.
+    # Extension types with false lengths, and deep nesting.
     st.tuples(st.integers(0xC7, 0xD8), st.integers(1, 5), st.binary(max_size=30)).map(
         lambda parts: bytes([0xFF, parts[0], 4, parts[1]]) + parts[2]
     ),
@@ -178,19 +178,17 @@ garbage = st.one_of(
 )
 @given(garbage, garbage)
 async def test_garbage(subject: Subject, value: bytes, other: bytes) -> None:
-    """Whatever the stored bytes, every method gives a value or telstate's error."""
+    """For any stored bytes, every method returns a value or raises telstate's error."""
     for stored in (Immutable(value), Samples(sorted({value, other})), Fields({value: other})):
         await subject.execute(Load(b"k", stored))
         outcomes = await attempts(subject, b"k")
         assert not isinstance(outcomes["encoded"], DecodeError) or isinstance(stored, Samples)
 
 
-@pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+@needs_server
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
 async def test_foreign_types(asynchronous: bool, server_port: Callable[[str], int]) -> None:
-    """Redis types that telstate does not have, and sorted sets with scores, are refused by name."""
-    from state_subjects import real
-
+    """Other Redis types, and sorted sets with scores, are refused with the key."""
     port = server_port(NEWEST)
     with redis.Redis(port=port) as client:
         client.rpush("list", "a")
@@ -207,8 +205,8 @@ async def test_foreign_types(asynchronous: bool, server_port: Callable[[str], in
     await subject.close()
 
 
-#: What a server may answer to everything.
-NONSENSE = {
+#: Replies that a server sends to every command.
+INVALID_REPLIES = {
     "no protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
     "another type": b":5\r\n",
     "a text": b"+what?\r\n",
@@ -220,7 +218,7 @@ NONSENSE = {
     "a forged count": b"*100000\r\n",
     "a negative length": b"$-7\r\n",
     "endless nesting": b"*1\r\n" * 5000,
-    "bytes that are none": bytes(range(256)),
+    "every byte": bytes(range(256)),
     "a type of RESP3": b"%1\r\n+a\r\n:1\r\n",
     "nothing": b"",
 }
@@ -229,7 +227,7 @@ GREETINGS = (b"PING", b"HELLO", b"AUTH", b"SELECT", b"CLIENT")
 
 @contextmanager
 def fake_server(answer: bytes) -> Iterator[int]:
-    """Run a server that greets as Redis does, and then answers the same to everything."""
+    """Run a server that accepts connections as Redis does and sends one reply to all commands."""
     listener = socket.create_server(("127.0.0.1", 0))
     connections: list[socket.socket] = []
 
@@ -245,7 +243,7 @@ def fake_server(answer: bytes) -> Iterator[int]:
                 else:
                     connection.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # The client went away.
+            pass  # The client disconnected.
 
     def accept() -> None:
         while True:
@@ -276,10 +274,10 @@ def fake_server(answer: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
-@pytest.mark.parametrize("name", NONSENSE)
-async def test_server_that_answers_nonsense(name: str, asynchronous: bool) -> None:
-    """Replies that make no sense are telstate's errors, or what they may be taken for; nothing hangs."""
-    with fake_server(NONSENSE[name]) as port:
+@pytest.mark.parametrize("name", INVALID_REPLIES)
+async def test_server_with_invalid_replies(name: str, asynchronous: bool) -> None:
+    """Invalid replies raise telstate's errors or are read as results; nothing hangs."""
+    with fake_server(INVALID_REPLIES[name]) as port:
         url = f"redis://127.0.0.1:{port}?socket_timeout=0.1&protocol=2"
         retry = RetryPolicy(seconds=0.01)
         subject: Subject

@@ -1,4 +1,4 @@
-"""What is loaded when: importing is quick because nothing is loaded before it is used."""
+"""Importing telstate loads modules only when they are used."""
 
 import ast
 import inspect
@@ -10,7 +10,7 @@ import pytest
 
 import telstate
 
-#: What only some programs need.
+#: Modules that only some programs need.
 HEAVY = """numpy pandas redis fakeredis rdbtools matplotlib rich click asyncio importlib.metadata importlib.resources
     hashlib socket ssl pathlib tempfile subprocess urllib.parse multiprocessing concurrent.futures""".split()
 OURS = """telstate.overview telstate._display telstate.watch telstate._batch telstate._pandas
@@ -20,7 +20,7 @@ OURS = """telstate.overview telstate._display telstate.watch telstate._batch tel
 
 
 def loaded(code: str) -> set[str]:
-    """Run code in a fresh interpreter, and tell which modules it has loaded."""
+    """Run code in a new interpreter and return the modules that it loaded."""
     program = f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ ts.clear()
 
 
 def test_nothing_is_loaded() -> None:
-    """Importing the package loads none of its modules and none that it depends on."""
+    """Importing the package loads none of its modules or dependencies."""
     found = loaded("import telstate")
     assert {name for name in found if name.startswith("telstate")} == {"telstate", "telstate._lazy"}
     assert {name.partition(".")[0] for name in found} & {*HEAVY, "attr", "msgpack"} == set()
@@ -52,12 +52,12 @@ def test_nothing_is_loaded() -> None:
 
 @pytest.mark.parametrize("code", ["from telstate import TelescopeState", PLAIN])
 def test_plain_use(code: str) -> None:
-    """Plain values in memory need neither NumPy nor redis-py nor asyncio, nor what reads snapshots."""
+    """Plain values in memory load neither NumPy, redis-py, asyncio nor the snapshot reader."""
     assert loaded(code) & {*HEAVY, *OURS} == set()
 
 
 def test_asyncio() -> None:
-    """The asyncio class needs no backend before there is one, and nothing of Redis or NumPy."""
+    """The asyncio class loads no backend before it is used, and neither Redis nor NumPy."""
     found = loaded("import telstate.aio\ntelstate.aio.TelescopeState")
     assert found & {"numpy", "pandas", "redis", "rich", "click", "rdbtools"} == set()
     assert found & {*OURS} - {"telstate.aio"} == set()
@@ -72,13 +72,13 @@ def names_for_type_checkers(package: ModuleType) -> set[str]:
 
 
 def test_every_public_name_is_there() -> None:
-    """What the packages say they export can be imported, is listed, and nothing else is there."""
+    """`__all__` has exactly the names for type checkers, and each can be imported."""
     assert set(vars(telstate)["__all__"]) == names_for_type_checkers(telstate)
     for name in vars(telstate)["__all__"]:
         assert getattr(telstate, name) is not None
         assert name in dir(telstate)
     with pytest.raises(AttributeError, match="'nonsense'"):
-        getattr(telstate, "nonsense")  # noqa: B009  # type checkers see that there is none
+        getattr(telstate, "missing")  # noqa: B009  # mypy refuses the plain attribute
     from telstate import aio
 
     assert set(vars(aio)["__all__"]) == names_for_type_checkers(aio)
@@ -90,7 +90,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_modules_are_attributes() -> None:
-    """The modules that are for users can be reached without importing each."""
+    """The public modules are attributes of the package."""
     done = loaded("import telstate; telstate.aio.TelescopeState; telstate.endpoint.Endpoint")
     assert {"telstate.aio", "telstate.endpoint"} <= done
     assert "argparse" not in done
@@ -100,7 +100,7 @@ def test_modules_are_attributes() -> None:
     "name", ["redis.RedisBackend", "memory.MemoryBackend", "rdb_writer.RDBWriter"]
 )
 def test_modules_of_asyncio(name: str) -> None:
-    """What the asyncio class is used with can be reached without importing it, and then only is loaded."""
+    """Classes for the asyncio class are attributes of `telstate.aio` and loaded on first use."""
     module, _, short = name.partition(".")
     for code in (
         f"import telstate; telstate.aio.{name}",
@@ -110,5 +110,5 @@ def test_modules_of_asyncio(name: str) -> None:
         assert f"telstate.aio.{module}" in done
         assert ("redis" in done) == (module == "redis")
     with pytest.raises(AttributeError, match="'telstate.aio' has no attribute 'nonsense'"):
-        getattr(telstate.aio, "nonsense")  # noqa: B009  # type checkers see that there is none
+        getattr(telstate.aio, "missing")  # noqa: B009  # mypy refuses the plain attribute
     assert {module, short} <= set(dir(telstate.aio))

@@ -1,4 +1,4 @@
-"""What holds the synchronous and the asyncio telescope state together, and what sets them apart."""
+"""The synchronous and the asyncio class have the same methods, and neither is a collection."""
 
 import copy
 import inspect
@@ -16,21 +16,21 @@ import telstate
 import telstate_codec
 from telstate.aio import TelescopeState
 
-# What cannot be the same: awaiting takes the place of a timeout and a future.
+# Waits on asyncio are cancelled instead.
 LEFT_OUT = {"timeout", "cancel_future"}
-# Operators of the one that have names in the other.
+# Operators of the synchronous class and the asyncio methods in their place.
 NAMES = {"__contains__": "exists", "__setitem__": "set"}
 
 
-# What only the asyncio class has: the names of operators, and the second step of closing.
+# Methods of the asyncio class only.
 MORE = {"exists", "set", "wait_closed"}
 
 
 def signature(function: object) -> list[str]:
-    """List what a method takes, in order, with kinds, types and defaults, and the type that it gives."""
+    """List the parameters of a method with kinds, types and defaults, and its return type."""
     assert callable(function)
     found = inspect.signature(function)
-    # A twin's types are its own classes, by the same names.
+    # Both classes use the same names for their own types.
     parts = [repr(one) for one in found.parameters.values() if one.name not in LEFT_OUT]
     return [repr(one) for one in (*parts, str(found.return_annotation))]
 
@@ -41,7 +41,7 @@ def public(of: type) -> list[str]:
 
 
 def test_same_signatures() -> None:
-    """Both classes have the same methods, with the same parameters in the same order, and types."""
+    """Both classes have the same methods, with the same parameters and types in the same order."""
     sync = telstate.TelescopeState
     assert set(public(TelescopeState)) - set(public(sync)) == MORE
     pairs = [(name, name) for name in public(sync)] + list(NAMES.items())
@@ -53,7 +53,7 @@ def test_same_signatures() -> None:
 
 
 def test_docstrings() -> None:
-    """Every public method says what it does in a sentence; those with choices explain their parameters."""
+    """Every public method has a docstring, with parameters if it has several."""
     for of in (telstate.TelescopeState, TelescopeState):
         for name in public(of):
             if name.startswith("SEPARATOR"):
@@ -69,7 +69,7 @@ def test_docstrings() -> None:
 
 
 def test_readme() -> None:
-    """Whatever the classes have is in the README; what the lower packages have, in theirs will do."""
+    """Every public name is in the README of its package or of telstate."""
     names = {*public(telstate.TelescopeState), *public(TelescopeState), *vars(telstate)["__all__"]}
     elsewhere = {name for name in names if hasattr(telstate_codec, name) or "SEPARATOR" in name}
     packages = Path(__file__).parents[3]
@@ -88,8 +88,8 @@ def test_readme() -> None:
 
 
 @pytest.mark.parametrize("make", [telstate.TelescopeState, TelescopeState], ids=["sync", "asyncio"])
-def test_it_is_no_collection(make: Callable[[], object]) -> None:
-    """Tools that ask take a telescope state for one object, not for a list, and it is never false."""
+def test_not_a_collection(make: Callable[[], object]) -> None:
+    """A telescope state is neither iterable nor a collection, and it is true."""
     ts = make()
     assert not isinstance(ts, (Iterable, Sized, Mapping, Sequence))
     assert bool(ts) is True
@@ -114,10 +114,21 @@ def test_copies(make: Callable[[], Any]) -> None:
 
 
 async def test_attributes_are_refused() -> None:
-    """Setting a key without awaiting is an error that says how to do it."""
+    """Setting an attribute of the asyncio class raises an error that says how to set a key."""
     ts = TelescopeState()
     with pytest.raises(AttributeError, match="await ts.set"):
         ts.n_chans = 4096
     ts._note = 3
     assert vars(ts)["_note"] == 3
     assert not hasattr(ts, "n_chans")
+
+
+def test_operators_are_refused() -> None:
+    """Operators that could not be awaited raise a TypeError."""
+    ts: Any = TelescopeState()
+    with pytest.raises(TypeError):
+        "n_chans" in ts  # noqa: B015  # that it is refused is the test
+    with pytest.raises(TypeError):
+        ts["n_chans"] = 4096
+    with pytest.raises(TypeError):
+        del ts["n_chans"]

@@ -1,4 +1,4 @@
-"""Batches: many calls in one exchange, each with its own result or error, on every backend in both manners."""
+"""Batches: many calls in one exchange, each with its own result or error, on every backend."""
 
 import asyncio
 import inspect
@@ -12,6 +12,7 @@ import numpy
 import pytest
 import redis
 import state_subjects
+from conftest import SERVERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from state_subjects import Subject
@@ -41,12 +42,11 @@ from telstate_backends import (
 )
 from telstate_backends.deadline import Deadline
 from telstate_codec import encode_value
-from telstate_testing import redis_binaries
 
 
 @asynccontextmanager
 async def batch(subject: Subject, **options: Any) -> AsyncIterator[Any]:
-    """Open a batch of a subject, of either manner."""
+    """Open a batch of a synchronous or asyncio subject."""
     if isinstance(subject, state_subjects.SyncSubject):
         with subject.state.pipeline(**options) as p:
             yield p
@@ -56,7 +56,7 @@ async def batch(subject: Subject, **options: Any) -> AsyncIterator[Any]:
 
 
 async def test_everything_at_once(subject: Subject) -> None:
-    """Every method can be queued, is done in order, and gives what it gives by itself."""
+    """Every method can be queued, in order, and has the result that it has outside a batch."""
     async with batch(subject) as p:
         p["n_chans"] = 4096
         done = [
@@ -143,7 +143,7 @@ async def test_views(subject: Subject) -> None:
 
 
 async def test_read_only(subject: Subject) -> None:
-    """A batch of a read-only view reads, and refuses to write at the call."""
+    """A batch of a read-only view reads; queueing a write raises an error."""
     await subject.set("a", 1)
     async with batch(subject.view("", read_only=True)) as p:
         a = p["a"]
@@ -162,16 +162,16 @@ async def test_read_only(subject: Subject) -> None:
     assert await subject.keys() == ["a"]
 
 
-async def make_trouble(subject: Subject) -> None:
-    """Write keys that give errors."""
+async def write_failing_keys(subject: Subject) -> None:
+    """Write keys that later calls fail on."""
     await subject.set("i", 1)
     await subject.add("m", 1, ts=1.0)
     await subject.execute(SetImmutable(b"bad", b"\x90"))
 
 
 async def test_errors(subject: Subject) -> None:
-    """Of each item that fails the error is raised and kept, and the others are done."""
-    await make_trouble(subject)
+    """The error of each failed item is raised and kept in its handle; the other items are done."""
+    await write_failing_keys(subject)
     with pytest.raises(BatchError) as caught:
         async with batch(subject) as p:
             handles = [
@@ -205,8 +205,8 @@ async def test_errors(subject: Subject) -> None:
 
 
 async def test_errors_left_to_the_handles(subject: Subject) -> None:
-    """On request nothing is raised for items, and their handles have the errors."""
-    await make_trouble(subject)
+    """With `raise_errors=False` the errors of items are only in their handles."""
+    await write_failing_keys(subject)
     async with batch(subject, raise_errors=False) as p:
         bad, nope, good = p.get("bad"), p["nope"], p.get("i")
     assert isinstance(bad.error, DecodeError)
@@ -215,7 +215,7 @@ async def test_errors_left_to_the_handles(subject: Subject) -> None:
 
 
 async def test_except_star() -> None:
-    """An error of a batch can be taken apart, with its text, and pickled."""
+    """A `BatchError` can be split by ``except*`` and pickled with its message."""
     ts = TelescopeState()
     ts["i"] = 1
     seen: list[BaseException] = []
@@ -232,16 +232,16 @@ async def test_except_star() -> None:
     assert (type(again), str(again)) == (BatchError, str(seen[0]))
 
 
-async def test_nearest_key(ts: TelescopeState) -> None:
-    """The error for a missing key suggests the nearest one, as outside of a batch."""
+async def test_similar_key(ts: TelescopeState) -> None:
+    """The error for a missing key suggests a similar one, as outside a batch."""
     ts["n_chans"] = 4096
     with ts.pipeline(raise_errors=False) as p:
         handle = p["n_chan"]
     assert str(handle.error).endswith("did you mean 'n_chans'?")
 
 
-async def test_what_cannot_be_queued(subject: Subject) -> None:
-    """An item that makes no sense raises at once, and the rest of the batch is as it would be."""
+async def test_invalid_calls(subject: Subject) -> None:
+    """Queueing an invalid call raises at once, and the rest of the batch is sent."""
     async with batch(subject) as p:
         p["a"] = 1
         with pytest.raises(EncodeError, match="'b'"):
@@ -262,7 +262,7 @@ async def test_what_cannot_be_queued(subject: Subject) -> None:
 
 
 async def test_values_are_taken_when_queued(subject: Subject) -> None:
-    """What is changed after it was queued is stored as it was."""
+    """Changing a value after it was queued does not change what is stored."""
     value = [1]
     async with batch(subject) as p:
         p["a"] = value
@@ -270,8 +270,8 @@ async def test_values_are_taken_when_queued(subject: Subject) -> None:
     assert await subject.get("a") == [1]
 
 
-async def test_left_by_an_error(subject: Subject) -> None:
-    """If the block is left by an exception, nothing is sent, and the handles say so."""
+async def test_error_in_block(subject: Subject) -> None:
+    """If the block raises an exception, nothing is sent, and the handles say so."""
     with pytest.raises(ZeroDivisionError):
         async with batch(subject) as p:
             handle = p.set("a", 1)
@@ -286,7 +286,7 @@ async def test_left_by_an_error(subject: Subject) -> None:
 
 
 async def test_once(subject: Subject) -> None:
-    """A batch is used once, in a with block; everything else is an error that says so."""
+    """A batch is used once, in a with block; any other use raises an error."""
     for early in (subject.state.pipeline(), subject.state.pipeline().view("a")):
         with pytest.raises(BatchStateError, match="Cannot queue get 'a': .* with block"):
             early.get("a")
@@ -304,8 +304,8 @@ async def test_once(subject: Subject) -> None:
     assert handle.value is False
 
 
-async def test_handles_are_no_values(subject: Subject) -> None:
-    """A handle is neither true nor false, before or after the batch is sent."""
+async def test_handles_have_no_truth_value(subject: Subject) -> None:
+    """A handle has no truth value, before or after the batch is sent."""
     async with batch(subject) as p:
         handle: Any = p.exists("nope")
         with pytest.raises(TypeError, match="neither true nor false. Use .value"):
@@ -353,7 +353,7 @@ STEPS = st.one_of(
 )
 @given(st.lists(STEPS, max_size=12))
 async def test_as_one_by_one(subject: Subject, steps: list[tuple[Any, ...]]) -> None:
-    """Whatever is queued has the results and errors, and leaves the keys, that it has one by one."""
+    """For any calls, a batch has the same results, errors and keys as single calls."""
     expected: list[object] = []
     model = TelescopeState()
     alone: dict[str, Callable[..., object]] = {
@@ -377,11 +377,11 @@ async def test_as_one_by_one(subject: Subject, steps: list[tuple[Any, ...]]) -> 
     assert await subject.key_types() == model.key_types()
 
 
-# How often and how a store is asked, on one that counts
+# Exchanges, counted by the backend
 
 
 class Counting(MemoryBackend):
-    """A store in memory that notes how many operations it is given together, and may fail."""
+    """A backend in memory that records how many operations each exchange has, and may fail."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -399,7 +399,7 @@ class Counting(MemoryBackend):
 
 
 class AsyncCounting(AsyncMemoryBackend):
-    """The same for asyncio."""
+    """The asyncio version of `Counting`."""
 
     def __init__(self, counting: Counting) -> None:
         super().__init__(counting.store)
@@ -414,13 +414,13 @@ class AsyncCounting(AsyncMemoryBackend):
 
 @pytest.fixture
 def counting() -> Counting:
-    """A store that counts."""
+    """A backend that counts."""
     return Counting()
 
 
 @pytest.fixture
 def counted(counting: Counting, asynchronous: bool) -> Subject:
-    """A telescope state of either manner on that store."""
+    """A telescope state, synchronous or asyncio, on that backend."""
     if asynchronous:
         return Subject(aio.TelescopeState(AsyncCounting(counting)))
     return state_subjects.SyncSubject(TelescopeState(counting))
@@ -429,7 +429,7 @@ def counted(counting: Counting, asynchronous: bool) -> Subject:
 async def test_exchanges(
     counted: Subject, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch is one exchange; a huge one is several, in order, cut by number and by bytes written."""
+    """A batch is one exchange; a large one is split in order by its number of items and bytes."""
     monkeypatch.setattr(_batch, "MAX_ITEMS", 4)
     async with batch(counted) as p:
         handles = [p.set(f"key{n}", n) for n in range(4)]
@@ -449,7 +449,7 @@ async def test_exchanges(
 
 
 async def test_samples_that_follow_each_other(counted: Subject, counting: Counting) -> None:
-    """Samples for one key that follow each other are one operation, with the results of many."""
+    """Consecutive samples for one key are sent as one operation, and each has its own result."""
     await counted.set("i", 1)
     async with batch(counted, raise_errors=False) as p:
         good = [p.add("gain", n, ts=n) for n in range(5)]
@@ -466,17 +466,17 @@ async def test_samples_that_follow_each_other(counted: Subject, counting: Counti
 
 
 @pytest.mark.slow
-async def test_a_hundred_thousand(counted: Subject, counting: Counting) -> None:
-    """A hundred thousand items take ten exchanges, and each has its result."""
+async def test_ten_thousand_items_per_exchange(counted: Subject, counting: Counting) -> None:
+    """A batch sends ten thousand items per exchange, and each has its result."""
     async with batch(counted) as p:
-        handles = [p.set(f"key{n}", n) for n in range(50_000)]
-        handles += [p.get(f"key{n}") for n in range(50_000)]
-    assert counting.counts == [10_000] * 10
-    assert [one.value for one in handles[50_000:]] == list(range(50_000))
+        handles = [p.set(f"key{n}", n) for n in range(11_000)]
+        handles += [p.get(f"key{n}") for n in range(11_000)]
+    assert counting.counts == [10_000, 10_000, 2_000]
+    assert [one.value for one in handles[11_000:]] == list(range(11_000))
 
 
 async def test_many_failures(counted: Subject) -> None:
-    """Of very many items that fail all errors are raised, and the text names a hundred."""
+    """All errors of a batch are raised, and the message names the first hundred."""
     with pytest.raises(BatchError) as caught:
         async with batch(counted) as p:
             for n in range(150):
@@ -492,7 +492,7 @@ async def test_many_failures(counted: Subject) -> None:
 async def test_connection_lost(
     counted: Subject, counting: Counting, monkeypatch: pytest.MonkeyPatch, raise_errors: bool
 ) -> None:
-    """No connection is raised as it is; the handles of what was done before keep their results."""
+    """A lost connection raises its own error; items that were done before keep their results."""
     monkeypatch.setattr(_batch, "MAX_ITEMS", 2)
     counting.fail_at = 1
     with pytest.raises(ConnectionError, match="gone"):
@@ -505,7 +505,7 @@ async def test_connection_lost(
 
 
 async def test_interrupted(counted: Subject, counting: Counting) -> None:
-    """An interruption passes through, and what came of the items is not known."""
+    """An interrupted batch raises the interruption, and its handles say that the results are unknown."""
     counting.fail_at, counting.failure = 0, KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         async with batch(counted) as p:
@@ -516,7 +516,7 @@ async def test_interrupted(counted: Subject, counting: Counting) -> None:
 
 
 async def test_cancelled() -> None:
-    """A task that is cancelled while its batch is sent leaves it so."""
+    """Cancelling a task while its batch is sent leaves the results unknown."""
     ts = aio.TelescopeState(AsyncCounting(Counting()))
     handles = []
 
@@ -534,7 +534,7 @@ async def test_cancelled() -> None:
 
 
 async def test_queueing_while_it_is_sent() -> None:
-    """What another task queues or reads while a batch is sent is refused."""
+    """While a batch is sent, another task can neither queue nor read results."""
     p = aio.TelescopeState(AsyncCounting(Counting())).pipeline()
     refused: list[str] = []
 
@@ -554,7 +554,7 @@ async def test_queueing_while_it_is_sent() -> None:
 
 
 async def test_errors_name_the_item(counted: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that the server gives for an item says which item it was, and keeps the cause."""
+    """An error from the server names its item and keeps the original as its cause."""
     refusal = RefusedError("Redis at localhost is out of memory")
     monkeypatch.setattr(SetImmutable, "apply", lambda self, store: raise_(refusal))
     with pytest.raises(BatchError) as caught:
@@ -569,10 +569,8 @@ def raise_(error: Exception) -> None:
     raise error
 
 
-async def test_nothing_is_lost_by_a_surprise(
-    counted: Subject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever finishing an item raises is that item's error, and the others have their results."""
+async def test_unexpected_errors(counted: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error while decoding an item belongs to that item only."""
     monkeypatch.setattr("telstate._calls.read.decode_samples", lambda *_: raise_(LookupError("!")))
     await counted.add("m", 1)
     async with batch(counted, raise_errors=False) as p:
@@ -581,7 +579,7 @@ async def test_nothing_is_lost_by_a_surprise(
 
 
 def test_threads() -> None:
-    """Several threads may queue in one batch."""
+    """Several threads can queue in one batch."""
     ts = TelescopeState()
     with ts.pipeline() as p:
 
@@ -601,7 +599,7 @@ def test_threads() -> None:
 
 
 async def test_get_many(subject: Subject) -> None:
-    """Several keys are read together, in the order asked for, and those that are missing left out."""
+    """`get_many` returns several keys in the given order and leaves out missing ones."""
     await subject.set("i", None)
     await subject.add("m", 1.5)
     await subject.set_indexed("x", 1, 2)
@@ -615,8 +613,8 @@ async def test_get_many(subject: Subject) -> None:
 
 
 async def test_get_many_that_cannot_be_decoded(subject: Subject) -> None:
-    """Every key of several that cannot be decoded is named."""
-    await make_trouble(subject)
+    """The error of `get_many` names every key that cannot be decoded."""
+    await write_failing_keys(subject)
     await subject.execute(SetImmutable(b"worse", b"\x91"))
     with pytest.raises(BatchError, match="get 'bad', get 'worse'") as caught:
         await subject.get_many(["i", "bad", "worse"])
@@ -624,7 +622,7 @@ async def test_get_many_that_cannot_be_decoded(subject: Subject) -> None:
 
 
 async def test_key_types(subject: Subject) -> None:
-    """All keys are listed with their kinds, sorted, or those that match a glob."""
+    """`key_types` returns the kinds of all keys, or of those that match a glob, sorted."""
     await subject.set("i", 1)
     await subject.add("m", 1)
     await subject.set_indexed("x", 1, 1)
@@ -642,7 +640,7 @@ async def test_key_types(subject: Subject) -> None:
 
 
 async def test_add_many(subject: Subject) -> None:
-    """Samples added together are what they are added one by one, sorted by time, equal ones once."""
+    """`add_many` stores samples as `add` does: sorted by time, equal ones once."""
     await subject.view("beam").add_many("gain", [3, 1, 2, 1], [30.0, 10, 20, 10])
     assert await subject.get_range("beam_gain", st=0) == [(1, 10.0), (2, 20.0), (3, 30.0)]
     await subject.add_many("beam_gain", numpy.array([1.5, 2.5]), numpy.array([15, 10]))
@@ -652,7 +650,7 @@ async def test_add_many(subject: Subject) -> None:
 
 
 async def test_add_many_writes_what_add_writes(subject: Subject) -> None:
-    """For arrays and lists alike, the bytes are those of adding each value by itself."""
+    """`add_many` stores the same bytes as `add`, for arrays and for lists."""
     samples: dict[str, Any] = {
         "f8": numpy.arange(5) / 7,
         "f4": numpy.arange(5, dtype=">f4"),
@@ -679,7 +677,7 @@ async def test_add_many_writes_what_add_writes(subject: Subject) -> None:
 
 
 async def test_add_many_refused(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be added is refused as a whole, naming the key."""
+    """Invalid samples are refused as a whole, with an error that names the key."""
     await subject.set("i", 1)
     for values in ([], [1, 2]):
         with pytest.raises(ImmutableKeyError, match="'i'"):
@@ -698,20 +696,20 @@ async def test_add_many_refused(subject: Subject, monkeypatch: pytest.MonkeyPatc
     assert await subject.keys() == ["i"]
 
 
-# What the server says
+# Round trips, counted by the server
 
 
-@pytest.fixture(params=[str(binary) for binary in redis_binaries()])
+@pytest.fixture(params=list(SERVERS))
 def url(request: pytest.FixtureRequest, server_port: Callable[[str], int]) -> str:
     """The URL of an empty server of each version in turn."""
     return f"redis://127.0.0.1:{server_port(request.param)}"
 
 
 async def reads(url: str, subject: Subject, action: Callable[[], Any]) -> int:
-    """Tell how many times a server read from its clients for something, of five tries the least."""
+    """Return how many reads from clients an action costs the server, the least of five tries."""
     counts: list[int] = []
     with redis.Redis.from_url(url) as client:
-        for _ in range(5):  # It may also notice meanwhile that some client has gone: a read too.
+        for _ in range(5):  # A client that disconnects meanwhile is a read too.
             before = client.info("stats")["total_reads_processed"]
             await action()
             counts.append(client.info("stats")["total_reads_processed"] - before - 1)
@@ -719,7 +717,7 @@ async def reads(url: str, subject: Subject, action: Callable[[], Any]) -> int:
 
 
 async def test_one_round_trip(url: str, asynchronous: bool) -> None:
-    """The server itself counts one read for a batch of reads and writes, and for reading many keys."""
+    """A batch of reads and writes, or reading many keys, is one read by the server."""
     subject = await state_subjects.real(asynchronous, url)
     view = subject.view("a").view("b").view("c")
 
@@ -744,7 +742,7 @@ async def test_one_round_trip(url: str, asynchronous: bool) -> None:
 
 
 async def test_a_thousand_samples_are_one_command(url: str, asynchronous: bool) -> None:
-    """A thousand samples are one command of a client's, so nobody sees a part of them."""
+    """A thousand samples are one command, so they become visible together."""
     subject = await state_subjects.real(asynchronous, url)
     with redis.Redis.from_url(url) as client:
         await subject.add_many("gain", numpy.arange(1000.0), numpy.arange(1000))
@@ -761,7 +759,7 @@ async def test_a_thousand_samples_are_one_command(url: str, asynchronous: bool) 
 
 
 async def test_kinds_of_1500_keys(url: str, asynchronous: bool) -> None:
-    """The kinds of 1,500 keys are told in at most three reads by the server."""
+    """Listing the kinds of 1,500 keys takes the server at most three reads."""
     subject = await state_subjects.real(asynchronous, url)
     async with batch(subject) as p:
         for n in range(500):
@@ -777,7 +775,7 @@ async def test_kinds_of_1500_keys(url: str, asynchronous: bool) -> None:
 
 
 async def test_half_refused(url: str, asynchronous: bool) -> None:
-    """Where the server refuses some items, those are named, and the others are done."""
+    """If the server refuses some items, the error names them, and the others are done."""
     subject = await state_subjects.real(asynchronous, url)
     await subject.set("a", 1)
     with redis.Redis.from_url(url) as client:
@@ -800,7 +798,7 @@ async def test_half_refused(url: str, asynchronous: bool) -> None:
 
 
 async def test_foreign_keys(url: str) -> None:
-    """Keys that others than telescope states wrote are not listed."""
+    """Keys of other Redis types are not listed."""
     subject = await state_subjects.real(False, url)
     with redis.Redis.from_url(url) as client:
         client.rpush("list", "a")
@@ -811,7 +809,7 @@ async def test_foreign_keys(url: str) -> None:
 
 @pytest.mark.slow
 async def test_a_hundred_thousand_on_a_server(url: str, asynchronous: bool) -> None:
-    """A batch of a hundred thousand items goes through a real server."""
+    """A batch of a hundred thousand items works on a real server."""
     subject = await state_subjects.real(asynchronous, url)
     async with batch(subject) as p:
         handles = [p.add("gain", n, ts=n) for n in range(99_999)]

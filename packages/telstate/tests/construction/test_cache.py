@@ -1,4 +1,4 @@
-"""A telescope state with a cache of immutables: what it saves, and that nobody notices otherwise."""
+"""A cache of immutables saves commands and changes no results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pair = tuple[state_subjects.Subject, state_subjects.Subject]
 
 
 def commands(client: redis.Redis) -> int:
-    """Count what the server has been asked, by its own statistics, these questions left out."""
+    """Return how many commands the server has run, without the ones that count them."""
     statistics: dict[str, dict[str, int]] = client.info("commandstats")
     return sum(entry["calls"] for name, entry in statistics.items() if name != "cmdstat_info")
 
@@ -27,7 +27,7 @@ def commands(client: redis.Redis) -> int:
 async def pair(
     asynchronous: bool, server_port: Callable[[str], int]
 ) -> AsyncIterator[tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis]]:
-    """A plain telescope state, a cached one on the same server, and a client to count with."""
+    """A plain telescope state, a cached one on the same server, and a client to count commands."""
     if not SERVERS:
         pytest.skip("there is no Redis server")
     url = f"redis://127.0.0.1:{server_port(NEWEST)}"
@@ -42,7 +42,7 @@ async def pair(
 async def test_reads_of_immutables_are_not_sent(
     pair: tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis],
 ) -> None:
-    """What is known is read, tested and read in batches without a command, in any view."""
+    """Cached immutables are read, tested and read in batches without a command, in any view."""
     plain, cached, client = pair
     await plain.set("n_chans", 4096)
     await plain.set("beam_n_pols", {"h": [1, 2]})
@@ -50,7 +50,7 @@ async def test_reads_of_immutables_are_not_sent(
     for _ in range(3):
         assert await view.item("n_chans") == 4096
         assert await view.get("n_pols") == {"h": [1, 2]}
-        await asyncio.sleep(0.1)  # the subscription is confirmed meanwhile
+        await asyncio.sleep(0.1)  # until the subscription is confirmed
     before = commands(client)
     for _ in range(100):
         assert await view.item("n_chans") == 4096
@@ -67,7 +67,7 @@ async def test_reads_of_immutables_are_not_sent(
 async def test_what_is_read_can_be_changed(
     pair: tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis],
 ) -> None:
-    """A value that somebody was given is his own: changing it changes nothing for the next."""
+    """Changing a value that was read does not change the cached one."""
     plain, cached, _ = pair
     await plain.set("list", [1, 2])
     for _ in range(4):
@@ -80,7 +80,7 @@ async def test_what_is_read_can_be_changed(
 async def test_deletions_by_others_are_noticed(
     pair: tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis],
 ) -> None:
-    """A key that another client deletes, shadows or clears is read anew."""
+    """A key that another client deletes, hides or clears is read again."""
     plain, cached, _ = pair
     view = cached.view("beam")
     changes: list[tuple[Callable[[], Any], object]] = [
@@ -101,7 +101,7 @@ async def test_deletions_by_others_are_noticed(
 
 
 def test_a_base_shares_its_cache() -> None:
-    """Views and instances made from a cached one have the same cache; without a size there is none."""
+    """Views and instances with a base share its cache; without a size there is no cache."""
     ts = TelescopeState(cache_size=5)
     assert isinstance(ts.backend, CachedBackend)
     assert ts.view("a").backend is ts.backend
@@ -114,7 +114,7 @@ def test_a_base_shares_its_cache() -> None:
 
 @pytest.mark.parametrize("make", [TelescopeState, aio.TelescopeState])
 def test_contradictions_are_refused(make: Any) -> None:
-    """A base brings its own cache, and a size is not negative."""
+    """A cache size together with a base, and a negative size, are refused."""
     with pytest.raises(ValueError, match="cache"):
         make(base=make(), cache_size=5)
     with pytest.raises(ValueError, match="-1"):

@@ -1,4 +1,4 @@
-"""Making a telescope state: the table of endpoints on the API page, contradictions, who cannot be reached."""
+"""Constructing a telescope state: endpoints, contradictory arguments and unreachable servers."""
 
 import asyncio
 import inspect
@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import redis
 import redis.asyncio
-from conftest import NEWEST, SERVERS
+from conftest import NEWEST, SERVERS, needs_server
 
 import telstate
 from telstate import (
@@ -22,19 +22,17 @@ from telstate import (
 )
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.redis import RedisBackend as AsyncRedisBackend
-from telstate_backends import RedisBackend
+from telstate_backends import RedisBackend, RefusedError
 from telstate_backends.redis.url import connect, connect_async, parse_url
 from telstate_backends.retry import Attempts
 from telstate_testing import RedisServer
 
-needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
-
-# Nobody listens on the first port.
-NOBODY = "127.0.0.1:1"
+# No server listens on port 1.
+UNREACHABLE = "127.0.0.1:1"
 
 
 def test_parameters() -> None:
-    """The constructors' parameters, their order and defaults are part of the contract."""
+    """The parameters of the constructors have the documented names, order and defaults."""
     sync = inspect.signature(TelescopeState).parameters
     wanted: dict[str, object] = {"endpoint": "", "db": 0, "prefixes": ("",), "base": None}
     assert {name: sync[name].default for name in list(sync)[:4]} == wanted
@@ -48,7 +46,7 @@ def test_parameters() -> None:
 
 
 def test_memory_and_base() -> None:
-    """No endpoint is a new store in memory; a backend and a base are shared."""
+    """Without an endpoint the store is new and in memory; a backend or base is shared."""
     ts = TelescopeState()
     ts["a"] = 1
     assert isinstance(ts.backend, MemoryBackend)
@@ -60,8 +58,8 @@ def test_memory_and_base() -> None:
     assert TelescopeState("", 0, ("y_",), ts).prefixes == ("y_",)
 
 
-def test_prefixes_are_no_string() -> None:
-    """A string for the prefixes is refused: each character would count as one."""
+def test_single_string_as_prefixes() -> None:
+    """A single string as prefixes is refused."""
     for make in (TelescopeState, aio.TelescopeState):
         with pytest.raises(TypeError, match="tuple of strings"):
             make(prefixes="ab")
@@ -81,13 +79,13 @@ def test_prefixes_are_no_string() -> None:
     ],
 )
 def test_contradictions(arguments: dict[str, Any]) -> None:
-    """Arguments that contradict each other are a ValueError."""
+    """Contradictory arguments raise a ValueError."""
     with pytest.raises(ValueError):
         TelescopeState(**arguments)
 
 
 def test_asyncio_contradiction() -> None:
-    """A backend and a base together are refused."""
+    """An asyncio telescope state refuses a backend together with a base, and an endpoint."""
     base = aio.TelescopeState()
     assert aio.TelescopeState(base=base).backend is base.backend
     with pytest.raises(ValueError):
@@ -96,8 +94,8 @@ def test_asyncio_contradiction() -> None:
         aio.TelescopeState("localhost")  # type: ignore[arg-type]  # that it is refused is the test
 
 
-def test_endpoints_that_are_none() -> None:
-    """Anything but an endpoint is refused at once."""
+def test_invalid_endpoints() -> None:
+    """Another type or an invalid port is refused."""
     wrong: Any
     for wrong in (None, 3, ("127.0.0.1", 6379)):
         with pytest.raises(TypeError, match="endpoint"):
@@ -124,7 +122,7 @@ def test_endpoints_that_are_none() -> None:
     ],
 )
 def test_not_an_address(endpoint: str) -> None:
-    """A mistyped URL or a file is refused, not taken for a host; a password is not shown."""
+    """A mistyped URL or a file name is refused, and the error shows no password."""
     with pytest.raises(ValueError, match="'host:port'.*from_snapshot, or load_from_file") as caught:
         TelescopeState(endpoint)
     assert "s3cret" not in str(caught.value)
@@ -154,7 +152,7 @@ def test_ipv6_without_brackets(endpoint: str) -> None:
 def test_where_an_endpoint_leads(
     endpoint: str | Endpoint, db: int, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host, a host and port, an IPv6 address, an Endpoint and a URL lead to a server."""
+    """A host, host and port, IPv6 address, Endpoint or URL connects to that address."""
     asked: list[tuple[str, int | None]] = []
     backend = MemoryBackend()
 
@@ -169,7 +167,7 @@ def test_where_an_endpoint_leads(
 
 @needs_server
 def test_real_endpoints(server_port: Callable[[str], int]) -> None:
-    """Each form of endpoint reaches a real server, in the database that it names."""
+    """Each form of endpoint connects to a real server and the right database."""
     port = server_port(NEWEST)
     address = f"127.0.0.1:{port}"
     client = redis.Redis(port=port, db=3)
@@ -194,6 +192,15 @@ def test_real_endpoints(server_port: Callable[[str], int]) -> None:
     backend.close()
 
 
+@needs_server
+def test_database_that_does_not_exist(server_port: Callable[[str], int]) -> None:
+    """A database number that the server does not have raises a RefusedError."""
+    port = server_port(NEWEST)
+    for endpoint in (f"127.0.0.1:{port}", f"redis://127.0.0.1:{port}", Endpoint("127.0.0.1", port)):
+        with pytest.raises(RefusedError, match=str(port)):
+            TelescopeState(endpoint, 7711)
+
+
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RedisServer]:
     """A server with a user and a password."""
@@ -204,7 +211,7 @@ def guarded() -> Iterator[RedisServer]:
 
 @needs_server
 async def test_users_and_unix_sockets(guarded: RedisServer) -> None:
-    """User, password and database come from the URL, on TCP and on a Unix socket."""
+    """User, password and database are taken from the URL, for TCP and Unix sockets."""
     tcp = f"127.0.0.1:{guarded.port}"
     for url in (
         f"redis://observer:s3cret@{tcp}/1",
@@ -224,32 +231,34 @@ async def test_users_and_unix_sockets(guarded: RedisServer) -> None:
 
 
 def test_defaults_of_connections() -> None:
-    """Connections have socket timeouts and health checks by default; the URL may say otherwise."""
+    """Connections have socket timeouts and health checks by default, and the URL can change them."""
     wanted = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0, "health_check_interval": 30}
-    clients: list[Any] = [connect(parse_url(f"redis://{NOBODY}", None))]
-    clients.append(connect_async(parse_url(f"redis://{NOBODY}", None)))
+    clients: list[Any] = [connect(parse_url(f"redis://{UNREACHABLE}", None))]
+    clients.append(connect_async(parse_url(f"redis://{UNREACHABLE}", None)))
     for client in clients:
         arguments = client.connection_pool.connection_kwargs
         assert {name: arguments[name] for name in wanted} == wanted
-    other: Any = connect(parse_url(f"redis://{NOBODY}?socket_timeout=9", None))
+    other: Any = connect(parse_url(f"redis://{UNREACHABLE}?socket_timeout=9", None))
     assert other.connection_pool.connection_kwargs["socket_timeout"] == 9.0
 
 
 @pytest.mark.parametrize(
     ("endpoint", "named"),
     [
-        (NOBODY, NOBODY),
+        (UNREACHABLE, UNREACHABLE),
         ("[::1]:1", r"\[::1\]:1"),
-        (f"redis://user:s3cret@{NOBODY}", NOBODY),
-        (f"rediss://user:s3cret@{NOBODY}", NOBODY),
+        (f"redis://user:s3cret@{UNREACHABLE}", UNREACHABLE),
+        (f"rediss://user:s3cret@{UNREACHABLE}", UNREACHABLE),
         ("unix://user:s3cret@/nowhere.sock", "/nowhere.sock"),
-        (f"redis+sentinel://user:s3cret@{NOBODY}/store", "store"),
-        (f"redis+cluster://user:s3cret@{NOBODY}", NOBODY),
+        (f"redis+sentinel://user:s3cret@{UNREACHABLE}/store", "store"),
+        (f"redis+cluster://user:s3cret@{UNREACHABLE}", UNREACHABLE),
     ],
 )
-async def test_nobody_there(endpoint: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis that cannot be reached is telstate's ConnectionError, at once, naming the address."""
-    # At once: nothing is tried again, as operations are for ten seconds.
+async def test_unreachable_server(
+    endpoint: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unreachable Redis raises telstate's ConnectionError with the address, without retries."""
+    # The constructor does not retry, as operations do for ten seconds.
     again: list[Attempts] = []
     monkeypatch.setattr(Attempts, "next_delay", lambda attempts, *_: again.append(attempts))
     with pytest.raises(telstate.ConnectionError, match=named) as caught:
@@ -264,7 +273,7 @@ async def test_nobody_there(endpoint: str, named: str, monkeypatch: pytest.Monke
 
 @needs_server
 async def test_asyncio_redis(server_port: Callable[[str], int]) -> None:
-    """An asyncio backend is made of a URL or a redis-py client, closed in two steps or by a block."""
+    """An asyncio backend is made from a URL or a client, and closed by its methods or a block."""
     port = server_port(NEWEST)
     backend = await AsyncRedisBackend.from_url(f"redis://127.0.0.1:{port}", db=2)
     await aio.TelescopeState(backend).set("a", 1)
@@ -277,7 +286,7 @@ async def test_asyncio_redis(server_port: Callable[[str], int]) -> None:
 
 
 def test_shared_memory() -> None:
-    """An asyncio memory backend and a synchronous one may share their data."""
+    """A synchronous and an asyncio memory backend can share their data."""
     sync = TelescopeState()
     assert isinstance(sync.backend, MemoryBackend)
     ts = aio.TelescopeState(AsyncMemoryBackend.from_sync(sync.backend))
@@ -291,7 +300,7 @@ def test_shared_memory() -> None:
 
 @needs_server
 def test_closing(server_port: Callable[[str], int], tmp_path: Path) -> None:
-    """A synchronous backend is closed by `close`, twice if need be, or at the end of a block."""
+    """A synchronous backend is closed by `close`, any number of times, or by a block."""
     backend = RedisBackend.from_url(f"redis://127.0.0.1:{server_port(NEWEST)}")
     backend.close()
     backend.close()
@@ -302,8 +311,8 @@ def test_closing(server_port: Callable[[str], int], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cache_size", [0, 10])
-def test_backends_of_the_other_manner(cache_size: int) -> None:
-    """A backend that is awaited, or is not, is refused by the class that cannot use it; mocks are not."""
+def test_backends_of_the_other_kind(cache_size: int) -> None:
+    """Each class refuses backends of the other kind, but not mocks of its own kind."""
     one: Any
     other: Any
     for other in (AsyncMemoryBackend(), mock.create_autospec(AsyncRedisBackend, instance=True)):
@@ -328,7 +337,7 @@ def test_backends_of_the_other_manner(cache_size: int) -> None:
 
 
 def test_asyncio_takes_no_endpoint() -> None:
-    """The asyncio class says with full names what is to be given instead of an endpoint."""
+    """The asyncio class refuses an endpoint and says how to make a backend."""
     endpoint: Any = "user:secret@localhost:6379"
     with pytest.raises(TypeError, match=r"await telstate\.aio\.RedisBackend\.from_url") as caught:
         aio.TelescopeState(endpoint)

@@ -1,4 +1,4 @@
-"""No password is shown in messages, reprs, the causes of errors, logs or warnings."""
+"""Passwords stay out of messages, reprs, causes of errors, logs and warnings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import DATA, NEWEST, SERVERS
+from conftest import DATA, NEWEST, SERVERS, needs_server
 
 import telstate
 import telstate_backends
@@ -20,24 +20,22 @@ from telstate_backends import RedisBackend, RetryPolicy
 from telstate_testing import RedisServer
 
 SECRET = "Tr0ub4dor"
-NOBODY = "127.0.0.1:1"
-needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
-
+UNREACHABLE = "127.0.0.1:1"
 URLS = [
-    f"redis://user:{SECRET}@{NOBODY}/0",
-    f"redis://:{SECRET}@{NOBODY}",
-    f"redis://{NOBODY}?username=user&password={SECRET}",
-    f"redis://{NOBODY}?password={SECRET}&client_name=x&protocol=3",
-    f"rediss://user:{SECRET}@{NOBODY}",
-    f"rediss://{NOBODY}?ssl_keyfile=/nowhere.pem&ssl_password={SECRET}",
+    f"redis://user:{SECRET}@{UNREACHABLE}/0",
+    f"redis://:{SECRET}@{UNREACHABLE}",
+    f"redis://{UNREACHABLE}?username=user&password={SECRET}",
+    f"redis://{UNREACHABLE}?password={SECRET}&client_name=x&protocol=3",
+    f"rediss://user:{SECRET}@{UNREACHABLE}",
+    f"rediss://{UNREACHABLE}?ssl_keyfile=/nowhere.pem&ssl_password={SECRET}",
     f"unix://user:{SECRET}@/nowhere.sock?db=1",
     f"unix:///nowhere.sock?password={SECRET}",
-    f"redis+sentinel://user:{SECRET}@{NOBODY}/store/0",
-    f"redis+sentinel://{NOBODY}/store?sentinel_password={SECRET}&password={SECRET}",
-    f"rediss+sentinel://user:{SECRET}@{NOBODY}/store",
-    f"redis+cluster://user:{SECRET}@{NOBODY},127.0.0.1:2",
-    f"redis+cluster://{NOBODY}?password={SECRET}",
-    f"rediss+cluster://:{SECRET}@{NOBODY}",
+    f"redis+sentinel://user:{SECRET}@{UNREACHABLE}/store/0",
+    f"redis+sentinel://{UNREACHABLE}/store?sentinel_password={SECRET}&password={SECRET}",
+    f"rediss+sentinel://user:{SECRET}@{UNREACHABLE}/store",
+    f"redis+cluster://user:{SECRET}@{UNREACHABLE},127.0.0.1:2",
+    f"redis+cluster://{UNREACHABLE}?password={SECRET}",
+    f"rediss+cluster://:{SECRET}@{UNREACHABLE}",
 ]
 WRONG_URLS = [
     f"redis://user:{SECRET}@host:port",
@@ -45,16 +43,16 @@ WRONG_URLS = [
     f"redis://user:{SECRET}/x@host/y",
     f"redis://user:{SECRET}@[::1",
     f"redis://user:{SECRET}@host:99999999",
-    f"redis://user:{SECRET}@{NOBODY}/0?socket_timeout=soon",
-    f"redis://user:{SECRET}@{NOBODY}/0?no_such_option={SECRET}",
-    f"redis://user:{SECRET}@{NOBODY}?db=three",
+    f"redis://user:{SECRET}@{UNREACHABLE}/0?socket_timeout=soon",
+    f"redis://user:{SECRET}@{UNREACHABLE}/0?no_such_option={SECRET}",
+    f"redis://user:{SECRET}@{UNREACHABLE}?db=three",
     f"redi://user:{SECRET}@host",
     f"user:{SECRET}://host",
     f"redis+sentinel://user:{SECRET}@host",
     f"redis+sentinel://user:{SECRET}@host:port/store",
     f"redis+cluster://user:{SECRET}@host,:1",
-    f"redis+cluster://user:{SECRET}@{NOBODY}/3",
-    # Without a scheme, so only TelescopeState takes it for something.
+    f"redis+cluster://user:{SECRET}@{UNREACHABLE}/3",
+    # These have no scheme, so only TelescopeState parses them.
     f"user:{SECRET}@host:6379",
     f":{SECRET}@host",
     f"redis:/user:{SECRET}@host",
@@ -63,7 +61,7 @@ WRONG_URLS = [
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error with all its causes and contexts, shown or not."""
+    """Yield an error and all its causes and contexts, also suppressed ones."""
     waiting, seen = [error], set[int]()
     while waiting:
         one = waiting.pop()
@@ -74,7 +72,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def shown(value: object) -> Iterator[tuple[str, str]]:
-    """Give what can be seen of a value: itself, its attributes, its elements."""
+    """Yield the reprs of a value, its elements and its attributes, each with its place."""
     yield "", repr(value)
     if isinstance(value, dict):
         yield from ((f"[{key!r}]", repr(element)) for key, element in value.items())
@@ -120,7 +118,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.mark.parametrize("url", URLS + WRONG_URLS)
 def test_construction(url: str, quiet: None) -> None:
-    """Whatever the URL, right or wrong, the error of a construction shows no password."""
+    """The error of connecting by a valid or invalid URL shows no password."""
     for make in (TelescopeState, RedisBackend.from_url):
         try:
             make(url)
@@ -133,31 +131,31 @@ def test_construction(url: str, quiet: None) -> None:
 
 @pytest.mark.parametrize("url", [*URLS, *WRONG_URLS])
 async def test_asyncio_construction(url: str, quiet: None) -> None:
-    """The same holds of asyncio."""
+    """The same holds for asyncio."""
     with pytest.raises((TelstateError, ValueError, TypeError)) as caught:
         await AsyncRedisBackend.from_url(url)
     assert leaks(caught.value) == []
 
 
 def test_contradiction() -> None:
-    """A URL that contradicts another argument is not shown either."""
+    """The error for a URL that contradicts another argument shows no password."""
     arguments: list[dict[str, Any]] = [{"db": 1}, {"base": TelescopeState()}, {"prefixes": "ab"}]
     for more in arguments:
         with pytest.raises((ValueError, TypeError)) as caught:
-            TelescopeState(f"redis://user:{SECRET}@{NOBODY}/2", **more)
+            TelescopeState(f"redis://user:{SECRET}@{UNREACHABLE}/2", **more)
         assert leaks(caught.value) == []
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RedisServer]:
-    """A server with users: one who may do all, one who may only look."""
-    options = f"--user user on >{SECRET} ~* &* +@all --user looker on >{SECRET} ~a* resetchannels &a* +@all -set"
+    """A server with two users: one with all permissions, one that can only read."""
+    options = f"--user user on >{SECRET} ~* &* +@all --user reader on >{SECRET} ~a* resetchannels &a* +@all -set"
     with RedisServer(SERVERS[NEWEST], [*options.split(), "--requirepass", SECRET]) as server:
         yield server
 
 
 def failing(ts: TelescopeState) -> list[Callable[[], object]]:
-    """Operations of every sort, each of which fails: the server is gone."""
+    """Return operations of every kind, all of which fail when the server is down."""
     return [
         lambda: ts["a"],
         lambda: ts.get("a"),
@@ -175,7 +173,7 @@ def failing(ts: TelescopeState) -> list[Callable[[], object]]:
 
 @needs_server
 def test_operations(quiet: None) -> None:
-    """A server that goes away, or refuses, is an error that shows no password; nor does any repr."""
+    """No repr and no error of an operation on a dead server shows the password."""
     with RedisServer(SERVERS[NEWEST], ["--requirepass", SECRET]) as server:
         url = f"redis://:{SECRET}@127.0.0.1:{server.port}"
         backend = RedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
@@ -196,7 +194,7 @@ def test_operations(quiet: None) -> None:
 
 @needs_server
 async def test_asyncio_operations(quiet: None) -> None:
-    """The same holds of asyncio."""
+    """The same holds for asyncio."""
     with RedisServer(SERVERS[NEWEST], ["--requirepass", SECRET]) as server:
         url = f"redis://:{SECRET}@127.0.0.1:{server.port}"
         backend = await AsyncRedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
@@ -230,7 +228,7 @@ async def test_asyncio_operations(quiet: None) -> None:
 
 @needs_server
 async def test_refusals(guarded: RedisServer, quiet: None) -> None:
-    """A server that does not let one in, or does not permit something, is not told on either."""
+    """Errors for a wrong password or a missing permission show no password."""
     place = f"127.0.0.1:{guarded.port}"
     for url in (f"redis://user:x{SECRET}@{place}", f"unix://{SECRET}:x@{guarded.unix_socket}"):
         with pytest.raises(telstate.ConnectionError) as caught:
@@ -239,7 +237,7 @@ async def test_refusals(guarded: RedisServer, quiet: None) -> None:
         with pytest.raises(telstate.ConnectionError) as caught:
             await AsyncRedisBackend.from_url(url)
         assert leaks(caught.value) == []
-    with RedisBackend.from_url(f"redis://looker:{SECRET}@{place}") as backend:
+    with RedisBackend.from_url(f"redis://reader:{SECRET}@{place}") as backend:
         ts = TelescopeState(backend)
         for attempt in (lambda: ts.get("b"), lambda: ts.add("a", 1), lambda: ts.wait_key("b")):
             with pytest.raises(TelstateError) as refused:
@@ -248,8 +246,8 @@ async def test_refusals(guarded: RedisServer, quiet: None) -> None:
 
 
 @needs_server
-def test_a_client_of_ones_own(guarded: RedisServer) -> None:
-    """A backend made of a redis-py client shows no password of it."""
+def test_backend_made_from_a_client(guarded: RedisServer) -> None:
+    """A backend made from a redis-py client shows no password."""
     client = redis.Redis(port=guarded.port, username="user", password=SECRET)
     with RedisBackend(client) as backend:
         assert leaks_of(backend, TelescopeState(backend)) == []
@@ -258,8 +256,8 @@ def test_a_client_of_ones_own(guarded: RedisServer) -> None:
     assert [place for place in leaks(caught.value) if "text" in place] == []
 
 
-def test_the_look_for_leaks() -> None:
-    """The look itself finds a secret in a text, a cause, an attribute, an element."""
+def test_search_for_leaks() -> None:
+    """The search for leaks finds a secret in a text, cause, attribute or element."""
 
     class Holder:
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a telescope state looks like at a prompt and in a notebook, and what is completed there."""
+"""Reprs, HTML for notebooks, and completion."""
 
 import os
 import re
@@ -10,15 +10,14 @@ from typing import Any
 import numpy
 import pytest
 import redis
+from conftest import NEWEST, SERVERS, needs_server
 
 from telstate import MemoryBackend, TelescopeState, _display, aio
 from telstate._view import View
 from telstate_backends import SetImmutable
 from telstate_backends.retry import Attempts
 from telstate_codec import encode_value
-from telstate_testing import RedisServer, redis_binaries
-
-needs_server = pytest.mark.skipif(not redis_binaries(), reason="there is no Redis server")
+from telstate_testing import RedisServer
 
 
 class Cells(HTMLParser):
@@ -46,7 +45,7 @@ class Cells(HTMLParser):
 
 
 def shown(ts: Any) -> str:
-    """Give what a notebook shows."""
+    """Return the HTML for a notebook, after checking that its tags are balanced."""
     html = ts._repr_html_()
     assert isinstance(html, str)
     assert html.count("<div>") == html.count("</div>")
@@ -55,22 +54,22 @@ def shown(ts: Any) -> str:
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A server of one's own, with a password."""
-    if not redis_binaries():
+    """A server with a password, for one test."""
+    if not SERVERS:
         pytest.skip("there is no Redis server")
-    with RedisServer(redis_binaries()[-1], ["--requirepass", "the-password"]) as server:
+    with RedisServer(SERVERS[NEWEST], ["--requirepass", "the-password"]) as server:
         yield server
 
 
 @pytest.fixture
 def ours(server: RedisServer) -> Iterator[TelescopeState]:
-    """A telescope state on it."""
+    """A telescope state on that server."""
     with TelescopeState(f"redis://:the-password@127.0.0.1:{server.port}") as ts:
         yield ts
 
 
 class Attempted:
-    """Counts the retries of a backend."""
+    """Counter of the retries of a backend."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -84,7 +83,7 @@ class Attempted:
 
 
 def test_repr(ts: TelescopeState) -> None:
-    """The repr names the class, the backend, how many keys there are, and the prefixes."""
+    """The repr has the class, the backend, the number of keys and the prefixes."""
     backend = type(ts.backend).__name__
     assert re.fullmatch(
         rf"<TelescopeState on {backend}( at [^ ]+)?, 0 keys, prefixes \(''\,\)>", repr(ts)
@@ -96,7 +95,7 @@ def test_repr(ts: TelescopeState) -> None:
 
 
 def test_html(ts: TelescopeState) -> None:
-    """A notebook shows the keys of the view, its own first, with kinds, times and values."""
+    """The HTML lists the keys of the view in order of its prefixes, with kinds, times and values."""
     ts["n_chans"] = 4096
     ts["a_weights"] = numpy.zeros((3, 4), "f4")
     ts.add("gain", 1.5, ts=0)
@@ -115,7 +114,7 @@ def test_html(ts: TelescopeState) -> None:
 
 
 def test_html_of_hostile_names_and_values(ts: TelescopeState) -> None:
-    """What is taken for markup or cannot be printed is shown as it stands, and what is no value is."""
+    """Markup and unprintable characters are escaped, and values that cannot be decoded are shown."""
     ts['<img src=x onerror="alert(1)">'] = "</td><script>alert(2)</script>"
     ts.set_indexed("&lt;b", "<i>", "<u>")
     for key, value in {
@@ -135,7 +134,7 @@ def test_html_of_hostile_names_and_values(ts: TelescopeState) -> None:
 
 
 def test_html_of_a_large_store() -> None:
-    """Of many keys and long values only a few words are shown, whatever there is."""
+    """The HTML of many keys and long values is short."""
     ts = TelescopeState()
     assert isinstance(ts.backend, MemoryBackend)
     long = encode_value("x" * 1_000_000)
@@ -154,7 +153,7 @@ def test_html_of_a_large_store() -> None:
 def test_html_of_long_values_costs_a_server_little(
     ours: TelescopeState, server: RedisServer
 ) -> None:
-    """Values of 10 MB do not go over the network to be shown in a few words."""
+    """Long values are not transferred in full to be displayed."""
     long = encode_value(b"x" * 10_000_000)
     with redis.Redis(port=server.port, password="the-password") as client:
         client.set("immutable", long)
@@ -173,7 +172,7 @@ def test_html_of_long_values_costs_a_server_little(
 
 
 def test_no_password(ours: TelescopeState) -> None:
-    """The password of a server is in nothing that is shown."""
+    """The password of the server is not displayed."""
     assert "127.0.0.1" in repr(ours)
     assert "the-password" not in repr(ours) + shown(ours) + repr(ours.backend)
 
@@ -181,7 +180,7 @@ def test_no_password(ours: TelescopeState) -> None:
 def test_dead_server(
     ours: TelescopeState, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that is gone is told after one attempt, by what is shown and not by an error."""
+    """A dead server is reported in the repr, HTML and completion, without retries or errors."""
     ours["n_chans"] = 4096
     assert "n_chans" in dir(ours) and "n_chans" in ours._ipython_key_completions_()
     server.kill()
@@ -199,7 +198,7 @@ def test_dead_server(
 def test_silent_server(
     ours: TelescopeState, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that does not answer is not waited for."""
+    """A server that does not answer does not block the display."""
     monkeypatch.setattr(_display, "TIME_LIMIT", 0.05)
     os.kill(server.process_id, signal.SIGSTOP)
     try:
@@ -211,7 +210,7 @@ def test_silent_server(
 
 
 def test_counting_not_permitted(server: RedisServer, ours: TelescopeState) -> None:
-    """Where a user may not count, everything else is shown."""
+    """Without permission to count keys, everything else is displayed."""
     with redis.Redis(port=server.port, password="the-password") as client:
         client.execute_command("ACL", "SETUSER", "guest", "on", "nopass", "~*", "+@all", "-dbsize")
     ours["n_chans"] = 4096
@@ -226,7 +225,7 @@ def test_counting_not_permitted(server: RedisServer, ours: TelescopeState) -> No
 
 
 async def test_asyncio(ats: aio.TelescopeState) -> None:
-    """An asyncio one says what it knows without awaiting: of a server, where it is."""
+    """The asyncio class displays what it knows without awaiting, for a server its address."""
     await ats.set("n_chans", 4096)
     known = "store" in vars(ats.backend)
     backend = type(ats.backend).__name__
@@ -240,7 +239,7 @@ async def test_asyncio(ats: aio.TelescopeState) -> None:
 
 
 async def test_cached() -> None:
-    """A store behind a cache is shown as it is without, and that there is a cache."""
+    """A cached store is displayed as without a cache, with a note on the cache."""
     with TelescopeState(cache_size=10) as ts:
         ts["n_chans"] = 4096
         assert repr(ts) == "<TelescopeState on cached MemoryBackend, 1 key, prefixes ('',)>"
@@ -251,8 +250,8 @@ async def test_cached() -> None:
         assert repr(ats).startswith("<TelescopeState on cached AsyncMemoryBackend, 0 keys")
 
 
-def test_half_made() -> None:
-    """What never was opened has a repr too."""
+def test_failed_constructor() -> None:
+    """An instance whose constructor failed has a repr."""
     ts = TelescopeState.__new__(TelescopeState)
     assert repr(ts) == "<TelescopeState, not open>"
     assert shown(ts) == "&lt;TelescopeState, not open&gt;"
@@ -260,7 +259,7 @@ def test_half_made() -> None:
 
 
 def test_order() -> None:
-    """Keys come by prefix, then by name, each once; what the view does not see is left out."""
+    """Keys are sorted by prefix and name, each once; keys outside the view are left out."""
     view = View(("b_", "a_"))
     assert view.sort(["a_k", "z", "b_m", "b_k"]) == ["b_k", "b_m", "a_k"]
     assert list(view.first_names(["a_k", "z", "b_k"])) == ["k", "k"]

@@ -1,4 +1,4 @@
-"""The tree of keys that people see."""
+"""Summaries of keys, and the tree of keys."""
 
 import io
 import sys
@@ -20,14 +20,14 @@ from telstate_codec import encode_value
 
 
 def drawn(ts: TelescopeState) -> list[str]:
-    """Draw a store, as lines of text."""
+    """Return the tree of a store as lines of text."""
     output = io.StringIO()
     Console(width=150, file=output).print(key_tree(summarise(ts), "all"))
     return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
 def test_summaries(ts: TelescopeState) -> None:
-    """Each kind of key is summarised: value, number of samples or sub-keys, first and last time."""
+    """A summary has the value or latest value, the number of samples or sub-keys, and the times."""
     ts["a"] = [1, 2]
     ts.add("b", 1.5, ts=0)
     ts.add("b", 2.5, ts=60)
@@ -41,7 +41,7 @@ def test_summaries(ts: TelescopeState) -> None:
 
 
 def test_tree(ts: TelescopeState) -> None:
-    """Names are cut at the separator, chains joined, alike branches drawn once."""
+    """The tree splits names at the separator, joins chains and draws equal branches once."""
     for number in range(4):
         ts[f"m00{number}_observer"] = number
         ts.add(f"m00{number}_target", "x", ts=0)
@@ -64,7 +64,7 @@ def test_tree(ts: TelescopeState) -> None:
 
 
 def test_tree_as_text(ts: TelescopeState) -> None:
-    """The plain text of a tree has the lines that rich prints."""
+    """`tree_text` has the same lines as the tree that rich prints."""
     for number in range(4):
         ts[f"m00{number}_observer"] = number
     ts["n"] = 1
@@ -85,7 +85,7 @@ def test_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_describe() -> None:
-    """A value is shown in a few words, whatever it is; a pickle and rubbish are not decoded."""
+    """Any value has a short description; pickles and invalid bytes are not decoded."""
     assert describe(encode_value(numpy.zeros((2, 3), "f4"))) == "float32 array, shape (2, 3)"
     assert len(describe(encode_value("x" * 10_000))) < 100
     assert len(describe(encode_value({"a": [list(range(100))] * 100}))) < 200
@@ -94,12 +94,12 @@ def test_describe() -> None:
 
 
 def test_time_of() -> None:
-    """A time is shown in UTC, one that no calendar has in seconds."""
+    """A time is shown in UTC, or in seconds if it is outside the calendar."""
     assert time_of(1_600_000_000.0) == "2020-09-13 12:26:40"
     assert time_of(1e300) == "1e+300 s"
 
 
 def test_names_are_not_markup(ts: TelescopeState) -> None:
-    """What looks like markup in a name or value is shown as it stands."""
+    """Markup in names and values is shown unchanged."""
     ts["[red]key"] = "[bold]"
     assert drawn(ts)[1] == "└── [red]key  immutable  '[bold]'"

@@ -1,4 +1,4 @@
-"""Errors of missing keys that suggest the nearest, when they are read and not before."""
+"""Errors for missing keys suggest similar ones, which are searched only when the text is read."""
 
 import gc
 import logging
@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 import pytest
+from conftest import NEWEST, SERVERS, needs_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,11 +19,11 @@ from telstate._suggest import find_similar
 from telstate.errors import MissingKeyError
 from telstate_backends import Operation, SomeKeys
 from telstate_backends.deadline import Deadline
-from telstate_testing import RedisServer, redis_binaries
+from telstate_testing import RedisServer
 
 
 class Counting(MemoryBackend):
-    """A backend that counts how often some keys are listed."""
+    """A backend that counts how often keys are listed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class Counting(MemoryBackend):
 
 
 def failure(ts: TelescopeState, key: str | bytes) -> KeyError:
-    """Give the error for a missing key, as somebody keeps it."""
+    """Return the error for a missing key."""
     try:
         ts[key]
     except KeyError as error:
@@ -46,7 +47,7 @@ def failure(ts: TelescopeState, key: str | bytes) -> KeyError:
 
 
 def test_suggestion(ts: TelescopeState) -> None:
-    """Items, attributes and ranges suggest the nearest key by the name that it has in the view."""
+    """Items, attributes and ranges suggest a similar key by its name in the view."""
     ts["n_chans"] = 4096
     ts.view("beam")["n_pols"] = 2
     assert str(failure(ts, "n_chanz")) == "'n_chanz' not found; did you mean 'n_chans'?"
@@ -63,7 +64,7 @@ def test_suggestion(ts: TelescopeState) -> None:
 
 
 def test_plain_message() -> None:
-    """The error is a KeyError whose first argument and repr are the plain message."""
+    """The error is a KeyError; its first argument and repr are the message without a suggestion."""
     ts = TelescopeState()
     ts["n_chans"] = 4096
     error = failure(ts, "n_chanz")
@@ -72,8 +73,8 @@ def test_plain_message() -> None:
     assert repr(error) == "MissingKeyError(\"'n_chanz' not found\")"
 
 
-def test_nothing_is_asked_before_the_text_is() -> None:
-    """Catching, probing and reading with a default list no keys; the text lists them once."""
+def test_keys_are_listed_when_the_text_is_read() -> None:
+    """Keys are listed once, when the text of the error is read, and never before."""
     backend = Counting()
     ts = TelescopeState(backend)
     ts["n_chans"] = 4096
@@ -86,7 +87,7 @@ def test_nothing_is_asked_before_the_text_is() -> None:
 
 
 def test_traceback_of_an_attribute() -> None:
-    """A printed traceback suggests it in our words only, and for that lists keys once."""
+    """A traceback has our suggestion only, and lists the keys once."""
     backend = Counting()
     ts = TelescopeState(backend)
     ts["n_chans"] = 4096
@@ -98,15 +99,15 @@ def test_traceback_of_an_attribute() -> None:
 
 
 def test_uncaught() -> None:
-    """The interpreter's own words for an error that nobody catches are no others."""
+    """An uncaught error is printed with our suggestion only."""
     code = "import telstate; ts = telstate.TelescopeState(); ts['n_chans'] = 1; ts.n_chanz"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     last = done.stderr.splitlines()[-1]
     assert last.endswith("MissingAttributeError: 'n_chanz' not found; did you mean 'n_chans'?")
 
 
-def test_errors_travel() -> None:
-    """Errors can be pickled, before they are read and after, with what is known then."""
+def test_pickled_errors() -> None:
+    """Errors can be pickled, before and after their text was read."""
     ts = TelescopeState()
     ts["n_chans"] = 4096
     error = failure(ts, "n_chanz")
@@ -122,7 +123,7 @@ def test_errors_travel() -> None:
 
 
 def test_backends_are_not_kept() -> None:
-    """An error that is kept keeps no store, and says only that the key is missing."""
+    """An error does not keep its backend alive, and without it makes no suggestion."""
     ts = TelescopeState()
     ts["n_chans"] = 4096
     error = failure(ts, "n_chanz")
@@ -136,10 +137,10 @@ def test_backends_are_not_kept() -> None:
     assert str(error) == "'n_chanz' not found"
 
 
-@pytest.mark.skipif(not redis_binaries(), reason="there is no Redis server")
+@needs_server
 def test_dead_server() -> None:
-    """Where the server is gone there is no suggestion, and no other error."""
-    with RedisServer(redis_binaries()[-1]) as server, TelescopeState(server.url) as ts:
+    """If the server is down, the error has no suggestion."""
+    with RedisServer(SERVERS[NEWEST]) as server, TelescopeState(server.url) as ts:
         ts["n_chans"] = 4096
         error, other = failure(ts, "n_chanz"), failure(ts, "n_chanz")
         server.kill()
@@ -149,7 +150,7 @@ def test_dead_server() -> None:
 
 
 def test_broken_backend(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a backend does, the text of an error is there."""
+    """The error has its text even if the backend fails."""
 
     class Broken(Counting):
         __slots__ = ()
@@ -169,7 +170,7 @@ def test_broken_backend(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_asyncio(ats: aio.TelescopeState) -> None:
-    """Under asyncio a store in memory is asked, a server is not: that cannot be awaited."""
+    """On asyncio, errors of a store in memory have suggestions, those of a server have not."""
     await ats.set("n_chans", 4096)
     with pytest.raises(KeyError, match="'n_chanz' not found") as caught:
         await ats["n_chanz"]
@@ -198,14 +199,14 @@ async def test_asyncio(ats: aio.TelescopeState) -> None:
     ],
 )
 def test_find_similar(wanted: str, names: list[str], similar: list[str]) -> None:
-    """Similar names are found, and names that only have a prefix in front; others are not."""
+    """Similar names are found, and names with another prefix; others are not."""
     assert find_similar(wanted, names) == similar
 
 
-@settings(deadline=None)
-@given(st.text(max_size=20), st.lists(st.text(max_size=20)))
+@settings(deadline=None, max_examples=30)
+@given(st.text(max_size=10), st.lists(st.text(max_size=10), max_size=8))
 def test_find_similar_of_anything(wanted: str, names: list[str]) -> None:
-    """Whatever the names are, at most three of them are found."""
+    """For any names, at most three of them are found."""
     found = find_similar(wanted, names)
     assert len(found) <= 3 and set(found) <= set(names)
 
@@ -213,8 +214,8 @@ def test_find_similar_of_anything(wanted: str, names: list[str]) -> None:
 # No deadlines: what is found must hold, not how soon on a busy machine.
 @settings(deadline=None)
 @given(st.text("abcdefgh_", min_size=6, max_size=20), st.data())
-def test_a_slip_is_found(name: str, data: st.DataObject) -> None:
-    """A name with one letter missing or too many is found among hundreds."""
+def test_typing_errors_are_found(name: str, data: st.DataObject) -> None:
+    """A name with one letter too few or too many is found among hundreds."""
     at = data.draw(st.integers(0, len(name) - 1))
     wrong = data.draw(st.sampled_from([name[:at] + name[at + 1 :], name[:at] + "z" + name[at:]]))
     others = [f"q{number}_rstuvw" for number in range(300)]

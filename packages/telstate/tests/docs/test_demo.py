@@ -1,4 +1,4 @@
-"""The demonstration, run as a user runs it."""
+"""The example program, run as a user runs it."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ DEMO = str(Path(__file__).parents[2] / "examples" / "observation.py")
 
 
 def test_demo() -> None:
-    """It plays, saves and loads an observation, and shows it and the real one."""
+    """The program simulates, saves and loads an observation, and prints it and the real one."""
     output = subprocess.run([sys.executable, DEMO], capture_output=True, text=True, timeout=300)
     assert output.returncode == 0, output.stderr
     shown = output.stdout
@@ -20,7 +20,7 @@ def test_demo() -> None:
 
 
 def test_demo_on_a_file_of_your_own(real_snapshot: Path, tmp_path: Path) -> None:
-    """It takes any file as an argument, and says what is wrong with one that is broken."""
+    """The program takes a file as its argument, and reports a broken one."""
     copy = tmp_path / "mine.rdb"
     copy.write_bytes(real_snapshot.read_bytes())
     run = [sys.executable, DEMO, str(copy)]

@@ -1,4 +1,4 @@
-"""What the examples of the README do where their own run does not take them."""
+"""Examples of the README in situations that their doctest does not reach."""
 
 import doctest
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def example(part: str) -> str:
-    """Give the source of the example that has a text in it."""
+    """Return the source of the example that contains a text."""
     examples = doctest.DocTestParser().get_examples(README.read_text())
     (source,) = [one.source for one in examples if part in one.source]
     return source
 
 
 class Watched:
-    """A telescope state whose watch gives what it is told to."""
+    """A telescope state whose watch yields given events."""
 
     def __init__(self, *events: object) -> None:
         self.events = events
@@ -39,7 +39,7 @@ class Watched:
 
 
 def test_watching_goes_on_after_a_reconnection(capsys: pytest.CaptureFixture[str]) -> None:
-    """The example of watching takes a lost connection as it comes, and still finds its end."""
+    """The example of watching handles a lost connection and still ends."""
     last = KeyUpdate("cal_K", KeyType.INDEXED, 0.25, None, "m000h")
     ts = Watched(Reconnected(), KeyUpdate("level", KeyType.MUTABLE, 2.5, 120.0), last, last)
     names = {"ts": ts, "KeyUpdate": KeyUpdate, "Reconnected": Reconnected}

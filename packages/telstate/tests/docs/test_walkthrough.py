@@ -1,4 +1,4 @@
-"""The walk through the API that the specification gives runs as it stands, on every backend."""
+"""The walkthrough of the API in data/walkthrough.md runs as written on every backend."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ SYNC, ASYNCIO, SAVING = blocks(DATA / "walkthrough.md")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder that holds the snapshot which is loaded."""
+    """A working directory with the snapshot that the walkthrough loads."""
     source = TelescopeState()
     source["sub_band"] = "l"
     with RDBWriter(tmp_path / "observation.rdb") as writer:
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_sync(
     subject: Subject, asynchronous: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each line gives what stands beside it; what `TelescopeState()` means is the test's backend."""
+    """Each synchronous line has the result in its comment; `TelescopeState()` uses the test's backend."""
     assert isinstance(subject, SyncSubject)
     backend = subject.backend
     monkeypatch.setattr(telescope_state, "open_backend", lambda *arguments: backend)
@@ -58,7 +58,7 @@ async def test_asyncio(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The asyncio lines run on whatever server `redis.asyncio.from_url` leads to."""
+    """The asyncio lines run on any server behind `redis.asyncio.from_url`."""
     if kind == "fakeredis":
         client: redis.asyncio.Redis | redis.asyncio.RedisCluster = FakeAsyncRedis()
     elif kind == "cluster":
@@ -94,10 +94,10 @@ async def test_asyncio(
     ],
 )
 async def test_comments_are_checked(wrong: str) -> None:
-    """A line that gives something else than its comment says, or raises, or does not, is found."""
+    """A line whose result or exception differs from its comment fails."""
 
     async def nothing() -> None:
-        """Give nothing."""
+        """Do nothing."""
 
     assert await walk(steps("1 + 1  # 2\n[1, 2, 3]  # [1, 2, ...]"), {}) == [2, [1, 2, 3]]
     with pytest.raises((AssertionError, ValueError)):

@@ -1,4 +1,4 @@
-"""The distribution named katsdptelstate imports telstate, and nothing else."""
+"""The distribution named katsdptelstate only imports telstate."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def test_import() -> None:
 
 
 def test_metadata() -> None:
-    """The distribution has the version of the API that it provides, and requires telstate only."""
+    """The distribution has the version of the API that it provides and requires telstate only."""
     project = tomllib.loads((COMPAT / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["version"]) == ("katsdptelstate", VERSION)
     assert [requirement.partition(">")[0] for requirement in project["dependencies"]] == [

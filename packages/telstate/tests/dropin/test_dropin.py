@@ -1,4 +1,4 @@
-"""telstate in the place of katsdptelstate: finding it, its names, its settings, its old manners."""
+"""The drop-in for katsdptelstate: imports, metadata, settings and the older interfaces."""
 
 import importlib.metadata
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from dropin_modules import Old, installed, run
+from dropin_modules import Old, run
 from fakeredis import FakeRedis
 
 import telstate
@@ -48,15 +48,8 @@ print(katsdptelstate.__version__, version("katsdptelstate"), version("KatSDPTelS
 
 
 @pytest.fixture
-def old() -> Iterator[Old]:
-    """Give the modules of katsdptelstate, which are ours."""
-    with installed() as modules:
-        yield modules
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Path:
-    """A folder with another katsdptelstate, installed."""
+    """A folder with an installed distribution of katsdptelstate."""
     (tmp_path / "katsdptelstate").mkdir()
     (tmp_path / "katsdptelstate" / "__init__.py").write_text("__version__ = '0.99'\n")
     (tmp_path / "katsdptelstate-0.99.dist-info").mkdir()
@@ -66,18 +59,18 @@ def other(tmp_path: Path) -> Path:
 
 
 def test_every_way_to_import(tmp_path: Path) -> None:
-    """All forms of import give ours, and what is heavy is loaded when it is used, not before."""
+    """All forms of import find the drop-in, and heavy modules are loaded on first use."""
     run("-c", IMPORTS, folder=tmp_path)
 
 
 def test_ours_wins_over_an_installed_one(other: Path) -> None:
-    """A katsdptelstate that is installed, but not imported, is not seen, nor is its metadata."""
+    """The drop-in and its metadata hide an installed katsdptelstate."""
     expected = "1.0.0+telstate 1.0.0+telstate 1.0.0+telstate\n"
     assert run("-c", OTHER.format(before=""), folder=other) == expected
 
 
-def test_one_that_is_imported_already_is_an_error(other: Path) -> None:
-    """If the real one has been imported, it is an ImportError that says from where."""
+def test_already_imported(other: Path) -> None:
+    """Installing after the import of katsdptelstate raises an ImportError with its path."""
     message = run("-c", OTHER.format(before="import katsdptelstate"), folder=other, code=1)
     assert "ImportError: katsdptelstate 0.99 has already been imported from " in message
     assert str(other / "katsdptelstate") in message
@@ -110,8 +103,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_processes_that_begin_anew(method: str, tmp_path: Path) -> None:
-    """The line at the top of a program holds for the processes that it spawns, as they read it too."""
+def test_spawned_processes(method: str, tmp_path: Path) -> None:
+    """The drop-in is installed in spawned processes, which run the same lines of the program."""
     (tmp_path / "program.py").write_text(SPAWNING.format(method=method))
     assert run("program.py", folder=tmp_path) == "1.0.0+telstate\n"
 
@@ -128,7 +121,7 @@ def test_processes_that_begin_anew(method: str, tmp_path: Path) -> None:
     ],
 )
 def test_nothing_to_run(arguments: list[str], expected: str, tmp_path: Path) -> None:
-    """Without a program that exists, the command says so and fails."""
+    """Without an existing program, the command fails with a message."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").write_text("")
@@ -138,7 +131,7 @@ def test_nothing_to_run(arguments: list[str], expected: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help(option: str, tmp_path: Path) -> None:
-    """Help goes where output goes, and is no failure."""
+    """Help is printed to standard output, with exit code 0."""
     assert "Usage: ``python -m telstate.dropin" in run(
         "-m", "telstate.dropin", option, folder=tmp_path
     )
@@ -146,7 +139,7 @@ def test_help(option: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["package", "package.__main__", "folder"])
 def test_packages_and_folders(way: str, tmp_path: Path) -> None:
-    """Packages and folders with a ``__main__`` are run; what they lack themselves is their own error."""
+    """Packages and folders with a ``__main__`` are run; their own import errors are shown."""
     for name in ("package", "folder"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__main__.py").write_text("import sys\nprint(*sys.argv[1:])\n")
@@ -178,7 +171,7 @@ def test_metadata(old: Old) -> None:
 
 
 def test_unknown_names_are_attribute_errors(old: Old) -> None:
-    """What is not there is an AttributeError that names the module, as Python has it."""
+    """A missing name raises an AttributeError with the module."""
     for name in ("", "aio"):
         with pytest.raises(AttributeError, match=f"'{old(name).__name__}' has no attribute 'x'"):
             old(name).x
@@ -190,7 +183,7 @@ def test_unknown_names_are_attribute_errors(old: Old) -> None:
 
 @pytest.fixture
 def refusing() -> Iterator[None]:
-    """Have pickles refused, before and after."""
+    """Refuse pickles before and after the test."""
     telstate.set_allow_pickle(False)
     yield
     telstate.set_allow_pickle(False)
@@ -198,7 +191,7 @@ def refusing() -> Iterator[None]:
 
 @pytest.mark.usefixtures("refusing")
 def test_patched_settings_hold_while_they_are_patched(old: Old) -> None:
-    """`mock.patch` of the two settings changes what decode_value does, until the patch ends."""
+    """`mock.patch` of the two settings changes `decode_value` until the patch ends."""
     pickled = b"S'1'\n."
     encoding = old("encoding")
     with pytest.raises(telstate.DecodeError):
@@ -222,7 +215,7 @@ def test_patched_settings_hold_while_they_are_patched(old: Old) -> None:
 
 @pytest.mark.usefixtures("refusing")
 def test_a_patch_does_not_lose_the_safe_policy(old: Old) -> None:
-    """A policy that katsdptelstate does not have is still there after a patch."""
+    """The safe policy, which katsdptelstate does not have, is restored after a patch."""
     telstate.set_allow_pickle("safe", warn=True)
     with mock.patch("katsdptelstate.encoding._allow_pickle", False):
         pass
@@ -232,7 +225,7 @@ def test_a_patch_does_not_lose_the_safe_policy(old: Old) -> None:
 
 @pytest.mark.usefixtures("refusing")
 def test_settings_and_calls_are_the_same(old: Old) -> None:
-    """What set_allow_pickle sets is what the attributes say, and the other way round."""
+    """`set_allow_pickle` and the two attributes set the same policy."""
     old("").set_allow_pickle(True, True)
     assert (old("encoding")._allow_pickle, old("encoding")._warn_on_pickle) == (True, True)
     old("encoding")._warn_on_pickle = False
@@ -242,7 +235,7 @@ def test_settings_and_calls_are_the_same(old: Old) -> None:
 
 
 def test_refusal_keeps_the_phrase_that_scripts_look_for(old: Old) -> None:
-    """The refusal of a pickle names the safe way first, and then has the old sentence, to the letter."""
+    """The error for a pickle names the safe policy first and contains the sentence of katsdptelstate."""
     phrase = (
         "you can allow the pickles to be loaded by setting KATSDPTELSTATE_ALLOW_PICKLE=1 in the "
         "environment"
@@ -257,7 +250,7 @@ def test_refusal_keeps_the_phrase_that_scripts_look_for(old: Old) -> None:
 
 
 def test_writers_without_with(old: Old, tmp_path: Path) -> None:
-    """A writer works from the start and writes its file at `close`."""
+    """A writer works without a with block and writes its file at `close`."""
     ts = telstate.TelescopeState()
     ts["n_chans"] = 4096
     ts.add("gain", 1.5, ts=100.0)
@@ -275,7 +268,7 @@ def test_writers_without_with(old: Old, tmp_path: Path) -> None:
 
 
 def test_writers_that_fail_or_write_nothing_leave_no_file(old: Old, tmp_path: Path) -> None:
-    """No file is left by an error in the `with` block, nor by a writer that was given no key."""
+    """An error in the with block, or no keys, leaves no file."""
     path = tmp_path / "a.rdb"
     with old("rdb_writer_base").RDBWriterBase(path) as writer:
         writer.write_key(b"missing", None)
@@ -288,7 +281,7 @@ def test_writers_that_fail_or_write_nothing_leave_no_file(old: Old, tmp_path: Pa
 
 
 async def test_asyncio_writer_in_a_plain_with(old: Old, tmp_path: Path) -> None:
-    """The asyncio writer takes both kinds of `with`, and `close`; and a redis-py client."""
+    """The asyncio writer works with both kinds of with block, with `close`, and with a redis-py client."""
     from fakeredis import FakeAsyncRedis
 
     client = FakeAsyncRedis()
@@ -309,7 +302,7 @@ async def test_asyncio_writer_in_a_plain_with(old: Old, tmp_path: Path) -> None:
 
 
 def test_payloads_with_and_without_checksum(old: Old, tmp_path: Path) -> None:
-    """`write_key` takes payloads made by hand, which have zeros for a checksum, and no damaged one."""
+    """`write_key` accepts payloads with zeros as the checksum and refuses damaged ones."""
     utility, path = old("rdb_utility"), tmp_path / "a.rdb"
     by_hand = b"\x00" + utility.encode_len(2) + b"\xff\x01" + utility.DUMP_POSTFIX
     with old("rdb_writer_base").RDBWriterBase(path) as writer:
@@ -372,7 +365,7 @@ def test_values_change_under_one_name_only_if_equal(old: Old) -> None:
 
 
 def test_errors_can_be_made_as_before(old: Old) -> None:
-    """Each error takes a message or nothing, as mocks of clients do."""
+    """Each error can be made with a message or without arguments."""
     errors = old("errors")
     for name in errors.__all__:
         assert str(getattr(errors, name)("gone")) == "gone"

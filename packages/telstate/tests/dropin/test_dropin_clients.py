@@ -1,35 +1,25 @@
-"""How public programs use katsdptelstate, in their code and in the mocks of their tests.
+"""Uses of katsdptelstate in public programs and in the mocks of their tests.
 
-Each test is one such use, as its first line says; what matters is that the names are there, take these
-arguments and can be patched in these ways.
+Each test is one use, named by the kind of program: the names exist, take these arguments and can be patched.
 """
 
 import argparse
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from dropin_modules import Old, installed
+from conftest import NEWEST, needs_server
+from dropin_modules import Old
 from fakeredis import FakeAsyncRedis, FakeRedis
-
-from telstate_testing import redis_binaries
-
-
-@pytest.fixture
-def old() -> Iterator[Old]:
-    """Give the modules of katsdptelstate, which are ours."""
-    with installed() as modules:
-        yield modules
-
 
 # ----------------------------------------------------------------------------------------- mocks
 
 
 def test_class_patched_with_autospec(old: Old) -> None:
-    """Services: the class is patched with autospec, and `get` of what it returns is replaced."""
+    """Services: the class is patched with autospec, and `get` of its return value is replaced."""
     values = {"config": {"dump_rate": 2}}
     with mock.patch("katsdptelstate.TelescopeState", autospec=True) as patched:
         patched.return_value.get = mock.MagicMock(side_effect=lambda key, default=None: values[key])
@@ -43,14 +33,14 @@ def test_class_patched_with_autospec(old: Old) -> None:
 
 
 def test_class_patched_where_it_was_defined(old: Old) -> None:
-    """Argument parsers: the class is patched in `telescope_state`, with autospec."""
+    """Argument parsers: the class is patched in `telescope_state` with autospec."""
     with mock.patch("katsdptelstate.telescope_state.TelescopeState", autospec=True) as patched:
         assert old("telescope_state").TelescopeState is patched
     assert old("telescope_state").TelescopeState is old("").TelescopeState
 
 
 def test_constructor_patched(old: Old) -> None:
-    """Controllers: the constructor is patched so that an address gives a store in memory."""
+    """Controllers: the constructor is patched so that an address makes a store in memory."""
     original = old("").TelescopeState.__init__
     made = []
 
@@ -66,7 +56,7 @@ def test_constructor_patched(old: Old) -> None:
 
 
 def test_instance_made_with_autospec(old: Old) -> None:
-    """Simulators: an instance is specified by the class; wrong arguments are noticed."""
+    """Simulators: an autospecced instance accepts valid arguments only."""
     ts = mock.create_autospec(old("").TelescopeState, instance=True)
     ts.add("bandwidth", 856e6, immutable=True)
     ts.wait_key("key", lambda value, ts: True, timeout=5)
@@ -87,7 +77,7 @@ def test_reading_patched_to_fail(old: Old) -> None:
 
 
 async def test_asyncio_reading_patched(old: Old) -> None:
-    """Controllers: what a patch puts in the place of ``__getitem__`` of the asyncio class is awaited."""
+    """Controllers: a patched ``__getitem__`` of the asyncio class is awaited."""
     ts = old("aio").TelescopeState()
     await ts.set("key", 1)
     with mock.patch("katsdptelstate.aio.TelescopeState.__getitem__") as patched:
@@ -100,7 +90,7 @@ async def test_asyncio_reading_patched(old: Old) -> None:
 
 
 async def test_asyncio_connection_patched(old: Old) -> None:
-    """Controllers: `from_url` of the asyncio backend is patched to give one in memory."""
+    """Controllers: `from_url` of the asyncio backend is patched to return one in memory."""
     ts = old("aio").TelescopeState()
     with mock.patch(
         "katsdptelstate.aio.redis.RedisBackend.from_url", return_value=ts.backend, autospec=True
@@ -112,7 +102,7 @@ async def test_asyncio_connection_patched(old: Old) -> None:
 
 
 def test_redis_client_patched(old: Old) -> None:
-    """Imagers: the client's class of redis-py is patched to give a fake, which a URL then uses."""
+    """Imagers: the client class of redis-py is patched to return a fake, which a URL then uses."""
     client = FakeRedis()
     old("").TelescopeState(old("redis").RedisBackend(client))["stream_name"] = "sdp_l0"
     with mock.patch("redis.Redis", return_value=client):
@@ -120,7 +110,7 @@ def test_redis_client_patched(old: Old) -> None:
 
 
 def test_names_looked_for_on_the_class(old: Old) -> None:
-    """Wrappers: whether a name is an attribute or a key is asked of the class, not of the store."""
+    """Wrappers: names are looked up on the class, to tell attributes from keys."""
     ts = old("").TelescopeState()
     names = ["SEPARATOR", "SEPARATOR_BYTES", "backend", "prefixes", "get_range", "add", "join"]
     assert [name for name in names if not hasattr(type(ts), name)] == []
@@ -132,7 +122,7 @@ def test_names_looked_for_on_the_class(old: Old) -> None:
 
 
 def test_endpoints_on_the_command_line(old: Old) -> None:
-    """Receivers and senders: endpoints are types of options, unpacked, logged and passed on."""
+    """Receivers and senders: endpoints are types of options, unpacked and logged."""
     endpoint = old("endpoint")
     parser = argparse.ArgumentParser()
     parser.add_argument("--l0-spead", type=endpoint.endpoint_list_parser(7200), default=":7200")
@@ -145,7 +135,7 @@ def test_endpoints_on_the_command_line(old: Old) -> None:
 
 
 def test_attributes_set_by_several_processes(old: Old) -> None:
-    """Ingest: whoever comes second with another value catches ImmutableKeyError and reads the first."""
+    """Ingest: the second writer of another value catches ImmutableKeyError and reads the first value."""
     ts = old("").TelescopeState(old("").memory.MemoryBackend())
     ts.add("sync_time", 1500000000.0, immutable=True)
     try:
@@ -155,7 +145,7 @@ def test_attributes_set_by_several_processes(old: Old) -> None:
 
 
 def test_sensors_by_kind(old: Old) -> None:
-    """katdal: keys are listed, those that are sensors are read from the start."""
+    """katdal: keys are listed and sensors are read from the start."""
     ts = old("").TelescopeState()
     ts["obs_params"] = {"observer": "me"}
     ts.add("obs_activity", "track", ts=100.0)
@@ -168,7 +158,7 @@ def test_sensors_by_kind(old: Old) -> None:
 
 
 def test_waiting_with_a_condition_and_a_way_out(old: Old) -> None:
-    """Pipelines: a condition and a timeout by position; cancelling by a future."""
+    """Pipelines: a condition and timeout are positional, and a future cancels the wait."""
     ts = old("").TelescopeState()
     ts.add("cal_product_G", 1.0, ts=10.0)
     with pytest.raises(TimeoutError):
@@ -181,7 +171,7 @@ def test_waiting_with_a_condition_and_a_way_out(old: Old) -> None:
 
 
 def test_waiting_with_a_mock_of_a_future(old: Old) -> None:
-    """Tests of pipelines: what cancels a wait is a mock, which says that it is done but calls nobody."""
+    """Tests of pipelines: a mock of a future, which has no callbacks, cancels a wait."""
     future = mock.MagicMock()
     future.done.side_effect = [False, False, False, True]
     with pytest.raises(old("").CancelledError):
@@ -189,7 +179,7 @@ def test_waiting_with_a_mock_of_a_future(old: Old) -> None:
 
 
 async def test_asyncio_state_of_a_product(old: Old) -> None:
-    """Controllers: keys of parts, views and indexed keys, and a backend that is closed at the end."""
+    """Controllers: joined keys, views and indexed keys on asyncio, and closing the backend."""
     backend = old("").aio.memory.MemoryBackend()
     ts = old("").aio.TelescopeState(backend)
     await ts.set(ts.join("sdp", "l0", "bls_ordering"), [("m000h", "m000h")])
@@ -208,7 +198,7 @@ async def test_asyncio_state_of_a_product(old: Old) -> None:
 
 
 async def test_dump_of_a_capture_block(old: Old, tmp_path: Path) -> None:
-    """Meta-data writers: keys of an asyncio store on Redis are saved, those that are missing counted."""
+    """Meta-data writers: keys of an asyncio store on Redis are saved, and missing ones are counted."""
     ts = old("").aio.TelescopeState(old("").aio.redis.RedisBackend(FakeAsyncRedis()))
     await ts.add("obs_activity", "track", ts=100.0)
     await ts.set("sdp_config", {"a": 1})
@@ -220,7 +210,7 @@ async def test_dump_of_a_capture_block(old: Old, tmp_path: Path) -> None:
 
 
 def test_copy_with_overrides(old: Old, tmp_path: Path) -> None:
-    """Archive tools: the original's keys without the changed ones, then the changed ones, in one file."""
+    """Archive tools: unchanged keys of one store and changed keys of another go into one file."""
     original, overrides = old("").TelescopeState(), old("").TelescopeState()
     original["stream_name"], original["chunk_info"] = "sdp_l0", {"prefix": "old"}
     overrides["chunk_info"] = {"prefix": "new"}
@@ -234,7 +224,7 @@ def test_copy_with_overrides(old: Old, tmp_path: Path) -> None:
 
 
 def test_copy_with_overrides_on_top(old: Old, tmp_path: Path) -> None:
-    """Older archive tools: the original whole, then the changed keys: these win, and stand there once."""
+    """Older archive tools: all keys, then the changed ones, which replace the first, go into one file."""
     original, overrides = old("").TelescopeState(), old("").TelescopeState()
     original["stream_name"], original["chunk_info"] = "sdp_l0", {"prefix": "old"}
     overrides["chunk_info"] = {"prefix": "new"}
@@ -250,7 +240,7 @@ def test_copy_with_overrides_on_top(old: Old, tmp_path: Path) -> None:
 
 
 def test_snapshots_made_without_a_store(old: Old, tmp_path: Path) -> None:
-    """Tests of readers: files from dictionaries, by way of payloads; and from DUMPs of a backend."""
+    """Tests of readers: files are made of payloads of values and of DUMPs of a backend."""
     encoding, utility = old("").encoding, old("").rdb_utility
     with old("rdb_writer_base").RDBWriterBase(tmp_path / "0.rdb") as writer:
         for key, value in {"int_time": 8.0, "shape": (1, 2)}.items():
@@ -277,10 +267,10 @@ def test_errors_of_opening(old: Old, tmp_path: Path) -> None:
         old("").TelescopeState("127.0.0.1:1", 2)
 
 
-@pytest.mark.skipif(not redis_binaries(), reason="there is no Redis server here")
+@needs_server
 async def test_asyncio_connection_to_a_server(old: Old, server_port: Callable[[str], int]) -> None:
     """Controllers: `from_url` connects to a server, which a synchronous client shares."""
-    address = f"127.0.0.1:{server_port(str(redis_binaries()[-1]))}"
+    address = f"127.0.0.1:{server_port(NEWEST)}"
     backend = await old("").aio.redis.RedisBackend.from_url(f"redis://{address}", db=1)
     ts = old("").aio.TelescopeState(backend)
     await ts.set("sub_band", "l")

@@ -1,17 +1,16 @@
-"""The drop-in beside katsdptelstate itself, which runs in an environment of its own."""
+"""The drop-in compared with katsdptelstate itself, which runs in its own environment."""
 
 import json
 import math
 import random
 import subprocess
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import dropin_peer_calls
 import pytest
-from dropin_modules import Old, installed
+from dropin_modules import Old
 
 from telstate_rdb import decode_dump
 from telstate_testing import peer_python
@@ -30,7 +29,7 @@ MODULES = [
         telescope_state telescope_state_base utils""".split()
     ),
 ]
-# The deliberate differences, which docs/moving-from-katsdptelstate.md explains.
+# Deliberate differences, which docs/moving-from-katsdptelstate.md explains.
 UPDATES = {
     "ImmutableKeyUpdate",
     "IndexedKeyUpdate",
@@ -38,7 +37,7 @@ UPDATES = {
     "KeyUpdateBase",
     "MutableKeyUpdate",
 }
-# Helpers that a module has of another one, where they are still to be had.
+# Helpers that a module imports from another one, which still has them.
 ELSEWHERE = {"display_str", "dump_hash", "dump_string", "dump_zset", "encode_len"}
 OLD_METHODS = {
     "add_mutable",
@@ -55,7 +54,7 @@ OLD_METHODS = {
     "set_immutable",
     "set_indexed",
 }
-# What rdbtools' own class has, and no one calls: its reader is ours now.
+# Methods of rdbtools' class, which our reader does not need.
 OF_RDBTOOLS = {"encode_key", "encode_value"}
 CLASSES = {
     ("katsdptelstate", "TelescopeState"): set[str](),
@@ -78,13 +77,13 @@ CLASSES = {
 }
 
 
-# Classes that only the library itself makes.
+# Constructors that only the library itself calls.
 OTHER_PARAMETERS = {"Backend.__init__", "KeyType.__init__", "RdbParseError.__init__"}
 NO_DEFAULT = "<class 'inspect._empty'>"
 
 
 def ask(question: str, cases: list[Any]) -> list[Any]:
-    """Have katsdptelstate answer."""
+    """Return katsdptelstate's answers to a question."""
     result = subprocess.run(
         [str(peer_python()), dropin_peer_calls.__file__],
         input=json.dumps({question: cases}),
@@ -97,16 +96,9 @@ def ask(question: str, cases: list[Any]) -> list[Any]:
     return answers
 
 
-@pytest.fixture
-def old() -> Iterator[Old]:
-    """Give the modules of katsdptelstate, which are ours."""
-    with installed() as modules:
-        yield modules
-
-
 @pytest.mark.usefixtures("old")
 def test_public_names() -> None:
-    """Every public name of every module is there, but for what watching replaces."""
+    """Every public name of every module exists, except those that `watch` replaces."""
     for module, names in zip(MODULES, ask("names", MODULES)):
         missing = set(names) - set(dropin_peer_calls.names_of(module))
         assert missing - ELSEWHERE <= UPDATES, module
@@ -114,7 +106,7 @@ def test_public_names() -> None:
 
 @pytest.mark.usefixtures("old")
 def test_public_members() -> None:
-    """Every public attribute of every class is there, but for the old methods of backends."""
+    """Every public attribute of every class exists, except the old methods of backends."""
     cases = [list(case) for case in CLASSES]
     for case, theirs in zip(cases, ask("members", cases)):
         missing = set(theirs) - set(dropin_peer_calls.members(case))
@@ -123,7 +115,7 @@ def test_public_members() -> None:
 
 @pytest.mark.usefixtures("old")
 def test_parameters() -> None:
-    """Every function and method takes what it took, by position and by name, with the same defaults."""
+    """Every function and method has the same parameters, in order and with the same defaults."""
     classes = [list(case) for case in CLASSES]
     cases = [
         [module, f"{name}.{member}"]
@@ -147,8 +139,8 @@ def test_parameters() -> None:
     assert compared > 100
 
 
-def test_new_names_are_told() -> None:
-    """The page on moving names every attribute of our class that a key of that name was, before."""
+def test_new_names_are_documented() -> None:
+    """The page on moving lists every new attribute of our class, which hides a key of that name."""
     page = (Path(__file__).parents[2] / "docs" / "moving-from-katsdptelstate.md").read_text()
     (theirs,) = ask("members", [["katsdptelstate", "TelescopeState"]])
     new = set(dropin_peer_calls.members(["telstate", "TelescopeState"])) - set(theirs)
@@ -156,7 +148,7 @@ def test_new_names_are_told() -> None:
 
 
 def test_payloads_mean_the_same(old: Old) -> None:
-    """Payloads for encoded values hold what katsdptelstate's hold, strings in the same bytes."""
+    """Payloads have the same content, those of strings the same bytes."""
     chance = random.Random(5)
     sizes = [1, 2, 5, 20, 62, 63, 64, 253, 254, 300, 16383, 16384, 70000]
     cases = [
@@ -166,7 +158,7 @@ def test_payloads_mean_the_same(old: Old) -> None:
     for case, theirs in zip(cases, ask("payloads", cases)):
         assert len(case) == len(set(case))
         for number, (their, our) in enumerate(zip(theirs, dropin_peer_calls.payloads(case))):
-            if number not in (1, 2):  # those collections may be packed in another way
+            if number not in (1, 2):  # collections may use another encoding
                 assert our[:-16] == their[:-16] if number == 0 else our == their
                 continue
             repaired = old("rdb_writer_base").with_checksum(bytes.fromhex(their))
@@ -175,7 +167,7 @@ def test_payloads_mean_the_same(old: Old) -> None:
 
 @pytest.mark.usefixtures("old")
 def test_bounds_of_ranges() -> None:
-    """Bounds are packed in the same bytes."""
+    """Bounds of ranges are packed into the same bytes."""
     times = [-math.inf, -1.0, -0.0, 0.0, 5e-324, 1.5, 3, 1e300, math.inf]
     cases = [[time, end, also] for time in times for end in (False, True) for also in (False, True)]
     assert [dropin_peer_calls.bound(case) for case in cases] == ask("bounds", cases)
@@ -183,7 +175,7 @@ def test_bounds_of_ranges() -> None:
 
 @pytest.mark.usefixtures("old")
 def test_lists_of_endpoints() -> None:
-    """Endpoints are written in the same order, folded in the same way."""
+    """Lists of endpoints are written with the same order and runs."""
     chance = random.Random(7)
     hosts = ["b.example.com", "a", *(f"1.2.3.{n}" for n in range(4)), "::1", "::2", "fe80::9"]
     ports = [None, 1, 7148, 7149]
@@ -196,7 +188,7 @@ def test_lists_of_endpoints() -> None:
 
 @pytest.mark.usefixtures("old")
 def test_texts_of_endpoints() -> None:
-    """Lists of endpoints are read alike, blanks and all."""
+    """Lists of endpoints are parsed alike, with blanks too."""
     cases = [
         "a:1, b:2",
         "239.0.0.1+1:7148, 239.0.0.4:7148",
@@ -223,7 +215,7 @@ def test_texts_of_endpoints() -> None:
 
 @pytest.mark.usefixtures("old")
 def test_ranges() -> None:
-    """Ranges are alike in memory, with every combination of arguments."""
+    """Ranges in memory are equal for every combination of arguments."""
     times: list[float | None] = [None, 0.0, 1.0, 2.5, 4.0, 9.0, math.inf]
     either = [None, False, True]
     cases = [
@@ -244,7 +236,7 @@ def test_views() -> None:
 
 @pytest.mark.usefixtures("old")
 def test_globs() -> None:
-    """The same keys match."""
+    """Globs match the same keys."""
     keys = ["a", "ab", "abc", "b", "a_b", "a*", "a[b]", "-", "^", "x\n", "é"]
     globs = [
         "*",
@@ -267,8 +259,8 @@ def test_globs() -> None:
 
 
 @pytest.mark.usefixtures("old")
-def test_what_counts_as_the_same() -> None:
-    """An attribute may be set again to the same values."""
+def test_equal_values() -> None:
+    """An attribute may be set again to the same equal values."""
     values = [
         "1",
         "1.0",

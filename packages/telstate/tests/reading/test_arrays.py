@@ -1,4 +1,4 @@
-"""Ranges as arrays: what `get_range` gives, in columns, on every backend in both manners."""
+"""`get_range_arrays` on every backend, synchronous and asyncio."""
 
 import math
 from typing import Any
@@ -37,7 +37,7 @@ SORTS: dict[str, st.SearchStrategy[Any]] = {
 
 
 async def test_as_get_range(subject: Subject) -> None:
-    """The arrays have the samples that `get_range` gives for the same arguments, view and all."""
+    """The arrays have the samples that `get_range` returns for the same arguments and view."""
     await subject.add_many("gain", [1.5, 1.75, 2.0], [100.0, 105.0, 110.0])
     beam = subject.view("beam")
     for arguments in (
@@ -59,7 +59,7 @@ async def test_as_get_range(subject: Subject) -> None:
 
 
 async def test_round_trip(subject: Subject) -> None:
-    """Arrays that were added come back, with dtype and shape, and can be written to."""
+    """Arrays that were added are returned with their dtype and shape, and are writable."""
     stored = {
         "f8": np.arange(5) / 7,
         "f4": np.arange(5, dtype="f4"),
@@ -83,7 +83,7 @@ async def test_round_trip(subject: Subject) -> None:
 
 
 async def test_objects(subject: Subject) -> None:
-    """What has no common dtype comes as objects, each as it is."""
+    """Values without a common dtype are returned unchanged in an array of objects."""
     samples: dict[str, list[Any]] = {
         "text": ["on", "off"],
         "lists": [[1, 2], [3, 4]],
@@ -101,7 +101,7 @@ async def test_objects(subject: Subject) -> None:
 
 
 async def test_several_dtypes(subject: Subject) -> None:
-    """Numbers, and arrays of one shape, of several dtypes come in the one that holds all exactly."""
+    """Numbers, or arrays of one shape, of several dtypes have the dtype that holds all exactly."""
     samples: dict[str, tuple[list[Any], str]] = {
         "complex": ([1j, 2.5, 3], "complex128"),
         "large": ([2**63, 1, 0], "uint64"),
@@ -121,7 +121,7 @@ async def test_no_samples(subject: Subject) -> None:
 
 
 async def test_refused(subject: Subject) -> None:
-    """A key that is missing, of another kind, or holds no values is the error that it is elsewhere."""
+    """A key that is missing, of another kind, or cannot be decoded raises the error of `get_range`."""
     await subject.set("i", 1)
     await subject.execute(AddSample(b"bad", encode_sample(1.0, b"\x90")))
     with pytest.raises(KeyError, match="'nope'"):
@@ -134,10 +134,10 @@ async def test_refused(subject: Subject) -> None:
         await subject.get_range_arrays("bad", st=math.nan)
 
 
-@settings(deadline=None)  # A test that stands or falls with the machine's load says nothing.
+@settings(deadline=None)  # the load of the machine must not decide the test
 @given(st.sampled_from(sorted(SORTS)).flatmap(lambda sort: st.lists(st.tuples(times, SORTS[sort]))))
 def test_every_value_comes_back(samples: list[tuple[float, Any]]) -> None:
-    """Whatever values are added together, the arrays hold what `get_range` gives."""
+    """For any values, the arrays hold the values that `get_range` returns."""
     ts = TelescopeState()
     ts.add_many("key", [value for _, value in samples], [time for time, _ in samples])
     if not samples:

@@ -1,4 +1,4 @@
-"""Samples as pandas series and tables, in both manners."""
+"""Samples as pandas series and data frames, synchronous and asyncio."""
 
 import subprocess
 import sys
@@ -18,12 +18,12 @@ from telstate import (
 from telstate_backends import AddSample
 from telstate_codec import encode_sample
 
-# A part of the `test` dependency group; an environment made by hand may be without it.
+# pandas is in the `test` dependency group, but an environment made by hand may not have it.
 pandas: Any = pytest.importorskip("pandas")
 
 
 async def test_series(subject: Subject) -> None:
-    """A series has all samples, the key as its name, and UTC times exact to the nanosecond."""
+    """A series has all samples, the key as its name, and UTC times to the nanosecond."""
     await subject.add_many("gain", [1.5, 2.0, 1.75], [1.7e9, 1.7e9 + 2.0**-20, 1.7e9 + 86400])
     series = await subject.view("beam").to_pandas("gain")
     assert (series.name, series.index.name, str(series.index.tz)) == ("gain", "time", "UTC")
@@ -61,7 +61,7 @@ async def test_series(subject: Subject) -> None:
     ],
 )
 def test_dtypes(values: Any, dtype: str) -> None:
-    """Numbers and times are columns of their own dtype; all else are objects, each as it is."""
+    """Numbers and times keep their dtype; all other values are unchanged objects."""
     ts = TelescopeState()
     ts.add_many("key", values, [1, 2])
     series = ts.to_pandas("key")
@@ -75,7 +75,7 @@ def test_dtypes(values: Any, dtype: str) -> None:
 
 
 async def test_table(subject: Subject) -> None:
-    """A table has a column for each key and a row for each time; where there is no sample, it is NaN."""
+    """A table has a column for each key, a row for each time, and NaN where there is no sample."""
     await subject.add_many("gain", [1.5, 2.5], [10.0, 30.0])
     await subject.add_many("mode", ["a", "b"], [20.0, 30.0])
     await subject.add_many("count", [2**53 + 1, 7], [10.0, 20.0])
@@ -108,8 +108,8 @@ async def test_table_of_a_glob(subject: Subject) -> None:
     assert (await beam.to_dataframe("gain")).iloc[0].to_dict() == {"gain": 2.0}
 
 
-async def test_nearest_key() -> None:
-    """A table of a key that is missing suggests the nearest, as a series does."""
+async def test_similar_key() -> None:
+    """A missing key of a table suggests a similar one, as a series does."""
     ts = TelescopeState()
     ts.add("gain", 1.5)
     with pytest.raises(KeyError) as caught:
@@ -117,8 +117,8 @@ async def test_nearest_key() -> None:
     assert str(caught.value).endswith("did you mean 'gain'?")
 
 
-async def test_all_that_cannot_be_read(subject: Subject) -> None:
-    """Samples that are no values are errors of a batch, each with its key."""
+async def test_samples_that_cannot_be_decoded(subject: Subject) -> None:
+    """Samples that cannot be decoded raise a `BatchError` with an error for each key."""
     await subject.add("gain", 1.5, ts=1.0)
     await subject.execute(AddSample(b"bad", encode_sample(1.0, b"?")))
     with pytest.raises(BatchError, match="1 of 2 keys cannot be read: 'bad'") as caught:
@@ -127,7 +127,7 @@ async def test_all_that_cannot_be_read(subject: Subject) -> None:
 
 
 async def test_refused(subject: Subject) -> None:
-    """Every key that is missing or of another kind is named; times beyond pandas are refused."""
+    """Errors name every key that is missing or of another kind, and times outside pandas' range."""
     await subject.set("i", 1)
     await subject.add("far", 1, ts=1e10)
     with pytest.raises(KeyError, match="'nope'"):
@@ -153,7 +153,7 @@ async def test_refused(subject: Subject) -> None:
 
 
 async def test_without_pandas(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pandas, an error says what to install, before the store is asked."""
+    """Without pandas, the error says what to install, and the store is not read."""
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'telstate\[pandas\]'"):
         await subject.to_pandas("nope")
@@ -162,7 +162,7 @@ async def test_without_pandas(subject: Subject, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_pandas_is_imported_only_when_used() -> None:
-    """Arrays and batches are had without pandas."""
+    """Arrays and batches do not import pandas."""
     code = (
         "import sys, telstate; ts = telstate.TelescopeState(); ts.add_many('a', [1.5], [1]);"
         "ts.get_range_arrays('a'); ts.get_many(['a']); sys.exit('pandas' in sys.modules)"

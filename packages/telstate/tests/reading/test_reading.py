@@ -1,4 +1,4 @@
-"""Reading through a telescope state: every sentence of the API page on it, on every backend, in both manners."""
+"""Reading a telescope state, as the API page describes it, on every backend, synchronous and asyncio."""
 
 import datetime
 import math
@@ -11,7 +11,7 @@ import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from state_subjects import Subject
+from state_subjects import Subject, memory
 
 from telstate import (
     DecodeError,
@@ -38,7 +38,7 @@ async def fill(subject: Subject) -> None:
 
 
 async def test_get(subject: Subject) -> None:
-    """`get` gives an immutable's value, a mutable's latest value, an indexed key's dict."""
+    """`get` returns an immutable's value, a sensor's latest value, or an indexed key's dict."""
     await fill(subject)
     expected = {"i": [1, "two"], "m": 2.0, "x": {("a", 1): 2.5, b"b": None}}
     assert {key: await subject.get(key) for key in "imx"} == expected
@@ -47,7 +47,7 @@ async def test_get(subject: Subject) -> None:
 
 
 async def test_get_encoded(subject: Subject) -> None:
-    """On request it gives the stored bytes, of an indexed key a dict of bytes."""
+    """With `return_encoded`, `get` returns the stored bytes, for an indexed key a dict of bytes."""
     await fill(subject)
     items = {encode_value(("a", 1)): encode_value(2.5), encode_value(b"b"): encode_value(None)}
     assert await subject.get("i", None, True) == encode_value([1, "two"])
@@ -57,7 +57,7 @@ async def test_get_encoded(subject: Subject) -> None:
 
 
 async def test_missing(subject: Subject) -> None:
-    """A key that is not there is a KeyError that names it, or the default."""
+    """A missing key raises a KeyError with its name, or gives the default."""
     with pytest.raises(KeyError, match="'nope'"):
         await subject.item("nope")
     assert await subject.get("nope") is None
@@ -69,7 +69,7 @@ async def test_missing(subject: Subject) -> None:
 
 
 async def test_get_indexed(subject: Subject) -> None:
-    """One value of an indexed key is got by its sub-key, decoded or as it is stored, or the default."""
+    """`get_indexed` returns the value of a sub-key, decoded or as stored, or the default."""
     await fill(subject)
     assert await subject.get_indexed("x", ("a", 1)) == 2.5
     assert await subject.get_indexed("x", b"b", "default") is None
@@ -82,7 +82,7 @@ async def test_get_indexed(subject: Subject) -> None:
 
 
 async def test_kinds(subject: Subject) -> None:
-    """Each kind of key is told apart; `is_immutable` does that too, with a warning."""
+    """`key_type` returns the kind of a key; `is_immutable` still works, with a warning."""
     await fill(subject)
     assert [await subject.key_type(key) for key in "imx"] == list(KeyType)
     for key in "imx?":
@@ -93,8 +93,8 @@ async def test_kinds(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-async def test_keys_of_all_sorts(subject: Subject, key: str | bytes) -> None:
-    """A key is text or bytes, and survives whatever bytes it has."""
+async def test_any_keys(subject: Subject, key: str | bytes) -> None:
+    """Keys of any text or bytes are stored and listed unchanged."""
     await subject.set(key, 1)
     assert await subject.item(key) == 1
     (name,) = await subject.keys()
@@ -108,7 +108,7 @@ async def test_keys_of_all_sorts(subject: Subject, key: str | bytes) -> None:
 
 
 async def test_keys(subject: Subject) -> None:
-    """All full names that match a glob are listed, sorted, whatever the view."""
+    """`keys` lists all full names that match a glob, sorted, in any view."""
     for name in ("k", "l", "a_k"):
         await subject.set(name, 1)
     assert await subject.view("a", exclusive=True).keys() == ["a_k", "k", "l"]
@@ -133,14 +133,14 @@ GLOBS = {
 
 
 async def test_globs(subject: Subject) -> None:
-    """A glob means the same on every backend: what a Redis server takes it to mean."""
+    """A glob matches the same keys on every backend as on a Redis server."""
     for name in GLOBS["*"]:
         await subject.set(name, 1)
     assert {glob: await subject.keys(glob) for glob in GLOBS} == GLOBS
 
 
 async def test_get_range(subject: Subject) -> None:
-    """A range goes from its start to before its end, or up to it; the bare call gives the latest."""
+    """A range includes its start and, on request, its end; without arguments it is the latest sample."""
     await fill(subject)
     everything = [(1.5, 100.0), (1.75, 105.0), (2.0, 110.0)]
     cases: list[tuple[tuple[object, ...], list[tuple[float, float]]]] = [
@@ -174,7 +174,7 @@ async def test_get_range(subject: Subject) -> None:
 
 
 async def test_get_range_encoded(subject: Subject) -> None:
-    """On request the values come as they are stored; equal samples are stored once."""
+    """With `return_encoded`, a range has the stored bytes; equal samples are stored once."""
     for value in (2, 1, 2):
         await subject.add("m", value, ts=5)
     expected = [(encode_value(1), 5.0), (encode_value(2), 5.0)]
@@ -184,7 +184,7 @@ async def test_get_range_encoded(subject: Subject) -> None:
 
 
 async def test_get_range_refuses(subject: Subject) -> None:
-    """A missing key is a KeyError, one that is not mutable an ImmutableKeyError; NaN is no time."""
+    """A range of a missing key, of another kind of key, or with NaN as a bound is refused."""
     await fill(subject)
     with pytest.raises(KeyError, match="'nope'"):
         await subject.get_range("nope")
@@ -199,7 +199,7 @@ async def test_get_range_refuses(subject: Subject) -> None:
 
 
 async def test_views(subject: Subject) -> None:
-    """Reads try each prefix in turn; a key in an earlier one shadows later ones wholly."""
+    """Reads try each prefix in turn; a key under an earlier prefix hides those under later ones."""
     view = subject.view("a").view("b")
     await subject.set("k", "root")
     assert await view.item("k") == await view.get("k") == "root"
@@ -234,14 +234,12 @@ async def test_views(subject: Subject) -> None:
 async def test_prefixes(
     asynchronous: bool, arguments: tuple[str, bool, bool], prefixes: tuple[str, ...]
 ) -> None:
-    """A view puts its name first or alone, the separator appended unless it is there or unwanted."""
-    from state_subjects import memory
-
+    """A view puts its prefix first, or alone if exclusive, and appends the separator once, if wanted."""
     assert memory(asynchronous).view(*arguments).prefixes == prefixes
 
 
-async def test_what_is_no_value(subject: Subject) -> None:
-    """Whatever cannot be decoded is a DecodeError that says which key it is about."""
+async def test_values_that_cannot_be_decoded(subject: Subject) -> None:
+    """A value that cannot be decoded raises a DecodeError with the key."""
     await subject.execute(Load(b"junk", Fields({encode_value("sub"): b"\x90"})))
     await subject.execute(Load(b"short", Samples([b"abc"])))
     await subject.execute(Load(b"list", Fields({encode_value([1]): encode_value(1)})))
@@ -259,7 +257,7 @@ async def test_what_is_no_value(subject: Subject) -> None:
 
 
 async def test_wrong_types(subject: Subject) -> None:
-    """A key that is neither text nor bytes is a TypeError, wherever it is given."""
+    """A key that is neither text nor bytes raises a TypeError in every method."""
     key: Any
     for key in (None, 3, bytearray(b"a")):
         for attempt in (subject.get, subject.exists, subject.item, subject.keys, subject.key_type):
@@ -279,7 +277,7 @@ bounds = st.one_of(st.none(), st.integers(-1, 11).map(float), st.just(math.inf))
 def test_any_range(
     start: float | None, end: float | None, previous: bool | None, include_end: bool
 ) -> None:
-    """A range is what its definition says, for every combination of arguments."""
+    """A range has the samples of its definition, for any combination of arguments."""
     ts = TelescopeState()
     for when in TIMES:
         ts.add("m", when, ts=when)
@@ -295,7 +293,7 @@ def test_any_range(
 
 
 async def test_time_of_a_sample(subject: Subject) -> None:
-    """It is now unless said otherwise; any number will do, and minus zero is zero."""
+    """The time of a sample defaults to now, may be any real number, and minus zero is zero."""
     before = time.time()
     await subject.add("m", 1)
     ((_, when),) = await subject.get_range("m")

@@ -1,4 +1,4 @@
-"""Loading and saving: every sentence of the API page on snapshots, on every backend, in both manners."""
+"""Loading and saving, as the API page describes it, on every backend, synchronous and asyncio."""
 
 import inspect
 import io
@@ -14,7 +14,7 @@ import redis
 import redis.asyncio.retry
 import redis.backoff
 import redis.retry
-from conftest import NEWEST, SERVERS
+from conftest import NEWEST, needs_server
 from state_subjects import Subject, SyncSubject, real
 
 from telstate import ConnectionError, KeyType, RdbParseError, RDBWriter, TelescopeState, aio
@@ -23,7 +23,7 @@ from telstate_backends import Immutable, Load, RefusedError
 
 
 class Pipe(io.RawIOBase):
-    """A file object that can only be read forwards, and gives little at a time, as a response does."""
+    """A file object that cannot seek and returns little at a time, as an HTTP response does."""
 
     def __init__(self, content: bytes) -> None:
         self._rest = content
@@ -49,7 +49,7 @@ async def fill(subject: Subject) -> None:
 
 
 async def content(subject: Subject) -> dict[str, Any]:
-    """Read all that a store holds, as it is stored."""
+    """Return all stored bytes of a store."""
     found: dict[str, Any] = {}
     for key in await subject.keys():
         if await subject.key_type(key) is KeyType.MUTABLE:
@@ -60,7 +60,7 @@ async def content(subject: Subject) -> dict[str, Any]:
 
 
 async def test_round_trip(subject: Subject, tmp_path: Path, real_snapshot: Path) -> None:
-    """What is saved and loaded again is the same to the byte; the number of keys is told."""
+    """Saving and loading returns the number of keys and keeps every byte."""
     await fill(subject)
     assert await subject.view("x", exclusive=True).load_from_file(str(real_snapshot)) == 199
     assert len(await subject.keys()) == 202
@@ -73,7 +73,7 @@ async def test_round_trip(subject: Subject, tmp_path: Path, real_snapshot: Path)
 
 
 async def test_loading_replaces(subject: Subject, tmp_path: Path) -> None:
-    """A key that is in the store and in the file is the file's afterwards, an immutable one too."""
+    """Loading replaces keys that exist, also immutable ones."""
     await fill(subject)
     assert await subject.save(tmp_path / "old.rdb") == (3, 0)
     await subject.clear()
@@ -87,7 +87,7 @@ async def test_loading_replaces(subject: Subject, tmp_path: Path) -> None:
 
 
 async def test_sources(subject: Subject, real_snapshot: Path) -> None:
-    """A file object may be unable to seek."""
+    """A file object need not be seekable."""
     with open(real_snapshot, "rb") as file:
         assert await subject.load_from_file(file) == 199
     pipe = cast(BinaryIO, Pipe(real_snapshot.read_bytes()))
@@ -97,7 +97,7 @@ async def test_sources(subject: Subject, real_snapshot: Path) -> None:
 
 
 async def test_broken(subject: Subject, real_snapshot: Path, tmp_path: Path) -> None:
-    """A broken file is an RdbParseError that names it, one that cannot be opened an OSError."""
+    """A broken file raises an RdbParseError with its name, one that cannot be opened an OSError."""
     broken = {"short.rdb": real_snapshot.read_bytes()[:-100], "text.rdb": b"no RDB", "empty": b""}
     for name, some in broken.items():
         (tmp_path / name).write_bytes(some)
@@ -112,7 +112,7 @@ async def test_broken(subject: Subject, real_snapshot: Path, tmp_path: Path) -> 
 
 
 async def test_damaged(subject: Subject, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The error for a damaged file says how to get at the rest; so loaded, what is lost is logged."""
+    """The error for a damaged file names `strict=False`, which loads the rest and logs what is lost."""
     await fill(subject)
     await subject.save(tmp_path / "whole.rdb")
     kept = await subject.keys()
@@ -137,8 +137,8 @@ async def test_damaged(subject: Subject, tmp_path: Path, caplog: pytest.LogCaptu
     assert (await listed if inspect.isawaitable(listed) else listed) == found
 
 
-async def test_no_snapshot_at_all(subject: Subject, tmp_path: Path) -> None:
-    """Of what is no snapshot nothing can be had, and no word says so."""
+async def test_not_a_snapshot(subject: Subject, tmp_path: Path) -> None:
+    """A file that is not a snapshot is an error with `strict=False` too, which is not suggested."""
     (tmp_path / "text.rdb").write_bytes(b"hello there")
     for strict in (True, False):
         with pytest.raises(
@@ -150,7 +150,7 @@ async def test_no_snapshot_at_all(subject: Subject, tmp_path: Path) -> None:
 async def test_some_keys(
     subject: Subject, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Keys are any iterable of full names; one that is missing is logged and counted."""
+    """Keys are any iterable of full names; missing ones are logged and counted."""
     await fill(subject)
     keys = iter(["n_chans", "nope", b"peak", "n_chans"])
     assert await subject.save(tmp_path / "some.rdb", keys) == (2, 2)
@@ -161,7 +161,7 @@ async def test_some_keys(
 
 
 async def test_no_key(subject: Subject, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file with no key is not left behind."""
+    """Without keys no file is written."""
     assert await subject.save(tmp_path / "empty.rdb") == (0, 0)
     assert await subject.save(tmp_path / "none.rdb", ["nope"]) == (0, 1)
     assert list(tmp_path.iterdir()) == []
@@ -169,7 +169,7 @@ async def test_no_key(subject: Subject, tmp_path: Path, caplog: pytest.LogCaptur
 
 
 async def test_progress_that_would_be_awaited(subject: Subject, tmp_path: Path) -> None:
-    """The progress function must be synchronous; otherwise nothing is written."""
+    """An async progress function is refused and nothing is written."""
 
     async def tell(count: int) -> None:
         raise AssertionError(count)
@@ -181,7 +181,7 @@ async def test_progress_that_would_be_awaited(subject: Subject, tmp_path: Path) 
 
 
 async def test_several_stores(subject: Subject, tmp_path: Path) -> None:
-    """Several saves go into one file, from a telescope state, a backend, and whatever else."""
+    """Several saves, from telescope states and backends, go into one file."""
     await fill(subject)
     path = tmp_path / "several.rdb"
     if isinstance(subject, SyncSubject):
@@ -204,7 +204,7 @@ async def test_several_stores(subject: Subject, tmp_path: Path) -> None:
 
 
 async def test_dump_and_write_key(subject: Subject, tmp_path: Path) -> None:
-    """`backend.dump` gives the payload of DUMP, which `write_key` puts into a file as it is."""
+    """`backend.dump` returns the payload of DUMP, which `write_key` writes."""
     await fill(subject)
     payloads = {}
     for key in (b"n_chans", b"gain", b"peak", b"nope"):
@@ -212,7 +212,7 @@ async def test_dump_and_write_key(subject: Subject, tmp_path: Path) -> None:
         payloads[key] = dumped if isinstance(subject, SyncSubject) else await dumped
     assert payloads.pop(b"nope") is None
     if "fakeredis" in type(_client(subject)).__module__:
-        return  # Its DUMP is not Redis's.
+        return  # fakeredis has another format of DUMP.
     path = tmp_path / "dumped.rdb"
     if isinstance(subject, SyncSubject):
         with RDBWriter(path) as writer:
@@ -233,7 +233,7 @@ def _client(subject: Subject) -> object:
 
 
 async def test_redis_clients(tmp_path: Path) -> None:
-    """A redis-py client is saved as a store is, and still works afterwards; fakeredis too."""
+    """A redis-py or fakeredis client can be saved and still works afterwards."""
     server = fakeredis.FakeServer()
     client = fakeredis.FakeRedis(server=server)
     client.set("n_chans", b"\xff\x05")
@@ -254,8 +254,8 @@ async def test_redis_clients(tmp_path: Path) -> None:
             await other.save(3)  # type: ignore[arg-type]  # that it is refused is the test
 
 
-async def test_names_and_values_of_all_sorts(subject: Subject, tmp_path: Path) -> None:
-    """Whatever bytes a key or a stored value has, they are saved and loaded as they are."""
+async def test_any_names_and_values(subject: Subject, tmp_path: Path) -> None:
+    """Any bytes of keys and stored values are saved and loaded unchanged."""
     await subject.execute(Load(b"\xff\x00\n junk", Immutable(b"\x90")))
     await subject.execute(Load(b"", Immutable(b"")))
     assert await subject.save(tmp_path / "odd.rdb") == (2, 0)
@@ -267,7 +267,7 @@ async def test_names_and_values_of_all_sorts(subject: Subject, tmp_path: Path) -
 async def test_foreign_keys(
     subject: Subject, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What telstate does not have is left out of the store, and logged by name."""
+    """Keys of other Redis types are not loaded, and are logged with their names."""
     from telstate_rdb import List, RdbWriter
 
     with RdbWriter(tmp_path / "foreign.rdb") as writer:
@@ -279,12 +279,11 @@ async def test_foreign_keys(
     assert await subject.keys() == ["n_chans"]
 
 
+@needs_server
 async def test_errors_of_the_backend(
     asynchronous: bool, server_port: Callable[[str], int], real_snapshot: Path
 ) -> None:
-    """What goes wrong in the backend while a file is loaded comes out as the backend's own error."""
-    if not SERVERS:
-        pytest.skip("there is no Redis server")
+    """An error of the backend while a file is loaded is raised unchanged."""
     port = server_port(NEWEST)
     with redis.Redis(port=port) as client:
         client.execute_command(
@@ -298,9 +297,11 @@ async def test_errors_of_the_backend(
         await subject.load_from_file(real_snapshot)
 
 
-@pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
-async def test_a_client_is_given_back(server_port: Callable[[str], int], tmp_path: Path) -> None:
-    """A redis-py client that was saved from tries again as before, and none of its connections is kept."""
+@needs_server
+async def test_clients_keep_retries_and_connections(
+    server_port: Callable[[str], int], tmp_path: Path
+) -> None:
+    """After a save, a redis-py client has its own retries and all its connections."""
     port = server_port(NEWEST)
     TelescopeState(f"127.0.0.1:{port}")["n_chans"] = 4096
     often = redis.retry.Retry(redis.backoff.NoBackoff(), 3)

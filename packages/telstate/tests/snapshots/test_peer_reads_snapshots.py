@@ -1,4 +1,4 @@
-"""What RDBWriter and `save` write is read by katsdptelstate, from every backend, sync and asyncio."""
+"""katsdptelstate reads the files of `RDBWriter` and `save`, from every backend, sync and asyncio."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(peer_python() is None, reason="there is no katsdptelstate"),
 ]
 
-# Run by the peer's Python: what it reads in each of the files that are named.
+# Run by the peer's Python: prints what it reads in each of the given files.
 READ = """
 import json, sys
 import katsdptelstate
@@ -42,7 +42,7 @@ json.dump(found, sys.stdout)
 
 
 def fill(ts: TelescopeState) -> None:
-    """Write keys of each kind, short and long enough for each encoding that a server has."""
+    """Write short and long keys of each kind, so that a server uses each of its encodings."""
     ts["n_chans"] = 4096
     ts["weights"] = numpy.arange(3, dtype=">f4")
     ts["text"] = "µ" * 20_000
@@ -55,7 +55,7 @@ def fill(ts: TelescopeState) -> None:
 
 
 def expected(ts: TelescopeState) -> dict[str, list[str]]:
-    """Say of each key what the peer should say of it."""
+    """Return what the peer should read for each key."""
     found = {}
     for key in ts.keys():
         kind = ts.key_type(key)
@@ -66,9 +66,9 @@ def expected(ts: TelescopeState) -> dict[str, list[str]]:
 
 
 def read(*paths: Path) -> dict[str, Any]:
-    """Let the peer read files."""
+    """Return what the peer reads in files."""
     run = [str(peer_python()), "-c", READ, *map(str, paths)]
-    # Nothing of ours is on the peer's path.
+    # The peer must not import our packages.
     done = subprocess.run(run, capture_output=True, text=True, timeout=120, env={})
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -76,14 +76,14 @@ def read(*paths: Path) -> dict[str, Any]:
 
 
 def same(found: dict[str, list[str]], wanted: dict[str, list[str]]) -> bool:
-    """Compare what two read; the order in an indexed key is nobody's business."""
+    """Return whether both read the same, in any order of sub-keys."""
     return {key: [kind, sorted(text)] for key, (kind, text) in found.items()} == {
         key: [kind, sorted(text)] for key, (kind, text) in wanted.items()
     }
 
 
 def test_the_peer_reads_what_each_backend_saves(ts: TelescopeState, tmp_path: Path) -> None:
-    """Whatever the store is, the peer reads all that `save` and `RDBWriter` write."""
+    """The peer reads all that `save` and `RDBWriter` write, from any backend."""
     fill(ts)
     wanted = expected(ts)
     paths = [tmp_path / "saved.rdb", tmp_path / "written.rdb"]
@@ -98,7 +98,7 @@ def test_the_peer_reads_what_each_backend_saves(ts: TelescopeState, tmp_path: Pa
 async def test_the_peer_reads_what_is_saved_under_asyncio(
     ats: aio.TelescopeState, tmp_path: Path
 ) -> None:
-    """The same, with the asyncio classes."""
+    """The same holds for the asyncio classes."""
     source = TelescopeState()
     fill(source)
     source.save(tmp_path / "source.rdb")
@@ -114,7 +114,7 @@ async def test_the_peer_reads_what_is_saved_under_asyncio(
 
 @pytest.mark.parametrize("binary", redis_binaries(), ids=str)
 def test_the_peer_reads_dump_payloads_of_a_server(binary: RedisBinary, tmp_path: Path) -> None:
-    """What a server's DUMP gives, in whatever encoding, goes into a file that the peer reads."""
+    """The peer reads files made of a server's DUMP payloads, in any encoding."""
     path = tmp_path / "dumped.rdb"
     with RedisServer(binary) as server, redis.Redis(port=server.port) as client:
         with TelescopeState(server.url) as ts:

@@ -15,7 +15,7 @@ import telstate_rdb
 from telstate import RDBWriter, TelescopeState, aio
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
 
-#: The beginning of a snapshot, cut off within the value of key ``k``.
+#: The beginning of a snapshot that ends within the value of key ``k``.
 TRUNCATED = b"REDIS0009\xfe\x00\x00\x01k\x05ab"
 
 

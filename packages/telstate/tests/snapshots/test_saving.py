@@ -1,4 +1,4 @@
-"""Whole stores to files and back: `save`, `from_snapshot`, and both under asyncio without blocking."""
+"""`save` and `from_snapshot`, which on asyncio do not block the event loop."""
 
 import asyncio
 import inspect
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 import pytest
+from state_subjects import LONG
 
 from telstate import (
     ForeignKeyError,
@@ -29,11 +30,9 @@ from telstate.snapshots import split_by_size
 from telstate_backends import Export, KeyPreview
 from telstate_rdb import RdbWriter
 
-LONG = 30.0
-
 
 def fill(ts: TelescopeState) -> None:
-    """Write a key of each kind, the sensor long enough for several encodings."""
+    """Write a key of each kind, with a long sensor."""
     ts["n_chans"] = 4096
     ts["weights"] = numpy.arange(12, dtype=">f4").reshape(3, 4)
     ts["a_text"] = "µ" * 1000
@@ -44,12 +43,12 @@ def fill(ts: TelescopeState) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where to save."""
+    """The path of a snapshot that does not exist yet."""
     return tmp_path / "observation.rdb"
 
 
 def test_save_and_open(ts: TelescopeState, path: Path) -> None:
-    """A store that was saved, from any view, opens as it was, in memory."""
+    """A store that was saved from any view opens in memory with the same data."""
     fill(ts)
     assert ts.view("elsewhere", exclusive=True).save(path) == 5
     again = TelescopeState.from_snapshot(path)
@@ -63,7 +62,7 @@ def test_save_and_open(ts: TelescopeState, path: Path) -> None:
 async def test_save_and_open_under_asyncio(
     ats: aio.TelescopeState, real_snapshot: Path, path: Path
 ) -> None:
-    """The asyncio twins do the same."""
+    """The asyncio class does the same."""
     assert await ats.load_from_file(real_snapshot) == 199
     assert await ats.save(path) == 199
     again = await aio.TelescopeState.from_snapshot(path, prefixes=("sdp_l0_", ""))
@@ -76,7 +75,7 @@ async def test_save_and_open_under_asyncio(
 
 
 def test_sources_and_prefixes(path: Path) -> None:
-    """Paths of both kinds and open files are opened, with the prefixes that are asked for."""
+    """`from_snapshot` opens paths and open files with the given prefixes."""
     ts = TelescopeState()
     fill(ts)
     assert ts.save(str(path)) == 5
@@ -85,17 +84,17 @@ def test_sources_and_prefixes(path: Path) -> None:
 
 
 class Special(TelescopeState):
-    """A class of a user's own."""
+    """A subclass."""
 
 
 def test_class_is_kept(path: Path) -> None:
-    """A subclass opens as itself."""
+    """`from_snapshot` of a subclass returns that subclass."""
     Special().save(path)
     assert type(Special.from_snapshot(path)) is Special
 
 
 def test_broken_and_missing_files(path: Path, real_snapshot: Path) -> None:
-    """What is no whole snapshot is an error as it is in `load_from_file`."""
+    """A missing or broken file raises the errors of `load_from_file`."""
     with pytest.raises(FileNotFoundError):
         TelescopeState.from_snapshot(path)
     path.write_bytes(real_snapshot.read_bytes()[:-100])
@@ -104,7 +103,7 @@ def test_broken_and_missing_files(path: Path, real_snapshot: Path) -> None:
 
 
 def test_some_keys(ts: TelescopeState, path: Path) -> None:
-    """Keys are given by full name, each is saved once, and a view has no say in it."""
+    """Keys are full names in any view, and each is saved once."""
     fill(ts)
     names: list[str | bytes] = ["n_chans", b"peak", "n_chans"]
     assert ts.view("a").save(path, keys=iter(names)) == 2
@@ -114,7 +113,7 @@ def test_some_keys(ts: TelescopeState, path: Path) -> None:
 
 
 def test_missing_keys_are_an_error(ts: TelescopeState, path: Path) -> None:
-    """Whoever names a key that is not there gets an error with the name, and keeps the old file."""
+    """A missing key raises an error with its name, and the old file is unchanged."""
     fill(ts)
     path.write_bytes(b"old")
     with pytest.raises(KeyError, match="'n_chanz'.*no such key.*left as it was.*'n_chans'"):
@@ -124,14 +123,14 @@ def test_missing_keys_are_an_error(ts: TelescopeState, path: Path) -> None:
 
 
 def test_empty_store(ts: TelescopeState, path: Path) -> None:
-    """The snapshot of an empty store takes the place of an older one, and is empty."""
+    """The snapshot of an empty store replaces an older one and is empty."""
     path.write_bytes(b"old")
     assert ts.save(path) == 0
     assert TelescopeState.from_snapshot(path).keys() == []
 
 
 def test_foreign_keys_are_left_out(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What other programs keep in the store does not stand in the way of saving the rest."""
+    """Keys of other Redis types are logged, and the rest is saved."""
     from fakeredis import FakeRedis
 
     from telstate_backends import RedisBackend
@@ -148,7 +147,7 @@ def test_foreign_keys_are_left_out(path: Path, caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
 async def test_foreign_keys_by_name(asynchronous: bool, path: Path) -> None:
-    """Whoever names a key that is not telstate's is told what it holds; one that is missing comes first."""
+    """Saving a key of another Redis type by name raises an error with its type; missing keys come first."""
     from fakeredis import FakeAsyncRedis, FakeRedis, FakeServer
 
     from telstate_backends import AsyncRedisBackend, RedisBackend
@@ -171,8 +170,8 @@ async def test_foreign_keys_by_name(asynchronous: bool, path: Path) -> None:
     assert not path.exists()
 
 
-def test_failed_keys_are_told_apart(path: Path) -> None:
-    """A writer says of each key that it could not write why."""
+def test_reasons_of_failures(path: Path) -> None:
+    """A writer keeps the reason for each key that it could not write."""
     ts = TelescopeState()
     fill(ts)
     with RDBWriter(path) as writer:
@@ -183,15 +182,15 @@ def test_failed_keys_are_told_apart(path: Path) -> None:
 
 
 def test_split_by_size() -> None:
-    """Keys are cut into batches that fit into memory, in order; a key that is larger comes alone."""
+    """Keys are split into batches of limited size, in order; a larger key has its own batch."""
 
     def seen(count: int, size: int) -> KeyPreview:
         return KeyPreview(KeyType.MUTABLE, count, size, b"")
 
     names = [b"%d" % number for number in range(8)]
-    glimpses = [seen(1, 9), seen(1000, 10**6), seen(1, 9), None, seen(2, 6 * 10**6)]
-    glimpses += [seen(1, 5 * 10**6), seen(1, 10**7), seen(1, 9)]
-    assert list(split_by_size(names, glimpses)) == [
+    previews = [seen(1, 9), seen(1000, 10**6), seen(1, 9), None, seen(2, 6 * 10**6)]
+    previews += [seen(1, 5 * 10**6), seen(1, 10**7), seen(1, 9)]
+    assert list(split_by_size(names, previews)) == [
         [b"0"],
         [b"1"],
         [b"2", b"3", b"4"],
@@ -208,7 +207,7 @@ def test_split_by_size() -> None:
 def test_long_values_are_not_in_memory_together(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many long values, few are asked for at once."""
+    """Long values are read a few at a time."""
     ts = TelescopeState()
     for number in range(40):
         ts[f"k{number}"] = bytes(1_000_000)
@@ -225,7 +224,7 @@ def test_long_values_are_not_in_memory_together(
 
 
 def test_unwritable(path: Path) -> None:
-    """Where no file can be made, the error is of the file, not of the store."""
+    """If the file cannot be made, the error is an OSError or RdbWriteError."""
     with pytest.raises(OSError):
         TelescopeState().save(path / "below" / "a_file")
     with pytest.raises(RdbWriteError):
@@ -233,7 +232,7 @@ def test_unwritable(path: Path) -> None:
 
 
 class Slow(io.RawIOBase):
-    """An open file that waits before each read."""
+    """An open file that calls a function before each read."""
 
     def __init__(self, path: Path, wait: Callable[[], None]) -> None:
         self.file, self.wait = io.BytesIO(path.read_bytes()), wait
@@ -247,10 +246,10 @@ class Slow(io.RawIOBase):
 
 
 class TestNotBlocking:
-    """Under asyncio, other tasks run while a file is read or written."""
+    """On asyncio, other tasks run while a file is read or written."""
 
     async def test_reading_a_file_lets_tasks_run(self, real_snapshot: Path) -> None:
-        """Each read of an open file waits here for another task, so reading cannot be in the loop."""
+        """Each read waits for another task, so reading cannot block the event loop."""
         loop_thread = threading.get_ident()
         ticked = threading.Event()
         threads = set()
@@ -285,7 +284,7 @@ class TestNotBlocking:
     async def test_writing_is_in_threads(
         self, path: Path, real_snapshot: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The writer of the file is only ever used in threads, and by one at a time."""
+        """The writer is used in threads only, and by one at a time."""
         ts = await aio.TelescopeState.from_snapshot(real_snapshot)
         threads: set[int] = set()
         busy = threading.Lock()
@@ -295,7 +294,7 @@ class TestNotBlocking:
         assert threads and threading.get_ident() not in threads
 
     async def test_many_ticks(self, tmp_path: Path) -> None:
-        """While megabytes are loaded and saved, another task goes on all the time."""
+        """While megabytes are loaded and saved, another task keeps running."""
         sync = TelescopeState()
         rows = numpy.random.default_rng(1).standard_normal(20_000)
         for number in range(40):
@@ -316,13 +315,13 @@ class TestNotBlocking:
         await aio.TelescopeState.from_snapshot(tmp_path / "big.rdb")
         loaded = ticks
         ticking.cancel()
-        # Some 13 batches: in the loop's thread there would be a tick or two for each.
+        # About 13 batches: in the thread of the event loop there would be a tick or two for each.
         assert saved > 100 and loaded > 100
 
     async def test_cancelled_while_writing(
         self, path: Path, real_snapshot: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A cancelled save leaves the old file, and nothing of the new one, and no thread at work."""
+        """A cancelled save keeps the old file, removes the new one and waits for its thread."""
         ts = await aio.TelescopeState.from_snapshot(real_snapshot)
         path.write_bytes(b"old")
         started, go_on = threading.Event(), threading.Event()
@@ -346,7 +345,7 @@ class TestNotBlocking:
         assert list(path.parent.iterdir()) == [path]
 
     async def test_cancelled_while_reading(self, real_snapshot: Path) -> None:
-        """A load can be cancelled though the file does not come to an end."""
+        """A load can be cancelled while a read blocks."""
         started, go_on = threading.Event(), threading.Event()
 
         def wait() -> None:
@@ -363,12 +362,12 @@ class TestNotBlocking:
 
 
 def memory(ts: TelescopeState) -> Any:
-    """Give the memory backend of a telescope state."""
+    """Return the memory backend of a telescope state, untyped."""
     return ts.backend
 
 
 def watched(method: Any, threads: set[int], busy: threading.Lock) -> Any:
-    """Wrap a method to note in which threads it runs, and that it does in one at a time."""
+    """Wrap a method to record its threads and to check that it runs in one at a time."""
 
     def call(*arguments: Any, **named: Any) -> Any:
         threads.add(threading.get_ident())
@@ -386,9 +385,9 @@ _open_hooks: list[list[tuple[str, int]]] = []
 
 @pytest.fixture
 def opened() -> Iterator[list[tuple[str, int]]]:
-    """What files are opened, and in which thread."""
+    """The files that are opened, each with its thread."""
     found: list[tuple[str, int]] = []
-    # A hook stays for the life of the process, hence the list of who listens.
+    # A hook stays for the life of the process, so the list is exchanged instead.
     if not _open_hooks:
         sys.addaudithook(_note_open)
     _open_hooks.append(found)
@@ -401,7 +400,7 @@ def _note_open(event: str, arguments: tuple[Any, ...]) -> None:
         _open_hooks[-1].append((arguments[0], threading.get_ident()))
 
 
-def test_twins() -> None:
+def test_same_parameters() -> None:
     """Both classes have the same parameters."""
     for name in ("from_snapshot", "save"):
         ours, theirs = getattr(TelescopeState, name), getattr(aio.TelescopeState, name)

@@ -16,7 +16,7 @@ from telstate_backends.deadline import Deadline
 
 
 class Counting(MemoryBackend):
-    """A backend that counts what reaches it."""
+    """A backend that counts its operations."""
 
     asked = 0
 
@@ -30,12 +30,12 @@ class Counting(MemoryBackend):
 
 
 def assign_attribute(ts: TelescopeState) -> None:
-    """Set a key as an attribute."""
+    """Return a function that sets a key as an attribute."""
     ts.k = 1
 
 
 def in_batch(write: Callable[[Any], object]) -> Callable[[TelescopeState], object]:
-    """Queue something in a batch."""
+    """Return a function that queues a call in a batch."""
 
     def run(ts: TelescopeState) -> None:
         with ts.pipeline() as p:
@@ -63,9 +63,9 @@ WRITES: dict[str, Callable[[TelescopeState], object]] = {
     "batch delete": in_batch(lambda p: p.delete("k")),
     "batch view": in_batch(lambda p: p.view("b").set("k", 1)),
 }
-# What writes, by name; whoever makes another such method, tests above that it is refused.
+# Methods that write. Each is in the table above, which tests that it is refused.
 WRITING = {"set", "add", "add_many", "set_indexed", "delete", "clear", "load_from_file"}
-# What does not, or makes what does (a batch).
+# Methods that do not write.
 READING = {
     *(
         "get",
@@ -94,7 +94,7 @@ READING = {
 
 @pytest.mark.parametrize("name", WRITES)
 def test_writes_are_refused(name: str) -> None:
-    """Each way to write is an error of ours that names the key, and nothing reaches the backend."""
+    """Every write raises a ReadOnlyError with the key, and the backend is not used."""
     backend = Counting()
     view = TelescopeState(backend).view("a", read_only=True)
     with pytest.raises(ReadOnlyError, match="is read-only") as caught:
@@ -125,7 +125,7 @@ async def test_writes_are_refused_under_asyncio() -> None:
 
 @pytest.mark.parametrize("kind", [TelescopeState, aio.TelescopeState])
 def test_every_method_is_known(kind: type) -> None:
-    """Of each public method it is known here whether it writes."""
+    """Each public method is listed here as reading or writing."""
     public = {
         name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name))
     }
@@ -133,7 +133,7 @@ def test_every_method_is_known(kind: type) -> None:
 
 
 def test_reads_go_on(ts: TelescopeState, tmp_path: Path) -> None:
-    """All reading works through a read-only view, and what others write is seen."""
+    """A read-only view reads, also what was written by others later."""
     ts["n_chans"] = 4096
     ts.add("gain", 1.5, ts=10.0)
     ts.set_indexed("peak", 1, 2)
@@ -148,7 +148,7 @@ def test_reads_go_on(ts: TelescopeState, tmp_path: Path) -> None:
 
 
 def test_read_only_stays() -> None:
-    """What is made from a read-only view is read-only too, whatever it asks for."""
+    """Views, batches and instances made from a read-only view are read-only."""
     ts = TelescopeState()
     view = ts.view("a", read_only=True)
     made = [
@@ -169,7 +169,7 @@ def test_read_only_stays() -> None:
 
 
 def test_parameters_of_view() -> None:
-    """The first three of `view` keep their places; `read_only` has to be named."""
+    """The first three parameters of `view` are positional; `read_only` is keyword-only."""
     parameters = inspect.signature(TelescopeState.view).parameters
     assert list(parameters) == ["self", "name", "add_separator", "exclusive", "read_only"]
     assert parameters["read_only"].kind is inspect.Parameter.KEYWORD_ONLY
@@ -177,10 +177,10 @@ def test_parameters_of_view() -> None:
 
 
 class TestClosing:
-    """Who closes the backend."""
+    """Which telescope state closes the backend."""
 
     def test_the_owner_closes(self) -> None:
-        """The instance that opened or was given the backend closes it; views and others do not."""
+        """The instance that was constructed with the backend closes it; views and instances with a base do not."""
         closed: list[str] = []
 
         class Backend(MemoryBackend):
@@ -195,7 +195,7 @@ class TestClosing:
         assert closed == ["closed"]
 
     def test_closed_server(self, ts: TelescopeState) -> None:
-        """After `close`, a server is not asked any more; what is in memory is still there."""
+        """After `close`, operations on a server raise an error, and data in memory can still be read."""
         ts["k"] = 1
         ts.close()
         ts.close()
@@ -206,7 +206,7 @@ class TestClosing:
                 ts["k"]
 
     async def test_asyncio(self, ats: aio.TelescopeState) -> None:
-        """``async with`` closes, and ends the waits; a view leaves all as it is."""
+        """``async with`` closes the backend and ends its waits; that of a view does not."""
         async with ats:
             async with ats.view("a") as view:
                 await view.set("k", 1)

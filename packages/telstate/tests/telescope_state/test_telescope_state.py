@@ -1,6 +1,6 @@
-"""What only the synchronous TelescopeState has: attributes, iteration, completion; and what holds them together.
+"""Attributes, completion and signatures of the synchronous TelescopeState.
 
-Reading, writing and waiting, in both manners, are in files of their own.
+Reading, writing, waiting and watching are tested in folders of their own.
 """
 
 import inspect
@@ -22,7 +22,7 @@ EMPTY = inspect.Parameter.empty
 
 
 def test_names_are_attributes_of_the_class() -> None:
-    """Clients ask `hasattr(type(ts), name)`."""
+    """Public names are attributes of the class, where clients look for them with `hasattr`."""
     names = (
         """SEPARATOR add backend clear delete get get_indexed get_range is_immutable join key_type
     keys load_from_file prefixes root set_indexed view wait_indexed wait_key""".split()
@@ -30,7 +30,7 @@ def test_names_are_attributes_of_the_class() -> None:
     assert [name for name in names if not hasattr(TelescopeState, name)] == []
 
 
-# Names, order and defaults that clients rely on; they pass most of these by position.
+# Names, order and defaults on which clients rely; they pass most arguments by position.
 PARAMETERS: dict[str, dict[str, object]] = {
     "get": {"key": EMPTY, "default": None, "return_encoded": False},
     "get_indexed": {"key": EMPTY, "sub_key": EMPTY, "default": None, "return_encoded": False},
@@ -70,7 +70,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
 
 
 def test_parameters() -> None:
-    """Methods have the parameters of the API page, in its order; more can only be given by name."""
+    """Methods have the documented parameters in order; all others are keyword-only."""
     for name, wanted in PARAMETERS.items():
         parameters = list(inspect.signature(getattr(TelescopeState, name)).parameters.values())[1:]
         assert {one.name: one.default for one in parameters[: len(wanted)]} == wanted, name
@@ -78,14 +78,14 @@ def test_parameters() -> None:
 
 
 def test_separator() -> None:
-    """Parts of keys are joined by the class attribute SEPARATOR."""
+    """`join` joins parts of keys by `SEPARATOR`."""
     assert TelescopeState.SEPARATOR == "_"
     assert TelescopeState.join("a", "b", "c") == TelescopeState().join("a", "b", "c") == "a_b_c"
     assert TelescopeState.join() == ""
 
 
 def test_attributes(ts: TelescopeState) -> None:
-    """Attributes are keys, except private names and what the class has."""
+    """Attributes are keys, except private names and attributes of the class."""
     ts.n_chans = 4096
     assert ts.n_chans == ts["n_chans"] == 4096
     ts._private = 3
@@ -101,7 +101,7 @@ def test_attributes(ts: TelescopeState) -> None:
 
 
 def test_completion(ts: TelescopeState) -> None:
-    """Item completion offers names as the view sees them, attribute completion those that can be."""
+    """Item completion lists the names of the view, attribute completion those that are identifiers."""
     ts["a_k"] = 1
     ts["1_x"] = 1
     assert ts.view("a")._ipython_key_completions_() == ["1_x", "a_k", "k"]
@@ -110,13 +110,13 @@ def test_completion(ts: TelescopeState) -> None:
 
 
 def test_not_iterable(ts: TelescopeState) -> None:
-    """Iteration is refused: `keys` says that it lists every namespace, iteration would not."""
+    """A telescope state is not iterable."""
     with pytest.raises(TypeError, match="not iterable"):
         iter(ts)  # type: ignore[call-overload]  # that it is refused is the test
 
 
 def test_errors_are_of_one_family() -> None:
-    """An error of a lower package is the same class here, and a TelstateError."""
+    """The errors of the lower packages are exported and are TelstateErrors."""
     import telstate_backends
     import telstate_codec
     import telstate_rdb

@@ -1,4 +1,4 @@
-"""Views: prefixes, the candidates of a read, the target of a write."""
+"""Views: prefixes, the keys that a read tries, and the key of a write."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ from telstate._view import MAX_CACHED_KEYS, View
 def test_view(
     ts: TelescopeState, name: str, add_separator: bool, exclusive: bool, prefixes: tuple[str, ...]
 ) -> None:
-    """A view puts its name first or alone, the separator appended unless it is there or unwanted."""
+    """A view puts its prefix first, or alone if exclusive, and appends the separator once, if wanted."""
     assert ts.view(name, add_separator, exclusive).prefixes == prefixes
 
 
 @pytest.mark.parametrize("ts", [TelescopeState(), aio.TelescopeState()], ids=["sync", "asyncio"])
 def test_several_names(ts: Any) -> None:
-    """Names in the place of flags are refused: they would be lost."""
+    """More than one prefix at a time is refused."""
     views: list[Any] = [ts.view, ts.pipeline().view, View(("",)).with_prefix]
     for view in views:
         with pytest.raises(TypeError, match="one prefix at a time"):
@@ -47,13 +47,13 @@ def test_several_names(ts: Any) -> None:
 @pytest.mark.parametrize("yes", [True, 1, numpy.True_])
 @pytest.mark.parametrize("no", [False, 0, None, numpy.False_])
 def test_flags(yes: Any, no: Any) -> None:
-    """What is as good as a bool counts as one."""
+    """NumPy bools and 0 or 1 are valid flags."""
     assert TelescopeState().view("x", no, yes).prefixes == ("x",)
     assert TelescopeState().view("x", yes, no).prefixes == ("x_", "")
 
 
 def test_views_share_a_backend(ts: TelescopeState) -> None:
-    """Views and the root made from one another are of one class and one store."""
+    """Views and the root have the class and the backend of their origin."""
     view = ts.view("a").view("b")
     assert view.prefixes == ("b_", "a_", "")
     assert view.root().prefixes == ("",)
@@ -62,7 +62,7 @@ def test_views_share_a_backend(ts: TelescopeState) -> None:
 
 
 class Observed(TelescopeState):
-    """A telescope state that knows who observes."""
+    """A subclass with a private attribute."""
 
     def __init__(self, observer: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Observed(TelescopeState):
 
 
 class AsyncObserved(aio.TelescopeState):
-    """The same, asyncio."""
+    """An asyncio subclass with a private attribute."""
 
     def __init__(self, observer: str) -> None:
         super().__init__()
@@ -78,8 +78,8 @@ class AsyncObserved(aio.TelescopeState):
 
 
 @pytest.mark.parametrize("of", [Observed, AsyncObserved])
-def test_views_of_a_class_of_ones_own(of: type[Observed] | type[AsyncObserved]) -> None:
-    """A view is of the class of what it was made from, with its private attributes, and owns nothing."""
+def test_views_of_subclasses(of: type[Observed] | type[AsyncObserved]) -> None:
+    """A view of a subclass has its class and private attributes."""
     ts = of("me")
     for view in (ts.view("beam"), ts.view("beam").root()):
         assert type(view) is of and view._observer == "me"
@@ -87,7 +87,7 @@ def test_views_of_a_class_of_ones_own(of: type[Observed] | type[AsyncObserved]) 
 
 
 def test_reads_try_each_prefix_and_writes_use_the_first(ts: TelescopeState) -> None:
-    """A key in an earlier prefix shadows later ones wholly, indexed keys too."""
+    """A key under an earlier prefix hides those under later ones, indexed keys too."""
     view = ts.view("a").view("b")
     ts["k"] = "root"
     assert view["k"] == "root"
@@ -101,22 +101,22 @@ def test_reads_try_each_prefix_and_writes_use_the_first(ts: TelescopeState) -> N
 
 
 def test_write_without_prefix() -> None:
-    """A view without prefixes reads nothing, and says how to write."""
+    """A view without prefixes finds no keys, and writing raises an error that says how to write."""
     ts = TelescopeState(prefixes=())
     assert "k" not in ts
     with pytest.raises(ValueError, match="without prefixes"):
         ts["k"] = 1
 
 
-def test_prefixes_are_no_string() -> None:
-    """A string for the prefixes is refused: each character would count as one."""
+def test_single_string_as_prefixes() -> None:
+    """A single string as prefixes is refused."""
     with pytest.raises(TypeError, match="tuple of strings"):
         TelescopeState(prefixes="ab")
 
 
 @given(st.lists(st.binary(max_size=4), max_size=4), st.binary(max_size=6))
 def test_candidates(prefixes: list[bytes], key: bytes) -> None:
-    """Whatever bytes prefixes and keys are, the candidates are their concatenations."""
+    """For any prefixes and keys, the candidates are their concatenations."""
     view = View(prefixes)
     assert view.candidates(key) == tuple(prefix + key for prefix in prefixes)
     if prefixes:
@@ -124,13 +124,13 @@ def test_candidates(prefixes: list[bytes], key: bytes) -> None:
 
 
 def test_short_names() -> None:
-    """Names are shown as the view sees them."""
+    """Keys are listed by their names in the view."""
     assert View(("a_", "")).short_names(["a_k", "a_m", "z"]) == ["a_k", "a_m", "k", "m", "z"]
     assert View(("a_",)).short_names(["a_k", "z"]) == ["k"]
 
 
 def test_many_keys() -> None:
-    """However many keys are asked for, each gets its own candidates, and few are remembered."""
+    """Candidates are right for any number of keys, and their cache is bounded."""
     view = View(("a_", ""))
     for number in range(3 * MAX_CACHED_KEYS):
         name = f"k{number % 2000}"

@@ -1,4 +1,4 @@
-"""Waiting for several keys at once, on every backend in both manners."""
+"""Waiting for several keys with `wait_keys`, on every backend, synchronous and asyncio."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from telstate import CancelledError, TelescopeState, TimeoutError, aio
 
 
 async def wait_keys(subject: Subject, *arguments: Any, **named: Any) -> Any:
-    """Wait for keys that must come soon, in a thread where that is needed."""
+    """Wait for keys, in a thread for a synchronous subject, for at most `LONG` seconds."""
     if isinstance(subject, SyncSubject):
         return await asyncio.to_thread(subject.state.wait_keys, *arguments, timeout=LONG, **named)
     return await asyncio.wait_for(subject.state.wait_keys(*arguments, **named), LONG)
 
 
 async def test_all(subject: Subject) -> None:
-    """It ends when the last has come, of whatever kind and order, and gives all their names."""
+    """The wait ends when the last key is there, of any kind and in any order, and returns all names."""
     names = ["i", "m", "x", "i", b"b"]
     waiting = asyncio.create_task(wait_keys(subject, names))
     await subject.set_indexed("x", 1, 2)
@@ -33,7 +33,7 @@ async def test_all(subject: Subject) -> None:
 
 
 async def test_any(subject: Subject) -> None:
-    """It ends when one has come, and gives those that are there."""
+    """With `require="any"` the wait ends with the first key and returns the keys that are there."""
     waiting = asyncio.create_task(wait_keys(subject, ["a", "b", "c"], require="any"))
     await asyncio.sleep(0.05)
     assert not waiting.done()
@@ -44,7 +44,7 @@ async def test_any(subject: Subject) -> None:
 
 
 async def test_views(subject: Subject) -> None:
-    """Under whatever prefix of the view a key comes, it counts, by its short name."""
+    """A key counts under any prefix of the view and is returned by its short name."""
     view = subject.view("v")
     waiting = asyncio.create_task(wait_keys(view, ["a", "b"]))
     await view.set("a", 1)
@@ -53,7 +53,7 @@ async def test_views(subject: Subject) -> None:
 
 
 async def test_all_at_once(subject: Subject) -> None:
-    """A key that has been deleted again while the others were waited for does not count."""
+    """A key that was deleted before the last one came must be set again."""
     waiting = asyncio.create_task(wait_keys(subject, ["a", "b"]))
     await asyncio.sleep(0.05)
     await subject.set("a", 1)
@@ -67,12 +67,12 @@ async def test_all_at_once(subject: Subject) -> None:
 
 
 async def test_none(subject: Subject) -> None:
-    """All of no keys are there already."""
+    """Waiting for an empty list returns at once."""
     assert await wait_keys(subject, []) == ()
 
 
 def test_what_is_missing_is_named(ts: TelescopeState) -> None:
-    """The error of a time limit names the keys that did not come, and only these."""
+    """The timeout error names the missing keys, and only these."""
     ts["here"] = 1
     with pytest.raises(TimeoutError, match="for key 'gone' and key 'too'.$") as caught:
         ts.wait_keys(["gone", "here", "too"], timeout=0.01)
@@ -84,7 +84,7 @@ def test_what_is_missing_is_named(ts: TelescopeState) -> None:
 
 
 def test_cancelling(ts: TelescopeState) -> None:
-    """A cancel future ends it; what is there already is given all the same."""
+    """A cancel future that is done ends the wait, unless the keys are there already."""
     done: Future[None] = Future()
     done.set_result(None)
     with pytest.raises(CancelledError, match="'a'"):
@@ -94,7 +94,7 @@ def test_cancelling(ts: TelescopeState) -> None:
 
 
 async def test_what_is_refused() -> None:
-    """A string for a list, any of nothing, and other words are errors at once."""
+    """A single string, any of no keys and an unknown `require` are refused."""
     ts, ats = TelescopeState(), aio.TelescopeState()
     with pytest.raises(TypeError, match="single name 'abc'"):
         ts.wait_keys("abc")
@@ -107,7 +107,7 @@ async def test_what_is_refused() -> None:
 
 
 async def test_many_keys_are_one_wait(subject: Subject) -> None:
-    """A barrier of fifty keys is passed when all have come."""
+    """A wait for fifty keys ends when all are there."""
     names = [f"k{number}" for number in range(50)]
     waiting = asyncio.create_task(wait_keys(subject, names))
     for name in names:

@@ -1,4 +1,4 @@
-"""Waiting through a telescope state: every sentence of the API page on it, on every backend, in both manners."""
+"""Waiting for a key or sub-key, as the API page describes it, on every backend, synchronous and asyncio."""
 
 import asyncio
 import builtins
@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 import pytest
 import redis
-from conftest import NEWEST, SERVERS
+from conftest import NEWEST, needs_server
 from state_subjects import LONG, Subject, SyncSubject, real, until
 
 from telstate import (
@@ -28,8 +28,8 @@ from telstate_backends.store import Fields
 from telstate_codec import encode_value
 
 
-class Asked:
-    """A condition that records what it was called with and where, and is true of some value."""
+class RecordingCondition:
+    """A condition that is true for one value and records its calls and their threads or tasks."""
 
     def __init__(self, subject: Subject, wanted: object) -> None:
         self.subject = subject
@@ -44,12 +44,12 @@ class Asked:
 
 
 async def start(subject: Subject, name: str, *arguments: Any) -> asyncio.Task[None]:
-    """Start to wait in another task."""
+    """Start a wait in another task."""
     return asyncio.create_task(subject.waiting(name, *arguments))
 
 
 async def test_already_true(subject: Subject) -> None:
-    """What is already so is not waited for."""
+    """A wait whose condition is true already returns at once."""
     await subject.add("m", 3, ts=5.0)
     await subject.set_indexed("x", 1, 2)
     await subject.set("i", "value")
@@ -62,7 +62,7 @@ async def test_already_true(subject: Subject) -> None:
 
 
 async def test_until_it_exists(subject: Subject) -> None:
-    """A key or sub-key that is not there is waited for, of any kind."""
+    """A wait ends when the missing key or sub-key is written, for any kind of key."""
     writes: dict[str, Callable[[], Any]] = {
         "i": lambda: subject.set("i", 1),
         "m": lambda: subject.add("m", 1),
@@ -79,8 +79,8 @@ async def test_until_it_exists(subject: Subject) -> None:
 
 
 async def test_each_update_is_seen(subject: Subject) -> None:
-    """The condition is called for each update with value and time, in the caller's thread or task."""
-    condition = Asked(subject, 20)
+    """The condition is called for each update with value and time, always in the same thread or task."""
+    condition = RecordingCondition(subject, 20)
     await subject.add("m", 0, ts=0.0)
     waiting = await start(subject, "wait_key", "m", condition)
     # Once before it subscribes, once after: from then on it sees everything.
@@ -93,9 +93,9 @@ async def test_each_update_is_seen(subject: Subject) -> None:
 
 
 async def test_where_a_condition_runs(subject: Subject) -> None:
-    """A condition runs where its wait does: a synchronous one's in the thread that called."""
+    """A condition runs in the thread or task that waits."""
     await subject.add("m", 0, ts=0.0)
-    condition = Asked(subject, 0)
+    condition = RecordingCondition(subject, 0)
     if isinstance(subject, SyncSubject):
         subject.state.wait_key("m", condition)
     else:
@@ -104,8 +104,8 @@ async def test_where_a_condition_runs(subject: Subject) -> None:
 
 
 async def test_conditions_of_other_kinds(subject: Subject) -> None:
-    """A condition on an indexed key sees the whole dict, on a sub-key its value; None for a time."""
-    whole, part = Asked(subject, {1: "a", 2: "b"}), Asked(subject, "b")
+    """A condition on an indexed key gets the whole dict and no time, one on a sub-key its value."""
+    whole, part = RecordingCondition(subject, {1: "a", 2: "b"}), RecordingCondition(subject, "b")
     waits = [
         await start(subject, "wait_key", "x", whole),
         await start(subject, "wait_indexed", "x", 2, part),
@@ -118,7 +118,7 @@ async def test_conditions_of_other_kinds(subject: Subject) -> None:
 
 
 async def test_condition_that_is_never_true(subject: Subject) -> None:
-    """What does not fulfil the condition does not end the wait, and giving it up is as documented."""
+    """A condition that stays false does not end the wait, and cancelling it raises the documented error."""
     await subject.add("m", 1)
     await subject.set_indexed("x", 1, 1)
     for wait in (
@@ -131,12 +131,12 @@ async def test_condition_that_is_never_true(subject: Subject) -> None:
         outcome = await subject.give_up(*wait)
         expected = CancelledError if isinstance(subject, SyncSubject) else asyncio.CancelledError
         assert type(outcome) is expected
-    # Nothing is left behind that would keep the subject from working.
+    # Cancelled waits leave the subject usable.
     await subject.waiting("wait_key", "m")
 
 
 async def test_wrong_kind(subject: Subject) -> None:
-    """A key that is not indexed, now or once it appears, ends the wait for a sub-key with its name."""
+    """Waiting for a sub-key of a key of another kind, now or later, raises an error with the key."""
     await subject.set("i", 1)
     with pytest.raises(ImmutableKeyError, match="'i'"):
         await subject.waiting("wait_indexed", "i", 1)
@@ -148,10 +148,10 @@ async def test_wrong_kind(subject: Subject) -> None:
 
 
 async def test_shadowed(subject: Subject) -> None:
-    """An update of a key that an earlier prefix hides does not count, until that key is deleted."""
+    """Updates of a key that is hidden by an earlier prefix count only after that one is deleted."""
     view = subject.view("a")
     await subject.set("a_k", "no")
-    condition = Asked(subject, "yes")
+    condition = RecordingCondition(subject, "yes")
     waiting = await start(view, "wait_key", "k", condition)
     await until(lambda: len(condition.seen) == 2)
     await subject.set("k", "yes")
@@ -163,7 +163,7 @@ async def test_shadowed(subject: Subject) -> None:
 
 
 async def test_views(subject: Subject) -> None:
-    """A key of any of the view's prefixes ends the wait."""
+    """A key under any prefix of the view ends the wait."""
     view = subject.view("a")
     for key in ("a_k", "l", "a_m"):
         waiting = await start(view, "wait_key", key.removeprefix("a_"))
@@ -172,7 +172,7 @@ async def test_views(subject: Subject) -> None:
 
 
 async def test_no_wake_up_is_missed(subject: Subject) -> None:
-    """A writer that races the waiter always wakes it."""
+    """A write that races with the start of a wait always ends it."""
     for number in range(30):
         waiting = await start(subject, "wait_key", f"k{number}")
         await asyncio.sleep(0)
@@ -181,7 +181,7 @@ async def test_no_wake_up_is_missed(subject: Subject) -> None:
 
 
 async def test_errors_of_a_condition(subject: Subject) -> None:
-    """What the condition raises ends the wait and comes out as it is."""
+    """An exception in the condition ends the wait and is raised unchanged."""
     await subject.add("m", 1)
 
     def broken(value: int, when: float) -> bool:
@@ -191,8 +191,8 @@ async def test_errors_of_a_condition(subject: Subject) -> None:
         await subject.waiting("wait_key", "m", broken)
 
 
-async def test_values_that_are_none(subject: Subject) -> None:
-    """A condition on what cannot be decoded is a DecodeError that names the key."""
+async def test_values_that_cannot_be_decoded(subject: Subject) -> None:
+    """A condition on a value that cannot be decoded raises a DecodeError with the key."""
     await subject.execute(Load(b"junk", Immutable(b"\x90")))
     await subject.waiting("wait_key", "junk")
     with pytest.raises(DecodeError, match="'junk'"):
@@ -204,8 +204,8 @@ async def test_values_that_are_none(subject: Subject) -> None:
         await subject.waiting("wait_indexed", "x", object())
 
 
-def test_cancelled_but_true(ts: TelescopeState) -> None:
-    """What is already so ends a wait at once, cancelled or not, whatever the timeout."""
+def test_true_condition_despite_cancellation(ts: TelescopeState) -> None:
+    """A condition that is true already ends the wait, even with a cancelled future and no time left."""
     done: Future[None] = Future()
     done.set_result(None)
     ts.add("m", 3, ts=5.0)
@@ -219,7 +219,7 @@ def test_cancelled_but_true(ts: TelescopeState) -> None:
 
 
 def test_timeout(ts: TelescopeState) -> None:
-    """A wait in vain ends with telstate's TimeoutError, which is a builtin one too."""
+    """A wait that times out raises telstate's TimeoutError, a subclass of the builtin one."""
     with pytest.raises(TimeoutError, match="'never'"):
         ts.wait_key("never", timeout=0.01)
     with pytest.raises(TimeoutError, match="17.*'never'"):
@@ -229,22 +229,22 @@ def test_timeout(ts: TelescopeState) -> None:
 
 
 def soon(action: Callable[[], object]) -> threading.Thread:
-    """Do something in another thread."""
+    """Call a function in another thread."""
     thread = threading.Thread(target=action)
     thread.start()
     return thread
 
 
-async def test_time_limits_out_of_place(subject: Subject) -> None:
-    """A number where the condition belongs is a TypeError that names the key."""
+async def test_timeout_in_place_of_condition(subject: Subject) -> None:
+    """A number in the place of the condition raises a TypeError with the key."""
     with pytest.raises(TypeError, match=r"wait for key 'g' must be .*int"):
         await subject.wait_key("g", 5)
     with pytest.raises(TypeError, match=r"wait for key 'g' must be .*float"):
         await subject.wait_indexed("g", "x", 0.5)
 
 
-def test_what_is_no_time_limit() -> None:
-    """A time limit that is not a number is a TypeError."""
+def test_invalid_timeouts() -> None:
+    """A timeout that is not a number raises a TypeError."""
     ts: Any = TelescopeState()
     ts["there"] = 1
     waits: list[Callable[[Any], object]] = [
@@ -261,7 +261,7 @@ def test_what_is_no_time_limit() -> None:
 
 
 def test_endless_timeouts(ts: TelescopeState) -> None:
-    """An infinite or huge timeout is as good as none, and NaN is refused."""
+    """An infinite or huge timeout is accepted, and NaN is refused."""
     for number, timeout in enumerate((float("inf"), 1e10)):
         thread = soon(lambda: ts.add(f"k{number}", 1))
         ts.wait_key(f"k{number}", timeout=timeout)
@@ -271,27 +271,27 @@ def test_endless_timeouts(ts: TelescopeState) -> None:
 
 
 def test_cancel(ts: TelescopeState) -> None:
-    """A wait is given up when its future is done, by the `done` method alone if it has no more."""
+    """A wait ends when its cancel future is done, even if that only has a `done` method."""
     cancel: Future[None] = Future()
     thread = soon(lambda: cancel.set_result(None))
     with pytest.raises(CancelledError):
         ts.wait_key("never", cancel_future=cancel)
     thread.join()
 
-    class Glanced:
-        """A future that is done the third time one looks."""
+    class SlowFuture:
+        """A future that is done at the third call of `done`."""
 
-        looks = 0
+        calls = 0
 
         def done(self) -> bool:
-            self.looks += 1
-            return self.looks > 2
+            self.calls += 1
+            return self.calls > 2
 
     with pytest.raises(CancelledError):
-        ts.wait_key("never", cancel_future=Glanced())
+        ts.wait_key("never", cancel_future=SlowFuture())
 
 
-@pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+@needs_server
 async def test_one_connection(server_port: Callable[[str], int]) -> None:
     """Many asyncio waits share one pub/sub connection."""
     port = server_port(NEWEST)

@@ -1,4 +1,4 @@
-"""Watching keys: each update once, typed, in order, on every backend in both manners."""
+"""Watching keys: each update once, typed and in order, on every backend, synchronous and asyncio."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import redis
 import state_subjects
-from conftest import SERVERS
+from conftest import NEWEST, SERVERS
+from state_subjects import LONG
 
 from telstate import (
     CancelledError,
@@ -35,49 +36,47 @@ from telstate_backends import AddSample, MemoryBackend, RedisBackend, RetryPolic
 from telstate_codec import encode_sample
 from telstate_testing import RedisServer
 
-LONG = 30.0
 
-
-class Taker:
-    """A watch in either manner, awaited."""
+class AwaitedWatch:
+    """A synchronous or asyncio watch behind one asyncio interface."""
 
     def __init__(self, watch: Watch | AsyncWatch) -> None:
         self.watch = watch
 
     async def next(self) -> KeyUpdate | Reconnected:
-        """Give the next event, which must come soon."""
+        """Return the next event, which must come within `LONG` seconds."""
         if isinstance(self.watch, Watch):
             return await asyncio.to_thread(self.watch.next, LONG)
         return await asyncio.wait_for(anext(self.watch), LONG)
 
     async def take(self, count: int) -> list[KeyUpdate | Reconnected]:
-        """Give the next so many events."""
+        """Return the next events."""
         return [await self.next() for _ in range(count)]
 
 
 @asynccontextmanager
 async def watching(
     subject: state_subjects.Subject, *keys: str, patterns: Iterable[str] = ()
-) -> AsyncIterator[Taker]:
+) -> AsyncIterator[AwaitedWatch]:
     """Watch keys of a subject."""
     watch = subject.state.watch(*keys, patterns=patterns)
     if isinstance(watch, Watch):
         with watch:
-            yield Taker(watch)
+            yield AwaitedWatch(watch)
     else:
         async with watch:
-            yield Taker(watch)
+            yield AwaitedWatch(watch)
 
 
 def sample(key: str, value: object, timestamp: float) -> KeyUpdate:
-    """Make the update for a sample."""
+    """Return the update for a sample."""
     return KeyUpdate(key, KeyType.MUTABLE, value, timestamp)
 
 
 async def test_every_kind_in_order(subject: state_subjects.Subject) -> None:
-    """Updates come as typed values in the order of the writes, and what changes nothing does not."""
+    """Updates are typed values in the order of the writes; a write that changes nothing is no update."""
     await subject.add("s", 0, ts=1.0)
-    async with watching(subject, "s", "i", "x") as taker:
+    async with watching(subject, "s", "i", "x") as awaited:
         await subject.add("s", 1.5, ts=2.0)
         await subject.add("s", 1.5, ts=2.0)
         await subject.add("s", "late", ts=0.5)
@@ -86,10 +85,10 @@ async def test_every_kind_in_order(subject: state_subjects.Subject) -> None:
         await subject.set("i", {"a": (1, 2)})
         await subject.set("i", {"a": (1, 2)})
         await subject.add("s", None, ts=3.0)
-        told = await taker.take(5)
-    if told[3] != KeyUpdate("i", KeyType.IMMUTABLE, {"a": (1, 2)}):
-        # In a cluster, keys that live on different nodes may overtake each other.
-        told.sort(key=repr)
+        events = await awaited.take(5)
+    if events[3] != KeyUpdate("i", KeyType.IMMUTABLE, {"a": (1, 2)}):
+        # In a cluster, updates from different nodes may change places.
+        events.sort(key=repr)
     expected = [
         sample("s", 1.5, 2.0),
         sample("s", "late", 0.5),
@@ -97,76 +96,76 @@ async def test_every_kind_in_order(subject: state_subjects.Subject) -> None:
         KeyUpdate("i", KeyType.IMMUTABLE, {"a": (1, 2)}),
         sample("s", None, 3.0),
     ]
-    assert told == expected or told == sorted(expected, key=repr)
+    assert events == expected or events == sorted(expected, key=repr)
 
 
 async def test_patterns(subject: state_subjects.Subject) -> None:
-    """Globs match full names, of keys that come later too; what fits twice is told once."""
+    """Globs match full names, also of new keys; a key that matches twice has one update."""
     view = subject.view("beam")
-    async with watching(view, "gain", patterns=["beam_g*", "*_delay"]) as taker:
+    async with watching(view, "gain", patterns=["beam_g*", "*_delay"]) as awaited:
         await view.add("gain", 1, ts=1.0)
-        assert await taker.next() == sample("beam_gain", 1, 1.0)
+        assert await awaited.next() == sample("beam_gain", 1, 1.0)
         await subject.add("m000_delay", 2, ts=2.0)
-        assert await taker.next() == sample("m000_delay", 2, 2.0)
+        assert await awaited.next() == sample("m000_delay", 2, 2.0)
         await subject.add("delay", 3, ts=3.0)
         await subject.add("cal_delay", 4, ts=4.0)
-        assert await taker.next() == sample("cal_delay", 4, 4.0)
+        assert await awaited.next() == sample("cal_delay", 4, 4.0)
 
 
 async def test_views(subject: state_subjects.Subject) -> None:
-    """All prefixes are watched; what an earlier one shadows does not count while it does."""
+    """All prefixes of a view are watched; a key hidden by an earlier prefix has no updates."""
     view = subject.view("a")
-    async with watching(view, "k") as taker:
+    async with watching(view, "k") as awaited:
         await subject.add("k", "root", ts=1.0)
-        assert await taker.next() == sample("k", "root", 1.0)
+        assert await awaited.next() == sample("k", "root", 1.0)
         await view.add("k", "own", ts=1.0)
-        assert await taker.next() == sample("a_k", "own", 1.0)
+        assert await awaited.next() == sample("a_k", "own", 1.0)
         await subject.add("k", "shadowed", ts=2.0)
         await view.add("k", "own", ts=2.0)
-        assert await taker.next() == sample("a_k", "own", 2.0)
+        assert await awaited.next() == sample("a_k", "own", 2.0)
         await subject.delete("a_k")
         await subject.add("k", "root", ts=3.0)
-        update = await taker.next()
+        update = await awaited.next()
         if getattr(subject.state.backend, "may_deliver_late", False) and update != sample(
             "k", "root", 3.0
         ):
-            # In a cluster the news from another node may come when nothing shadows the key any more.
+            # In a cluster the update may arrive after the key that hid it was deleted.
             assert update == sample("k", "shadowed", 2.0)
-            update = await taker.next()
+            update = await awaited.next()
         assert update == sample("k", "root", 3.0)
 
 
 async def test_deleted_and_set_again(subject: state_subjects.Subject) -> None:
-    """The same value again, after a deletion, is an update."""
-    async with watching(subject, "i") as taker:
+    """Setting the same value again after a deletion is an update."""
+    async with watching(subject, "i") as awaited:
         for _ in range(3):
             await subject.set("i", 5)
-            assert await taker.next() == KeyUpdate("i", KeyType.IMMUTABLE, 5)
+            assert await awaited.next() == KeyUpdate("i", KeyType.IMMUTABLE, 5)
             await subject.delete("i")
         await subject.clear()
         await subject.set("i", 5)
-        assert await taker.next() == KeyUpdate("i", KeyType.IMMUTABLE, 5)
+        assert await awaited.next() == KeyUpdate("i", KeyType.IMMUTABLE, 5)
 
 
 async def test_what_cannot_be_decoded(subject: state_subjects.Subject) -> None:
-    """A value that is none, or a pickle, is an update with an error, and the watch goes on."""
-    async with watching(subject, "s", "i") as taker:
+    """A value that cannot be decoded, or a pickle, is an update with an error, and the watch goes on."""
+    async with watching(subject, "s", "i") as awaited:
         await subject.execute(AddSample(b"s", encode_sample(1.0, b"\x90nonsense")))
-        update = await taker.next()
+        update = await awaited.next()
         assert isinstance(update, KeyUpdate) and isinstance(update.error, DecodeError)
         assert (update.key, update.kind, update.timestamp) == ("s", KeyType.MUTABLE, 1.0)
         with pytest.raises(DecodeError, match="'s'"):
             update.value
         assert "'s'" in repr(update) and "DecodeError" in repr(update)
         await subject.execute(SetImmutable(b"i", b"cposix\nsystem\n."))
-        update = await taker.next()
+        update = await awaited.next()
         assert isinstance(update, KeyUpdate) and "pickle" in str(update.error)
         await subject.add("s", 1, ts=2.0)
-        assert await taker.next() == sample("s", 1, 2.0)
+        assert await awaited.next() == sample("s", 1, 2.0)
 
 
 def test_a_plain_loop(ts: TelescopeState) -> None:
-    """A watch can be iterated without being entered; leaving the loop ends it."""
+    """A watch can be iterated without a with block; leaving the loop closes it."""
     ready = threading.Event()
 
     def write() -> None:
@@ -198,7 +197,7 @@ def test_a_plain_loop(ts: TelescopeState) -> None:
 
 
 def leftovers(backend: Any) -> int:
-    """Count what is still being watched through a sync backend."""
+    """Return how many watchers a synchronous backend still has; only private attributes tell."""
     gc.collect()
     if isinstance(backend, MemoryBackend):
         return len(backend.store.listeners) + len(backend.store.pattern_listeners)
@@ -207,7 +206,7 @@ def leftovers(backend: Any) -> int:
 
 
 def test_time_limits(ts: TelescopeState) -> None:
-    """Where no update comes in time there is an error, and one can go on watching."""
+    """Without an update in time, a TimeoutError is raised and the watch goes on."""
     with ts.watch("s", timeout=0.01) as watch:
         with pytest.raises(TimeoutError, match="0.01 s"):
             next(watch)
@@ -218,7 +217,7 @@ def test_time_limits(ts: TelescopeState) -> None:
 
 
 def test_closing_from_another_thread(ts: TelescopeState) -> None:
-    """`close` ends iteration at once, quietly; afterwards there is nothing more."""
+    """`close` ends an iteration in another thread at once; afterwards the watch is empty."""
     with ts.watch("s") as watch, ThreadPoolExecutor(1) as threads:
         iterating = threads.submit(list, watch)
         time.sleep(0.05)
@@ -231,7 +230,7 @@ def test_closing_from_another_thread(ts: TelescopeState) -> None:
 
 
 def test_closing_the_backend(ts: TelescopeState) -> None:
-    """If the backend is closed, whoever watches is told by an error."""
+    """Closing the backend raises an error in its watches."""
     with ts.watch("s") as watch, ThreadPoolExecutor(1) as threads:
         iterating = threads.submit(list, watch)
         time.sleep(0.05)
@@ -241,7 +240,7 @@ def test_closing_the_backend(ts: TelescopeState) -> None:
 
 
 async def test_cancelling_loses_nothing(ats: aio.TelescopeState) -> None:
-    """A task that asks with short time limits, again and again, gets each update once."""
+    """Cancelling `anext` again and again loses no update."""
     count = 200
 
     async def write() -> None:
@@ -268,7 +267,7 @@ async def test_cancelling_loses_nothing(ats: aio.TelescopeState) -> None:
 
 
 async def test_a_plain_loop_on_asyncio(ats: aio.TelescopeState) -> None:
-    """A watch can be iterated without being entered, on asyncio as well."""
+    """An asyncio watch can be iterated without a with block."""
     writing = asyncio.create_task(keep_writing(ats))
     seen = []
     async for update in ats.watch("s"):
@@ -291,7 +290,7 @@ async def keep_writing(ts: aio.TelescopeState) -> None:
 
 
 def test_what_is_refused() -> None:
-    """Nothing to watch, and a string for a tuple, are errors at once."""
+    """A watch of nothing and a single string as patterns are refused."""
     ts = TelescopeState()
     with pytest.raises(ValueError, match="nothing to watch"):
         ts.watch()
@@ -301,8 +300,8 @@ def test_what_is_refused() -> None:
         aio.TelescopeState().watch()
 
 
-def test_what_is_no_time_limit(ts: TelescopeState) -> None:
-    """A time limit that is not a number is a TypeError."""
+def test_invalid_timeouts(ts: TelescopeState) -> None:
+    """A timeout that is not a number raises a TypeError."""
     wrong: Any = "5"
     with pytest.raises(TypeError):
         next(ts.watch("gain", timeout=wrong))
@@ -311,7 +310,7 @@ def test_what_is_no_time_limit(ts: TelescopeState) -> None:
 
 
 def test_updates_as_values() -> None:
-    """An update can be compared, matched and shown."""
+    """An update has equality, matches patterns, has a repr and is frozen."""
     update = KeyUpdate("x", KeyType.INDEXED, 5, sub_key=("a", 1))
     assert update == KeyUpdate("x", KeyType.INDEXED, 5, sub_key=("a", 1))
     assert update != KeyUpdate("x", KeyType.INDEXED, 6, sub_key=("a", 1))
@@ -331,29 +330,29 @@ def server() -> Iterator[RedisServer]:
     """A server of the newest version, for this test alone."""
     if not SERVERS:
         pytest.skip("there is no Redis server")
-    with RedisServer(list(SERVERS.values())[-1], ("--appendonly", "yes")) as server:
+    with RedisServer(SERVERS[NEWEST], ("--appendonly", "yes")) as server:
         yield server
 
 
 async def test_a_restarted_server(server: RedisServer, asynchronous: bool) -> None:
-    """Over a crash and a restart, what was written meanwhile comes once, late samples too."""
+    """After a crash and a restart, everything written meanwhile comes once, late samples too."""
     address = f"127.0.0.1:{server.port}"
     subject = await state_subjects.real(asynchronous, f"redis://{address}")
     for number in range(10):
         await subject.add("s", "before", ts=float(number))
-    async with watching(subject, "s", patterns=["new_*"]) as taker:
+    async with watching(subject, "s", patterns=["new_*"]) as awaited:
         await subject.add("s", "live", ts=3.5)
-        assert await taker.next() == sample("s", "live", 3.5)
+        assert await awaited.next() == sample("s", "live", 3.5)
         server.kill()
         server.start()
-        # With a client of its own, so as to be before the watch has noticed anything.
+        # A client of its own writes before the watch has reconnected.
         with TelescopeState(address) as other:
             other.add("s", "late", ts=0.5)
             other["new_key"] = 1
             other.add("s", "latest", ts=100.0)
-        told = await taker.take(4)
-        assert told[0] == Reconnected() or Reconnected() in told
-        assert sorted(map(repr, told)) == sorted(
+        events = await awaited.take(4)
+        assert events[0] == Reconnected() or Reconnected() in events
+        assert sorted(map(repr, events)) == sorted(
             map(
                 repr,
                 [
@@ -365,12 +364,12 @@ async def test_a_restarted_server(server: RedisServer, asynchronous: bool) -> No
             )
         )
         await subject.add("s", "after", ts=101.0)
-        assert await taker.next() == sample("s", "after", 101.0)
+        assert await awaited.next() == sample("s", "after", 101.0)
     await subject.close()
 
 
 def test_no_server_is_an_error_at_the_beginning(server: RedisServer) -> None:
-    """A server that has gone is an error when the watch begins, which names the address."""
+    """A server that is down raises an error with its address when the watch begins."""
     from telstate_backends import RetryPolicy
 
     backend = RedisBackend.from_url(server.url, retry=RetryPolicy(seconds=0.1))
@@ -383,7 +382,7 @@ def test_no_server_is_an_error_at_the_beginning(server: RedisServer) -> None:
 
 
 async def test_cut_while_samples_are_written(server: RedisServer, asynchronous: bool) -> None:
-    """A connection that the server keeps cutting loses no sample and doubles none."""
+    """If the server keeps closing the connection, each sample still comes exactly once."""
     subject = await state_subjects.real(asynchronous, server.url)
     count = 600
     with TelescopeState(server.url) as writer, redis.Redis(port=server.port) as admin:
@@ -396,25 +395,25 @@ async def test_cut_while_samples_are_written(server: RedisServer, asynchronous: 
                 if number % 150 == 75:
                     admin.client_kill_filter(_type="pubsub", skipme=True)
 
-        async with watching(subject, "s") as taker:
+        async with watching(subject, "s") as awaited:
             writing = asyncio.create_task(asyncio.to_thread(write))
-            told: list[KeyUpdate | Reconnected] = []
-            while sum(isinstance(each, KeyUpdate) for each in told) < count:
-                told.append(await taker.next())
+            events: list[KeyUpdate | Reconnected] = []
+            while sum(isinstance(each, KeyUpdate) for each in events) < count:
+                events.append(await awaited.next())
             await writing
             writer.add("s", "end", ts=0.0)
-            while not isinstance(last := await taker.next(), KeyUpdate):
-                told.append(last)
+            while not isinstance(last := await awaited.next(), KeyUpdate):
+                events.append(last)
     assert last.value == "end"
-    values = [each.value for each in told if isinstance(each, KeyUpdate)]
+    values = [each.value for each in events if isinstance(each, KeyUpdate)]
     assert sorted(values) == list(range(count))
-    assert len(told) > count, "the connection was never cut"
+    assert len(events) > count, "the connection was never cut"
     await subject.close()
 
 
 @pytest.mark.parametrize("way", ["dead", "stopped"])
 def test_a_time_limit_holds_from_the_beginning(server: RedisServer, way: str) -> None:
-    """A watch that cannot begin says so when its time is over, not its backend's, and can begin later."""
+    """A watch that cannot begin within its own timeout raises an error, and can begin later."""
     url = f"{server.url}?socket_timeout=3600"
     backend = RedisBackend.from_url(url, retry=RetryPolicy(seconds=3600))
     with TelescopeState(backend) as ts, ThreadPoolExecutor(1) as threads:
@@ -446,7 +445,7 @@ def test_a_time_limit_holds_from_the_beginning(server: RedisServer, way: str) ->
 async def test_outages_are_logged_once(
     server: RedisServer, asynchronous: bool, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However often the server is tried while it is dead, one line says that it is lost, one that it is back."""
+    """An outage is logged once when it begins and once when it ends."""
     subject = await state_subjects.real(asynchronous, f"redis://127.0.0.1:{server.port}")
 
     async def outage() -> None:
@@ -457,8 +456,8 @@ async def test_outages_are_logged_once(
             other.add("s", 1, ts=1.0)
 
     if what == "watch":
-        async with watching(subject, "s") as taker:
-            taking = asyncio.create_task(taker.take(2))
+        async with watching(subject, "s") as awaited:
+            taking = asyncio.create_task(awaited.take(2))
             await asyncio.sleep(0.1)
             await outage()
             await taking

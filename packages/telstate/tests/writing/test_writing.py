@@ -1,4 +1,4 @@
-"""Writing through a telescope state: every sentence of the API page on it, on every backend, in both manners."""
+"""Writing to a telescope state, as the API page describes it, on every backend, synchronous and asyncio."""
 
 import asyncio
 import datetime
@@ -26,7 +26,7 @@ from telstate_backends.store import Fields
 
 
 async def test_wrong_kind(subject: Subject) -> None:
-    """Each kind of key refuses what is for another, by name."""
+    """Writing to a key of another kind raises an error with the key."""
     await subject.set("i", 1)
     await subject.add("m", 1, ts=1)
     await subject.set_indexed("x", "sub", 1)
@@ -48,7 +48,7 @@ async def test_wrong_kind(subject: Subject) -> None:
 
 
 async def test_immutable(subject: Subject, caplog: pytest.LogCaptureFixture) -> None:
-    """An immutable is set once; the same again is logged at INFO, another refused with both shown."""
+    """An immutable is set once; an equal value is logged at INFO, another is refused and both are shown."""
     await subject.add("a", [1, "two"], immutable=True)
     for again in (subject.set("a", [1, "two"]), subject.add("a", [1, "two"], None, True)):
         caplog.clear()
@@ -64,7 +64,7 @@ async def test_immutable(subject: Subject, caplog: pytest.LogCaptureFixture) -> 
 
 
 async def test_equal_values(subject: Subject) -> None:
-    """Text equals its UTF-8 bytes, in whatever encoding; a tuple is not the list, nor 1 the 1.0."""
+    """Text equals its UTF-8 bytes in any encoding; a tuple differs from a list, and 1 from 1.0."""
     await subject.set("text", "süd")
     await subject.set("text", "süd".encode())
     await subject.add("text", "süd", immutable=True, encoding=ENCODING_MSGPACK)
@@ -76,7 +76,7 @@ async def test_equal_values(subject: Subject) -> None:
 
 
 async def test_arrays_that_differ(subject: Subject) -> None:
-    """The error for an array that is set to another one is on one line, and shows dtypes and shapes."""
+    """Setting an array to a different one raises an error of one line with dtypes and shapes."""
     old = numpy.arange(60.0).reshape(3, 20)
     old[0, 0] = numpy.nan
     new = old.copy()
@@ -102,7 +102,7 @@ async def test_arrays_that_differ(subject: Subject) -> None:
 
 
 async def test_values_that_look_alike(subject: Subject) -> None:
-    """Where two values differ in what is not shown, the message says so."""
+    """If two values differ only in a part that is not shown, the message says so."""
     values = [0] * 50
     await subject.set("a", values)
     values[25] = 1
@@ -114,7 +114,7 @@ async def test_values_that_look_alike(subject: Subject) -> None:
 
 
 async def test_stored_value_that_cannot_be_decoded(subject: Subject) -> None:
-    """Where the value that is there cannot be decoded, the refusal of another one says so."""
+    """If the stored value cannot be decoded, refusing another one says so."""
     await subject.execute(Load(b"broken", Immutable(b"\x90")))
     await subject.execute(Load(b"pickle", Immutable(b"\x80\x02K\x01.")))
     await subject.execute(Load(b"fields", Fields({b"\xff\x01": b"\x81"})))
@@ -125,13 +125,13 @@ async def test_stored_value_that_cannot_be_decoded(subject: Subject) -> None:
     ):
         with pytest.raises(ImmutableKeyError, match="to [12].*cannot be decoded"):
             await attempt
-    # Equal bytes are equal, whether or not they can be decoded.
+    # Equal bytes are equal, even if they cannot be decoded.
     await subject.add("old", 1, immutable=True, encoding=ENCODING_PICKLE)
     await subject.add("old", 1, immutable=True, encoding=ENCODING_PICKLE)
 
 
 async def test_set_indexed(subject: Subject) -> None:
-    """A sub-key is set once; the same again is fine, another value refused with both shown."""
+    """A sub-key is set once; an equal value is accepted, another is refused and both are shown."""
     await subject.set_indexed("x", ("a", 1), 2.5)
     await subject.set_indexed("x", ("a", 1), 2.5)
     with pytest.raises(ImmutableKeyError, match=r"'x'\[\('a', 1\)\] from 2.5 to 3"):
@@ -142,7 +142,7 @@ async def test_set_indexed(subject: Subject) -> None:
 
 
 async def test_encoding(subject: Subject) -> None:
-    """A value is written in the encoding that is asked for; another than the two is refused."""
+    """A value is written in the requested encoding; an unknown encoding is refused."""
     await subject.add("i", 1, immutable=True, encoding=ENCODING_PICKLE)
     await subject.add("m", 1, None, False, ENCODING_PICKLE)
     await subject.set_indexed("x", "sub", 1, ENCODING_PICKLE)
@@ -160,20 +160,20 @@ async def test_encoding(subject: Subject) -> None:
 
 @pytest.mark.parametrize("when", [-1.0, math.nan, math.inf, -math.inf, 10**400])
 async def test_times_that_are_refused(subject: Subject, when: float) -> None:
-    """The time of a sample is finite and not negative; the refusal names the key."""
+    """A time that is not finite or is negative raises an error with the key."""
     with pytest.raises(InvalidTimestampError, match="'m'"):
         await subject.add("m", 1, ts=when)
     assert await subject.keys() == []
 
 
 async def test_time_that_is_no_number(subject: Subject) -> None:
-    """A time of another type is a TypeError that says what is wanted."""
+    """A time of another type raises a TypeError that names the valid types."""
     with pytest.raises(TypeError, match=r"'m'.*seconds since 1970.*pass its \.timestamp\(\)"):
         await subject.add("m", 1, ts=datetime.datetime(2020, 1, 1))
 
 
 async def test_unencodable(subject: Subject) -> None:
-    """What cannot be encoded is refused by the key's name before anything is written."""
+    """A value that cannot be encoded raises an error with the key, and nothing is written."""
     for attempt in (
         subject.add("bad", object()),
         subject.set("bad", 2**64),
@@ -186,7 +186,7 @@ async def test_unencodable(subject: Subject) -> None:
 
 
 async def test_delete_and_clear(subject: Subject) -> None:
-    """What is deleted is gone in every prefix of the view, what is cleared everywhere."""
+    """`delete` removes a key under every prefix of the view, `clear` all keys of the store."""
     for name in ("k", "a_k", "b_k", "l"):
         await subject.set(name, 1)
     await subject.view("a").delete("k")
@@ -197,7 +197,7 @@ async def test_delete_and_clear(subject: Subject) -> None:
 
 
 async def test_writes_use_the_first_prefix(subject: Subject) -> None:
-    """Every kind of write goes to the first prefix, even where a later one has such a key."""
+    """Every write goes to the first prefix, even if the key exists under a later one."""
     view = subject.view("a").view("b")
     for key in ("i", "m", "x"):
         await subject.set(key, "root")
@@ -208,7 +208,7 @@ async def test_writes_use_the_first_prefix(subject: Subject) -> None:
 
 
 async def test_view_without_prefixes(asynchronous: bool) -> None:
-    """A view without prefixes reads nothing, and says why it cannot be written to."""
+    """A view without prefixes finds no keys, and writing to it raises an error that says why."""
     from telstate import TelescopeState, aio
 
     made = TelescopeState(prefixes=()), aio.TelescopeState(prefixes=())
@@ -219,7 +219,7 @@ async def test_view_without_prefixes(asynchronous: bool) -> None:
 
 
 async def test_exactly_one_wins(subject: Subject) -> None:
-    """Of clients that set an immutable to different values at once, one wins; the others are told."""
+    """If clients set an immutable to different values at once, one succeeds and the others get an error."""
 
     async def attempt(value: int) -> int | None:
         try:
@@ -257,7 +257,7 @@ values = st.recursive(
 async def test_what_is_written_is_read(
     subject: Subject, value: object, key: str, when: float
 ) -> None:
-    """Whatever the value, key and time, what is written is what is read, of each kind."""
+    """For any value, key and time, reading returns what was written, for each kind of key."""
     await subject.clear()
     await subject.set(key, value)
     await subject.add(key + "m", value, when)
