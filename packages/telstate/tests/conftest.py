@@ -1,7 +1,7 @@
 """Servers, telescope states on every backend, and a real snapshot for all tests of this package.
 
 `ts` is a synchronous telescope state and `ats` an asyncio one, on memory, fakeredis and every real server.
-`subject` is both behind one asyncio interface, and also runs on a cluster, with RESP3 and with a cache.
+`subject` is either class behind one asyncio interface, and also runs on a cluster, with RESP3 and with a cache.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""One asyncio interface to synchronous and asyncio telescope states, so that one test covers both.
+"""One asyncio interface to telescope states of both classes, so that one test covers both.
 
 Every method of a subject is awaited. Methods with the same name in both classes are forwarded; operators,
 attributes, waits and `close` are adapted. A synchronous wait runs in a thread and has a timeout.

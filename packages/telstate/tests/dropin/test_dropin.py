@@ -344,7 +344,7 @@ def test_files_are_given_to_callbacks(old: Old, tmp_path: Path) -> None:
     assert caught.value.filename == str(path)
 
 
-def test_backends_can_be_told_apart(old: Old) -> None:
+def test_isinstance_of_backends(old: Old) -> None:
     """`isinstance` with the two classes of backends works."""
     sync, asynchronous = old("backend").Backend, old("aio.backend").Backend
     backend = old("aio.memory").MemoryBackend()

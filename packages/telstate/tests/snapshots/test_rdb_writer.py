@@ -75,12 +75,6 @@ async def test_invalid_sources() -> None:
         await aio.TelescopeState.from_snapshot(none)
 
 
-def test_load_ignores_the_view(ts: TelescopeState, real_snapshot: Path) -> None:
-    """A snapshot is loaded into the store without the prefixes of the view."""
-    ts.view("elsewhere", exclusive=True).load_from_file(real_snapshot)
-    assert ts["sub_band"] == "l"
-
-
 def test_broken_snapshot(ts: TelescopeState, real_snapshot: Path, tmp_path: Path) -> None:
     """A truncated file, or one that is not an RDB file, raises an error with its name."""
     for name, content in {

@@ -38,7 +38,7 @@ from telstate_testing import RedisServer
 
 
 class AwaitedWatch:
-    """A synchronous or asyncio watch behind one asyncio interface."""
+    """A watch of either class behind one asyncio interface."""
 
     def __init__(self, watch: Watch | AsyncWatch) -> None:
         self.watch = watch
