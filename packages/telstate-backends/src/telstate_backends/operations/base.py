@@ -219,11 +219,15 @@ def joined(replies: Sequence[object]) -> list[object]:
 
 def find_kind(reply: object) -> tuple[KeyType, bytes, list[object]]:
     """Split ``[type, key, ...]``; a type that telstate does not write is an error naming the key."""
-    redis_type, key, *payload = as_list(reply)
-    kind = REDIS_TYPES.get(as_bytes(redis_type))
-    if kind is None:
-        raise foreign(as_bytes(key), as_bytes(redis_type))
-    return kind, as_bytes(key), payload
+    if isinstance(reply, list) and len(reply) >= 2:
+        redis_type, key, *payload = reply
+        # Not by `as_bytes`, nor by `match`: this is part of every read.
+        if isinstance(redis_type, bytes) and isinstance(key, bytes):
+            kind = REDIS_TYPES.get(redis_type)
+            if kind is None:
+                raise foreign(key, redis_type)
+            return kind, key, payload
+    unexpected(reply)
 
 
 def need_kind(reply: object, wanted: KeyType) -> list[object]:

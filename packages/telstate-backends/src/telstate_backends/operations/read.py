@@ -130,11 +130,11 @@ class Find(Read[Found | None]):
 def _parse_contents(reply: object) -> Contents:
     kind, key, payload = find_kind(reply)
     (body,) = payload if len(payload) == 1 else unexpected(reply)
-    if kind is KeyType.IMMUTABLE:
-        return Immutable(as_bytes(body))
-    if kind is KeyType.MUTABLE:
-        return Mutable.of_member(as_bytes(body), key)
-    return Indexed(as_pairs(body))
+    if kind is KeyType.INDEXED:
+        return Indexed(as_pairs(body))
+    if not isinstance(body, bytes):
+        unexpected(reply)
+    return Immutable(body) if kind is KeyType.IMMUTABLE else Mutable.of_member(body, key)
 
 
 @attrs.frozen
