@@ -134,7 +134,8 @@ def count_synchronous(url: str, recorder: Recorder) -> dict[str, CallPath]:
 
     count("get", lambda: ts.get("n_chans"))
     count("get, latest sample", lambda: ts.get("gain"))
-    count("get in a view of 4", lambda: ts.view("a").view("b").view("c").get("n_chans"))
+    view = ts.view("a").view("b").view("c")
+    count("get in a view of 4", lambda: view.get("n_chans"))
     count("add", lambda: ts.add("gain", 1.5))
     count("get_range", lambda: ts.get_range("gain", st=0))
     count("get_range, latest", lambda: ts.get_range("gain"))
