@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import telstate
-from telstate.dropin import NAME
-from telstate.dropin._finder import FINDER
+from telstate.dropin import FINDER, NAME
 
 #: Returns a module of katsdptelstate by its name, such as "" or "aio.redis", untyped.
 Old = Callable[[str], Any]

@@ -8,13 +8,27 @@ import `telstate` by its name, never relatively. docs/moving-from-katsdptelstate
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
-from telstate.dropin._finder import FINDER, FOLDER, NAME, VERSION
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, DistributionFinder
 
 __all__ = ["NAME", "VERSION", "install_as_katsdptelstate"]
+
+NAME: Final = "katsdptelstate"
+
+VERSION: Final = "1.0.0+telstate"
+"""The version of katsdptelstate whose names these are, with a label for the implementation."""
+
+# The folder that contains ``katsdptelstate``. It is not on `sys.path`.
+_FOLDER: Final = Path(__file__).parent
 
 
 def install_as_katsdptelstate() -> None:
@@ -39,7 +53,7 @@ def install_as_katsdptelstate() -> None:
     """
     present = sys.modules.get(NAME)
     if present is not None:
-        if list(getattr(present, "__path__", ())) == [str(Path(FOLDER, NAME))]:
+        if list(getattr(present, "__path__", ())) == [str(_FOLDER / NAME)]:
             return
         raise ImportError(
             f"{NAME} {getattr(present, '__version__', '')} has already been imported from "
@@ -48,3 +62,47 @@ def install_as_katsdptelstate() -> None:
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
     import_module(NAME)
+
+
+class Finder:
+    """An entry of `sys.meta_path` that finds the package, even if the original is installed.
+
+    Its submodules are found by its ``__path__``.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of the package; None for every other module."""
+        return PathFinder.find_spec(NAME, [str(_FOLDER)], target) if fullname == NAME else None
+
+    def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
+        """Yield the metadata; `importlib.metadata` calls this method."""
+        wanted = getattr(context, "name", None)
+        if wanted is None or wanted.lower() == NAME:
+            yield _make_distribution()
+
+
+FINDER = Finder()
+
+
+def _make_distribution() -> Distribution:
+    """Return the metadata of a distribution of which only the modules exist on disk."""
+    from importlib.metadata import Distribution  # slow to import
+
+    files = {
+        "METADATA": (
+            f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n"
+            "Summary: telstate under the names of katsdptelstate\nProvides-Extra: rdb\n"
+        ),
+        "top_level.txt": f"{NAME}\n",
+    }
+
+    class DropInDistribution(Distribution):
+        def read_text(self, filename: str | os.PathLike[str]) -> str | None:
+            return files.get(os.fspath(filename))
+
+        def locate_file(self, path: str | os.PathLike[str]) -> Path:
+            return _FOLDER / path
+
+    return DropInDistribution()
