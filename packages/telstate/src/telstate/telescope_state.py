@@ -230,7 +230,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
     def is_immutable(self, key: Key) -> bool:
         """Return whether a key is immutable. Deprecated: use `key_type`."""
         warn_is_immutable()
-        return self._run(read.is_immutable(self._view, key))
+        return self.key_type(key) is KeyType.IMMUTABLE
 
     def keys(self, filter: Key = "*") -> list[str]:
         """Return the full names of all keys that match a Redis glob, in every namespace, sorted."""

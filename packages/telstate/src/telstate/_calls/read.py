@@ -35,15 +35,7 @@ from telstate_codec import (
     range_bounds,
 )
 
-Found = TypeVar("Found")
 Result = TypeVar("Result")
-
-
-def decode_contents(contents: Contents, return_encoded: bool = False) -> Any:
-    """Return what reading a key returns."""
-    if isinstance(contents, Indexed):
-        return contents.items if return_encoded else _decode_items(contents.items)
-    return contents.value if return_encoded else decode_value(contents.value)
 
 
 def exists(view: View, key: Key) -> Call[bool]:
@@ -54,11 +46,6 @@ def exists(view: View, key: Key) -> Call[bool]:
 def key_type(view: View, key: Key) -> Call[KeyType | None]:
     """``ts.key_type(key)``."""
     return GetKeyType(view.candidates(key)), _return_kind
-
-
-def is_immutable(view: View, key: Key) -> Call[bool]:
-    """``ts.is_immutable(key)``."""
-    return GetKeyType(view.candidates(key)), _is_immutable
 
 
 def keys(pattern: Key) -> Call[list[str]]:
@@ -73,21 +60,12 @@ def key_types(pattern: Key) -> Call[dict[str, KeyType]]:
 
 def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any]:
     """``ts.get(key, default)``."""
-
-    def finish(contents: Contents | None) -> object:
-        if contents is None:
-            return default
-        try:
-            return decode_contents(contents, return_encoded)
-        except DecodeError as error:
-            raise with_key(error, key) from error
-
-    return Get(view.candidates(key)), finish
+    return Get(view.candidates(key)), partial(decode_contents, key, default, return_encoded)
 
 
 def get_item(view: View, key: Key) -> Call[Any]:
     """``ts[key]``."""
-    return Get(view.candidates(key)), _decode_with(decode_contents, view, key)
+    return Get(view.candidates(key)), partial(_decode_existing, view, key)
 
 
 def get_indexed(
@@ -118,7 +96,7 @@ def get_range(
     """``ts.get_range(key, ...)``."""
     decode = partial(decode_samples, return_encoded=True) if return_encoded else decode_samples
     samples = _range(view, key, st, et, include_previous, include_end)
-    return samples, _decode_with(decode, view, key)
+    return samples, partial(_decode_samples, decode, view, key)
 
 
 def get_range_arrays(
@@ -131,23 +109,38 @@ def get_range_arrays(
 ) -> Call[SampleArrays]:
     """``ts.get_range_arrays(key, ...)``."""
     samples = _range(view, key, st, et, include_previous, include_end)
-    return samples, _decode_with(decode_sample_arrays, view, key)
+    return samples, partial(_decode_samples, decode_sample_arrays, view, key)
 
 
-def _decode_with(
-    decode: Callable[[Found], Result], view: View, key: Key
-) -> Callable[[Found | None], Result]:
-    """Return the function that decodes what a key holds, or raises an error that names the key."""
+def decode_contents(
+    key: Key, default: object, return_encoded: bool, contents: Contents | None
+) -> Any:
+    """Return what reading a key returns; an error names the key."""
+    if contents is None:
+        return default
+    try:
+        if isinstance(contents, Indexed):
+            return contents.items if return_encoded else _decode_items(contents.items)
+        return contents.value if return_encoded else decode_value(contents.value)
+    except DecodeError as error:
+        raise with_key(error, key) from error
 
-    def finish(found: Found | None) -> Result:
-        if found is None:
-            raise missing_key(view, key)
-        try:
-            return decode(found)
-        except DecodeError as error:
-            raise with_key(error, key) from error
 
-    return finish
+def _decode_existing(view: View, key: Key, contents: Contents | None) -> Any:
+    if contents is None:
+        raise missing_key(view, key)
+    return decode_contents(key, None, False, contents)
+
+
+def _decode_samples(
+    decode: Callable[[list[bytes]], Result], view: View, key: Key, samples: list[bytes] | None
+) -> Result:
+    if samples is None:
+        raise missing_key(view, key)
+    try:
+        return decode(samples)
+    except DecodeError as error:
+        raise with_key(error, key) from error
 
 
 def _range(
@@ -170,10 +163,6 @@ def _range(
 
 def _return_kind(kind: KeyType | None) -> KeyType | None:
     return kind
-
-
-def _is_immutable(kind: KeyType | None) -> bool:
-    return kind is KeyType.IMMUTABLE
 
 
 def _sort_keys(found: list[bytes]) -> list[str]:

@@ -35,11 +35,7 @@ def key_wait(view: View, key: Key, condition: KeyCondition | None) -> KeyWait:
 
     def holds(contents: Contents) -> object:
         timestamp = contents.timestamp if isinstance(contents, Mutable) else None
-        try:
-            value = decode_contents(contents)
-        except DecodeError as error:
-            raise with_key(error, key) from error
-        return check(value, timestamp)
+        return check(decode_contents(key, None, False, contents), timestamp)
 
     return KeyWait(keys, holds)
 

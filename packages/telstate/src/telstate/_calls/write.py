@@ -26,6 +26,7 @@ from telstate_codec import (
     decode_value,
     encode_sample,
     encode_samples,
+    encode_value,
     equal_encoded_values,
     key_repr,
 )
@@ -47,10 +48,9 @@ def add(
         return set_immutable(view, key, value, encoding)
     target = view.target(key)
     timestamp = time.time() if ts is None else ts
-    encoded = encode(value, key, encoding)
     try:
-        sample = encode_sample(timestamp, encoded)
-    except (InvalidTimestampError, TypeError) as error:
+        sample = encode_sample(timestamp, encode_value(value, encoding))
+    except (EncodeError, InvalidTimestampError, TypeError) as error:
         raise with_key(error, key) from error
     return AddSample(target, sample), _return_none
 

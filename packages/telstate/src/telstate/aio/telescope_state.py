@@ -145,7 +145,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
     async def is_immutable(self, key: Key) -> bool:
         """Return whether a key is immutable. Deprecated: use `key_type`."""
         warn_is_immutable()
-        return await self._run(read.is_immutable(self._view, key))
+        return await self.key_type(key) is KeyType.IMMUTABLE
 
     async def keys(self, filter: Key = "*") -> list[str]:
         """Return the full names of all keys that match a Redis glob, in every namespace, sorted."""
