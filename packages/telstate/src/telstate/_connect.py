@@ -67,13 +67,13 @@ def check_backend(backend: Any) -> Backend:
     """Return a synchronous backend; raise `TypeError` for anything else."""
     if isinstance(backend, AsyncBackend):
         raise TypeError(
-            f"{_class_name(backend)} is an asyncio backend. "
-            "Use a synchronous one, or telstate.aio.TelescopeState."
+            f"{class_name(backend)} is an asyncio backend. Use a synchronous one, or "
+            "telstate.aio.TelescopeState."
         )
     if not hasattr(backend, "execute_many"):  # not by class, so that a mock is accepted
         raise TypeError(
-            f"An endpoint is 'host:port', a URL, an Endpoint or a backend, not a "
-            f"{type(backend).__name__}. Open a file with TelescopeState.from_snapshot."
+            "An endpoint must be 'host:port', a URL, an Endpoint or a backend, not "
+            f"{class_name(backend)}. Open a file with TelescopeState.from_snapshot."
         )
     checked: Backend = backend
     return checked
@@ -83,7 +83,7 @@ def check_async_backend(backend: Any) -> AsyncBackend:
     """Return an asyncio backend; raise `TypeError` for anything else."""
     if isinstance(backend, Backend) or not hasattr(backend, "execute_many"):
         raise TypeError(
-            f"{_class_name(backend)} is not an asyncio backend. Use telstate.aio.MemoryBackend() or "
+            f"{class_name(backend)} is not an asyncio backend. Use telstate.aio.MemoryBackend() or "
             "await telstate.aio.RedisBackend.from_url(url)."
         )
     checked: AsyncBackend = backend
@@ -93,11 +93,13 @@ def check_async_backend(backend: Any) -> AsyncBackend:
 def check_cache_size(cache_size: int) -> None:
     """Raise `ValueError` for a negative size."""
     if cache_size < 0:
-        raise ValueError(f"cache_size must be a number of keys, or 0 for no cache: {cache_size}.")
+        raise ValueError(f"cache_size must be a number of keys or 0, not {cache_size}.")
 
 
-def _class_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__name__}"
+def class_name(value: object) -> str:
+    """Return the name of the class of an object, with its module unless it is a built-in one."""
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 
 
 def _is_url(endpoint: str) -> bool:

@@ -175,7 +175,7 @@ def _run(text: str, default_port: int | None) -> list[Endpoint]:
             "that follow it."
         ) from error
     if count < 0 or start + count > 0xFFFF_FFFF:
-        raise _error(f"{text!r} is not a run of endpoints: there are no {count} more addresses.")
+        raise _error(f"{text!r} is not a run of endpoints: {more} addresses cannot follow {first}.")
     return [Endpoint(_text(4, number), port) for number in range(start, start + count + 1)]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from telstate._base import TelescopeStateBase
 from telstate._calls.common import check_names, logger
+from telstate._connect import class_name
 from telstate._suggest import Suggestion, look_in
 from telstate._view import View
 from telstate.errors import MissingKeyError
@@ -165,15 +166,11 @@ class RDBWriterBase:
         self._entered = True
 
     @translate_rdb_errors()
-    def _close(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _close(self, error: BaseException | None) -> None:
+        """Finish the file, or discard it if there is an error."""
         self._entered = False
-        self._writer.__exit__(exc_type, exc_value, traceback)
-        if exc_value is None and not self.keys_written and not self._keep_empty:
+        self._writer.__exit__(None if error is None else type(error), error, None)
+        if error is None and not self.keys_written and not self._keep_empty:
             logger.warning("No key was written, so %s was left as it was", self.filename)
 
     def _check_open(self, progress: Progress | None = None) -> None:
@@ -247,7 +244,7 @@ class RDBWriter(RDBWriterBase):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._close(exc_type, exc_value, traceback)
+        self._close(exc_value)
 
     def save(
         self,
@@ -376,6 +373,6 @@ def _borrow_backend(
 
         return RedisBackend.borrow(backend)
     raise TypeError(
-        f"Cannot save from a {type(client).__name__}. Use a TelescopeState, a backend or a redis-py "
-        "client."
+        f"Cannot save from an object of type {class_name(client)}. Use a TelescopeState, a backend or a "
+        "redis-py client."
     )

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
 
 from telstate._base import TelescopeStateBase
+from telstate._connect import class_name
 from telstate.snapshots import (
     BATCH,
     SIZE_BATCH,
@@ -66,7 +67,7 @@ class RDBWriter(RDBWriterBase):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await _in_thread(self._close, exc_type, exc_value, traceback)
+        await _in_thread(self._close, exc_value)
 
     async def save(
         self,
@@ -116,8 +117,8 @@ def _borrow_backend(
 
         return AsyncRedisBackend.borrow(backend)
     raise TypeError(
-        f"Cannot save from a {type(client).__name__}. Use an asyncio TelescopeState, an asyncio "
-        "backend or a redis.asyncio client."
+        f"Cannot save from an object of type {class_name(client)}. Use an asyncio TelescopeState, an "
+        "asyncio backend or a redis.asyncio client."
     )
 
 

@@ -69,7 +69,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
 
     def close(self) -> None:
         """Finish the file; a file without keys is not written."""
-        self._close(None, None, None)
+        self._close(None)
 
     def __enter__(self) -> Self:
         return self
@@ -80,21 +80,16 @@ class RDBWriterBase(snapshots.RDBWriterBase):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._close(exception_type, exception, traceback)
+        self._close(exception)
 
     def _repeat(self, key: bytes, value: Value | RawValue) -> None:
         self._check_open()
         self._later[key] = value
         self.keys_written += 1
 
-    def _close(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        super()._close(exception_type, exception, traceback)
-        if exception is None and self._later:
+    def _close(self, error: BaseException | None) -> None:
+        super()._close(error)
+        if error is None and self._later:
             _replace_values(self.filename, self._later)
 
 
