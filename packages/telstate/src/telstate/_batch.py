@@ -109,7 +109,7 @@ class Queued(Generic[Result_co]):
         """The exception of the method; None if it succeeded."""
         if not self._done:
             raise BatchStateError(
-                f"There is no result of {self.name}: its batch has not been sent, or was interrupted. "
+                f"There is no result of {self.name}: its batch was not sent, or was interrupted. "
                 "Read results after the with block."
             )
         return self._error
