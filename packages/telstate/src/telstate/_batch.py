@@ -144,16 +144,10 @@ class _State(enum.Enum):
 
 
 class Batch:
-    """Calls that are sent together, and their results. A batch is used once.
-
-    Parameters
-    ----------
-    backend
-        The backend that will execute the batch, for suggestions of similar keys.
-    """
+    """Calls that are sent together, and their results. A batch is used once."""
 
     def __init__(self, backend: Backend | AsyncBackend) -> None:
-        self._backend = backend
+        self._backend = backend  # only for suggestions of similar keys
         self._state = _State.NEW
         self._items: list[Item] = []
         self._failed: list[tuple[Queued[Any], Exception]] = []
@@ -183,13 +177,7 @@ class Batch:
 
     @contextmanager
     def sending(self, raise_errors: bool) -> Iterator[Iterator[Exchange]]:
-        """Provide the exchanges, each to be executed and settled; afterwards raise a `BatchError`.
-
-        Parameters
-        ----------
-        raise_errors
-            Whether to raise the errors of items that failed.
-        """
+        """Provide the exchanges to execute and settle; afterwards raise the errors of items if wanted."""
         self._state = _State.ENDED
         items, self._items = self._items, []
         count = len(items)

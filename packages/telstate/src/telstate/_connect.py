@@ -15,15 +15,7 @@ MAX_PORT = 65535
 
 
 def open_backend(endpoint: str | Endpoint | Backend, db: int, cache_size: int) -> Backend:
-    """Return the backend for the arguments of a synchronous telescope state.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not valid, or contradicts another one.
-    ConnectionError
-        If the server cannot be reached.
-    """
+    """Return the backend for the arguments of a synchronous telescope state."""
     check_cache_size(cache_size)
     if not isinstance(endpoint, (str, Endpoint)):
         backend = check_backend(endpoint)

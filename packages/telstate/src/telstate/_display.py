@@ -60,13 +60,6 @@ def ask(backend: AnyBackend, operations: Sequence[Operation[Any]]) -> list[Any]:
     """Execute operations that only read, within `TIME_LIMIT`; errors of operations are results.
 
     A store in memory is asked directly, another one in a thread, which is abandoned when the time is over.
-
-    Raises
-    ------
-    NotAskable
-        If the backend is an asyncio one of a server.
-    TelstateError
-        If the store cannot be reached, or does not answer in time.
     """
     backend = backend.uncached
     if isinstance(backend, AsyncBackend):

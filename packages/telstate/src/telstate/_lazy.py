@@ -14,15 +14,8 @@ def lazy_exports(
 ) -> Exports:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` that load each name when it is first used.
 
-    Parameters
-    ----------
-    package
-        The name of the package that exports the names.
-    homes
-        The names that are defined in each module. The names listed for `package` itself are its
-        submodules.
-    distribution
-        The distribution whose version is ``__version__``. Default: there is no such attribute.
+    `homes` lists the names that each module defines, and for `package` itself its submodules. With
+    `distribution`, ``__version__`` is the version of that distribution.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
 

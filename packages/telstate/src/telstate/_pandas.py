@@ -47,13 +47,7 @@ def list_keys(keys: Key | Iterable[Key]) -> list[Key]:
 
 
 def select_mutable(kinds: Mapping[str, KeyType], glob: Key) -> list[Key]:
-    """Return the mutable ones of the keys that match a glob.
-
-    Raises
-    ------
-    KeyError
-        If no key is mutable.
-    """
+    """Return the mutable ones of the keys that match a glob; none is a `KeyError`."""
     sensors: list[Key] = [key for key, kind in kinds.items() if kind is KeyType.MUTABLE]
     if not sensors:
         others = f"; {len(kinds)} keys of other kinds do" if kinds else ""
@@ -62,14 +56,7 @@ def select_mutable(kinds: Mapping[str, KeyType], glob: Key) -> list[Key]:
 
 
 def samples_of(found: Mapping[Key, Queued[SampleArrays]]) -> dict[Key, SampleArrays]:
-    """Return the samples of each key.
-
-    Raises
-    ------
-    KeyError, ImmutableKeyError, BatchError
-        If keys are missing, are not mutable, or cannot be read for another reason; the error is for
-        all keys with the first of these problems.
-    """
+    """Return the samples of each key, or raise an error for all keys with the most important problem."""
     failed = {key: one.error for key, one in found.items() if one.error is not None}
     missing = [error for error in failed.values() if isinstance(error, MissingKeyError)]
     if len(missing) == 1:

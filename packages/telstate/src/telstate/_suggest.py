@@ -84,15 +84,7 @@ def look_in(error: MissingKeyError, backend: Backend | AsyncBackend) -> None:
 
 
 def find_similar(wanted: str, names: Iterable[str]) -> list[str]:
-    """Return at most three names: the most similar ones, then those that only have a prefix in front.
-
-    Examples
-    --------
-    >>> find_similar("n_chanz", ["n_chans", "n_pols", "sdp_l0_n_chans"])
-    ['n_chans']
-    >>> find_similar("n_chans", ["n_pols", "sdp_l0_n_chans"])
-    ['sdp_l0_n_chans']
-    """
+    """Return at most three names: the most similar ones, then those that only have a prefix in front."""
     from difflib import get_close_matches
 
     if not wanted or len(wanted) > MAX_LENGTH:

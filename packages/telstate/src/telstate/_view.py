@@ -18,18 +18,6 @@ MAX_CACHED_KEYS = 1024
 class View:
     """An immutable tuple of prefixes.
 
-    Parameters
-    ----------
-    prefixes
-        The prefixes in the order in which reads try them; ``''`` is the root.
-    read_only
-        Whether writing is refused, here and in all views made from this one.
-
-    Raises
-    ------
-    TypeError
-        If `prefixes` is a single string, whose characters would each become a prefix.
-
     Examples
     --------
     >>> view = View(("",)).with_prefix("beam")
@@ -42,7 +30,7 @@ class View:
     __slots__ = ("_cache", "_encoded", "prefixes", "read_only")
 
     def __init__(self, prefixes: Iterable[Key], read_only: bool = False) -> None:
-        if isinstance(prefixes, (str, bytes)):
+        if isinstance(prefixes, (str, bytes)):  # each of its characters would become a prefix
             raise TypeError(f"prefixes must be a tuple of strings, not the string {prefixes!r}.")
         self.read_only = read_only
         self._encoded = tuple(map(encode_key, prefixes))
@@ -64,15 +52,7 @@ class View:
         return found
 
     def target(self, key: Key) -> bytes:
-        """Return the full key that a write uses.
-
-        Raises
-        ------
-        ReadOnlyError
-            If the view is read-only.
-        ValueError
-            If the view has no prefix.
-        """
+        """Return the full key that a write uses; a read-only view raises `ReadOnlyError`."""
         if self.read_only:
             self.check_writable(f"write key {key_repr(key)}")
         if not self._encoded:
@@ -95,15 +75,9 @@ class View:
         exclusive: bool = False,
         read_only: bool = False,
     ) -> View:
-        """Return a view in which `name` is the first prefix, or the only one.
-
-        Raises
-        ------
-        TypeError
-            If `add_separator` or `exclusive` is a string, which was probably meant as another prefix.
-        """
+        """Return a view in which `name` is the first prefix, or the only one."""
         flags: tuple[object, ...] = (add_separator, exclusive)
-        if any(isinstance(flag, (str, bytes)) for flag in flags):
+        if any(isinstance(flag, (str, bytes)) for flag in flags):  # meant as another prefix
             raise TypeError(
                 "add_separator and exclusive must be True or False. A view takes one prefix at a "
                 "time: ts.view('a').view('b')."

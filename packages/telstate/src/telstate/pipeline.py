@@ -23,17 +23,7 @@ _MISSING = object()
 
 
 class PipelineBase(Generic[BackendType]):
-    """A batch, used through a view: each method queues the call of that name of `TelescopeState`.
-
-    Parameters
-    ----------
-    backend
-        The backend that executes the batch.
-    view
-        The view.
-    raise_errors
-        Whether the end of the block raises the errors of items that failed.
-    """
+    """A batch, used through a view: each method queues the call of that name of `TelescopeState`."""
 
     # Without this, iteration would ask for the keys 0, 1, 2...
     __iter__ = None

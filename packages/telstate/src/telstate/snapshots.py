@@ -283,20 +283,11 @@ class RDBWriter(RDBWriterBase):
 def split_by_size(
     keys: Iterable[bytes], sizes: Iterable[object], max_keys: int = BATCH
 ) -> Iterator[list[bytes]]:
-    """Split keys, in order, into batches whose contents are in memory at once.
-
-    Parameters
-    ----------
-    keys
-        The keys.
-    sizes
-        The result of `Peek` for each; anything else (None, errors) counts as empty.
-    max_keys
-        The maximal number of keys in a batch.
-    """
+    """Split keys, in order, into batches whose contents fit into memory; `sizes` are results of `Peek`."""
     batch: list[bytes] = []
     batch_size = 0
     for key, key_preview in zip(keys, sizes):
+        # Keys that are missing or cannot be read count as empty.
         size = key_preview.count * key_preview.size if isinstance(key_preview, KeyPreview) else 0
         if batch and (len(batch) == max_keys or batch_size + size > BATCH_BYTES):
             yield batch
@@ -319,19 +310,8 @@ def save_store(backend: Backend, path: str | os.PathLike[str], keys: Iterable[Ke
 def check_complete(
     writer: RDBWriterBase, wanted: list[bytes] | None, backend: Backend | AsyncBackend
 ) -> None:
-    """Raise an error if keys that were requested by name are missing from a file.
-
-    When a whole store is saved, keys of other programs (Redis lists, for example) are left out.
-
-    Raises
-    ------
-    KeyError
-        If a key does not exist.
-    ForeignKeyError
-        If a key belongs to another program.
-    RefusedError
-        If the server refused to return a key.
-    """
+    """Raise an error if keys that were requested by name are missing from a file."""
+    # From a whole store, keys of other programs (Redis lists, for example) may be left out.
     if wanted is None or not writer.keys_failed:
         return
     failed = sorted(writer.failures, key=writer._errors.__contains__)  # missing keys come first

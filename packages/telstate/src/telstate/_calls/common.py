@@ -57,12 +57,6 @@ def encode(value: object, key: Key, encoding: bytes = ENCODING_DEFAULT) -> bytes
 
 
 def check_names(keys: object, what: str = "keys") -> None:
-    """Refuse a single name where several belong: each of its characters would become one.
-
-    Raises
-    ------
-    TypeError
-        If `keys` is a string.
-    """
+    """Refuse a single name where several belong: each of its characters would become one."""
     if isinstance(keys, (str, bytes)):
         raise TypeError(f"{what} must be a list of names, not the single name {keys!r}.")

@@ -126,13 +126,7 @@ def clear(view: View) -> Call[None]:
 
 
 def check_unchanged(name: str, present: bytes, encoded: bytes, value: object) -> None:
-    """Allow an immutable to be set to an equal value again.
-
-    Raises
-    ------
-    ImmutableKeyError
-        If the values differ, or the present one cannot be decoded.
-    """
+    """Raise `ImmutableKeyError` unless an immutable is set to an equal value again."""
     try:
         if equal_encoded_values(present, encoded):
             logger.info("Immutable key %s was set again to the same value", name)
