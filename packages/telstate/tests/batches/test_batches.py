@@ -1,4 +1,7 @@
-"""Batches: many calls in one exchange, each with its own result or error, on every backend."""
+"""Batches: many calls in one exchange, each with its own result or error, on every backend.
+
+Private limits are lowered and private functions replaced where no test could reach them otherwise.
+"""
 
 import asyncio
 import inspect

@@ -179,6 +179,7 @@ def test_operations(quiet: None) -> None:
         backend = RedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
         ts = TelescopeState(backend)
         ts["a"] = 1
+        # Private, but debuggers and logs of local variables show its repr too.
         server_object = vars(backend)["_server"]
         assert leaks_of(ts, ts.view("a"), backend, server_object, vars(server_object)) == []
         server.kill()
@@ -200,6 +201,7 @@ async def test_asyncio_operations(quiet: None) -> None:
         backend = await AsyncRedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
         ts = aio.TelescopeState(backend)
         await ts.set("a", 1)
+        # Private, but debuggers and logs of local variables show its repr too.
         server_object = vars(backend)["_server"]
         assert leaks_of(ts, ts.view("a"), backend, server_object, vars(server_object)) == []
         waiting = asyncio.create_task(ts.wait_key("never"))

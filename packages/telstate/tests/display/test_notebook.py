@@ -1,4 +1,7 @@
-"""Reprs, HTML for notebooks, and completion."""
+"""Reprs, HTML for notebooks, and completion.
+
+The private modules are imported for their limits, and for the order of keys in a view.
+"""
 
 import os
 import re

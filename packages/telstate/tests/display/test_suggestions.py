@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telstate import MemoryBackend, TelescopeState, aio
-from telstate._suggest import find_similar
+from telstate._suggest import find_similar  # private: error messages show its results only
 from telstate.errors import MissingKeyError
 from telstate_backends import Operation, SomeKeys
 from telstate_backends.deadline import Deadline

@@ -236,6 +236,7 @@ async def test_dump_and_write_key(subject: Subject, tmp_path: Path) -> None:
 
 
 def _client(subject: Subject) -> object:
+    """Return the client of a subject on Redis; only the private server object has it."""
     return getattr(getattr(subject.backend, "_server", None), "client", None)
 
 

@@ -1,4 +1,7 @@
-"""Views: prefixes, the keys that a read tries, and the key of a write."""
+"""Views: prefixes, the keys that a read tries, and the key of a write.
+
+The private `View` is tested itself, because its cache of candidates has no public effect but speed.
+"""
 
 from typing import Any
 
@@ -83,6 +86,7 @@ def test_views_of_subclasses(of: type[Observed] | type[AsyncObserved]) -> None:
     ts = of("me")
     for view in (ts.view("beam"), ts.view("beam").root()):
         assert type(view) is of and view._observer == "me"
+        # Private: closing is the public effect, which test_read_only.py tests.
         assert (ts._owner, view._owner) == (True, False)
 
 
