@@ -11,20 +11,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 
 def check_function(function: object, name: str) -> None:
-    """Check that an argument is a synchronous function.
-
-    Parameters
-    ----------
-    function : object
-        The argument.
-    name : str
-        What it is, for the error message.
-
-    Raises
-    ------
-    TypeError
-        If it is not callable, or an ``async def`` or generator function.
-    """
+    """Raise `TypeError` if an argument is not a synchronous function; `name` is what the message calls it."""
     if not callable(function):
         raise TypeError(f"The {name} must be a function, not {type(function).__name__!r}.")
     if (

@@ -68,11 +68,6 @@ class OutageLog:
 
     An outage lasts until none of its sources (operations that are retried, watchers whose connection is
     lost) waits for the server any more.
-
-    Parameters
-    ----------
-    address : str
-        Address of the server, without any password.
     """
 
     def __init__(self, address: str) -> None:
@@ -113,17 +108,7 @@ def _take(tokens: list[bool]) -> bool:
 
 
 class Attempts:
-    """The attempts at one call.
-
-    Parameters
-    ----------
-    policy : RetryPolicy
-        How long to go on.
-    outages : OutageLog, optional
-        Where the first retry is logged.
-    clock, jitter : callable
-        Return the time and a random number in [0, 1); tests pass their own.
-    """
+    """The attempts at one call, the first retry of which is logged; tests pass their own clock and jitter."""
 
     def __init__(
         self,
@@ -142,15 +127,7 @@ class Attempts:
     def next_delay(
         self, failure: Exception | None = None, deadline: Deadline | None = None
     ) -> float | None:
-        """Count a failure and return the seconds until the next attempt, None to give up.
-
-        Parameters
-        ----------
-        failure : Exception, optional
-            The error to log if this is the first retry.
-        deadline : Deadline, optional
-            No attempt begins after it.
-        """
+        """Count a failure and return the seconds until the next attempt, None to give up."""
         self._failures += 1
         delay = self._policy.delay(self._failures, self._jitter())
         if self._clock() + delay >= self._end:

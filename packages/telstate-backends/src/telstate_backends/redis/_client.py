@@ -29,26 +29,11 @@ _ASYNC: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.cluster.RedisClus
 
 
 def check_client(client: object, asynchronous: bool) -> None:
-    """Raise if something is not a client for a backend.
-
-    Parameters
-    ----------
-    client : object
-        What the user passed; it is not shown, since a URL may hold a password.
-    asynchronous : bool
-        Whether the backend is for asyncio.
-
-    Raises
-    ------
-    TypeError
-        If it is not a client, or one for the other kind of backend.
-    ValueError
-        If it decodes responses.
-    """
+    """Raise TypeError, without showing it, if an object is not a client for a backend."""
     ours, module, right, wrong = "RedisBackend", "redis", _SYNC, _ASYNC
     if asynchronous:
         ours, module, right, wrong = "AsyncRedisBackend", "redis.asyncio", _ASYNC, _SYNC
-    # Not by the class alone: something that wraps a client will do.
+    # A wrapper of a client is accepted too.
     if isinstance(client, wrong) or not (
         isinstance(client, right) or hasattr(client, "connection_pool")
     ):
@@ -66,19 +51,9 @@ def check_responses(connection_arguments: Mapping[str, Any]) -> None:
 
 
 class Retries:
-    """A client's own retries, which are off until they are restored.
+    """The retries of a client and of its clients of Sentinels, which are off until they are restored."""
 
-    Nothing may be sent again that is not safe to repeat, and the rest not for longer than our own
-    policy says. The clients of Sentinels, which a pool asks for its master, retry too.
-
-    Parameters
-    ----------
-    client : redis.Redis or redis.asyncio.Redis
-        The client.
-    none : redis.retry.Retry or redis.asyncio.retry.Retry
-        What takes the place of its retries.
-    """
-
+    # They would repeat calls that are not safe to repeat, and for longer than the retry policy allows.
     def __init__(self, client: Any, none: Any) -> None:
         self._before = []
         for each in (client, *sentinels_of(client.connection_pool)):
@@ -217,10 +192,7 @@ class _NoRetry(redis.asyncio.retry.Retry):
 
 @contextmanager
 def without_reconnect(connection: Any) -> Iterator[None]:
-    """Keep redis-py from reconnecting by itself while two tasks share an asyncio connection.
-
-    Each could read what is for the other then: a greeting, or the refusal of another command.
-    """
+    """Keep redis-py from reconnecting while two tasks share a connection and could mix up its replies."""
     if connection is None:
         yield
         return

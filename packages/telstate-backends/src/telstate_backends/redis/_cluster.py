@@ -30,13 +30,7 @@ from telstate_backends.redis._server import AsyncServer, Server
 
 
 class Cluster:
-    """A cluster for synchronous code.
-
-    Parameters
-    ----------
-    cluster : redis.RedisCluster
-        Its client.
-    """
+    """A cluster for synchronous code."""
 
     def __init__(self, cluster: RedisCluster) -> None:
         # redis-py leaves some of its methods without annotations.
@@ -161,7 +155,7 @@ class Cluster:
         """Close all connections."""
         self._closed = True
         if self._process == os.getpid():
-            # Exchanges that have begun end by themselves; a future that is cancelled would tell nobody.
+            # Exchanges in progress end by themselves; if they were cancelled, nobody would learn of it.
             self._threads.shutdown(wait=False)
         for server in tuple(self._servers.values()):
             server.close()
@@ -173,21 +167,14 @@ def _make_threads() -> ThreadPoolExecutor:
 
 
 class AsyncCluster:
-    """A cluster for asyncio: :class:`Cluster`, awaited.
-
-    redis-py's asyncio client has no clients of single nodes, so one is made for each node.
-
-    Parameters
-    ----------
-    cluster : redis.asyncio.RedisCluster
-        Its client.
-    """
+    """A cluster for asyncio: :class:`Cluster`, awaited."""
 
     def __init__(self, cluster: redis.asyncio.cluster.RedisCluster) -> None:
         _client.check_responses(cluster.connection_kwargs)
         self.address = _client.cluster_address(_client.first_node(cluster))
         # redis-py leaves some of its methods without annotations.
         self._cluster = cast(Any, cluster)
+        #: One for each node; redis-py's asyncio client has no clients of single nodes.
         self._servers: dict[str, AsyncServer] = {}
         self._closed = False
 

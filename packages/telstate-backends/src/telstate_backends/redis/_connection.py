@@ -23,13 +23,7 @@ from telstate_backends.redis._errors import FAILURES
 
 
 class PinnedConnection:
-    """The connection that is kept, and the pool for when it is in use.
-
-    Parameters
-    ----------
-    pool : redis.ConnectionPool
-        Where connections come from.
-    """
+    """A connection kept out of a pool, which has others for when it is in use."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool

@@ -34,15 +34,7 @@ _PUSH: type | None = getattr(hiredis, "PushNotification", None)
 
 
 class MultiplexedConnection(asyncio.Protocol):
-    """A connection that redis-py has made, read and written by an asyncio protocol of our own.
-
-    Parameters
-    ----------
-    connection : redis.asyncio.Connection
-        The connection, connected, with no reply on its way.
-    transport : asyncio.Transport
-        Its transport.
-    """
+    """A connection made by redis-py, idle at first, then read and written by a protocol of our own."""
 
     def __init__(self, connection: Any, transport: Any) -> None:
         self.loop = asyncio.get_running_loop()
@@ -70,7 +62,7 @@ class MultiplexedConnection(asyncio.Protocol):
         self._heard = self._since = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._transport = transport
-        # It must hear of the end, for which redis-py waits when it closes the connection.
+        # redis-py's own protocol is told of the end, for which redis-py waits when it closes the connection.
         self._before: Any = transport.get_protocol()
         transport.set_protocol(self)
 
@@ -102,7 +94,7 @@ class MultiplexedConnection(asyncio.Protocol):
         return future
 
     def ping(self) -> asyncio.Future[list[object]]:
-        """Ask the server whether it is there."""
+        """Send a PING and return a future of its reply."""
         return self.send(self._pack(("PING",)), 1)
 
     def is_closing(self) -> bool:
@@ -110,11 +102,11 @@ class MultiplexedConnection(asyncio.Protocol):
         return self.is_lost or self._transport.is_closing() is True
 
     def is_idle(self) -> bool:
-        """Return whether nothing has come for some time, and nothing was expected."""
+        """Return whether nothing has been received for some time, and no reply is pending."""
         return not self._pending and self.loop.time() - self._heard > _IDLE
 
     def needs_health_check(self) -> bool:
-        """Return whether nothing has come for so long that the server should be asked."""
+        """Return whether nothing has been received for so long that a PING is due."""
         quiet = self.loop.time() - self._heard
         return bool(self._health_interval) and not self._pending and quiet > self._health_interval
 
@@ -194,18 +186,12 @@ class MultiplexedConnection(asyncio.Protocol):
 
 
 class SharedConnection:
-    """The shared connection to a server, made when it is first needed and again after it is lost.
-
-    Parameters
-    ----------
-    pool : redis.asyncio.ConnectionPool
-        Where connections come from.
-    """
+    """The shared connection to a server, made when it is first needed and again after it is lost."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._multiplexed: MultiplexedConnection | None = None
-        #: The connection of redis-py's that it is made of.
+        #: The redis-py connection underneath.
         self._connection: Any = None
         self._connecting: asyncio.Task[Exception | None] | None = None
         self._usable = _client.can_spare(pool)
@@ -305,7 +291,7 @@ class SharedConnection:
         return self._multiplexed
 
     async def _reconnect(self) -> Exception | None:
-        """Connect, unless the connection turns out to be well; return what went wrong."""
+        """Connect, unless the connection still answers a PING; return the error if that fails."""
         shared = self._multiplexed
         try:
             if shared is not None and shared.loop is not asyncio.get_running_loop():

@@ -153,11 +153,7 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def of_operations(operations: Iterable[Operation[Any]]) -> Callable[[], str]:
     """Return a function that names the keys of operations, for :func:`translate`."""
-
-    def name() -> str:
-        return _name("key", [key for each in operations for key in each.command().keys])
-
-    return name
+    return lambda: _name("key", [key for each in operations for key in each.command().keys])
 
 
 def of_channels(names: Iterable[bytes]) -> Callable[[], str]:
@@ -178,24 +174,7 @@ def translate(
     *,
     tls_at_first: bool | None = None,
 ) -> TelstateError:
-    """Return our error for one of redis-py's.
-
-    Parameters
-    ----------
-    error : Exception
-        One of :data:`FAILURES`.
-    address : str
-        The address of the server, without any password.
-    about : callable, optional
-        Returns what the call was for, after a blank; by default nothing. Only called if it is needed.
-    tls_at_first : bool, optional
-        Whether TLS was tried, if this was the first connection to the server.
-
-    Returns
-    -------
-    ConnectionError or RefusedError
-        To be raised from `error`.
-    """
+    """Return our error for one of :data:`FAILURES`; `tls_at_first`: whether the very first connection used TLS."""
     if isinstance(error, TelstateError):
         return error
     error = _root_cause(error)
@@ -247,7 +226,7 @@ def invalid_reply(error: Exception, address: str) -> TelstateError:
 
 
 def is_invalid_reply(error: BaseException) -> bool:
-    """Return whether the first error of a connection comes of a reply of an unexpected form."""
+    """Return whether the first error of a connection is due to a reply of an unexpected form."""
     # A TypeError may also be about an option that redis-py does not know.
     return isinstance(error, MALFORMED) and "unexpected keyword argument" not in str(error)
 
@@ -286,8 +265,8 @@ def result_of(operation: Operation[Any], reply: object, address: str) -> Any:
 
 
 def partly_sent(error: BaseException) -> Exception:
-    """Return an error that says of one by which something was not sent that another part may have been."""
-    return theirs.ConnectionError(f"{error}, when a part may have been sent")
+    """Return the error for a call of which a part may have been sent before a pool was exhausted."""
+    return theirs.ConnectionError(f"{error}, after a part may have been sent")
 
 
 def closed(address: str) -> ConnectionError:

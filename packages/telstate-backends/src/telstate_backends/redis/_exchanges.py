@@ -1,8 +1,8 @@
 """What is said to one server for a command or a batch, written once for synchronous and asyncio code.
 
 An exchange is a generator. It yields batches of commands, each to be sent in one round trip; it is sent
-the replies, in order, an error of redis-py's in place of that of a failed command; and it returns the
-reply to what it was made for. `Server` and `AsyncServer` drive it.
+the replies in order, with redis-py's error in place of the reply to a failed command; and it returns its
+own result. `Server` and `AsyncServer` drive it.
 
 Rules: a script goes by its digest (``EVALSHA``); if the server does not know it, the text is sent, which
 also makes it known. In a batch the first use of each script sends the text straight away, so that order
@@ -48,15 +48,7 @@ def exchange_command(command: Command) -> Exchange[object]:
 def exchange_commands(
     commands: Sequence[Command], asking: Sequence[bool]
 ) -> Exchange[list[object]]:
-    """Return the replies to commands, in order, an error of redis-py's for one that fails.
-
-    Parameters
-    ----------
-    commands : sequence of Command
-        What to send.
-    asking : sequence of bool
-        Which of them are for a node of a cluster that is only about to get their slot.
-    """
+    """Return the replies to commands, in order; a node that is only about to get their slot needs `asking`."""
     replies: list[object] = []
     for paged, run in groupby(zip(commands, asking, strict=True), lambda each: each[0].is_paged):
         try:

@@ -49,11 +49,7 @@ _EVENT_OVERHEAD = 256
 
 
 class EventQueue:
-    """A queue of events in bounded memory.
-
-    At a limit, further changes are dropped, and `CheckDue.OVERFLOWED` stands in their place: by the time
-    the reader gets there, the store has everything that was dropped. A `CheckDue` is never dropped.
-    """
+    """A queue of events in bounded memory, with `CheckDue.OVERFLOWED` in place of changes beyond a limit."""
 
     def __init__(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self._max_events = max_events
@@ -70,6 +66,7 @@ class EventQueue:
             if self._is_dropping:
                 return
             if len(self._events) >= self._max_events or self._size >= self._max_bytes:
+                # By the time the reader gets here, the store has everything that is dropped.
                 self._is_dropping = True
                 event = CheckDue.OVERFLOWED
         self._events.append(event)

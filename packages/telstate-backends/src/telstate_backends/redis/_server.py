@@ -30,13 +30,7 @@ from telstate_backends.redis._exchanges import (
 
 
 class Server:
-    """A server for synchronous code.
-
-    Parameters
-    ----------
-    client : redis.Redis
-        Its client, whose retries are off from now on.
-    """
+    """A server for synchronous code; the retries of its client are off until it is released."""
 
     def __init__(self, client: redis.Redis) -> None:
         _client.check_responses(client.connection_pool.connection_kwargs)
@@ -104,13 +98,7 @@ class Server:
 
 
 class AsyncServer:
-    """A server for asyncio: :class:`Server`, awaited.
-
-    Parameters
-    ----------
-    client : redis.asyncio.Redis
-        Its client, whose retries are off from now on.
-    """
+    """A server for asyncio: :class:`Server`, awaited."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         _client.check_responses(client.connection_pool.connection_kwargs)

@@ -45,29 +45,16 @@ _NO_REPLY = object()
 
 @attrs.define(eq=False)
 class Piece:
-    """A command for one node, and its state.
-
-    Attributes
-    ----------
-    command : Command
-        The command; its keys share a slot.
-    writes : bool
-        Whether it changes the store.
-    node : str or None
-        The node to send it to, by ``host:port``; None for the one that the slot table names.
-    asking : bool
-        Whether the node is only about to get the slot, so that ASKING must precede the command.
-    reply : object
-        The last reply.
-    due : bool
-        Whether it must be sent (again), because the reply is not final.
-    """
+    """A command for one node, whose keys share a slot, and its state."""
 
     command: Command
     writes: bool
+    #: The node to send it to, by ``host:port``; None for the one that the slot table names.
     node: str | None = None
+    #: Whether the node is only about to get the slot, so that ASKING must precede the command.
     asking: bool = False
     reply: object = _NO_REPLY
+    #: Whether it must be sent (again), because the last reply is not final.
     due: bool = True
     _attempts: int = 0
     _refusals: int = 0
@@ -90,9 +77,7 @@ class Piece:
         elif _ELSEWHERE in str(reply):
             # A command without keys is for this node alone, which has keys that it does not serve.
             self.node, self.asking = (None, False) if self.command.keys else (node, True)
-        elif not isinstance(
-            reply, NoScriptError
-        ):  # if it is, the command with the text was redirected
+        elif not isinstance(reply, NoScriptError):  # that is due again: its text was redirected
             self.due = False
 
     @property
@@ -109,11 +94,9 @@ class Piece:
 
 
 class _Order:
-    """The pieces of a round that later ones must not overtake: on keys, anywhere, and everywhere.
+    """The pieces of a round that later ones must not overtake: on keys, anywhere, and everywhere."""
 
-    For each of these, None: no piece, False: one that reads, True: one that writes.
-    """
-
+    # For each of these, None: no piece, False: one that reads, True: one that writes.
     def __init__(self) -> None:
         self._keys: dict[bytes, bool] = {}
         self._anything: bool | None = None
@@ -137,28 +120,14 @@ class _Order:
 
 
 class Work:
-    """Operations on a cluster, sent in rounds until all pieces have a final reply.
-
-    Parameters
-    ----------
-    operations : sequence of Operation
-        The operations.
-    all_nodes : sequence of str
-        The names of all nodes that may hold keys.
-    """
+    """Operations on a cluster, sent in rounds until all pieces have a final reply."""
 
     def __init__(self, operations: Sequence[Operation[Any]], all_nodes: Sequence[str]) -> None:
         self._operations = operations
         self._pieces = [list(_pieces(operation, all_nodes)) for operation in operations]
 
     def due(self, node_of: Callable[[bytes], str]) -> dict[str, list[Piece]]:
-        """Return the pieces to send to each node in the next round, in order.
-
-        Parameters
-        ----------
-        node_of : callable
-            Returns the name of the node that serves a key, by the slot table.
-        """
+        """Return the pieces to send to each node in the next round, in order."""
         nodes: dict[str, list[Piece]] = {}
         order = _Order()
         for place, pieces in enumerate(self._pieces):
@@ -197,10 +166,8 @@ class Work:
 
 
 def check_served(operations: Sequence[Operation[Any]], replies: list[object]) -> list[object]:
-    """Return the replies of a batch; raise if the cluster was down and the batch may be sent again.
-
-    A server has done nothing of what it answers so, and soon will, as after a lost connection.
-    """
+    """Return the replies of a batch; raise if the cluster was down and the batch may be sent again."""
+    # A server that replies so has done nothing, and is usually well again soon.
     if all(operation.is_idempotent for operation in operations):
         for reply in replies:
             if isinstance(reply, ClusterDownError):
@@ -209,13 +176,7 @@ def check_served(operations: Sequence[Operation[Any]], replies: list[object]) ->
 
 
 def bare_masters(listed: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the masters without slots, which are not in the slot table but may be about to get some.
-
-    Parameters
-    ----------
-    listed : dict
-        The reply to ``CLUSTER NODES`` as redis-py parses it.
-    """
+    """Return the masters without slots by redis-py's reply to CLUSTER NODES; they may be about to get some."""
     found = []
     for name, node in listed.items():
         flags = set(node["flags"].split(","))

@@ -210,7 +210,7 @@ class RedisBackend(Backend):
     def _send(
         self, send: Callable[[Any, Deadline | None], Result], work: Any, deadline: Deadline | None
     ) -> Result:
-        """Send an operation, or a sequence of them, again and again while that is safe and fails."""
+        """Send an operation or a sequence of them, and repeat that after failures if it is safe to repeat."""
         attempts = None
         while True:
             if self._closing.is_set():

@@ -204,7 +204,7 @@ class AsyncRedisBackend(AsyncBackend):
     async def _send(
         self, send: Callable[[Any], Awaitable[Result]], work: Any, deadline: Deadline | None
     ) -> Result:
-        """Send an operation, or a sequence of them, again and again while that is safe and fails."""
+        """Send an operation or a sequence of them, and repeat that after failures if it is safe to repeat."""
         attempts = None
         task = asyncio.current_task()
         cancellations = 0 if task is None else task.cancelling()
