@@ -123,18 +123,8 @@ class Find(Read[Found | None]):
         if reply is None:
             return None
         redis_type, key, *_ = as_list(reply)
-        contents = _parse_contents(reply) if self.needs_contents else None
+        contents = Get(self.keys).parse(reply) if self.needs_contents else None
         return Found(as_bytes(key), as_bytes(redis_type), contents)
-
-
-def _parse_contents(reply: object) -> Contents:
-    kind, key, payload = find_kind(reply)
-    (body,) = payload if len(payload) == 1 else unexpected(reply)
-    if kind is KeyType.INDEXED:
-        return Indexed(as_pairs(body))
-    if not isinstance(body, bytes):
-        unexpected(reply)
-    return Immutable(body) if kind is KeyType.IMMUTABLE else Mutable.of_member(body, key)
 
 
 @attrs.frozen
@@ -248,7 +238,15 @@ class Get(Read[Contents | None]):
         return Command("get", self.keys, is_script=True)
 
     def parse(self, reply: object) -> Contents | None:
-        return None if reply is None else _parse_contents(reply)
+        if reply is None:
+            return None
+        kind, key, payload = find_kind(reply)
+        (body,) = payload if len(payload) == 1 else unexpected(reply)
+        if kind is KeyType.INDEXED:
+            return Indexed(as_pairs(body))
+        if not isinstance(body, bytes):
+            unexpected(reply)
+        return Immutable(body) if kind is KeyType.IMMUTABLE else Mutable.of_member(body, key)
 
 
 @attrs.frozen
