@@ -32,18 +32,5 @@ def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
 
 
 def combine_crc64(first: int, second: int, second_size: int) -> int:
-    """Compute the checksum of two consecutive pieces from the checksum of each.
-
-    Parameters
-    ----------
-    first, second
-        The checksums of the pieces, each computed from 0.
-    second_size
-        The number of bytes in the second piece; the time taken hardly depends on it.
-
-    Examples
-    --------
-    >>> hex(combine_crc64(crc64(b"12345"), crc64(b"6789"), 4))
-    '0xe9c6d914c4b8d9ca'
-    """
+    """Compute the checksum of two consecutive pieces from the checksum of each."""
     return _model.combine(first, second, second_size)

@@ -36,15 +36,7 @@ def make_filter(
     keys: str | bytes | None,
     types: Collection[TypeName] | TypeName | None,
 ) -> Filter | None:
-    """Make a filter, or return None if everything passes.
-
-    Raises
-    ------
-    ValueError
-        If there is no type of that name.
-    TypeError
-        If `keys` is anything but one pattern.
-    """
+    """Make a filter, or return None if everything passes."""
     if not isinstance(keys, str | bytes | None):
         raise TypeError(f"keys= takes one pattern, as str or bytes, not {keys!r}.")
     if isinstance(keys, str):

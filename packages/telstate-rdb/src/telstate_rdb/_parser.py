@@ -15,8 +15,7 @@ from telstate_rdb import constants as c
 from telstate_rdb._auxiliary import AUXILIARY_READERS
 from telstate_rdb._filter import Filter
 from telstate_rdb._source import Source
-from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version
-from telstate_rdb._types.strings import decode_string
+from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version, decode_string
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lazy import LAZY_TYPES, LazyTable, read_lazy_table
 from telstate_rdb.lzf import decompress_quickly
@@ -45,13 +44,7 @@ _COMPRESSED_FILES = {
 
 
 def read_header(source: Source) -> int:
-    """Read the first bytes of a file and return its version.
-
-    Raises
-    ------
-    RdbParseError
-        If it is not an RDB file or its version is not known.
-    """
+    """Read the first bytes of a file and return its version."""
     source.look_ahead(c.HEADER_SIZE)
     header = source.buffer[source.position : source.position + c.HEADER_SIZE]
     for magic in (c.MAGIC_REDIS, c.MAGIC_VALKEY):
@@ -96,41 +89,7 @@ def _unwanted(data: bytes) -> bytes:
 
 
 class RecordParser:
-    """A parser of the records of one file.
-
-    Parameters
-    ----------
-    source
-        The file, positioned after its header.
-    version
-        The version in the header.
-    key_filter
-        Which keys to read; None for all.
-    raw
-        Whether values are left undecoded.
-    validates
-        Whether raw values are decoded too, to find malformed ones.
-    auxiliary
-        Whether records that are not keys are returned.
-    is_lazy
-        Whether tables are read as `LazyTable`.
-    is_trusted
-        Whether the checksum of the file is known to be right.
-    recovers
-        Whether the current record is kept, so that `go_back` can return to its start, and keys
-        are checked for being text.
-
-    Attributes
-    ----------
-    database
-        The current database.
-    checksum
-        The state of the file's checksum.
-    record_start
-        The offset of the current record, including the expiry and the like before a key.
-    all_keys_are_text
-        Whether all keys so far are printable text, if the parser `recovers`.
-    """
+    """A parser of the records of one file, whose source is positioned after the header."""
 
     def __init__(
         self,
@@ -138,19 +97,19 @@ class RecordParser:
         version: int,
         *,
         key_filter: Filter | None = None,
-        raw: bool = False,
-        validates: bool = False,
-        auxiliary: bool = False,
-        is_lazy: bool = False,
-        is_trusted: bool = False,
-        recovers: bool = False,
+        raw: bool = False,  # leave values undecoded
+        validates: bool = False,  # but decode them too, to find malformed ones
+        auxiliary: bool = False,  # return records that are not keys
+        is_lazy: bool = False,  # return tables as `LazyTable`
+        is_trusted: bool = False,  # the checksum of the file has been verified
+        recovers: bool = False,  # keep the current record for `go_back`, and check keys for being text
     ) -> None:
         self.source = source
         self.version = version
         self.checksum: Checksum = "unread"
         self.database = 0
-        self.record_start = source.offset
-        self.all_keys_are_text = True
+        self.record_start = source.offset  # including the expiry and the like before a key
+        self.all_keys_are_text = True  # so far, if the parser `recovers`
         self._filter = key_filter
         self._raw = raw
         self._validates = validates
@@ -187,13 +146,7 @@ class RecordParser:
         return decoders
 
     def parse(self) -> Iterator[Iterable[AnyRecord]]:
-        """Parse the records up to the end mark, a stretch of the file at a time.
-
-        Raises
-        ------
-        RdbParseError
-            At the first record that is malformed.
-        """
+        """Parse the records up to the end mark, a stretch of the file at a time."""
         source = self.source
         records: Iterator[AnyRecord] = iter(())
         try:
@@ -244,9 +197,7 @@ class RecordParser:
         raw, recovers, version = self._raw, self._recovers, self.version
         is_special = raw or recovers
         decodes = not raw or self._validates
-        before_short, before_long = (
-            (1, 2) if decodes else (0, 0)
-        )  # the bytes of a length to leave out
+        before_short, before_long = (1, 2) if decodes else (0, 0)  # bytes of a length to leave out
         note_key = self._new_keys.append
         new = tuple.__new__
         record_class: type[KeyRecord[Value]] | type[KeyRecord[RawValue]] = KeyRecord
@@ -338,13 +289,7 @@ class RecordParser:
             self._expiry = self._idle = self._frequency = None
 
     def read_record(self) -> list[AnyRecord]:
-        """Read one record of any kind, or a part of it; return the record if it is complete.
-
-        Raises
-        ------
-        RdbParseError
-            If it is malformed.
-        """
+        """Read one record of any kind, or a part of it; return the record if it is complete."""
         source = self.source
         self._key: bytes | None = None
         self._value_start = source.offset
@@ -409,13 +354,7 @@ class RecordParser:
         return [KeyRecord(self.database, key, value, *attributes)]
 
     def read_end(self) -> None:
-        """Read what follows the end mark: the checksum and nothing more.
-
-        Raises
-        ------
-        RdbParseError
-            If the checksum is wrong or more bytes follow.
-        """
+        """Read what follows the end mark: the checksum and nothing more."""
         source = self.source
         computed = source.take_checksum()
         start = source.offset

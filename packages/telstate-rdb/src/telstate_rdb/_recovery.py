@@ -87,13 +87,7 @@ def _skip_damage(parser: RecordParser, search: Search, error: RdbParseError, end
 
 
 def _skip_value(parser: RecordParser, search: Search) -> Loss:
-    """Skip the value of the current key, which is malformed but has a known end.
-
-    Raises
-    ------
-    RdbParseError
-        If its end is not known, or no records follow what seemed to be its end.
-    """
+    """Skip the value of the current key, which is malformed; RdbParseError if its end is not known."""
     source = parser.source
     parser.go_back()
     raw_parser = RecordParser(source, parser.version, raw=True)

@@ -49,27 +49,12 @@ _FIXED_SIZES = {c.OPCODE_EXPIRY_MS: 8, c.OPCODE_EXPIRY_S: 4, c.OPCODE_FREQUENCY:
 
 
 class Search:
-    """The searches in one file.
-
-    Parameters
-    ----------
-    parser
-        The parser of the file.
-
-    Attributes
-    ----------
-    work
-        The work done so far, see `MAX_WORK`.
-    trials
-        The number of places at which records were tried.
-    is_exhausted
-        Whether the last search was given up because it would have taken too long.
-    """
+    """The searches in one file."""
 
     def __init__(self, parser: RecordParser) -> None:
-        self.work = 0
-        self.trials = 0
-        self.is_exhausted = False
+        self.work = 0  # so far, see `MAX_WORK`
+        self.trials = 0  # the number of places at which records were tried
+        self.is_exhausted = False  # whether the last search was given up because it takes too long
         self._parser = parser
         self._needs_text = True  # whether keys must be text
         self._footer_size = c.CHECKSUM_SIZE if parser.version >= c.CHECKSUM_VERSION else 0
@@ -90,10 +75,7 @@ class Search:
     def find(self) -> int | None:
         """Move the source from its mark to the next place where records go on; return its offset.
 
-        Returns
-        -------
-        int or None
-            None if there is no such place, or finding it would take too long.
+        Return None if there is no such place, or finding it would take too long.
         """
         source = self._parser.source
         self.is_exhausted = False

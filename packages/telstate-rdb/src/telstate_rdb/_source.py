@@ -70,27 +70,7 @@ RdbSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryRead
 
 
 class Source:
-    """Bytes that are read in order, once.
-
-    Parameters
-    ----------
-    source
-        The bytes themselves, the path of a file, or an open binary file, which is read from its
-        current position and is not closed.
-    name
-        The name of the file in errors (default: its own name or path).
-    progress
-        Called now and then.
-
-    Attributes
-    ----------
-    buffer, position
-        The window, and the place of the next byte in it.
-    base
-        The offset in the file of the buffer's first byte.
-    size
-        The size of the file, if it is known.
-    """
+    """Bytes that are read in order, once."""
 
     __slots__ = (
         "buffer",
@@ -114,7 +94,7 @@ class Source:
     ) -> None:
         self.buffer = b""
         self.position = 0
-        self.base = 0
+        self.base = 0  # the offset in the file of the first byte of the buffer
         self.size: int | None = None
         self.name = name
         self._crc = 0

@@ -16,9 +16,8 @@ from struct import Struct
 import attrs
 
 from telstate_rdb import constants as c
-from telstate_rdb._bulk.read import parse_score, read_text_score
+from telstate_rdb._bulk.read import parse_score, read_text_score, skip_table
 from telstate_rdb._bulk.runs import PAIRS, SCORED, TEXT_SCORED, scan
-from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._source import Source
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError

@@ -17,21 +17,15 @@ from typing import ClassVar, NamedTuple
 
 import attrs
 
+from telstate_rdb import constants as c
 from telstate_rdb._crc64 import crc64
-from telstate_rdb.constants import (
-    MODULE_NAME_CHARACTERS,
-    MODULE_NAME_LENGTH,
-    MODULE_VERSION_BITS,
-    TYPE_NAMES,
-    TypeName,
-)
 
 
 @attrs.frozen
 class List:
     """A list: `elements` from the left (head) to the right (tail)."""
 
-    type_name: ClassVar[TypeName] = "list"
+    type_name: ClassVar[c.TypeName] = "list"
     elements: tuple[bytes, ...]
 
 
@@ -39,7 +33,7 @@ class List:
 class Set:
     """A set: `members` in the order of the file; no member twice. Equality ignores order."""
 
-    type_name: ClassVar[TypeName] = "set"
+    type_name: ClassVar[c.TypeName] = "set"
     members: tuple[bytes, ...] = attrs.field(eq=frozenset)
 
 
@@ -64,7 +58,7 @@ class SortedSet:
     [(b'a', 1.5), (b'b', inf)]
     """
 
-    type_name: ClassVar[TypeName] = "zset"
+    type_name: ClassVar[c.TypeName] = "zset"
     members: tuple[bytes, ...]
     scores: array[float]
 
@@ -95,7 +89,7 @@ class Hash:
         When a field expires, in milliseconds since 1970; fields that never expire are left out.
     """
 
-    type_name: ClassVar[TypeName] = "hash"
+    type_name: ClassVar[c.TypeName] = "hash"
     fields: Mapping[bytes, bytes]
     expiries: Mapping[bytes, int] = attrs.field(factory=dict)
 
@@ -210,7 +204,7 @@ class Stream:
         Its consumer groups.
     """
 
-    type_name: ClassVar[TypeName] = "stream"
+    type_name: ClassVar[c.TypeName] = "stream"
     entries: tuple[StreamEntry, ...]
     last_id: StreamId
     first_id: StreamId
@@ -231,7 +225,7 @@ class Module:
         Its values as they are in the file, with their end mark.
     """
 
-    type_name: ClassVar[TypeName] = "module"
+    type_name: ClassVar[c.TypeName] = "module"
     id: int
     body: bytes
 
@@ -243,7 +237,7 @@ class Module:
     @property
     def version(self) -> int:
         """The version of the encoding, as the module counts them."""
-        return self.id & ((1 << MODULE_VERSION_BITS) - 1)
+        return self.id & ((1 << c.MODULE_VERSION_BITS) - 1)
 
 
 def module_name(module_id: int) -> str:
@@ -254,8 +248,10 @@ def module_name(module_id: int) -> str:
     >>> module_name(0x45E25238DF912C03)
     'ReJSON-RL'
     """
-    shifts = range(MODULE_VERSION_BITS, MODULE_VERSION_BITS + 6 * MODULE_NAME_LENGTH, 6)
-    return "".join(MODULE_NAME_CHARACTERS[module_id >> shift & 0x3F] for shift in reversed(shifts))
+    shifts = range(c.MODULE_VERSION_BITS, c.MODULE_VERSION_BITS + 6 * c.MODULE_NAME_LENGTH, 6)
+    return "".join(
+        c.MODULE_NAME_CHARACTERS[module_id >> shift & 0x3F] for shift in reversed(shifts)
+    )
 
 
 Value = bytes | List | Set | SortedSet | Hash | Stream | Module
@@ -282,9 +278,9 @@ class RawValue(NamedTuple):
     version: int
 
     @property
-    def type_name(self) -> TypeName:
+    def type_name(self) -> c.TypeName:
         """The kind of value, as the command ``TYPE`` names it."""
-        return TYPE_NAMES[self.type]
+        return c.TYPE_NAMES[self.type]
 
     def dump(self, version: int | None = None) -> bytes:
         """Return the payload that ``DUMP`` would return, for ``RESTORE``.

@@ -10,17 +10,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 
-from telstate_rdb.constants import (
-    LENGTH_6BIT_MAX,
-    LENGTH_14BIT,
-    LENGTH_14BIT_MAX,
-    LENGTH_32BIT,
-    LENGTH_64BIT,
-    STRING_INT8,
-    STRING_INT16,
-    STRING_INT32,
-    STRING_LZF,
-)
+from telstate_rdb import constants as c
 from telstate_rdb.lzf import Compress
 
 COMPRESS_ABOVE = 20  # bytes: as in Redis
@@ -37,19 +27,19 @@ class _LengthPrefixes(dict[int, bytes]):
 
     def __missing__(self, size: int) -> bytes:
         prefix = _encode_new_length(size)
-        if size <= LENGTH_14BIT_MAX:
+        if size <= c.LENGTH_14BIT_MAX:
             self[size] = prefix
         return prefix
 
 
 def _encode_new_length(size: int) -> bytes:
-    if size <= LENGTH_6BIT_MAX:
+    if size <= c.LENGTH_6BIT_MAX:
         return size.to_bytes(1, "big")
-    if size <= LENGTH_14BIT_MAX:
-        return (LENGTH_14BIT << 8 | size).to_bytes(2, "big")
+    if size <= c.LENGTH_14BIT_MAX:
+        return (c.LENGTH_14BIT << 8 | size).to_bytes(2, "big")
     if size < 1 << 32:
-        return struct.pack(">BI", LENGTH_32BIT, size)
-    return struct.pack(">BQ", LENGTH_64BIT, size)
+        return struct.pack(">BI", c.LENGTH_32BIT, size)
+    return struct.pack(">BQ", c.LENGTH_64BIT, size)
 
 
 _PREFIXES = _LengthPrefixes()
@@ -87,16 +77,16 @@ def encode_string(text: bytes, compress: Compress | None = None) -> bytes:
     elif compress is not None and size > COMPRESS_ABOVE:
         packed = compress(text)
         if packed is not None:
-            return b"%c%b%b%b" % (STRING_LZF, _PREFIXES[len(packed)], _PREFIXES[size], packed)
+            return b"%c%b%b%b" % (c.STRING_LZF, _PREFIXES[len(packed)], _PREFIXES[size], packed)
     return _PREFIXES[size] + text
 
 
 def _encode_integer(number: int) -> bytes:
     if -1 << 7 <= number < 1 << 7:
-        return _INT8.pack(STRING_INT8, number)
+        return _INT8.pack(c.STRING_INT8, number)
     if -1 << 15 <= number < 1 << 15:
-        return _INT16.pack(STRING_INT16, number)
-    return _INT32.pack(STRING_INT32, number)
+        return _INT16.pack(c.STRING_INT16, number)
+    return _INT32.pack(c.STRING_INT32, number)
 
 
 def encode_strings(

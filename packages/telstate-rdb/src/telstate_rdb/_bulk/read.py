@@ -1,27 +1,16 @@
-"""Read tables: a count and so many items of strings, or of strings and scores."""
+"""Reading and skipping tables: a count and so many items of strings, or of strings and scores."""
 
 from __future__ import annotations
 
-from telstate_rdb._bulk.runs import (
-    PAIRS,
-    SCORED,
-    STRINGS,
-    TEXT_SCORED,
-    Run,
-    scan,
-)
+from telstate_rdb import constants as c
+from telstate_rdb._bulk.runs import PAIRS, SCORED, STRINGS, TEXT_SCORED, Layout, Run, scan
 from telstate_rdb._source import Source
-from telstate_rdb.constants import (
-    SCORE_NAN,
-    SCORE_NEGATIVE_INFINITY,
-    SCORE_POSITIVE_INFINITY,
-)
 from telstate_rdb.errors import RdbParseError
 
 _SPECIAL_SCORES = {
-    SCORE_NAN: b"nan",
-    SCORE_POSITIVE_INFINITY: b"inf",
-    SCORE_NEGATIVE_INFINITY: b"-inf",
+    c.SCORE_NAN: b"nan",
+    c.SCORE_POSITIVE_INFINITY: b"inf",
+    c.SCORE_NEGATIVE_INFINITY: b"-inf",
 }
 _MAX_CACHED_SCORES = 1000
 
@@ -97,13 +86,7 @@ def read_text_score(source: Source) -> bytes:
 
 
 def parse_score(text: bytes) -> float:
-    """Return the number that the text of a score stands for.
-
-    Examples
-    --------
-    >>> parse_score(b"-1.5e3"), parse_score(b"inf")
-    (-1500.0, inf)
-    """
+    """Return the number that the text of a score stands for."""
     try:
         if b"_" not in text:
             return float(text)
@@ -120,3 +103,19 @@ class _ScoreCache(dict[bytes, float]):
         if len(self) < _MAX_CACHED_SCORES:
             self[text] = score
         return score
+
+
+def skip_table(source: Source, layout: Layout) -> int:
+    """Skip a count and so many items; return the count."""
+    count = source.read_length()
+    source.expect(count * (layout.strings + layout.tail))
+    strings = layout.strings - layout.has_text_score
+    for piece in scan(source, count, layout):
+        if piece is None:
+            for _ in range(strings):
+                source.skip_string()
+            if layout.has_text_score:
+                length = source.read_byte()
+                source.skip(length if length < c.SCORE_NAN else 0)
+            source.skip(layout.tail)
+    return count

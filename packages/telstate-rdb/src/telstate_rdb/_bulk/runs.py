@@ -31,22 +31,11 @@ _MAX_WINDOW = 1 << 16
 
 @attrs.frozen
 class Layout:
-    """What an item of a table consists of.
+    """What an item of a table consists of."""
 
-    Parameters
-    ----------
-    strings
-        The number of strings, one or two.
-    tail
-        The number of bytes after them.
-    has_text_score
-        Whether the last "string" is a score as text. Those that are not text (infinity) count as
-        unusual.
-    """
-
-    strings: int
-    tail: int = 0
-    has_text_score: bool = False
+    strings: int  # one or two
+    tail: int = 0  # the number of bytes after them
+    has_text_score: bool = False  # the last "string" is a score; infinity and NaN count as unusual
 
     def slots(self) -> tuple[tuple[int, int], ...]:
         """Return, for each string, below what its first byte is a usual length and what follows."""

@@ -13,6 +13,7 @@ from struct import Struct
 from struct import error as StructError
 from struct import pack
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import integer_of
 from telstate_rdb._packed.common import (
     MAX_UNIFORM_SIZE,
@@ -21,26 +22,18 @@ from telstate_rdb._packed.common import (
     encode_integer,
     uniform_width,
 )
-from telstate_rdb.constants import (
-    LISTPACK_COUNT_UNKNOWN,
-    LISTPACK_END,
-    LISTPACK_HEADER_SIZE,
-    LISTPACK_INT13,
-    LISTPACK_INT16,
-    LISTPACK_INT24,
-    LISTPACK_INT32,
-    LISTPACK_INT64,
-    LISTPACK_STRING_6BIT,
-    LISTPACK_STRING_12BIT,
-    LISTPACK_STRING_32BIT,
-)
 from telstate_rdb.errors import RdbParseError
 
 _HEADER = Struct("<IH")
-_END = bytes((LISTPACK_END,))
+_END = bytes((c.LISTPACK_END,))
 _U32_LE = Struct("<I")
 _SMALL_INTEGERS = tuple(b"%d" % number for number in range(128))
-_INTEGER_SIZES = {LISTPACK_INT16: 2, LISTPACK_INT24: 3, LISTPACK_INT32: 4, LISTPACK_INT64: 8}
+_INTEGER_SIZES = {
+    c.LISTPACK_INT16: 2,
+    c.LISTPACK_INT24: 3,
+    c.LISTPACK_INT32: 4,
+    c.LISTPACK_INT64: 8,
+}
 
 
 # ---------------------------------------------------------------------------------------- decoding
@@ -55,7 +48,7 @@ def decode_listpack(data: bytes) -> list[bytes]:
         entries = _read_entries(data)
     except (IndexError, StructError):
         raise RdbParseError("a listpack is cut short or points beyond its end") from None
-    if count != len(entries) and count != LISTPACK_COUNT_UNKNOWN:
+    if count != len(entries) and count != c.LISTPACK_COUNT_UNKNOWN:
         raise RdbParseError(f"a listpack of {len(entries)} entries says that it has {count}")
     return entries
 
@@ -65,7 +58,7 @@ def _read_entries(data: bytes) -> list[bytes]:
     out: list[bytes] = []
     append = out.append
     small = _SMALL_INTEGERS
-    start = LISTPACK_HEADER_SIZE
+    start = c.LISTPACK_HEADER_SIZE
     while True:
         code = data[start]
         if code < 128:  # 7-bit unsigned
@@ -84,13 +77,13 @@ def _read_entries(data: bytes) -> list[bytes]:
         elif code < 240:  # string of 12 bits of length
             stop = start + 2 + ((code & 15) << 8 | data[start + 1])
             text = data[start + 2 : stop]
-        elif code == LISTPACK_STRING_32BIT:
+        elif code == c.LISTPACK_STRING_32BIT:
             stop = start + 5 + _U32_LE.unpack_from(data, start + 1)[0]
             text = data[start + 5 : stop]
         elif code in _INTEGER_SIZES:
             stop = start + 1 + _INTEGER_SIZES[code]
             text = b"%d" % int.from_bytes(data[start + 1 : stop], "little", signed=True)
-        elif code == LISTPACK_END:
+        elif code == c.LISTPACK_END:
             break
         else:
             raise RdbParseError(
@@ -119,10 +112,10 @@ def _wrong_size(start: int) -> str:
 def decode_listpack_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
     """Decode pairs of strings of one size below 64 and one small integer; None for anything else."""
     size = len(data)
-    if not LISTPACK_HEADER_SIZE + 5 <= size <= MAX_UNIFORM_SIZE:
+    if not c.LISTPACK_HEADER_SIZE + 5 <= size <= MAX_UNIFORM_SIZE:
         return None
     number = data[-3]
-    layout = _uniform_layout(data[LISTPACK_HEADER_SIZE] - LISTPACK_STRING_6BIT, number, size)
+    layout = _uniform_layout(data[c.LISTPACK_HEADER_SIZE] - c.LISTPACK_STRING_6BIT, number, size)
     if layout is None or (members := decode_uniform(data, layout)) is None:
         return None
     return members, _SMALL_INTEGERS[number]
@@ -132,13 +125,13 @@ def decode_listpack_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None
 def _uniform_layout(width: int, number: int, size: int) -> UniformLayout | None:
     """Return the layout of a listpack of `size` bytes whose pairs are strings and one integer."""
     stride = width + 4
-    count, rest = divmod(size - LISTPACK_HEADER_SIZE - 1, stride)
+    count, rest = divmod(size - c.LISTPACK_HEADER_SIZE - 1, stride)
     if not 0 <= width < 64 or number > 127 or rest:
         return None
-    start = LISTPACK_HEADER_SIZE
-    code = bytes((LISTPACK_STRING_6BIT | width,))
+    start = c.LISTPACK_HEADER_SIZE
+    code = bytes((c.LISTPACK_STRING_6BIT | width,))
     return Struct(f"<{start}x" + f"1x{width}s3x" * count + "x"), [
-        (slice(start), _HEADER.pack(size, min(2 * count, LISTPACK_COUNT_UNKNOWN))),
+        (slice(start), _HEADER.pack(size, min(2 * count, c.LISTPACK_COUNT_UNKNOWN))),
         (slice(start, None, stride), code * count + _END),
         (slice(start + 1 + width, None, stride), bytes((width + 1,)) * count),
         (slice(start + 2 + width, None, stride), bytes((number,)) * count),
@@ -168,18 +161,18 @@ def encode_listpack_pairs(
 @lru_cache(1024)
 def _uniform_frame(width: int, second: bytes, count: int) -> tuple[bytes, bytes, bytes]:
     """Return the bytes before, between and after `count` texts of one length."""
-    head = bytes((LISTPACK_STRING_6BIT | width,))
+    head = bytes((c.LISTPACK_STRING_6BIT | width,))
     tail = bytes((1 + width,)) + encode_listpack_entry(second)
     between = tail + head
-    size = LISTPACK_HEADER_SIZE + count * (width + len(between)) + 1
+    size = c.LISTPACK_HEADER_SIZE + count * (width + len(between)) + 1
     return _HEADER.pack(size, 2 * count) + head, between, tail + _END
 
 
 def join_listpack(entries: Sequence[bytes]) -> bytes:
     """Make a listpack of encoded entries."""
     content = b"".join(entries)
-    size = LISTPACK_HEADER_SIZE + len(content) + 1
-    header = _HEADER.pack(size, min(len(entries), LISTPACK_COUNT_UNKNOWN))
+    size = c.LISTPACK_HEADER_SIZE + len(content) + 1
+    header = _HEADER.pack(size, min(len(entries), c.LISTPACK_COUNT_UNKNOWN))
     return b"%b%b%b" % (header, content, _END)
 
 
@@ -190,11 +183,11 @@ def encode_listpack_entry(text: bytes) -> bytes:
         return encode_listpack_integer(number)
     size = len(text)
     if size < 1 << 6:
-        return b"%c%b%c" % (LISTPACK_STRING_6BIT | size, text, 1 + size)
+        return b"%c%b%c" % (c.LISTPACK_STRING_6BIT | size, text, 1 + size)
     if size < 1 << 12:
-        body = (LISTPACK_STRING_12BIT << 8 | size).to_bytes(2, "big") + text
+        body = (c.LISTPACK_STRING_12BIT << 8 | size).to_bytes(2, "big") + text
     else:
-        body = pack("<BI", LISTPACK_STRING_32BIT, size) + text
+        body = pack("<BI", c.LISTPACK_STRING_32BIT, size) + text
     return body + _encode_own_size(len(body))
 
 
@@ -203,7 +196,7 @@ def encode_listpack_integer(number: int) -> bytes:
     if 0 <= number < 1 << 7:
         return bytes((number, 1))
     if -1 << 12 <= number < 1 << 12:
-        return (LISTPACK_INT13 << 8 | number & 0x1FFF).to_bytes(2, "big") + b"\x02"
+        return (c.LISTPACK_INT13 << 8 | number & 0x1FFF).to_bytes(2, "big") + b"\x02"
     body = encode_integer(number, _INTEGER_SIZES)
     return body + len(body).to_bytes(1, "little")
 

@@ -14,6 +14,7 @@ from struct import Struct
 from struct import error as StructError
 from struct import pack
 
+from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import integer_of
 from telstate_rdb._packed.common import (
     MAX_UNIFORM_SIZE,
@@ -22,37 +23,22 @@ from telstate_rdb._packed.common import (
     encode_integer,
     uniform_width,
 )
-from telstate_rdb.constants import (
-    ZIPLIST_BIG_PREVIOUS,
-    ZIPLIST_COUNT_UNKNOWN,
-    ZIPLIST_END,
-    ZIPLIST_HEADER_SIZE,
-    ZIPLIST_INT8,
-    ZIPLIST_INT16,
-    ZIPLIST_INT24,
-    ZIPLIST_INT32,
-    ZIPLIST_INT64,
-    ZIPLIST_SMALL_FIRST,
-    ZIPLIST_SMALL_LAST,
-    ZIPLIST_STRING_14BIT,
-    ZIPLIST_STRING_32BIT,
-)
 from telstate_rdb.errors import RdbParseError
 
 _HEADER = Struct("<IIH")
-_END = bytes((ZIPLIST_END,))
+_END = bytes((c.ZIPLIST_END,))
 _U32_LE = Struct("<I")
 _U32_BE = Struct(">I")
 _INTEGER_SIZES = {
-    ZIPLIST_INT8: 1,
-    ZIPLIST_INT16: 2,
-    ZIPLIST_INT24: 3,
-    ZIPLIST_INT32: 4,
-    ZIPLIST_INT64: 8,
+    c.ZIPLIST_INT8: 1,
+    c.ZIPLIST_INT16: 2,
+    c.ZIPLIST_INT24: 3,
+    c.ZIPLIST_INT32: 4,
+    c.ZIPLIST_INT64: 8,
 }
 _SMALL_INTEGERS = {
-    code: b"%d" % (code - ZIPLIST_SMALL_FIRST)
-    for code in range(ZIPLIST_SMALL_FIRST, ZIPLIST_SMALL_LAST + 1)
+    code: b"%d" % (code - c.ZIPLIST_SMALL_FIRST)
+    for code in range(c.ZIPLIST_SMALL_FIRST, c.ZIPLIST_SMALL_LAST + 1)
 }
 
 
@@ -68,7 +54,7 @@ def decode_ziplist(data: bytes) -> list[bytes]:
         entries, last = _read_entries(data)
     except (IndexError, StructError):
         raise RdbParseError("a ziplist is cut short or points beyond its end") from None
-    if count != len(entries) and count != ZIPLIST_COUNT_UNKNOWN:
+    if count != len(entries) and count != c.ZIPLIST_COUNT_UNKNOWN:
         raise RdbParseError(f"a ziplist of {len(entries)} entries says that it has {count}")
     if tail != last:
         raise RdbParseError(f"the last entry of a ziplist is at byte {last}, not at {tail}")
@@ -80,19 +66,17 @@ def _read_entries(data: bytes) -> tuple[list[bytes], int]:
     out: list[bytes] = []
     append = out.append
     small = _SMALL_INTEGERS
-    start = ZIPLIST_HEADER_SIZE
+    big = c.ZIPLIST_BIG_PREVIOUS
+    start = c.ZIPLIST_HEADER_SIZE
     previous = 0  # size of the entry before, which must be repeated here
     quick = 0  # the same, or -1 if that takes more than a byte
     while True:
         position = start + 1
         if data[start] != quick:
-            if data[start] == ZIPLIST_END:
+            if data[start] == c.ZIPLIST_END:
                 break
             position = start + 5
-            if (
-                data[start] != ZIPLIST_BIG_PREVIOUS
-                or _U32_LE.unpack_from(data, start + 1)[0] != previous
-            ):
+            if data[start] != big or _U32_LE.unpack_from(data, start + 1)[0] != previous:
                 raise RdbParseError(
                     f"the entry at byte {start} of a ziplist has the wrong size of the one before"
                 )
@@ -111,7 +95,7 @@ def _read_entries(data: bytes) -> tuple[list[bytes], int]:
         elif code in _INTEGER_SIZES:
             stop = position + 1 + _INTEGER_SIZES[code]
             append(b"%d" % int.from_bytes(data[position + 1 : stop], "little", signed=True))
-        elif code == ZIPLIST_STRING_32BIT:
+        elif code == c.ZIPLIST_STRING_32BIT:
             begin = position + 5
             stop = begin + _U32_BE.unpack_from(data, position + 1)[0]
             append(data[begin:stop])
@@ -120,7 +104,7 @@ def _read_entries(data: bytes) -> tuple[list[bytes], int]:
                 f"the entry at byte {start} of a ziplist is of the unknown kind {code:#x}"
             )
         previous = stop - start
-        quick = previous if previous < ZIPLIST_BIG_PREVIOUS else -1
+        quick = previous if previous < big else -1
         start = stop
     if start != len(data) - 1:
         raise RdbParseError(f"a ziplist ends at its byte {start}, with more bytes after it")
@@ -130,10 +114,10 @@ def _read_entries(data: bytes) -> tuple[list[bytes], int]:
 def decode_ziplist_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
     """Decode pairs of strings of one size below 64 and one small integer; None for anything else."""
     size = len(data)
-    if not ZIPLIST_HEADER_SIZE + 5 <= size <= MAX_UNIFORM_SIZE:
+    if not c.ZIPLIST_HEADER_SIZE + 5 <= size <= MAX_UNIFORM_SIZE:
         return None
     code = data[-2]
-    layout = _uniform_layout(data[ZIPLIST_HEADER_SIZE + 1], code, size)
+    layout = _uniform_layout(data[c.ZIPLIST_HEADER_SIZE + 1], code, size)
     if layout is None or (members := decode_uniform(data, layout)) is None:
         return None
     return members, _SMALL_INTEGERS[code]
@@ -143,11 +127,11 @@ def decode_ziplist_pairs(data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
 def _uniform_layout(width: int, code: int, size: int) -> UniformLayout | None:
     """Return the layout of a ziplist of `size` bytes whose pairs are strings and one integer."""
     stride = width + 4
-    count, rest = divmod(size - ZIPLIST_HEADER_SIZE - 1, stride)
+    count, rest = divmod(size - c.ZIPLIST_HEADER_SIZE - 1, stride)
     if width >= 64 or code not in _SMALL_INTEGERS or rest:
         return None
-    start = ZIPLIST_HEADER_SIZE
-    header = _HEADER.pack(size, size - 3, min(2 * count, ZIPLIST_COUNT_UNKNOWN))
+    start = c.ZIPLIST_HEADER_SIZE
+    header = _HEADER.pack(size, size - 3, min(2 * count, c.ZIPLIST_COUNT_UNKNOWN))
     # The first entry follows none, so the size before it is 0; the size of a second entry is 2.
     return Struct(f"<{start}x" + f"2x{width}s2x" * count + "x"), [
         (slice(start + 1), header + bytes(1)),
@@ -178,8 +162,8 @@ def encode_ziplist(texts: Iterable[bytes]) -> bytes:
         size += previous
         count += 1
         parts += (before, body)
-    whole = ZIPLIST_HEADER_SIZE + size + 1
-    header = _HEADER.pack(whole, whole - 1 - previous, min(count, ZIPLIST_COUNT_UNKNOWN))
+    whole = c.ZIPLIST_HEADER_SIZE + size + 1
+    header = _HEADER.pack(whole, whole - 1 - previous, min(count, c.ZIPLIST_COUNT_UNKNOWN))
     return b"%b%b%b" % (header, b"".join(parts), _END)
 
 
@@ -200,28 +184,28 @@ def _uniform_frame(width: int, second: bytes, count: int) -> tuple[bytes, bytes,
     tail = bytes((2 + width,)) + body
     between = tail + bytes((1 + len(body), width))
     last = tail + _END
-    size = ZIPLIST_HEADER_SIZE + count * (width + len(between)) + 1
+    size = c.ZIPLIST_HEADER_SIZE + count * (width + len(between)) + 1
     header = _HEADER.pack(size, size - len(last), 2 * count)
     return header + bytes((0, width)), between, last
 
 
 def encode_ziplist_previous(size: int) -> bytes:
     """Encode the size of an entry as it stands in front of the next one."""
-    if size < ZIPLIST_BIG_PREVIOUS:
+    if size < c.ZIPLIST_BIG_PREVIOUS:
         return size.to_bytes(1, "little")
-    return pack("<BI", ZIPLIST_BIG_PREVIOUS, size)
+    return pack("<BI", c.ZIPLIST_BIG_PREVIOUS, size)
 
 
 def encode_ziplist_body(text: bytes) -> bytes:
     """Encode an entry without the size of the one before it."""
     number = integer_of(text)
     if number is not None:
-        if 0 <= number <= ZIPLIST_SMALL_LAST - ZIPLIST_SMALL_FIRST:
-            return (ZIPLIST_SMALL_FIRST + number).to_bytes(1, "little")
+        if 0 <= number <= c.ZIPLIST_SMALL_LAST - c.ZIPLIST_SMALL_FIRST:
+            return (c.ZIPLIST_SMALL_FIRST + number).to_bytes(1, "little")
         return encode_integer(number, _INTEGER_SIZES)
     size = len(text)
     if size < 1 << 6:
         return b"%c%b" % (size, text)
     if size < 1 << 14:
-        return (ZIPLIST_STRING_14BIT << 8 | size).to_bytes(2, "big") + text
-    return pack(">BI", ZIPLIST_STRING_32BIT, size) + text
+        return (c.ZIPLIST_STRING_14BIT << 8 | size).to_bytes(2, "big") + text
+    return pack(">BI", c.ZIPLIST_STRING_32BIT, size) + text

@@ -13,9 +13,8 @@ from itertools import chain
 
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string, encode_strings
-from telstate_rdb._bulk.read import read_string_pairs
+from telstate_rdb._bulk.read import read_string_pairs, skip_table
 from telstate_rdb._bulk.runs import EXPIRING_PAIRS, PAIRS
-from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist
 from telstate_rdb._packed.zipmap import decode_zipmap

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string, encode_strings
-from telstate_rdb._bulk.read import read_strings
+from telstate_rdb._bulk.read import read_strings, skip_table
 from telstate_rdb._bulk.runs import STRINGS
-from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack_entry, join_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist, encode_ziplist_body
 from telstate_rdb._source import Source

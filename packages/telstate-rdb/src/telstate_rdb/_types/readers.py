@@ -12,15 +12,21 @@ from functools import partial
 
 from telstate_rdb import constants as c
 from telstate_rdb._source import Source
-from telstate_rdb._types import hashes, lists, modules, sets, streams, strings, zsets
+from telstate_rdb._types import hashes, lists, modules, sets, streams, zsets
 from telstate_rdb.values import Value
 
 Reader = Callable[[Source], Value]
 Skipper = Callable[[Source], object]
 PackedDecoder = Callable[[bytes], Value]
 
+
+def decode_string(data: bytes) -> bytes:
+    """Return the string itself."""
+    return data
+
+
 PACKED_DECODERS: dict[int, PackedDecoder] = {
-    c.TYPE_STRING: strings.decode_string,
+    c.TYPE_STRING: decode_string,
     c.TYPE_HASH_ZIPMAP: hashes.decode_hash_zipmap,
     c.TYPE_LIST_ZIPLIST: lists.decode_list_ziplist,
     c.TYPE_SET_INTSET: sets.decode_set_intset,

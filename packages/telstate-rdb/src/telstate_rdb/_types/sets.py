@@ -8,9 +8,8 @@ from telstate_rdb._bulk.encode_strings import (
     encode_strings,
     integer_of,
 )
-from telstate_rdb._bulk.read import read_strings
+from telstate_rdb._bulk.read import read_strings, skip_table
 from telstate_rdb._bulk.runs import STRINGS
-from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._packed.intset import decode_intset, encode_intset
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack
 from telstate_rdb._source import Source

@@ -11,31 +11,29 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from telstate_rdb import constants as c
+from telstate_rdb._bulk.encode_strings import encode_string
 from telstate_rdb._types.hashes import encode_hash, lowest_hash_version
 from telstate_rdb._types.lists import encode_list
 from telstate_rdb._types.modules import encode_module, lowest_module_version
 from telstate_rdb._types.sets import encode_set
 from telstate_rdb._types.streams import encode_stream, lowest_stream_version
-from telstate_rdb._types.strings import encode_string_value
 from telstate_rdb._types.zsets import encode_sorted_set
-from telstate_rdb.constants import (
-    EVERY_READER_VERSION,
-    MAX_VERSION,
-    TYPE_STREAM_LISTPACKS,
-    TYPE_VERSIONS,
-    VALKEY_VERSION,
-    VERSION_RELEASES,
-)
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.lzf import Compress
 from telstate_rdb.values import Hash, List, Module, Set, SortedSet, Stream, Value
 
-WRITABLE_VERSIONS = (*range(EVERY_READER_VERSION, MAX_VERSION + 1), VALKEY_VERSION)
+WRITABLE_VERSIONS = (*range(c.EVERY_READER_VERSION, c.MAX_VERSION + 1), c.VALKEY_VERSION)
 """The versions that can be asked for."""
+
+
+def _encode_string(value: bytes, version: int, compress: Compress | None) -> tuple[int, bytes]:
+    return c.TYPE_STRING, encode_string(value, compress)
+
 
 # A function takes the class that it stands beside, which a table cannot express: hence Any.
 _ENCODERS: dict[type, Callable[[Any, int, Compress | None], tuple[int, bytes]]] = {
-    bytes: encode_string_value,
+    bytes: _encode_string,
     List: encode_list,
     Set: encode_set,
     SortedSet: encode_sorted_set,
@@ -54,15 +52,15 @@ def check_version(version: int) -> None:
     """Raise ValueError for a version that is not in `WRITABLE_VERSIONS`."""
     if version not in WRITABLE_VERSIONS:
         raise ValueError(
-            f"RDB version {version} cannot be written. Use {EVERY_READER_VERSION} to {MAX_VERSION}, "
-            f"{VALKEY_VERSION} for Valkey, or None for the lowest that can hold the values."
+            f"RDB version {version} cannot be written. Use {c.EVERY_READER_VERSION} to {c.MAX_VERSION}, "
+            f"{c.VALKEY_VERSION} for Valkey, or None for the lowest that can hold the values."
         )
 
 
 def lowest_version(value: Value) -> int:
     """Return the lowest RDB version, 6 or above, that can hold a value without any loss."""
     find = _LOWEST_VERSIONS.get(type(value))
-    return EVERY_READER_VERSION if find is None else find(value)
+    return c.EVERY_READER_VERSION if find is None else find(value)
 
 
 def encode_value(
@@ -84,12 +82,12 @@ def encode_value(
     elif version < needed:
         advice = (
             " (or telstate_rdb.without_counters() of it)"
-            if isinstance(value, Stream) and version >= TYPE_VERSIONS[TYPE_STREAM_LISTPACKS]
+            if isinstance(value, Stream) and version >= c.TYPE_VERSIONS[c.TYPE_STREAM_LISTPACKS]
             else ""
         )
         raise RdbWriteError(
             f"RDB version {version} cannot hold this {name}. Write version {needed} "
-            f"({VERSION_RELEASES[needed]}) or later{advice}."
+            f"({c.VERSION_RELEASES[needed]}) or later{advice}."
         )
     try:
         return (*encode(value, version, compress), version)

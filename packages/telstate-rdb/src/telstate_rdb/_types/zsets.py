@@ -26,9 +26,9 @@ from telstate_rdb._bulk.read import (
     parse_score,
     read_scored_strings,
     read_text_scored_strings,
+    skip_table,
 )
 from telstate_rdb._bulk.runs import SCORED, TEXT_SCORED
-from telstate_rdb._bulk.skip import skip_table
 from telstate_rdb._packed.listpack import (
     decode_listpack,
     decode_listpack_pairs,
