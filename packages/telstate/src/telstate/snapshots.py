@@ -319,9 +319,8 @@ def check_complete(
     names = ", ".join(map(key_repr, failed[:_MAX_NAMES]))
     more = "..." if len(failed) > _MAX_NAMES else ""
     text = (
-        f"{writer.keys_failed} of {len(wanted)} keys cannot be saved ({names}{more}: "
-        f"{writer.failures[first]}), so {writer.filename} was left as it was; "
-        "RDBWriter saves the others"
+        f"Cannot save {writer.keys_failed} of {len(wanted)} keys, so {writer.filename} was left as it was; "
+        f"RDBWriter saves the others. {names}{more}: {writer.failures[first]}"
     )
     problem = writer._errors.get(first)
     if problem is not None:

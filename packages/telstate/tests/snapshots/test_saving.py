@@ -116,7 +116,9 @@ def test_missing_keys_are_an_error(ts: TelescopeState, path: Path) -> None:
     """A missing key raises an error with its name, and the old file is unchanged."""
     fill(ts)
     path.write_bytes(b"old")
-    with pytest.raises(KeyError, match="'n_chanz'.*no such key.*left as it was.*'n_chans'"):
+    with pytest.raises(
+        KeyError, match="left as it was.*'n_chanz': there is no such key.*'n_chans'"
+    ):
         ts.save(path, keys=["n_chans", "n_chanz"])
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
@@ -161,11 +163,11 @@ async def test_foreign_keys_by_name(asynchronous: bool, path: Path) -> None:
     async def save(*keys: str) -> None:
         await (ats.save(path, keys) if asynchronous else asyncio.to_thread(ts.save, path, keys))
 
-    with pytest.raises(ForeignKeyError, match=r"1 of 2 keys .*'a_list'.*Redis list") as caught:
+    with pytest.raises(ForeignKeyError, match=r"1 of 2 keys.*'a_list'.*Redis list") as caught:
         await save("n_chans", "a_list")
     assert "did you mean" not in str(caught.value)
     assert isinstance(caught.value.__cause__, ForeignKeyError)
-    with pytest.raises(KeyError, match=r"2 of 2 keys .*\('n_chan', 'a_list': there is no such key"):
+    with pytest.raises(KeyError, match=r"2 of 2 keys.*'n_chan', 'a_list': there is no such key"):
         await save("a_list", "n_chan")
     assert not path.exists()
 
