@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,6 +66,7 @@ KATDAL_NEEDS = [
 KATDAL_OUTCOME = ("255", "61")
 
 nox.needs_version = ">=2024.10.9"
+# `.ci/run` names these too.
 nox.options.sessions = ["lint", "typecheck", "tests", "stack", "lowest", "clients", "katdal"]
 nox.options.reuse_existing_virtualenvs = True
 # A missing interpreter is skipped and named, in CI too.
@@ -111,6 +113,8 @@ def needed_by_tests(*packages: str) -> list[str]:
     return texts(one for package in packages for one in REQUIREMENTS.group(package, "test"))
 
 
+# In a folder for this run, as `.ci/run` runs two at once.
+_WHEELS = tempfile.TemporaryDirectory(prefix="telstate-wheels-")
 _built: dict[str, Path] = {}
 
 
@@ -123,8 +127,7 @@ def wheels(session: nox.Session, *names: str) -> list[str]:
         session.run(*pip, "install", "-q", BUILD_BACKEND)
         for name in missing:
             source = ROOT / ("testing" if name == "telstate-testing" else f"packages/{name}")
-            folder = cache("wheels", name)
-            shutil.rmtree(folder)
+            folder = Path(_WHEELS.name, name)
             options = ["-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
             session.run(*pip, "wheel", *options, str(source))
             (_built[name],) = folder.glob("*.whl")
