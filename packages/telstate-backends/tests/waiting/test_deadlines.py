@@ -19,9 +19,12 @@ from redis.crc import key_slot
 from subjects import LONG
 
 from telstate_backends import (
+    ConnectionError,
+    Deadline,
     Exists,
     Find,
     Follower,
+    Keys,
     KeyWait,
     RedisBackend,
     SetImmutable,
@@ -111,3 +114,22 @@ def test_candidates_on_several_nodes_of_a_cluster() -> None:
             finally:
                 os.kill(servers[1].process_id, signal.SIGCONT)
             assert backend.execute(Find(view)) is None
+
+
+@pytest.mark.slow
+def test_an_operation_on_all_nodes_of_a_cluster() -> None:
+    """The deadline also holds while the nodes of the cluster are listed."""
+    with ThreadPoolExecutor(1) as threads, running_cluster(list(SERVERS.values())[-1]) as servers:
+        url = f"redis+cluster://127.0.0.1:{servers[0].port}?socket_timeout={NEVER}"
+        with RedisBackend.from_url(url) as backend:
+            assert backend.execute(Keys()) == []
+            for server in servers:
+                os.kill(server.process_id, signal.SIGSTOP)
+            try:
+                call = threads.submit(backend.execute, Keys(), deadline=Deadline.after(0.1))
+                with pytest.raises(ConnectionError, match="did not answer in time"):
+                    call.result(LONG)
+            finally:
+                for server in servers:
+                    os.kill(server.process_id, signal.SIGCONT)
+            assert backend.execute(Keys()) == []

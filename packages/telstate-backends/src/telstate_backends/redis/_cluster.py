@@ -19,13 +19,13 @@ import redis
 import redis.asyncio
 import redis.asyncio.cluster
 from redis.cluster import RedisCluster
-from redis.exceptions import ClusterError, ResponseError
+from redis.exceptions import ClusterError
 
 from telstate_backends.deadline import Deadline
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import _client, _slots
 from telstate_backends.redis._errors import FAILURES, LOST, partly_sent
-from telstate_backends.redis._exchanges import exchange_pieces
+from telstate_backends.redis._exchanges import exchange_bare_masters, exchange_pieces
 from telstate_backends.redis._server import AsyncServer, Server
 
 
@@ -121,13 +121,10 @@ class Cluster:
 
     def _find_bare_masters(self, name: str, deadline: Deadline | None) -> list[str]:
         try:
-            listed = self._server(name).client.execute_command("CLUSTER NODES")
-            return _slots.bare_masters(listed)
+            return self._server(name).run(exchange_bare_masters(), deadline)
         except LOST:
             self._refresh_slots(deadline)
             raise
-        except ResponseError:
-            return []  # not every user may ask
 
     def _refresh_slots(self, deadline: Deadline | None) -> None:
         """Ask the nodes that are left which of them serves which slot; if none answers, go on as before."""
@@ -233,13 +230,10 @@ class AsyncCluster:
 
     async def _find_bare_masters(self, name: str) -> list[str]:
         try:
-            listed = await self._server(name).client.execute_command("CLUSTER NODES")
-            return _slots.bare_masters(listed)
+            return await self._server(name).run(exchange_bare_masters())
         except LOST:
             await self._refresh_slots()
             raise
-        except ResponseError:
-            return []  # not every user may ask
 
     async def _refresh_slots(self) -> None:
         """Ask the nodes that are left which of them serves which slot; if none answers, go on as before."""

@@ -18,10 +18,10 @@ from typing import TypeAlias, TypeVar
 
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from telstate_backends.operations.base import Args, Command, as_int, unexpected
+from telstate_backends.operations.base import Args, Command, as_bytes, as_int, unexpected
 from telstate_backends.redis._client import is_pool_exhausted
 from telstate_backends.redis._errors import LOST, partly_sent
-from telstate_backends.redis._slots import Piece
+from telstate_backends.redis._slots import Piece, bare_masters
 
 Result = TypeVar("Result")
 Exchange: TypeAlias = Generator[Sequence[Args], list[object], Result]
@@ -79,6 +79,12 @@ def exchange_pieces(pieces: Sequence[Piece], node: str) -> Exchange[None]:
         replies = yield from exchange_commands(commands, [piece.asking for piece in pieces])
     for piece, reply in zip(pieces, replies, strict=True):
         piece.take(reply, node)
+
+
+def exchange_bare_masters() -> Exchange[list[str]]:
+    """Return the masters of a cluster without slots, none if the user may not ask."""
+    (reply,) = yield [("CLUSTER", "NODES")]
+    return [] if isinstance(reply, ResponseError) else bare_masters(as_bytes(reply))
 
 
 def _exchange_batch(commands: Sequence[tuple[Command, bool]]) -> Exchange[list[object]]:

@@ -14,7 +14,7 @@ both only read. For the same reason a round has no piece that writes beside an o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -175,13 +175,16 @@ def check_served(operations: Sequence[Operation[Any]], replies: list[object]) ->
     return replies
 
 
-def bare_masters(listed: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the masters without slots by redis-py's reply to CLUSTER NODES; they may be about to get some."""
+def bare_masters(listed: bytes) -> list[str]:
+    """Return the masters without slots by a reply to CLUSTER NODES; they may be about to get some."""
     found = []
-    for name, node in listed.items():
-        flags = set(node["flags"].split(","))
-        if "master" in flags and not node["slots"] and not flags & {"fail", "noaddr", "handshake"}:
-            found.append(name)
+    for line in listed.decode().splitlines():
+        _, address, listed_flags, _, _, _, _, _, *slots = line.split()
+        flags = set(listed_flags.split(","))
+        # A slot in brackets is being moved to or from a node.
+        is_bare = all(slot.startswith("[") for slot in slots)
+        if is_bare and "master" in flags and not flags & {"fail", "noaddr", "handshake"}:
+            found.append(address.partition("@")[0])
     return found
 
 
