@@ -82,23 +82,14 @@ AsyncClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.cluster.RedisClust
 
 @attrs.frozen
 class ParsedUrl:
-    """What a URL says.
-
-    Attributes
-    ----------
-    scheme : str
-        What is before the ``://``.
-    hosts : list of (str, int)
-        Where Sentinels or nodes of a cluster are; empty for the other schemes.
-    service : str
-        The name of the master, for Sentinel.
-    arguments : dict
-        What is for every connection: credentials, database, timeouts, TLS.
-    """
+    """The parts of a URL."""
 
     scheme: str
+    #: The hosts and ports of Sentinels or of nodes of a cluster; empty for the other schemes.
     hosts: list[tuple[str, int]]
+    #: The name of the master, for Sentinel.
     service: str
+    #: The arguments of every connection: credentials, database, timeouts, TLS.
     arguments: dict[str, Any] = attrs.field(repr=False)
 
     @property
@@ -116,22 +107,7 @@ class ParsedUrl:
 
 
 def parse_url(url: str, db: int | None) -> ParsedUrl:
-    """Parse a URL.
-
-    Parameters
-    ----------
-    url : str
-        The URL.
-    db : int or None
-        The database, if the URL does not name one.
-
-    Raises
-    ------
-    TypeError
-        If it is not a string.
-    ValueError
-        If the URL cannot be parsed, or names another database than `db`.
-    """
+    """Parse a URL; raises ValueError if it is not valid, or names another database than `db`."""
     if not isinstance(url, str):
         raise TypeError(f"A URL is a string, not a {type(url).__name__}. {_FORMS}")
     # Blanks around it come of copying.
