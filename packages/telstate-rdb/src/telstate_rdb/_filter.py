@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from operator import methodcaller
 
 import attrs
 
 from telstate_rdb.constants import TYPE_NAMES, TypeName
 from telstate_rdb.globs import Glob
+
+_SPECIAL_BYTES = frozenset(b"*?[\\")
 
 
 @attrs.frozen
@@ -54,4 +57,11 @@ def make_filter(
             known = ", ".join(sorted(set(TYPE_NAMES.values())))
             raise ValueError(f"Unknown types {sorted(unknown)}; there are {known}.")
         type_bytes = frozenset(byte for byte, name in TYPE_NAMES.items() if name in names)
-    return Filter(databases, None if keys is None else Glob(keys).fullmatch, type_bytes)
+    return Filter(databases, None if keys is None else _matcher_of(keys), type_bytes)
+
+
+def _matcher_of(pattern: bytes) -> Callable[[bytes], object]:
+    """Return what matches a pattern, in the fastest way."""
+    if pattern[-1:] == b"*" and not _SPECIAL_BYTES.intersection(pattern[:-1]):
+        return methodcaller("startswith", pattern[:-1])
+    return Glob(pattern).fullmatch

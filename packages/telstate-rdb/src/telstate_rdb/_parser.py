@@ -25,8 +25,8 @@ from telstate_rdb.values import RawValue, Value
 LOOK_AHEAD = 1 << 16
 """More than a key and a value of 16383 bytes each, the longest that are parsed from the buffer."""
 
-STRETCH_SIZE = 1 << 18
-"""The number of bytes after which the loop ends at the latest."""
+STRETCH_SIZE = 1 << 13
+"""The number of bytes after which the loop ends if keys must be checked."""
 
 Checksum = Literal["unread", "ok", "wrong", "not computed", "none"]
 """The state of a file's checksum: not reached yet, right, wrong, left out by the writer (0), or not
@@ -187,7 +187,7 @@ class RecordParser:
         buffer = source.buffer
         position = first = source.position
         end = len(buffer)
-        limit = min(end, position + STRETCH_SIZE)
+        limit = min(end, position + STRETCH_SIZE) if self._recovers else end
         database = self.database
         expiry, idle, frequency = self._expiry, self._idle, self._frequency
         decoders = self._decoders

@@ -180,3 +180,14 @@ def test_lengths_and_integers(
     assert read(source) == expected
     assert source.offset == len(data)
     assert read(Source(ChunkedReader(data, 1))) == expected
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 127, 128, 192, 193, 194, 252])
+def test_long_text_scores(size: int) -> None:
+    """A score is as long as its first byte says, even where that would mean another form of a string."""
+    members = tuple(b"%02d" % number for number in range(20))
+    texts = [b"%d" % (number % 10) for number in range(19)] + [b"7".zfill(size)]
+    body = b"".join(
+        encode_string(member) + bytes([len(text)]) + text for member, text in zip(members, texts)
+    )
+    check(3, 20, body, SortedSet(members, array("d", map(float, texts))), 50)

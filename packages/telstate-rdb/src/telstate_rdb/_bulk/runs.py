@@ -22,7 +22,7 @@ from telstate_rdb.constants import STRING_INT8, STRING_INT32
 MIN_RUN = 8
 """Shorter runs are not worth it."""
 
-BLOCK_ITEMS = 64
+BLOCK_ITEMS = 256
 """How many items are scanned one by one before the next attempt to find a run."""
 
 _FIRST_WINDOW = 64  # items compared at first; after each run that fills the window, 8 times as many
@@ -35,12 +35,12 @@ class Layout:
 
     strings: int  # one or two
     tail: int = 0  # the number of bytes after them
-    has_text_score: bool = False  # the last "string" is a score; infinity and NaN count as unusual
+    has_text_score: bool = False  # the second "string" is a score; infinity and NaN are unusual
 
-    def slots(self) -> tuple[tuple[int, int], ...]:
-        """Return, for each string, below what its first byte is a usual length and what follows."""
-        last = (64 if self.has_text_score else 128, self.tail)
-        return ((128, 0), last)[2 - self.strings :]
+    @property
+    def tails(self) -> tuple[int, ...]:
+        """The number of bytes after each string."""
+        return (0, self.tail)[2 - self.strings :]
 
 
 STRINGS = Layout(1)
@@ -128,12 +128,11 @@ def scan(source: Source, count: int, layout: Layout) -> Iterator[Run | Block | N
 
     None stands for one item that the caller must read from the source before it goes on.
     """
-    slots = layout.slots()
     window = _FIRST_WINDOW
     while count:
         buffer = source.buffer
         start = source.position
-        bounds = _scan_items(buffer, start, 1, slots)
+        bounds = _scan_items(buffer, start, 1, layout)
         if not bounds:
             yield None
             count -= 1
@@ -149,44 +148,47 @@ def scan(source: Source, count: int, layout: Layout) -> Iterator[Run | Block | N
             yield Run(buffer, start, found, stride, bounds)
         else:
             window = _FIRST_WINDOW
-            bounds = _scan_items(buffer, start, min(count, BLOCK_ITEMS), slots)
+            bounds = _scan_items(buffer, start, min(count, BLOCK_ITEMS), layout)
             found = len(bounds) // (2 * layout.strings)
             source.position = bounds[-1] + layout.tail
             yield Block(buffer, found, bounds)
         count -= found
 
 
-def _scan_items(
-    buffer: bytes, position: int, count: int, slots: tuple[tuple[int, int], ...]
-) -> list[int]:
+def _scan_items(buffer: bytes, position: int, count: int, layout: Layout) -> list[int]:
     """Return where the strings of up to `count` items start and stop, up to an unusual item."""
     bounds: list[int] = []
     note = bounds.append
     try:
-        for limit, tail in slots * count:
+        for tail in layout.tails * count:
             size = buffer[position]
             if size < 64:
-                position += 1
-                note(position)
-            elif size < limit:
+                start = position + 1
+                note(start)
+            elif size < 128:
+                start = position + 2
                 size = (size & 63) << 8 | buffer[position + 1]
-                position += 2
-                note(position)
-            elif STRING_INT8 <= size <= STRING_INT32 and limit == 128:
+                note(start)
+            elif STRING_INT8 <= size <= STRING_INT32:
+                start = position + 1
                 size = 1 << (size & 3)
-                position += 1
-                note(-position)
+                note(-start)
             else:
                 break
-            position += size
-            note(position)
-            position += tail
+            stop = start + size
+            note(stop)
+            position = stop + tail
     except IndexError:
         pass  # the buffer ends here
-    width = 2 * len(slots)
     if position > len(buffer):  # within the last string, or the bytes after it
         del bounds[-2:]
+    width = 2 * layout.strings
     del bounds[len(bounds) // width * width :]
+    if layout.has_text_score:
+        for place in range(2, len(bounds), 4):
+            if bounds[place] != bounds[place - 1] + 1:  # the first byte is not the length of a text
+                del bounds[place - 2 :]
+                break
     return bounds
 
 
