@@ -31,7 +31,7 @@ def test_decode() -> None:
 @pytest.mark.parametrize(
     ("payload", "reason", "offset"),
     [
-        (b"", "cannot hold anything", 0),
+        (b"", "is too short", 0),
         (b"\x01" + PAYLOAD[1:], "the checksum is", 5),
         (PAYLOAD[:-1] + b"\0", "the checksum is", 5),
         (sealed(b"\x00\x01v", 13), "RDB version 13 is not known", 3),
@@ -40,7 +40,7 @@ def test_decode() -> None:
         (sealed(b"\x18\x01v", 80), "type 24 is not known in version 80", 0),
         (sealed(b"\x00\x01vw"), "more bytes after the value", 3),
         (sealed(b"\x00\x02v"), "2 bytes should follow", 2),
-        (sealed(b"\x0b\x01v"), "an intset is cut short", 1),
+        (sealed(b"\x0b\x01v"), "an intset is truncated", 1),
     ],
 )
 def test_malformed(payload: bytes, reason: str, offset: int) -> None:

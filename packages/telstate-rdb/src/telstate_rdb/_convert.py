@@ -4,9 +4,9 @@ A raw value is copied as it is wherever the version has its type. Types from 22 
 to Redis and Valkey, so they are copied only within one family; zipmaps and the forms of release candidates
 never are. Everything else is decoded and encoded again.
 
-A value that is copied is decoded too, only to validate it: it may come from a file without a checksum, and
-gets a new checksum here, so nobody could detect the damage any more until a server crashes on it. The
-exception is a plain string, which its length describes completely.
+A value that is copied is decoded too, only to validate it: it may come from a file without a checksum and
+gets a new checksum here, so that damage would stay unnoticed until a server crashes on it. The exception is
+a plain string, of which nothing but the length can be wrong.
 """
 
 from __future__ import annotations
@@ -67,10 +67,7 @@ def can_copy(raw: RawValue, version: int) -> bool:
 def convert_value(
     value: Value | RawValue, version: int | None, compress: Compress | None
 ) -> tuple[int, bytes, int]:
-    """Encode a value, raw or not, for a version (None: the lowest that can hold it), as `encode_value`.
-
-    Of a raw value that is malformed it raises RdbParseError.
-    """
+    """Encode a value as `encode_value` does; a raw value that is malformed raises RdbParseError."""
     if isinstance(value, RawValue):
         if not isinstance(value.body, bytes):
             raise TypeError(

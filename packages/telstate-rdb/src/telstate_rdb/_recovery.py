@@ -1,10 +1,10 @@
 """Recovery: return all records of a broken file that are complete, and report the rest.
 
-A file is parsed as ever until something is wrong. A value that is malformed, but whose end is known,
+A file is parsed as usual until something is wrong. A value that is malformed, but whose end is known,
 costs only its own key. Otherwise :mod:`telstate_rdb._resync` searches for the next place from which
-records make sense, and everything before it is lost. From there on parsing goes on as ever.
+records make sense, and everything before it is lost. From there on, parsing goes on as usual.
 
-Nothing is raised for what is wrong with the file, except for its header. The same bytes give the same
+No error is raised for a broken file, except for its header. The same bytes give the same
 records, however they are delivered.
 """
 

@@ -1,7 +1,7 @@
 """The search for the next place in a broken file from which records make sense.
 
 A place is accepted if several valid records in a row begin there, or if only valid records follow up to
-the end. In the middle of a value much can look like a record. So if all keys before were printable text,
+the end. Bytes in the middle of a value can look like a record. So if all keys before were printable text,
 keys after the damage must be too, and no key may be empty or come twice in a row of records.
 
 * What is found depends on the bytes of the file only, not on how they are delivered. So the file is

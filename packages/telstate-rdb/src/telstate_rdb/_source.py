@@ -8,8 +8,8 @@ A :class:`Source` holds a window of the bytes, `buffer`, and the place of the ne
   limited by the largest string, not by the file.
 * A length is never trusted: if the size of the file is known, one that goes beyond it is an error at
   once, and otherwise memory is only allocated for bytes that have arrived.
-* Every error is an :exc:`RdbParseError` with its offset. If a decompressor fails, that is the error
-  too, but only after all its output before has been read.
+* Every error is an :exc:`RdbParseError` with its offset. A failing decompressor raises one too, but
+  only after all the output before it has been read.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _DECOMPRESSION_ERRORS = {
 """What decompressors raise for broken data: by name, because none of them need be installed."""
 
 Progress = Callable[[int, int | None], object]
-"""Called with the number of bytes read so far and the size of the file, if it is known."""
+"""A function that is called with the number of bytes read so far and the size of the file, or None."""
 
 
 class BinaryReader(Protocol):
@@ -160,7 +160,7 @@ class Source:
         """Raise an error if `count` more bytes cannot follow, before anything relies on them."""
         if self.size is None:
             if count >= IMPOSSIBLE_SIZE:
-                raise self.error(f"{count} bytes should follow, which is impossible")
+                raise self.error(f"{count} bytes should follow, more than any value has")
         elif count > self.size - self.offset:
             raise self.error(
                 f"{count} bytes should follow, but the file has only "
@@ -261,7 +261,7 @@ class Source:
         self._mark = _Capture(self.offset, is_read_again=is_regular_file and not keep)
 
     def remove_mark(self) -> None:
-        """Keep nothing for :meth:`go_back` any more."""
+        """Forget the place that :meth:`mark` remembered."""
         self._mark = None
 
     def read_again(self, offset: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Replacing a file atomically: readers see the old content or the new, whatever happens.
+"""Replacing a file atomically: readers see the complete old content or the complete new content.
 
 * The new content is written to a file without a name where the system supports that (``O_TMPFILE``). It
   gets a name only when it is complete and synced, so a process that is killed leaves nothing behind.
@@ -8,7 +8,7 @@
   A part file in use is locked (``flock``), and a lock ends with its process, so none in use is removed.
 * The new file gets the mode and (where permitted) the owner of the old one, otherwise those of any new file.
   A symbolic link stays, and its target is replaced. Other hard links to the old file keep its content.
-* Until then only the owner can read what is to replace an old file, which may hold secrets.
+* Until it is renamed, a file that replaces another is readable by its owner only: it may hold secrets.
 * A full disk (or any other failure) raises RdbWriteError, and the old file stays.
 """
 

@@ -59,7 +59,7 @@ def parse_dump(payload: bytes | bytearray | memoryview) -> RawValue:
     payload = bytes(payload)
     start = len(payload) - DUMP_FOOTER_SIZE
     if start < 2:
-        raise _error(f"a payload of {len(payload)} bytes cannot hold anything", len(payload))
+        raise _error(f"a payload of {len(payload)} bytes is too short", len(payload))
     version = int.from_bytes(payload[start : start + 2], "little")
     stored = int.from_bytes(payload[start + 2 :], "little")
     computed = crc64(memoryview(payload)[: start + 2])

@@ -1,4 +1,4 @@
-"""Redis globs, matched exactly as Redis matches them, in time that cannot explode.
+"""Redis globs, matched exactly as Redis matches them, without catastrophic backtracking.
 
 A pattern is first cut into tokens, each a star or the set of bytes that may stand in one place, with all
 the quirks of Redis (``stringmatchlen``): a class that is not closed lasts to the end of the pattern, a

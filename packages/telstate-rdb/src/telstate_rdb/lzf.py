@@ -55,7 +55,7 @@ def decompress(data: bytes, size: int) -> bytes:
     Raises
     ------
     RdbParseError
-        If the data is cut short, points before its start, or decompresses to another size.
+        If the data is truncated, points before its start, or decompresses to another size.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def _decompress_in_steps(data: bytes, size: int) -> bytes:
     except IndexError:
         if not data and not size:
             return b""
-        raise RdbParseError("compressed data is cut short") from None
+        raise RdbParseError("compressed data is truncated") from None
     if len(out) != size or done != size or position != end:
         raise RdbParseError(f"compressed data does not decompress to {size} bytes")
     return bytes(out)

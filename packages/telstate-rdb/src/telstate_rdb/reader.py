@@ -56,7 +56,8 @@ class RdbReader(Generic[RecordT]):
     version
         The RDB version of the file.
     losses
-        What could not be read so far (empty in strict mode, where it is an error).
+        The parts of the file that could not be read so far. In strict mode it is empty, because an
+        error is raised instead.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ def read_rdb(
     databases
         The number or numbers of the databases to read (default: all).
     keys
-        A pattern for the keys to read, as of the command ``KEYS`` (default: all).
+        A pattern for the keys to read, as in the command ``KEYS`` (default: all).
     types
         The type or types to read, as the command ``TYPE`` names them: ``"string"``, ``"list"``,
         ``"set"``, ``"zset"``, ``"hash"``, ``"stream"``, ``"module"`` (default: all). All other
@@ -211,8 +212,8 @@ def read_rdb(
         Whether records that are not keys are returned too: facts about the file, sizes of
         databases, functions, data of modules, see :data:`~telstate_rdb.records.AuxiliaryRecord`.
     progress
-        Called now and then with the number of bytes read and the size of the file (None if it is
-        not known).
+        A function that is called at intervals with the number of bytes read and the size of the file
+        (None if it is not known).
     name
         The name of the file in errors (default: its own name).
 
@@ -367,8 +368,8 @@ class _RewindableFile(Protocol):
 def verify_checksum(source: RdbSource) -> bool | None:
     """Return whether the checksum at the end of a file is right.
 
-    Only what is certain to be the same the second time is read: bytes, paths of regular files and open
-    regular files. This takes a fraction of a millisecond for each megabyte.
+    Only a source that can be read twice is read: bytes, the path of a regular file, or an open
+    regular file. This takes a fraction of a millisecond for each megabyte.
 
     Returns
     -------

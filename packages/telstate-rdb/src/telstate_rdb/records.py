@@ -1,7 +1,7 @@
 """The records of a file: one for each key, and others for everything else.
 
-Records are frozen. :class:`KeyRecord` is a named tuple, because files have many of them and a tuple is
-made faster than any other object.
+Records are frozen. :class:`KeyRecord` is a named tuple, because files have many of them and tuples
+are created fastest.
 """
 
 from __future__ import annotations

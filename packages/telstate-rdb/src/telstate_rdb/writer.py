@@ -9,7 +9,7 @@
   and its checksum is combined with that of the rest, which needs no second pass (a CRC is linear).
 * A raw value (:class:`~telstate_rdb.values.RawValue`, a DUMP payload) is copied as it is if the file's
   version has its type and it is valid; otherwise it is decoded and encoded again, or refused.
-* A key that cannot be written raises an error and leaves the file as if it had not been tried.
+* A key that cannot be written raises an error and leaves the file as it was before.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _USE_VERSION = 9  # the first with idle time and frequency of a key
 class RdbWriter:
     """Write an RDB file, as a context manager.
 
-    The file is in place, complete, when the ``with`` block ends without an exception. Until then, and
+    The complete file is in place when the ``with`` block ends without an exception. Until then, and
     after an exception, the target is what it was before.
 
     Parameters
@@ -144,7 +144,7 @@ class RdbWriter:
         database
             The number of the database.
         idle, frequency
-            The seconds for which the key was not used, and its LFU counter (0 to 255). Written only
+            The seconds since the key was last used, and its LFU counter (0 to 255). Written only
             if version 9 or later was requested.
 
         Raises
@@ -167,7 +167,7 @@ class RdbWriter:
             raise TypeError(f"The key {key!r} must be bytes, not {type(key).__name__}.")
         if key in keys:
             raise RdbWriteError(
-                f"Key {key!r} was written to database {database} of this file already: no server "
+                f"Key {key!r} was already written to database {database} of this file. No server "
                 "loads a file that has a key twice."
             )
         if expiry is not None:
@@ -215,7 +215,7 @@ class RdbWriter:
         Raises
         ------
         RdbParseError
-            If the payload is malformed. The file is as if it had not been tried.
+            If the payload is malformed. The file is as it was before.
         RdbWriteError, TypeError
             As for `write`.
         """
@@ -324,7 +324,7 @@ class RdbWriter:
     def __enter__(self) -> RdbWriter:
         if self._file.is_open or self._was_entered:
             raise RdbWriteError(
-                f"The writer of {self._file.shown} was used already. Make a new one."
+                f"The writer of {self._file.shown} has been used already. Make a new one."
             )
         self._was_entered = True
         self._file.open()
@@ -364,8 +364,8 @@ class RdbWriter:
     def _check_open(self) -> None:
         if not self._file.is_open:
             raise RdbWriteError(
-                f"{self._file.shown} is not open for writing. Use RdbWriter inside its with "
-                "statement, and start again after an error of writing."
+                f"{self._file.shown} is not open for writing. Use RdbWriter in a with statement, and "
+                "a new one after a write error."
             )
 
     def _put(self, data: bytes) -> None:

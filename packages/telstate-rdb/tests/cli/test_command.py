@@ -122,7 +122,7 @@ def test_keys(path: Path) -> None:
         (SOUND[:-20], "the file"),
         (
             SOUND.replace(b"\x01\x04list\x02", b"\x0a\x04list\x02"),
-            "key list: a ziplist is cut short",
+            "key list: a ziplist is truncated",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_keys_do_not_change_the_verdict(path: Path, pattern: str) -> None:
     path.write_bytes(NOT_A_ZIPLIST)
     result = run(path, "--keys", pattern)
     assert result.exit_code == 1
-    assert "key list: a ziplist is cut short" in result.stderr
+    assert "key list: a ziplist is truncated" in result.stderr
     assert "sound              NO" in result.stdout
 
 
@@ -279,9 +279,9 @@ def test_a_reader_that_has_enough(path: Path, data: bytes, status: bytes) -> Non
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [
-        ('"$@" > /dev/full', b"the summary cannot be written: No space left on device\n"),
-        ('"$@" - <&-', b"standard input cannot be read: it is closed\n"),
-        ('"$@" /proc/self/mem', b"/proc/self/mem cannot be read: Input/output error\n"),
+        ('"$@" > /dev/full', b"The summary cannot be written: No space left on device.\n"),
+        ('"$@" - <&-', b"standard input cannot be read: it is closed.\n"),
+        ('"$@" /proc/self/mem', b"/proc/self/mem cannot be read: Input/output error.\n"),
     ],
 )
 def test_what_has_nothing_to_do_with_the_file(path: Path, script: str, complaint: bytes) -> None:

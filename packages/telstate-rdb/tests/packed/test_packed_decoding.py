@@ -118,12 +118,12 @@ def test_every_change(make: Make, decode: Decode, entries: Entries) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (make_ziplist([b"\x01a"], 2), "1 entries says that it has 2"),
+        (make_ziplist([b"\x01a"], 2), "has 1 entries, but its header says 2"),
         (make_ziplist([b"\x3fa"]), "points beyond its end"),
         (make_ziplist([b"\x80\xff\xff\xff\xffa"]), "points beyond its end"),
-        (make_ziplist([b"\xff"]), "of the unknown kind"),
-        (make_ziplist([b"\x90"]), "of the unknown kind"),
-        (make_ziplist([b"\x01a"])[:-1] + b"\xff\xff", "says that it has"),
+        (make_ziplist([b"\xff"]), "has the unknown encoding"),
+        (make_ziplist([b"\x90"]), "has the unknown encoding"),
+        (make_ziplist([b"\x01a"])[:-1] + b"\xff\xff", "but its header says"),
         (
             make_ziplist([b"\x01a", b"\x01b"]).replace(b"\x03\x01b", b"\x04\x01b"),
             "has the wrong size of the one before",
@@ -133,7 +133,7 @@ def test_every_change(make: Make, decode: Decode, entries: Entries) -> None:
             b"\x0e\0\0\0\x0b\0\0\0\x01\0\0\x01a\xff",
             "last entry of a ziplist is at byte 10, not at 11",
         ),
-        (b"\x0e\0\0\0\x0a\0\0\0", "cut short"),
+        (b"\x0e\0\0\0\x0a\0\0\0", "truncated"),
     ],
 )
 def test_malformed_ziplists(data: bytes, reason: str) -> None:
@@ -145,14 +145,14 @@ def test_malformed_ziplists(data: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (make_listpack([b"\x81a"], 2), "1 entries says that it has 2"),
+        (make_listpack([b"\x81a"], 2), "has 1 entries, but its header says 2"),
         (make_listpack([b"\xbfa"]), "points beyond its end"),
         (make_listpack([b"\xf0\xff\xff\xff\xffa"]), "does not end with its size"),
-        (make_listpack([b"\xf5"]), "of the unknown kind"),
+        (make_listpack([b"\xf5"]), "has the unknown encoding"),
         (b"\x0a\0\0\0\x01\0\x81a\x03\xff", "does not end with its size"),
         (b"\x09\0\0\0\x01\0\x01\x02\xff", "does not end with its size"),
         (b"\x0a\0\0\0\x01\0\x01\x01\xff\xff", "with more bytes after it"),
-        (b"\x0e\0\0\0", "cut short"),
+        (b"\x0e\0\0\0", "truncated"),
     ],
 )
 def test_malformed_listpacks(data: bytes, reason: str) -> None:
@@ -164,12 +164,12 @@ def test_malformed_listpacks(data: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "cut short"),
+        (b"", "truncated"),
         (b"\x01\x01a", "reaches beyond its end"),
         (b"\x01\x05a\x00\xff", "reaches beyond its end"),
         (b"\x01\x01a\x01\x05b\xff", "reaches beyond its end"),
         (b"\x01\x01a\xff", "a field without a value"),
-        (b"\x02\x01a\x01\x00b\xff", "1 fields says that it has 2"),
+        (b"\x02\x01a\x01\x00b\xff", "has 1 fields, but its first byte says 2"),
         (b"\x01\x01a\x01\x00b\xff\xff", "with more bytes after it"),
     ],
 )
@@ -193,7 +193,7 @@ def test_intset(width: int, code: str) -> None:
     numbers = [-greatest - 1, -1, 0, greatest]
     data = struct.pack(f"<II4{code}", width, 4, *numbers)
     assert decode_intset(data) == [b"%d" % number for number in numbers]
-    with pytest.raises(RdbParseError, match="says that it has 4 integers"):
+    with pytest.raises(RdbParseError, match="its header says 4 integers"):
         decode_intset(data + b"\0")
 
 

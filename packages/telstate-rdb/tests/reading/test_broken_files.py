@@ -234,7 +234,7 @@ def test_false_lengths_on_an_endless_pipe(name: str) -> None:
             return b"\x01" * min(size, 1 << 20)
 
     source = Endless()
-    with pytest.raises(RdbParseError, match="which is impossible"):
+    with pytest.raises(RdbParseError, match="more than any value has"):
         list(read_rdb(source))
 
 
@@ -262,7 +262,7 @@ def test_false_lengths_in_skipped_values(name: str) -> None:
         (b"\x01\x01k\x82\x05", "byte 0x82 is not a length"),
         (b"\x00\x01k\xc4", "byte 0xc4 is not a form of a string"),
         (b"\x17\x01k" + b"\x0c" + bytes.fromhex("0c000000 0200 816102 0301 ff"), "without a value"),
-        (b"\x0b\x01k\x09" + bytes.fromhex("03000000 01000000 05"), "integers have 3 bytes"),
+        (b"\x0b\x01k\x09" + bytes.fromhex("03000000 01000000 05"), "integers of 3 bytes"),
         (b"\x0b\x01k\x0c" + bytes.fromhex("02000000 02000000 05000400"), "ascending"),
         (b"\x0f\x01k\x01\x03abc\x00" + bytes(20), "an id of 3 bytes"),
     ],

@@ -332,7 +332,7 @@ def test_error_names_the_place(tmp_path: Path) -> None:
     assert caught.value.key == b"wrong"
     assert caught.value.offset == 9 + 5 + 7
     assert str(caught.value) == (
-        f"{path}, byte 21, key b'wrong': a ziplist is cut short or points beyond its end"
+        f"{path}, byte 21, key b'wrong': a ziplist is truncated or points beyond its end"
     )
 
 

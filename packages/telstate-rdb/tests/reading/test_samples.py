@@ -29,7 +29,7 @@ BROKEN = {
     "librdb/invalid_chksum_v8.rdb": (3, "the checksum is", 3),
     "librdb/redis_ent_opcode_ram_lru.rdb": (0, "byte 0x6b is neither an opcode nor a type", 1),
     "redis-rdb-tools/redis_40_with_module.rdb": (2, "more bytes follow the end", 2),
-    "redis/corrupt_ziplist.rdb": (15, "a ziplist is cut short", 53),
+    "redis/corrupt_ziplist.rdb": (15, "a ziplist is truncated", 53),
 }
 
 VALID = [row for row in ROWS if row["file"] not in BROKEN]

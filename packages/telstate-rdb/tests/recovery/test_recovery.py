@@ -65,7 +65,7 @@ def test_malformed_value() -> None:
     records, losses = recover(data)
     assert records == RECORDS
     assert losses[0] == Loss(
-        STARTS[7] + 5, 5, b"bad", "a ziplist is cut short or points beyond its end"
+        STARTS[7] + 5, 5, b"bad", "a ziplist is truncated or points beyond its end"
     )
     assert "the checksum is" in losses[1].reason
 

@@ -50,8 +50,8 @@ FAULTS = {
         group((PENDING,), consumer(b"c", TWO), consumer(b"d", TWO))
     ),
     "or twice with one": stream(group((PENDING,), consumer(b"c", TWO, TWO))),
-    "two consumers of one name": stream(group((), consumer(b"c"), consumer(b"c"))),
-    "two groups of one name": stream(group(()), group(())),
+    "two consumers with the same name": stream(group((), consumer(b"c"), consumer(b"c"))),
+    "two groups with the same name": stream(group(()), group(())),
     "entry 1-0 of a stream does not come after": stream(ids=(TWO, ONE)),
     "entry 2-0 of a stream does not come after": stream(ids=(TWO, TWO)),
     "the entry 3-0 beyond its last id, 2-0": stream(ids=(ONE, StreamId(3, 0))),

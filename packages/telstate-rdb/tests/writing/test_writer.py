@@ -230,7 +230,7 @@ MALFORMED = {
     "checksum": encode_dump(b"x")[:-1] + b"\0",
     "type": RawValue(99, b"\0", 6).dump(),
     "version": RawValue(0, b"\0", 99).dump(),
-    "cut short": RawValue(0, b"\x05abc", 6).dump(),
+    "truncated": RawValue(0, b"\x05abc", 6).dump(),
     "too long": RawValue(0, b"\x01abc", 6).dump(),
     "too long, encoded again": RawValue(17, b"\x01abc", 10).dump(),
     "malformed": RawValue(16, b"\x03abc", 10).dump(),
@@ -302,7 +302,7 @@ def test_idle_time_and_frequency(tmp_path: Path, requested: int | None, kept: bo
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"key": b"there"}, "was written to database 0 of this file already"),
+        ({"key": b"there"}, "was already written to database 0"),
         ({"expiry": -1}, "has the expiry \\(ms since 1970\\) -1"),
         ({"expiry": 1 << 63}, "has the expiry"),
         ({"database": -1}, "has the database -1"),
@@ -367,13 +367,13 @@ def test_a_file_without_keys(tmp_path: Path) -> None:
 def test_only_inside_the_block(tmp_path: Path) -> None:
     """Writing before or after the block, or using a writer twice, raises an error."""
     writer = RdbWriter(tmp_path / "a.rdb")
-    with pytest.raises(RdbWriteError, match="Use RdbWriter inside its with"):
+    with pytest.raises(RdbWriteError, match="Use RdbWriter in a with statement"):
         writer.write(b"key", b"value")
     with writer:
         pass
-    with pytest.raises(RdbWriteError, match="Use RdbWriter inside its with"):
+    with pytest.raises(RdbWriteError, match="Use RdbWriter in a with statement"):
         writer.write_records([])
-    with pytest.raises(RdbWriteError, match="was used already"):
+    with pytest.raises(RdbWriteError, match="has been used already"):
         writer.__enter__()
 
 

@@ -160,10 +160,10 @@ def test_after_an_error_the_writer_is_closed(tmp_path: Path) -> None:
     """Writing after an error of the disk raises an error, as does the end of the block."""
     path = tmp_path / "a.rdb"
     with limited_files(tmp_path):
-        with pytest.raises(RdbWriteError, match="start again after an error of writing"):
+        with pytest.raises(RdbWriteError, match="a new one after a write error"):
             with RdbWriter(path) as writer:
                 with pytest.raises(RdbWriteError, match="File too large"):
                     writer.write(b"key", os.urandom(2_000_000))
-                with pytest.raises(RdbWriteError, match="start again after an error of writing"):
+                with pytest.raises(RdbWriteError, match="a new one after a write error"):
                     writer.write(b"other", b"value")
     assert os.listdir(tmp_path) == []

@@ -17,13 +17,13 @@ _HEADER = Struct("<II")
 def decode_intset(data: bytes) -> list[bytes]:
     """Decode an intset: its members as decimal text, in ascending order."""
     if len(data) < INTSET_HEADER_SIZE:
-        raise RdbParseError("an intset is cut short")
+        raise RdbParseError("an intset is truncated")
     width, count = _HEADER.unpack_from(data)
     if width not in INTSET_WIDTHS:
-        raise RdbParseError(f"an intset says that its integers have {width} bytes")
+        raise RdbParseError(f"an intset has integers of {width} bytes, which must be 2, 4 or 8")
     if INTSET_HEADER_SIZE + width * count != len(data):
         raise RdbParseError(
-            f"an intset of {len(data)} bytes says that it has {count} integers of {width} bytes"
+            f"an intset has {len(data)} bytes, but its header says {count} integers of {width}"
         )
     numbers = unpack_from(f"<{count}{INTSET_WIDTHS[width]}", data, INTSET_HEADER_SIZE)
     if any(a >= b for a, b in zip(numbers, numbers[1:])):

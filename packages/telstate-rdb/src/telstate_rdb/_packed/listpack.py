@@ -44,17 +44,17 @@ def decode_listpack(data: bytes) -> list[bytes]:
     try:
         size, count = _HEADER.unpack_from(data)
         if size != len(data):
-            raise RdbParseError(f"a listpack of {len(data)} bytes says that it has {size}")
+            raise RdbParseError(f"a listpack has {len(data)} bytes, but its header says {size}")
         entries = _read_entries(data)
     except (IndexError, StructError):
-        raise RdbParseError("a listpack is cut short or points beyond its end") from None
+        raise RdbParseError("a listpack is truncated or points beyond its end") from None
     if count != len(entries) and count != c.LISTPACK_COUNT_UNKNOWN:
-        raise RdbParseError(f"a listpack of {len(entries)} entries says that it has {count}")
+        raise RdbParseError(f"a listpack has {len(entries)} entries, but its header says {count}")
     return entries
 
 
 def _read_entries(data: bytes) -> list[bytes]:
-    """Read the entries up to the end; one that is cut short is not followed by its size."""
+    """Read the entries up to the end; one that is truncated is not followed by its size."""
     out: list[bytes] = []
     append = out.append
     small = _SMALL_INTEGERS
@@ -87,7 +87,7 @@ def _read_entries(data: bytes) -> list[bytes]:
             break
         else:
             raise RdbParseError(
-                f"the entry at byte {start} of a listpack is of the unknown kind {code:#x}"
+                f"the entry at byte {start} of a listpack has the unknown encoding {code:#x}"
             )
         append(text)
         length = stop - start

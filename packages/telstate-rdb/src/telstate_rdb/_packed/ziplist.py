@@ -50,19 +50,19 @@ def decode_ziplist(data: bytes) -> list[bytes]:
     try:
         size, tail, count = _HEADER.unpack_from(data)
         if size != len(data):
-            raise RdbParseError(f"a ziplist of {len(data)} bytes says that it has {size}")
+            raise RdbParseError(f"a ziplist has {len(data)} bytes, but its header says {size}")
         entries, last = _read_entries(data)
     except (IndexError, StructError):
-        raise RdbParseError("a ziplist is cut short or points beyond its end") from None
+        raise RdbParseError("a ziplist is truncated or points beyond its end") from None
     if count != len(entries) and count != c.ZIPLIST_COUNT_UNKNOWN:
-        raise RdbParseError(f"a ziplist of {len(entries)} entries says that it has {count}")
+        raise RdbParseError(f"a ziplist has {len(entries)} entries, but its header says {count}")
     if tail != last:
         raise RdbParseError(f"the last entry of a ziplist is at byte {last}, not at {tail}")
     return entries
 
 
 def _read_entries(data: bytes) -> tuple[list[bytes], int]:
-    """Read the entries and the offset of the last; one that is cut short has no byte after it."""
+    """Read the entries and the offset of the last; one that is truncated has no byte after it."""
     out: list[bytes] = []
     append = out.append
     small = _SMALL_INTEGERS
@@ -101,7 +101,7 @@ def _read_entries(data: bytes) -> tuple[list[bytes], int]:
             append(data[begin:stop])
         else:
             raise RdbParseError(
-                f"the entry at byte {start} of a ziplist is of the unknown kind {code:#x}"
+                f"the entry at byte {start} of a ziplist has the unknown encoding {code:#x}"
             )
         previous = stop - start
         quick = previous if previous < big else -1

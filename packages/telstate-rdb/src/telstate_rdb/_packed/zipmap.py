@@ -1,4 +1,4 @@
-"""Zipmaps, the packed form of small hashes up to Redis 2.4, which nothing writes any more.
+"""Zipmaps, the packed form of small hashes up to Redis 2.4, which no server writes any more.
 
 The layout is drawn in :mod:`telstate_rdb.constants`.
 """
@@ -19,11 +19,13 @@ def decode_zipmap(data: bytes) -> list[bytes]:
             value, position = _read_string(data, position, 1)
             out += field, value
     except IndexError:
-        raise RdbParseError("a zipmap is cut short") from None
+        raise RdbParseError("a zipmap is truncated") from None
     if position != len(data) - 1:
         raise RdbParseError(f"a zipmap ends at its byte {position}, with more bytes after it")
     if data[0] < ZIPMAP_COUNT_UNKNOWN and data[0] != len(out) // 2:
-        raise RdbParseError(f"a zipmap of {len(out) // 2} fields says that it has {data[0]}")
+        raise RdbParseError(
+            f"a zipmap has {len(out) // 2} fields, but its first byte says {data[0]}"
+        )
     return out
 
 

@@ -195,7 +195,7 @@ def skip_stream(type_: int, source: Source) -> None:
 
 
 def find_stream_fault(stream: Stream) -> str | None:
-    """Return, as a clause, the reason why no server would load a stream; None if there is none."""
+    """Return the reason why no server would load a stream, without a full stop; None if there is none."""
     last: StreamId | None = None
     for entry in stream.entries:
         if last is not None and entry.id <= last:
@@ -205,7 +205,7 @@ def find_stream_fault(stream: Stream) -> str | None:
         return f"a stream has the entry {last} beyond its last id, {stream.last_id}"
     names = [group.name for group in stream.groups]
     if len(set(names)) != len(names):
-        return "a stream has two groups of one name"
+        return "a stream has two groups with the same name"
     for group in stream.groups:
         if fault := _find_group_fault(group):
             return f"the group {group.name!r} of a stream has {fault}"
@@ -218,7 +218,7 @@ def _find_group_fault(group: StreamGroup) -> str | None:
         return "an entry pending twice"
     names = [consumer.name for consumer in group.consumers]
     if len(set(names)) != len(names):
-        return "two consumers of one name"
+        return "two consumers with the same name"
     owned = [id_ for consumer in group.consumers for id_ in consumer.pending]
     if not known.issuperset(owned):
         return "a consumer with an entry that is not pending in the group"

@@ -76,9 +76,9 @@ def main(file: str, print_json: bool, keys: str | None) -> None:
     except RdbParseError as error:
         _end(NOT_SOUND, "", str(error))
     except OSError as error:
-        _end(FAILED, "", f"{name} cannot be read: {error.strerror or error}")
+        _end(FAILED, "", f"{name} cannot be read: {error.strerror or error}.")
     except KeyboardInterrupt:
-        _end(FAILED, "", "interrupted before the end of the file")
+        _end(FAILED, "", "Interrupted before the end of the file.")
     text = (
         json.dumps(as_json(summary, name), indent=2)
         if print_json
@@ -101,7 +101,7 @@ def _end(status: int, text: str, *messages: str) -> NoReturn:
             _discard_output(sys.stdout)
             if not isinstance(error, BrokenPipeError):
                 reason = error.strerror or error
-                status, messages = FAILED, (f"the summary cannot be written: {reason}",)
+                status, messages = FAILED, (f"The summary cannot be written: {reason}.",)
     try:
         for message in messages:
             _write(sys.stderr, message)
