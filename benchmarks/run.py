@@ -30,7 +30,7 @@ from telstate import RDBWriter, TelescopeState
 from telstate_testing import RedisServer, redis_binaries
 
 HERE = Path(__file__).parent
-SHARED_DATA = HERE.parents[1] / "shared" / "data"
+SHARED_DATA = Path(os.environ.get("TELSTATE_SHARED_DATA", HERE.parents[1] / "shared" / "data"))
 TEST_DATA = HERE.parent / "packages" / "telstate" / "tests" / "data"
 
 
