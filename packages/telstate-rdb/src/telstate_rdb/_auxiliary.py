@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attrs
-
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_lengths, encode_string
 from telstate_rdb._source import Source
@@ -90,15 +88,6 @@ AUXILIARY_READERS: dict[int, Callable[[Source, int], AuxiliaryRecord]] = {
 }
 
 
-@attrs.frozen
-class EncodedAuxiliary:
-    """An encoded record, the version that it needs, and whether a file can do without it."""
-
-    version: int
-    is_hint: bool
-    data: bytes
-
-
 # The version that introduced each kind of record, whether it is a hint, and its encoder. An encoder takes
 # the class that it stands beside, which a table cannot express: hence Any.
 _ENCODERS: dict[type, tuple[int, bool, Callable[[Any], bytes]]] = {
@@ -110,8 +99,8 @@ _ENCODERS: dict[type, tuple[int, bool, Callable[[Any], bytes]]] = {
 }
 
 
-def encode_auxiliary(record: AuxiliaryRecord) -> EncodedAuxiliary:
-    """Encode a record that is not a key; RdbWriteError if only release candidates load it."""
+def encode_auxiliary(record: AuxiliaryRecord) -> tuple[int, bool, bytes]:
+    """Return the version that a record needs, whether it is only a hint, and its bytes."""
     if type(record) not in _ENCODERS:
         if isinstance(record, AuxiliaryRecord):
             raise RdbWriteError(
@@ -120,4 +109,4 @@ def encode_auxiliary(record: AuxiliaryRecord) -> EncodedAuxiliary:
             )
         raise TypeError(f"{type(record).__name__} is not a record of an RDB file.")
     version, is_hint, encode = _ENCODERS[type(record)]
-    return EncodedAuxiliary(version, is_hint, encode(record))
+    return version, is_hint, encode(record)

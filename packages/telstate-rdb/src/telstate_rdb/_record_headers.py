@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import (
     INT32_TEXT,
+    LengthPrefixes,
     encode_length,
     encode_string,
     interleave,
@@ -19,19 +20,7 @@ from telstate_rdb._bulk.encode_strings import (
 from telstate_rdb.errors import RdbWriteError
 
 _STRING = bytes((c.TYPE_STRING,))
-
-
-class _StringHeads(dict[int, bytes]):
-    """By the size of a key: the type of a string and that size. Sizes of up to 14 bits are kept."""
-
-    def __missing__(self, size: int) -> bytes:
-        head = _STRING + encode_length(size)
-        if size <= c.LENGTH_14BIT_MAX:
-            self[size] = head
-        return head
-
-
-_head_of_key = _StringHeads().__getitem__
+_head_of_key = LengthPrefixes(_STRING).__getitem__  # by the size of a key
 
 
 def encode_string_records(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:

@@ -11,6 +11,7 @@ records, however they are delivered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import attrs
 
@@ -51,7 +52,7 @@ def recover(
     source = parser.source
     search = search or Search(parser)
     end = 0  # the offset after the end mark, once that is reached
-    with source:
+    with closing(source):
         while True:
             try:
                 yield from parser.parse()

@@ -18,7 +18,6 @@ import io
 import os
 import stat
 from collections.abc import Callable
-from types import TracebackType
 from typing import Protocol
 
 from telstate_rdb._crc64 import crc64
@@ -124,18 +123,6 @@ class Source:
             self.size = size_of(source)
         if self._file is not None:  # read1 returns what has arrived, without waiting for more
             self._read = getattr(self._file, "read1", self._file.read)
-
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file if it was opened here."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import closing
 from functools import cache
 from itertools import chain
 from types import TracebackType
@@ -340,7 +341,7 @@ def _open(source: RdbSource, name: str | None, progress: Progress | None) -> tup
 
 def _parse(parser: RecordParser) -> Iterator[Iterable[AnyRecord]]:
     """Parse a file to its end, and close it."""
-    with parser.source:
+    with closing(parser.source):
         yield from parser.parse()
         parser.read_end()
 

@@ -255,17 +255,17 @@ class RdbWriter:
         if self._strings[0]:
             self._write_strings()
         self._check_open()
-        auxiliary = encode_auxiliary(record)
-        if auxiliary.version > self._version or self._requested is None:
-            if auxiliary.is_hint:
+        version, is_hint, data = encode_auxiliary(record)
+        if version > self._version or self._requested is None:
+            if is_hint:
                 return
             if self._requested is not None:
                 raise RdbWriteError(
                     f"RDB version {self._requested} has no {type(record).__name__}: it needs version "
-                    f"{auxiliary.version} or later."
+                    f"{version} or later."
                 )
-        self._version = max(self._version, auxiliary.version)
-        self._put(auxiliary.data)
+        self._version = max(self._version, version)
+        self._put(data)
 
     def write_records(
         self, records: Iterable[KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord]

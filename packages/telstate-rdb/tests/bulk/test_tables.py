@@ -112,7 +112,7 @@ def text_score(score: float) -> bytes:
 
 @pytest.mark.parametrize("change", ["length", "score"])
 @pytest.mark.parametrize("place", [0, 1, 7, 8, 63, 64, 65, 127, 499])
-def test_one_that_differs(change: str, place: int) -> None:
+def test_one_different_member(change: str, place: int) -> None:
     """One member with another length or score is noticed in a run wherever it is."""
     members = [b"%017d" % i for i in range(500)]
     column = [0.0] * 500

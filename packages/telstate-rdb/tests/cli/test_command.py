@@ -137,7 +137,7 @@ def test_not_sound(path: Path, data: bytes, complaint: str) -> None:
     assert json.loads(run(path, "--json").stdout)["sound"] is False
 
 
-def test_no_snapshot(path: Path) -> None:
+def test_file_that_is_not_a_snapshot(path: Path) -> None:
     """A file that is not a snapshot is refused in one line."""
     path.write_bytes(b"root:x:0:0")
     result = run(path)
@@ -148,8 +148,8 @@ def test_no_snapshot(path: Path) -> None:
     )
 
 
-def test_mistakes(path: Path) -> None:
-    """A missing file is wrong usage."""
+def test_missing_file(path: Path) -> None:
+    """A missing file is an error of usage, with exit status 2."""
     assert run(path / "nothing").exit_code == 2
     assert run().exit_code == 2
 
@@ -216,7 +216,7 @@ def test_no_key_matches(path: Path) -> None:
     assert json.loads(run(path, "--json", "--keys", "nothing").stdout)["listed"] == []
 
 
-def test_keys_that_are_no_text(path: Path) -> None:
+def test_keys_that_are_not_text(path: Path) -> None:
     """Different keys are shown differently, and JSON has their exact bytes."""
     keys = [b"\xff\x00k\n", rb"\xff\x00k\n", b"plain"]
     with RdbWriter(path) as writer:
@@ -232,7 +232,7 @@ def test_keys_that_are_no_text(path: Path) -> None:
 
 
 @given(st.lists(st.binary() | st.text().map(str.encode), max_size=5, unique=True))
-def test_shown_names_do_not_merge(names: list[bytes]) -> None:
+def test_names_are_shown_differently(names: list[bytes]) -> None:
     """No two names are shown alike."""
     assert len({show(name) for name in names}) == len(names)
 
@@ -269,7 +269,7 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(("data", "status"), [(SOUND, b"0"), (NOT_A_ZIPLIST, b"1")])
-def test_a_reader_that_has_enough(path: Path, data: bytes, status: bytes) -> None:
+def test_closed_pipe(path: Path, data: bytes, status: bytes) -> None:
     """A pipe that is closed early does not change the exit status, and prints no message."""
     path.write_bytes(data)
     result = in_shell('"$@" 2> /dev/null | true; echo ${PIPESTATUS[0]}', path, "--json")
@@ -284,13 +284,13 @@ def test_a_reader_that_has_enough(path: Path, data: bytes, status: bytes) -> Non
         ('"$@" /proc/self/mem', b"/proc/self/mem cannot be read: Input/output error.\n"),
     ],
 )
-def test_what_has_nothing_to_do_with_the_file(path: Path, script: str, complaint: bytes) -> None:
-    """Any other error is one line and status 2."""
+def test_other_errors(path: Path, script: str, complaint: bytes) -> None:
+    """Any other error is reported in one line, with exit status 2."""
     result = in_shell(script, *([path] if "full" in script else []))
     assert (result.returncode, result.stderr) == (2, complaint)
 
 
-def test_letters_that_the_terminal_does_not_have(path: Path) -> None:
+def test_characters_outside_the_encoding(path: Path) -> None:
     """A key that cannot be shown in the encoding of the output is escaped."""
     with RdbWriter(path) as writer:
         writer.write("größe".encode(), b"1")

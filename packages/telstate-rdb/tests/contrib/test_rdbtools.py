@@ -109,7 +109,7 @@ def test_samples(peer: str) -> None:
 
 
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the shared data are not there")
-def test_a_real_snapshot(peer: str) -> None:
+def test_real_snapshot(peer: str) -> None:
     """The snapshot of a real observation makes the same calls."""
     path = SHARED_DATA / "telstate" / "1testdata_sdp_l0.rdb"
     (theirs,) = their_calls(peer, path)

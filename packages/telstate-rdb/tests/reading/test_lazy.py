@@ -68,7 +68,7 @@ def outcome(read: object, source: bytes) -> object:
     st.sampled_from([1000, 5000, 70_000]),
 )
 def test_every_encoding(values: list[Value], version: int, compress: bool, size: int) -> None:
-    """Whatever a file of any version holds, lazily read from anywhere, is what it would be at once."""
+    """A file of any version and from any source, read lazily, has the same values as in a plain read."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.rdb"
         with RdbWriter(path, version=version, compress=compress) as writer:
@@ -86,7 +86,7 @@ def test_every_encoding(values: list[Value], version: int, compress: bool, size:
     "row", sample_rows() or [{"file": "no samples"}], ids=lambda row: row["file"]
 )
 def test_samples(row: dict[str, str]) -> None:
-    """Every sample gives the same lazily: the same records, or the same complaint."""
+    """Every sample, read lazily, gives the same records or the same error as a plain read."""
     path = SAMPLES / row["file"]
     expected = outcome(read_rdb, path.read_bytes())
     assert outcome(read_lazily_and_decode, path.read_bytes()) == expected

@@ -235,7 +235,7 @@ def test_no_decompressor() -> None:
             read_rdb(data)
 
 
-def test_system_errors_stay() -> None:
+def test_system_errors() -> None:
     """An error of the operating system while reading is raised as it is."""
 
     class Failing(io.RawIOBase):

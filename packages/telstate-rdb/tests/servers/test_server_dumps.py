@@ -84,7 +84,7 @@ def test_examples(redis_server: RedisServer, compress: bool) -> None:
 def test_any_value(
     redis_server: RedisServer, compress: bool, value: Value, version: int | None
 ) -> None:
-    """As above, for random values."""
+    """The same holds for random values."""
     if version is not None:
         version = min(version, max_version(redis_server))
     client = connect(redis_server)
@@ -149,7 +149,7 @@ def make_by_commands(client: Any, value: Value) -> None:
             client.hset(KEY, mapping=dict(value.fields))
 
 
-def test_what_servers_dump(redis_server: RedisServer) -> None:
+def test_server_dumps(redis_server: RedisServer) -> None:
     """Dumps of values made by commands are decoded, and packed as we pack them."""
     client = connect(redis_server)
     newest = max_version(redis_server)
@@ -172,8 +172,8 @@ def nodes(raw: RawValue) -> int:
 
 @SHARED
 @given(value=values.PLAIN_VALUES)
-def test_anything_that_servers_dump(redis_server: RedisServer, value: Value) -> None:
-    """As above, for random values."""
+def test_random_server_dumps(redis_server: RedisServer, value: Value) -> None:
+    """The same holds for random values."""
     client = connect(redis_server)
     make_by_commands(client, value)
     assert expected(decode_dump(client.dump(KEY))) == fetch(client, KEY)

@@ -103,7 +103,7 @@ def test_any_file(
     check(redis_binary, path, written)
 
 
-def test_there_and_back(redis_binary: RedisBinary, tmp_path: Path) -> None:
+def test_copy_of_a_server_file(redis_binary: RedisBinary, tmp_path: Path) -> None:
     """A server that starts from our copy of another server's file has the same digest."""
     path = tmp_path / "copy.rdb"
     debugging = ("--enable-debug-command", "yes") if redis_binary.version >= (7,) else ()
@@ -144,7 +144,7 @@ def test_functions(redis_server: RedisServer, tmp_path: Path) -> None:
         assert connect(server).fcall("f", 0) == 7
 
 
-def test_what_has_expired_is_not_loaded(redis_binary: RedisBinary, tmp_path: Path) -> None:
+def test_expired_keys_are_not_loaded(redis_binary: RedisBinary, tmp_path: Path) -> None:
     """An expiry in the past is written as it is; a server starts and does not load the key."""
     path = tmp_path / "dump.rdb"
     with RdbWriter(path) as writer:

@@ -153,7 +153,7 @@ def test_unloadable_values(value: Value, reason: str) -> None:
         encode_value(value, lowest_version(value))
 
 
-def test_no_value() -> None:
+def test_value_of_another_type() -> None:
     """Anything else raises a TypeError that names the types of values."""
     with pytest.raises(TypeError, match="one of bytes, List.*not str"):
         encode_value("text", 6)  # type: ignore[arg-type]  # wrong on purpose

@@ -74,9 +74,7 @@ class TestEitherWay:
         replace(path)
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
-    def test_nobody_else_looks_into_the_new_content(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_new_content_is_private(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Until it has the mode of the old file, only the owner can read what replaces it."""
         path = tmp_path / "a.rdb"
         path.write_bytes(b"old")
@@ -92,9 +90,7 @@ class TestEitherWay:
         replace(path)
         assert opened == [0o600]
 
-    def test_synced_before_it_is_seen(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_sync_before_rename(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The new content is synced before it is renamed, and the folder after that."""
         done: list[tuple[str, int]] = []
         sync, rename = os.fsync, os.rename
@@ -169,7 +165,7 @@ class TestEitherWay:
         assert (tmp_path / "a.rdb").read_bytes() == b"new"
         assert os.listdir(tmp_path / "sub") == []
 
-    def test_two_at_once(self, tmp_path: Path) -> None:
+    def test_two_writers(self, tmp_path: Path) -> None:
         """Of two writers of one file, the last to finish wins, and both contents are complete."""
         path = tmp_path / "a.rdb"
         first, second = AtomicFile(path), AtomicFile(path)
@@ -216,7 +212,7 @@ def test_part_files_that_were_left_are_removed(
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "a.rdb"])
 
 
-def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+def test_special_files_are_not_replaced(tmp_path: Path) -> None:
     """A device, a pipe or a folder is refused, and stays."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/full")):
@@ -225,7 +221,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["pipe"]
 
 
-def test_a_pipe_behind_a_descriptor_is_not_replaced() -> None:
+def test_pipe_behind_a_descriptor() -> None:
     """A path that leads to an open pipe, as /dev/stdout may, is refused."""
     ends = os.pipe()
     try:

@@ -54,7 +54,7 @@ def assert_old_or_new(path: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["nameless", "named"])
 def test_killed_at_any_moment(tmp_path: Path, way: str) -> None:
-    """However often a writer is killed, the file is the old one or a new one, and nothing piles up."""
+    """However often a writer is killed, the file is the old one or a new one, and no part files remain."""
     path = tmp_path / "a.rdb"
     generator = random.Random()
     write_old(path)

@@ -22,11 +22,14 @@ _AFTER_DIGITS = b":"  # no text from here on starts like an integer
 _INT8, _INT16, _INT32 = struct.Struct("<Bb"), struct.Struct("<Bh"), struct.Struct("<Bi")
 
 
-class _LengthPrefixes(dict[int, bytes]):
-    """Encoded lengths; those of up to 14 bits are kept."""
+class LengthPrefixes(dict[int, bytes]):
+    """Encoded lengths, each after the bytes `lead`; those of up to 14 bits are kept."""
+
+    def __init__(self, lead: bytes = b"") -> None:
+        self._lead = lead
 
     def __missing__(self, size: int) -> bytes:
-        prefix = _encode_new_length(size)
+        prefix = self._lead + _encode_new_length(size)
         if size <= c.LENGTH_14BIT_MAX:
             self[size] = prefix
         return prefix
@@ -42,7 +45,7 @@ def _encode_new_length(size: int) -> bytes:
     return struct.pack(">BQ", c.LENGTH_64BIT, size)
 
 
-_PREFIXES = _LengthPrefixes()
+_PREFIXES = LengthPrefixes()
 encode_length: Callable[[int], bytes] = _PREFIXES.__getitem__
 """Encode a length from 0 to 2**64 - 1 in 1, 2, 5 or 9 bytes."""
 
