@@ -78,7 +78,7 @@ def translate_rdb_errors() -> Iterator[None]:
     ...     telstate_rdb.decode_dump(b"")
     Traceback (most recent call last):
     ...
-    telstate_backends.errors.RdbParseError: DUMP payload, byte 0: a payload of 0 bytes cannot hold anything
+    telstate_backends.errors.RdbParseError: DUMP payload, byte 0: a payload of 0 bytes is too short
     """
     try:
         yield
