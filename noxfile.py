@@ -236,11 +236,9 @@ def run_tests(
         if found is None:
             session.error(f"There is no file {file} below {folder}/tests.")
         chosen.append(str(found))
-    # A worker without tests takes some from the others, which may be busy with long ones.
-    selected = ["-n", workers, "--dist", "worksteal", "-m", marks, *(chosen or [f"{folder}/tests"])]
-    session.run(*pytest, *selected, *options, *session.posargs, env=variables)
     if not session.posargs and not chosen:
-        # In order and in one process: the examples of a README build on each other.
+        # In order and in one process, as the examples of a README build on each other; and first, so
+        # that modules are compiled before several workers import them.
         examples = [
             "--doctest-modules",
             "--pyargs",
@@ -249,6 +247,9 @@ def run_tests(
             *map(str, sorted(Path(folder, "docs").glob("*.md"))),
         ]
         session.run(*pytest, "-p", "no:randomly", *examples, env=variables)
+    # A worker without tests takes some from the others, which may be busy with long ones.
+    selected = ["-n", workers, "--dist", "worksteal", "-m", marks, *(chosen or [f"{folder}/tests"])]
+    session.run(*pytest, *selected, *options, *session.posargs, env=variables)
 
 
 @nox.session
