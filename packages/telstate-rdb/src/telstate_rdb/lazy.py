@@ -115,7 +115,7 @@ def _skip_sorted_set(source: Source, is_trusted: bool) -> tuple[int, float | Non
     count = source.read_length()
     source.expect(9 * count)
     score = b""
-    for piece in scan(source, count, SCORED):
+    for piece in scan(source, count, SCORED, ends_only=True):
         if piece is None:
             _skip_string(source, is_trusted)
             scores = source.read(8)
