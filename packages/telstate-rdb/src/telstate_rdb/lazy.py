@@ -16,8 +16,8 @@ from struct import Struct
 import attrs
 
 from telstate_rdb import constants as c
-from telstate_rdb._bulk.read import parse_score, read_text_score, skip_table
-from telstate_rdb._bulk.runs import PAIRS, SCORED, TEXT_SCORED, scan
+from telstate_rdb._bulk.read import SPECIAL_SCORES, parse_score, skip_table
+from telstate_rdb._bulk.runs import PAIRS, Layout, scan
 from telstate_rdb._source import Source
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
@@ -114,33 +114,49 @@ def _skip_sorted_set(source: Source, is_trusted: bool) -> tuple[int, float | Non
     """Skip a table of members with scores as float64."""
     count = source.read_length()
     source.expect(9 * count)
-    score = b""
-    for piece in scan(source, count, SCORED, ends_only=True):
-        if piece is None:
-            _skip_string(source, is_trusted)
-            scores = source.read(8)
-        else:
-            scores = piece.doubles()
-        score = score or scores[:8]
-        if scores != score * (len(scores) // 8):
-            return 0, None
-    return count, _DOUBLE.unpack(score)[0] if count else None
+    if not count:
+        return 0, None
+    _skip_string(source, is_trusted)
+    score = source.read(8)
+    if not _skip_with_tail(source, count - 1, score, is_trusted):
+        return 0, None
+    return count, _DOUBLE.unpack(score)[0]
 
 
 def _skip_text_sorted_set(source: Source, is_trusted: bool) -> tuple[int, float | None]:
     """Skip a table of members with scores as text."""
     count = source.read_length()
     source.expect(2 * count)
-    scores: set[bytes] = set()
-    for piece in scan(source, count, TEXT_SCORED):
+    if not count:
+        return 0, None
+    _skip_string(source, is_trusted)
+    length = source.read_byte()
+    tail = bytes((length,))
+    text = SPECIAL_SCORES.get(length)
+    if text is None:
+        text = source.read(length)
+        tail += text
+    if not _skip_with_tail(source, count - 1, tail, is_trusted):
+        return 0, None
+    return count, parse_score(text)
+
+
+def _skip_with_tail(source: Source, count: int, tail: bytes, is_trusted: bool) -> bool:
+    """Skip strings, each followed by the same bytes; return whether they all are."""
+    start = source.position
+    for piece in scan(source, count, Layout(1, len(tail)), ends_only=True):
         if piece is None:
             _skip_string(source, is_trusted)
-            scores.add(read_text_score(source))
-        else:
-            scores |= piece.scores()
-        if len(scores) > 1:
-            return 0, None
-    return count, parse_score(scores.pop()) if count else None
+            source.look_ahead(len(tail))  # a shorter score may be the last bytes of a file
+            stop = source.position + len(tail)
+            if source.buffer[source.position : stop] != tail:
+                return False
+            source.position = stop
+        elif piece.tails() != tail * piece.count:
+            source.position = start  # where the piece ends may not even be in the table
+            return False
+        start = source.position
+    return True
 
 
 def _skip_string(source: Source, is_trusted: bool) -> None:

@@ -7,7 +7,7 @@ from telstate_rdb._bulk.runs import PAIRS, SCORED, STRINGS, TEXT_SCORED, Layout,
 from telstate_rdb._source import Source
 from telstate_rdb.errors import RdbParseError
 
-_SPECIAL_SCORES = {
+SPECIAL_SCORES = {
     c.SCORE_NAN: b"nan",
     c.SCORE_POSITIVE_INFINITY: b"inf",
     c.SCORE_NEGATIVE_INFINITY: b"-inf",
@@ -55,7 +55,7 @@ def read_scored_strings(source: Source) -> tuple[list[bytes], bytearray]:
             doubles += source.read(8)
         else:
             strings += piece.column(0)
-            doubles += piece.doubles()
+            doubles += piece.tails()
     return strings, doubles
 
 
@@ -82,7 +82,7 @@ def read_text_scored_strings(source: Source) -> tuple[list[bytes], list[float]]:
 def read_text_score(source: Source) -> bytes:
     """Read the text of a score; of an infinity or NaN, the text that stands for it."""
     length = source.read_byte()
-    return _SPECIAL_SCORES.get(length) or source.read(length)
+    return SPECIAL_SCORES.get(length) or source.read(length)
 
 
 def parse_score(text: bytes) -> float:

@@ -25,7 +25,9 @@ MIN_RUN = 8
 BLOCK_ITEMS = 256
 """How many items are scanned one by one before the next attempt to find a run."""
 
-_FIRST_WINDOW = 64  # items compared at first; after each run that fills the window, 8 times as many
+_FIRST_WINDOW = (
+    512  # items compared at first; after each run that fills the window, 8 times as many
+)
 _MAX_WINDOW = 1 << 16
 
 
@@ -82,17 +84,18 @@ class Run:
         """Return the different scores as text."""
         return {self.buffer[slice(*self.bounds[2:])]}
 
-    def doubles(self) -> bytes:
-        """Return the 8 bytes after the strings of every item, one after the other."""
+    def tails(self) -> bytes:
+        """Return the bytes after the strings of every item, one after the other."""
         start = self.bounds[-1]
-        stop = start + (self.count - 1) * self.stride + 8
-        columns = [self.buffer[start + i : stop : self.stride] for i in range(8)]
+        size = self.position + self.stride - start
+        stop = start + (self.count - 1) * self.stride + size
+        columns = [self.buffer[start + i : stop : self.stride] for i in range(size)]
         if all(column == column[:1] * self.count for column in columns):
-            return self.buffer[start : start + 8] * self.count
-        doubles = bytearray(8 * self.count)
+            return self.buffer[start : start + size] * self.count
+        tails = bytearray(size * self.count)
         for i, column in enumerate(columns):
-            doubles[i::8] = column
-        return bytes(doubles)
+            tails[i::size] = column
+        return bytes(tails)
 
 
 @attrs.define
@@ -102,6 +105,7 @@ class Block:
     buffer: bytes
     count: int
     bounds: list[int]
+    tail: int  # the number of bytes after the strings of an item
 
     def column(self, place: int) -> list[bytes]:
         """Return the first or second string of every item."""
@@ -117,20 +121,20 @@ class Block:
         """Return the different scores as text."""
         return set(self.column(1))
 
-    def doubles(self) -> bytes:
-        """Return the 8 bytes after the strings of every item, one after the other."""
-        buffer = self.buffer
+    def tails(self) -> bytes:
+        """Return the bytes after the strings of every item, one after the other."""
+        buffer, size = self.buffer, self.tail
         step = len(self.bounds) // self.count
-        return b"".join([buffer[stop : stop + 8] for stop in self.bounds[step - 1 :: step]])
+        return b"".join([buffer[stop : stop + size] for stop in self.bounds[step - 1 :: step]])
 
 
 class Ends(Block):
     """Items of one string, scanned one by one: `bounds` are where they end."""
 
-    def doubles(self) -> bytes:
-        """Return the last 8 bytes of every item, one after the other."""
-        buffer = self.buffer
-        return b"".join([buffer[end - 8 : end] for end in self.bounds])
+    def tails(self) -> bytes:
+        """Return the bytes after the string of every item, one after the other."""
+        buffer, size = self.buffer, self.tail
+        return b"".join([buffer[end - size : end] for end in self.bounds])
 
 
 def scan(
@@ -150,29 +154,29 @@ def scan(
     while count:
         buffer = source.buffer
         start = source.position
-        bounds = scan_items(buffer, start, min(count, MIN_RUN), layout)
+        bounds = scan_items(buffer, start, 1, layout)
         if not bounds:
             yield None
             count -= 1
             continue
-        stride = bounds[width - 1] + tail - start
-        stop = bounds[-1] + tail
-        if stop - start == MIN_RUN * stride and len(bounds) == MIN_RUN * width:
-            limit = min(count, window, (len(buffer) - start) // stride)
-            first = _scan_items(buffer, start, 1, layout)
-            found = _count_equal(buffer, start, stride, limit, first, layout.has_text_score)
-            if found >= MIN_RUN:
-                window = min(window * 8, _MAX_WINDOW) if found == limit else _FIRST_WINDOW
-                source.position = start + found * stride
-                yield Run(buffer, start, found, stride, first)
-                count -= found
-                continue
-        if len(bounds) == MIN_RUN * width:
-            bounds += scan_items(buffer, stop, min(count, BLOCK_ITEMS) - MIN_RUN, layout)
-        window = _FIRST_WINDOW
-        source.position = bounds[-1] + tail
-        found = len(bounds) // width
-        yield block(buffer, found, bounds)
+        stride = bounds[-1] + tail - start
+        limit = min(count, window, (len(buffer) - start) // stride)
+        found = 0
+        first = buffer[start]
+        if limit >= MIN_RUN and first < 128 and buffer[start + (MIN_RUN - 1) * stride] == first:
+            if ends_only:
+                bounds = [start + (1 if first < 64 else 2), bounds[0] - layout.tail]
+            found = _count_equal(buffer, start, stride, limit, bounds, layout.has_text_score)
+        if found >= MIN_RUN:
+            window = min(window * 8, _MAX_WINDOW) if found == limit else _FIRST_WINDOW
+            source.position = start + found * stride
+            yield Run(buffer, start, found, stride, bounds)
+        else:
+            window = _FIRST_WINDOW
+            bounds = scan_items(buffer, start, min(count, BLOCK_ITEMS), layout)
+            found = len(bounds) // width
+            source.position = bounds[-1] + tail
+            yield block(buffer, found, bounds, layout.tail)
         count -= found
 
 
