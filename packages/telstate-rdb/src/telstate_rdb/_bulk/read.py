@@ -73,7 +73,7 @@ def read_text_scored_strings(source: Source) -> tuple[list[bytes], list[float]]:
         else:
             strings += piece.column(0)
             if isinstance(piece, Run):  # which has one score only
-                scores += [parse(text) for text in piece.scores()] * piece.count
+                scores += [parse(piece.score())] * piece.count
             else:
                 scores += map(parse, piece.column(1))
     return strings, scores

@@ -80,9 +80,9 @@ class Run:
                 position = end
         return strings
 
-    def scores(self) -> set[bytes]:
-        """Return the different scores as text."""
-        return {self.buffer[slice(*self.bounds[2:])]}
+    def score(self) -> bytes:
+        """Return the one score of all items as text."""
+        return self.buffer[slice(*self.bounds[2:])]
 
     def tails(self) -> bytes:
         """Return the bytes after the strings of every item, one after the other."""
@@ -116,10 +116,6 @@ class Block:
             buffer[start:stop] if start >= 0 else _integer_text(buffer[-start:stop])
             for start, stop in zip(starts, stops)
         ]
-
-    def scores(self) -> set[bytes]:
-        """Return the different scores as text."""
-        return set(self.column(1))
 
     def tails(self) -> bytes:
         """Return the bytes after the strings of every item, one after the other."""
