@@ -6,8 +6,10 @@ A subject is awaited. It calls a synchronous backend directly, or in a thread wh
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -180,3 +182,16 @@ async def spread(asynchronous: bool, url: str, retry: RetryPolicy = RetryPolicy(
     if asynchronous:
         return AsyncSubject(await AsyncRedisBackend.from_url(url, retry=retry))
     return SyncSubject(RedisBackend.from_url(url, retry=retry))
+
+
+def later(seconds: float, *actions: Callable[[], object]) -> threading.Thread:
+    """Call functions after some seconds, in a thread."""
+
+    def act() -> None:
+        time.sleep(seconds)
+        for action in actions:
+            action()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +13,7 @@ import redis
 import redis.asyncio
 from conftest import SERVERS
 from proxy import Proxy
+from subjects import later
 
 from telstate_backends import (
     AddSample,
@@ -51,19 +49,6 @@ pytestmark = [
 ]
 
 LONG = 30.0
-
-
-def later(seconds: float, *actions: Callable[[], object]) -> threading.Thread:
-    """Call functions after some seconds, in a thread."""
-
-    def act() -> None:
-        time.sleep(seconds)
-        for action in actions:
-            action()
-
-    thread = threading.Thread(target=act)
-    thread.start()
-    return thread
 
 
 @pytest.mark.parametrize("outage", [0.0, 4.0, 12.0], ids=lambda s: f"{s:g}s")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections.abc import Callable
 
 import pytest
 import redis
 import redis.asyncio
 from conftest import SERVERS
 from proxy import Proxy
-from subjects import real
+from subjects import later, real
 
 from telstate_backends import (
     AsyncRedisBackend,
@@ -31,19 +28,6 @@ pytestmark = [
 ]
 
 LONG = 30.0
-
-
-def later(seconds: float, *actions: Callable[[], object]) -> threading.Thread:
-    """Call functions after some seconds, in a thread."""
-
-    def act() -> None:
-        time.sleep(seconds)
-        for action in actions:
-            action()
-
-    thread = threading.Thread(target=act)
-    thread.start()
-    return thread
 
 
 async def test_a_lost_connection(proxy: Proxy) -> None:
