@@ -158,7 +158,7 @@ def graph_of(modules: Mapping[str, Module], unit: Callable[[str], str]) -> Graph
 
 
 def shortest_circle(graph: Graph, start: str) -> list[Import]:
-    """Return the imports of the shortest circle through a unit, empty if there is none."""
+    """Return the imports of the shortest circle through a unit, or an empty list."""
     paths: dict[str, list[Import]] = {start: []}
     queue = deque([start])
     while queue:

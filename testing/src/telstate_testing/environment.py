@@ -11,7 +11,7 @@ def peer_python() -> Path | None:
     """Return the interpreter of the environment that holds katsdptelstate and rdbtools.
 
     Our packages and those never share an environment. The sessions that need the peer create its
-    environment; elsewhere there is none and the result is None.
+    environment; elsewhere the result is None.
 
     Raises
     ------

@@ -195,7 +195,7 @@ def skip_stream(type_: int, source: Source) -> None:
 
 
 def find_stream_fault(stream: Stream) -> str | None:
-    """Return the reason why no server would load a stream, without a full stop; None if there is none."""
+    """Return the reason why no server would load a stream, without a full stop, or None."""
     last: StreamId | None = None
     for entry in stream.entries:
         if last is not None and entry.id <= last:
