@@ -27,7 +27,7 @@ from typing import TypeAlias
 
 import telstate.aio.redis
 from telstate import TelescopeState
-from telstate_testing import RedisServer, redis_binaries
+from telstate_testing import RedisServer, newest_binaries
 
 PACKAGES = ("telstate_codec", "telstate_rdb", "telstate_backends", "telstate")
 FOLDERS = [Path(str(import_module(name).__file__)).parent for name in PACKAGES]
@@ -196,10 +196,10 @@ def main() -> None:
     parser.add_argument("--list", metavar="CALL", help="also name the functions of this call")
     parser.add_argument("--json", type=Path, help="also write the counts to this file")
     arguments = parser.parse_args()
-    if not redis_binaries():
+    if not newest_binaries():
         raise SystemExit("There is no Redis server; name one in TELSTATE_REDIS_SERVER.")
     recorder = Recorder()
-    with RedisServer(redis_binaries()[-1]) as server:
+    with RedisServer(newest_binaries()[0]) as server:
         counted = count_synchronous(server.url, recorder)
         counted |= asyncio.run(count_asyncio(server.url, recorder))
     rows = {name: path.row() for name, path in counted.items()}

@@ -27,7 +27,7 @@ from typing import Any
 from harness import Row, load_rows
 
 from telstate import RDBWriter, TelescopeState
-from telstate_testing import RedisServer, redis_binaries
+from telstate_testing import RedisServer, newest_binaries
 
 HERE = Path(__file__).parent
 SHARED_DATA = Path(os.environ.get("TELSTATE_SHARED_DATA", HERE.parents[1] / "shared" / "data"))
@@ -179,8 +179,8 @@ def main() -> None:
         common = {"test_data": str(TEST_DATA), **snapshots(shared)}
         for name, python in (("ours", sys.executable), ("peer", arguments.peer_python)):
             settings = dict(common)
-            if redis_binaries():
-                server = stack.enter_context(RedisServer(redis_binaries()[-1]))
+            if newest_binaries():
+                server = stack.enter_context(RedisServer(newest_binaries()[0]))
                 settings["redis_url"] = server.url
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telstate-")))
             workers.append(stack.enter_context(Worker(name, python, settings, folder)))

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from telstate_backends import Store
-from telstate_testing import RedisServer, clusters, redis_binaries
+from telstate_testing import RedisServer, clusters, newest_binaries, redis_binaries
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,14 +21,15 @@ import subjects  # noqa: E402  # a helper beside the tests, found by the line ab
 from proxy import Proxy  # noqa: E402  # the same
 
 SERVERS = {str(binary): binary for binary in redis_binaries()}
+NEWEST = [str(binary) for binary in newest_binaries()]
 #: The newest server is also tested with the other protocol.
-KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-resp3" for name in list(SERVERS)[-1:])]
+KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-resp3" for name in NEWEST[:1])]
 KINDS += ["cluster"] if SERVERS else []
 #: Those with a cache in front.
-CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in list(SERVERS)[-1:])]
+CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in NEWEST[:1])]
 SLOW = pytest.mark.slow
 #: The kinds that are tested on every Python; the others are tested on one only.
-QUICK_KINDS = ["memory", "fakeredis", *list(SERVERS)[-1:], CACHED_KINDS[0]]
+QUICK_KINDS = ["memory", "fakeredis", *NEWEST[:1], CACHED_KINDS[0]]
 
 
 def marked(kinds: list[str]) -> list[Any]:
@@ -57,7 +58,7 @@ class _Urls(dict[str, str]):
 @pytest.fixture(scope="session")
 def whole_cluster() -> Iterator[list[int]]:
     """The ports of a cluster of the newest version."""
-    with clusters.running_cluster(list(SERVERS.values())[-1]) as servers:
+    with clusters.running_cluster(SERVERS[NEWEST[0]]) as servers:
         yield [server.port for server in servers]
 
 
@@ -79,7 +80,7 @@ def newest_url(server_urls: dict[str, str]) -> str:
     """The URL of an empty server of the newest version."""
     if not SERVERS:
         pytest.skip("there is no Redis server")
-    return _emptied(server_urls[list(SERVERS)[-1]])
+    return _emptied(server_urls[NEWEST[0]])
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def server() -> Iterator[RedisServer]:
     """A server of the newest version, for this test alone."""
     if not SERVERS:
         pytest.skip("there is no Redis server")
-    with RedisServer(list(SERVERS.values())[-1]) as server:
+    with RedisServer(SERVERS[NEWEST[0]]) as server:
         yield server
 
 

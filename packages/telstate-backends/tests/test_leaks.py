@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 import fakeredis
 import pytest
 import redis
-from conftest import KINDS, SERVERS
+from conftest import KINDS, NEWEST, SERVERS
 
 from telstate_backends import (
     AddSample,
@@ -120,7 +120,7 @@ class Place:
     """A kind of store, and the ports of its servers."""
 
     def __init__(self, kind: str, stack: ExitStack) -> None:
-        newest = list(SERVERS.values())[-1] if SERVERS else None
+        newest = SERVERS[NEWEST[0]] if SERVERS else None
         self.ports: list[int] = []
         self.url = ""
         self.kind = kind
@@ -301,7 +301,7 @@ async def twice(
 @contextmanager
 def guarded() -> Iterator[list[str]]:
     """Run a server with a password and two databases; yield URLs by which no backend can connect."""
-    newest = list(SERVERS.values())[-1]
+    newest = SERVERS[NEWEST[0]]
     options = ("--requirepass", "sesame", "--databases", "2")
     with RedisServer(newest, options) as server:
         place = f"127.0.0.1:{server.port}"

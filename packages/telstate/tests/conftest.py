@@ -14,7 +14,7 @@ import redis
 
 from telstate import TelescopeState, aio
 from telstate_backends import AsyncRedisBackend, RedisBackend
-from telstate_testing import RedisServer, clusters, redis_binaries
+from telstate_testing import RedisServer, clusters, newest_binaries, redis_binaries
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -25,12 +25,12 @@ DATA = Path(__file__).parent / "data"
 SERVERS = {str(binary): binary for binary in redis_binaries()}
 #: Marks tests that need a real server, whichever version.
 needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
-NEWEST = list(SERVERS)[-1] if SERVERS else ""
+NEWEST = str(newest_binaries()[0]) if SERVERS else ""
 KINDS = ["memory", "fakeredis", *SERVERS]
 #: Older servers, and the newest one with RESP3 and as a cluster; tested on one Python only.
 RARER = [
     pytest.param(kind, marks=pytest.mark.slow)
-    for kind in (*list(SERVERS)[:-1], f"{NEWEST}-resp3", "cluster")
+    for kind in (*(name for name in SERVERS if name != NEWEST), f"{NEWEST}-resp3", "cluster")
 ]
 #: The newest server with a cache of immutables in front of it.
 CACHED = [pytest.param(f"{NEWEST}-cached", marks=pytest.mark.slow)]

@@ -1,10 +1,17 @@
 """Helpers that the tests of all packages share; they know nothing of telstate itself.
 
-`servers` finds and runs the Redis servers of this machine, `clusters` runs a Redis Cluster or a Sentinel,
+`servers` finds and runs the Redis and Valkey servers of this machine, `clusters` runs a Redis Cluster or a Sentinel,
 `environment` reads what the nox sessions say about the run, and `plugin` is the pytest plugin.
 """
 
 from telstate_testing.environment import example_count, peer_python
-from telstate_testing.servers import RedisBinary, RedisServer, redis_binaries
+from telstate_testing.servers import RedisBinary, RedisServer, newest_binaries, redis_binaries
 
-__all__ = ["RedisBinary", "RedisServer", "example_count", "peer_python", "redis_binaries"]
+__all__ = [
+    "RedisBinary",
+    "RedisServer",
+    "example_count",
+    "newest_binaries",
+    "peer_python",
+    "redis_binaries",
+]

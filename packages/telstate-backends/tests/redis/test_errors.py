@@ -14,7 +14,7 @@ import redis
 import redis.asyncio.sentinel
 import redis.exceptions as theirs
 import redis.sentinel
-from conftest import SERVERS
+from conftest import NEWEST, SERVERS
 
 from telstate_backends import (
     AddSample,
@@ -202,7 +202,7 @@ async def test_sentinels_are_named() -> None:
 @needs_server
 async def test_real_sentinels() -> None:
     """Sentinels that do not know a master, and a server that is not a Sentinel."""
-    with clusters.running_sentinel(list(SERVERS.values())[-1]) as (port, master):
+    with clusters.running_sentinel(SERVERS[NEWEST[0]]) as (port, master):
         with RedisBackend.from_url(f"redis+sentinel://127.0.0.1:{port}/store") as backend:
             shown = f"<RedisBackend at master 'store' of Sentinel at 127.0.0.1:{port}>"
             assert repr(backend) == shown

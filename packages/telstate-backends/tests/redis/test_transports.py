@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import NEWEST, SERVERS
 
 from telstate_backends import (
     AddSample,
@@ -39,7 +39,7 @@ LONG = 40.0
 
 def newest() -> RedisBinary:
     """Return the newest server."""
-    return list(SERVERS.values())[-1]
+    return SERVERS[NEWEST[0]]
 
 
 async def use(url: str) -> None:

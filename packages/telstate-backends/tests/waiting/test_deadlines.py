@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import NEWEST, SERVERS
 from proxy import Proxy
 from redis.crc import key_slot
 from subjects import LONG
@@ -102,7 +102,7 @@ def test_candidates_on_several_nodes_of_a_cluster() -> None:
     for number in range(200):
         on_node[key_slot(b"k%d" % number) * 3 // 16384].append(b"k%d" % number)
     view = tuple(key for keys in on_node for key in keys[:2])
-    with ThreadPoolExecutor(1) as threads, running_cluster(list(SERVERS.values())[-1]) as servers:
+    with ThreadPoolExecutor(1) as threads, running_cluster(SERVERS[NEWEST[0]]) as servers:
         url = f"redis+cluster://127.0.0.1:{servers[0].port}?socket_timeout={NEVER}"
         with RedisBackend.from_url(url) as backend:
             for key in view:
@@ -119,7 +119,7 @@ def test_candidates_on_several_nodes_of_a_cluster() -> None:
 @pytest.mark.slow
 def test_an_operation_on_all_nodes_of_a_cluster() -> None:
     """The deadline also holds while the nodes of the cluster are listed."""
-    with ThreadPoolExecutor(1) as threads, running_cluster(list(SERVERS.values())[-1]) as servers:
+    with ThreadPoolExecutor(1) as threads, running_cluster(SERVERS[NEWEST[0]]) as servers:
         url = f"redis+cluster://127.0.0.1:{servers[0].port}?socket_timeout={NEVER}"
         with RedisBackend.from_url(url) as backend:
             assert backend.execute(Keys()) == []

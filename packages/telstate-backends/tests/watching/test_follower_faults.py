@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import NEWEST, SERVERS
 from proxy import Proxy
 from subjects import AsyncSubject, Subject, SyncSubject, real, spread
 
@@ -45,7 +45,7 @@ WRITE_END = AddSample(b"s", encode_sample(1e9, b"end"))
 def server() -> Iterator[RedisServer]:
     """A server of the newest version that loses no acknowledged write."""
     options = ("--appendonly", "yes", "--appendfsync", "always")
-    with RedisServer(list(SERVERS.values())[-1], options) as server:
+    with RedisServer(SERVERS[NEWEST[0]], options) as server:
         yield server
 
 
