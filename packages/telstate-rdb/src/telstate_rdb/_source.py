@@ -33,6 +33,7 @@ from telstate_rdb.constants import (
 )
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf import decompress
+from telstate_rdb.printable import without_credentials
 
 CHUNK_SIZE = 1 << 18
 """The number of bytes to read from a file at once."""
@@ -108,8 +109,10 @@ class Source:
             self.buffer = bytes(source)
             self.size = len(self.buffer)
         elif isinstance(source, str | os.PathLike):
-            self.name = name or os.fspath(source)
-            self._owned = self._file = io.FileIO(source)
+            path = os.fspath(source)
+            self.name = name or path
+            with without_credentials():
+                self._owned = self._file = io.FileIO(path)
             self.size = size_of(self._owned)
         elif not hasattr(source, "read"):
             raise TypeError(

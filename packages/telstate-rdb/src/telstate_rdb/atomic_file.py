@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from telstate_rdb.errors import RdbWriteError
+from telstate_rdb.printable import escape_path, without_credentials
 
 _NEW_FILE_MODE = 0o666  # before the umask
 _PRIVATE_MODE = 0o600  # if there is an old file, until its mode is copied
@@ -69,13 +70,14 @@ class AtomicFile:
     @property
     def shown(self) -> str:
         """The path as shown in messages."""
-        return self.path or repr(self.path)
+        return escape_path(self.path) or repr(self.path)
 
     @property
     def is_open(self) -> bool:
         """Whether there is new content that is neither committed nor discarded."""
         return self._descriptor >= 0
 
+    @without_credentials()
     def open(self) -> None:
         """Start the new content; remove the part files of killed processes.
 
@@ -102,7 +104,8 @@ class AtomicFile:
             if self._descriptor < 0:
                 self._descriptor, self._part = _open_named(self._target, mode)
         except OSError as error:  # it names the folder or the part file, not the target
-            raise OSError(error.errno, error.strerror, self.path) from error
+            error.filename = self.path
+            raise
 
     def write(self, data: bytes) -> None:
         """Append bytes.
@@ -204,7 +207,9 @@ def _open_named(target: Path, mode: int = _NEW_FILE_MODE) -> tuple[int, Path]:
         if _lock(descriptor) and os.fstat(descriptor).st_nlink:
             return descriptor, part
         os.close(descriptor)
-    raise RdbWriteError(f"{target} could not be written: its part files were removed repeatedly.")
+    raise RdbWriteError(
+        f"{escape_path(str(target))} could not be written: its part files were removed repeatedly."
+    )
 
 
 def _link_part(descriptor: int, target: Path) -> Path:

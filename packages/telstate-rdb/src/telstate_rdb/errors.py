@@ -7,6 +7,8 @@ stay an :exc:`OSError` unless the documentation of a function says otherwise.
 
 from __future__ import annotations
 
+from telstate_rdb.printable import escape_path
+
 
 class RdbError(Exception):
     """The base class of the errors of this package."""
@@ -52,7 +54,7 @@ class RdbParseError(RdbError):
         return self.file
 
     def __str__(self) -> str:
-        place = [] if self.file is None else [self.file]
+        place = [] if self.file is None else [escape_path(self.file)]
         if self.offset is not None:
             place.append(f"byte {self.offset}")
         if self.key is not None:

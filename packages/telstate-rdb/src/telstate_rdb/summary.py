@@ -11,6 +11,7 @@ import attrs
 
 from telstate_rdb._recovery import Loss
 from telstate_rdb.constants import VALKEY_VERSION, VERSION_RELEASES
+from telstate_rdb.printable import escape
 from telstate_rdb.reader import RdbReader
 from telstate_rdb.records import AuxiliaryField, AuxiliaryRecord, FunctionLibrary, KeyRecord
 from telstate_rdb.values import RawValue
@@ -153,8 +154,7 @@ def show(data: bytes) -> str:
     >>> show("größe".encode()), show(b"a\\x1b[2J"), show(b"a\\\\b")
     ('größe', 'a\\\\x1b[2J', 'a\\\\\\\\b')
     """
-    text = data.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    return text if text.isprintable() else repr(data)[2:-1]
+    return escape(data)
 
 
 def as_json(summary: Summary, file: str) -> dict[str, Any]:

@@ -20,13 +20,14 @@ from typing import Literal, NoReturn, TextIO
 from telstate_rdb import _source
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.globs import Glob
+from telstate_rdb.printable import escape_path
 from telstate_rdb.reader import read_rdb
 from telstate_rdb.summary import KeySize, Summary, as_json, show, summarise
 
 try:
     import click
     from rich.console import Console
-    from rich.markup import escape
+    from rich.markup import escape as escape_markup
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 except ModuleNotFoundError as error:
@@ -50,7 +51,7 @@ _UNITS = {"s": 1, "ms": 1000}  # in a second
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="telstate-rdb", prog_name="telstate-rdb")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("file", type=click.Path())
 @click.option("--json", "print_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--keys", metavar="GLOB", help="List and count only the keys that match.")
 def main(file: str, print_json: bool, keys: str | None) -> None:
@@ -65,7 +66,8 @@ def main(file: str, print_json: bool, keys: str | None) -> None:
       python -m telstate_rdb dump.rdb
       python -m telstate_rdb dump.rdb --keys 'user:*' --json
     """
-    name = "standard input" if file == "-" else click.format_filename(file)
+    exact = "standard input" if file == "-" else file
+    name = escape_path(exact)
     matches = None if keys is None else Glob(os.fsencode(keys)).matches
     try:
         with _show_progress(Console(stderr=True), file) as progress, _open_file(file) as opened:
@@ -80,7 +82,7 @@ def main(file: str, print_json: bool, keys: str | None) -> None:
     except KeyboardInterrupt:
         _end(FAILED, "", "Interrupted before the end of the file.")
     text = (
-        json.dumps(as_json(summary, name), indent=2)
+        json.dumps(as_json(summary, exact), indent=2)
         if print_json
         else _format_summary(summary, name)
     )
@@ -141,7 +143,9 @@ def _show_progress(console: Console, file: str) -> Iterator[_source.Progress | N
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(escape(os.path.basename(file)), total=os.path.getsize(file))
+        task = bar.add_task(
+            escape_markup(escape_path(os.path.basename(file))), total=os.path.getsize(file)
+        )
         yield lambda done, _: bar.update(task, completed=done)
 
 
