@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from telstate_rdb._parser import AnyRecord as AnyRecord
     from telstate_rdb._parser import Checksum as Checksum
     from telstate_rdb._recovery import Loss as Loss
     from telstate_rdb._source import BinaryReader as BinaryReader
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from telstate_rdb.errors import RdbError as RdbError
     from telstate_rdb.errors import RdbParseError as RdbParseError
     from telstate_rdb.errors import RdbWriteError as RdbWriteError
+    from telstate_rdb.lazy import AnyRecord as AnyRecord
     from telstate_rdb.lazy import LazyTable as LazyTable
     from telstate_rdb.reader import RdbReader as RdbReader
     from telstate_rdb.reader import read_lazily as read_lazily
@@ -56,14 +56,14 @@ if TYPE_CHECKING:
 
 # The public names of each module; the type checker reads them above.
 _EXPORTS = {
-    "_parser": "AnyRecord Checksum",
+    "_parser": "Checksum",
     "_recovery": "Loss",
     "_source": "BinaryReader Progress RdbSource",
     "_types.streams": "without_counters",
     "constants": "TypeName",
     "dump": "decode_dump decode_raw encode_dump parse_dump",
     "errors": "RdbError RdbParseError RdbWriteError",
-    "lazy": "LazyTable",
+    "lazy": "AnyRecord LazyTable",
     "reader": "RdbReader read_lazily read_rdb",
     "records": "AuxiliaryField AuxiliaryRecord DatabaseSize FunctionLibrary KeyRecord ModuleAuxiliary "
     "PreReleaseFunction SlotInformation",

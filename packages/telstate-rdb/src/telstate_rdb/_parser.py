@@ -8,19 +8,22 @@ record and raises the errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 from telstate_rdb import constants as c
 from telstate_rdb._auxiliary import AUXILIARY_READERS
-from telstate_rdb._filter import Filter
 from telstate_rdb._source import Source
 from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version, decode_string
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.lazy import LAZY_TYPES, LazyTable, read_lazy_table
 from telstate_rdb.lzf import decompress_quickly
-from telstate_rdb.records import AuxiliaryRecord, KeyRecord
+from telstate_rdb.records import KeyRecord
 from telstate_rdb.values import RawValue, Value
+
+if TYPE_CHECKING:  # most readers do not need them
+    from telstate_rdb._filter import Filter
+    from telstate_rdb.lazy import AnyRecord, LazyReader
 
 LOOK_AHEAD = 1 << 16
 """More than a key and a value of 16383 bytes each, the longest that are parsed from the buffer."""
@@ -31,9 +34,6 @@ STRETCH_SIZE = 1 << 13
 Checksum = Literal["unread", "ok", "wrong", "not computed", "none"]
 """The state of a file's checksum: not reached yet, right, wrong, left out by the writer (0), or not
 there because files of this version have none."""
-
-AnyRecord = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable] | AuxiliaryRecord
-"""A record of any kind."""
 
 _COMPRESSED_FILES = {
     b"\x1f\x8b": "gzip.open",
@@ -100,8 +100,7 @@ class RecordParser:
         raw: bool = False,  # leave values undecoded
         validates: bool = False,  # but decode them too, to find malformed ones
         auxiliary: bool = False,  # return records that are not keys
-        is_lazy: bool = False,  # return tables as `LazyTable`
-        is_trusted: bool = False,  # the checksum of the file has been verified
+        lazy_readers: Mapping[int, LazyReader] = MappingProxyType({}),  # by type byte
         recovers: bool = False,  # keep the current record for `go_back`, and check keys for being text
     ) -> None:
         self.source = source
@@ -114,12 +113,9 @@ class RecordParser:
         self._raw = raw
         self._validates = validates
         self._auxiliary = auxiliary
-        self._is_trusted = is_trusted
         self._recovers = recovers
         self._codecs = codecs_of_version(version)
-        self._lazy_types = LAZY_TYPES if is_lazy else frozenset[int]()
-        if raw:
-            self._lazy_types -= {c.TYPE_HASH}  # a server would load one with a repeated field
+        self._lazy_readers = lazy_readers
         self._decoders = self._make_decoders()
         self._new_keys: list[bytes] = []  # not checked for being text yet
         self._reset()
@@ -338,8 +334,8 @@ class RecordParser:
             skip(source)
             self._reset()
             return []
-        if type_ in self._lazy_types:
-            value = read_lazy_table(source, self.version, self._is_trusted, key, type_)
+        if type_ in self._lazy_readers:
+            value = self._lazy_readers[type_](source, self.version, key, type_)
         if value is None:
             if self._raw and not self._validates:
                 source.start_capture()

@@ -10,13 +10,14 @@
   A symbolic link stays, and its target is replaced. Other hard links to the old file keep its content.
 * Until it is renamed, a file that replaces another is readable by its owner only: it may hold secrets.
 * A full disk (or any other failure) raises RdbWriteError, and the old file stays.
+* Where the system has no locks (Windows), part files that killed processes left behind stay. Where it has no
+  modes, owners or folders that can be synced, these steps are left out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -27,12 +28,20 @@ from pathlib import Path
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.printable import escape_path, without_credentials
 
+try:
+    import fcntl
+except ImportError:  # as on Windows
+    _HAS_LOCKS = False
+else:
+    _HAS_LOCKS = True
+
 _NEW_FILE_MODE = 0o666  # before the umask
 _PRIVATE_MODE = 0o600  # if there is an old file, until its mode is copied
 _ATTEMPTS = 100
 _PIECE = 1 << 18  # bytes per write: larger writes take longer per byte
 _SUFFIX = ".part"
 _O_TMPFILE = getattr(os, "O_TMPFILE", None)
+_O_PRIVATE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _DESCRIPTORS = "/proc/self/fd"
 _LONGEST_NAME = 200  # bytes of the target's name in that of the part: file systems allow 255
 # The errors of O_TMPFILE on file systems without files that have no name.
@@ -123,7 +132,9 @@ class AtomicFile:
     def rewrite_start(self, data: bytes) -> None:
         """Replace the first bytes of the new content."""
         with self._translate_errors("written"):
-            os.pwrite(self._descriptor, data, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, data)
+            os.lseek(self._descriptor, 0, os.SEEK_END)
 
     def commit(self) -> None:
         """Replace the old content by the new."""
@@ -132,9 +143,13 @@ class AtomicFile:
             os.fsync(self._descriptor)
             if self._part is None:
                 self._part = _link_part(self._descriptor, self._target)
-            os.rename(self._part, self._target)
+            if (
+                not _HAS_LOCKS
+            ):  # there is no lock to keep, and such systems rename closed files only
+                self._close()
+            os.replace(self._part, self._target)
         self._part = None
-        self.discard()  # only closes the file
+        self._close()
         try:
             _sync_folder(self._target.parent)
         except OSError as error:
@@ -145,10 +160,13 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Discard the new content; the old stays."""
+        self._close()
         part, self._part = self._part, None
         if part is not None:
             with contextlib.suppress(OSError):
                 os.unlink(part)
+
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             with contextlib.suppress(OSError):
@@ -173,7 +191,8 @@ class AtomicFile:
             if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
                 with contextlib.suppress(PermissionError):
                     os.fchown(self._descriptor, old.st_uid, old.st_gid)
-            os.fchmod(self._descriptor, stat.S_IMODE(old.st_mode))
+            if hasattr(os, "fchmod"):
+                os.fchmod(self._descriptor, stat.S_IMODE(old.st_mode))
 
 
 def _part_stem(target: Path) -> str:
@@ -191,7 +210,7 @@ def _open_unnamed(folder: Path, mode: int) -> int:
     if _O_TMPFILE is None or not os.path.isdir(_DESCRIPTORS):
         return -1
     try:
-        return os.open(folder, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
+        return os.open(folder, _O_TMPFILE | os.O_RDWR | _O_PRIVATE, mode)
     except OSError as error:
         if error.errno in _NOT_SUPPORTED:
             return -1
@@ -202,7 +221,7 @@ def _open_named(target: Path, mode: int = _NEW_FILE_MODE) -> tuple[int, Path]:
     """Create a part file that is locked, and that no other process has removed meanwhile."""
     for _ in range(_ATTEMPTS):
         part = _part_name(target)
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | _O_PRIVATE
         descriptor = os.open(part, flags, mode)
         if _lock(descriptor) and os.fstat(descriptor).st_nlink:
             return descriptor, part
@@ -218,7 +237,7 @@ def _link_part(descriptor: int, target: Path) -> Path:
     part = _part_name(target)
     # A folder's descriptor (which has no effect on an absolute name) makes Python call linkat(2), which
     # follows the link in /proc to the file.
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | _O_PRIVATE)
     try:
         os.link(f"{_DESCRIPTORS}/{descriptor}", part, src_dir_fd=folder, follow_symlinks=True)
     finally:
@@ -227,7 +246,9 @@ def _link_part(descriptor: int, target: Path) -> Path:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file; return whether it is ours (or the file system has no locks)."""
+    """Lock a file; return whether it is ours (or the system or the file system has no locks)."""
+    if not _HAS_LOCKS:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -239,6 +260,8 @@ def _lock(descriptor: int) -> bool:
 
 def _remove_left_parts(target: Path) -> None:
     """Remove the part files of processes that have ended."""
+    if not _HAS_LOCKS:  # it is not known which have ended
+        return
     pattern = re.compile(re.escape(_part_stem(target)) + "[0-9a-f]{16}" + re.escape(_SUFFIX))
     with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
         left = [entry.path for entry in entries if pattern.fullmatch(entry.name)]
@@ -248,7 +271,7 @@ def _remove_left_parts(target: Path) -> None:
 
 def _remove_unlocked_part(path: str) -> None:
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | _O_PRIVATE | os.O_NOFOLLOW)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
@@ -257,8 +280,10 @@ def _remove_unlocked_part(path: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming durable; file systems that cannot sync a folder do so by themselves."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make the renaming durable; systems that cannot sync a folder do so by themselves."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _O_PRIVATE)
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -11,6 +11,7 @@ decoded at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
 
 import attrs
@@ -21,7 +22,8 @@ from telstate_rdb._bulk.runs import PAIRS, Layout, scan
 from telstate_rdb._source import Source
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.values import Hash, RawValue, SortedSet, make_payload
+from telstate_rdb.records import AuxiliaryRecord, KeyRecord
+from telstate_rdb.values import Hash, RawValue, SortedSet, Value, make_payload
 
 _DOUBLE = Struct("<d")
 
@@ -93,10 +95,24 @@ class LazyTable:
         return value
 
 
-def read_lazy_table(
-    source: Source, version: int, is_trusted: bool, key: bytes, type_: int
+AnyRecord = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable] | AuxiliaryRecord
+"""A record of any kind."""
+
+
+LazyReader = Callable[[Source, int, bytes, int], "LazyTable | None"]
+"""A function of a source, the file's version, a key and a type byte; None: the value must be decoded."""
+
+
+def make_lazy_readers(*, is_trusted: bool, with_hashes: bool) -> dict[int, LazyReader]:
+    """Return the readers of the types that are read lazily; none has another meaning in Valkey."""
+    types = _SKIPPERS.keys() if with_hashes else _SKIPPERS.keys() - {c.TYPE_HASH}
+    return dict.fromkeys(types, partial(_read_lazy_table, is_trusted))
+
+
+def _read_lazy_table(
+    is_trusted: bool, source: Source, version: int, key: bytes, type_: int
 ) -> LazyTable | None:
-    """Read a value of a type in `LAZY_TYPES`, if it can be decoded later; otherwise go back to it."""
+    """Read a value that can be decoded later; otherwise go back to its start."""
     offset = source.offset
     source.start_capture()
     count, score = _SKIPPERS[type_](source, is_trusted)
@@ -176,6 +192,3 @@ _SKIPPERS: dict[int, Callable[[Source, bool], tuple[int, float | None]]] = {
     c.TYPE_HASH: _skip_hash,
     c.TYPE_ZSET_2: _skip_sorted_set,
 }
-
-LAZY_TYPES = frozenset(_SKIPPERS)
-"""The types that are read lazily; none of them has another meaning in Valkey."""

@@ -13,18 +13,20 @@ from contextlib import closing
 from functools import cache
 from itertools import chain
 from types import TracebackType
-from typing import Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from telstate_rdb import constants as c
 from telstate_rdb._crc64 import crc64
-from telstate_rdb._filter import make_filter
-from telstate_rdb._parser import AnyRecord, Checksum, RecordParser, read_header
-from telstate_rdb._recovery import Loss, recover
+from telstate_rdb._parser import Checksum, RecordParser, read_header
 from telstate_rdb._source import Progress, RdbSource, Source, size_of
 from telstate_rdb.constants import TypeName
-from telstate_rdb.lazy import LazyTable
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
+
+if TYPE_CHECKING:  # imported where they are used: few readers need them
+    from telstate_rdb._filter import Filter
+    from telstate_rdb._recovery import Loss
+    from telstate_rdb.lazy import AnyRecord, LazyTable
 
 RecordT = TypeVar("RecordT", covariant=True)
 
@@ -239,7 +241,7 @@ def read_rdb(
     0 b'gain' b'1.5'
     """
     _keep_freed_memory()
-    key_filter = make_filter(databases, keys, types)
+    key_filter = _make_filter(databases, keys, types)
     opened, version = _open(source, name, progress)
     parser = RecordParser(
         opened,
@@ -251,7 +253,11 @@ def read_rdb(
         recovers=not strict,
     )
     losses: list[Loss] = []
-    return RdbReader(parser, _parse(parser) if strict else recover(parser, losses), losses)
+    if strict:
+        return RdbReader(parser, _parse(parser), losses)
+    from telstate_rdb._recovery import recover
+
+    return RdbReader(parser, recover(parser, losses), losses)
 
 
 @overload
@@ -316,17 +322,34 @@ def read_lazily(
     >>> [(record.key, record.value) for record in read_lazily(snapshot)]
     [(b'peaks', Hash(fields={b'J1939': b'14.9'}, expiries={}))]
     """
+    from telstate_rdb.lazy import make_lazy_readers
+
     _keep_freed_memory()
     is_right = verify_checksum(source)
     if is_right is False:
         for _ in read_rdb(source, name=name):  # which raises the error
             pass
-    key_filter = make_filter(databases, keys, types)
+    key_filter = _make_filter(databases, keys, types)
     opened, version = _open(source, name, progress)
+    # A raw hash is not read lazily, because a server would load one with a repeated field.
+    lazy_readers = make_lazy_readers(is_trusted=is_right is True, with_hashes=not raw)
     parser = RecordParser(
-        opened, version, key_filter=key_filter, raw=raw, is_lazy=True, is_trusted=is_right is True
+        opened, version, key_filter=key_filter, raw=raw, lazy_readers=lazy_readers
     )
     return RdbReader(parser, _parse(parser), [])
+
+
+def _make_filter(
+    databases: Collection[int] | int | None,
+    keys: str | bytes | None,
+    types: Collection[TypeName] | TypeName | None,
+) -> Filter | None:
+    """Make a filter, or return None if everything passes."""
+    if databases is keys is types is None:
+        return None
+    from telstate_rdb._filter import make_filter
+
+    return make_filter(databases, keys, types)
 
 
 def _open(source: RdbSource, name: str | None, progress: Progress | None) -> tuple[Source, int]:

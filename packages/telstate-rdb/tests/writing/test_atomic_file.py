@@ -93,7 +93,7 @@ class TestEitherWay:
     def test_sync_before_rename(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The new content is synced before it is renamed, and the folder after that."""
         done: list[tuple[str, int]] = []
-        sync, rename = os.fsync, os.rename
+        sync, rename = os.fsync, os.replace
 
         def watch_sync(descriptor: int) -> None:
             sync(descriptor)
@@ -104,7 +104,7 @@ class TestEitherWay:
             done.append(("rename", os.stat(new).st_ino))
 
         monkeypatch.setattr(os, "fsync", watch_sync)
-        monkeypatch.setattr(os, "rename", watch_rename)
+        monkeypatch.setattr(os, "replace", watch_rename)
         replace(tmp_path / "a.rdb")
         file, folder = (path.stat().st_ino for path in (tmp_path / "a.rdb", tmp_path))
         assert done == [("sync", file), ("rename", file), ("sync", folder)]
