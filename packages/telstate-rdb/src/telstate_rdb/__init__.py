@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from telstate_rdb.records import ModuleAuxiliary as ModuleAuxiliary
     from telstate_rdb.records import PreReleaseFunction as PreReleaseFunction
     from telstate_rdb.records import SlotInformation as SlotInformation
+    from telstate_rdb.selection import Selection as Selection
+    from telstate_rdb.selection import read_selected as read_selected
     from telstate_rdb.values import Hash as Hash
     from telstate_rdb.values import List as List
     from telstate_rdb.values import Module as Module
@@ -67,6 +69,7 @@ _EXPORTS = {
     "reader": "RdbReader read_lazily read_rdb",
     "records": "AuxiliaryField AuxiliaryRecord DatabaseSize FunctionLibrary KeyRecord ModuleAuxiliary "
     "PreReleaseFunction SlotInformation",
+    "selection": "Selection read_selected",
     "values": "Hash List Module RawValue Set SortedSet Stream StreamConsumer StreamEntry StreamGroup "
     "StreamId StreamPending Value",
     "writer": "RdbWriter",

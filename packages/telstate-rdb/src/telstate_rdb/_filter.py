@@ -10,6 +10,9 @@ import attrs
 from telstate_rdb.constants import TYPE_NAMES, TypeName
 from telstate_rdb.globs import Glob
 
+KeyChoice = str | bytes | Callable[[bytes], object]
+"""The keys to read: a pattern, as for the command ``KEYS``, or a function that is called with each key."""
+
 _SPECIAL_BYTES = frozenset(b"*?[\\")
 
 
@@ -36,12 +39,14 @@ class Filter:
 
 def make_filter(
     databases: Collection[int] | int | None,
-    keys: str | bytes | None,
+    keys: KeyChoice | None,
     types: Collection[TypeName] | TypeName | None,
 ) -> Filter | None:
     """Make a filter, or return None if everything passes."""
-    if not isinstance(keys, str | bytes | None):
-        raise TypeError(f"keys= takes one pattern, as str or bytes, not {keys!r}.")
+    if not (keys is None or isinstance(keys, str | bytes) or callable(keys)):
+        raise TypeError(
+            f"keys= takes one pattern, as str or bytes, or a function of a key, not {keys!r}."
+        )
     if isinstance(keys, str):
         keys = keys.encode("utf-8", "surrogateescape")
     if keys == b"*":
@@ -57,7 +62,8 @@ def make_filter(
             known = ", ".join(sorted(set(TYPE_NAMES.values())))
             raise ValueError(f"Unknown types {sorted(unknown)}; there are {known}.")
         type_bytes = frozenset(byte for byte, name in TYPE_NAMES.items() if name in names)
-    return Filter(databases, None if keys is None else _matcher_of(keys), type_bytes)
+    matches = _matcher_of(keys) if isinstance(keys, bytes) else keys
+    return Filter(databases, matches, type_bytes)
 
 
 def _matcher_of(pattern: bytes) -> Callable[[bytes], object]:

@@ -24,7 +24,7 @@ from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
 
 if TYPE_CHECKING:  # imported where they are used: few readers need them
-    from telstate_rdb._filter import Filter
+    from telstate_rdb._filter import Filter, KeyChoice
     from telstate_rdb._recovery import Loss
     from telstate_rdb.lazy import AnyRecord, LazyTable
 
@@ -37,7 +37,7 @@ class LazyOptions(TypedDict, total=False):
     """The options of :func:`read_lazily` that do not change the type of its records."""
 
     databases: Collection[int] | int | None
-    keys: str | bytes | None
+    keys: KeyChoice | None
     types: Collection[TypeName] | TypeName | None
     progress: Progress | None
     name: str | None
@@ -177,7 +177,7 @@ def read_rdb(
     *,
     strict: bool = True,
     databases: Collection[int] | int | None = None,
-    keys: str | bytes | None = None,
+    keys: KeyChoice | None = None,
     types: Collection[TypeName] | TypeName | None = None,
     raw: bool = False,
     auxiliary: bool = False,
@@ -202,7 +202,8 @@ def read_rdb(
     databases
         The number or numbers of the databases to read (default: all).
     keys
-        A pattern for the keys to read, as in the command ``KEYS`` (default: all).
+        A pattern for the keys to read, as in the command ``KEYS``, or a function that is called
+        with each key and returns whether to read it (default: all).
     types
         The type or types to read, as the command ``TYPE`` names them: ``"string"``, ``"list"``,
         ``"set"``, ``"zset"``, ``"hash"``, ``"stream"``, ``"module"`` (default: all). All other
@@ -282,7 +283,7 @@ def read_lazily(
     source: RdbSource,
     *,
     databases: Collection[int] | int | None = None,
-    keys: str | bytes | None = None,
+    keys: KeyChoice | None = None,
     types: Collection[TypeName] | TypeName | None = None,
     raw: bool = False,
     progress: Progress | None = None,
@@ -341,7 +342,7 @@ def read_lazily(
 
 def _make_filter(
     databases: Collection[int] | int | None,
-    keys: str | bytes | None,
+    keys: KeyChoice | None,
     types: Collection[TypeName] | TypeName | None,
 ) -> Filter | None:
     """Make a filter, or return None if everything passes."""
