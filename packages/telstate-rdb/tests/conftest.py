@@ -22,6 +22,8 @@ from telstate_testing import (
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from rdb_servers import connect, fill  # noqa: E402  # found in the folder added above
+
 # No deadline: a test that stands or falls with the machine's load says nothing.
 settings.register_profile("telstate-rdb", deadline=None, max_examples=example_count(60))
 settings.load_profile("telstate-rdb")
@@ -41,6 +43,24 @@ def redis_server(redis_binary: RedisBinary) -> Iterator[RedisServer]:
     """A running server of each version in turn; tests share it and must not mind its content."""
     with RedisServer(redis_binary) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def filled_server(redis_binary: RedisBinary) -> Iterator[RedisServer]:
+    """A running server of each version in turn with the data set of `rdb_servers.fill`, for reading only."""
+    options = ["--maxmemory-policy", "allkeys-lru", "--list-compress-depth", "1"]
+    if redis_binary.version >= (7,):
+        options += ["--enable-debug-command", "yes"]
+    with RedisServer(redis_binary, options) as server:
+        fill(server)
+        connect(server).save()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server_file(filled_server: RedisServer) -> Path:
+    """The file that `filled_server` has saved."""
+    return filled_server.folder / "dump.rdb"
 
 
 @pytest.fixture(scope="session")
