@@ -1,4 +1,7 @@
-"""Servers and backends for the tests; there is one server of each version for a whole run."""
+"""Servers and backends for the tests; there is one server of each version for a whole run.
+
+Behaviour is tested on every server, the rest on the newest Redis and the newest Valkey.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,14 @@ import pytest
 import redis
 
 from telstate_backends import Store
-from telstate_testing import RedisServer, clusters, newest_binaries, redis_binaries
+from telstate_testing import (
+    RedisBinary,
+    RedisServer,
+    clusters,
+    missing,
+    newest_binaries,
+    redis_binaries,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,15 +31,20 @@ import subjects  # noqa: E402  # a helper beside the tests, found by the line ab
 from proxy import Proxy  # noqa: E402  # the same
 
 SERVERS = {str(binary): binary for binary in redis_binaries()}
+#: The newest Redis and the newest Valkey.
 NEWEST = [str(binary) for binary in newest_binaries()]
-#: The newest server is also tested with the other protocol.
-KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-resp3" for name in NEWEST[:1])]
-KINDS += ["cluster"] if SERVERS else []
+NO_SERVER = missing("Redis or Valkey server")
+NO_NEWEST: list[Any] = [pytest.param("", marks=pytest.mark.skip(reason=NO_SERVER))]
+#: Marks tests that need a real server, whichever version.
+needs_server = pytest.mark.skipif(not SERVERS, reason=NO_SERVER)
+#: The newest servers are also tested with the other protocol, and as a cluster.
+KINDS = ["memory", "fakeredis", *SERVERS]
+KINDS += [f"{name}-{form}" for name in NEWEST for form in ("resp3", "cluster")]
 #: Those with a cache in front.
-CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in NEWEST[:1])]
+CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in NEWEST)]
 SLOW = pytest.mark.slow
 #: The kinds that are tested on every Python; the others are tested on one only.
-QUICK_KINDS = ["memory", "fakeredis", *NEWEST[:1], CACHED_KINDS[0]]
+QUICK_KINDS = ["memory", "fakeredis", *NEWEST, CACHED_KINDS[0]]
 
 
 def marked(kinds: list[str]) -> list[Any]:
@@ -56,45 +71,46 @@ class _Urls(dict[str, str]):
 
 
 @pytest.fixture(scope="session")
-def whole_cluster() -> Iterator[list[int]]:
-    """The ports of a cluster of the newest version."""
-    with clusters.running_cluster(SERVERS[NEWEST[0]]) as servers:
-        yield [server.port for server in servers]
+def ports_of_cluster() -> Iterator[Callable[[str], list[int]]]:
+    """Return the ports of the cluster of a version, which is started on first use and emptied."""
+    with clusters.shared_clusters() as ports:
+        yield lambda name: ports(SERVERS[name])
+
+
+@pytest.fixture(params=NEWEST or NO_NEWEST)
+def newest(request: pytest.FixtureRequest) -> RedisBinary:
+    """The newest Redis and the newest Valkey in turn."""
+    return SERVERS[request.param]
 
 
 @pytest.fixture
-def cluster_ports(whole_cluster: list[int]) -> list[int]:
-    """The ports of an empty cluster of the newest version."""
-    clusters.empty_cluster(whole_cluster)
-    return whole_cluster
+def cluster_ports(newest: RedisBinary, ports_of_cluster: Callable[[str], list[int]]) -> list[int]:
+    """The ports of an empty cluster of the newest versions in turn."""
+    return ports_of_cluster(str(newest))
 
 
-@pytest.fixture(params=list(SERVERS))
+@pytest.fixture(params=marked(list(SERVERS)))
 def server_url(request: pytest.FixtureRequest, server_urls: dict[str, str]) -> str:
     """The URL of an empty server, of each version in turn."""
     return _emptied(server_urls[request.param])
 
 
 @pytest.fixture
-def newest_url(server_urls: dict[str, str]) -> str:
-    """The URL of an empty server of the newest version."""
-    if not SERVERS:
-        pytest.skip("there is no Redis server")
-    return _emptied(server_urls[NEWEST[0]])
+def newest_url(newest: RedisBinary, server_urls: dict[str, str]) -> str:
+    """The URL of an empty server of the newest versions in turn."""
+    return _emptied(server_urls[str(newest)])
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of the newest version, for this test alone."""
-    if not SERVERS:
-        pytest.skip("there is no Redis server")
-    with RedisServer(SERVERS[NEWEST[0]]) as server:
+def server(newest: RedisBinary) -> Iterator[RedisServer]:
+    """A server of the newest versions in turn, for this test alone."""
+    with RedisServer(newest) as server:
         yield server
 
 
 @pytest.fixture
 def proxy(newest_url: str) -> Iterator[Proxy]:
-    """A proxy to an empty server of the newest version."""
+    """A proxy to an empty server of the newest versions in turn."""
     with Proxy(int(newest_url.rpartition(":")[2])) as proxy:
         yield proxy
 
@@ -135,8 +151,8 @@ def _maker(
 ) -> Callable[[], Awaitable[subjects.Subject]]:
     """Return a function that returns backends on one empty store."""
     store, server, url = Store(), fakeredis.FakeServer(), ""
-    if kind == "cluster":
-        ports = request.getfixturevalue("cluster_ports")
+    if kind.endswith("-cluster"):
+        ports = request.getfixturevalue("ports_of_cluster")(kind.removesuffix("-cluster"))
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
     elif kind not in ("memory", "fakeredis"):
         url = _emptied(request.getfixturevalue("server_urls")[kind.removesuffix("-resp3")])
@@ -147,7 +163,7 @@ def _maker(
             return subjects.memory(asynchronous, store)
         if kind == "fakeredis":
             return subjects.fake(asynchronous, server)
-        if kind == "cluster":
+        if kind.endswith("-cluster"):
             return await subjects.spread(asynchronous, url)
         return subjects.real(asynchronous, url)
 

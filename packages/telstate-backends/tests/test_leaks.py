@@ -50,7 +50,7 @@ from telstate_backends import (
 )
 from telstate_codec import encode_sample
 from telstate_rdb import KeyRecord
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 from telstate_testing.clusters import running_cluster, running_sentinel
 from telstate_testing.servers import free_port
 
@@ -58,7 +58,8 @@ LONG = 30.0
 #: Keys in different slots of a cluster.
 VIEW = (b"a_k", b"b_k", b"k")
 RECORDS = [KeyRecord(0, b"loaded%d" % number, b"\xff\x01") for number in range(100)]
-WITH_SENTINEL = [*KINDS, "sentinel"] if SERVERS else KINDS
+NEWEST_KINDS = [kind for kind in KINDS if kind not in SERVERS or kind in NEWEST]
+WITH_SENTINEL = [*NEWEST_KINDS, *(f"{name}-sentinel" for name in NEWEST)]
 
 pytestmark = pytest.mark.slow
 
@@ -120,18 +121,16 @@ class Place:
     """A kind of store, and the ports of its servers."""
 
     def __init__(self, kind: str, stack: ExitStack) -> None:
-        newest = SERVERS[NEWEST[0]] if SERVERS else None
         self.ports: list[int] = []
         self.url = ""
         self.kind = kind
-        if kind == "cluster":
-            assert newest is not None
-            servers = stack.enter_context(running_cluster(newest))
+        name, _, form = kind.rpartition("-")
+        if form == "cluster":
+            servers = stack.enter_context(running_cluster(SERVERS[name]))
             self.ports = [server.port for server in servers]
             self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}"
-        elif kind == "sentinel":
-            assert newest is not None
-            port, master = stack.enter_context(running_sentinel(newest, down_after=60_000))
+        elif form == "sentinel":
+            port, master = stack.enter_context(running_sentinel(SERVERS[name], down_after=60_000))
             self.ports = [master.port, port]
             self.url = f"redis+sentinel://127.0.0.1:{port}/store"
         elif kind not in ("memory", "fakeredis"):
@@ -155,7 +154,7 @@ class Place:
 
     def cut(self) -> None:
         """Have the servers close all our connections, except where that is a failover, nearly."""
-        for port in self.ports if self.kind != "sentinel" else ():
+        for port in self.ports if not self.kind.endswith("-sentinel") else ():
             with redis.Redis(port=port) as client:
                 for each in clients_on(client):
                     client.client_kill_filter(_id=each["id"], skipme=True)
@@ -262,7 +261,7 @@ async def test_a_forgotten_backend_leaves_nothing(place: Place) -> None:
 
 def test_a_forgotten_asyncio_backend_leaves_nothing(place: Place) -> None:
     """An asyncio backend that is not closed releases everything at the end of its loop."""
-    if place.kind == "cluster":
+    if place.kind.endswith("-cluster"):
         pytest.skip("redis-py's own asyncio cluster client does not let go of its connections")
 
     async def forget() -> None:
@@ -299,9 +298,8 @@ async def twice(
 
 
 @contextmanager
-def guarded() -> Iterator[list[str]]:
+def guarded(newest: RedisBinary) -> Iterator[list[str]]:
     """Run a server with a password and two databases; yield URLs by which no backend can connect."""
-    newest = SERVERS[NEWEST[0]]
     options = ("--requirepass", "sesame", "--databases", "2")
     with RedisServer(newest, options) as server:
         place = f"127.0.0.1:{server.port}"
@@ -321,8 +319,9 @@ def guarded() -> Iterator[list[str]]:
         ]
 
 
-@pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
-async def test_a_backend_that_cannot_connect_leaves_nothing(asynchronous: bool) -> None:
+async def test_a_backend_that_cannot_connect_leaves_nothing(
+    newest: RedisBinary, asynchronous: bool
+) -> None:
     """No server, a wrong password, a wrong database: an error, and nothing is left of the attempt."""
 
     async def attempt(url: str) -> None:
@@ -333,6 +332,6 @@ async def test_a_backend_that_cannot_connect_leaves_nothing(asynchronous: bool) 
                 RedisBackend.from_url(url, retry=RetryPolicy(seconds=0))
         assert "sesame" not in str(caught.value)
 
-    with guarded() as urls:
+    with guarded(newest) as urls:
         for url in urls:
             await twice(lambda: attempt(url), [])

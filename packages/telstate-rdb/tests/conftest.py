@@ -16,6 +16,8 @@ from telstate_testing import (
     RedisBinary,
     RedisServer,
     example_count,
+    missing,
+    newest_binaries,
     peer_python,
     redis_binaries,
 )
@@ -28,12 +30,17 @@ from rdb_servers import connect, fill  # noqa: E402  # found in the folder added
 settings.register_profile("telstate-rdb", deadline=None, max_examples=example_count(60))
 settings.load_profile("telstate-rdb")
 
-NO_SERVER = pytest.param(None, marks=pytest.mark.skip(reason="no redis-server on this machine"))
+NO_SERVER = pytest.mark.skip(reason=missing("Redis or Valkey server"))
+#: The newest Redis and the newest Valkey are tested on every Python, the others on one only.
+BINARIES = [
+    pytest.param(binary, marks=() if binary in newest_binaries() else pytest.mark.slow)
+    for binary in redis_binaries()
+]
 
 
-@pytest.fixture(scope="session", params=redis_binaries() or [NO_SERVER], ids=str)
+@pytest.fixture(scope="session", params=BINARIES or [pytest.param(None, marks=NO_SERVER)], ids=str)
 def redis_binary(request: pytest.FixtureRequest) -> RedisBinary:
-    """Each Redis server of this machine in turn."""
+    """Each server of this machine in turn."""
     binary: RedisBinary = request.param
     return binary
 

@@ -8,13 +8,21 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from telstate import TelescopeState, aio
 from telstate_backends import AsyncRedisBackend, RedisBackend
-from telstate_testing import RedisServer, clusters, newest_binaries, redis_binaries
+from telstate_testing import (
+    RedisBinary,
+    RedisServer,
+    clusters,
+    missing,
+    newest_binaries,
+    redis_binaries,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,19 +31,27 @@ import state_subjects  # noqa: E402  # the same
 
 DATA = Path(__file__).parent / "data"
 SERVERS = {str(binary): binary for binary in redis_binaries()}
+#: The newest Redis and the newest Valkey.
+NEWEST = [str(binary) for binary in newest_binaries()]
+NO_SERVER = missing("Redis or Valkey server")
+NO_NEWEST: list[Any] = [pytest.param("", marks=pytest.mark.skip(reason=NO_SERVER))]
 #: Marks tests that need a real server, whichever version.
-needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
-NEWEST = str(newest_binaries()[0]) if SERVERS else ""
-KINDS = ["memory", "fakeredis", *SERVERS]
-#: Older servers, and the newest one with RESP3 and as a cluster; tested on one Python only.
-RARER = [
-    pytest.param(kind, marks=pytest.mark.slow)
-    for kind in (*(name for name in SERVERS if name != NEWEST), f"{NEWEST}-resp3", "cluster")
-]
-#: The newest server with a cache of immutables in front of it.
-CACHED = [pytest.param(f"{NEWEST}-cached", marks=pytest.mark.slow)]
-ALL_KINDS = ["memory", "fakeredis", *([NEWEST, *RARER] if SERVERS else [])]
-WITH_CACHE = [*ALL_KINDS, *(CACHED if SERVERS else [])]
+needs_server = pytest.mark.skipif(not SERVERS, reason=NO_SERVER)
+#: The kinds that are tested on every Python; the others are tested on one only.
+QUICK_KINDS = ["memory", "fakeredis", *NEWEST]
+
+
+def marked(*kinds: str) -> list[Any]:
+    """Return kinds as parameters, marked as slow if they are not tested on every Python."""
+    slow = pytest.mark.slow
+    return [pytest.param(kind, marks=() if kind in QUICK_KINDS else slow) for kind in kinds]
+
+
+KINDS = marked("memory", "fakeredis", *SERVERS)
+#: The newest servers also with RESP3 and as a cluster.
+ALL_KINDS = [*KINDS, *marked(*(f"{n}-{form}" for n in NEWEST for form in ("resp3", "cluster")))]
+#: The newest servers also with a cache of immutables in front of them.
+WITH_CACHE = [*ALL_KINDS, *marked(*(f"{name}-cached" for name in NEWEST))]
 
 
 @pytest.fixture(scope="session")
@@ -54,18 +70,23 @@ def server_port() -> Iterator[Callable[[str], int]]:
         yield port
 
 
-@pytest.fixture(scope="session")
-def whole_cluster() -> Iterator[list[int]]:
-    """The ports of a cluster of the newest version."""
-    with clusters.running_cluster(SERVERS[NEWEST]) as servers:
-        yield [server.port for server in servers]
+@pytest.fixture(params=NEWEST or NO_NEWEST)
+def newest(request: pytest.FixtureRequest) -> RedisBinary:
+    """The newest Redis and the newest Valkey in turn."""
+    return SERVERS[request.param]
 
 
 @pytest.fixture
-def cluster_ports(whole_cluster: list[int]) -> list[int]:
-    """The ports of an empty cluster of the newest version."""
-    clusters.empty_cluster(whole_cluster)
-    return whole_cluster
+def newest_port(newest: RedisBinary, server_port: Callable[[str], int]) -> int:
+    """The port of an empty server of the newest versions in turn."""
+    return server_port(str(newest))
+
+
+@pytest.fixture(scope="session")
+def ports_of_cluster() -> Iterator[Callable[[str], list[int]]]:
+    """Return the ports of the cluster of a version, which is started on first use and emptied."""
+    with clusters.shared_clusters() as ports:
+        yield lambda name: ports(SERVERS[name])
 
 
 @pytest.fixture(params=KINDS)
@@ -122,8 +143,8 @@ async def subject(
         subject = state_subjects.memory(asynchronous)
     elif kind == "fakeredis":
         subject = state_subjects.fake(asynchronous)
-    elif kind == "cluster":
-        ports = request.getfixturevalue("cluster_ports")
+    elif kind.endswith("-cluster"):
+        ports = request.getfixturevalue("ports_of_cluster")(kind.removesuffix("-cluster"))
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
         subject = await state_subjects.real(asynchronous, url)
     else:

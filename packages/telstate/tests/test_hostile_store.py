@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import NEWEST, needs_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from state_subjects import Subject, SyncSubject, real
@@ -185,17 +184,15 @@ async def test_garbage(subject: Subject, value: bytes, other: bytes) -> None:
         assert not isinstance(outcomes["encoded"], DecodeError) or isinstance(stored, Samples)
 
 
-@needs_server
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
-async def test_foreign_types(asynchronous: bool, server_port: Callable[[str], int]) -> None:
+async def test_foreign_types(asynchronous: bool, newest_port: int) -> None:
     """Other Redis types, and sorted sets with scores, are refused with the key."""
-    port = server_port(NEWEST)
-    with redis.Redis(port=port) as client:
+    with redis.Redis(port=newest_port) as client:
         client.rpush("list", "a")
         client.sadd("set", "a")
         client.xadd("stream", {"a": "b"})
         client.zadd("scored", {b"\0" * 8 + b"\xff\x01": 5.0, b"\0" * 8 + b"\xff\x02": 1.0})
-    subject = await real(asynchronous, f"redis://127.0.0.1:{port}")
+    subject = await real(asynchronous, f"redis://127.0.0.1:{newest_port}")
     for name in ("list", "set", "stream"):
         outcomes = await attempts(subject, name.encode())
         for method in ("get", "item", "get_range", "get_indexed", "wait_key", "set"):

@@ -4,13 +4,14 @@
 `environment` reads what the nox sessions say about the run, and `plugin` is the pytest plugin.
 """
 
-from telstate_testing.environment import example_count, peer_python
+from telstate_testing.environment import example_count, missing, peer_python
 from telstate_testing.servers import RedisBinary, RedisServer, newest_binaries, redis_binaries
 
 __all__ = [
     "RedisBinary",
     "RedisServer",
     "example_count",
+    "missing",
     "newest_binaries",
     "peer_python",
     "redis_binaries",

@@ -71,6 +71,22 @@ def running_cluster(
         yield servers
 
 
+@contextmanager
+def shared_clusters() -> Iterator[Callable[[RedisBinary], list[int]]]:
+    """Yield a function that returns the ports of an empty cluster, of one for each binary."""
+    running: dict[RedisBinary, list[int]] = {}
+    with ExitStack() as stack:
+
+        def ports(binary: RedisBinary) -> list[int]:
+            if binary not in running:
+                servers = stack.enter_context(running_cluster(binary))
+                running[binary] = [server.port for server in servers]
+            empty_cluster(running[binary])
+            return running[binary]
+
+        yield ports
+
+
 def empty_cluster(ports: Sequence[int]) -> None:
     """Empty the masters of a cluster, and wait until earlier messages have arrived on every node.
 

@@ -5,6 +5,26 @@ from pathlib import Path
 
 PEER_VARIABLE = "TELSTATE_PEER_PYTHON"
 EXAMPLES_VARIABLE = "TELSTATE_EXAMPLES"
+REQUIRE_VARIABLE = "TELSTATE_REQUIRE"
+_MISSING = "This machine has no "
+
+
+def missing(what: str) -> str:
+    """Return the reason of a skip for want of something that CI installs.
+
+    If ``TELSTATE_REQUIRE`` is set, as it is in CI, the plugin turns skips with this reason into failures.
+
+    Examples
+    --------
+    >>> missing("Valkey server with TLS")
+    'This machine has no Valkey server with TLS.'
+    """
+    return f"{_MISSING}{what}."
+
+
+def is_required(reason: str) -> bool:
+    """Return whether a skip for this reason is a failure."""
+    return bool(os.environ.get(REQUIRE_VARIABLE)) and _MISSING in reason
 
 
 def peer_python() -> Path | None:

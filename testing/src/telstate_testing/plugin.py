@@ -1,13 +1,14 @@
 """The pytest plugin: reports what the tests run against, and runs the examples of documentation."""
 
 import gc
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from telstate_testing.environment import peer_python
+from telstate_testing.environment import is_required, peer_python
 from telstate_testing.servers import redis_binaries
 
 
@@ -17,12 +18,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Return which Redis servers and which peer the tests use."""
+    """Return which servers and which peer the tests use."""
     servers = ", ".join(f"{binary} ({binary.path})" for binary in redis_binaries())
     return [
-        f"redis servers: {servers or 'none found: tests that need one are skipped'}",
+        f"servers: {servers or 'none found: tests that need one are skipped'}",
         f"peer: {peer_python() or 'none: tests against katsdptelstate are skipped'}",
     ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip for want of something that is required into a failure."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and is_required(report.longrepr[2]):
+        report.outcome = "failed"
+        report.longrepr = f"{report.longrepr[2]} It is required here."
+    return report
 
 
 def pytest_collection_finish() -> None:

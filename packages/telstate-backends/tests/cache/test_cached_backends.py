@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+from conftest import NEWEST
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
@@ -370,14 +371,14 @@ class TwoClients(RuleBasedStateMachine):
             self.wrote = False
 
 
-@pytest.mark.parametrize("kind", ["memory", "server"])
-def test_two_clients_agree(request: pytest.FixtureRequest, kind: str, asynchronous: bool) -> None:
+@pytest.mark.parametrize("kind", ["memory", *NEWEST])
+def test_two_clients_agree(server_urls: dict[str, str], kind: str, asynchronous: bool) -> None:
     """Whatever two clients write, the cached one never returns outdated values."""
     with asyncio.Runner() as runner:
 
         async def make() -> Pair:
-            if kind == "server":
-                url = request.getfixturevalue("newest_url")
+            if kind != "memory":
+                url = server_urls[kind]
                 return real(asynchronous, url), cached(real(asynchronous, url))
             if asynchronous:
                 one = AsyncMemoryBackend()

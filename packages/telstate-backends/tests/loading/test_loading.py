@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import needs_server
 from subjects import AsyncSubject, Subject, SyncSubject
 
 from telstate_backends import (
@@ -144,7 +144,7 @@ def test_restoring_payloads(server_url: str) -> None:
             assert backend.dump(b"k") == payload
 
 
-@pytest.mark.skipif(not SERVERS, reason="there is no Redis server to write a snapshot")
+@needs_server
 async def test_loading_the_snapshot_of_a_server(subject: Subject, newest_url: str) -> None:
     """The snapshot of a server can be loaded into every backend, with the same result."""
     with RedisBackend.from_url(newest_url) as source, redis.Redis.from_url(newest_url) as client:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import needs_server
 from subjects import LONG
 
 from telstate_backends import (
@@ -28,7 +28,7 @@ from telstate_backends import (
 from telstate_backends.redis._watcher_async import AsyncRedisWatcher, PubSubConnection
 from telstate_codec import encode_sample
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+pytestmark = needs_server
 
 
 @pytest.mark.parametrize("turns", range(6))

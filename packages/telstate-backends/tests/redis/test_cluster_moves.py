@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import NEWEST, SERVERS, needs_server
 from redis.crc import key_slot
 from subjects import LONG, Subject, spread
 
@@ -54,7 +54,7 @@ from telstate_testing.clusters import SlotMove, running_cluster
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+    needs_server,
 ]
 
 EVERYTHING = (bytes(8), b"\xff" * 8)
@@ -62,9 +62,9 @@ SLOT = key_slot(b"x")
 LARGE = bytes(range(256)) * 100
 
 
-@pytest.fixture(scope="module", params=list(SERVERS))
+@pytest.fixture(scope="module", params=NEWEST)
 def ports(request: pytest.FixtureRequest) -> Iterator[list[int]]:
-    """The ports of a cluster of each version in turn; the last is of a master without slots."""
+    """The ports of a cluster of the newest versions in turn; the last is of a master without slots."""
     with running_cluster(SERVERS[request.param], spare=True) as servers:
         yield [server.port for server in servers]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import SERVERS
+from conftest import needs_server
 from subjects import LONG
 
 from telstate_backends import (
@@ -32,8 +32,9 @@ from telstate_backends import (
 from telstate_backends.redis._client import is_pool_exhausted
 from telstate_backends.redis._errors import partly_sent
 from telstate_codec import encode_sample
+from telstate_testing import RedisBinary
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+pytestmark = needs_server
 
 MANY = 120
 NO_RETRY = RetryPolicy(seconds=0)
@@ -72,7 +73,7 @@ def subscribers(client: Any) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["server", "cluster"])
 async def test_more_large_batches_at_once_than_redis_py_allows_connections(
-    request: pytest.FixtureRequest, kind: str
+    request: pytest.FixtureRequest, newest: RedisBinary, kind: str
 ) -> None:
     """On asyncio, batches that are too large for the shared connection are all executed."""
     if kind == "cluster":

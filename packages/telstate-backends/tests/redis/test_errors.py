@@ -14,7 +14,7 @@ import redis
 import redis.asyncio.sentinel
 import redis.exceptions as theirs
 import redis.sentinel
-from conftest import NEWEST, SERVERS
+from conftest import needs_server
 
 from telstate_backends import (
     AddSample,
@@ -29,11 +29,10 @@ from telstate_backends import (
 )
 from telstate_backends.redis._errors import is_locked_out, of_channels, of_operations, translate
 from telstate_codec.timestamps import encode_sample
-from telstate_testing import RedisServer, clusters
+from telstate_testing import RedisBinary, RedisServer, clusters
 from telstate_testing.servers import free_port
 
 LONG = 20.0
-needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
 
 
 def of_cluster(cause: Exception) -> Exception:
@@ -200,9 +199,9 @@ async def test_sentinels_are_named() -> None:
 
 @pytest.mark.slow
 @needs_server
-async def test_real_sentinels() -> None:
+async def test_real_sentinels(newest: RedisBinary) -> None:
     """Sentinels that do not know a master, and a server that is not a Sentinel."""
-    with clusters.running_sentinel(SERVERS[NEWEST[0]]) as (port, master):
+    with clusters.running_sentinel(newest) as (port, master):
         with RedisBackend.from_url(f"redis+sentinel://127.0.0.1:{port}/store") as backend:
             shown = f"<RedisBackend at master 'store' of Sentinel at 127.0.0.1:{port}>"
             assert repr(backend) == shown

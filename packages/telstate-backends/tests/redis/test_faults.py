@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import NEWEST, SERVERS
+from conftest import needs_server
 from proxy import Proxy
 from subjects import later
 
@@ -40,12 +40,12 @@ from telstate_backends import (
     wait_async,
 )
 from telstate_codec.timestamps import encode_sample
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 from telstate_testing.servers import free_port
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+    needs_server,
 ]
 
 LONG = 30.0
@@ -130,9 +130,9 @@ async def test_a_silent_server(proxy: Proxy) -> None:
             assert backend.execute(Get((b"k",))) is None
 
 
-def test_a_server_that_starts_late() -> None:
+def test_a_server_that_starts_late(newest: RedisBinary) -> None:
     """Connecting fails at once while there is no server, and works once there is."""
-    server = RedisServer(SERVERS[NEWEST[0]], port=free_port())
+    server = RedisServer(newest, port=free_port())
     url = f"redis://user:sesame@127.0.0.1:{server.port}"
     with pytest.raises(ConnectionError, match=f"127.0.0.1:{server.port}") as caught:
         RedisBackend.from_url(url)
@@ -175,7 +175,7 @@ def test_a_batch_on_a_full_server(server: RedisServer) -> None:
 def test_a_read_only_replica(server: RedisServer) -> None:
     """A replica serves reads and refuses writes; the error names it."""
     options = ("--replicaof", "127.0.0.1", str(server.port))
-    with RedisServer(SERVERS[NEWEST[0]], options) as replica:
+    with RedisServer(server.binary, options) as replica:
         with RedisBackend.from_url(replica.url) as backend:
             read, write = backend.execute_many([Get((b"k",)), SetImmutable(b"k", b"1")])
             assert read is None

@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import SERVERS
+from conftest import needs_server
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+    needs_server,
 ]
 
 LONG = 60.0

@@ -13,7 +13,7 @@ import fakeredis
 import pytest
 import redis
 import redis.asyncio
-from conftest import SERVERS
+from conftest import needs_server
 from subjects import LONG
 
 from telstate_backends import (
@@ -172,7 +172,7 @@ async def test_every_retried_operation_is_logged(warnings: Callable[[], list[str
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+@needs_server
 async def test_a_server_that_dies_and_comes_back(
     server: RedisServer, warnings: Callable[[], list[str]]
 ) -> None:

@@ -16,7 +16,7 @@ import attrs
 import hiredis
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import needs_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxy import Proxy
@@ -36,7 +36,6 @@ from telstate_backends import (
 from telstate_backends.operations.base import Command, Operation
 from telstate_codec import encode_sample
 
-NEEDS_SERVER = pytest.mark.skipif(not SERVERS, reason="needs a Redis server")
 NO_RETRY = RetryPolicy(seconds=0)
 LONG = 30.0
 
@@ -290,7 +289,7 @@ async def test_cuts_and_cancellations_on_a_real_server(proxy: Proxy) -> None:
         proxy.cut_after = None
 
 
-@NEEDS_SERVER
+@needs_server
 async def test_a_connection_closed_while_the_loop_was_busy_is_noticed(newest_url: str) -> None:
     """A command that is not safe to repeat succeeds if the server had closed the idle connection."""
     async with await AsyncRedisBackend.from_url(newest_url, retry=NO_RETRY) as backend:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import NEWEST, SERVERS
 
 from telstate_backends import (
     AddSample,
@@ -28,18 +27,11 @@ from telstate_backends import (
     wait_async,
 )
 from telstate_codec import encode_sample
-from telstate_testing import RedisBinary, RedisServer, clusters
+from telstate_testing import RedisBinary, RedisServer, clusters, missing, redis_binaries
 from telstate_testing.servers import free_port
-
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
 
 PATIENT = RetryPolicy(seconds=30)
 LONG = 40.0
-
-
-def newest() -> RedisBinary:
-    """Return the newest server."""
-    return SERVERS[NEWEST[0]]
 
 
 async def use(url: str) -> None:
@@ -58,23 +50,16 @@ async def use(url: str) -> None:
             assert event.value == b"y" * 100_000
 
 
-async def test_unix_sockets() -> None:
+async def test_unix_sockets(server: RedisServer) -> None:
     """A unix:// URL reaches a server by its socket."""
-    with RedisServer(newest()) as server:
-        await use(f"unix://{server.unix_socket}?db=1")
+    await use(f"unix://{server.unix_socket}?db=1")
 
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
     """A folder with a certificate authority, and a certificate for the loopback address."""
-    # A server built without TLS refuses the first option here, others the second.
-    probe = subprocess.run(
-        [newest().path, "--tls-port", "0", "--no-such-option", "x"], capture_output=True, text=True
-    )
-    if "tls-port" in probe.stdout + probe.stderr:
-        pytest.skip(f"{newest()} is built without TLS")
     if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make certificates")
+        pytest.skip(missing("openssl to make certificates"))
     (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
     for command in (
         "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=authority -keyout ca.key -out ca.crt"
@@ -87,17 +72,22 @@ def certificates(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def tls_port(certificates: Path) -> Iterator[int]:
-    """The TLS port of a server."""
+@pytest.fixture(params=["redis", "valkey"])
+def tls_port(request: pytest.FixtureRequest, certificates: Path) -> Iterator[int]:
+    """The TLS port of the newest Redis and the newest Valkey in turn that have TLS."""
+    family = request.param
+    binaries = [one for one in redis_binaries() if one.family == family and one.has_tls]
+    if not binaries:
+        pytest.skip(missing(f"{family.title()} server with TLS"))
     port = free_port()
     options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
     for name, file in (("cert", "store.crt"), ("key", "store.key"), ("ca-cert", "ca.crt")):
         options += [f"--tls-{name}-file", str(certificates / file)]
-    with RedisServer(newest(), options):
+    with RedisServer(binaries[-1], options):
         yield port
 
 
+@pytest.mark.slow
 async def test_tls(tls_port: int, certificates: Path) -> None:
     """A rediss:// URL speaks TLS and checks the certificate."""
     url = f"rediss://127.0.0.1:{tls_port}"
@@ -171,16 +161,16 @@ async def fail_over(url: str, master: RedisServer) -> None:
 
 
 @pytest.mark.slow
-async def test_a_sentinel_failover() -> None:
+async def test_a_sentinel_failover(newest: RedisBinary) -> None:
     """When Sentinel makes a replica the master, a writer and a waiter continue with it."""
-    with clusters.running_sentinel(newest()) as (port, master):
+    with clusters.running_sentinel(newest) as (port, master):
         await fail_over(f"redis+sentinel://127.0.0.1:{port}/store", master)
 
 
 @pytest.mark.slow
-async def test_a_cluster_failover() -> None:
+async def test_a_cluster_failover(newest: RedisBinary) -> None:
     """When a replica in a cluster takes over, a writer and a waiter continue with it."""
-    with clusters.running_cluster(newest(), replicas=True) as servers:
+    with clusters.running_cluster(newest, replicas=True) as servers:
         # The slot of b"s" (3828) is on the first master.
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers[:2])
         await fail_over(f"redis+cluster://{hosts}", servers[0])

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import redis
-from conftest import NEWEST, SERVERS
+from conftest import needs_server
 from proxy import Proxy
 from redis.crc import key_slot
 from subjects import LONG
@@ -32,9 +32,10 @@ from telstate_backends import (
     wait,
 )
 from telstate_backends.redis import _connection
+from telstate_testing import RedisBinary
 from telstate_testing.clusters import running_cluster
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+pytestmark = needs_server
 
 #: Seconds, far longer than any test may take.
 NEVER = 3600
@@ -96,13 +97,13 @@ def test_a_follower_that_queries_the_store(newest_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_candidates_on_several_nodes_of_a_cluster() -> None:
+def test_candidates_on_several_nodes_of_a_cluster(newest: RedisBinary) -> None:
     """The timeout holds for each node, in whatever thread, and for several keys of one node."""
     on_node: list[list[bytes]] = [[], [], []]
     for number in range(200):
         on_node[key_slot(b"k%d" % number) * 3 // 16384].append(b"k%d" % number)
     view = tuple(key for keys in on_node for key in keys[:2])
-    with ThreadPoolExecutor(1) as threads, running_cluster(SERVERS[NEWEST[0]]) as servers:
+    with ThreadPoolExecutor(1) as threads, running_cluster(newest) as servers:
         url = f"redis+cluster://127.0.0.1:{servers[0].port}?socket_timeout={NEVER}"
         with RedisBackend.from_url(url) as backend:
             for key in view:
@@ -117,9 +118,9 @@ def test_candidates_on_several_nodes_of_a_cluster() -> None:
 
 
 @pytest.mark.slow
-def test_an_operation_on_all_nodes_of_a_cluster() -> None:
+def test_an_operation_on_all_nodes_of_a_cluster(newest: RedisBinary) -> None:
     """The deadline also holds while the nodes of the cluster are listed."""
-    with ThreadPoolExecutor(1) as threads, running_cluster(SERVERS[NEWEST[0]]) as servers:
+    with ThreadPoolExecutor(1) as threads, running_cluster(newest) as servers:
         url = f"redis+cluster://127.0.0.1:{servers[0].port}?socket_timeout={NEVER}"
         with RedisBackend.from_url(url) as backend:
             assert backend.execute(Keys()) == []

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import needs_server
 from proxy import Proxy
 from subjects import LONG
 
@@ -38,7 +38,7 @@ from telstate_testing import RedisServer
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+    needs_server,
 ]
 
 #: Far longer than any test may take, so that nothing ends because of it.

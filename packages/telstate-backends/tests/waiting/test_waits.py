@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import SERVERS
+from conftest import needs_server
 from subjects import real
 
 from telstate_backends import (
@@ -35,7 +35,7 @@ from telstate_backends import (
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+    needs_server,
 ]
 
 LONG = 30.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import NEWEST, SERVERS
+from conftest import needs_server
 from proxy import Proxy
 from subjects import AsyncSubject, Subject, SyncSubject, real, spread
 
@@ -28,11 +28,11 @@ from telstate_backends import (
     Update,
 )
 from telstate_codec.timestamps import encode_sample
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+    needs_server,
 ]
 
 LONG = 60.0
@@ -42,10 +42,10 @@ WRITE_END = AddSample(b"s", encode_sample(1e9, b"end"))
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of the newest version that loses no acknowledged write."""
+def server(newest: RedisBinary) -> Iterator[RedisServer]:
+    """A server of the newest versions in turn that loses no acknowledged write."""
     options = ("--appendonly", "yes", "--appendfsync", "always")
-    with RedisServer(SERVERS[NEWEST[0]], options) as server:
+    with RedisServer(newest, options) as server:
         yield server
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from conftest import NEWEST
 from subjects import LONG
 
 from telstate_backends import (
@@ -24,14 +25,12 @@ from telstate_backends import (
 
 
 @pytest.mark.parametrize("timeout", [None, math.inf, 1e12])
-@pytest.mark.parametrize("kind", ["memory", "server"])
-def test_an_endless_timeout(
-    request: pytest.FixtureRequest, kind: str, timeout: float | None
-) -> None:
+@pytest.mark.parametrize("kind", ["memory", *NEWEST])
+def test_an_endless_timeout(server_urls: dict[str, str], kind: str, timeout: float | None) -> None:
     """With an endless timeout, closing the follower ends the call."""
     backend: Backend = MemoryBackend()
-    if kind == "server":
-        backend = RedisBackend.from_url(request.getfixturevalue("newest_url"))
+    if kind != "memory":
+        backend = RedisBackend.from_url(server_urls[kind])
     with backend, Follower(backend, [(b"k",)]) as follower:
         closing = threading.Timer(0.05, follower.close)
         closing.start()

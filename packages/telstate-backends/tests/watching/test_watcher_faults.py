@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import redis
 import redis.asyncio
-from conftest import SERVERS
+from conftest import needs_server
 from proxy import Proxy
 from subjects import later, real
 
@@ -24,7 +24,7 @@ from telstate_codec.timestamps import encode_sample
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+    needs_server,
 ]
 
 LONG = 30.0

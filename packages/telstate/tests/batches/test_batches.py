@@ -15,7 +15,7 @@ import numpy
 import pytest
 import redis
 import state_subjects
-from conftest import SERVERS
+from conftest import SERVERS, marked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from state_subjects import Subject
@@ -702,7 +702,7 @@ async def test_add_many_refused(subject: Subject, monkeypatch: pytest.MonkeyPatc
 # Round trips, counted by the server
 
 
-@pytest.fixture(params=list(SERVERS))
+@pytest.fixture(params=marked(*SERVERS))
 def url(request: pytest.FixtureRequest, server_port: Callable[[str], int]) -> str:
     """The URL of an empty server of each version in turn."""
     return f"redis://127.0.0.1:{server_port(request.param)}"

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import redis
 import state_subjects
-from conftest import NEWEST, SERVERS
 
 from telstate import KeyType, TelescopeState, aio
 from telstate_backends import AsyncCachedBackend, CachedBackend
@@ -25,12 +24,10 @@ def commands(client: redis.Redis) -> int:
 
 @pytest.fixture
 async def pair(
-    asynchronous: bool, server_port: Callable[[str], int]
+    asynchronous: bool, newest_port: int
 ) -> AsyncIterator[tuple[state_subjects.Subject, state_subjects.Subject, redis.Redis]]:
     """A plain telescope state, a cached one on the same server, and a client to count commands."""
-    if not SERVERS:
-        pytest.skip("there is no Redis server")
-    url = f"redis://127.0.0.1:{server_port(NEWEST)}"
+    url = f"redis://127.0.0.1:{newest_port}"
     plain = await state_subjects.real(asynchronous, url)
     cached = await state_subjects.real(asynchronous, url, cache_size=100)
     with redis.Redis.from_url(url) as client:

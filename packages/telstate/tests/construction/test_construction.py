@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -10,7 +10,6 @@ from unittest import mock
 import pytest
 import redis
 import redis.asyncio
-from conftest import NEWEST, SERVERS, needs_server
 
 import telstate
 from telstate import (
@@ -25,7 +24,7 @@ from telstate.aio.redis import RedisBackend as AsyncRedisBackend
 from telstate_backends import RedisBackend, RefusedError
 from telstate_backends.redis.url import connect, connect_async, parse_url
 from telstate_backends.retry import Attempts
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 
 # No server listens on port 1.
 UNREACHABLE = "127.0.0.1:1"
@@ -165,16 +164,14 @@ def test_where_an_endpoint_leads(
     assert asked == [(url, db or None)]
 
 
-@needs_server
-def test_real_endpoints(server_port: Callable[[str], int]) -> None:
+def test_real_endpoints(newest_port: int) -> None:
     """Each form of endpoint connects to a real server and the right database."""
-    port = server_port(NEWEST)
-    address = f"127.0.0.1:{port}"
-    client = redis.Redis(port=port, db=3)
+    address = f"127.0.0.1:{newest_port}"
+    client = redis.Redis(port=newest_port, db=3)
     backend = RedisBackend(client)
     endpoints: list[tuple[Any, int]] = [
         (address, 3),
-        (Endpoint("127.0.0.1", port), 3),
+        (Endpoint("127.0.0.1", newest_port), 3),
         (f"redis://{address}/3", 0),
         (f"redis://{address}", 3),
         (f"redis://{address}?db=3", 0),
@@ -192,24 +189,25 @@ def test_real_endpoints(server_port: Callable[[str], int]) -> None:
     backend.close()
 
 
-@needs_server
-def test_database_that_does_not_exist(server_port: Callable[[str], int]) -> None:
+def test_database_that_does_not_exist(newest_port: int) -> None:
     """A database number that the server does not have raises a RefusedError."""
-    port = server_port(NEWEST)
-    for endpoint in (f"127.0.0.1:{port}", f"redis://127.0.0.1:{port}", Endpoint("127.0.0.1", port)):
-        with pytest.raises(RefusedError, match=str(port)):
+    for endpoint in (
+        f"127.0.0.1:{newest_port}",
+        f"redis://127.0.0.1:{newest_port}",
+        Endpoint("127.0.0.1", newest_port),
+    ):
+        with pytest.raises(RefusedError, match=str(newest_port)):
             TelescopeState(endpoint, 7711)
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[RedisServer]:
+@pytest.fixture
+def guarded(newest: RedisBinary) -> Iterator[RedisServer]:
     """A server with a user and a password."""
     options = "--user observer on >s3cret ~* &* +@all --requirepass other"
-    with RedisServer(SERVERS[NEWEST], options.split()) as server:
+    with RedisServer(newest, options.split()) as server:
         yield server
 
 
-@needs_server
 async def test_users_and_unix_sockets(guarded: RedisServer) -> None:
     """User, password and database are taken from the URL, for TCP and Unix sockets."""
     tcp = f"127.0.0.1:{guarded.port}"
@@ -271,17 +269,15 @@ async def test_unreachable_server(
     assert again == []
 
 
-@needs_server
-async def test_asyncio_redis(server_port: Callable[[str], int]) -> None:
+async def test_asyncio_redis(newest_port: int) -> None:
     """An asyncio backend is made from a URL or a client, and closed by its methods or a block."""
-    port = server_port(NEWEST)
-    backend = await AsyncRedisBackend.from_url(f"redis://127.0.0.1:{port}", db=2)
+    backend = await AsyncRedisBackend.from_url(f"redis://127.0.0.1:{newest_port}", db=2)
     await aio.TelescopeState(backend).set("a", 1)
     backend.close()
     await backend.wait_closed()
     with pytest.raises(ConnectionError, match="closed"):
         await aio.TelescopeState(backend).get("a")
-    async with AsyncRedisBackend(redis.asyncio.Redis(port=port, db=2)) as other:
+    async with AsyncRedisBackend(redis.asyncio.Redis(port=newest_port, db=2)) as other:
         assert await aio.TelescopeState(other)["a"] == 1
 
 
@@ -298,10 +294,9 @@ def test_shared_memory() -> None:
     assert asyncio.run(aio.TelescopeState(asynchronous).keys()) == ["b"]
 
 
-@needs_server
-def test_closing(server_port: Callable[[str], int], tmp_path: Path) -> None:
+def test_closing(newest_port: int, tmp_path: Path) -> None:
     """A synchronous backend is closed by `close`, any number of times, or by a block."""
-    backend = RedisBackend.from_url(f"redis://127.0.0.1:{server_port(NEWEST)}")
+    backend = RedisBackend.from_url(f"redis://127.0.0.1:{newest_port}")
     backend.close()
     backend.close()
     with pytest.raises(ConnectionError, match="closed"):

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import DATA, NEWEST, SERVERS, needs_server
+from conftest import DATA
 
 import telstate
 import telstate_backends
 from telstate import TelescopeState, TelstateError, aio
 from telstate.aio.redis import RedisBackend as AsyncRedisBackend
 from telstate_backends import RedisBackend, RetryPolicy
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 
 SECRET = "Tr0ub4dor"
 UNREACHABLE = "127.0.0.1:1"
@@ -146,11 +146,11 @@ def test_contradiction() -> None:
         assert leaks(caught.value) == []
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[RedisServer]:
+@pytest.fixture
+def guarded(newest: RedisBinary) -> Iterator[RedisServer]:
     """A server with two users: one with all permissions, one that can only read."""
     options = f"--user user on >{SECRET} ~* &* +@all --user reader on >{SECRET} ~a* resetchannels &a* +@all -set"
-    with RedisServer(SERVERS[NEWEST], [*options.split(), "--requirepass", SECRET]) as server:
+    with RedisServer(newest, [*options.split(), "--requirepass", SECRET]) as server:
         yield server
 
 
@@ -171,10 +171,9 @@ def failing(ts: TelescopeState) -> list[Callable[[], object]]:
     ]
 
 
-@needs_server
-def test_operations(quiet: None) -> None:
+def test_operations(quiet: None, newest: RedisBinary) -> None:
     """No repr and no error of an operation on a dead server shows the password."""
-    with RedisServer(SERVERS[NEWEST], ["--requirepass", SECRET]) as server:
+    with RedisServer(newest, ["--requirepass", SECRET]) as server:
         url = f"redis://:{SECRET}@127.0.0.1:{server.port}"
         backend = RedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
         ts = TelescopeState(backend)
@@ -193,10 +192,9 @@ def test_operations(quiet: None) -> None:
         assert leaks(caught.value) == []
 
 
-@needs_server
-async def test_asyncio_operations(quiet: None) -> None:
+async def test_asyncio_operations(quiet: None, newest: RedisBinary) -> None:
     """The same holds for asyncio."""
-    with RedisServer(SERVERS[NEWEST], ["--requirepass", SECRET]) as server:
+    with RedisServer(newest, ["--requirepass", SECRET]) as server:
         url = f"redis://:{SECRET}@127.0.0.1:{server.port}"
         backend = await AsyncRedisBackend.from_url(url, retry=RetryPolicy(seconds=0.05))
         ts = aio.TelescopeState(backend)
@@ -228,7 +226,6 @@ async def test_asyncio_operations(quiet: None) -> None:
         assert leaks(caught.value) == []
 
 
-@needs_server
 async def test_refusals(guarded: RedisServer, quiet: None) -> None:
     """Errors for a wrong password or a missing permission show no password."""
     place = f"127.0.0.1:{guarded.port}"
@@ -247,7 +244,6 @@ async def test_refusals(guarded: RedisServer, quiet: None) -> None:
             assert leaks(refused.value) == []
 
 
-@needs_server
 def test_backend_made_from_a_client(guarded: RedisServer) -> None:
     """A backend made from a redis-py client shows no password."""
     client = redis.Redis(port=guarded.port, username="user", password=SECRET)

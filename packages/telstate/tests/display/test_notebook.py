@@ -13,14 +13,13 @@ from typing import Any
 import numpy
 import pytest
 import redis
-from conftest import NEWEST, SERVERS, needs_server
 
 from telstate import MemoryBackend, TelescopeState, _display, aio
 from telstate._view import View
 from telstate_backends import SetImmutable
 from telstate_backends.retry import Attempts
 from telstate_codec import encode_value
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 
 
 class Cells(HTMLParser):
@@ -56,11 +55,9 @@ def shown(ts: Any) -> str:
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server with a password, for one test."""
-    if not SERVERS:
-        pytest.skip("there is no Redis server")
-    with RedisServer(SERVERS[NEWEST], ["--requirepass", "the-password"]) as server:
+def server(newest: RedisBinary) -> Iterator[RedisServer]:
+    """A server of the newest versions in turn with a password, for one test."""
+    with RedisServer(newest, ["--requirepass", "the-password"]) as server:
         yield server
 
 
@@ -152,7 +149,6 @@ def test_html_of_a_large_store() -> None:
     assert "<div>10 more in this view</div>" in shown(ts)
 
 
-@needs_server
 def test_html_of_long_values_costs_a_server_little(
     ours: TelescopeState, server: RedisServer
 ) -> None:

@@ -10,7 +10,6 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import NEWEST, SERVERS, needs_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +18,7 @@ from telstate._suggest import find_similar  # private: error messages show its r
 from telstate.errors import MissingKeyError
 from telstate_backends import Operation, SomeKeys
 from telstate_backends.deadline import Deadline
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 
 
 class Counting(MemoryBackend):
@@ -137,10 +136,9 @@ def test_backends_are_not_kept() -> None:
     assert str(error) == "'n_chanz' not found"
 
 
-@needs_server
-def test_dead_server() -> None:
+def test_dead_server(newest: RedisBinary) -> None:
     """If the server is down, the error has no suggestion."""
-    with RedisServer(SERVERS[NEWEST]) as server, TelescopeState(server.url) as ts:
+    with RedisServer(newest) as server, TelescopeState(server.url) as ts:
         ts["n_chans"] = 4096
         error, other = failure(ts, "n_chanz"), failure(ts, "n_chanz")
         server.kill()

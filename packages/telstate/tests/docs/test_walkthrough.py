@@ -51,7 +51,7 @@ async def test_sync(
     assert again["peak"] == {("J1939-6342", 17): 14.9}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ALL_KINDS if kind != "memory"])
+@pytest.mark.parametrize("kind", ALL_KINDS[1:])
 async def test_asyncio(
     kind: str,
     server_port: Callable[[str], int],
@@ -61,8 +61,8 @@ async def test_asyncio(
     """The asyncio lines run on any server behind `redis.asyncio.from_url`."""
     if kind == "fakeredis":
         client: redis.asyncio.Redis | redis.asyncio.RedisCluster = FakeAsyncRedis()
-    elif kind == "cluster":
-        port, *_ = request.getfixturevalue("cluster_ports")
+    elif kind.endswith("-cluster"):
+        port, *_ = request.getfixturevalue("ports_of_cluster")(kind.removesuffix("-cluster"))
         client = redis.asyncio.RedisCluster(host="127.0.0.1", port=port)
     else:
         version, _, protocol = kind.partition("-resp")

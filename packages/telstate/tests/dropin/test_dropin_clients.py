@@ -6,12 +6,10 @@ Each test is one use, named by the kind of program: the names exist, take these 
 import argparse
 import asyncio
 import concurrent.futures
-from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from conftest import NEWEST, needs_server
 from dropin_modules import Old
 from fakeredis import FakeAsyncRedis, FakeRedis
 
@@ -267,10 +265,9 @@ def test_errors_of_opening(old: Old, tmp_path: Path) -> None:
         old("").TelescopeState("127.0.0.1:1", 2)
 
 
-@needs_server
-async def test_asyncio_connection_to_a_server(old: Old, server_port: Callable[[str], int]) -> None:
+async def test_asyncio_connection_to_a_server(old: Old, newest_port: int) -> None:
     """Controllers: `from_url` connects to a server, which a synchronous client shares."""
-    address = f"127.0.0.1:{server_port(NEWEST)}"
+    address = f"127.0.0.1:{newest_port}"
     backend = await old("").aio.redis.RedisBackend.from_url(f"redis://{address}", db=1)
     ts = old("").aio.TelescopeState(backend)
     await ts.set("sub_band", "l")

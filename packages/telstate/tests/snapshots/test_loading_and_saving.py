@@ -5,7 +5,6 @@ import io
 import logging
 import random
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -15,7 +14,6 @@ import redis
 import redis.asyncio.retry
 import redis.backoff
 import redis.retry
-from conftest import NEWEST, needs_server
 from state_subjects import Subject, SyncSubject, real
 
 from telstate import ConnectionError, KeyType, RdbParseError, RDBWriter, TelescopeState, aio
@@ -287,17 +285,15 @@ async def test_foreign_keys(
     assert await subject.keys() == ["n_chans"]
 
 
-@needs_server
 async def test_errors_of_the_backend(
-    asynchronous: bool, server_port: Callable[[str], int], real_snapshot: Path
+    asynchronous: bool, newest_port: int, real_snapshot: Path
 ) -> None:
     """An error of the backend while a file is loaded is raised unchanged."""
-    port = server_port(NEWEST)
-    with redis.Redis(port=port) as client:
+    with redis.Redis(port=newest_port) as client:
         client.execute_command(
             "ACL SETUSER", "looker", "on", "nopass", "~*", "&*", "+@read", "+ping"
         )
-    subject = await real(asynchronous, f"redis://looker:any@127.0.0.1:{port}")
+    subject = await real(asynchronous, f"redis://looker:any@127.0.0.1:{newest_port}")
     with pytest.raises(RefusedError, match="permit"):
         await subject.load_from_file(real_snapshot)
     await subject.close()
@@ -305,22 +301,18 @@ async def test_errors_of_the_backend(
         await subject.load_from_file(real_snapshot)
 
 
-@needs_server
-async def test_clients_keep_retries_and_connections(
-    server_port: Callable[[str], int], tmp_path: Path
-) -> None:
+async def test_clients_keep_retries_and_connections(newest_port: int, tmp_path: Path) -> None:
     """After a save, a redis-py client has its own retries and all its connections."""
-    port = server_port(NEWEST)
-    TelescopeState(f"127.0.0.1:{port}")["n_chans"] = 4096
+    TelescopeState(f"127.0.0.1:{newest_port}")["n_chans"] = 4096
     often = redis.retry.Retry(redis.backoff.NoBackoff(), 3)
-    pool = redis.ConnectionPool(port=port, max_connections=10, retry=often)
+    pool = redis.ConnectionPool(port=newest_port, max_connections=10, retry=often)
     with redis.Redis(connection_pool=pool) as client:
         for _ in range(20):
             with RDBWriter(tmp_path / "sync.rdb") as writer:
                 writer.save(client)
             assert (client.get_retry(), writer.keys_written) == (often, 1)
     retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 3)
-    connections = redis.asyncio.ConnectionPool(port=port, max_connections=10, retry=retry)
+    connections = redis.asyncio.ConnectionPool(port=newest_port, max_connections=10, retry=retry)
     asynchronous = redis.asyncio.Redis(connection_pool=connections)
     for _ in range(20):
         async with AsyncRDBWriter(tmp_path / "asyncio.rdb") as twin:

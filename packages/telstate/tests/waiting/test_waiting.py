@@ -11,7 +11,6 @@ from typing import Any
 import numpy
 import pytest
 import redis
-from conftest import NEWEST, needs_server
 from state_subjects import LONG, Subject, SyncSubject, real, until
 
 from telstate import (
@@ -291,13 +290,11 @@ def test_cancel(ts: TelescopeState) -> None:
         ts.wait_key("never", cancel_future=SlowFuture())
 
 
-@needs_server
-async def test_one_connection(server_port: Callable[[str], int]) -> None:
+async def test_one_connection(newest_port: int) -> None:
     """Many asyncio waits share one pub/sub connection."""
-    port = server_port(NEWEST)
-    subject = await real(True, f"redis://127.0.0.1:{port}")
+    subject = await real(True, f"redis://127.0.0.1:{newest_port}")
     waits = [await start(subject, "wait_key", f"k{number}") for number in range(100)]
-    with redis.Redis(port=port) as client:
+    with redis.Redis(port=newest_port) as client:
 
         def subscribed() -> bool:
             counts: list[tuple[bytes, int]] = client.pubsub_numsub(*channels)

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import redis
 import state_subjects
-from conftest import NEWEST, SERVERS
 from state_subjects import LONG
 
 from telstate import (
@@ -34,7 +33,7 @@ from telstate import (
 from telstate.aio.watch import Watch as AsyncWatch
 from telstate_backends import AddSample, MemoryBackend, RedisBackend, RetryPolicy, SetImmutable
 from telstate_codec import encode_sample
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 
 
 class AwaitedWatch:
@@ -334,11 +333,9 @@ def test_updates_as_values() -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of the newest version, for this test alone."""
-    if not SERVERS:
-        pytest.skip("there is no Redis server")
-    with RedisServer(SERVERS[NEWEST], ("--appendonly", "yes")) as server:
+def server(newest: RedisBinary) -> Iterator[RedisServer]:
+    """A server of the newest versions in turn, for this test alone."""
+    with RedisServer(newest, ("--appendonly", "yes")) as server:
         yield server
 
 
