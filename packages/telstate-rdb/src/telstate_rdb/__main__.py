@@ -1,4 +1,4 @@
-"""The entry point of ``python -m telstate_rdb``; the command is in :mod:`telstate_rdb.cli`."""
+"""The entry point of ``telstate-rdb`` and ``python -m telstate_rdb``; the command is in :mod:`telstate_rdb.cli`."""
 
 import sys
 
@@ -12,7 +12,7 @@ def main() -> None:
             raise
         print(error, file=sys.stderr)
         sys.exit(2)
-    run(prog_name="python -m telstate_rdb")
+    run(prog_name="telstate-rdb")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ def _to_patterns(patterns: Collection[bytes | str]) -> tuple[bytes, ...]:
     )
 
 
+def _to_tuple(items: Collection[Any]) -> tuple[Any, ...]:
+    return tuple(items)
+
+
 @attrs.frozen(kw_only=True)
 class Selection:
     """A choice of keys; by default all.
@@ -51,8 +55,8 @@ class Selection:
 
     keys: Collection[bytes] = attrs.field(default=(), converter=_to_patterns)
     not_keys: Collection[bytes] = attrs.field(default=(), converter=_to_patterns)
-    types: Collection[TypeName] = attrs.field(default=(), converter=tuple)
-    databases: Collection[int] = attrs.field(default=(), converter=tuple)
+    types: Collection[TypeName] = attrs.field(default=(), converter=_to_tuple)
+    databases: Collection[int] = attrs.field(default=(), converter=_to_tuple)
     larger: int | None = None
     expiring: bool | None = None
 

@@ -1,0 +1,335 @@
+"""What the commands share: the options that choose keys, opening files, progress, and how a command ends."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import os
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NoReturn, TypeVar, cast, get_args
+
+import click
+from click.shell_completion import CompletionItem
+
+from telstate_rdb._source import BinaryReader, Progress
+from telstate_rdb.cli._output import Output, OutputError, discard, open_output
+from telstate_rdb.constants import TypeName
+from telstate_rdb.errors import RdbError
+from telstate_rdb.reader import read_rdb
+from telstate_rdb.selection import Selection
+from telstate_rdb.summary import show
+
+YES, NO, FAILED = range(3)
+"""The exit statuses: done, the answer is "no", the work could not be done."""
+
+PROGRESS_FROM = 1 << 24
+"""The size in bytes from which a file gets a progress bar, on a terminal."""
+
+COMPLETIONS = 200
+"""The number of keys that completion offers."""
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+_SIZE = re.compile(r"(\d+)\s*([kmg]?)i?b?", re.IGNORECASE)
+
+
+class Group(click.Group):
+    """A group of commands whose errors are one line on standard error."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run a command, and exit with its status."""
+        options["standalone_mode"] = False
+        try:
+            try:
+                status = super().main(*args, **options)
+            except click.UsageError as error:
+                hint = ""
+                if error.ctx is not None:
+                    hint = f" Try: {error.ctx.command_path} --help"
+                _end(FAILED, f"{error.format_message()}{hint}")
+            except click.ClickException as error:
+                _end(FAILED, error.format_message())
+            except click.exceptions.Exit as error:
+                status = error.exit_code
+            except (_Interrupted, click.Abort):
+                _end_interrupted()
+            except OutputError as error:
+                _end(FAILED, "" if error.is_closed else str(error))
+            except MemoryError:
+                _end(FAILED, "There is not enough memory for this.")
+            except BrokenPipeError:  # click's own output, of --help for instance
+                discard(sys.stdout)
+                _end(FAILED)
+            except OSError as error:
+                if error.filename is None:
+                    _end(FAILED, f"{error.strerror or error}.")
+                shown = show(os.fsencode(error.filename))
+                _end(FAILED, f"{shown}: {error.strerror or error}.")
+            except RdbError as error:
+                _end(FAILED, str(error))
+        except KeyboardInterrupt:
+            _end_interrupted()
+        sys.exit(status or YES)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call a command; click would print an empty line for KeyboardInterrupt."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+
+
+class _Interrupted(Exception):
+    """A command was interrupted by Ctrl-C."""
+
+
+def _end(status: int, message: str = "") -> NoReturn:
+    """Print a message and exit."""
+    if message:
+        print_message(message)
+    sys.exit(status)
+
+
+def _end_interrupted() -> NoReturn:
+    """End as the signal of Ctrl-C ends a process, which shells must see to stop their loops."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    sys.exit(128 + signal.SIGINT)  # where signals do not end processes
+
+
+def print_message(text: str) -> None:
+    """Print a line on standard error."""
+    stream = sys.stderr
+    if stream is None:  # it was closed before the start
+        return
+    encoding = stream.encoding or "utf-8"
+    line = show_line(text)
+    try:
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+    except OSError:  # the status says it
+        discard(stream)
+
+
+def show_line(text: str) -> str:
+    """Return text with its control characters escaped, as one line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+# ----------------------------------------------------------------------------------------- options
+
+
+def parse_size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """Parse a number of bytes, such as 100, 10k or 2MB."""
+    if text is None:
+        return None
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a size such as 100, 10k or 2MB.")
+    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+
+
+def complete_key(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the keys of the file on the command line that begin like `incomplete`."""
+    file = context.params.get("file")
+    if file is None:  # click has parsed no argument if the value of an option is being completed
+        words = shlex.split(os.environ.get("COMP_WORDS", ""))
+        file = next(filter(os.path.isfile, words[1:]), None)
+    found: list[str] = []
+    start = os.fsencode(incomplete)
+    if isinstance(file, str) and os.path.isfile(file):
+        try:
+            with open_file(file) as opened:
+                for record in read_rdb(opened, raw=True, keys=lambda key: key.startswith(start)):
+                    name = os.fsdecode(record.key)
+                    if name.isprintable():
+                        found.append(name)
+                    if len(found) == COMPLETIONS:
+                        break
+        except (OSError, RdbError):  # those before are offered
+            pass
+    return [CompletionItem(name) for name in sorted(found)]
+
+
+FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
+"""The type of the argument that names a file to read."""
+
+file_argument = click.argument("file", type=FILE)
+"""The argument that names the one file to read, or - for standard input."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+
+force_option = click.option("--force", is_flag=True, help="Overwrite files that exist.")
+
+
+def selection_options(command: CommandT) -> CommandT:
+    """Add the options that choose keys; the command takes them as `selection`."""
+
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any,
+        keys: tuple[str, ...],
+        not_keys: tuple[str, ...],
+        types: tuple[TypeName, ...],
+        databases: tuple[int, ...],
+        larger: int | None,
+        expiring: bool | None,
+        **options: Any,
+    ) -> Any:
+        selection = Selection(
+            keys=keys,
+            not_keys=not_keys,
+            types=types,
+            databases=databases,
+            larger=larger,
+            expiring=expiring,
+        )
+        return command(*args, selection=selection, **options)
+
+    for add in reversed(
+        (
+            click.option(
+                "--keys",
+                multiple=True,
+                metavar="GLOB",
+                shell_complete=complete_key,
+                help="Only keys that match, as for KEYS; may be repeated.",
+            ),
+            click.option(
+                "--not-keys",
+                multiple=True,
+                metavar="GLOB",
+                shell_complete=complete_key,
+                help="No keys that match; may be repeated.",
+            ),
+            click.option(
+                "--type",
+                "types",
+                multiple=True,
+                type=click.Choice(get_args(TypeName)),
+                help="Only keys of this type; may be repeated.",
+            ),
+            click.option(
+                "--db",
+                "databases",
+                multiple=True,
+                type=click.IntRange(0),
+                metavar="N",
+                help="Only keys of this database; may be repeated.",
+            ),
+            click.option(
+                "--larger",
+                callback=parse_size,
+                metavar="BYTES",
+                help="Only keys that take more bytes in the file, such as 10k.",
+            ),
+            click.option(
+                "--expiring/--not-expiring",
+                default=None,
+                help="Only keys that expire, or that do not.",
+            ),
+        )
+    ):
+        wrapper = add(wrapper)
+    return cast(CommandT, wrapper)
+
+
+def output_options(command: CommandT) -> CommandT:
+    """Add the options that name the file to write; the command takes an open `output`."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, output: str | None, force: bool, **options: Any) -> Any:
+        with open_output(output, force) as opened:
+            return command(*args, output=opened, **options)
+
+    name = click.option(
+        "-o", "--output", type=click.Path(dir_okay=False), help="Write to a file instead."
+    )
+    return cast(CommandT, name(force_option(wrapper)))
+
+
+def print_to(command: CommandT) -> CommandT:
+    """Open standard output for a command, which takes it as `output`."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        with open_output(None, force=False) as opened:
+            return command(*args, output=opened, **options)
+
+    return cast(CommandT, wrapper)
+
+
+# ------------------------------------------------------------------------------------------- files
+
+
+def name_of(file: str) -> str:
+    """Return the name of a file for messages."""
+    return "standard input" if file == "-" else show_line(click.format_filename(file))
+
+
+@contextmanager
+def open_file(file: str) -> Iterator[BinaryReader]:
+    """Open a file, decompressed if it is compressed with gzip, or standard input."""
+    if file == "-":
+        if sys.stdin is None:
+            raise click.ClickException("standard input cannot be read: it is closed.")
+        with nullcontext(sys.stdin.buffer) as opened:
+            yield opened
+        return
+    with open(file, "rb") as opened:
+        if opened.seekable() and opened.peek(2)[:2] == b"\x1f\x8b":
+            with gzip.GzipFile(fileobj=opened) as decompressed:
+                yield decompressed
+        else:
+            yield opened
+
+
+@contextmanager
+def read_file(file: str, output: Output | None = None) -> Iterator[dict[str, Any]]:
+    """Open a file with a progress bar; yield the arguments for `read_rdb`.
+
+    No bar is shown if rows are printed to a terminal meanwhile: pass the `output` for them.
+    """
+    name = name_of(file)
+    try:
+        with _show_progress(file, output) as progress, open_file(file) as opened:
+            yield {"source": opened, "progress": progress, "name": name}
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise click.ClickException(f"{name} cannot be read: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _show_progress(file: str, output: Output | None) -> Iterator[Progress | None]:
+    """Show a progress bar for a large file on a terminal; yield the function to call with the progress."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if not is_terminal or file == "-" or (output is not None and output.is_terminal):
+        yield None
+        return
+    size = os.path.getsize(file)
+    if size < PROGRESS_FROM:
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+    )
+    from rich.progress import Progress as Bar
+    from rich.progress import TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    speed = (TransferSpeedColumn(), TimeRemainingColumn())
+    with Bar(*columns, *speed, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(show(os.fsencode(os.path.basename(file)))), total=size)
+        yield lambda done, _: bar.update(task, completed=done)
