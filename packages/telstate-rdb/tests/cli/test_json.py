@@ -83,7 +83,10 @@ def test_special_values(value: Value) -> None:
 @pytest.mark.parametrize(
     "line",
     ["", "[]", "{}", '{"key":"a"}', '{"key":1,"type":"string","value":""}', '{"type":"no such"}']
-    + ['{"key":"a","type":"hash","value":[]}', '{"key":"a","type":"string","value":{"$bytes":"?"}}'],
+    + [
+        '{"key":"a","type":"hash","value":[]}',
+        '{"key":"a","type":"string","value":{"$bytes":"?"}}',
+    ],
 )
 def test_not_a_record(line: str) -> None:
     """JSON that is not a record raises an error that shows it."""
