@@ -16,6 +16,8 @@ class Proxy:
         The port on which it listens.
     swallow : bool
         While true, all data are dropped, in both directions, and connections stay open.
+    isolated : str
+        While set, this is so for the connections from this host.
     cut_after : int or None
         If set, the next connection is closed after this many bytes of replies.
     """
@@ -23,6 +25,7 @@ class Proxy:
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
         self.swallow = False
+        self.isolated = ""
         self.cut_after: int | None = None
         #: The number of connections that have been accepted.
         self.accepted = 0
@@ -39,7 +42,7 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, peer = self._listener.accept()
             except OSError:
                 return
             self.accepted += 1
@@ -49,13 +52,13 @@ class Proxy:
                 client.close()
                 continue
             self._sockets += [client, server]
-            self._start(self._pump, client, server, False)
-            self._start(self._pump, server, client, True)
+            self._start(self._pump, client, server, False, peer[0])
+            self._start(self._pump, server, client, True, peer[0])
 
-    def _pump(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, replies: bool, host: str) -> None:
         try:
             while data := source.recv(65536):
-                if self.swallow:
+                if self.swallow or self.isolated == host:
                     continue
                 if replies and self.cut_after is not None:
                     part, left = data[: self.cut_after], self.cut_after - len(data)

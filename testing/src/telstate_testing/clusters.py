@@ -6,14 +6,18 @@ This module needs redis-py, which the packages whose tests use it declare.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, cast
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import redis
+from attrs import frozen
 
 from telstate_testing.servers import RedisBinary, RedisServer, free_port
 
@@ -153,40 +157,195 @@ def _command(port: int, *words: object) -> Any:
         return cast(Any, client).execute_command(f"CLUSTER {words[0]}", *words[1:])
 
 
+class Sentinel:
+    """A Sentinel that looks after a master named ``store``, as a context manager.
+
+    Within it, `kill` and `start` may be called any number of times; the port stays the same.
+
+    Parameters
+    ----------
+    binary
+        The server to run.
+    settings
+        The lines of its configuration file, which Sentinel rewrites.
+    """
+
+    def __init__(self, binary: RedisBinary, settings: Sequence[str]) -> None:
+        self.port = free_port()
+        self._binary = binary
+        self._folder = Path(tempfile.mkdtemp(prefix="telstate-sentinel-"))
+        self._file = self._folder / "sentinel.conf"
+        own = [f"port {self.port}", f"dir {self._folder}", "sentinel announce-ip 127.0.0.1"]
+        self._file.write_text("\n".join([*own, *settings, ""]))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process_id(self) -> int:
+        """The id of the Sentinel's process."""
+        assert self._process is not None, "The Sentinel is not running. Start it first."
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the Sentinel."""
+        self._process = subprocess.Popen(
+            [self._binary.path, self._file, "--sentinel"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill(self) -> None:
+        """Kill the Sentinel."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Sentinel:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@frozen
+class SentinelGroup:
+    """A master named ``store``, its replica, and the Sentinels that look after them.
+
+    Attributes
+    ----------
+    master, replica
+        The servers.
+    master_port
+        The port by which the Sentinels know the master: its own, or that of the gate before it.
+    sentinels
+        The Sentinels.
+    password
+        The password of the Sentinels, empty if they have none.
+    """
+
+    master: RedisServer
+    replica: RedisServer
+    master_port: int
+    sentinels: list[Sentinel]
+    password: str = ""
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        places = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
+        option = f"?sentinel_password={self.password}" if self.password else ""
+        return f"redis+sentinel://{places}/store{option}"
+
+    def master_ports(self) -> set[int]:
+        """Return the ports that the Sentinels name as the master's."""
+        return {
+            int(self.ask(each, "GET-MASTER-ADDR-BY-NAME", "store")[1]) for each in self.sentinels
+        }
+
+    def ask(self, sentinel: Sentinel, *words: str) -> Any:
+        """Return the reply of a Sentinel to a command."""
+        with _sentinel_client(sentinel.port, self.password) as client:
+            return cast(Any, client).execute_command(f"SENTINEL {words[0]}", *words[1:])
+
+    def switch(self) -> None:
+        """Have the Sentinels make the replica the master, and wait until all of them say so."""
+        self.ask(self.sentinels[0], "FAILOVER", "store")
+        _until(lambda: self.master_ports() == {self.replica.port})
+
+
+#: From where the replica and the Sentinels connect, so that a gate can tell them from clients.
+PEER_HOST = "127.0.0.2"
+
+
+@contextmanager
+def running_sentinels(
+    binary: RedisBinary,
+    *,
+    count: int = 3,
+    down_after: int = 500,
+    gate: Callable[[int], AbstractContextManager[Gate]] | None = None,
+    options: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    password: str = "",
+) -> Iterator[SentinelGroup]:
+    """Run a master named ``store``, its replica and Sentinels, most of which must agree on a failover.
+
+    Parameters
+    ----------
+    binary
+        The server to run.
+    count
+        The number of Sentinels.
+    down_after
+        Sentinels declare a master down that does not answer for so many milliseconds. A test without a
+        failover should allow many, as servers answer late on a busy machine.
+    gate
+        Called with the master's port, returns a proxy by which all reach the master: the replica and the
+        Sentinels from `PEER_HOST`. It needs Redis 7.
+    options
+        Further options of both servers.
+    settings
+        Further lines of the Sentinels' configuration files.
+    password
+        The password of the Sentinels.
+    """
+    with ExitStack() as stack:
+        master = stack.enter_context(RedisServer(binary, options))
+        place = master.port
+        source: Sequence[str] = ()
+        if gate is not None:
+            place = stack.enter_context(gate(master.port)).port
+            source = ("bind-source-addr", PEER_HOST)
+            with redis.Redis(port=master.port) as client:
+                client.config_set("replica-announce-port", place)
+        follow = ["--replicaof", f"127.0.0.1 {place}", "--replica-announce-ip", "127.0.0.1"]
+        follow += [f"--{source[0]}", source[1]] if source else []
+        replica = stack.enter_context(RedisServer(binary, (*options, *follow)))
+        lines = [
+            "bind 127.0.0.1",
+            " ".join(source),
+            f"requirepass {password}" if password else "",
+            f"sentinel monitor store 127.0.0.1 {place} {count // 2 + 1}",
+            f"sentinel down-after-milliseconds store {down_after}",
+            "sentinel failover-timeout store 3000",
+            *settings,
+        ]
+        sentinels = [stack.enter_context(Sentinel(binary, lines)) for _ in range(count)]
+        with redis.Redis(port=replica.port) as client:
+            _until(lambda: _replicated(client))
+        group = SentinelGroup(master, replica, place, sentinels, password)
+        for each in sentinels:
+            with _sentinel_client(each.port, password) as client:
+                _until(lambda: _sees(client, count))
+        yield group
+
+
+class Gate(Protocol):
+    """A proxy before a server."""
+
+    port: int
+
+
 @contextmanager
 def running_sentinel(
     binary: RedisBinary, *, down_after: int = 500
 ) -> Iterator[tuple[int, RedisServer]]:
-    """Run a master named ``store``, its replica and a Sentinel; yield the Sentinel's port and the master.
+    """Run :func:`running_sentinels` with one Sentinel; yield its port and the master."""
+    with running_sentinels(binary, count=1, down_after=down_after) as group:
+        yield group.sentinels[0].port, group.master
 
-    Sentinel declares a master down that does not answer for `down_after` milliseconds. A test without a
-    failover should allow many, as servers answer late on a busy machine.
-    """
-    with ExitStack() as stack:
-        master = stack.enter_context(RedisServer(binary))
-        replica = stack.enter_context(
-            RedisServer(binary, ("--replicaof", "127.0.0.1", str(master.port)))
-        )
-        port = free_port()
-        settings = replica.folder / "sentinel.conf"
-        settings.write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {replica.folder}\n"
-            f"sentinel monitor store 127.0.0.1 {master.port} 1\n"
-            f"sentinel down-after-milliseconds store {down_after}\n"
-            "sentinel failover-timeout store 3000\n"
-        )
-        process = subprocess.Popen(
-            [binary.path, settings, "--sentinel"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        stack.callback(process.wait)
-        stack.callback(process.kill)
-        with redis.Redis(port=replica.port) as client:
-            _until(lambda: _replicated(client))
-        with redis.Redis(port=port) as client:
-            _until(lambda: client.info("sentinel")["master0"]["slaves"] == 1)
-        yield port, master
+
+def _sentinel_client(port: int, password: str) -> redis.Redis:
+    return redis.Redis(port=port, password=password or None)
+
+
+def _sees(client: redis.Redis, sentinels: int) -> bool:
+    """Return whether a Sentinel knows the replica and all Sentinels."""
+    known = client.info("sentinel")["master0"]
+    return bool(known["slaves"] == 1 and known["sentinels"] == sentinels)
 
 
 def _knows(node: Any, count: int) -> bool:

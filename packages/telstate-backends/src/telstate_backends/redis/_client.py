@@ -14,12 +14,17 @@ import redis
 import redis.asyncio
 import redis.asyncio.cluster
 import redis.asyncio.retry
+import redis.asyncio.sentinel
 import redis.cluster
+import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, MaxConnectionsError
 
 #: A pool that allows fewer connections than this has none to spare.
 _SPARE = 8
+
+#: Seconds that a connection to a Sentinel waits, if its client has no limit.
+_TIMEOUT = 5.0
 
 #: What pools say that may make no more connections; not all of them raise a class of its own.
 _EXHAUSTED = ("Too many connections", "No connection available.")
@@ -111,6 +116,74 @@ def sentinels_of(pool: Any) -> list[Any]:
 def follows_master(pool: Any) -> bool:
     """Return whether a pool asks Sentinels which server is the master."""
     return bool(getattr(pool, "is_master", False))
+
+
+def finds_master(pool: Any) -> bool:
+    """Return whether a pool asks Sentinels for the master by redis-py's own code, so that ours can take over."""
+    # A subclass may change addresses.
+    manager = getattr(pool, "sentinel_manager", None)
+    own = (redis.sentinel.Sentinel, redis.asyncio.sentinel.Sentinel)
+    found = getattr(type(manager), "discover_master", None)
+    return follows_master(pool) and any(found is each.discover_master for each in own)
+
+
+class MasterHooks:
+    """The functions by which a pool finds its master and sets up connections: others until they are restored."""
+
+    def __init__(self, pool: Any, manager: Any, connected: Callable[[Any], Any]) -> None:
+        #: The objects that refer to the manager; a synchronous pool has it in a second one.
+        self._places = [each for each in (pool, getattr(pool, "proxy", None)) if each is not None]
+        self._arguments: dict[str, Any] = pool.connection_kwargs
+        self._manager = pool.sentinel_manager
+        self._connected = self._arguments.get("redis_connect_func")
+        self._check_health: bool = pool.check_connection
+        self._put(manager, connected)
+        for connection in getattr(pool, "_available_connections", ()):
+            connection.redis_connect_func = connected
+            cut(connection)
+
+    def greet(self, connection: Any) -> Any:
+        """Set up a connection as the pool would; to be awaited on asyncio."""
+        if self._connected is not None:
+            return self._connected(connection)
+        return connection.on_connect_check_health(check_health=self._check_health)
+
+    def restore(self) -> None:
+        """Restore what the pool had."""
+        self._put(self._manager, self._connected)
+
+    def _put(self, manager: Any, connected: Any) -> None:
+        self._arguments["redis_connect_func"] = connected
+        for place in self._places:
+            place.sentinel_manager = manager
+
+
+def connection_factory(client: Any, no_retry: Any) -> Callable[[], Any]:
+    """Return a function that makes connections as those of a client, but outside its pool and for any use."""
+    pool = client.connection_pool
+    timeouts = ("socket_timeout", "socket_connect_timeout")
+    arguments = pool.connection_kwargs | {
+        "protocol": 2,
+        "decode_responses": False,
+        "health_check_interval": 0,
+        "retry": no_retry,
+        **{name: pool.connection_kwargs.get(name) or _TIMEOUT for name in timeouts},
+    }
+    kind = pool.connection_class
+    return lambda: kind(**arguments)
+
+
+def cut(connection: Any) -> None:
+    """End a connection from outside; its user, perhaps another thread, finds it lost and closes it."""
+    sock = socket_of(connection)
+    if sock is not None:
+        try:
+            # Not the method of a TLS socket, which would change what its user works with.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is lost already
+    elif (transport := transport_of(connection)) is not None:
+        transport.abort()
 
 
 def can_spare(pool: Any) -> bool:

@@ -7,6 +7,7 @@ to a command that failed, is redis-py's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -21,12 +22,14 @@ from telstate_backends.operations.base import Operation
 from telstate_backends.redis import _client
 from telstate_backends.redis._connection import PinnedConnection
 from telstate_backends.redis._connection_async import SharedConnection
+from telstate_backends.redis._errors import FAILURES
 from telstate_backends.redis._exchanges import (
     Exchange,
     Result,
     exchange_command,
     exchange_commands,
 )
+from telstate_backends.redis._sentinel import AsyncMasterFollower, MasterFollower
 
 
 class Server:
@@ -37,6 +40,9 @@ class Server:
         self._retries = _client.Retries(client, Retry(NoBackoff(), 0))
         self.address = _client.address_of(client.connection_pool)
         self.uses_tls = _client.uses_tls(client.connection_pool)
+        self._follower: MasterFollower | None = None
+        if _client.finds_master(client.connection_pool):
+            self._follower = MasterFollower(client.connection_pool, Retry(NoBackoff(), 0))
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
         self._connection = PinnedConnection(client.connection_pool)
@@ -82,9 +88,17 @@ class Server:
         """Raise if the server does not answer."""
         self.client.ping()
 
+    def find_master(self) -> None:
+        """Ask the Sentinels again which server is the master, if there are any."""
+        if self._follower is not None:
+            with suppress(*FAILURES):  # the next attempt shows what is wrong
+                self._follower.discover_master()
+
     def release(self) -> None:
         """Leave the client as it was."""
         self._connection.close()
+        if self._follower is not None:
+            self._follower.release()
         self._retries.restore()
 
     def close(self) -> None:
@@ -104,6 +118,10 @@ class AsyncServer:
         _client.check_responses(client.connection_pool.connection_kwargs)
         self._retries = _client.Retries(client, redis.asyncio.retry.Retry(NoBackoff(), 0))
         self.address = _client.address_of(client.connection_pool)
+        self._follower: AsyncMasterFollower | None = None
+        if _client.finds_master(client.connection_pool):
+            none = redis.asyncio.retry.Retry(NoBackoff(), 0)
+            self._follower = AsyncMasterFollower(client.connection_pool, none)
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
         self._connection = SharedConnection(client.connection_pool)
@@ -148,9 +166,17 @@ class AsyncServer:
         """Raise if the server does not answer."""
         await self.client.ping()
 
+    async def find_master(self) -> None:
+        """Ask the Sentinels again which server is the master, if there are any."""
+        if self._follower is not None:
+            with suppress(*FAILURES):  # the next attempt shows what is wrong
+                await self._follower.discover_master()
+
     async def release(self) -> None:
         """Leave the client as it was."""
         await self._connection.close()
+        if self._follower is not None:
+            await self._follower.wait_released()
         self._retries.restore()
 
     async def close(self) -> None:

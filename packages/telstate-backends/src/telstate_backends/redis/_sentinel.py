@@ -1,0 +1,431 @@
+"""Following the master that Sentinels look after, so that a switch to another one is noticed at once.
+
+Each Sentinel has a listener: a daemon thread, or a task on asyncio. It subscribes to the Sentinel's messages
+about switches, and asks it for the master after every message, on every new connection, and every
+`INTERVAL` seconds. Then each connection of the backend to another server is cut.
+
+Rules:
+
+- A message only causes a question, so a message about another master has no effect. Answers count by the
+  epoch of the Sentinel's configuration, since a Sentinel on the wrong side of a partition has an old one.
+- If no Sentinel answers, connections stay in use, and no new ones are made.
+- A connection is shut down and not closed. Its user, perhaps another thread, finds it lost and closes it.
+- A connection that is made while the master changes is refused by `connected`.
+- There are no locks that a fork might find taken; a child begins listeners of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import redis.exceptions as theirs
+from redis.sentinel import MasterNotFoundError
+
+from telstate_backends.redis import _client
+from telstate_backends.redis._errors import FAILURES, MALFORMED
+from telstate_backends.retry import FOREVER
+
+logger = logging.getLogger(__name__)
+
+#: Seconds without a message after which a Sentinel is asked for the master.
+INTERVAL = 2.0
+
+#: The messages about switches. The second precedes the first on the Sentinel that leads a failover.
+_CHANNELS = (b"+switch-master", b"+promoted-slave")
+
+_LOST = (*FAILURES, *MALFORMED)
+
+Address: TypeAlias = tuple[str, int]
+
+
+@attrs.frozen
+class Report:
+    """What one Sentinel says about the master."""
+
+    #: The number of the failover that made it the master.
+    epoch: int
+    address: Address
+    #: Whether the Sentinel can reach it.
+    is_up: bool
+
+
+@attrs.frozen
+class Sentinel:
+    """How to connect to one Sentinel, and what to ask it."""
+
+    number: int
+    #: Returns a new connection of redis-py's, which connects when it is first used.
+    connect: Callable[[], Any]
+    service: str
+    #: How many other Sentinels it must know for its reports to count.
+    others: int = 0
+    #: The host of the master whatever Sentinels say, None to believe them.
+    host: str | None = None
+
+    @property
+    def questions(self) -> list[tuple[str, ...]]:
+        """The commands that ask for the master."""
+        return [
+            ("SENTINEL", "MASTER", self.service),
+            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service),
+        ]
+
+    def parse(self, replies: Sequence[Any]) -> Report | None:
+        """Return the report in the replies, None if there is none that counts; raises an error among them."""
+        for reply in replies:
+            if isinstance(reply, theirs.ResponseError):
+                if "No such master" in str(reply):
+                    return None
+                raise reply
+        fields, place = replies
+        state = dict(zip(fields[::2], fields[1::2]))
+        if place is None or int(state[b"num-other-sentinels"]) < self.others:
+            return None
+        # During a failover the state is that of the old master, and the place the new one.
+        is_same = place == [state[b"ip"], state[b"port"]]
+        is_down = is_same and not {b"s_down", b"o_down"}.isdisjoint(state[b"flags"].split(b","))
+        address = (self.host or place[0].decode(), int(place[1]))
+        return Report(int(state[b"config-epoch"]), address, is_up=not is_down)
+
+
+class Reports:
+    """The last reports of some Sentinels, by number."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._reports: dict[int, Report | None] = {}
+        #: The Sentinels that answered when they were last asked.
+        self.heard: set[int] = set()
+
+    def record(self, number: int, report: Report | None) -> None:
+        """Record what a Sentinel reports now."""
+        self._reports[number] = report
+        self.heard.add(number)
+
+    def lose(self, number: int) -> None:
+        """Record that a Sentinel does not answer; its report still counts."""
+        self.heard.discard(number)
+
+    @property
+    def addresses(self) -> set[Address]:
+        """The addresses of the master: one, unless Sentinels write it differently; empty if it is unknown."""
+        reports = {number: each for number, each in list(self._reports.items()) if each is not None}
+        heard = {number: each for number, each in reports.items() if number in self.heard}
+        # If all were set up anew, their epochs begin again; one that is gone cannot say so.
+        counted = (heard if 2 * len(heard) > self._count else reports).values()
+        latest = max((each.epoch for each in counted), default=0)
+        return {each.address for each in counted if each.epoch == latest}
+
+
+class Following:
+    """What is known of the master in one process, or in one event loop, and the connections to it."""
+
+    def __init__(self, name: str, owner: object, sentinels: Sequence[Sentinel]) -> None:
+        self.name = name
+        #: The process or the event loop.
+        self.owner = owner
+        self.reports = Reports(len(sentinels))
+        self.stopped = threading.Event()
+        #: The connections of the threads that listen.
+        self.listening: set[Any] = set()
+        #: The tasks that listen.
+        self.tasks: list[asyncio.Task[None]] = []
+        self._sentinels = sentinels
+        self._connections: set[weakref.ref[Any]] = set()
+        self._master: set[Address] = set()
+        self._is_heard = True
+
+    def add(self, connection: Any) -> None:
+        """Add a connection to a server, as soon as it has a socket."""
+        self._connections.add(weakref.ref(connection, self._connections.discard))
+
+    def check(self, connection: Any) -> None:
+        """Raise if a connection is not to the master."""
+        if self._is_elsewhere(connection, self.reports.addresses) and not self.stopped.is_set():
+            place = _client.join_address(connection.host, connection.port)
+            raise theirs.ConnectionError(f"{place} is the master no longer")
+
+    def order(self) -> list[Sentinel]:
+        """Return all Sentinels, first those that answered last time."""
+        return sorted(self._sentinels, key=lambda each: each.number not in self.reports.heard)
+
+    def receive(self, sentinel: Sentinel, replies: Sequence[Any]) -> Address | None:
+        """Process replies and cut connections to others; return the master if it can be connected to."""
+        report = sentinel.parse(replies)
+        self.reports.record(sentinel.number, report)
+        if not self._is_heard:
+            self._is_heard = True
+            logger.warning("A Sentinel answers again for %s.", self.name)
+        addresses = self.reports.addresses
+        before, self._master = self._master, addresses
+        if before and before.isdisjoint(addresses):
+            places = " or ".join(_client.join_address(*each) for each in sorted(addresses))
+            logger.warning("The %s is at %s now.", self.name, places)
+        for reference in list(self._connections):
+            connection = reference()
+            if connection is not None and self._is_elsewhere(connection, addresses):
+                _client.cut(connection)
+        if report is not None and report.is_up and report.address in addresses:
+            return report.address
+        return None
+
+    def lose(self, sentinel: Sentinel, error: BaseException) -> None:
+        """Record that a Sentinel does not answer."""
+        self.reports.lose(sentinel.number)
+        if self._is_heard and not self.reports.heard and not self.stopped.is_set():
+            self._is_heard = False
+            logger.warning(
+                "No Sentinel answers for %s (%s). Connections stay in use, but a switch to another "
+                "master will not be noticed.",
+                self.name,
+                error,
+            )
+
+    def stop(self) -> None:
+        """End the listeners."""
+        self.stopped.set()
+        for connection in list(self.listening):
+            _client.cut(connection)
+        for task in self.tasks:
+            loop = task.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+
+    def _is_elsewhere(self, connection: Any, addresses: set[Address]) -> bool:
+        return bool(addresses) and (connection.host, connection.port) not in addresses
+
+
+class _Follower:
+    """What both followers share; in place of redis-py's object by which a pool finds the master."""
+
+    def __init__(self, pool: Any, no_retry: Any) -> None:
+        manager = pool.sentinel_manager
+        #: The clients of the Sentinels, as that object has them.
+        self.sentinels: list[Any] = manager.sentinels
+        self._name = _client.address_of(pool)
+        self._sentinels = [
+            Sentinel(
+                number,
+                _client.connection_factory(client, no_retry),
+                pool.service_name,
+                manager.min_other_sentinels,
+                getattr(manager, "_force_master_ip", None),
+            )
+            for number, client in enumerate(self.sentinels)
+        ]
+        self._following: Following | None = None
+        self._hooks = _client.MasterHooks(pool, self, self.connected)
+
+    def connected(self, connection: Any) -> Any:
+        """Set up a connection that has just been made."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """End the listeners, and restore the way in which the pool found the master before."""
+        self._hooks.restore()
+        if self._following is not None:
+            _stop(self._following, os.getpid())
+
+    def _begin(self, owner: object) -> Following:
+        """Return what is known; begin to listen if that has not been done in this process or event loop."""
+        following = self._following
+        if following is None or following.owner != owner:
+            self._following = following = Following(self._name, owner, self._sentinels)
+            # Also for a backend that is dropped without being closed.
+            weakref.finalize(self, _stop, following, os.getpid())
+            for sentinel in self._sentinels:
+                self._listen(following, sentinel)
+        return following
+
+    def _listen(self, following: Following, sentinel: Sentinel) -> None:
+        """Start a listener."""
+        raise NotImplementedError
+
+    def _not_found(self, cause: BaseException | None) -> BaseException:
+        """Return the error to raise if no Sentinel knows a master that it can reach."""
+        if isinstance(cause, theirs.ResponseError):
+            return cause
+        error = MasterNotFoundError(f"No master found for {self._sentinels[0].service!r}")
+        error.__cause__ = cause
+        return error
+
+
+def _stop(following: Following, process: int) -> None:
+    # The sockets of a parent are shared: to shut them down here would do so there.
+    if process == os.getpid():
+        following.stop()
+
+
+class MasterFollower(_Follower):
+    """Finds the master for a synchronous pool, and follows it with a thread for each Sentinel."""
+
+    def connected(self, connection: Any) -> None:
+        """Set up a connection that has just been made."""
+        following = self._begin(os.getpid())
+        following.add(connection)
+        self._hooks.greet(connection)
+        following.check(connection)
+
+    def discover_master(self, service: str | None = None) -> Address:
+        """Ask the Sentinels for the address of the master; raises as redis-py does."""
+        following = self._begin(os.getpid())
+        cause: BaseException | None = None
+        for sentinel in following.order():
+            connection = sentinel.connect()
+            try:
+                address = following.receive(sentinel, _ask(connection, sentinel))
+            except FAILURES as error:
+                following.lose(sentinel, error)
+                cause = error
+            else:
+                if address is not None:
+                    return address
+            finally:
+                connection.disconnect()
+        raise self._not_found(cause)
+
+    def _listen(self, following: Following, sentinel: Sentinel) -> None:
+        arguments = (following, sentinel)
+        threading.Thread(
+            target=_listen, args=arguments, name="telstate Sentinel", daemon=True
+        ).start()
+
+
+def _ask(connection: Any, sentinel: Sentinel) -> list[Any]:
+    """Return a Sentinel's replies to the questions, an error for one that failed."""
+    connection.send_packed_command(connection.pack_commands(sentinel.questions))
+    replies: list[Any] = []
+    for _ in sentinel.questions:
+        try:
+            replies.append(connection.read_response())
+        except theirs.ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+def _subscribe(connection: Any) -> bool:
+    """Subscribe to the messages about switches; return False if the user may not."""
+    connection.send_command("SUBSCRIBE", *_CHANNELS)
+    try:
+        for _ in _CHANNELS:
+            connection.read_response()
+    except theirs.ResponseError:
+        return False
+    return True
+
+
+def _listen(following: Following, sentinel: Sentinel) -> None:
+    """Listen to one Sentinel until the end."""
+    attempts = FOREVER.begin()
+    while not following.stopped.is_set():
+        connections = subscribed, asking = sentinel.connect(), sentinel.connect()
+        following.listening.update(connections)
+        try:
+            is_subscribed = _subscribe(subscribed)
+            while not following.stopped.is_set():
+                following.receive(sentinel, _ask(asking, sentinel))
+                attempts = FOREVER.begin()
+                if not is_subscribed:
+                    following.stopped.wait(INTERVAL)
+                elif subscribed.can_read(timeout=INTERVAL):
+                    subscribed.read_response()
+        except _LOST as error:
+            following.lose(sentinel, error)
+        finally:
+            for each in connections:
+                each.disconnect()
+            following.listening.difference_update(connections)
+        following.stopped.wait(attempts.next_delay())
+
+
+class AsyncMasterFollower(_Follower):
+    """Finds the master for an asyncio pool, and follows it with a task for each Sentinel."""
+
+    async def connected(self, connection: Any) -> None:
+        """Set up a connection that has just been made."""
+        following = self._begin(asyncio.get_running_loop())
+        following.add(connection)
+        await self._hooks.greet(connection)
+        following.check(connection)
+
+    async def discover_master(self, service: str | None = None) -> Address:
+        """Ask the Sentinels for the address of the master; raises as redis-py does."""
+        following = self._begin(asyncio.get_running_loop())
+        cause: BaseException | None = None
+        for sentinel in following.order():
+            connection = sentinel.connect()
+            try:
+                address = following.receive(sentinel, await _ask_async(connection, sentinel))
+            except FAILURES as error:
+                following.lose(sentinel, error)
+                cause = error
+            else:
+                if address is not None:
+                    return address
+            finally:
+                await connection.disconnect(nowait=True)
+        raise self._not_found(cause)
+
+    async def wait_released(self) -> None:
+        """End the listeners and wait for their end."""
+        self.release()
+        following = self._following
+        if following is not None and following.owner is asyncio.get_running_loop():
+            await asyncio.wait(following.tasks)
+
+    def _listen(self, following: Following, sentinel: Sentinel) -> None:
+        task = asyncio.create_task(_listen_async(following, sentinel), name="telstate Sentinel")
+        following.tasks.append(task)
+
+
+async def _ask_async(connection: Any, sentinel: Sentinel) -> list[Any]:
+    """Return a Sentinel's replies to the questions, an error for one that failed."""
+    await connection.send_packed_command(connection.pack_commands(sentinel.questions))
+    replies: list[Any] = []
+    for _ in sentinel.questions:
+        try:
+            replies.append(await connection.read_response())
+        except theirs.ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+async def _subscribe_async(connection: Any) -> bool:
+    """Subscribe to the messages about switches; return False if the user may not."""
+    await connection.send_command("SUBSCRIBE", *_CHANNELS)
+    try:
+        for _ in _CHANNELS:
+            await connection.read_response()
+    except theirs.ResponseError:
+        return False
+    return True
+
+
+async def _listen_async(following: Following, sentinel: Sentinel) -> None:
+    """Listen to one Sentinel until the end."""
+    attempts = FOREVER.begin()
+    while not following.stopped.is_set():
+        connections = subscribed, asking = sentinel.connect(), sentinel.connect()
+        try:
+            is_subscribed = await _subscribe_async(subscribed)
+            # Before Python 3.12, a cancellation may be lost in redis-py.
+            while not following.stopped.is_set():
+                following.receive(sentinel, await _ask_async(asking, sentinel))
+                attempts = FOREVER.begin()
+                if is_subscribed:
+                    await subscribed.read_response(timeout=INTERVAL)
+                else:
+                    await asyncio.sleep(INTERVAL)
+        except _LOST as error:
+            following.lose(sentinel, error)
+        finally:
+            for each in connections:
+                await each.disconnect(nowait=True)
+        await asyncio.sleep(attempts.next_delay() or 0.0)
