@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from telstate_rdb import Hash, KeyRecord, List, Module, Set, SortedSet, Stream, Value
+from telstate_rdb._types.writers import WRITABLE_VERSIONS
 from telstate_testing import RedisServer
 
 
@@ -24,6 +25,16 @@ def max_version(server: RedisServer) -> int:
     version = int.from_bytes(client.dump("version")[-10:-8], "little")
     client.delete("version")
     return version
+
+
+def readable_versions(server: RedisServer) -> list[int]:
+    """Return the RDB versions, of those that we write, that a server reads."""
+    newest = max_version(server)
+    # Valkey 9 refuses versions that only Redis writes.
+    foreign = range(12, 80) if newest >= 80 else ()
+    return [
+        version for version in WRITABLE_VERSIONS if version <= newest and version not in foreign
+    ]
 
 
 def fetch(client: Any, key: bytes) -> object:

@@ -11,7 +11,7 @@ import pytest
 import rdb_strategies as values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rdb_servers import connect, expected, fetch, max_version
+from rdb_servers import connect, expected, fetch, max_version, readable_versions
 
 from telstate_rdb import (
     Hash,
@@ -26,7 +26,6 @@ from telstate_rdb import (
     parse_dump,
     without_counters,
 )
-from telstate_rdb._types.writers import WRITABLE_VERSIONS
 from telstate_testing import RedisServer
 
 # A server is shared by all examples, and each of them restores the keys that it needs.
@@ -69,9 +68,9 @@ EXAMPLES: list[Value] = [
 def test_examples(redis_server: RedisServer, compress: bool) -> None:
     """Servers restore the payload of each value in each version, and dump the same value."""
     client = connect(redis_server)
-    newest = max_version(redis_server)
+    versions = readable_versions(redis_server)
     for value in EXAMPLES:
-        for version in (None, *(v for v in WRITABLE_VERSIONS if v <= newest)):
+        for version in (None, *versions):
             payload = encode_dump(value, version, compress=compress)
             client.restore(KEY, 0, payload, replace=True)
             assert fetch(client, KEY) == expected(value), (version, value)
@@ -80,13 +79,12 @@ def test_examples(redis_server: RedisServer, compress: bool) -> None:
 
 @pytest.mark.parametrize("compress", [False, True])
 @SHARED
-@given(value=values.PLAIN_VALUES, version=st.sampled_from([None, *WRITABLE_VERSIONS]))
+@given(value=values.PLAIN_VALUES, data=st.data())
 def test_any_value(
-    redis_server: RedisServer, compress: bool, value: Value, version: int | None
+    redis_server: RedisServer, compress: bool, value: Value, data: st.DataObject
 ) -> None:
     """The same holds for random values."""
-    if version is not None:
-        version = min(version, max_version(redis_server))
+    version = data.draw(st.sampled_from([None, *readable_versions(redis_server)]))
     client = connect(redis_server)
     client.restore(KEY, 0, encode_dump(value, version, compress=compress), replace=True)
     assert fetch(client, KEY) == expected(value)
