@@ -9,17 +9,34 @@ attributes, so no caller has to guess them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from telstate_backends.deadline import Deadline
+from telstate_backends.errors import ForeignKeyError, RefusedError
 from telstate_backends.events import Event
 from telstate_backends.operations.base import Operation
-from telstate_backends.store import Store
+from telstate_backends.store import Store, Stored
 
 Result = TypeVar("Result")
+
+#: A key of a snapshot and its contents, or the error for a key that telstate does not support.
+SnapshotEntry: TypeAlias = tuple[bytes, Stored | ForeignKeyError]
+#: Uses the entries of a snapshot; it may be called again with those of another one.
+Consume: TypeAlias = Callable[[Iterator[SnapshotEntry]], Result]
+#: Returns whether a key is wanted.
+Wants: TypeAlias = Callable[[bytes], bool]
+
+
+def want_all(key: bytes) -> bool:
+    """Want every key."""
+    return True
+
+
+def _without_snapshots(backend: object) -> RefusedError:
+    return RefusedError(f"A {type(backend).__name__} has no consistent snapshots.")
 
 
 class Closing:
@@ -203,6 +220,45 @@ class Backend(Capabilities, Closing, ABC):
         publishes them: this package does, katsdptelstate does not.
         """
 
+    def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
+        """Read all keys as they are at one moment, however long that takes.
+
+        Parameters
+        ----------
+        consume : callable
+            Called with an iterator over pairs of a key, in any order, and its contents: an
+            :class:`Immutable`, :class:`Samples` or :class:`Fields`, or a :exc:`ForeignKeyError`. It is
+            called again if the connection is lost, within the retry policy, and must then start anew.
+        wants : callable
+            Returns whether a key is wanted (default: all are).
+
+        Returns
+        -------
+        object
+            What `consume` returned.
+
+        Raises
+        ------
+        RefusedError
+            If the server does not send its snapshot to this user.
+        ConnectionError
+            If the server cannot be reached, or the connection is lost meanwhile.
+
+        Notes
+        -----
+        A server sends its own snapshot, as to a replica. A cluster has one moment for each node; keys of
+        slots that move meanwhile are read after that.
+
+        Examples
+        --------
+        >>> from telstate_backends import MemoryBackend, SetImmutable
+        >>> backend = MemoryBackend()
+        >>> backend.execute(SetImmutable(b"n_chans", b"\\xff\\x10"))
+        >>> backend.take_snapshot(dict)
+        {b'n_chans': Immutable(value=b'\\xff\\x10')}
+        """
+        raise _without_snapshots(self)
+
     def dump(self, key: bytes) -> bytes | None:
         """Return all that a key holds as a DUMP payload, `None` if it does not exist."""
         # Imported here because few programs use it.
@@ -236,6 +292,13 @@ class AsyncBackend(Capabilities, AsyncClosing, ABC):
         self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
     ) -> AbstractAsyncContextManager[AsyncWatcher]:
         """Watch keys, and all keys that match glob patterns, from now on; see :meth:`Backend.watch`."""
+
+    async def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
+        """Read all keys as they are at one moment; see :meth:`Backend.take_snapshot`.
+
+        `consume` is a synchronous function; it and `wants` are called in a thread.
+        """
+        raise _without_snapshots(self)
 
     async def dump(self, key: bytes) -> bytes | None:
         """Return all that a key holds as a DUMP payload, `None` if it does not exist."""

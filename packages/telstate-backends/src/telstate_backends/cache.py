@@ -19,7 +19,16 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar
 
 from telstate_backends._cache_index import CacheIndex
-from telstate_backends.abc import AsyncBackend, AsyncWatcher, Backend, Capabilities, Watcher
+from telstate_backends.abc import (
+    AsyncBackend,
+    AsyncWatcher,
+    Backend,
+    Capabilities,
+    Consume,
+    Wants,
+    Watcher,
+    want_all,
+)
 from telstate_backends.deadline import Deadline
 from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.operations.base import Operation
@@ -162,6 +171,10 @@ class CachedBackend(_CacheBase, Backend):
         """The backend behind the cache."""
         return self._backend
 
+    def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
+        """Read all keys as they are at one moment; see :meth:`Backend.take_snapshot`."""
+        return self._backend.take_snapshot(consume, wants)
+
     def execute(
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None
     ) -> Result:
@@ -293,6 +306,10 @@ class AsyncCachedBackend(_CacheBase, AsyncBackend):
     def uncached(self) -> AsyncBackend:
         """The backend behind the cache."""
         return self._backend
+
+    async def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
+        """Read all keys as they are at one moment; see :meth:`AsyncBackend.take_snapshot`."""
+        return await self._backend.take_snapshot(consume, wants)
 
     async def execute(
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None

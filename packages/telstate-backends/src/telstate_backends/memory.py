@@ -10,11 +10,21 @@ longer to import than this whole package.
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from telstate_backends.abc import AsyncBackend, Backend, Capabilities
+from telstate_backends.abc import (
+    AsyncBackend,
+    Backend,
+    Capabilities,
+    Consume,
+    SnapshotEntry,
+    Wants,
+    want_all,
+)
 from telstate_backends.deadline import Deadline
 from telstate_backends.errors import CancelledError, TelstateError
 from telstate_backends.events import (
@@ -25,7 +35,8 @@ from telstate_backends.events import (
     prefixes_of,
 )
 from telstate_backends.operations.base import Operation
-from telstate_backends.store import Store
+from telstate_backends.operations.bulk import copy_contents, unpacked
+from telstate_backends.store import Packed, Store, Stored
 from telstate_rdb.globs import Glob
 
 Result = TypeVar("Result")
@@ -224,12 +235,31 @@ class _MemoryBase(Capabilities):
                 self._watchers.discard(watcher)
             watcher.release()
 
+    def _snapshot(self, wants: Wants, is_cut: Callable[[], bool] = bool) -> Iterator[SnapshotEntry]:
+        """Copy what is wanted now, and return an iterator over that."""
+        with self._lock:
+            entries = [
+                (key, stored if type(stored) is Packed else copy_contents(stored))
+                for key, stored in self.store.data.items()
+                if wants(key)
+            ]
+        return _unpacking(sorted(entries, key=itemgetter(0)), is_cut)
+
     def close(self) -> None:
         """End all watches of this backend, and later ones; the data are kept."""
         with self._lock:
             self._is_closed = True
             for watcher in tuple(self._watchers):
                 watcher.close()
+
+
+def _unpacking(
+    entries: Iterable[tuple[bytes, Stored | Packed]], is_cut: Callable[[], bool]
+) -> Iterator[SnapshotEntry]:
+    for key, contents in entries:
+        if is_cut():
+            raise CancelledError("The snapshot was cancelled.")
+        yield key, unpacked(contents)
 
 
 class MemoryBackend(_MemoryBase, Backend):
@@ -261,6 +291,10 @@ class MemoryBackend(_MemoryBase, Backend):
     ) -> list[Any]:
         """Execute operations in order; the error of a failed one is its result."""
         return self._apply_many(operations)
+
+    def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
+        """Read all keys as they are at one moment."""
+        return consume(self._snapshot(wants))
 
     @contextmanager
     def watch(
@@ -312,6 +346,15 @@ class AsyncMemoryBackend(_MemoryBase, AsyncBackend):
     ) -> list[Any]:
         """Execute operations in order; the error of a failed one is its result."""
         return self._apply_many(operations)
+
+    async def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
+        """Read all keys as they are at one moment; `consume` is called in a thread."""
+        # Imported here because synchronous programs do not need it.
+        from telstate_backends._threads import run_in_thread
+
+        cut = threading.Event()
+        entries = self._snapshot(wants, cut.is_set)
+        return await run_in_thread(lambda: consume(entries), cut.set)
 
     @asynccontextmanager
     async def watch(

@@ -76,7 +76,7 @@ class Load(KeyOperation[None]):
                 return
             contents = contents.unpack()
         if present is None or type(present) is type(contents) is Immutable:
-            store.data[self.key] = _copy(contents)
+            store.data[self.key] = copy_contents(contents)
         else:
             contents = self._merge(present, contents)
         if store.watched and store.has_listeners(self.key):
@@ -121,7 +121,8 @@ def unpacked(contents: Stored | Packed) -> Stored:
     return contents.unpack() if type(contents) is Packed else contents
 
 
-def _copy(stored: Stored) -> Stored:
+def copy_contents(stored: Stored) -> Stored:
+    """Return contents that later changes of the store do not change."""
     if type(stored) is Samples:
         return Samples(stored)
     return Fields(stored) if type(stored) is Fields else stored
@@ -194,7 +195,7 @@ class Export(KeyOperation[Stored | None]):
 
     def apply(self, store: Store) -> Stored | None:
         stored = store.get(self.key)
-        return None if stored is None else _copy(stored)
+        return None if stored is None else copy_contents(stored)
 
     def command(self) -> Command:
         return Command("export", (self.key,), is_script=True)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
 import redis.asyncio
 import redis.asyncio.cluster
+import redis.asyncio.connection
 import redis.asyncio.retry
 import redis.asyncio.sentinel
 import redis.cluster
+import redis.retry
 import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, MaxConnectionsError
@@ -256,6 +258,50 @@ def socket_of(connection: Any) -> socket.socket | None:
     """Return the socket of a synchronous connection, None if it has none (fakeredis)."""
     sock = getattr(connection, "_sock", None)
     return sock if isinstance(sock, socket.socket) else None
+
+
+def shut_down(connection: Any) -> None:
+    """Make a synchronous connection that another thread reads fail at once."""
+    sock = socket_of(connection)
+    if sock is not None:
+        with suppress(OSError):  # it may be closed already
+            # Not that of a TLS socket, which would make the thread read the encrypted bytes.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def database_of(client: Any) -> int:
+    """Return the number of the database that a client uses."""
+    return int(client.connection_pool.connection_kwargs.get("db") or 0)
+
+
+def make_connection(pool: Any) -> Any:
+    """Return a new connection to where those of a synchronous pool go, which the pool does not count."""
+    return pool.connection_class(**pool.connection_kwargs)
+
+
+#: Arguments that asyncio connections share with synchronous ones, apart from those of TLS.
+_SHARED_ARGUMENTS = frozenset(
+    "host port path db username password credential_provider client_name socket_timeout "
+    "socket_connect_timeout socket_keepalive socket_keepalive_options socket_type".split()
+)
+
+
+def make_sync_connection(pool: Any, place: Mapping[str, Any]) -> Any:
+    """Return a new synchronous connection to where those of an asyncio pool go, or to another `place`."""
+    kind = pool.connection_class
+    if not issubclass(kind, redis.asyncio.connection.AbstractConnection):
+        raise TypeError(f"There is no synchronous twin of {kind.__qualname__}.")
+    twin: Callable[..., Any] = redis.Connection
+    if issubclass(kind, redis.asyncio.SSLConnection):
+        twin = redis.SSLConnection
+    elif issubclass(kind, redis.asyncio.UnixDomainSocketConnection):
+        twin = redis.UnixDomainSocketConnection
+    arguments = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if name in _SHARED_ARGUMENTS or name.startswith("ssl_")
+    }
+    return twin(**{**arguments, **place}, retry=redis.retry.Retry(NoBackoff(), 0))
 
 
 class _NoRetry(redis.asyncio.retry.Retry):

@@ -25,7 +25,11 @@ from telstate_backends.deadline import Deadline
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import _client, _slots
 from telstate_backends.redis._errors import FAILURES, LOST, partly_sent
-from telstate_backends.redis._exchanges import exchange_bare_masters, exchange_pieces
+from telstate_backends.redis._exchanges import (
+    exchange_bare_masters,
+    exchange_nodes,
+    exchange_pieces,
+)
 from telstate_backends.redis._server import AsyncServer, Server
 
 
@@ -79,6 +83,16 @@ class Cluster:
             if work.waits:
                 time.sleep(_slots.PAUSE)
         return work.replies()
+
+    def masters(self) -> list[Server]:
+        """Return the present masters, those without slots last."""
+        self._refresh_slots(None)
+        nodes = [node.name for node in self._cluster.get_primaries()]
+        return [self._server(name) for name in nodes + self._find_bare_masters(nodes[0], None)]
+
+    def ownership(self) -> _slots.Ownership:
+        """Return which master serves which slot, as they say themselves."""
+        return _slots.ownership_of([each.run(exchange_nodes(), None) for each in self.masters()])
 
     def _send_round(
         self, due: Mapping[str, Sequence[_slots.Piece]], deadline: Deadline | None
@@ -205,6 +219,18 @@ class AsyncCluster:
             if work.waits:
                 await asyncio.sleep(_slots.PAUSE)
         return work.replies()
+
+    async def masters(self) -> list[AsyncServer]:
+        """Return the present masters, those without slots last."""
+        await self._cluster.initialize()
+        await self._refresh_slots()
+        nodes = [node.name for node in self._cluster.get_primaries()]
+        return [self._server(name) for name in nodes + await self._find_bare_masters(nodes[0])]
+
+    async def ownership(self) -> _slots.Ownership:
+        """Return which master serves which slot, as they say themselves."""
+        replies = [await each.run(exchange_nodes()) for each in await self.masters()]
+        return _slots.ownership_of(replies)
 
     async def _send_round(self, due: Mapping[str, Sequence[_slots.Piece]]) -> None:
         running = [

@@ -87,6 +87,14 @@ def exchange_bare_masters() -> Exchange[list[str]]:
     return [] if isinstance(reply, ResponseError) else bare_masters(as_bytes(reply))
 
 
+def exchange_nodes() -> Exchange[bytes]:
+    """Return what a node of a cluster knows about all of them."""
+    (reply,) = yield [("CLUSTER", "NODES")]
+    if isinstance(reply, Exception):
+        raise reply
+    return as_bytes(reply)
+
+
 def _exchange_batch(commands: Sequence[tuple[Command, bool]]) -> Exchange[list[object]]:
     replies = iter((yield list(_batch(commands))))
     collected: list[object] = []

@@ -188,6 +188,37 @@ def bare_masters(listed: bytes) -> list[str]:
     return found
 
 
+@attrs.frozen
+class Ownership:
+    """Which node serves which slot, and which slots are on the move."""
+
+    served: frozenset[tuple[str, int]]
+    moving: frozenset[int]
+
+    def moved(self, later: Ownership) -> frozenset[int]:
+        """Return the slots that may have been on the move between then and `later`."""
+        changed = {slot for _, slot in self.served ^ later.served}
+        return self.moving | later.moving | changed
+
+
+def ownership_of(replies: Sequence[bytes]) -> Ownership:
+    """Return what the masters of a cluster say in reply to CLUSTER NODES, each about itself."""
+    served: set[tuple[str, int]] = set()
+    moving: set[int] = set()
+    for listed in replies:
+        for line in listed.decode().splitlines():
+            node, _, flags, _, _, _, _, _, *slots = line.split()
+            if "myself" not in flags.split(","):
+                continue
+            for slot in slots:
+                if slot.startswith("["):  # [93->-node] or [93-<-node]
+                    moving.add(int(slot[1:].partition("-")[0]))
+                else:
+                    first, _, last = slot.partition("-")
+                    served |= {(node, each) for each in range(int(first), int(last or first) + 1)}
+    return Ownership(frozenset(served), frozenset(moving))
+
+
 def _pieces(operation: Operation[Any], all_nodes: Sequence[str]) -> Iterator[Piece]:
     command = operation.command()
     if operation.for_all_nodes:

@@ -12,12 +12,12 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 from redis.cluster import RedisCluster
 
-from telstate_backends.abc import Backend
+from telstate_backends.abc import Backend, Consume, Wants, want_all
 from telstate_backends.deadline import Deadline
 from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.redis._client import check_client
@@ -35,6 +35,11 @@ from telstate_backends.redis._errors import (
 from telstate_backends.redis._watcher import RedisWatcher
 from telstate_backends.redis.url import connect, parse_url
 from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from telstate_backends.redis._replication import Snapshot
 
 Result = TypeVar("Result")
 
@@ -91,6 +96,7 @@ class RedisBackend(Backend):
         #: One for each exchange in progress; without a lock, which a fork might find taken.
         self._busy: set[object] = set()
         self._watchers: set[RedisWatcher] = set()
+        self._snapshots: set[Snapshot] = set()
         _backends.add(self)
         self.address = self._server.address
         self._outages = OutageLog(self.address)
@@ -195,6 +201,23 @@ class RedisBackend(Backend):
             self._watchers.discard(watcher)
             watcher.release()
 
+    def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
+        """Read all keys as they are at one moment; see :meth:`Backend.take_snapshot`."""
+        # Imported here because few programs need it.
+        from telstate_backends.redis._replication import open_snapshot
+
+        def attempt(_: object, __: object) -> Future[Result]:
+            snapshot = open_snapshot(self._server, wants, self.execute_many)
+            self._snapshots.add(snapshot)
+            try:
+                if self._closing.is_set():
+                    snapshot.cut()
+                return snapshot.feed(consume)
+            finally:
+                self._snapshots.discard(snapshot)
+
+        return self._send(attempt, (), None).result()
+
     def close(self) -> None:
         """Close all connections and wake all watchers.
 
@@ -204,6 +227,8 @@ class RedisBackend(Backend):
         self._closing.set()
         for watcher in tuple(self._watchers):
             watcher.close()
+        for snapshot in tuple(self._snapshots):
+            snapshot.cut()
         if not self._busy:
             self._server.close()
 

@@ -10,13 +10,13 @@ import builtins
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import TimeoutError
 
-from telstate_backends.abc import AsyncBackend
+from telstate_backends.abc import AsyncBackend, Consume, Wants, want_all
 from telstate_backends.deadline import GRACE, Deadline
 from telstate_backends.operations.base import Operation, UnexpectedReply
 from telstate_backends.operations.read import GetKeyType
@@ -36,6 +36,11 @@ from telstate_backends.redis._watcher_async import AsyncRedisWatcher, PubSubConn
 from telstate_backends.redis.url import connect_async, parse_url
 from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
 from telstate_backends.types import KeyType
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from telstate_backends.redis._replication import Snapshot
 
 Result = TypeVar("Result")
 
@@ -92,6 +97,7 @@ class AsyncRedisBackend(AsyncBackend):
         self._pubsub = PubSubConnection(
             self._server.pubsub, self._find_kind, self.address, self._outages
         )
+        self._snapshots: set[Snapshot] = set()
         self._closed = False
         #: One for each exchange in progress.
         self._busy: set[object] = set()
@@ -183,10 +189,30 @@ class AsyncRedisBackend(AsyncBackend):
         finally:
             self._pubsub.remove(watcher)
 
+    async def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
+        """Read all keys as they are at one moment; see :meth:`AsyncBackend.take_snapshot`."""
+        # Imported here because few programs need it.
+        from telstate_backends._threads import run_in_thread
+        from telstate_backends.redis._replication import open_snapshot_async
+
+        async def attempt(_: object) -> Future[Result]:
+            snapshot = await open_snapshot_async(self._server, wants, self.execute_many)
+            self._snapshots.add(snapshot)
+            try:
+                if self._closed:
+                    snapshot.cut()
+                return await run_in_thread(lambda: snapshot.feed(consume), snapshot.cut)
+            finally:
+                self._snapshots.discard(snapshot)
+
+        return (await self._send(attempt, (), None)).result()
+
     def close(self) -> None:
         """Wake all watchers and start to close the connections."""
         self._closed = True
         self._pubsub.close()
+        for snapshot in tuple(self._snapshots):
+            snapshot.cut()
 
     async def wait_closed(self) -> None:
         """Wait until all connections are closed, and every call in progress has ended."""
