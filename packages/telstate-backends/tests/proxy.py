@@ -20,6 +20,8 @@ class Proxy:
         While set, this is so for the connections from this host.
     cut_after : int or None
         If set, the next connection is closed after this many bytes of replies.
+    replace : pair of bytes or None
+        If set, the first of them is replaced by the second in replies.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -27,6 +29,7 @@ class Proxy:
         self.swallow = False
         self.isolated = ""
         self.cut_after: int | None = None
+        self.replace: tuple[bytes, bytes] | None = None
         #: The number of connections that have been accepted.
         self.accepted = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -60,6 +63,8 @@ class Proxy:
             while data := source.recv(65536):
                 if self.swallow or self.isolated == host:
                     continue
+                if replies and self.replace is not None:
+                    data = data.replace(*self.replace)
                 if replies and self.cut_after is not None:
                     part, left = data[: self.cut_after], self.cut_after - len(data)
                     sink.sendall(part)

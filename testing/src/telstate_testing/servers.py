@@ -203,7 +203,9 @@ class RedisServer:
     def _launch(self) -> bool:
         command = [str(self.binary.path), "--port", str(self.port), "--bind", self.host]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log")]
-        command += ["--unixsocket", str(self.unix_socket), "--save", "", *self.options]
+        command += ["--unixsocket", str(self.unix_socket), "--save", ""]
+        # Replicas, and snapshots that are sent like theirs, need not wait for others that may come.
+        command += ["--repl-diskless-sync-delay", "0", *self.options]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -286,11 +286,16 @@ _SHARED_ARGUMENTS = frozenset(
 )
 
 
+def is_real(pool: Any) -> bool:
+    """Return whether the connections of an asyncio pool are to real servers (not fakeredis)."""
+    connects = getattr(pool.connection_class, "_connect", None)
+    kinds = (redis.asyncio.Connection, redis.asyncio.UnixDomainSocketConnection)
+    return connects in [vars(kind)["_connect"] for kind in kinds]
+
+
 def make_sync_connection(pool: Any, place: Mapping[str, Any]) -> Any:
     """Return a new synchronous connection to where those of an asyncio pool go, or to another `place`."""
     kind = pool.connection_class
-    if not issubclass(kind, redis.asyncio.connection.AbstractConnection):
-        raise TypeError(f"There is no synchronous twin of {kind.__qualname__}.")
     twin: Callable[..., Any] = redis.Connection
     if issubclass(kind, redis.asyncio.SSLConnection):
         twin = redis.SSLConnection

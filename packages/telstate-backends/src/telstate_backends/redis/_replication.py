@@ -49,6 +49,7 @@ SILENCE = 60.0
 #: What a replica says about itself. Servers ignore what they do not know. With ``rdb-only`` no commands
 #: follow the file; without a version, Valkey 9 sends a file that has no room for fields that expire.
 _CAPABILITIES = (("rdb-only", "1"), ("capa", "eof"), ("version", "255.255.255"))
+_NOT_REAL = "it is not a real server"
 _MARK_SIZE = 40
 _MAX_HEADER = 256
 #: How many keys of moved slots are read at once.
@@ -232,7 +233,7 @@ class Snapshot:
             connection.connect()
             sock = _client.socket_of(connection)
             if sock is None:
-                raise _refused(source.address, "it is not a real server")
+                raise _refused(source.address, _NOT_REAL)
             for words in _CAPABILITIES:
                 connection.send_command("REPLCONF", *words, check_health=False)
                 try:
@@ -323,6 +324,8 @@ async def open_snapshot_async(
 
 async def _source_async(server: AsyncServer) -> Source:
     pool = server.client.connection_pool
+    if not _client.is_real(pool):
+        raise _refused(server.address, _NOT_REAL)
     place = {}
     if _client.follows_master(pool):
         host, port = await pool.get_master_address()

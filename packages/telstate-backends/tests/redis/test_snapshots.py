@@ -1,0 +1,471 @@
+"""`take_snapshot`: the server's own snapshot, on every server, in both of its forms, and under faults."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+from conftest import NEWEST, SERVERS
+from proxy import Proxy
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as LostError
+from subjects import LONG, AsyncSubject, Subject, SyncSubject, spread
+
+from telstate_backends import (
+    AsyncRedisBackend,
+    Clear,
+    ConnectionError,
+    Export,
+    Fields,
+    ForeignKeyError,
+    Immutable,
+    Keys,
+    Load,
+    MemoryBackend,
+    RdbParseError,
+    RedisBackend,
+    RefusedError,
+    RetryPolicy,
+    Samples,
+    SetImmutable,
+)
+from telstate_backends.redis._replication import Payload  # the form of the stream, byte by byte
+from telstate_codec import encode_sample
+from telstate_testing import RedisServer, clusters
+
+NEVER = RetryPolicy(seconds=0)
+SAMPLES = Samples(encode_sample(float(number), b"v%d" % number) for number in range(3000))
+CONTENTS: dict[bytes, Any] = {
+    b"fixed": Immutable(b"\xff\x01"),
+    b"number": Immutable(b"12345"),
+    b"long": SAMPLES,
+    b"short": Samples(SAMPLES[:3]),
+    b"table": Fields({b"%d" % number: bytes(number) for number in range(200)}),
+    b"small": Fields({b"a": b"1"}),
+    b"compressible": Immutable(bytes(100_000)),
+}
+needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+
+
+async def take_from(asynchronous: bool, url: str, *options: Any) -> Any:
+    """Take a snapshot of a running server as a dictionary."""
+    subject = await spread(asynchronous, url)
+    try:
+        return await take(subject, dict, *options)
+    finally:
+        await subject.close()
+
+
+async def take(subject: Subject, consume: Callable[[Any], Any], *options: Any) -> Any:
+    """Take a snapshot of a subject."""
+    assert isinstance(subject, SyncSubject | AsyncSubject)
+    if isinstance(subject, SyncSubject):
+        return await asyncio.to_thread(subject.backend.take_snapshot, consume, *options)
+    return await subject.backend.take_snapshot(consume, *options)
+
+
+@pytest.fixture(params=[True, False], ids=["diskless", "disk"])
+def form_url(request: pytest.FixtureRequest, server_url: str) -> Iterator[str]:
+    """The URL of an empty server of each version, which sends its snapshot in each form."""
+    with redis.Redis.from_url(server_url) as client:
+        before = client.config_get("repl-diskless-sync")
+        client.config_set("repl-diskless-sync", "yes" if request.param else "no")
+        yield server_url
+        client.config_set("repl-diskless-sync", before["repl-diskless-sync"])
+
+
+def fill(url: str) -> None:
+    """Write `CONTENTS`."""
+    with RedisBackend.from_url(url) as backend:
+        backend.execute_many([Load(key, contents) for key, contents in CONTENTS.items()])
+
+
+def replicas(url: str) -> int:
+    """Return how many connections to a server are replicas'."""
+    with redis.Redis.from_url(url) as client:
+        return sum("S" in each["flags"] for each in client.client_list())
+
+
+async def until_no_replicas(url: str) -> None:
+    """Wait until a server has noticed that the connections of its replicas are closed."""
+    async with asyncio.timeout(LONG):
+        while replicas(url):
+            await asyncio.sleep(0.01)
+
+
+# The form of the stream
+
+MARK = b"0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("size", [1, 7, 39, 40, 41, 1000])
+@pytest.mark.parametrize(
+    "content", [b"REDIS0009 and so on", MARK[:39] + b"\n" * 100 + MARK[:39], b""]
+)
+def test_payload(size: int, content: bytes) -> None:
+    """A snapshot comes after newlines, and with its length or a mark at its end, in pieces of any size."""
+    streams = [
+        b"\n\n\n$EOF:" + MARK + b"\r\n" + content + MARK + b"*1\r\n$4\r\nPING\r\n",
+        b"\n$%d\r\n" % len(content) + content + b"*1\r\n$4\r\nPING\r\n",
+    ]
+    for stream in streams:
+        pieces = iter(stream[start : start + size] for start in range(0, len(stream), size))
+        payload = Payload(_Socket(pieces).receive)
+        assert b"".join(iter(lambda: payload.read(64), b"")) == content
+
+
+@pytest.mark.parametrize(
+    "stream", [b"\n\n", b"$EOF:" + MARK + b"\r\nREDIS" + MARK[:-1], b"$9\r\nREDIS"]
+)
+def test_truncated_payload(stream: bytes) -> None:
+    """A connection that is closed before the end is an error."""
+    with pytest.raises(LostError, match="in the middle of a snapshot"):
+        payload = Payload(_Socket(iter([stream])).receive)
+        while payload.read(64):
+            pass
+
+
+class _Socket:
+    """Receives what comes in pieces."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def receive(self, size: int) -> bytes:
+        self._rest = self._rest or next(self._pieces, b"")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+
+# Contents
+
+
+async def test_contents(form_url: str, asynchronous: bool) -> None:
+    """A snapshot has every key of the database as other reads return it; foreign keys are errors."""
+    fill(form_url)
+    with redis.Redis.from_url(form_url) as client:
+        client.rpush("list", "x")
+        client.set("later", b"\xff\x02", ex=10_000)
+        client.move("number", 3)
+    found = await take_from(asynchronous, form_url)
+    foreign = found.pop(b"list")
+    assert isinstance(foreign, ForeignKeyError) and "'list' holds a Redis list" in str(foreign)
+    assert found.pop(b"later") == Immutable(b"\xff\x02")
+    assert found == {key: value for key, value in CONTENTS.items() if key != b"number"}
+    in_three = await take_from(asynchronous, f"{form_url}/3")
+    assert in_three == {b"number": CONTENTS[b"number"]}
+    chosen = await take_from(asynchronous, form_url, b"table".__eq__)
+    assert list(chosen) == [b"table"]
+    await until_no_replicas(form_url)
+
+
+async def test_fields_that_expire(form_url: str) -> None:
+    """A hash whose fields expire is one error, whichever server has it, and not the end of the snapshot."""
+    fill(form_url)
+    with redis.Redis.from_url(form_url) as client:
+        try:
+            client.execute_command("HEXPIRE", "small", 1000, "FIELDS", 1, "a")
+        except redis.ResponseError:
+            pytest.skip("fields do not expire on this server")
+    with RedisBackend.from_url(form_url) as backend:
+        found: dict[bytes, Any] = backend.take_snapshot(dict)
+    assert "fields that expire" in str(found.pop(b"small"))
+    assert found == {key: value for key, value in CONTENTS.items() if key != b"small"}
+
+
+def test_one_moment(form_url: str) -> None:
+    """Of two keys that are written alternately, a snapshot has values that were there at one moment."""
+    filling = [Load(b"x%d" % number, Immutable(bytes(200))) for number in range(20_000)]
+    stop = threading.Event()
+    with RedisBackend.from_url(form_url) as backend:
+        backend.execute_many(filling)
+        for name in (b"a", b"z"):
+            backend.execute(Load(name, Immutable(b"0")))
+        writer = threading.Thread(target=write_alternately, args=(form_url, stop))
+        writer.start()
+        try:
+            found = await take_from(asynchronous, form_url)
+        finally:
+            stop.set()
+            writer.join()
+    assert len(found) == 20_002
+    assert int(found[b"a"].value) - int(found[b"z"].value) in (0, 1)
+
+
+def write_alternately(url: str, stop: threading.Event) -> None:
+    """Count two keys up, the first one first."""
+    with redis.Redis.from_url(url) as client:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            client.set("a", number)
+            client.set("z", number)
+
+
+async def test_every_backend_but_fakeredis(subject: Subject) -> None:
+    """Every backend has snapshots, also behind a cache; fakeredis says that it has none."""
+    for key, contents in (*CONTENTS.items(), (b"{x}1", Immutable(b"1")), (b"", Immutable(b"2"))):
+        await subject.execute(Load(key, contents))
+    assert isinstance(subject, SyncSubject | AsyncSubject)
+    if (
+        "fakeredis"
+        in type(getattr(getattr(subject.backend, "_server", None), "client", 0)).__module__
+    ):
+        with pytest.raises(RefusedError, match="not a real server.*without consistent=True"):
+            await take(subject, dict)
+        return
+    found = await take(subject, dict)
+    assert found == {key: await subject.execute(Export(key)) for key in found}
+    assert sorted(found) == await subject.execute(Keys())
+
+
+def test_memory_is_copied() -> None:
+    """What is written to a store in memory while its snapshot is used is not in it."""
+    backend = MemoryBackend()
+    backend.execute(Load(b"a", Samples(SAMPLES[:2])))
+    backend.execute(Load(b"b", Immutable(b"1")))
+
+    def consume(entries: Iterator[tuple[bytes, Any]]) -> dict[bytes, Any]:
+        first = dict([next(entries)])
+        backend.execute(Load(b"a", Samples(SAMPLES[2:5]), False))
+        backend.execute(Clear())
+        return first | dict(entries)
+
+    assert backend.take_snapshot(consume) == {b"a": SAMPLES[:2], b"b": Immutable(b"1")}
+
+
+# Refusals and faults
+
+
+async def test_permissions(form_url: str, asynchronous: bool) -> None:
+    """A user needs SYNC and REPLCONF and nothing else; without SYNC the error names both."""
+    fill(form_url)
+    place = form_url.removeprefix("redis://")
+    with redis.Redis.from_url(form_url) as client:
+        for name, rules in (("reader", ["+@read", "~*"]), ("copier", ["+sync", "+replconf"])):
+            client.execute_command("ACL SETUSER", name, "reset", "on", "nopass", "+ping", *rules)
+    with pytest.raises(
+        RefusedError, match=r"127.0.0.1:\d+ does not send.*NOPERM.*SYNC and REPLCONF"
+    ):
+        await take_from(asynchronous, f"redis://reader:any@{place}")
+    assert await take_from(asynchronous, f"redis://copier:any@{place}") == CONTENTS
+    with redis.Redis.from_url(form_url) as client:
+        client.execute_command("ACL DELUSER", "reader", "copier")
+
+
+@needs_server
+async def test_lost_connections(server: RedisServer, asynchronous: bool) -> None:
+    """If the connection is lost in the middle, the snapshot starts anew, or fails without retries."""
+    fill(server.url)
+    starts = 0
+
+    def consume(entries: Iterator[Any]) -> dict[bytes, Any]:
+        nonlocal starts
+        starts += 1
+        return dict(entries)
+
+    with Proxy(server.port) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}"
+        patient = await spread(asynchronous, url)
+        for cut_after in (3, 60, 400, 3000):
+            proxy.cut_after = cut_after
+            assert await take(patient, consume) == CONTENTS
+        await patient.close()
+        assert starts >= 6
+        hasty = await spread(asynchronous, url, NEVER)
+        proxy.cut_after = 3000
+        with pytest.raises(ConnectionError, match=f"127.0.0.1:{proxy.port}"):
+            await take(hasty, dict)
+        assert await take(hasty, dict) == CONTENTS
+        await hasty.close()
+    await until_no_replicas(server.url)
+
+
+@needs_server
+async def test_killed_server(server: RedisServer, asynchronous: bool) -> None:
+    """A server that is killed in the middle of a snapshot is an error, or the next one's snapshot counts."""
+    fill_with_noise(server.url)
+    hasty = await spread(asynchronous, server.url, NEVER)
+    with pytest.raises(ConnectionError, match=str(server.port)):
+        await take(hasty, partial(act_at_first, server.kill))
+    await hasty.close()
+    server.start()
+    fill_with_noise(server.url)
+    patient = await spread(asynchronous, server.url, RetryPolicy(seconds=LONG))
+
+    def restart() -> None:
+        server.kill()
+        server.start()
+
+    actions = iter([restart])
+    assert await take(patient, lambda found: act_at_first(next(actions, bool), found)) == {}
+    await patient.close()
+
+
+def fill_with_noise(url: str) -> None:
+    """Write more than the buffers of sockets hold."""
+    noise = bytes(range(256)) * 4096
+    with RedisBackend.from_url(url) as backend:
+        for number in range(24):
+            backend.execute(Load(b"%d" % number, Immutable(b"%d" % number + noise)))
+
+
+def act_at_first(action: Callable[[], object], entries: Iterator[Any]) -> dict[bytes, Any]:
+    """Call a function when the first entry has arrived, and read the others."""
+    found: dict[bytes, Any] = {}
+    for key, contents in entries:
+        if not found:
+            action()
+        found[key] = contents
+    return found
+
+
+async def test_errors_of_the_caller(form_url: str, asynchronous: bool) -> None:
+    """An error of `consume` is raised as it is, also one of the operating system; nothing is repeated."""
+    fill(form_url)
+    subject = await spread(asynchronous, form_url)
+    for error in (OSError(28, "full"), ZeroDivisionError(), LostError("another server")):
+        calls = []
+
+        def consume(entries: Iterator[Any], error: Exception = error) -> None:
+            calls.append(next(entries))
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            await take(subject, consume)
+        assert caught.value is error and len(calls) == 1
+    await subject.close()
+    await until_no_replicas(form_url)
+
+
+@needs_server
+def test_interrupted(server: RedisServer) -> None:
+    """An interrupt closes the connection, and the backend can be used again."""
+    fill_with_noise(server.url)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with RedisBackend.from_url(server.url) as backend:
+        with pytest.raises(KeyboardInterrupt):
+            backend.take_snapshot(partial(act_at_first, interrupt))
+        asyncio.run(until_no_replicas(server.url))
+        assert len(backend.take_snapshot(dict)) == 24
+
+
+@needs_server
+async def test_cancelled(server: RedisServer) -> None:
+    """A cancelled task ends its thread although the server sends nothing, and closes the connection."""
+    fill_with_noise(server.url)
+    entered = threading.Event()
+    async with await AsyncRedisBackend.from_url(server.url, retry=NEVER) as backend:
+        task = asyncio.create_task(backend.take_snapshot(partial(stall, server, entered)))
+        await asyncio.to_thread(entered.wait, LONG)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, LONG)
+        os.kill(server.process_id, signal.SIGCONT)
+    await until_no_replicas(server.url)
+
+
+def stall(server: RedisServer, entered: threading.Event, entries: Iterator[Any]) -> None:
+    """Stop the server after the first entry, and wait for the others."""
+    next(entries)
+    os.kill(server.process_id, signal.SIGSTOP)
+    entered.set()
+    for _ in entries:
+        pass
+
+
+@needs_server
+async def test_closed(server: RedisServer, asynchronous: bool) -> None:
+    """Closing the backend ends a snapshot that waits for the server."""
+    fill_with_noise(server.url)
+    entered = threading.Event()
+    subject = await spread(asynchronous, server.url)
+    task = asyncio.create_task(take(subject, partial(stall, server, entered)))
+    await asyncio.to_thread(entered.wait, LONG)
+    await subject.close()
+    with pytest.raises(ConnectionError, match="closed"):
+        await asyncio.wait_for(task, LONG)
+    os.kill(server.process_id, signal.SIGCONT)
+    await until_no_replicas(server.url)
+
+
+@needs_server
+def test_silence(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends nothing for too long is given up."""
+    # The limit is private, and a minute long.
+    monkeypatch.setattr("telstate_backends.redis._replication.SILENCE", 0.2)
+    fill_with_noise(server.url)
+    url = f"{server.url}?socket_timeout=1"
+    with RedisBackend.from_url(url, retry=NEVER) as backend:
+        with pytest.raises(ConnectionError, match="did not answer in time"):
+            backend.take_snapshot(partial(stall, server, threading.Event()))
+
+
+@needs_server
+def test_corrupt_stream(server: RedisServer) -> None:
+    """A stream that was damaged on its way is an error that names the server."""
+    fill(server.url)
+    with Proxy(server.port) as proxy:
+        proxy.replace = (b"redis-bits", b"redis-bitz")
+        with RedisBackend.from_url(f"redis://127.0.0.1:{proxy.port}") as backend:
+            with pytest.raises(
+                RdbParseError, match=f"snapshot of Redis at 127.0.0.1:{proxy.port}.*checksum"
+            ):
+                backend.take_snapshot(dict)
+
+
+# Clusters and Sentinel
+
+
+@pytest.mark.slow
+@needs_server
+@pytest.mark.parametrize("binary", NEWEST)
+async def test_moving_slots(binary: str, asynchronous: bool) -> None:
+    """Keys of slots that are on the move are in a snapshot once, wherever they are at each moment."""
+    with clusters.running_cluster(SERVERS[binary]) as nodes:
+        ports = [node.port for node in nodes]
+        url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
+        keys = [b"{%d}%d" % (slot, number) for slot in range(300) for number in range(3)]
+        with RedisBackend.from_url(url) as backend:
+            backend.execute_many([SetImmutable(key, b"1") for key in keys])
+        subject = await spread(asynchronous, url)
+        mine = [key for key in keys if key_slot(key) >= 2 * clusters.SLOTS // 3 + 1]
+        # From the last node, whose turn comes last, to the first, and half of the keys before that.
+        slot = key_slot(mine[0])
+        last_to_first = [ports[2], ports[0], ports[1]]
+
+        def move(entries: Iterator[Any]) -> list[bytes]:
+            found = [next(entries)[0]]
+            moving = clusters.SlotMove(slot, last_to_first)
+            moving.finish()
+            return found + [key for key, _ in entries]
+
+        assert sorted(await take(subject, move)) == sorted(keys)
+        halfway = clusters.SlotMove(key_slot(mine[3]), last_to_first)
+        halfway.move(mine[3])
+        assert sorted(await take(subject, lambda found: [key for key, _ in found])) == sorted(keys)
+        halfway.finish()
+        await subject.close()
+
+
+@pytest.mark.slow
+@needs_server
+@pytest.mark.parametrize("binary", NEWEST)
+async def test_sentinel(binary: str, asynchronous: bool) -> None:
+    """Through Sentinel the snapshot is that of the master."""
+    with clusters.running_sentinel(SERVERS[binary], down_after=30_000) as (port, master):
+        fill(master.url)
+        subject = await spread(asynchronous, f"redis+sentinel://127.0.0.1:{port}/store")
+        assert await take(subject, dict) == CONTENTS
+        await subject.close()
