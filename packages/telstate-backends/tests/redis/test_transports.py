@@ -72,13 +72,13 @@ def certificates(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["redis", "valkey"])
-def tls_port(request: pytest.FixtureRequest, certificates: Path) -> Iterator[int]:
+@pytest.fixture
+def tls_port(newest: RedisBinary, certificates: Path) -> Iterator[int]:
     """The TLS port of the newest Redis and the newest Valkey in turn that have TLS."""
-    family = request.param
-    binaries = [one for one in redis_binaries() if one.family == family and one.has_tls]
+    family = [binary for binary in redis_binaries() if binary.family == newest.family]
+    binaries = [binary for binary in family if binary.has_tls]
     if not binaries:
-        pytest.skip(missing(f"{family.title()} server with TLS"))
+        pytest.skip(missing(f"{newest.family.title()} server with TLS"))
     port = free_port()
     options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
     for name, file in (("cert", "store.crt"), ("key", "store.key"), ("ca-cert", "ca.crt")):

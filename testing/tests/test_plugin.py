@@ -1,0 +1,44 @@
+"""The pytest plugin turns skips for want of what is required into failures."""
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+TESTS = """
+import pytest
+from telstate_testing import missing
+
+@pytest.fixture
+def server():
+    pytest.skip(missing("server"))
+
+def test_with_a_fixture(server):
+    pass
+
+@pytest.mark.skipif(True, reason=missing("server with TLS"))
+def test_with_a_mark():
+    pass
+
+def test_that_skips():
+    pytest.skip(missing("server"))
+
+def test_that_is_skipped_for_another_reason():
+    pytest.skip("It is not meant for this version.")
+
+def test_that_passes():
+    pass
+"""
+
+
+@pytest.mark.parametrize("required", ["", "servers"])
+def test_skips(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, required: str) -> None:
+    """Without the variable, tests are skipped with the reason; with it, they fail with the reason."""
+    monkeypatch.setenv("TELSTATE_REQUIRE", required)
+    pytester.makepyfile(TESTS)
+    result = pytester.runpytest_subprocess("-rs", "-p", "no:xdist")
+    if required:
+        result.assert_outcomes(passed=1, skipped=1, failed=1, errors=2)
+        result.stdout.fnmatch_lines(["*This machine has no server with TLS. It is required here.*"])
+    else:
+        result.assert_outcomes(passed=1, skipped=4)
+        result.stdout.fnmatch_lines(["*This machine has no server with TLS.*"])
