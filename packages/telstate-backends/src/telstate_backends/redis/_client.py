@@ -208,6 +208,16 @@ def transport_of(connection: Any) -> Any:
     return transport if is_real else None
 
 
+def has_ended(connection: Any) -> bool:
+    """Return whether an asyncio connection has been closed, which a pool does not always notice."""
+    writer = connection._writer
+    if writer is None:
+        return True
+    # fakeredis has no transport, and never closes a connection.
+    transport = getattr(writer, "transport", None)
+    return transport is not None and (transport.is_closing() or connection._reader.at_eof())
+
+
 def error_factory(connection: Any) -> Callable[[str], Exception]:
     """Return the function by which an asyncio connection makes errors of error replies."""
     factory: Callable[[str], Exception] = connection._parser.parse_error

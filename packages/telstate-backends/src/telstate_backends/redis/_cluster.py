@@ -24,7 +24,13 @@ from redis.exceptions import ClusterError
 from telstate_backends.deadline import Deadline
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import _client, _slots
-from telstate_backends.redis._errors import FAILURES, LOST, partly_sent
+from telstate_backends.redis._errors import (
+    FAILURES,
+    LOST,
+    check_batch,
+    is_temporary,
+    partly_sent,
+)
 from telstate_backends.redis._exchanges import (
     exchange_bare_masters,
     exchange_nodes,
@@ -61,7 +67,7 @@ class Cluster:
         self, operations: Sequence[Operation[Any]], deadline: Deadline | None = None
     ) -> list[object]:
         """Return the replies to operations, in order, redis-py's error for one that failed."""
-        return _slots.check_served(operations, self._execute(operations, deadline))
+        return check_batch(operations, self._execute(operations, deadline))
 
     def _execute(
         self, operations: Sequence[Operation[Any]], deadline: Deadline | None
@@ -75,7 +81,9 @@ class Cluster:
                 self._send_round(due, deadline)
             except LOST as error:
                 self._refresh_slots(deadline)
-                if _client.is_pool_exhausted(error):
+                if work.has_many_pieces and (
+                    _client.is_pool_exhausted(error) or is_temporary(error)
+                ):
                     raise partly_sent(error) from error
                 raise
             if work.moved:
@@ -198,7 +206,7 @@ class AsyncCluster:
 
     async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Return the replies to operations, in order, redis-py's error for one that failed."""
-        return _slots.check_served(operations, await self._execute(operations))
+        return check_batch(operations, await self._execute(operations))
 
     async def _execute(self, operations: Sequence[Operation[Any]]) -> list[object]:
         await self._cluster.initialize()
@@ -211,7 +219,9 @@ class AsyncCluster:
                 await self._send_round(due)
             except LOST as error:
                 await self._refresh_slots()
-                if _client.is_pool_exhausted(error):
+                if work.has_many_pieces and (
+                    _client.is_pool_exhausted(error) or is_temporary(error)
+                ):
                     raise partly_sent(error) from error
                 raise
             if work.moved:

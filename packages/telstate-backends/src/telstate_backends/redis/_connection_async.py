@@ -306,7 +306,7 @@ class SharedConnection:
             self._multiplexed = None
             if self._connection is None:
                 self._connection = await self._pool.get_connection()
-            else:
+            if _client.has_ended(self._connection):
                 await self._connection.disconnect(nowait=True)
                 # Which also asks Sentinels for the present master.
                 await self._connection.connect()

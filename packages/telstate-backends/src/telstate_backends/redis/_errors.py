@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import redis.asyncio.sentinel
 import redis.exceptions as theirs
@@ -27,6 +27,12 @@ LOST = (theirs.ConnectionError, theirs.TimeoutError, theirs.RedisClusterExceptio
 
 #: What is raised where a reply has an unexpected form.
 MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+#: Errors of redis-py by which a server says that it has not executed a command, but may do so soon.
+_TEMPORARY = (theirs.BusyLoadingError, theirs.ClusterDownError, theirs.TryAgainError)
+
+#: The text of the others; one that a script ran into may come after a description of the script.
+_TEMPORARY_TEXT = re.compile(r"(?:^|: -)(?:BUSY|NOREPLICAS) ")
 
 _LOCKED_OUT = "Redis at {address} refused the login ({words}). Check user name and password."
 _MOVING = "Redis at {address} is moving the key to another node ({words}). Try again."
@@ -48,6 +54,9 @@ _CONNECTION: dict[type[BaseException], str] = {
     ),
     theirs.ClusterDownError: (
         "Redis at {address} cannot serve this key at present ({words}). Try again later."
+    ),
+    theirs.MasterDownError: (
+        "Redis at {address} is a replica that has lost its master ({words}). Try again later."
     ),
     # Redirections are followed a limited number of times.
     theirs.AskError: _MOVING,
@@ -82,6 +91,18 @@ _Row: TypeAlias = tuple[type[BaseException], str, type[TelstateError], str]
 
 #: Errors that only their text tells apart, which is the server's or OpenSSL's.
 _BY_TEXT: tuple[_Row, ...] = (
+    (
+        theirs.RedisError,
+        "(?:^|: -)BUSY ",
+        ConnectionError,
+        "Redis at {address} is busy with a long script ({words}). Try again later.",
+    ),
+    (
+        theirs.RedisError,
+        "(?:^|: -)NOREPLICAS ",
+        ConnectionError,
+        "Redis at {address} has too few replicas to accept writes ({words}). Check its replicas.",
+    ),
     # What a script may not do.
     (
         theirs.ResponseError,
@@ -239,7 +260,12 @@ def judge(
         if is_closed:
             return closed(address), False
         failure = translate(error, address, of_operations(operations))
-        is_safe = is_pool_exhausted(error) or all(each.is_idempotent for each in operations)
+        is_safe = (
+            is_pool_exhausted(error)
+            or all(each.is_idempotent for each in operations)
+            # In a batch, a server that is loading may have executed the commands after this one.
+            or (is_temporary(error) and (len(operations) == 1 or _is_reply(error)))
+        )
         return failure, is_safe and isinstance(failure, ConnectionError)
     if isinstance(error, (*MALFORMED, UnexpectedReply)):
         # Using a connection while it is closed comes to this too.
@@ -249,6 +275,25 @@ def judge(
     if is_closed and isinstance(error, RuntimeError) and not isinstance(error, TelstateError):
         return closed(address), False
     return error, False
+
+
+def is_temporary(error: object) -> TypeGuard[Exception]:
+    """Return whether a server refused a command for now, so that nothing was done and a retry may help."""
+    return isinstance(error, _TEMPORARY) or (
+        _is_reply(error) and _TEMPORARY_TEXT.search(str(error)) is not None
+    )
+
+
+def _is_reply(error: object) -> bool:
+    return isinstance(error, theirs.ResponseError)
+
+
+def check_batch(operations: Sequence[Operation[Any]], replies: list[object]) -> list[object]:
+    """Return the replies to a batch; raise if some were refused for now and the batch may be sent again."""
+    refused = [reply for reply in replies if is_temporary(reply)]
+    if refused and (len(refused) == len(replies) or all(each.is_idempotent for each in operations)):
+        raise refused[0]
+    return replies
 
 
 def result_of(operation: Operation[Any], reply: object, address: str) -> Any:
@@ -265,7 +310,7 @@ def result_of(operation: Operation[Any], reply: object, address: str) -> Any:
 
 
 def partly_sent(error: BaseException) -> Exception:
-    """Return the error for a call of which a part may have been sent before a pool was exhausted."""
+    """Return the error for a call of which a part may have been sent before another could not be."""
     return theirs.ConnectionError(f"{error}, after a part may have been sent")
 
 

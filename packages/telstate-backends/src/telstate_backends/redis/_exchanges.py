@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from telstate_backends.operations.base import Args, Command, as_bytes, as_int, unexpected
 from telstate_backends.redis._client import is_pool_exhausted
-from telstate_backends.redis._errors import LOST, partly_sent
+from telstate_backends.redis._errors import LOST, is_temporary, partly_sent
 from telstate_backends.redis._slots import Piece, bare_masters
 
 Result = TypeVar("Result")
@@ -60,8 +60,8 @@ def exchange_commands(
                     replies.append((yield from _exchange_pages(command, announced)))
                 except ResponseError as error:
                     replies.append(error)
-        except LOST as error:
-            if replies and is_pool_exhausted(error):
+        except (*LOST, ResponseError) as error:
+            if replies and (is_pool_exhausted(error) or is_temporary(error)):
                 raise partly_sent(error) from error
             raise
     return replies

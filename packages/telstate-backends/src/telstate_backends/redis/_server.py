@@ -22,7 +22,7 @@ from telstate_backends.operations.base import Operation
 from telstate_backends.redis import _client
 from telstate_backends.redis._connection import PinnedConnection
 from telstate_backends.redis._connection_async import SharedConnection
-from telstate_backends.redis._errors import FAILURES
+from telstate_backends.redis._errors import FAILURES, check_batch
 from telstate_backends.redis._exchanges import (
     Exchange,
     Result,
@@ -63,7 +63,8 @@ class Server:
     ) -> list[object]:
         """Return the replies to operations, in order, redis-py's error for one that failed."""
         commands = [operation.command() for operation in operations]
-        return self.run(exchange_commands(commands, [False] * len(commands)), deadline)
+        replies = self.run(exchange_commands(commands, [False] * len(commands)), deadline)
+        return check_batch(operations, replies)
 
     def run(self, exchange: Exchange[Result], deadline: Deadline | None) -> Result:
         """Drive an exchange to its end and return its result."""
@@ -141,7 +142,8 @@ class AsyncServer:
     async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Return the replies to operations, in order, redis-py's error for one that failed."""
         commands = [operation.command() for operation in operations]
-        return await self.run(exchange_commands(commands, [False] * len(commands)))
+        replies = await self.run(exchange_commands(commands, [False] * len(commands)))
+        return check_batch(operations, replies)
 
     async def run(self, exchange: Exchange[Result]) -> Result:
         """Drive an exchange to its end and return its result."""

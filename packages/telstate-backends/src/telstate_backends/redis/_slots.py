@@ -22,7 +22,6 @@ import attrs
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
-    ClusterDownError,
     MovedError,
     NoScriptError,
     ResponseError,
@@ -30,6 +29,7 @@ from redis.exceptions import (
 )
 
 from telstate_backends.operations.base import Command, Operation
+from telstate_backends.redis._errors import is_temporary, partly_sent
 
 #: How often a piece is sent before its last reply is final.
 _MAX_ATTEMPTS = 16
@@ -161,18 +161,19 @@ class Work:
         for operation, pieces in zip(self._operations, self._pieces, strict=True):
             replies = [piece.reply for piece in pieces]
             failure = next((reply for reply in replies if isinstance(reply, BaseException)), None)
-            collected.append(operation.merge(replies) if failure is None else failure)
+            refused = sum(map(is_temporary, replies))
+            if failure is None:
+                collected.append(operation.merge(replies))
+            elif operation.is_idempotent or refused in (0, len(replies)):
+                collected.append(failure)
+            else:
+                collected.append(partly_sent(failure))
         return collected
 
-
-def check_served(operations: Sequence[Operation[Any]], replies: list[object]) -> list[object]:
-    """Return the replies of a batch; raise if the cluster was down and the batch may be sent again."""
-    # A server that replies so has done nothing, and is usually well again soon.
-    if all(operation.is_idempotent for operation in operations):
-        for reply in replies:
-            if isinstance(reply, ClusterDownError):
-                raise reply
-    return replies
+    @property
+    def has_many_pieces(self) -> bool:
+        """Whether some pieces may have been sent when another cannot be."""
+        return sum(map(len, self._pieces)) > 1
 
 
 def bare_masters(listed: bytes) -> list[str]:
