@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 import redis.exceptions as theirs
-from conftest import SERVERS
+from conftest import needs_server
 from subjects import LONG, AsyncSubject, Subject, SyncSubject, later
 
 from telstate_backends import (
@@ -30,7 +30,7 @@ from telstate_backends.redis._errors import is_temporary
 from telstate_testing import RedisServer
 from telstate_testing.servers import free_port
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+pytestmark = needs_server
 
 #: Batches that may be repeated, that may not but are refused as a whole, and one operation.
 WRITES: list[list[Operation[Any]]] = [
