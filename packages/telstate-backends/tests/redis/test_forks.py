@@ -96,11 +96,11 @@ if child == 0:
     def refuse():
         raise redis.ConnectionError("refused")
     pool = client.connection_pool
-    connect, pool.get_connection = pool.get_connection, refuse
+    connect, pool.make_connection = pool.make_connection, refuse
     try:
         backend.execute(Exists((b"k",)))
     except ConnectionError:
-        pool.get_connection = connect
+        pool.make_connection = connect
     backend.execute(Exists((b"k",)))
     # Those of the backend and of `admin` are new.
     print(len(admin.client_list()) - count, flush=True)

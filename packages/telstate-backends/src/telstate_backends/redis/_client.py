@@ -6,10 +6,12 @@ Rules: whatever a new version of redis-py may break is in this file. An address 
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import hiredis
 import redis
 import redis.asyncio
 import redis.asyncio.cluster
@@ -27,6 +29,8 @@ _SPARE = 8
 
 #: Seconds that a connection to a Sentinel waits, if its client has no limit.
 _TIMEOUT = 5.0
+
+_LOCK, _RLOCK = type(threading.Lock()), type(threading.RLock())
 
 #: What pools say that may make no more connections; not all of them raise a class of its own.
 _EXHAUSTED = ("Too many connections", "No connection available.")
@@ -193,6 +197,81 @@ def can_spare(pool: Any) -> bool:
     return bool(getattr(pool, "max_connections", 0) >= _SPARE)
 
 
+def can_bypass(pool: Any) -> bool:
+    """Return whether connections can be kept beside a synchronous pool, which only counts them."""
+    return (
+        can_spare(pool)
+        and isinstance(pool, redis.ConnectionPool)
+        and not isinstance(pool, redis.BlockingConnectionPool)
+        and getattr(pool, "cache", None) is None
+        and isinstance(pool.connection_class, type)
+    )
+
+
+def make_counted(pool: Any) -> Any:
+    """Return a new connection that a synchronous pool counts, not connected; raises if there are too many."""
+    with pool._lock:
+        connection = pool.make_connection()
+    connection.retry = _NoRetry(NoBackoff(), 0)
+    return connection
+
+
+def forget_connection(pool: Any) -> None:
+    """Let a pool make another connection in place of one that :func:`make_counted` made."""
+    with pool._lock:
+        pool._created_connections = max(0, pool._created_connections - 1)
+
+
+def renew_locks(owner: Any) -> None:
+    """Replace the locks of an object, in the child of a fork, where threads of the parent may hold them."""
+    for name, value in list(vars(owner).items()):
+        if isinstance(value, _LOCK):
+            setattr(owner, name, threading.Lock())
+        elif isinstance(value, _RLOCK):
+            setattr(owner, name, threading.RLock())
+
+
+def reset_pool(pool: Any) -> None:
+    """Make a pool forget, in the child of a fork, the connections and locks of its parent."""
+    renew_locks(pool)
+    for part in (getattr(pool, "_event_dispatcher", None), getattr(pool, "proxy", None)):
+        if part is not None:
+            renew_locks(part)
+    for sentinel in sentinels_of(pool):
+        reset_pool(sentinel.connection_pool)
+    pool.reset()
+
+
+class Packer:
+    """Encodes commands for redis-py's connections as :func:`pack` does."""
+
+    def pack(self, name: Any, *args: Any) -> list[bytes]:
+        # redis-py passes some names of two words.
+        words = name.split() if isinstance(name, (str, bytes)) else (name,)
+        return [pack((*words, *args))]
+
+
+def pack(args: tuple[Any, ...]) -> bytes:
+    """Encode a command; hiredis gets nothing but bytes."""
+    # It crashes if a signal handler raises an exception while it converts an integer.
+    return _pack_bytes(tuple([arg if type(arg) is bytes else _as_bytes(arg) for arg in args]))
+
+
+def _as_bytes(arg: Any) -> bytes:
+    if isinstance(arg, str):
+        return arg.encode()
+    return bytes(arg) if isinstance(arg, (bytes, bytearray, memoryview)) else b"%d" % arg
+
+
+def _pack_slowly(args: tuple[bytes, ...]) -> bytes:
+    parts = [b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+#: Old versions of hiredis only parse.
+_pack_bytes: Callable[[tuple[bytes, ...]], bytes] = getattr(hiredis, "pack_command", _pack_slowly)
+
+
 def is_pool_exhausted(error: BaseException) -> bool:
     """Return whether a pool had no connection left, so that nothing was sent."""
     return isinstance(error, MaxConnectionsError) or (
@@ -267,7 +346,15 @@ def disconnect_nodes(nodes: Sequence[Any]) -> None:
 def socket_of(connection: Any) -> socket.socket | None:
     """Return the socket of a synchronous connection, None if it has none (fakeredis)."""
     sock = getattr(connection, "_sock", None)
+    sock = getattr(sock, "sock", sock)  # our connections wrap it
     return sock if isinstance(sock, socket.socket) else None
+
+
+def read_message(pubsub: Any) -> Any:
+    """Return what the next message of a synchronous pub/sub object says, in the form of redis-py."""
+    # Unlike `get_message`, this does not reconnect by itself.
+    reply = pubsub.connection.read_response(disconnect_on_error=False, push_request=True)
+    return pubsub.handle_message(reply)
 
 
 def shut_down(connection: Any) -> None:
@@ -319,7 +406,12 @@ def make_sync_connection(pool: Any, place: Mapping[str, Any]) -> Any:
     return twin(**{**arguments, **place}, retry=redis.retry.Retry(NoBackoff(), 0))
 
 
-class _NoRetry(redis.asyncio.retry.Retry):
+class _NoRetry(redis.retry.Retry):
+    def call_with_retry(self, do: Callable[..., Any], *_: Any, **__: Any) -> Any:
+        return do()
+
+
+class _AsyncNoRetry(redis.asyncio.retry.Retry):
     async def call_with_retry(self, do: Callable[[], Awaitable[Any]], *_: Any, **__: Any) -> Any:
         return await do()
 
@@ -330,7 +422,7 @@ def without_reconnect(connection: Any) -> Iterator[None]:
     if connection is None:
         yield
         return
-    retry, connection.retry = connection.retry, _NoRetry(NoBackoff(), 0)
+    retry, connection.retry = connection.retry, _AsyncNoRetry(NoBackoff(), 0)
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from redis.retry import Retry
 from telstate_backends.deadline import Deadline
 from telstate_backends.operations.base import Operation
 from telstate_backends.redis import _client
-from telstate_backends.redis._connection import PinnedConnection
+from telstate_backends.redis._connection import Connections
 from telstate_backends.redis._connection_async import SharedConnection
 from telstate_backends.redis._errors import FAILURES, check_batch
 from telstate_backends.redis._exchanges import (
@@ -45,7 +45,7 @@ class Server:
             self._follower = MasterFollower(client.connection_pool, Retry(NoBackoff(), 0))
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
-        self._connection = PinnedConnection(client.connection_pool)
+        self._connection = Connections(client.connection_pool)
 
     def execute(self, operation: Operation[Any], deadline: Deadline | None = None) -> object:
         """Return the reply to one operation."""
@@ -83,11 +83,11 @@ class Server:
 
     def pubsub(self) -> Any:
         """Return a new redis-py pub/sub object."""
-        return self.client.pubsub()
+        return self._connection.make_pubsub(self.client)
 
     def ping(self) -> None:
         """Raise if the server does not answer."""
-        self.client.ping()
+        self._connection.request((b"PING",))
 
     def find_master(self) -> None:
         """Ask the Sentinels again which server is the master, if there are any."""

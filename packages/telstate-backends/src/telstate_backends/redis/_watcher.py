@@ -26,6 +26,7 @@ from telstate_backends.events import Event
 from telstate_backends.operations.read import GetKeyType
 from telstate_backends.redis._client import socket_of
 from telstate_backends.redis._cluster import AnyServer
+from telstate_backends.redis._connection import read_message
 from telstate_backends.redis._errors import (
     FAILURES,
     MALFORMED,
@@ -183,6 +184,11 @@ class RedisWatcher:
             if not self._is_closed:
                 self.trouble = str(failure)
                 self._outages.begin(self, failure)
+        except BaseException:
+            # A part of a message may be lost, or a command only partly sent.
+            self._disconnect()
+            self._subscriptions.reset()
+            raise
         self._attempts = self._attempts or FOREVER.begin()
         delay = self._attempts.next_delay() or 0.0
         self._sleep(None, delay if left is None else min(left, delay))
@@ -209,36 +215,38 @@ class RedisWatcher:
         """Change the subscription of keys; a lost connection is left to the next step."""
         try:
             send(*split_topics(topics)[0])
-        except _LOST:
+        except BaseException as error:
             self._disconnect()
             self._subscriptions.reset()
+            if not isinstance(error, _LOST):
+                raise
 
     def _disconnect(self) -> None:
-        if self._pubsub is None:
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is None:
             return
         try:
-            self._pubsub.close()
+            pubsub.close()
         except _LOST:
             pass  # it is lost already
-        self._pubsub = None
 
     def _read(self, left: float | None) -> bool:
         connection = self._pubsub.connection
+        if self._heartbeat.check(time.monotonic()):
+            self._pubsub.ping()
         if not connection.can_read(timeout=0):
             silence = self._heartbeat.seconds_left(time.monotonic())
-            if not self._sleep(connection, silence if left is None else min(left, silence)):
-                if self._heartbeat.check(time.monotonic()):
-                    self._pubsub.ping()
-                return False
+            self._sleep(connection, silence if left is None else min(left, silence))
             if not connection.can_read(timeout=0):
                 return False
+        reply = read_message(self._pubsub)
+        if reply is None:
+            return False
         self._heartbeat.receive(time.monotonic())
         if self.trouble is not None:
             self.trouble = None
             self._outages.end(self)
         self._is_drained = False
-        # The input may be the beginning of a long message, whose rest is allowed its time.
-        reply = self._pubsub.get_message(timeout=self._heartbeat.timeout)
         untyped = self._subscriptions.receive(reply)
         if untyped is not None:
             try:
