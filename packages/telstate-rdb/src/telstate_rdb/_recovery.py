@@ -99,7 +99,7 @@ def _skip_value(parser: RecordParser, search: Search) -> Loss:
     assert isinstance(record, KeyRecord) and isinstance(record.value, RawValue)
     size = len(record.value.body)
     try:
-        decode_raw(record.value)
+        parser.check_value(decode_raw(record.value))
     except RdbParseError as error:
         if not search.goes_on():
             error.key = record.key

@@ -127,6 +127,13 @@ class Source:
         if self._file is not None:  # read1 returns what has arrived, without waiting for more
             self._read = getattr(self._file, "read1", self._file.read)
 
+    @property
+    def again(self) -> str | bytes | None:
+        """The path that was opened here or all the bytes, from which a second source can be made."""
+        if self._owned is not None:
+            return os.fsdecode(self._owned.name)
+        return self.buffer if len(self.buffer) == self.size and not self.base else None
+
     def close(self) -> None:
         """Close the file if it was opened here."""
         self._file = None

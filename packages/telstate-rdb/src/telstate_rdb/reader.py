@@ -13,11 +13,21 @@ from contextlib import closing
 from functools import cache
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from telstate_rdb import constants as c
 from telstate_rdb._crc64 import crc64
-from telstate_rdb._parser import Checksum, RecordParser, read_header
+from telstate_rdb._parser import Checksum, Measure, RecordParser, read_header
 from telstate_rdb._source import Progress, RdbSource, Source, size_of
 from telstate_rdb.constants import TypeName
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
@@ -92,6 +102,34 @@ class RdbReader(Generic[RecordT]):
 
     def __next__(self) -> RecordT:
         return next(self._records)
+
+    def batches(self) -> Iterator[list[RecordT]]:
+        """Iterate over the same records in lists, which is faster where whole lists can be handled.
+
+        The records of a list are of one database. It takes no more memory than a few hundred kilobytes of
+        the file, or than a single record. After records have been read one by one, it goes on with the next
+        list.
+
+        Examples
+        --------
+        >>> reader = read_rdb(b"REDIS0003" b"\\x00\\x04gain\\x031.5" b"\\x00\\x04mode\\x01c" b"\\xff")
+        >>> [[record.key for record in batch] for batch in reader.batches()]
+        [[b'gain', b'mode']]
+        """
+        for stretch in self._stretches:
+            if batch := list(stretch):
+                yield batch
+
+    def measures(self) -> Iterator[list[Measure] | list[AuxiliaryRecord]]:
+        """Iterate over the sizes of keys in place of their records, see `RecordParser.measure`."""
+        self._parser.measure()
+        batches: Iterator[Any] = self.batches()
+        return batches
+
+    @property
+    def source_again(self) -> str | bytes | None:
+        """The path or the bytes of the file, to read it once more; None if it came from elsewhere."""
+        return self._parser.source.again
 
     def __enter__(self) -> RdbReader[RecordT]:
         return self

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import heapq
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from itertools import compress
+from typing import Any, cast
 
 import attrs
 
+from telstate_rdb._parser import Measure
 from telstate_rdb._recovery import Loss
-from telstate_rdb.constants import VALKEY_VERSION, VERSION_RELEASES
+from telstate_rdb._repeated_keys import RepeatedKeys, hash_of
+from telstate_rdb.constants import TYPE_NAMES, VALKEY_VERSION, VERSION_RELEASES
 from telstate_rdb.printable import escape
-from telstate_rdb.reader import RdbReader
+from telstate_rdb.reader import RdbReader, read_rdb
 from telstate_rdb.records import AuxiliaryField, AuxiliaryRecord, FunctionLibrary, KeyRecord
 from telstate_rdb.values import RawValue
 
@@ -27,13 +32,8 @@ class Share:
     keys: int = 0
     size: int = 0
 
-    def add(self, size: int) -> None:
-        """Count a key."""
-        self.keys += 1
-        self.size += size
 
-
-@attrs.frozen(order=True)
+@attrs.frozen
 class KeySize:
     """A key, and the number of bytes of it and its value in the file."""
 
@@ -41,7 +41,15 @@ class KeySize:
     database: int
     key: bytes
     type: str
-    expiry: int | None = attrs.field(order=False)
+    expiry: int | None
+
+
+@attrs.frozen
+class RepeatedKey:
+    """A key that occurs twice in a database; None if its name could not be found, as in a pipe."""
+
+    database: int | None
+    key: bytes | None
 
 
 @attrs.define
@@ -65,7 +73,9 @@ class Summary:
     checksum
         The state of the file's checksum.
     losses
-        The parts of the file that could not be read.
+        The parts of the file that could not be read, and the sorted sets that no server loads.
+    repeated
+        The keys that occur twice in a database: no server starts from a file that has one.
     """
 
     version: int
@@ -76,11 +86,12 @@ class Summary:
     functions: int = 0
     checksum: str = "unread"
     losses: list[Loss] = attrs.field(factory=list)
+    repeated: list[RepeatedKey] = attrs.field(factory=list)
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong with the file."""
-        return not self.losses
+        """Whether nothing is wrong with the file, so that a server of its version loads it."""
+        return not self.losses and not self.repeated
 
     @property
     def total(self) -> Share:
@@ -112,38 +123,90 @@ def summarise(
     Parameters
     ----------
     reader
-        A reader made with ``raw=True, auxiliary=True``.
+        A reader made with ``strict=False, raw=True, auxiliary=True``, of which nothing has been read.
     wanted
         Called with a key; returns something true if it is to be listed and counted. The other
         keys are read as well, to check the whole file. None: count all keys and list none.
     """
     summary = Summary(reader.version)
-    heap: list[KeySize] = []
+    heap: list[tuple[int, int, KeySize]] = []
     listed: list[KeySize] = []
-    for record in reader:
-        if isinstance(record, KeyRecord):
-            if wanted is not None and not wanted(record.key):
+    keys_before = 0
+    repeated = RepeatedKeys()
+    now = int(time.time() * 1000)
+    for batch in reader.measures():
+        if not isinstance(batch[0], tuple):
+            for record in batch:
+                _note_other(summary, record)
+            continue
+        keys = cast("list[Measure]", batch)
+        databases, names, types, sizes, expiries = zip(*keys)
+        database = databases[0]
+        repeated.add(database, _living_names(keys, now) if any(expiries) else names)
+        if wanted is not None:
+            keys = [measure for measure in keys if wanted(measure[1])]
+            if not keys:
                 continue
-            size = len(record.key) + len(record.value.body)
-            kind = record.value.type_name
-            entry = KeySize(size, record.database, record.key, kind, record.expiry)
-            summary.shares.setdefault((record.database, kind), Share()).add(size)
-            if wanted is not None:
-                listed.append(entry)
-            if len(heap) < BIGGEST:
-                heapq.heappush(heap, entry)
-            else:
-                heapq.heappushpop(heap, entry)
-        elif isinstance(record, AuxiliaryField):
-            summary.facts[show(record.name)] = show(record.value)
-        elif isinstance(record, FunctionLibrary):
-            summary.functions += 1
+            _, _, types, sizes, _ = zip(*keys)
+            listed += map(_key_size, keys)
+        kinds = set(types)
+        for type_ in kinds:
+            share = summary.shares.setdefault((database, TYPE_NAMES[type_]), Share())
+            share.keys += types.count(type_)
+            share.size += sum(
+                sizes if len(kinds) == 1 else compress(sizes, map(type_.__eq__, types))
+            )
+        if len(heap) < BIGGEST or max(sizes) > heap[0][0]:
+            for number, (size, measure) in enumerate(zip(sizes, keys), keys_before):
+                if len(heap) < BIGGEST:
+                    heapq.heappush(heap, (size, -number, _key_size(measure)))
+                elif size > heap[0][0]:
+                    heapq.heapreplace(heap, (size, -number, _key_size(measure)))
+        keys_before += len(keys)
     if wanted is not None:
         summary.listed = sorted(listed, key=lambda entry: (entry.database, entry.key))
-    summary.biggest = sorted(heap, reverse=True)
+    summary.biggest = sorted(
+        (entry for _, _, entry in heap),
+        key=lambda entry: (entry.size, entry.database, entry.key),
+        reverse=True,
+    )
     summary.checksum = reader.checksum
     summary.losses = reader.losses
+    if hashes := repeated.find():
+        summary.repeated = _find_names(reader, hashes, now)
     return summary
+
+
+def _note_other(summary: Summary, record: object) -> None:
+    if isinstance(record, AuxiliaryField):
+        summary.facts[escape(record.name)] = escape(record.value)
+    elif isinstance(record, FunctionLibrary):
+        summary.functions += 1
+
+
+def _key_size(measure: Measure) -> KeySize:
+    database, key, type_, size, expiry = measure
+    return KeySize(size, database, key, TYPE_NAMES[type_], expiry)
+
+
+def _living_names(measures: Iterable[Measure], now: int) -> list[bytes]:
+    """Return the keys that have not expired, which are those that a server loads."""
+    return [key for _, key, _, _, expiry in measures if expiry is None or expiry > now]
+
+
+def _find_names(
+    reader: RdbReader[KeyRecord[RawValue] | AuxiliaryRecord], hashes: set[int], now: int
+) -> list[RepeatedKey]:
+    """Read a file again to find the keys that have these hashes."""
+    source = reader.source_again
+    if source is None:
+        return [RepeatedKey(None, None)]
+    counts: Counter[tuple[int, bytes]] = Counter()
+    for record in read_rdb(source, raw=True, strict=False):
+        is_suspect = hash_of(record.database, record.key) in hashes
+        if is_suspect and (record.expiry is None or record.expiry > now):
+            counts[record.database, record.key] += 1
+    return [RepeatedKey(*place) for place, count in counts.items() if count > 1]
 
 
 def show(data: bytes) -> str:
@@ -177,6 +240,13 @@ def as_json(summary: Summary, file: str) -> dict[str, Any]:
         "losses": [
             attrs.asdict(loss) | ({"key": None} if loss.key is None else _key(loss.key))
             for loss in summary.losses
+        ],
+        "repeated": [
+            {
+                "database": repeated.database,
+                **({"key": None} if repeated.key is None else _key(repeated.key)),
+            }
+            for repeated in summary.repeated
         ],
     }
     if summary.listed is not None:

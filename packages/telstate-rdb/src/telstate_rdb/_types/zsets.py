@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -119,14 +120,31 @@ def _uniform_scores(score: bytes, count: int) -> array[float]:
 # ----------------------------------------------------------------------------------------- writing
 
 
+def find_fault(value: SortedSet) -> str | None:
+    """Say why no server loads a sorted set that was read, or return None."""
+    scores, members = value.scores, value.members
+    if any(map(math.isnan, scores)):
+        return "a sorted set has a score that is NaN, which servers refuse"
+    if _are_ordered(members) or len(frozenset(members)) == len(members):
+        return None
+    repeated = Counter(members).most_common(1)[0][0]
+    return f"a sorted set has the member {repeated!r} twice, which servers refuse"
+
+
+def _are_ordered(members: Sequence[bytes]) -> bool:
+    """Return whether each member is greater than the one before it, or each is less."""
+    compare = gt if len(members) > 1 and members[0] > members[-1] else lt
+    return all(map(compare, members, members[1:]))
+
+
 def check_sorted_set(value: SortedSet) -> None:
     """Raise an error for a sorted set, read from a file, that no server loads."""
     members = value.members
     check_not_empty(len(members), "sorted set")
     _check_scores(value.scores)
-    # Most are in order, which is quicker to see than to make a set of the members.
-    compare = gt if members[0] > members[-1] else lt
-    if not all(map(compare, members, members[1:])):
+    if not _are_ordered(
+        members
+    ):  # most are, which is quicker to see than to make a set of the members
         check_unique(members, "sorted set")
 
 
