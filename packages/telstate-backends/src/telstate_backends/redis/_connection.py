@@ -198,6 +198,8 @@ class _Limited:
 @functools.cache
 def limited(kind: type) -> type:
     """Return a class of connections that keep to limits of time."""
+    if issubclass(kind, _Limited):
+        return kind
     return type(f"Limited{kind.__name__}", (_Limited, kind), {})
 
 
