@@ -79,6 +79,11 @@ class Subject:
             await writer.save(self.state, *arguments)
         return writer.keys_written, writer.keys_failed
 
+    async def state_save(self, *arguments: Any, **named: Any) -> int:
+        """``ts.save``, whose name is that of a method for writers here."""
+        count: int = await self.state.save(*arguments, **named)
+        return count
+
     async def close(self) -> None:
         """Close the backend."""
         self.state.backend.close()
@@ -134,6 +139,10 @@ class SyncSubject(Subject):
         with RDBWriter(path) as writer:
             writer.save(self.state, *arguments)
         return writer.keys_written, writer.keys_failed
+
+    async def state_save(self, *arguments: Any, **named: Any) -> int:
+        count: int = await asyncio.to_thread(self.state.save, *arguments, **named)
+        return count
 
     async def close(self) -> None:
         self.state.backend.close()

@@ -6,9 +6,12 @@ that are written here can be read by every version of Redis, and by katsdptelsta
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -21,8 +24,10 @@ from telstate.errors import MissingKeyError
 from telstate_backends import (
     AsyncBackend,
     Backend,
+    ConnectionError,
     Export,
     ForeignKeyError,
+    Glob,
     KeyPreview,
     Keys,
     Peek,
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     import redis
 
     from telstate_backends import LoadReport
+    from telstate_backends.abc import SnapshotEntry
     from telstate_rdb import BinaryReader, KeyRecord, RawValue, RdbReader, Value
 
 # The contents of so many keys, or bytes, are in memory at once; a larger key is alone.
@@ -46,8 +52,11 @@ BATCH = 100
 BATCH_BYTES = 1 << 24
 # How many sizes are requested at once.
 SIZE_BATCH = 200
-# How many names an error shows.
+# How many names an error shows, and a record in the log.
 _MAX_NAMES = 5
+_MAX_LOGGED = 100
+_MISSING = "there is no such key"
+_GLOB_BYTES = frozenset(b"*?[\\")
 
 Progress = Callable[[int], object]
 # A path, or an open file of bytes: also a decompressor, or an HTTP response.
@@ -125,7 +134,8 @@ class RDBWriterBase:
     filename
         The path of the file. An existing file is replaced.
     keep_empty
-        Whether a file without any key is written. Default: False.
+        Whether the file is written even if it has no keys, or if it replaces another one and lacks keys
+        that the store refused. Default: False.
 
     Attributes
     ----------
@@ -134,7 +144,7 @@ class RDBWriterBase:
     keys_written : int
         The number of keys that were written.
     keys_failed : int
-        The number of keys that do not exist or could not be written; each is logged.
+        The number of keys that do not exist or could not be written; their names are logged.
     failures : dict[bytes, str]
         The reason for each of these keys.
     """
@@ -147,6 +157,8 @@ class RDBWriterBase:
         self.keys_failed = 0
         self.failures: dict[bytes, str] = {}
         self._errors: dict[bytes, TelstateError] = {}  # of those failures that are errors
+        self._refused: TelstateError | None = None  # the first of them but for foreign keys
+        self._stops_at_refusal = False
         self._entered = False
         self._names: set[bytes] = set()
         self._keep_empty = keep_empty
@@ -169,9 +181,16 @@ class RDBWriterBase:
     def _close(self, error: BaseException | None) -> None:
         """Finish the file, or discard it if there is an error."""
         self._entered = False
+        if error is None and not self._keep_empty:
+            if not self.keys_written:
+                logger.warning("No key was written, so %s was left as it was", self.filename)
+            elif self._refused is not None and os.path.exists(self.filename):
+                logger.error(
+                    "%s was left as it was: keys that the store refused would be missing",
+                    self.filename,
+                )
+                error = self._refused
         self._writer.__exit__(None if error is None else type(error), error, None)
-        if error is None and not self.keys_written and not self._keep_empty:
-            logger.warning("No key was written, so %s was left as it was", self.filename)
 
     def _check_open(self, progress: Progress | None = None) -> None:
         """Check that the file is open, and the function that reports progress."""
@@ -184,12 +203,16 @@ class RDBWriterBase:
 
     @translate_rdb_errors()
     def _write_batch(
-        self, keys: list[bytes], contents: Iterable[Stored | TelstateError | None]
+        self,
+        keys: Iterable[bytes],
+        contents: Iterable[Stored | TelstateError | None],
+        must_exist: bool = True,
     ) -> None:
-        """Write keys; log and count those that cannot be written. Errors of the file are raised."""
+        """Write keys; count those that cannot be written. Errors of the file are raised."""
         for key, stored in zip(keys, contents):
             if stored is None:
-                self._fail(key, "there is no such key")
+                if must_exist:
+                    self._fail(key, _MISSING)
             elif isinstance(stored, TelstateError):
                 self._fail(key, stored)
             elif key in self._names:
@@ -208,7 +231,25 @@ class RDBWriterBase:
         self.failures[key] = str(problem)
         if isinstance(problem, TelstateError):
             self._errors[key] = problem
-        logger.error("Key %s was not saved: %s", key_repr(key), problem)
+            if not isinstance(problem, ForeignKeyError):
+                self._refused = self._refused or problem
+                if self._stops_at_refusal:
+                    raise incomplete(
+                        f"Cannot save key {key_repr(key)}, so {self.filename} was left as it was: {problem}",
+                        problem,
+                    ) from problem
+
+    def _log_failures(self, done: int = 0) -> None:
+        """Log failures but for the first so many, those with the same problem together."""
+        groups: dict[str, list[bytes]] = {}
+        for key in islice(self.failures, done, None):
+            problem = self._errors.get(key)
+            kind = self.failures[key] if problem is None else type(problem).__name__
+            groups.setdefault(kind, []).append(key)
+        for kind, keys in groups.items():
+            level = logging.WARNING if kind == ForeignKeyError.__name__ else logging.ERROR
+            reason = self.failures[keys[0]]
+            logger.log(level, "%s not saved: %s", counted(keys, "was", "were"), reason)
 
 
 class RDBWriter(RDBWriterBase):
@@ -269,15 +310,30 @@ class RDBWriter(RDBWriterBase):
             If the file cannot be written, or the writer is not in a ``with`` statement.
         """
         self._check_open(progress)
-        with _borrow_backend(client) as backend:
-            wanted = backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
-            for start in range(0, len(wanted), SIZE_BATCH):
-                some = wanted[start : start + SIZE_BATCH]
-                sizes = backend.execute_many([Peek(key, 0) for key in some])
-                for batch in split_by_size(some, sizes):
-                    self._write_batch(batch, backend.execute_many([Export(key) for key in batch]))
-                    if progress is not None:
-                        progress(self.keys_written)
+        done = len(self.failures)
+        try:
+            with _borrow_backend(client) as backend:
+                wanted = backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
+                self._save_keys(backend, wanted, keys is not None, progress)
+        finally:
+            self._log_failures(done)
+
+    def _save_keys(
+        self,
+        backend: Backend,
+        wanted: Sequence[bytes],
+        must_exist: bool,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write keys of a store; one that has been deleted is a failure if it `must_exist`."""
+        for start in range(0, len(wanted), SIZE_BATCH):
+            some = wanted[start : start + SIZE_BATCH]
+            sizes = backend.execute_many([Peek(key, 0) for key in some])
+            for batch in split_by_size(some, sizes):
+                contents = backend.execute_many([Export(key) for key in batch])
+                self._write_batch(batch, contents, must_exist)
+                if progress is not None:
+                    progress(self.keys_written)
 
 
 def split_by_size(
@@ -298,39 +354,137 @@ def split_by_size(
         yield batch
 
 
-def save_store(backend: Backend, path: str | os.PathLike[str], keys: Iterable[Key] | None) -> int:
-    """Save a store, or some keys of it, to a file of its own: ``ts.save(path, keys)``."""
-    wanted = None if keys is None else list(dict.fromkeys(encode_names(keys)))
-    with RDBWriter(path, keep_empty=True) as writer:
-        writer.save(backend, wanted)
-        check_complete(writer, wanted, backend)
-    return writer.keys_written
+class Selection:
+    """The keys that a snapshot must have: all of them, or some by name or glob pattern."""
+
+    def __init__(self, keys: Iterable[Key] | None) -> None:
+        self.names = None if keys is None else dict.fromkeys(encode_names(keys))
+        self._globs = [Glob(name) for name in self.names or () if _is_glob(name)]
+
+    def wants(self, key: bytes) -> bool:
+        """Return whether a key is selected, by a pattern or by its name."""
+        if self.names is None or key in self.names:
+            return True
+        return any(glob.matches(key) for glob in self._globs)
+
+    @property
+    def must_list(self) -> bool:
+        """Whether the keys of the store must be listed to know those that are selected."""
+        return self.names is None or bool(self._globs)
+
+    @property
+    def required(self) -> list[bytes]:
+        """The names that are no patterns."""
+        return [name for name in self.names or () if not _is_glob(name)]
+
+    def others(self, listed: Iterable[bytes]) -> list[bytes]:
+        """Return those of all keys that are selected, but not required."""
+        required = set(self.required)
+        return [key for key in listed if key not in required and self.wants(key)]
+
+    def check(
+        self, writer: RDBWriterBase, keep_empty: bool, backend: Backend | AsyncBackend
+    ) -> None:
+        """Raise an error if a file lacks keys that were requested, or has none; log what was left out."""
+        found = writer._names.union(writer.failures)
+        for name in self.required:
+            if name not in found:
+                writer._fail(name, _MISSING)
+        for glob in self._globs:
+            if glob.pattern not in found and not any(map(glob.matches, found)):
+                writer._fail(glob.pattern, "no key matches")
+        # Keys of other programs (Redis lists, for example) may be left out if they were not named.
+        failed = [key for key in writer.failures if self.names is not None and key in self.names]
+        if failed:
+            raise _lacking(failed, len(self.names or ()), writer, backend)
+        if not writer.keys_written and not keep_empty:
+            kind = MissingKeyError if self.names == {} else RdbWriteError
+            raise kind(
+                f"There are no keys to save, so {writer.filename} was left as it was. For an empty "
+                "snapshot, use keep_empty=True."
+            )
+        writer._log_failures()
 
 
-def check_complete(
-    writer: RDBWriterBase, wanted: list[bytes] | None, backend: Backend | AsyncBackend
-) -> None:
-    """Raise an error if keys that were requested by name are missing from a file."""
-    # From a whole store, keys of other programs (Redis lists, for example) may be left out.
-    if wanted is None or not writer.keys_failed:
-        return
-    failed = sorted(writer.failures, key=writer._errors.__contains__)  # missing keys come first
+def _is_glob(name: bytes) -> bool:
+    return not _GLOB_BYTES.isdisjoint(name)
+
+
+def _lacking(
+    failed: list[bytes], count: int, writer: RDBWriterBase, backend: Backend | AsyncBackend
+) -> Exception:
+    """Return the error for requested keys that are not in a file."""
+    failed.sort(key=writer._errors.__contains__)  # missing keys come first
     first = failed[0]
     names = ", ".join(map(key_repr, failed[:_MAX_NAMES]))
     more = "..." if len(failed) > _MAX_NAMES else ""
     text = (
-        f"Cannot save {writer.keys_failed} of {len(wanted)} keys, so {writer.filename} was left as it was; "
+        f"Cannot save {len(failed)} of {count} keys, so {writer.filename} was left as it was; "
         f"RDBWriter saves the others. {names}{more}: {writer.failures[first]}"
     )
     problem = writer._errors.get(first)
     if problem is not None:
-        # The constructors of other classes may need other arguments.
-        known = (kind for kind in (ForeignKeyError, RefusedError) if isinstance(problem, kind))
-        raise next(known, TelstateError)(text) from problem
-    error = MissingKeyError(text)
-    error.suggestion = Suggestion(View(("",)), first)
-    look_in(error, backend)
-    raise error
+        error = incomplete(text, problem)
+        error.__cause__ = problem
+        return error
+    missing = MissingKeyError(text)
+    if not _is_glob(first):
+        missing.suggestion = Suggestion(View(("",)), first)
+        look_in(missing, backend)
+    return missing
+
+
+def incomplete(text: str, problem: TelstateError) -> TelstateError:
+    """Return an error with another text than `problem`, of its class where that takes one."""
+    # The constructors of other classes may need other arguments.
+    kinds = (ForeignKeyError, RefusedError, ConnectionError)
+    return next((kind for kind in kinds if isinstance(problem, kind)), TelstateError)(text)
+
+
+def counted(keys: Sequence[bytes], one: str, many: str) -> str:
+    """Return "Key 'a' was" or "3 keys were", the names in brackets."""
+    if len(keys) == 1:
+        return f"Key {key_repr(keys[0])} {one}"
+    names = ", ".join(map(key_repr, keys[:_MAX_LOGGED]))
+    more = ", ..." if len(keys) > _MAX_LOGGED else ""
+    return f"{len(keys)} keys ({names}{more}) {many}"
+
+
+def save_store(
+    backend: Backend,
+    path: str | os.PathLike[str],
+    keys: Iterable[Key] | None,
+    consistent: bool,
+    keep_empty: bool,
+) -> int:
+    """Save a store, or some keys of it, to a file of its own: ``ts.save(path, keys)``."""
+    selection = Selection(keys)
+    if consistent:
+        write = partial(write_snapshot, path, selection, keep_empty, backend)
+        return backend.take_snapshot(write, selection.wants)
+    with RDBWriter(path, keep_empty=True) as writer:
+        writer._stops_at_refusal = True
+        if selection.must_list:
+            listed = backend.execute(Keys(b"*"))
+            writer._save_keys(backend, selection.others(listed), False)
+        writer._save_keys(backend, selection.required, True)
+        selection.check(writer, keep_empty, backend)
+    return writer.keys_written
+
+
+def write_snapshot(
+    path: str | os.PathLike[str],
+    selection: Selection,
+    keep_empty: bool,
+    backend: Backend | AsyncBackend,
+    entries: Iterable[SnapshotEntry],
+) -> int:
+    """Write the keys of a point-in-time snapshot to a file; return their number."""
+    with RDBWriter(path, keep_empty=True) as writer:
+        for key, contents in entries:
+            writer._write_batch((key,), (contents,))
+        selection.check(writer, keep_empty, backend)
+    return writer.keys_written
 
 
 def encode_names(keys: Iterable[Key]) -> list[bytes]:

@@ -536,20 +536,38 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         load_into(ts.backend, file, strict)
         return ts
 
-    def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        keys: Iterable[Key] | None = None,
+        *,
+        consistent: bool = False,
+        keep_empty: bool = False,
+    ) -> int:
         """Save the store, or some keys of it, to a snapshot, whatever the view.
 
         The file is replaced as a whole when everything is written, or left as it was. `RDBWriter`
         writes several stores to one file, and continues when keys are missing.
+
+        Each key is saved as it is at some moment of the saving, so that two keys of a store that is being
+        written to may differ by all that was written between these moments. With `consistent`, all keys
+        are saved as they are at one moment.
 
         Parameters
         ----------
         path
             The path of the file.
         keys
-            Full names of keys, such as ``ts.keys("m000_*")``. Default: all; then the snapshot of an
-            empty store is empty, and keys of other programs (Redis lists, for example) are left out
-            and logged.
+            Full names of keys, or glob patterns such as ``"m000_*"``. Default: all. Keys of other
+            programs (Redis lists, for example) are left out and logged, unless they are named.
+        consistent
+            Whether to save the server's own snapshot of one moment, which it sends to this client as to a
+            replica (``SYNC``), through a connection of its own. The server forks for that, as for
+            ``BGSAVE``, and by default waits 5 s for other replicas (``repl-diskless-sync-delay``).
+            A cluster has one moment for each node; keys of slots that move meanwhile are read later.
+            Through Sentinel it is the master that sends it. Default: False.
+        keep_empty
+            Whether a snapshot without any key is written. Default: False.
 
         Returns
         -------
@@ -559,15 +577,31 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         Raises
         ------
         KeyError
-            If one of `keys` does not exist.
+            If one of the names does not exist, or no key matches one of the patterns.
         ForeignKeyError
-            If one of `keys` belongs to another program.
+            If one of the names belongs to another program.
+        RefusedError
+            If the server refuses to read a key. For a consistent snapshot it must permit ``SYNC`` and
+            ``REPLCONF``.
+        ConnectionError
+            If the server cannot be reached, or is lost for longer than calls are retried.
         RdbWriteError, OSError
-            If the file cannot be written.
+            If the file cannot be written, or would be empty.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> ts = TelescopeState()
+        >>> ts["n_chans"] = 4096
+        >>> ts["m000_gain"], ts["m001_gain"] = 1.5, 1.25
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "gains.rdb")
+        ...     ts.save(path, keys=["m*_gain"], consistent=True)
+        2
         """
         from telstate.snapshots import save_store
 
-        return save_store(self._backend, path, keys)
+        return save_store(self._backend, path, keys, consistent, keep_empty)
 
     def load_from_file(self, file: Source, *, strict: bool = True) -> int:
         """Load a snapshot into the store, whatever the view.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 import pytest
-from state_subjects import LONG
+from state_subjects import LONG, Subject
 
 from telstate import (
     ForeignKeyError,
@@ -21,6 +21,7 @@ from telstate import (
     RdbParseError,
     RdbWriteError,
     RDBWriter,
+    RefusedError,
     TelescopeState,
     aio,
 )
@@ -28,7 +29,7 @@ from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
 from telstate.snapshots import split_by_size
 from telstate_backends import Export, KeyPreview
-from telstate_rdb import RdbWriter
+from telstate_rdb import RdbWriter, read_rdb
 
 
 def fill(ts: TelescopeState) -> None:
@@ -74,6 +75,33 @@ async def test_save_and_open_under_asyncio(
     assert await ats.save(path, keys=["sub_band"]) == 1
 
 
+async def test_consistent(subject: Subject, real_snapshot: Path, path: Path) -> None:
+    """The server's own snapshot becomes the same file as one key after the other; fakeredis has none."""
+    await subject.load_from_file(real_snapshot)
+    if (
+        "fakeredis"
+        in type(getattr(getattr(subject.backend, "_server", None), "client", 0)).__module__
+    ):
+        with pytest.raises(RefusedError, match="not a real server.*without consistent=True"):
+            await subject.state_save(path, consistent=True)
+        assert not path.exists()
+        return
+    plain = path.with_name("plain.rdb")
+    assert await subject.state_save(plain) == 199
+    assert await subject.state_save(path, consistent=True) == 199
+    assert path.read_bytes()[:9] == plain.read_bytes()[:9] == b"REDIS0006"
+    contents = [{each.key: each.value for each in read_rdb(file)} for file in (path, plain)]
+    assert contents[0] == contents[1]
+    with pytest.raises(KeyError, match="1 of 2 keys.*'nope': there is no such key"):
+        await subject.state_save(path, ["sub_band", "nope"], consistent=True)
+    some = 1 + sum(key.endswith(b"_activity") for key in contents[0])
+    assert await subject.state_save(path, ["sub_band", "*_activity"], consistent=True) == some
+    await subject.clear()
+    with pytest.raises(RdbWriteError, match="no keys to save"):
+        await subject.state_save(path, consistent=True)
+    assert len(TelescopeState.from_snapshot(path).keys()) == some
+
+
 def test_sources_and_prefixes(path: Path) -> None:
     """`from_snapshot` opens paths and open files with the given prefixes."""
     ts = TelescopeState()
@@ -89,7 +117,7 @@ class Special(TelescopeState):
 
 def test_class_is_kept(path: Path) -> None:
     """`from_snapshot` of a subclass returns that subclass."""
-    Special().save(path)
+    Special().save(path, keep_empty=True)
     assert type(Special.from_snapshot(path)) is Special
 
 
@@ -112,6 +140,22 @@ def test_some_keys(ts: TelescopeState, path: Path) -> None:
         ts.save(path, keys="n_chans")
 
 
+@pytest.mark.parametrize("consistent", [False, True])
+def test_patterns(path: Path, consistent: bool) -> None:
+    """Patterns select all keys that match; one that matches nothing is an error."""
+    ts = TelescopeState()
+    for name in ("n_chans", "m000_x", "m001_x", "m001_y", "odd[1]"):
+        ts[name] = 1
+    assert ts.save(path, keys=["m*_x", "n_chans", "m000_x"], consistent=consistent) == 3
+    assert TelescopeState.from_snapshot(path).keys() == ["m000_x", "m001_x", "n_chans"]
+    assert ts.save(path, keys=["odd[1]"], consistent=consistent) == 1  # a name like a pattern
+    with pytest.raises(KeyError, match=r"1 of 2 keys.*'m00\?_z': no key matches"):
+        ts.save(path, keys=["m*", "m00?_z"], consistent=consistent)
+    with pytest.raises(KeyError, match=r"1 of 2 keys.*'nope': there is no such key"):
+        ts.save(path, keys=["m*", "nope"], consistent=consistent)
+    assert TelescopeState.from_snapshot(path).keys() == ["odd[1]"]
+
+
 def test_missing_keys_are_an_error(ts: TelescopeState, path: Path) -> None:
     """A missing key raises an error with its name, and the old file is unchanged."""
     fill(ts)
@@ -124,10 +168,17 @@ def test_missing_keys_are_an_error(ts: TelescopeState, path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_empty_store(ts: TelescopeState, path: Path) -> None:
-    """The snapshot of an empty store replaces an older one and is empty."""
+async def test_empty_store(subject: Subject, path: Path) -> None:
+    """An empty snapshot is an error and replaces nothing, unless it is asked for."""
     path.write_bytes(b"old")
-    assert ts.save(path) == 0
+    with pytest.raises(RdbWriteError, match="no keys to save.*left as it was.*keep_empty=True"):
+        await subject.state_save(path)
+    with pytest.raises(KeyError, match="no keys to save.*left as it was"):
+        await subject.state_save(path, keys=[])
+    with pytest.raises(KeyError, match=r"'m\*': no key matches"):
+        await subject.state_save(path, keys=["m*"])
+    assert path.read_bytes() == b"old"
+    assert await subject.state_save(path, keep_empty=True) == 0
     assert TelescopeState.from_snapshot(path).keys() == []
 
 
@@ -141,9 +192,11 @@ def test_foreign_keys_are_left_out(path: Path, caplog: pytest.LogCaptureFixture)
     ts = TelescopeState(RedisBackend(client))
     ts["n_chans"] = 4096
     client.rpush("a_list", "x")
-    with caplog.at_level(logging.ERROR, "telstate"):
+    client.rpush("b_list", "x")
+    with caplog.at_level(logging.WARNING, "telstate"):
         assert ts.save(path) == 1
-    assert "'a_list'" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage().startswith("2 keys ('a_list', 'b_list') were not saved: ")
     assert TelescopeState.from_snapshot(path).keys() == ["n_chans"]
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
 
@@ -20,9 +21,10 @@ from telstate.snapshots import (
     SIZE_BATCH,
     Progress,
     RDBWriterBase,
-    check_complete,
+    Selection,
     encode_names,
     split_by_size,
+    write_snapshot,
 )
 from telstate_backends import AsyncBackend, Export, Keys, Peek
 from telstate_codec import Key
@@ -77,30 +79,55 @@ class RDBWriter(RDBWriterBase):
     ) -> None:
         """Write keys of a store; the parameters are those of `telstate.RDBWriter.save`."""
         self._check_open(progress)
-        async with _borrow_backend(client) as backend:
-            wanted = await backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
-            in_memory = backend.store is not None
-            max_keys, step = (MEMORY_BATCH, MEMORY_BATCH) if in_memory else (BATCH, SIZE_BATCH)
-            for start in range(0, len(wanted), step):
-                some = wanted[start : start + step]
-                sizes = await backend.execute_many([Peek(key, 0) for key in some])
-                for batch in split_by_size(some, sizes, max_keys):
-                    contents = await backend.execute_many([Export(key) for key in batch])
-                    await _in_thread(self._write_batch, batch, contents)
-                    if progress is not None:
-                        progress(self.keys_written)
+        done = len(self.failures)
+        try:
+            async with _borrow_backend(client) as backend:
+                wanted = await backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
+                await self._save_keys(backend, wanted, keys is not None, progress)
+        finally:
+            self._log_failures(done)
+
+    async def _save_keys(
+        self,
+        backend: AsyncBackend,
+        wanted: Sequence[bytes],
+        must_exist: bool,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write keys of a store; one that has been deleted is a failure if it `must_exist`."""
+        in_memory = backend.store is not None
+        max_keys, step = (MEMORY_BATCH, MEMORY_BATCH) if in_memory else (BATCH, SIZE_BATCH)
+        for start in range(0, len(wanted), step):
+            some = wanted[start : start + step]
+            sizes = await backend.execute_many([Peek(key, 0) for key in some])
+            for batch in split_by_size(some, sizes, max_keys):
+                contents = await backend.execute_many([Export(key) for key in batch])
+                await _in_thread(self._write_batch, batch, contents, must_exist)
+                if progress is not None:
+                    progress(self.keys_written)
 
 
 async def save_store(
-    backend: AsyncBackend, path: str | os.PathLike[str], keys: Iterable[Key] | None
+    backend: AsyncBackend,
+    path: str | os.PathLike[str],
+    keys: Iterable[Key] | None,
+    consistent: bool,
+    keep_empty: bool,
 ) -> int:
     """Save a store, or some keys of it: `telstate.snapshots.save_store`, awaited."""
-    wanted = None if keys is None else list(dict.fromkeys(encode_names(keys)))
+    selection = Selection(keys)
+    if consistent:
+        write = partial(write_snapshot, path, selection, keep_empty, backend)
+        return await backend.take_snapshot(write, selection.wants)
     # In a thread, because the first writer imports what it needs.
     made = await asyncio.to_thread(RDBWriter, path, keep_empty=True)
     async with made as writer:
-        await writer.save(backend, wanted)
-        check_complete(writer, wanted, backend)
+        writer._stops_at_refusal = True
+        if selection.must_list:
+            listed = await backend.execute(Keys(b"*"))
+            await writer._save_keys(backend, selection.others(listed), False)
+        await writer._save_keys(backend, selection.required, True)
+        selection.check(writer, keep_empty, backend)
     return writer.keys_written
 
 

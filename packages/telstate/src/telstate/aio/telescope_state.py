@@ -258,14 +258,22 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         await load_into_async(ts.backend, file, strict)
         return ts
 
-    async def save(self, path: str | os.PathLike[str], keys: Iterable[Key] | None = None) -> int:
+    async def save(
+        self,
+        path: str | os.PathLike[str],
+        keys: Iterable[Key] | None = None,
+        *,
+        consistent: bool = False,
+        keep_empty: bool = False,
+    ) -> int:
         """Save the store, or some keys of it, to a snapshot; return the number of keys.
 
-        The file is written in a thread, so that other tasks can run.
+        The file is written in a thread, so that other tasks can run; with `consistent`, the server's
+        snapshot is read there too.
         """
         from telstate.aio.rdb_writer import save_store
 
-        return await save_store(self._backend, path, keys)
+        return await save_store(self._backend, path, keys, consistent, keep_empty)
 
     async def load_from_file(self, file: Source, *, strict: bool = True) -> int:
         """Load a snapshot into the store, whatever the view; return the number of keys.
