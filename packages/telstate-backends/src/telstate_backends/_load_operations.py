@@ -57,7 +57,7 @@ def contents_of_record(
         try:
             value = decode_raw(value)
         except telstate_rdb.RdbParseError as error:
-            raise RdbParseError(error.reason, file=file, key=record.key) from error
+            raise RdbParseError(file, error.reason, key=record.key) from error
     return _contents(value)
 
 

@@ -7,6 +7,7 @@ never contains a password.
 from __future__ import annotations
 
 import builtins
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,8 +55,33 @@ class CancelledError(TelstateError):
 class RdbParseError(telstate_rdb.errors.RdbParseError, TelstateError):
     """A snapshot or DUMP payload is corrupt, truncated, or of an unknown version.
 
-    It has the parameters and attributes of :exc:`telstate_rdb.RdbParseError`.
+    Parameters
+    ----------
+    filename
+        The name of the file, if it has one. It comes first, as in katsdptelstate.
+    reason
+        What is wrong, as a clause without a full stop.
+    offset
+        The offset in the file (or payload) at which it was noticed, in bytes.
+    key
+        The key whose value is malformed, if it is known.
+
+    Examples
+    --------
+    >>> print(RdbParseError("dump.rdb", "the file ends here", offset=17, key=b"gain"))
+    dump.rdb, byte 17, key b'gain': the file ends here
     """
+
+    def __init__(
+        self,
+        filename: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+        reason: str = "this is not an RDB file that can be read",
+        *,
+        offset: int | None = None,
+        key: bytes | None = None,
+    ) -> None:
+        file = None if filename is None else os.fsdecode(filename)
+        super().__init__(reason, file=file, offset=offset, key=key)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restore_parse_error, (self.reason, self.file, self.offset, self.key)
@@ -85,9 +111,7 @@ def translate_rdb_errors() -> Iterator[None]:
     except telstate_rdb.errors.RdbParseError as error:
         if isinstance(error, RdbParseError):
             raise
-        parse_error = RdbParseError(
-            error.reason, file=error.file, offset=error.offset, key=error.key
-        )
+        parse_error = RdbParseError(error.file, error.reason, offset=error.offset, key=error.key)
         raise _replacing(error, parse_error) from error.__cause__
     except telstate_rdb.errors.RdbWriteError as error:
         if isinstance(error, RdbWriteError):
@@ -108,4 +132,4 @@ def _restore_parse_error(
     reason: str, file: str | None, offset: int | None, key: bytes | None
 ) -> RdbParseError:
     """Recreate the error in another process."""
-    return RdbParseError(reason, file=file, offset=offset, key=key)
+    return RdbParseError(file, reason, offset=offset, key=key)

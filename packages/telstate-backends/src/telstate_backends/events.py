@@ -132,6 +132,8 @@ def parse_message(key: bytes, message: bytes) -> Update | None:
     >>> parse_message(b"x", b"\\xff\\x05") is None
     True
     """
+    if message.startswith(_MISSPELT_INDEXED):
+        return _parse_indexed(key, message[len(_MISSPELT_INDEXED) :])
     parser = _PARSERS.get(message[:1])
     return None if parser is None else parser(key, message[1:])
 
@@ -157,5 +159,8 @@ def _parse_indexed(key: bytes, body: bytes) -> Update:
         raise DecodeError(f"The update of indexed key {key!r} has no valid sub-key length.")
     return Update(key, KeyType.INDEXED, rest[length:], sub_key=rest[:length])
 
+
+#: What katsdptelstate 0.11 publishes instead of the byte 3. No value and no timestamp begins like this.
+_MISSPELT_INDEXED = b"x03"
 
 _PARSERS = {b"\x01": _parse_immutable, b"\x02": _parse_mutable, b"\x03": _parse_indexed}

@@ -14,29 +14,44 @@ REDIS_PORT = 6379
 MAX_PORT = 65535
 
 
-def open_backend(endpoint: str | Endpoint | Backend, db: int, cache_size: int) -> Backend:
+def open_backend(endpoint: str | Endpoint | Backend | None, db: int, cache_size: int) -> Backend:
     """Return the backend for the arguments of a synchronous telescope state."""
     check_cache_size(cache_size)
-    if not isinstance(endpoint, (str, Endpoint)):
+    if endpoint is None or endpoint == "":
+        if db != 0:
+            raise ValueError(f"An in-memory store has no database {db}. Leave db out.")
+        backend: Backend = MemoryBackend()
+    elif not isinstance(endpoint, (str, Endpoint)):
         backend = check_backend(endpoint)
         if db != 0:
             raise ValueError("A backend has its own database. Leave db out.")
-    elif endpoint == "":
-        if db != 0:
-            raise ValueError(f"An in-memory store has no database {db}. Leave db out.")
-        backend = MemoryBackend()
     else:
-        from telstate_backends import RedisBackend  # imports redis-py
-
-        if isinstance(endpoint, str) and _is_url(endpoint):
-            backend = RedisBackend.from_url(endpoint, db or None)
-        else:
-            backend = RedisBackend.from_url(f"redis://{_address(endpoint)}", db)
+        backend = _connect(endpoint, db)
     if cache_size:
         from telstate_backends import CachedBackend
 
         return CachedBackend(backend, cache_size)
     return backend
+
+
+def _connect(endpoint: str | Endpoint, db: int) -> Backend:
+    """Return a Redis backend for an address."""
+    # These import redis-py.
+    from telstate_backends import RedisBackend
+    from telstate_backends.redis.url import mocked_client
+
+    if isinstance(endpoint, str) and _is_url(endpoint):
+        client = mocked_client(endpoint, db=db)
+        if client is None:
+            return RedisBackend.from_url(endpoint, db or None)
+    else:
+        address = _parse_address(endpoint)
+        port: dict[str, Any] = {} if address.port is None else {"port": address.port}
+        client = mocked_client(host=address.host, db=db, **port)
+        if client is None:
+            place = Endpoint(address.host, port.get("port", REDIS_PORT))
+            return RedisBackend.from_url(f"redis://{place}", db)
+    return RedisBackend(client)
 
 
 def open_async_backend(backend: AsyncBackend | None, cache_size: int) -> AsyncBackend:
@@ -98,8 +113,8 @@ def _is_url(endpoint: str) -> bool:
     return "://" in endpoint and not endpoint.lower().startswith("file:")
 
 
-def _address(endpoint: str | Endpoint) -> Endpoint:
-    """Return host and port of an endpoint that is not a URL."""
+def _parse_address(endpoint: str | Endpoint) -> Endpoint:
+    """Return host and port, None if it is not given, of an endpoint that is not a URL."""
     if isinstance(endpoint, str):
         # Such a text could be taken for the name of a host, and may contain a password.
         if any(sign in endpoint for sign in "/@?") or endpoint.endswith(".rdb"):
@@ -107,8 +122,7 @@ def _address(endpoint: str | Endpoint) -> Endpoint:
                 "An endpoint is 'host:port', or a URL such as redis://user:password@host:port. "
                 "Open a file with TelescopeState.from_snapshot, or load_from_file."
             )
-        endpoint = endpoint_parser(REDIS_PORT)(endpoint)
-    port = REDIS_PORT if endpoint.port is None else endpoint.port
-    if not 0 < port <= MAX_PORT:
-        raise ValueError(f"Port {port} is not between 1 and {MAX_PORT}.")
-    return Endpoint(endpoint.host, port)
+        endpoint = endpoint_parser(None)(endpoint)
+    if endpoint.port is not None and not 0 < endpoint.port <= MAX_PORT:
+        raise ValueError(f"Port {endpoint.port} is not between 1 and {MAX_PORT}.")
+    return endpoint

@@ -82,7 +82,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
     def __init__(
         self,
-        endpoint: str | Endpoint | Backend = "",
+        endpoint: str | Endpoint | Backend | None = "",
         db: int = 0,
         prefixes: Iterable[Key] = ("",),
         base: TelescopeState | None = None,
@@ -90,7 +90,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         cache_size: int = 0,
     ) -> None:
         if base is not None:
-            if endpoint != "" or db != 0 or cache_size != 0:
+            if endpoint not in ("", None) or db != 0 or cache_size != 0:
                 raise ValueError(
                     "base has its own backend and cache. Leave endpoint, db and cache_size out."
                 )

@@ -96,7 +96,7 @@ def test_asyncio_contradiction() -> None:
 def test_invalid_endpoints() -> None:
     """Another type or an invalid port is refused."""
     wrong: Any
-    for wrong in (None, 3, ("127.0.0.1", 6379)):
+    for wrong in (3, ("127.0.0.1", 6379)):
         with pytest.raises(TypeError, match="endpoint"):
             TelescopeState(wrong)
     for wrong in ("localhost:99999", "localhost:-1", "[::1]:0", Endpoint("localhost", 65536)):

@@ -6,6 +6,8 @@ Each test is one use, named by the kind of program: the names exist, take these 
 import argparse
 import asyncio
 import concurrent.futures
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -100,11 +102,83 @@ async def test_asyncio_connection_patched(old: Old) -> None:
 
 
 def test_redis_client_patched(old: Old) -> None:
-    """Imagers: the client class of redis-py is patched to return a fake, which a URL then uses."""
+    """Imagers: redis-py's class is replaced, called with host, port and database, and its fake is used."""
     client = FakeRedis()
-    old("").TelescopeState(old("redis").RedisBackend(client))["stream_name"] = "sdp_l0"
-    with mock.patch("redis.Redis", return_value=client):
-        assert old("").TelescopeState("redis://invalid:6379/?db=1")["stream_name"] == "sdp_l0"
+    with mock.patch("redis.Redis", return_value=client) as patched:
+        old("").TelescopeState("telstate.invalid:6399", 1)["stream_name"] = "sdp_l0"
+        assert old("").TelescopeState(
+            old("endpoint").Endpoint("telstate.invalid", None)
+        ).keys() == ["stream_name"]
+    limits = {"socket_timeout": 5, "health_check_interval": 30}
+    assert patched.mock_calls[0] == mock.call(host="telstate.invalid", port=6399, db=1, **limits)
+    assert mock.call(host="telstate.invalid", db=0, **limits) in patched.mock_calls
+    assert client.get("stream_name") == old("").encode_value("sdp_l0")
+
+
+@pytest.mark.parametrize("autospec", [False, True], ids=["mock", "autospec"])
+def test_from_url_patched(old: Old, autospec: bool) -> None:
+    """Tests of clients: `redis.Redis.from_url` is replaced, called with the URL, and its fake is used."""
+    client = FakeRedis()
+    url = "redis://telstate.invalid/2"
+    with mock.patch(
+        "redis.Redis.from_url", side_effect=lambda *_, **__: client, autospec=autospec
+    ) as patched:
+        old("").TelescopeState(url)["stream_name"] = "sdp_l0"
+        assert old("").TelescopeState(old("redis").RedisBackend.from_url(url, db=2)).keys() == [
+            "stream_name"
+        ]
+    limits = {"socket_timeout": 5, "health_check_interval": 30}
+    assert patched.mock_calls == [mock.call(url, db=db, **limits) for db in (0, 2)]
+
+
+@pytest.mark.parametrize("target", ["redis.asyncio.Redis.from_url", "redis.asyncio.Redis"])
+async def test_asyncio_from_url_patched(old: Old, target: str) -> None:
+    """Tests of clients: the same for asyncio, where the class may be replaced as well."""
+    client = FakeAsyncRedis()
+    url = "redis://telstate.invalid/2"
+    with mock.patch(target) as patched:
+        make = patched if target.endswith("from_url") else patched.from_url
+        make.return_value = client
+        ts = old("aio").TelescopeState(await old("").aio.redis.RedisBackend.from_url(url))
+    await ts.set("stream_name", "sdp_l0")
+    assert await client.get("stream_name") == old("").encode_value("sdp_l0")
+    make.assert_called_once_with(url, db=None, socket_timeout=5, health_check_interval=30)
+
+
+FIRST_USE = """
+from unittest import mock
+with mock.patch("redis.Redis") as patched, mock.patch("redis.asyncio.Redis"):
+    import telstate
+    from telstate.aio.redis import RedisBackend
+    telstate.TelescopeState("telstate.invalid:6379")
+    patched.assert_called_once()
+import fakeredis
+from telstate_backends import RedisBackend
+ts = telstate.TelescopeState(RedisBackend(fakeredis.FakeRedis()))
+ts["stream_name"] = "sdp_l0"
+print(ts["stream_name"])
+"""
+
+
+def test_first_use_while_patched() -> None:
+    """A program that first uses telstate while redis-py's classes are mocks can use it afterwards."""
+    done = subprocess.run([sys.executable, "-c", FIRST_USE], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "sdp_l0\n"), done.stderr
+
+
+def test_nothing_for_an_endpoint(old: Old) -> None:
+    """Simulators: None for an endpoint is a store in memory."""
+    ts = old("").TelescopeState(None)
+    ts["n_chans"] = 4096
+    assert (ts["n_chans"], isinstance(ts.backend, old("memory").MemoryBackend)) == (4096, True)
+
+
+def test_errors_raised_by_tests(old: Old) -> None:
+    """Archives: mocks raise a parse error with or without the name of a file."""
+    error = old("").RdbParseError
+    assert error(filename=None).filename is error().filename is None
+    assert error("a.rdb").filename == error(filename=b"a.rdb").filename == "a.rdb"
+    assert str(error("a.rdb")).startswith("a.rdb: ")
 
 
 def test_names_looked_for_on_the_class(old: Old) -> None:

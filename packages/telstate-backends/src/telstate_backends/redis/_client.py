@@ -21,7 +21,9 @@ import redis.asyncio.sentinel
 import redis.cluster
 import redis.retry
 import redis.sentinel
+from redis.asyncio.client import Redis as AsyncRedis
 from redis.backoff import NoBackoff
+from redis.client import Redis
 from redis.exceptions import ConnectionError, MaxConnectionsError
 
 #: A pool that allows fewer connections than this has none to spare.
@@ -35,8 +37,9 @@ _LOCK, _RLOCK = type(threading.Lock()), type(threading.RLock())
 #: What pools say that may make no more connections; not all of them raise a class of its own.
 _EXHAUSTED = ("Too many connections", "No connection available.")
 
-_SYNC: tuple[type, ...] = (redis.Redis, redis.cluster.RedisCluster)
-_ASYNC: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.cluster.RedisCluster)
+# From the modules that define them: a test may have replaced `redis.Redis` by a mock.
+_SYNC: tuple[type, ...] = (Redis, redis.cluster.RedisCluster)
+_ASYNC: tuple[type, ...] = (AsyncRedis, redis.asyncio.cluster.RedisCluster)
 
 
 def check_client(client: object, asynchronous: bool) -> None:
@@ -57,7 +60,7 @@ def check_client(client: object, asynchronous: bool) -> None:
 
 def check_responses(connection_arguments: Mapping[str, Any]) -> None:
     """Raise ValueError if a client does not return bytes."""
-    if connection_arguments.get("decode_responses"):
+    if connection_arguments.get("decode_responses") is True:  # A mock has every attribute.
         raise ValueError("The Redis client decodes responses. Make it with decode_responses=False.")
 
 
@@ -194,7 +197,8 @@ def cut(connection: Any) -> None:
 
 def can_spare(pool: Any) -> bool:
     """Return whether a connection can be kept out of a pool: one that allows few has none to spare."""
-    return bool(getattr(pool, "max_connections", 0) >= _SPARE)
+    limit = getattr(pool, "max_connections", 0)
+    return isinstance(limit, int) and limit >= _SPARE
 
 
 def can_bypass(pool: Any) -> bool:
@@ -321,7 +325,7 @@ def make_node(name: str) -> Any:
     return make(host, int(port))
 
 
-def make_node_client(cluster: Any, name: str) -> redis.asyncio.Redis:
+def make_node_client(cluster: Any, name: str) -> AsyncRedis:
     """Return a client of one node of an asyncio cluster, by ``host:port``."""
     node = cluster.get_node(node_name=name)
     # A node that another has named, but that is not in the slot table, is reached as the others are.
@@ -333,7 +337,7 @@ def make_node_client(cluster: Any, name: str) -> redis.asyncio.Redis:
         max_connections=like.max_connections,
         **{**like.connection_kwargs, **place},
     )
-    return redis.asyncio.Redis(connection_pool=pool)
+    return AsyncRedis(connection_pool=pool)
 
 
 def disconnect_nodes(nodes: Sequence[Any]) -> None:

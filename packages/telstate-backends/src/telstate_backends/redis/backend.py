@@ -33,7 +33,7 @@ from telstate_backends.redis._errors import (
     translate,
 )
 from telstate_backends.redis._watcher import RedisWatcher
-from telstate_backends.redis.url import connect, parse_url
+from telstate_backends.redis.url import connect, mocked_client, parse_url
 from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
 
 if TYPE_CHECKING:
@@ -150,6 +150,9 @@ class RedisBackend(Backend):
         >>> RedisBackend.from_url("redis://127.0.0.1:6379/1")  # doctest: +SKIP
         <RedisBackend at 127.0.0.1:6379>
         """
+        client = mocked_client(url, db=db)
+        if client is not None:
+            return cls(client, retry=retry)
         parsed = parse_url(url, db)
         try:
             client = connect(parsed)

@@ -33,7 +33,7 @@ from telstate_backends.redis._errors import (
     translate,
 )
 from telstate_backends.redis._watcher_async import AsyncRedisWatcher, PubSubConnection
-from telstate_backends.redis.url import connect_async, parse_url
+from telstate_backends.redis.url import connect_async, mocked_client, parse_url
 from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
 from telstate_backends.types import KeyType
 
@@ -139,7 +139,8 @@ class AsyncRedisBackend(AsyncBackend):
             If the URL cannot be read.
         """
         parsed = parse_url(url, db)
-        backend = cls(connect_async(parsed), retry=retry)
+        client = mocked_client(url, asynchronous=True, db=db)
+        backend = cls(connect_async(parsed) if client is None else client, retry=retry)
         try:
             await backend._server.ping()
         except BaseException as error:

@@ -36,7 +36,9 @@ import redis.cluster
 import redis.connection
 import redis.retry
 import redis.sentinel
+from redis.asyncio.client import Redis as AsyncRedis
 from redis.backoff import NoBackoff
+from redis.client import Redis
 
 from telstate_backends.redis._client import disconnect_nodes, join_address, master_address
 from telstate_backends.redis._errors import is_invalid_reply
@@ -50,6 +52,9 @@ DEFAULTS: Mapping[str, Any] = {
     # As good as no limit: each thread that waits or watches has one. From redis-py 8 on it is 100.
     "max_connections": 1 << 31,
 }
+
+#: What katsdptelstate passes to redis-py, and tests of programs that use it expect of their mocks.
+_MOCK_ARGUMENTS: Mapping[str, Any] = {"socket_timeout": 5, "health_check_interval": 30}
 
 #: Every scheme, and the default port of its hosts.
 _PORTS = {
@@ -235,6 +240,20 @@ def _hide_password(arguments: dict[str, Any], prefix: str) -> None:
         )
 
 
+def mocked_client(*url: str, asynchronous: bool = False, **arguments: Any) -> Any:
+    """Return a client from what a test has put in place of redis-py's; None if nothing was replaced.
+
+    That is `redis.Redis` itself, which is called with `arguments`, or `redis.Redis.from_url`, which is
+    called with a URL and `arguments`.
+    """
+    current: Any = redis.asyncio.Redis if asynchronous else redis.Redis
+    genuine = AsyncRedis if asynchronous else Redis
+    # By its type, as a mock may pass for an instance of any class.
+    if current is genuine and (not url or type(vars(genuine)["from_url"]) is classmethod):
+        return None
+    return (current.from_url if url else current)(*url, **arguments, **_MOCK_ARGUMENTS)
+
+
 def connect(url: ParsedUrl) -> Client:
     """Return a synchronous client."""
     if url.scheme.endswith("+sentinel"):
@@ -260,7 +279,7 @@ def connect(url: ParsedUrl) -> Client:
     kinds = {"rediss": redis.SSLConnection, "unix": redis.UnixDomainSocketConnection}
     kind = kinds.get(url.scheme, redis.Connection)
     pool = redis.ConnectionPool(connection_class=kind, **url.arguments)
-    return redis.Redis(connection_pool=pool)
+    return Redis(connection_pool=pool)
 
 
 def connect_async(url: ParsedUrl) -> AsyncClient:
@@ -281,7 +300,7 @@ def connect_async(url: ParsedUrl) -> AsyncClient:
     }
     kind = kinds.get(url.scheme, redis.asyncio.Connection)
     pool = redis.asyncio.ConnectionPool(connection_class=kind, **url.arguments)
-    return redis.asyncio.Redis(connection_pool=pool)
+    return AsyncRedis(connection_pool=pool)
 
 
 def _untyped(thing: Callable[..., Any]) -> Callable[..., Any]:

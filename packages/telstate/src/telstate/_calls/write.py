@@ -134,8 +134,8 @@ def check_unchanged(name: str, present: bytes, encoded: bytes, value: object) ->
         old = short_repr(decode_value(present))
     except DecodeError as error:
         raise ImmutableKeyError(
-            f"Attempt to change value of immutable key {name} to {short_repr(value)}; "
-            f"the present value cannot be decoded: {error}"
+            f"Attempt to change value of immutable key {name} to {short_repr(value)}, but "
+            f"failed to decode the previous value: {error}"
         ) from error
     new = short_repr(value)
     note = " (they differ in type, order or a part that is not shown)" if old == new else ""

@@ -1,0 +1,1 @@
+from telstate.dropin.katsdptelstate.aio.rdb_writer import *

@@ -1,0 +1,1 @@
+from telstate.dropin.katsdptelstate.rdb_writer import *

@@ -1,0 +1,1 @@
+from telstate.dropin.katsdptelstate.telescope_state_base import *

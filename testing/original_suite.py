@@ -1,0 +1,90 @@
+"""Run the tests of the original katsdptelstate on the distribution of that name that imports telstate.
+
+Usage: ``python original_suite.py FOLDER``, where FOLDER has a folder ``katsdptelstate`` with the tests of the
+original's wheel and nothing else. It fails unless as many tests pass as did with the original, except for
+those that test what docs/moving-from-katsdptelstate.md names as different, which must fail.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+#: How many tests pass and are skipped, and the ones that fail, by their names, each with the reason.
+PASSED = 376
+SKIPPED = 1
+DIFFERENT = {
+    "test_immutable_same_value_str": "it calls a method of the backend, which executes operations",
+    "test_undecodable_bytes_in_key": "it calls a method of the backend, which executes operations",
+    "test_wait_key_concurrent": "it reads private attributes of the asyncio backend",
+    "test_wait_key_concurrent_same": "it reads private attributes of the asyncio backend",
+    "test_callback_errors_are_preserved": "it expects redis-py's ConnectionError, not telstate's",
+    "test_write_some": "it expects the name of the original's logger",
+}
+
+
+class Outcomes:
+    """A pytest plugin that counts how tests end, and makes those of the original importable."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test once: its call, or a setup or teardown that did not pass."""
+        if report.when == "call" or report.outcome != "passed":
+            self.counts[report.outcome] += 1
+            if report.outcome == "failed":
+                self.failed[report.nodeid.rpartition("::")[2]] += 1
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Count what could not be collected."""
+        if report.outcome != "passed":
+            self.failed[report.nodeid] += 1
+
+
+def find_problems(outcomes: Outcomes) -> list[str]:
+    """Return how the outcome differs from the expected one, in sentences."""
+    found = []
+    counts = outcomes.counts
+    if (counts["passed"], counts["skipped"]) != (PASSED, SKIPPED):
+        found.append(f"Expected {PASSED} passed and {SKIPPED} skipped, but got {dict(counts)}.")
+    unexpected = sorted(set(outcomes.failed) - set(DIFFERENT))
+    if unexpected:
+        found.append(f"These failed: {', '.join(unexpected)}.")
+    missing = sorted(set(DIFFERENT) - set(outcomes.failed))
+    if missing:
+        found.append(f"These pass now; take them out of the list: {', '.join(missing)}.")
+    return found
+
+
+def main(folder: Path) -> int:
+    """Run the tests and return 0 if the outcome is as expected, else 1."""
+    import katsdptelstate.aio
+
+    import telstate
+
+    assert katsdptelstate.TelescopeState is telstate.TelescopeState
+    assert katsdptelstate.__version__ == version("katsdptelstate")
+    tests = folder / "katsdptelstate"
+    katsdptelstate.__path__.append(str(tests))
+    katsdptelstate.aio.__path__.append(str(tests / "aio"))
+    for package in (tests, tests / "aio"):  # Without it, pytest imports the tests under other names.
+        (package / "__init__.py").touch()
+    outcomes = Outcomes()
+    # Our pytest settings (warnings are errors, for example) are not meant for these tests.
+    own = ["-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
+    pytest.main(["-q", "--tb=no", "--disable-warnings", *own, str(tests)], plugins=[outcomes])
+    found = find_problems(outcomes)
+    for problem in found:
+        print(f"katsdptelstate: {problem}")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
