@@ -25,6 +25,7 @@ from requirements import Requirements, lowest_versions  # noqa: E402  # found by
 
 # From the bottom of the stack to the top.
 PACKAGES = ["telstate-codec", "telstate-rdb", "telstate-backends", "telstate"]
+OTHER_SOURCES = {"telstate-testing": "testing", "katsdptelstate": "compat/katsdptelstate"}
 REQUIREMENTS = Requirements({name: ROOT / "packages" / name for name in PACKAGES})
 PYTHONS = ["3.11", "3.12", "3.13"]
 # The newest redis-py is in the other sessions, the lowest in `lowest`.
@@ -54,6 +55,9 @@ SERVER_WHEELS = [
 # slow run on the newest server of each family, and in `stack` the slow ones on every server.
 FAMILIES = {"3.12": "valkey", "3.13": "redis", "lowest": "redis", "6": "redis", "7": "valkey"}
 
+# What the tests of katsdptelstate need, in the versions for which their outcome is known.
+ORIGINAL_NEEDS = ["async-timeout>=4", "fakeredis[lua]>=2.31", "pytest>=8", "pytest-asyncio>=0.23"]
+
 # The program whose tests show that telstate can replace katsdptelstate, and what it needs besides, in
 # the versions for which the outcome (passed, skipped) is known. katsdptelstate itself is not installed.
 KATDAL = "katdal==0.23"
@@ -74,7 +78,16 @@ KATDAL_OUTCOME = ("255", "61")
 
 nox.needs_version = ">=2024.10.9"
 # `.ci/run` names these too.
-nox.options.sessions = ["lint", "typecheck", "tests", "stack", "lowest", "clients", "katdal"]
+nox.options.sessions = [
+    "lint",
+    "typecheck",
+    "tests",
+    "stack",
+    "lowest",
+    "clients",
+    "compat",
+    "katdal",
+]
 nox.options.reuse_existing_virtualenvs = True
 # A missing interpreter is skipped and named, in CI too.
 nox.options.error_on_missing_interpreters = False
@@ -133,7 +146,7 @@ def wheels(session: nox.Session, *names: str) -> list[str]:
         pip = ["python", "-m", "pip", "--python", builder]
         session.run(*pip, "install", "-q", BUILD_BACKEND)
         for name in missing:
-            source = ROOT / ("testing" if name == "telstate-testing" else f"packages/{name}")
+            source = ROOT / OTHER_SOURCES.get(name, f"packages/{name}")
             folder = Path(_WHEELS.name, name)
             options = ["-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
             session.run(*pip, "wheel", *options, str(source))
@@ -372,6 +385,29 @@ def katdal(session: nox.Session) -> None:
     only_here = {"PATH": session.bin}
     with session.chdir(session.create_tmp()):
         session.run("python", suite, *KATDAL_OUTCOME, env=only_here)
+
+
+@nox.session
+def compat(session: nox.Session) -> None:
+    """Test the distribution named katsdptelstate, also with the tests of the original."""
+    install(session, [*PACKAGES, "katsdptelstate"], MYPY, "packaging", *ORIGINAL_NEEDS)
+    session.run("python", "-m", "pip", "check")
+    # Without our configuration, by which katsdptelstate is a stub of the original.
+    session.run("mypy", "--config-file=", "--strict", "compat/katsdptelstate/typing_tests")
+    session.run("mypy", "--config-file=", "--strict", "compat/katsdptelstate/tests")
+    pytest = ["python", "-m", "pytest", "-q", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
+    session.run(*pytest, "-p", "no:randomly", "compat/katsdptelstate/tests")
+    folder = cache("original")
+    if not any(folder.glob("*.whl")):
+        session.run(
+            "python", "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), PEER[0]
+        )
+    shutil.rmtree(folder / "tests", ignore_errors=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        tests = [name for name in archive.namelist() if "/test/" in name]
+        archive.extractall(folder / "tests", tests)
+    session.run("python", "testing/original_suite.py", str(folder / "tests"))
 
 
 @nox.session(python=PYTHONS[0])

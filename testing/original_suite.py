@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+import telstate
 
 #: How many tests pass and are skipped, and the ones that fail, by their names, each with the reason.
 PASSED = 376
@@ -65,20 +68,31 @@ def find_problems(outcomes: Outcomes) -> list[str]:
 
 def main(folder: Path) -> int:
     """Run the tests and return 0 if the outcome is as expected, else 1."""
-    import katsdptelstate.aio
-
-    import telstate
-
+    # By name, as the original is not typed, and imports of it are looked up in its stubs.
+    katsdptelstate = import_module("katsdptelstate")
+    asynchronous = import_module("katsdptelstate.aio")
     assert katsdptelstate.TelescopeState is telstate.TelescopeState
     assert katsdptelstate.__version__ == version("katsdptelstate")
     tests = folder / "katsdptelstate"
     katsdptelstate.__path__.append(str(tests))
-    katsdptelstate.aio.__path__.append(str(tests / "aio"))
-    for package in (tests, tests / "aio"):  # Without it, pytest imports the tests under other names.
+    asynchronous.__path__.append(str(tests / "aio"))
+    for package in (
+        tests,
+        tests / "aio",
+    ):  # Without it, pytest imports the tests under other names.
         (package / "__init__.py").touch()
     outcomes = Outcomes()
     # Our pytest settings (warnings are errors, for example) are not meant for these tests.
-    own = ["-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
+    own = [
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(folder),
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "asyncio_mode=auto",
+    ]
     pytest.main(["-q", "--tb=no", "--disable-warnings", *own, str(tests)], plugins=[outcomes])
     found = find_problems(outcomes)
     for problem in found:

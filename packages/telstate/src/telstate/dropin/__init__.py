@@ -77,10 +77,15 @@ class Finder:
         return PathFinder.find_spec(NAME, [str(_FOLDER)], target) if fullname == NAME else None
 
     def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
-        """Yield the metadata; `importlib.metadata` calls this method."""
+        """Yield the metadata, unless they are installed; `importlib.metadata` calls this method."""
+        from importlib.metadata import DistributionFinder, MetadataPathFinder  # slow to import
+
         wanted = getattr(context, "name", None)
         if wanted is None or wanted.lower() == NAME:
-            yield _make_distribution()
+            ours = DistributionFinder.Context(name=NAME)
+            installed = MetadataPathFinder.find_distributions(ours)
+            if all(distribution.version != VERSION for distribution in installed):
+                yield _make_distribution()
 
 
 FINDER = Finder()
@@ -93,7 +98,8 @@ def _make_distribution() -> Distribution:
     files = {
         "METADATA": (
             f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n"
-            "Summary: telstate under the names of katsdptelstate\nProvides-Extra: rdb\n"
+            "Summary: telstate under the names of katsdptelstate\n"
+            "Provides-Extra: aio\nProvides-Extra: rdb\nProvides-Extra: test\n"
         ),
         "top_level.txt": f"{NAME}\n",
     }
