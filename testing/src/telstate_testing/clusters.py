@@ -98,23 +98,12 @@ def empty_cluster(ports: Sequence[int]) -> None:
     A message that is published on one node reaches the others over the cluster bus, in order but later.
     Without the wait, a watcher of the next test on another node would receive updates of the last test.
     """
-    channel = f"emptied {time.monotonic_ns()}"
     with ExitStack() as stack:
         nodes = [stack.enter_context(redis.Redis(port=port)) for port in ports]
-        subscribers = [stack.enter_context(node.pubsub()) for node in nodes]
-        for subscriber in subscribers:
-            subscriber.subscribe(channel)
-            subscriber.get_message(timeout=TIMEOUT_SECONDS)
         for node in nodes:
             node.flushall()
             node.script_flush()
-            node.publish(channel, "")
-        for subscriber in subscribers:
-            for _ in nodes:
-                if subscriber.get_message(timeout=TIMEOUT_SECONDS) is None:
-                    raise TimeoutError(
-                        "The nodes of the cluster do not receive each other's messages."
-                    )
+        _await_messages(nodes)
 
 
 def _await_messages(nodes: Sequence[Any]) -> None:
@@ -122,19 +111,23 @@ def _await_messages(nodes: Sequence[Any]) -> None:
 
     For some seconds, nodes of a new cluster of Valkey drop each other's messages.
     """
+    channel = f"test {time.monotonic_ns()}"
     with ExitStack() as stack:
         subscribers = [stack.enter_context(node.pubsub()) for node in nodes]
         for subscriber in subscribers:
-            subscriber.subscribe("cluster is ready")
+            subscriber.subscribe(channel)
+            subscriber.get_message(timeout=TIMEOUT_SECONDS)
         missing = {(number, reader) for number in range(len(nodes)) for reader in subscribers}
 
         def all_arrived() -> bool:
             for number in {number for number, _ in missing}:
-                nodes[number].publish("cluster is ready", str(number))
+                nodes[number].publish(channel, str(number))
             for reader in subscribers:
-                while message := reader.get_message(timeout=0.01):
-                    if message["type"] == "message":
-                        missing.discard((int(message["data"]), reader))
+                while any(each is reader for _, each in missing):
+                    message = reader.get_message(timeout=0.1)
+                    if message is None:
+                        break
+                    missing.discard((int(message["data"]), reader))
             return not missing
 
         _until(all_arrived)

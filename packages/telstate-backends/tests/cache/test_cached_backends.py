@@ -581,7 +581,7 @@ def test_an_unresponsive_connection(newest_url: str) -> None:
 def test_a_server_that_disappears(newest_url: str) -> None:
     """If the network loses everything, cached results end soon, and return afterwards."""
     with Proxy(int(newest_url.rsplit(":", 1)[1])) as proxy:
-        url = f"redis://127.0.0.1:{proxy.port}?socket_timeout=0.3"
+        url = f"redis://127.0.0.1:{proxy.port}?socket_timeout=2"
         with CachedBackend(RedisBackend.from_url(url)) as backend:
             backend.execute(SetImmutable(K, b"1"))
             while not remembers(backend, Get((K,))):

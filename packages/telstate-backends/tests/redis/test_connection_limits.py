@@ -65,9 +65,8 @@ def test_more_threads_wait_than_redis_py_allows_connections(newest_url: str) -> 
 
 
 def subscribers(client: Any) -> int:
-    """Return the number of subscribers of the key of the tests."""
-    ((_, count),) = client.pubsub_numsub("update/k")
-    return int(count)
+    """Return the number of subscriptions; PUBSUB NUMSUB of Valkey 9.1 is wrong for many."""
+    return sum(int(each["sub"]) for each in client.client_list(_type="pubsub"))
 
 
 @pytest.mark.slow

@@ -207,7 +207,7 @@ def test_a_user_without_permission_to_publish(server_url: str, operation: Operat
         )
         try:
             with RedisBackend.from_url(shy) as backend:
-                with pytest.raises(RefusedError, match="publish"):
+                with pytest.raises(RefusedError, match="use the channels update"):
                     backend.execute(operation)
         finally:
             client.acl_deluser("shy")

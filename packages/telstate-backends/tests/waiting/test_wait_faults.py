@@ -186,7 +186,7 @@ async def test_a_client_behind_a_silent_connection(
     monkeypatch.setattr(_heartbeat, "PING_INTERVAL", 0.1)
     monkeypatch.setattr(_heartbeat, "PING_TIMEOUT", 0.1)
     with Proxy(server.port) as proxy:
-        url = f"redis://127.0.0.1:{proxy.port}?socket_timeout=0.5"
+        url = f"redis://127.0.0.1:{proxy.port}"
         async with (
             await AsyncRedisBackend.from_url(server.url) as backend,
             await AsyncRedisBackend.from_url(url) as cut_off,
@@ -209,6 +209,7 @@ async def test_a_client_behind_a_silent_connection(
                 await until(lambda: count_subscribers(admin) == 0)
                 assert not task.done() and not waiting.done()
                 proxy.swallow = False
+                proxy.cut()
                 await asyncio.wait_for(task, LONG)
                 await asyncio.wrap_future(waiting)
         await until(lambda: count_subscribers(admin) == 0)
