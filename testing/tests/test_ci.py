@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_session_runs_in_ci() -> None:
     """No session is missing in the two lists of `.ci/run`, and none runs twice."""
     (default,) = re.findall(
-        r"^nox\.options\.sessions = (\[.*?\])", (ROOT / "noxfile.py").read_text(), re.M
+        r"^nox\.options\.sessions = (\[.*?\])", (ROOT / "noxfile.py").read_text(), re.M | re.S
     )
     in_ci = re.findall(r"nox -s ([\w ]+?)(?= >| \|\|)", (ROOT / ".ci" / "run").read_text())
     assert sorted(" ".join(in_ci).split()) == sorted(ast.literal_eval(default))

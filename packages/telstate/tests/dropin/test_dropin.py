@@ -160,10 +160,11 @@ def test_installing_again_does_nothing(old: Old) -> None:
 
 
 def test_metadata(old: Old) -> None:
-    """Packaging tools find the version and the extra that clients require."""
+    """Packaging tools find the version and the extras that clients require."""
     assert importlib.metadata.version("katsdptelstate") == old("").__version__
     metadata = importlib.metadata.metadata("katsdptelstate")
-    assert (metadata["Name"], metadata["Provides-Extra"]) == ("katsdptelstate", "rdb")
+    assert metadata["Name"] == "katsdptelstate"
+    assert metadata.get_all("Provides-Extra") == ["aio", "rdb", "test"]
     assert "katsdptelstate" in importlib.metadata.packages_distributions()
     found = [one.metadata["Name"] for one in importlib.metadata.distributions()]
     assert found.count("katsdptelstate") == 1
