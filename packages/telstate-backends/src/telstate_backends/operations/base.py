@@ -33,6 +33,22 @@ Result = TypeVar("Result")
 _INCLUDES = {"load": "listeners", "restore": "listeners"}
 
 
+#: Scripts that only read. :mod:`~telstate_backends.operations.plain_reads` does the same without scripts.
+READ_SCRIPTS = frozenset(
+    {
+        "export",
+        "get",
+        "get_indexed",
+        "get_page",
+        "get_range",
+        "key_type",
+        "key_types",
+        "peek",
+        "which_exist",
+    }
+)
+
+
 @attrs.frozen
 class Script:
     """The source of a Lua script, and the digest by which ``EVALSHA`` calls it."""
@@ -40,6 +56,9 @@ class Script:
     name: str
     source: bytes
     sha: str
+    #: The commands that call it for users who may only read, by its source and by its digest.
+    read_eval: str
+    read_evalsha: str
 
 
 @functools.cache
@@ -53,7 +72,9 @@ def script(name: str) -> Script:
     names = [_INCLUDES[name], name] if name in _INCLUDES else [name]
     source = b"".join(folder.joinpath(f"{each}.lua").read_bytes() for each in names)
     # The digest protects nothing, so it must also work where SHA-1 is disabled for security.
-    return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+    sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
+    suffix = "_RO" if name in READ_SCRIPTS else ""
+    return Script(name, source, sha, f"EVAL{suffix}", f"EVALSHA{suffix}")
 
 
 @attrs.frozen
@@ -75,9 +96,9 @@ class Command:
         reply until that is 0, and the second elements of the replies are the reply: a list of pages.
     steps : tuple of Command
         A transaction that does the same faster, in a batch on a single server; its last reply counts.
-    transaction : tuple of Command
-        A transaction that reads the same faster, on a dedicated connection, because a script copies a
-        long reply twice; the reply is then a tuple of theirs.
+    is_long : bool
+        Whether the reply may be long, so that a transaction is faster, because a script copies a reply
+        twice.
     """
 
     name: str
@@ -86,19 +107,26 @@ class Command:
     is_script: bool = False
     is_paged: bool = False
     steps: tuple[Command, ...] = ()
-    transaction: tuple[Command, ...] = ()
+    is_long: bool = False
 
-    def args(self) -> Args:
-        """Return what to send; a script goes by its digest."""
+    @property
+    def is_read_script(self) -> bool:
+        """Whether it is a script that only reads."""
+        return self.is_script and self.name in READ_SCRIPTS
+
+    def args(self, read_only: bool = False) -> Args:
+        """Return what to send; a script goes by its digest, one that only reads as such if `read_only`."""
         if not self.is_script:
             return (self.name, *self.keys, *self.arguments)
-        digest = script(self.name).sha
-        return ("EVALSHA", digest, len(self.keys), *self.keys, *self.arguments)
+        called = script(self.name)
+        name = called.read_evalsha if read_only else "EVALSHA"
+        return (name, called.sha, len(self.keys), *self.keys, *self.arguments)
 
-    def args_with_source(self) -> Args:
+    def args_with_source(self, read_only: bool = False) -> Args:
         """Return what to send for a script that the server does not know."""
-        source = script(self.name).source
-        return ("EVAL", source, len(self.keys), *self.keys, *self.arguments)
+        called = script(self.name)
+        name = called.read_eval if read_only else "EVAL"
+        return (name, called.source, len(self.keys), *self.keys, *self.arguments)
 
 
 class Operation(ABC, Generic[Result]):

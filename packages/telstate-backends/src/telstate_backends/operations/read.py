@@ -320,31 +320,16 @@ class GetRange(Operation[list[bytes] | None]):
     def command(self) -> Command:
         first, stop = b"[" + self.start, b"(" + self.end
         previous = b"(" + self.start if self.include_previous else b""
-        transaction: tuple[Command, ...] = ()
-        # A transaction is faster for long replies, a script for the latest sample alone.
-        if len(self.keys) == 1 and self.start < self.end:
-            transaction = (
-                Command("TYPE", self.keys),
-                Command("ZRANGEBYLEX", self.keys, (first, stop)),
-            )
-            if previous:
-                latest = (previous, "-", "LIMIT", 0, 1)
-                transaction += (Command("ZREVRANGEBYLEX", self.keys, latest),)
-        arguments = (first, stop, previous)
-        return Command("get_range", self.keys, arguments, is_script=True, transaction=transaction)
+        return Command(
+            "get_range",
+            self.keys,
+            (first, stop, previous),
+            is_script=True,
+            is_long=len(self.keys) == 1 and self.start < self.end,
+        )
 
     def parse(self, reply: object) -> list[bytes] | None:
-        if isinstance(reply, tuple):
-            reply = self._script_reply(*reply)
         if reply is None:
             return None
         (samples,) = need_kind(reply, KeyType.MUTABLE) or unexpected(reply)
         return as_bytes_list(samples)
-
-    def _script_reply(self, redis_type: object, samples: object, *previous: object) -> object:
-        """Convert the replies of the transaction to the reply of the script."""
-        if redis_type == b"none":
-            return None
-        if not isinstance(samples, list):  # the key is of another kind
-            return [redis_type, self.keys[0]]
-        return [redis_type, self.keys[0], [*joined(previous), *samples]]

@@ -107,14 +107,16 @@ class Cluster:
     ) -> None:
         if len(due) == 1:
             ((node, pieces),) = due.items()
-            self._server(node).run(exchange_pieces(pieces, node), deadline)
+            server = self._server(node)
+            server.run(exchange_pieces(pieces, node, server.access), deadline)
             return
         running: list[Future[None]] = []
         threads = self._own_threads()
         try:
             for node, pieces in due.items():
-                exchange = exchange_pieces(pieces, node)
-                running.append(threads.submit(self._server(node).run, exchange, deadline))
+                server = self._server(node)
+                exchange = exchange_pieces(pieces, node, server.access)
+                running.append(threads.submit(server.run, exchange, deadline))
         finally:
             wait(running)
         for done in running:
@@ -243,8 +245,10 @@ class AsyncCluster:
         return _slots.ownership_of(replies)
 
     async def _send_round(self, due: Mapping[str, Sequence[_slots.Piece]]) -> None:
+        servers = [(self._server(node), node, pieces) for node, pieces in due.items()]
         running = [
-            self._server(node).run(exchange_pieces(pieces, node)) for node, pieces in due.items()
+            server.run(exchange_pieces(pieces, node, server.access))
+            for server, node, pieces in servers
         ]
         for failure in await asyncio.gather(*running, return_exceptions=True):
             if failure is not None:

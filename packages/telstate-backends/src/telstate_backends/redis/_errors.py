@@ -41,6 +41,9 @@ _NOT_PERMITTED = (
     "Redis at {address} does not permit this{about} ({words}). The user must be allowed to read and write "
     "these keys, run scripts, and use the channels update/*, delete/* and clear."
 )
+_OUT_OF_MEMORY = (
+    "Redis at {address} is out of memory ({words}). Delete some keys, or raise its maxmemory."
+)
 
 #: Messages for errors that become a ConnectionError, by class; the most specific class counts.
 _CONNECTION: dict[type[BaseException], str] = {
@@ -76,9 +79,7 @@ _CONNECTION: dict[type[BaseException], str] = {
 #: The same for those that become a RefusedError.
 _REFUSED: dict[type[BaseException], str] = {
     theirs.NoPermissionError: _NOT_PERMITTED,
-    theirs.OutOfMemoryError: (
-        "Redis at {address} is out of memory ({words}). Delete some keys, or raise its maxmemory."
-    ),
+    theirs.OutOfMemoryError: _OUT_OF_MEMORY,
     theirs.ReadOnlyError: (
         "Redis at {address} is a read-only replica ({words}). Write to its master."
     ),
@@ -106,10 +107,11 @@ _BY_TEXT: tuple[_Row, ...] = (
     # What a script may not do.
     (
         theirs.ResponseError,
-        "(?i)can't publish|NOPERM|ACL failure|no permission",
+        "(?i)can't publish|can't run this command|can't access at least one|NOPERM|ACL failure|no permission",
         RefusedError,
         _NOT_PERMITTED,
     ),
+    (theirs.ResponseError, "-OOM command not allowed", RefusedError, _OUT_OF_MEMORY),
     (
         theirs.ResponseError,
         "unknown command .SENTINEL",

@@ -7,57 +7,204 @@ own result. `Server` and `AsyncServer` drive it.
 Rules: a script goes by its digest (``EVALSHA``); if the server does not know it, the text is sent, which
 also makes it known. In a batch the first use of each script sends the text straight away, so that order
 is kept even if the server has just lost its scripts. A paged command needs as many round trips as it has
-pages, so it is not part of a batch. A command with steps is a transaction in a batch.
+pages, so it is not part of a batch. A command with steps is a transaction in a batch. A script that only
+reads is called in the first way that the server permits; which one that is, is remembered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from enum import Enum, auto
 from itertools import groupby, islice
 from typing import TypeAlias, TypeVar
 
-from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
+import attrs
+from redis.exceptions import (
+    AskError,
+    MovedError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ResponseError,
+    TryAgainError,
+)
 
 from telstate_backends.operations.base import Args, Command, as_bytes, as_int, unexpected
+from telstate_backends.operations.plain_reads import plain_read
 from telstate_backends.redis._client import is_pool_exhausted
 from telstate_backends.redis._errors import LOST, is_temporary, partly_sent
 from telstate_backends.redis._slots import Piece, bare_masters
+
+_ASKING: tuple[Args, ...] = (("ASKING",),)
+_MULTI: Args = ("MULTI",)
+_EXEC: Args = ("EXEC",)
 
 Result = TypeVar("Result")
 Exchange: TypeAlias = Generator[Sequence[Args], list[object], Result]
 
 
-def exchange_command(command: Command) -> Exchange[object]:
+class Way(Enum):
+    """How to call a script that only reads, by falling preference."""
+
+    #: By ``EVALSHA_RO``, from Redis 7.0 on, for which a user needs no permission to write.
+    READ_ONLY_SCRIPT = auto()
+    SCRIPT = auto()
+    #: By plain commands in a transaction.
+    TRANSACTION = auto()
+    #: By plain commands, between which others may change the key.
+    PIPELINE = auto()
+
+
+@attrs.define(eq=False)
+class ReadAccess:
+    """How the user may read on a server, as far as that is known."""
+
+    way: Way = Way.READ_ONLY_SCRIPT
+    #: Whether the server has confirmed that.
+    is_known: bool = False
+    #: Whether a long reply may be requested by a transaction.
+    may_transact: bool = True
+
+    @property
+    def by_script(self) -> bool:
+        """Whether scripts are permitted."""
+        return self.way is Way.READ_ONLY_SCRIPT or self.way is Way.SCRIPT
+
+    @property
+    def read_only(self) -> bool:
+        """Whether to call scripts by the commands for users who may only read."""
+        return self.way is Way.READ_ONLY_SCRIPT
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether a server does not permit a command, or does not know it."""
+    return isinstance(error, NoPermissionError) or str(error).startswith("unknown command")
+
+
+def exchange_command(
+    command: Command, access: ReadAccess, asking: bool = False
+) -> Exchange[object]:
     """Return the reply to one command; raises redis-py's error if it fails."""
     if command.is_paged:
-        return (yield from _exchange_pages(command))
-    if command.transaction:
+        return (yield from _exchange_pages(command, access, asking))
+    if not command.is_read_script:
+        return (yield from _exchange_in(Way.SCRIPT, command, asking))
+    prefer_transaction = command.is_long and access.may_transact
+    first = Way.TRANSACTION if prefer_transaction and access.by_script else access.way
+    try:
+        return (yield from _exchange_in(first, command, asking))
+    except ResponseError as error:
+        if not _has_alternative(error):
+            raise
+        return (yield from _exchange_otherwise(command, access, asking, first, error))
+
+
+def _has_alternative(error: ResponseError) -> bool:
+    """Return whether a server that refuses to be read in one way may permit another."""
+    # One without memory refuses transactions, but neither scripts nor plain commands that read.
+    return is_refusal(error) or isinstance(error, OutOfMemoryError)
+
+
+def _exchange_otherwise(
+    command: Command, access: ReadAccess, asking: bool, first: Way, failure: ResponseError
+) -> Exchange[object]:
+    """Return the reply to a script that only reads, and that must not be called in the first way."""
+    failures = [failure]
+    for way in dict.fromkeys((access.way, *Way)):
+        if way is first:
+            continue
         try:
-            replies = yield [("MULTI",), *(each.args() for each in command.transaction), ("EXEC",)]
-            return tuple(_executed(replies))
-        except NoPermissionError:
-            pass  # some users may not run transactions, but scripts
-    (reply,) = yield [command.args()]
+            reply = yield from _exchange_in(way, command, asking)
+        except ResponseError as error:
+            if not _has_alternative(error):
+                raise
+            failures.append(error)
+            continue
+        if is_refusal(failure):
+            access.may_transact = access.may_transact and first is not Way.TRANSACTION
+            access.way, access.is_known = way, True
+        return reply
+    raise next((error for error in failures if isinstance(error, NoPermissionError)), failures[-1])
+
+
+def _exchange_in(way: Way, command: Command, asking: bool) -> Exchange[object]:
+    """Return the reply to a command that is not paged, sent in this way if it is a script that only reads."""
+    if way is Way.TRANSACTION or way is Way.PIPELINE:
+        return (yield from _exchange_plainly(command, way is Way.TRANSACTION, asking))
+    read_only = way is Way.READ_ONLY_SCRIPT
+    reply = yield from _exchange_one(command.args(read_only), asking)
     if isinstance(reply, NoScriptError):
-        (reply,) = yield [command.args_with_source()]
+        reply = yield from _exchange_one(command.args_with_source(read_only), asking)
     if isinstance(reply, Exception):
         raise reply
     return reply
 
 
+def _exchange_one(args: Args, asking: bool) -> Exchange[object]:
+    *_, reply = yield [("ASKING",), args] if asking else [args]
+    return reply
+
+
+def _exchange_plainly(command: Command, in_transaction: bool, asking: bool) -> Exchange[object]:
+    steps = plain_read(command)
+    ask = _ASKING if asking else ()
+    try:
+        batch = next(steps)
+        while True:
+            if in_transaction:
+                replies = yield (*ask, _MULTI, *batch, _EXEC)
+                batch = steps.send(_executed(replies[len(ask) :]))
+            else:
+                sent = [args for each in batch for args in (*ask, each)]
+                replies = yield sent
+                batch = steps.send(replies[len(ask) :: 1 + len(ask)])
+    except StopIteration as end:
+        result: object = end.value
+        return result
+    except AskError as error:
+        if isinstance(error, MovedError) or len(command.keys) == 1:
+            raise
+        # Unlike a script, a command with one key does not tell that others have not moved yet.
+        raise TryAgainError("some of the keys have moved") from error
+
+
+def _exchange_together(exchanges: Sequence[Exchange[object]]) -> Exchange[list[object]]:
+    """Return the results of exchanges, an error for one that failed, all in the same round trips."""
+    results: list[object] = [None] * len(exchanges)
+    running: dict[int, Sequence[Args]] = {}
+
+    def advance(place: int, replies: list[object] | None) -> None:
+        exchange = exchanges[place]
+        try:
+            running[place] = next(exchange) if replies is None else exchange.send(replies)
+        except StopIteration as end:
+            results[place] = end.value
+        except ResponseError as error:
+            results[place] = error
+
+    for place in range(len(exchanges)):
+        advance(place, None)
+    while running:
+        sent, running = running, {}
+        replies = iter((yield [args for batch in sent.values() for args in batch]))
+        for place, batch in sent.items():
+            advance(place, list(islice(replies, len(batch))))
+    return results
+
+
 def exchange_commands(
-    commands: Sequence[Command], asking: Sequence[bool]
+    commands: Sequence[Command], asking: Sequence[bool], access: ReadAccess
 ) -> Exchange[list[object]]:
     """Return the replies to commands, in order; a node that is only about to get their slot needs `asking`."""
     replies: list[object] = []
     for paged, run in groupby(zip(commands, asking, strict=True), lambda each: each[0].is_paged):
         try:
             if not paged:
-                replies += yield from _exchange_batch(list(run))
+                replies += yield from _exchange_batch(list(run), access)
                 continue
             for command, announced in run:
                 try:
-                    replies.append((yield from _exchange_pages(command, announced)))
+                    replies.append((yield from _exchange_pages(command, access, announced)))
                 except ResponseError as error:
                     replies.append(error)
         except (*LOST, ResponseError) as error:
@@ -67,16 +214,17 @@ def exchange_commands(
     return replies
 
 
-def exchange_pieces(pieces: Sequence[Piece], node: str) -> Exchange[None]:
+def exchange_pieces(pieces: Sequence[Piece], node: str, access: ReadAccess) -> Exchange[None]:
     """Send pieces of operations to a node of a cluster, named ``host:port``, and record its replies."""
     if len(pieces) == 1 and not pieces[0].asking:
         try:
-            replies = [(yield from exchange_command(pieces[0].command))]
+            replies = [(yield from exchange_command(pieces[0].command, access))]
         except ResponseError as error:
             replies = [error]
     else:
         commands = [piece.command for piece in pieces]
-        replies = yield from exchange_commands(commands, [piece.asking for piece in pieces])
+        asking = [piece.asking for piece in pieces]
+        replies = yield from exchange_commands(commands, asking, access)
     for piece, reply in zip(pieces, replies, strict=True):
         piece.take(reply, node)
 
@@ -95,8 +243,46 @@ def exchange_nodes() -> Exchange[bytes]:
     return as_bytes(reply)
 
 
-def _exchange_batch(commands: Sequence[tuple[Command, bool]]) -> Exchange[list[object]]:
-    replies = iter((yield list(_batch(commands))))
+def _exchange_batch(
+    commands: Sequence[tuple[Command, bool]], access: ReadAccess
+) -> Exchange[list[object]]:
+    reads = [place for place, (command, _) in enumerate(commands) if command.is_read_script]
+    if reads and not access.is_known and len(reads) < len(commands):
+        # What is read must not be read again after a later write.
+        yield from _exchange_probe(access)
+    if reads and not access.by_script:
+        return (
+            yield from _exchange_together(
+                [exchange_command(command, access, announced) for command, announced in commands]
+            )
+        )
+    collected = yield from _exchange_scripts(commands, access.read_only)
+    refused = []
+    for place in reads:
+        reply = collected[place]
+        if isinstance(reply, ResponseError) and is_refusal(reply):
+            refused.append(place)
+    if refused:
+        again = [
+            exchange_command(commands[place][0], access, commands[place][1]) for place in refused
+        ]
+        for place, reply in zip(refused, (yield from _exchange_together(again)), strict=True):
+            collected[place] = reply
+    return collected
+
+
+def _exchange_probe(access: ReadAccess) -> Exchange[None]:
+    """Find out whether scripts can be called by the commands for users who may only read."""
+    (reply,) = yield [("EVAL_RO", "return 1", 0)]
+    if isinstance(reply, ResponseError) and is_refusal(reply):
+        access.way = Way.SCRIPT
+    access.is_known = True
+
+
+def _exchange_scripts(
+    commands: Sequence[tuple[Command, bool]], read_only: bool
+) -> Exchange[list[object]]:
+    replies = iter((yield list(_batch(commands, read_only))))
     collected: list[object] = []
     for command, announced in commands:
         if announced:
@@ -113,7 +299,7 @@ def _exchange_batch(commands: Sequence[tuple[Command, bool]]) -> Exchange[list[o
     return collected
 
 
-def _batch(commands: Iterable[tuple[Command, bool]]) -> Iterator[Args]:
+def _batch(commands: Iterable[tuple[Command, bool]], read_only: bool) -> Iterator[Args]:
     known: set[str] = set()
     for command, announced in commands:
         if announced:
@@ -123,9 +309,9 @@ def _batch(commands: Iterable[tuple[Command, bool]]) -> Iterator[Args]:
         for step in command.steps or (command,):
             if step.is_script and step.name not in known:
                 known.add(step.name)
-                yield step.args_with_source()
+                yield step.args_with_source(read_only)
             else:
-                yield step.args()
+                yield step.args(read_only)
         if command.steps:
             yield ("EXEC",)
 
@@ -140,17 +326,14 @@ def _executed(replies: Sequence[object]) -> list[object]:
     return executed if isinstance(executed, list) else unexpected(executed)
 
 
-def _exchange_pages(command: Command, asking: bool = False) -> Exchange[list[object]]:
+def _exchange_pages(
+    command: Command, access: ReadAccess, asking: bool = False
+) -> Exchange[list[object]]:
     cursor, pages = 0, []
     while True:
         arguments = (cursor, *command.arguments[1:])
         page = Command(command.name, command.keys, arguments, is_script=command.is_script)
-        if asking:
-            (reply,) = yield from _exchange_batch([(page, True)])
-            if isinstance(reply, Exception):
-                raise reply
-        else:
-            reply = yield from exchange_command(page)
+        reply = yield from exchange_command(page, access, asking)
         if not isinstance(reply, list) or len(reply) != 2:
             unexpected(reply)
         cursor = int(reply[0]) if isinstance(reply[0], bytes) else as_int(reply[0])

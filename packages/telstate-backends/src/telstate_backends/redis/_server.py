@@ -14,7 +14,7 @@ import redis
 import redis.asyncio
 import redis.asyncio.retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
 from telstate_backends.deadline import Deadline
@@ -25,9 +25,11 @@ from telstate_backends.redis._connection_async import SharedConnection
 from telstate_backends.redis._errors import FAILURES, check_batch
 from telstate_backends.redis._exchanges import (
     Exchange,
+    ReadAccess,
     Result,
     exchange_command,
     exchange_commands,
+    is_refusal,
 )
 from telstate_backends.redis._sentinel import AsyncMasterFollower, MasterFollower
 
@@ -45,26 +47,31 @@ class Server:
             self._follower = MasterFollower(client.connection_pool, Retry(NoBackoff(), 0))
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
+        self.access = ReadAccess()
         self._connection = Connections(client.connection_pool)
 
     def execute(self, operation: Operation[Any], deadline: Deadline | None = None) -> object:
         """Return the reply to one operation."""
         command = operation.command()
-        if deadline is None and not command.transaction and not command.is_paged:
+        access = self.access
+        if deadline is None and not command.is_long and not command.is_paged and access.by_script:
             # The usual case is an exchange without a generator, which would cost a tenth of the time.
             try:
-                return self._connection.request(command.args())
+                return self._connection.request(command.args(access.read_only))
             except NoScriptError:
-                return self._connection.request(command.args_with_source())
-        return self.run(exchange_command(command), deadline)
+                return self._connection.request(command.args_with_source(access.read_only))
+            except ResponseError as error:
+                if not command.is_read_script or not is_refusal(error):
+                    raise
+        return self.run(exchange_command(command, access), deadline)
 
     def execute_many(
         self, operations: Sequence[Operation[Any]], deadline: Deadline | None = None
     ) -> list[object]:
         """Return the replies to operations, in order, redis-py's error for one that failed."""
         commands = [operation.command() for operation in operations]
-        replies = self.run(exchange_commands(commands, [False] * len(commands)), deadline)
-        return check_batch(operations, replies)
+        exchange = exchange_commands(commands, [False] * len(commands), self.access)
+        return check_batch(operations, self.run(exchange, deadline))
 
     def run(self, exchange: Exchange[Result], deadline: Deadline | None) -> Result:
         """Drive an exchange to its end and return its result."""
@@ -125,25 +132,29 @@ class AsyncServer:
             self._follower = AsyncMasterFollower(client.connection_pool, none)
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
+        self.access = ReadAccess()
         self._connection = SharedConnection(client.connection_pool)
 
     async def execute(self, operation: Operation[Any]) -> object:
         """Return the reply to one operation."""
         command = operation.command()
-        if not command.transaction and not command.is_paged:
-            (reply,) = await self._connection.request_many((command.args(),))
+        access = self.access
+        if not command.is_long and not command.is_paged and access.by_script:
+            (reply,) = await self._connection.request_many((command.args(access.read_only),))
             if isinstance(reply, NoScriptError):
-                (reply,) = await self._connection.request_many((command.args_with_source(),))
-            if isinstance(reply, Exception):
+                source = command.args_with_source(access.read_only)
+                (reply,) = await self._connection.request_many((source,))
+            if not isinstance(reply, Exception):
+                return reply
+            if not command.is_read_script or not is_refusal(reply):
                 raise reply
-            return reply
-        return await self.run(exchange_command(command))
+        return await self.run(exchange_command(command, access))
 
     async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
         """Return the replies to operations, in order, redis-py's error for one that failed."""
         commands = [operation.command() for operation in operations]
-        replies = await self.run(exchange_commands(commands, [False] * len(commands)))
-        return check_batch(operations, replies)
+        exchange = exchange_commands(commands, [False] * len(commands), self.access)
+        return check_batch(operations, await self.run(exchange))
 
     async def run(self, exchange: Exchange[Result]) -> Result:
         """Drive an exchange to its end and return its result."""
