@@ -80,7 +80,7 @@ def readable_samples() -> list[Path]:
     for row in sample_rows():
         path = SAMPLES / row["file"]
         try:
-            for _ in read_rdb(path, raw=True, auxiliary=True):
+            for _ in read_rdb(path, auxiliary=True):
                 pass
         except RdbParseError:
             continue

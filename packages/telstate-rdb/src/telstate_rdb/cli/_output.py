@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Any, Literal, TextIO
 
 import attrs
@@ -219,22 +219,31 @@ def _print_table(output: Output, columns: Sequence[Column], rows: Iterable[Seque
     if not first:
         return 0
     header = [column.name.replace("_", " ") for column in columns]
-    widths = [max(map(cell_len, cells)) for cells in zip(header, *first)]
-    widths[-1] = max(_LEAST_WIDTH, output.width - sum(widths[:-1]) - 2 * (len(widths) - 1))
+    widths = _fit([max(map(cell_len, cells)) for cells in zip(header, *first)], columns, output)
     bold: Callable[[str], str] = lambda text: text  # noqa: E731  # the same without colour
     if output.has_colour:
         bold = lambda text: click.style(text, bold=True)  # noqa: E731  # as above
     count = -1
     for row in chain([header], first, texts):
         count += 1
-        folded = _fold(row[-1], widths[-1])
-        cells = [_align(*cell) for cell in zip(row[:-1], widths, columns)]
-        line = "  ".join([*cells, folded[0]])
-        output.write((bold(line) if not count else line).rstrip() + "\n")
-        margin = " " * (sum(widths[:-1]) + 2 * (len(widths) - 1))
-        for rest in folded[1:]:
-            output.write(f"{margin}{rest}\n")
+        folded = [_fold(text, width) for text, width in zip(row, widths)]
+        for line in zip_longest(*folded, fillvalue=""):
+            cells = "  ".join(_align(*cell) for cell in zip(line, widths, columns)).rstrip()
+            output.write((cells if count else bold(cells)) + "\n")
     return count
+
+
+def _fit(widths: list[int], columns: Sequence[Column], output: Output) -> list[int]:
+    """Narrow the columns of names, the widest first, until a table fits."""
+    excess = sum(widths) + 2 * (len(widths) - 1) - output.width
+    names = [number for number, column in enumerate(columns) if column.kind == "name"]
+    while excess > 0 and names:
+        widest = max(names, key=widths.__getitem__)
+        if widths[widest] <= _LEAST_WIDTH:
+            break
+        widths[widest] -= 1
+        excess -= 1
+    return widths
 
 
 def _align(text: str, width: int, column: Column) -> str:

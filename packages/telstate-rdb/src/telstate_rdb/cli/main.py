@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "pip install 'telstate-rdb[cli]'"
     ) from error
 
-from telstate_rdb.cli import _info, _read
+from telstate_rdb.cli import _diff, _info, _read, _write
 from telstate_rdb.cli._common import Group
 
 
@@ -37,5 +37,16 @@ def main() -> None:
     """
 
 
-for command in (_info.info, _read.keys, _read.get, _read.json_, _info.verify):
+for command in (
+    _info.info,
+    _read.keys,
+    _read.get,
+    _read.json_,
+    _write.resp,
+    _diff.diff,
+    _write.convert,
+    _write.merge,
+    _write.split,
+    _info.verify,
+):
     main.add_command(command)

@@ -1,0 +1,363 @@
+"""Comparing two files: which keys, values and expiries differ.
+
+The first file is read into an index of 57 bytes and the name for each key: a digest of the value, not the
+value itself. Then the second file is read and compared with the index. Values are equal whatever their
+encoding, their order where it has no meaning, and the version of the file.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import Literal, NamedTuple
+
+import attrs
+
+from telstate_rdb._source import Progress, RdbSource
+from telstate_rdb.convert import library_name
+from telstate_rdb.reader import read_rdb
+from telstate_rdb.records import AuxiliaryRecord, FunctionLibrary, KeyRecord
+from telstate_rdb.selection import Selection, read_selected
+from telstate_rdb.values import (
+    Hash,
+    List,
+    Module,
+    Set,
+    SortedSet,
+    Stream,
+    StreamConsumer,
+    StreamGroup,
+    Value,
+)
+
+What = Literal["only in A", "only in B", "type", "value", "expiry"]
+"""How a key differs."""
+
+Sign = Literal["-", "+"]
+"""Which of two files has something: the first or the second."""
+
+LIBRARY = "function library"
+"""The type of a difference between function libraries, which have no database."""
+
+_GROUP_BYTES = 1 << 26  # of values that are compared at once in full
+_ENTRY = struct.Struct("<16sqQQB")  # digest, expiry or -1, elements, bytes, type
+_TYPES = ("string", "list", "set", "zset", "hash", "stream", "module", LIBRARY)
+
+
+class Side(NamedTuple):
+    """A key in one of two files.
+
+    Parameters
+    ----------
+    type
+        Its type, as the command ``TYPE`` names it.
+    elements
+        The number of its elements, fields, members or entries; the bytes of a string.
+    size
+        The number of bytes in all of its elements.
+    expiry
+        When it expires, in milliseconds since 1970; None for never.
+    """
+
+    type: str
+    elements: int
+    size: int
+    expiry: int | None
+
+
+class Change(NamedTuple):
+    """A part of a value that only one of two files has: ``-`` for the first, ``+`` for the second."""
+
+    sign: Sign
+    parts: tuple[bytes, ...]
+
+
+@attrs.frozen
+class Difference:
+    """A key that differs.
+
+    Parameters
+    ----------
+    what
+        How it differs. A key whose value and expiry differ has ``"value"``.
+    database
+        The number of its database; None for a function library.
+    key
+        Its name.
+    before, after
+        The key in the first and in the second file; None if it is not there.
+    changes
+        The parts of the value that differ, if they were asked for.
+    """
+
+    what: What
+    database: int | None
+    key: bytes
+    before: Side | None
+    after: Side | None
+    changes: tuple[Change, ...] = ()
+
+
+def compare_rdb(
+    before: RdbSource,
+    after: RdbSource,
+    *,
+    selection: Selection = Selection(),  # noqa: B008  # it is frozen
+    ignore_times: bool = False,
+    full: bool = False,
+    progress: tuple[Progress | None, Progress | None] = (None, None),
+    names: tuple[str | None, str | None] = (None, None),
+) -> Iterator[Difference]:
+    """Compare two files.
+
+    Parameters
+    ----------
+    before, after
+        The files, as for :func:`telstate_rdb.read_rdb`. With `full` they are read more than once, so
+        they must be paths or bytes.
+    selection
+        The keys to compare.
+    ignore_times
+        Whether the times at which consumers of streams were last seen make no difference.
+    full
+        Whether the parts of values that differ are found. A list is compared from both of its ends.
+    progress, names
+        The functions that are called with the progress, and the names in errors, one for each file.
+
+    Yields
+    ------
+    Difference
+        The keys that differ, in the order of the second file, then those that only the first has.
+
+    Raises
+    ------
+    RdbParseError, OSError
+        As for :func:`telstate_rdb.read_rdb`.
+
+    Examples
+    --------
+    >>> old = b"REDIS0003" b"\\x00\\x04gain\\x031.5" b"\\x00\\x04mode\\x01c" b"\\xff"
+    >>> new = b"REDIS0003" b"\\x00\\x04gain\\x032.5" b"\\xff"
+    >>> for difference in compare_rdb(old, new):
+    ...     print(difference.what, difference.key)
+    value b'gain'
+    only in A b'mode'
+    """
+    found = _compare(before, after, selection, ignore_times, progress, names)
+    return _explain(found, before, after, ignore_times) if full else found
+
+
+def _compare(
+    before: RdbSource,
+    after: RdbSource,
+    selection: Selection,
+    ignore_times: bool,
+    progress: tuple[Progress | None, Progress | None],
+    names: tuple[str | None, str | None],
+) -> Iterator[Difference]:
+    index: dict[int | None, dict[bytes, bytes]] = {}
+    records = read_selected(before, selection, auxiliary=True, progress=progress[0], name=names[0])
+    for database, key, entry in _entries(records, ignore_times):
+        index.setdefault(database, {})[key] = entry
+    records = read_selected(after, selection, auxiliary=True, progress=progress[1], name=names[1])
+    for database, key, entry in _entries(records, ignore_times):
+        old = index.get(database, {}).pop(key, None)
+        if old == entry:
+            continue
+        new = _side(entry)
+        if old is None:
+            yield Difference("only in B", database, key, None, new)
+            continue
+        what: What = "expiry"
+        if old[:16] != entry[:16]:
+            what = "value" if old[-1] == entry[-1] else "type"
+        yield Difference(what, database, key, _side(old), new)
+    for database, rest in index.items():
+        for key, entry in rest.items():
+            yield Difference("only in A", database, key, _side(entry), None)
+
+
+def _side(entry: bytes) -> Side:
+    _, expiry, elements, size, kind = _ENTRY.unpack(entry)
+    return Side(_TYPES[kind], elements, size, None if expiry < 0 else expiry)
+
+
+def _entries(
+    records: Iterable[KeyRecord[Value] | AuxiliaryRecord], ignore_times: bool
+) -> Iterator[tuple[int | None, bytes, bytes]]:
+    """Return the database, the name and the index entry of each key and function library."""
+    for record in records:
+        if isinstance(record, KeyRecord):
+            kind = "string" if isinstance(record.value, bytes) else record.value.type_name
+            summary = _summarise(record.value, ignore_times)
+            # Negative times are in the past, as -2 is.
+            expiry = -1 if record.expiry is None else record.expiry
+            entry = _ENTRY.pack(summary[0], expiry, *summary[1:], _TYPES.index(kind))
+            yield record.database, record.key, entry
+        elif isinstance(record, FunctionLibrary):
+            digest = blake2b(record.code, digest_size=16).digest()
+            size = len(record.code)
+            entry = _ENTRY.pack(digest, -1, size, size, _TYPES.index(LIBRARY))
+            yield None, library_name(record.code), entry
+
+
+def _summarise(value: Value, ignore_times: bool) -> tuple[bytes, int, int]:
+    """Return a digest of a value, its number of elements and its number of bytes."""
+    if isinstance(value, bytes):
+        return blake2b(value, digest_size=16).digest(), len(value), len(value)
+    digest = blake2b(digest_size=16)
+    size = 0
+    for part in _parts(value, ignore_times):
+        for text in part:
+            size += len(text)
+            digest.update(len(text).to_bytes(8, "little"))
+            digest.update(text)
+    return digest.digest(), _count(value), size
+
+
+def _count(value: Value) -> int:
+    match value:
+        case bytes():
+            return len(value)
+        case List():
+            return len(value.elements)
+        case Set() | SortedSet():
+            return len(value.members)
+        case Hash():
+            return len(value.fields)
+        case Stream():
+            return len(value.entries)
+        case Module():
+            return len(value.body)
+
+
+def _parts(value: Value, ignore_times: bool) -> Iterable[tuple[bytes, ...]]:
+    """Return the parts of a value, in an order that depends on nothing but the value."""
+    match value:
+        case bytes():
+            return [(value,)]
+        case List():
+            return ((element,) for element in value.elements)
+        case Set():
+            return ((member,) for member in sorted(value.members))
+        case SortedSet():
+            pairs = zip(value.members, value.scores, strict=True)
+            return sorted((member, _score(score)) for member, score in pairs)
+        case Hash():
+            return sorted(_fields(value))
+        case Stream():
+            return _stream_parts(value, ignore_times)
+        case Module():
+            return [(b"%d" % value.id, value.body)]
+
+
+def _score(score: float) -> bytes:
+    """Return a score as text, from which all of its bits follow."""
+    return repr(score).encode() if score == score else struct.pack(">d", score).hex().encode()
+
+
+def _fields(value: Hash) -> Iterator[tuple[bytes, ...]]:
+    for field, text in value.fields.items():
+        expiry = value.expiries.get(field)
+        yield (field, text) if expiry is None else (field, text, b"expires %d" % expiry)
+
+
+def _stream_parts(value: Stream, ignore_times: bool) -> Iterator[tuple[bytes, ...]]:
+    for entry in value.entries:
+        yield str(entry.id).encode(), *(text for field in entry.fields for text in field)
+    for name in ("last_id", "first_id", "max_deleted_id", "entries_added"):
+        yield name.encode(), str(getattr(value, name)).encode()
+    for group in sorted(value.groups, key=lambda group: group.name):
+        yield from _group_parts(group, ignore_times)
+
+
+def _group_parts(group: StreamGroup, ignore_times: bool) -> Iterator[tuple[bytes, ...]]:
+    position = f"last_id {group.last_id} entries_read {group.entries_read}"
+    yield b"group", group.name, position.encode()
+    for pending in group.pending:
+        delivery = f"{pending.id} delivered {pending.delivery_count} times"
+        yield b"pending in", group.name, f"{delivery}, at {pending.delivery_time}".encode()
+    for consumer in sorted(group.consumers, key=lambda consumer: consumer.name):
+        yield b"consumer of", group.name, consumer.name, _consumer(consumer, ignore_times)
+
+
+def _consumer(consumer: StreamConsumer, ignore_times: bool) -> bytes:
+    pending = "pending " + " ".join(map(str, consumer.pending))
+    if ignore_times:
+        return pending.encode()
+    return f"seen {consumer.seen_time} active {consumer.active_time} {pending}".encode()
+
+
+# ---------------------------------------------------------------------------------- what differs
+
+
+def _explain(
+    differences: Iterable[Difference], before: RdbSource, after: RdbSource, ignore_times: bool
+) -> Iterator[Difference]:
+    """Add what differs to differences, as many at once as memory allows."""
+    group: list[Difference] = []
+    size = 0
+    for difference in differences:
+        more = sum(side.size for side in (difference.before, difference.after) if side)
+        if group and size + more > _GROUP_BYTES:
+            yield from _explain_group(group, before, after, ignore_times)
+            group, size = [], 0
+        group.append(difference)
+        size += more
+    yield from _explain_group(group, before, after, ignore_times)
+
+
+def _explain_group(
+    group: Sequence[Difference], before: RdbSource, after: RdbSource, ignore_times: bool
+) -> Iterator[Difference]:
+    wanted = {(one.database, one.key) for one in group if one.what == "value"}
+    old, new = (
+        _read_parts(source, wanted, ignore_times) if wanted else {} for source in (before, after)
+    )
+    for difference in group:
+        place = difference.database, difference.key
+        if place in wanted:
+            is_list = difference.before is not None and difference.before.type == "list"
+            find = _list_changes if is_list else _changes
+            difference = attrs.evolve(difference, changes=tuple(find(old[place], new[place])))
+        yield difference
+
+
+_Place = tuple[int | None, bytes]
+_Parts = list[tuple[bytes, ...]]
+
+
+def _read_parts(
+    source: RdbSource, wanted: Collection[_Place], ignore_times: bool
+) -> dict[_Place, _Parts]:
+    names = {key for _, key in wanted}
+    found: dict[_Place, _Parts] = {}
+    for record in read_rdb(source, keys=names.__contains__, auxiliary=True):
+        if isinstance(record, KeyRecord):
+            if (place := (record.database, record.key)) in wanted:
+                found[place] = list(_parts(record.value, ignore_times))
+        elif isinstance(record, FunctionLibrary):
+            found[None, library_name(record.code)] = [(record.code,)]
+    return found
+
+
+def _changes(old: _Parts, new: _Parts) -> Iterator[Change]:
+    """Return the parts that only one side has, in their order."""
+    only_old, only_new = set(old).difference(new), set(new).difference(old)
+    found = [(part, Change("-", part)) for part in only_old]
+    found += [(part, Change("+", part)) for part in only_new]
+    for _, change in sorted(found, key=lambda pair: (pair[0][:1], pair[1].sign == "+", pair[0])):
+        yield change
+
+
+def _list_changes(old: _Parts, new: _Parts) -> Iterator[Change]:
+    """Return what is between the beginning and the end that both lists have."""
+    shorter = min(len(old), len(new))
+    start = next((n for n in range(shorter) if old[n] != new[n]), shorter)
+    rest = shorter - start
+    end = next((n for n in range(rest) if old[-1 - n] != new[-1 - n]), rest)
+    sides: tuple[tuple[Sign, _Parts], ...] = (("-", old), ("+", new))
+    for sign, parts in sides:
+        for number in range(start, len(parts) - end):
+            yield Change(sign, (b"%d" % number, *parts[number]))
