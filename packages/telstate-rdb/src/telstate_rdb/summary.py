@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import attrs
 
+from telstate_rdb import constants as c
 from telstate_rdb._parser import Measure
 from telstate_rdb._recovery import Loss
 from telstate_rdb._repeated_keys import RepeatedKeys, hash_of
@@ -21,15 +22,44 @@ from telstate_rdb.reader import RdbReader, read_rdb
 from telstate_rdb.records import AuxiliaryField, AuxiliaryRecord, FunctionLibrary, KeyRecord
 from telstate_rdb.values import RawValue
 
+ENCODINGS: dict[int, str] = {
+    c.TYPE_STRING: "string",
+    c.TYPE_LIST: "linked list",
+    c.TYPE_SET: "table",
+    c.TYPE_ZSET: "table, scores as text",
+    c.TYPE_HASH: "table",
+    c.TYPE_ZSET_2: "table",
+    c.TYPE_MODULE_2: "module",
+    c.TYPE_HASH_ZIPMAP: "zipmap",
+    c.TYPE_LIST_ZIPLIST: "ziplist",
+    c.TYPE_SET_INTSET: "intset",
+    c.TYPE_ZSET_ZIPLIST: "ziplist",
+    c.TYPE_HASH_ZIPLIST: "ziplist",
+    c.TYPE_LIST_QUICKLIST: "ziplists",
+    c.TYPE_STREAM_LISTPACKS: "listpacks",
+    c.TYPE_HASH_LISTPACK: "listpack",
+    c.TYPE_ZSET_LISTPACK: "listpack",
+    c.TYPE_LIST_QUICKLIST_2: "listpacks",
+    c.TYPE_STREAM_LISTPACKS_2: "listpacks",
+    c.TYPE_SET_LISTPACK: "listpack",
+    c.TYPE_STREAM_LISTPACKS_3: "listpacks",
+    c.TYPE_HASH_METADATA_PRE_GA: "table, with expiries",  # also Valkey's
+    c.TYPE_HASH_LISTPACK_EX_PRE_GA: "listpack, with expiries",
+    c.TYPE_HASH_METADATA: "table, with expiries",
+    c.TYPE_HASH_LISTPACK_EX: "listpack, with expiries",
+}
+"""How a value of each type byte is encoded in a file."""
+
 BIGGEST = 10
 """The number of the biggest keys that a summary has."""
 
 
 @attrs.define
 class Share:
-    """The number of keys of one kind, and of their bytes in the file."""
+    """The number of keys of one kind, of those of them that expire, and of all their bytes in the file."""
 
     keys: int = 0
+    expiring: int = 0
     size: int = 0
 
 
@@ -61,11 +91,9 @@ class Summary:
     version
         The RDB version.
     shares
-        Keys and bytes by database and type.
+        Keys and bytes by database, type and encoding in the file.
     biggest
         The biggest keys, the biggest first.
-    listed
-        The requested keys, by database and name; None if none were requested.
     facts
         The auxiliary fields.
     functions
@@ -79,9 +107,8 @@ class Summary:
     """
 
     version: int
-    shares: dict[tuple[int, str], Share] = attrs.field(factory=dict)
+    shares: dict[tuple[int, str, str], Share] = attrs.field(factory=dict)
     biggest: list[KeySize] = attrs.field(factory=list)
-    listed: list[KeySize] | None = None
     facts: dict[str, str] = attrs.field(factory=dict)
     functions: int = 0
     checksum: str = "unread"
@@ -97,7 +124,11 @@ class Summary:
     def total(self) -> Share:
         """All keys together."""
         shares = self.shares.values()
-        return Share(sum(share.keys for share in shares), sum(share.size for share in shares))
+        return Share(
+            sum(share.keys for share in shares),
+            sum(share.expiring for share in shares),
+            sum(share.size for share in shares),
+        )
 
     @property
     def format(self) -> str:
@@ -116,7 +147,7 @@ class Summary:
 
 def summarise(
     reader: RdbReader[KeyRecord[RawValue] | AuxiliaryRecord],
-    wanted: Callable[[bytes], object] | None = None,
+    wanted: Callable[[Measure], object] | None = None,
 ) -> Summary:
     """Read a snapshot to its end and summarise it.
 
@@ -125,12 +156,12 @@ def summarise(
     reader
         A reader made with ``strict=False, raw=True, auxiliary=True``, of which nothing has been read.
     wanted
-        Called with a key; returns something true if it is to be listed and counted. The other
-        keys are read as well, to check the whole file. None: count all keys and list none.
+        Called with the database, name, type byte, size and expiry of a key; returns something true
+        if it is to be counted. The other keys are read as well, to check the whole file. None: count
+        all keys.
     """
     summary = Summary(reader.version)
     heap: list[tuple[int, int, KeySize]] = []
-    listed: list[KeySize] = []
     keys_before = 0
     repeated = RepeatedKeys()
     now = int(time.time() * 1000)
@@ -144,18 +175,20 @@ def summarise(
         database = databases[0]
         repeated.add(database, _living_names(keys, now) if any(expiries) else names)
         if wanted is not None:
-            keys = [measure for measure in keys if wanted(measure[1])]
+            keys = [measure for measure in keys if wanted(measure)]
             if not keys:
                 continue
-            _, _, types, sizes, _ = zip(*keys)
-            listed += map(_key_size, keys)
+            _, _, types, sizes, expiries = zip(*keys)
         kinds = set(types)
         for type_ in kinds:
-            share = summary.shares.setdefault((database, TYPE_NAMES[type_]), Share())
+            kind = TYPE_NAMES[type_], ENCODINGS.get(type_, f"type {type_}")
+            share = summary.shares.setdefault((database, *kind), Share())
             share.keys += types.count(type_)
-            share.size += sum(
-                sizes if len(kinds) == 1 else compress(sizes, map(type_.__eq__, types))
-            )
+            is_only_kind = len(kinds) == 1
+            share.size += sum(sizes if is_only_kind else compress(sizes, map(type_.__eq__, types)))
+            if any(expiries):
+                of_kind = expiries if is_only_kind else compress(expiries, map(type_.__eq__, types))
+                share.expiring += sum(expiry is not None for expiry in of_kind)
         if len(heap) < BIGGEST or max(sizes) > heap[0][0]:
             for number, (size, measure) in enumerate(zip(sizes, keys), keys_before):
                 if len(heap) < BIGGEST:
@@ -163,8 +196,6 @@ def summarise(
                 elif size > heap[0][0]:
                     heapq.heapreplace(heap, (size, -number, _key_size(measure)))
         keys_before += len(keys)
-    if wanted is not None:
-        summary.listed = sorted(listed, key=lambda entry: (entry.database, entry.key))
     summary.biggest = sorted(
         (entry for _, _, entry in heap),
         key=lambda entry: (entry.size, entry.database, entry.key),
@@ -222,9 +253,10 @@ def show(data: bytes) -> str:
 
 def as_json(summary: Summary, file: str) -> dict[str, Any]:
     """Return a summary in the types of JSON."""
-    databases: dict[str, dict[str, dict[str, int]]] = {}
-    for (database, kind), share in sorted(summary.shares.items()):
-        databases.setdefault(str(database), {})[kind] = _share(share)
+    databases: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
+    for (database, kind, encoding), share in sorted(summary.shares.items()):
+        types = databases.setdefault(str(database), {})
+        types.setdefault(kind, {})[encoding] = _share(share)
     report: dict[str, Any] = {
         "file": file,
         "version": summary.version,
@@ -249,14 +281,12 @@ def as_json(summary: Summary, file: str) -> dict[str, Any]:
             for repeated in summary.repeated
         ],
     }
-    if summary.listed is not None:
-        report["listed"] = _keys(summary.listed)
     return report
 
 
 def _share(share: Share) -> dict[str, int]:
     """Return a share in the types of JSON."""
-    return {"keys": share.keys, "bytes": share.size}
+    return {"keys": share.keys, "expiring": share.expiring, "bytes": share.size}
 
 
 def _key(key: bytes) -> dict[str, object]:

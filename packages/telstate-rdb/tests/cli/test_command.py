@@ -53,12 +53,12 @@ def test_info(path: Path) -> None:
         "created\t2023-11-14 22:13:20 UTC",
         "checksum\tok",
         "sound\tyes",
-        "keys\t4 of 29 bytes",
+        "keys\t4 of 29 bytes, 1 of them expire",
         "function libraries\t0",
         "",
-        "0\t1\t9\tlist",
-        "0\t2\t12\tstring",
-        "3\t1\t8\tstring",
+        "0\tlist\tlinked list\t1\t0\t9",
+        "0\tstring\tstring\t2\t0\t12",
+        "3\tstring\tstring\t1\t1\t8",
         "",
         "biggest keys",
         "9\t0\tlist\t\tlist",
@@ -76,6 +76,13 @@ def test_info_as_json(path: Path) -> None:
     assert report["sound"] is True
     assert report["checksum"] == "ok"
     assert (report["keys"], report["bytes"]) == (4, 29)
+    assert report["databases"] == {
+        "0": {
+            "list": {"linked list": {"keys": 1, "expiring": 0, "bytes": 9}},
+            "string": {"string": {"keys": 2, "expiring": 0, "bytes": 12}},
+        },
+        "3": {"string": {"string": {"keys": 1, "expiring": 1, "bytes": 8}}},
+    }
     assert report["facts"] == {"redis-ver": "7.2.4", "ctime": "1700000000"}
     assert [entry["key"] for entry in report["biggest"]] == ["list", "a\\x1b[2J", "gain", ":x"]
 
@@ -103,6 +110,31 @@ def test_not_sound(path: Path, data: bytes, complaint: str) -> None:
     assert complaint in result.stderr
     assert json.loads(run("verify", path, "--json").stdout)["problems"]
     assert run("keys", path).exit_code == 2
+
+
+def test_key_that_is_there_twice(path: Path) -> None:
+    """A key that is in a database twice is named, and the file is not sound."""
+    path.write_bytes(b"REDIS0004\x00\x01a\x01v\x00\x01b\x01v\x00\x01a\x01w\xff")
+    for command in ("info", "verify"):
+        result = run(command, path)
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"{path}: key a in database 0 is there twice, which no server loads\n"
+        )
+
+
+def test_info_of_chosen_keys(path: Path) -> None:
+    """The keys that are chosen are counted, by each of the filters."""
+    for options, count in (
+        ("--keys [gl]*", 2),
+        ("--type string --not-expiring", 2),
+        ("--db 3", 1),
+        ("--larger 8", 1),
+        ("--expiring", 1),
+        ("--keys nothing", 0),
+    ):
+        report = json.loads(run("info", path, "--json", *options.split()).stdout)
+        assert (report["keys"], report["sound"]) == (count, True)
 
 
 def test_verify(path: Path) -> None:

@@ -20,9 +20,9 @@ from telstate_rdb._source import BinaryReader, Progress
 from telstate_rdb.cli._output import Output, OutputError, discard, open_output
 from telstate_rdb.constants import TypeName
 from telstate_rdb.errors import RdbError
+from telstate_rdb.printable import escape
 from telstate_rdb.reader import read_rdb
 from telstate_rdb.selection import Selection
-from telstate_rdb.summary import show
 
 YES, NO, FAILED = range(3)
 """The exit statuses: done, the answer is "no", the work could not be done."""
@@ -67,7 +67,7 @@ class Group(click.Group):
             except OSError as error:
                 if error.filename is None:
                     _end(FAILED, f"{error.strerror or error}.")
-                shown = show(os.fsencode(error.filename))
+                shown = escape(error.filename)
                 _end(FAILED, f"{shown}: {error.strerror or error}.")
             except RdbError as error:
                 _end(FAILED, str(error))
@@ -107,19 +107,12 @@ def print_message(text: str) -> None:
     if stream is None:  # it was closed before the start
         return
     encoding = stream.encoding or "utf-8"
-    line = show_line(text)
+    line = escape(text)
     try:
         stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
     except OSError:  # the status says it
         discard(stream)
-
-
-def show_line(text: str) -> str:
-    """Return text with its control characters escaped, as one line."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # ----------------------------------------------------------------------------------------- options
@@ -147,8 +140,11 @@ def complete_key(
     start = os.fsencode(incomplete)
     if isinstance(file, str) and os.path.isfile(file):
         try:
-            with open_file(file) as opened:
-                for record in read_rdb(opened, raw=True, keys=lambda key: key.startswith(start)):
+            with (
+                open_file(file) as opened,
+                read_rdb(opened, raw=True, keys=lambda key: key.startswith(start)) as reader,
+            ):
+                for record in reader:
                     name = os.fsdecode(record.key)
                     if name.isprintable():
                         found.append(name)
@@ -272,24 +268,27 @@ def print_to(command: CommandT) -> CommandT:
 
 def name_of(file: str) -> str:
     """Return the name of a file for messages."""
-    return "standard input" if file == "-" else show_line(click.format_filename(file))
+    return "standard input" if file == "-" else escape(file)
 
 
 @contextmanager
-def open_file(file: str) -> Iterator[BinaryReader]:
-    """Open a file, decompressed if it is compressed with gzip, or standard input."""
+def open_file(file: str) -> Iterator[BinaryReader | str]:
+    """Open a file that is compressed with gzip, or standard input; yield the path of any other."""
     if file == "-":
         if sys.stdin is None:
             raise click.ClickException("standard input cannot be read: it is closed.")
         with nullcontext(sys.stdin.buffer) as opened:
             yield opened
         return
-    with open(file, "rb") as opened:
-        if opened.seekable() and opened.peek(2)[:2] == b"\x1f\x8b":
-            with gzip.GzipFile(fileobj=opened) as decompressed:
-                yield decompressed
-        else:
-            yield opened
+    is_compressed = False
+    if os.path.isfile(file):
+        with open(file, "rb") as opened:
+            is_compressed = opened.read(2) == b"\x1f\x8b"
+    if is_compressed:
+        with gzip.open(file) as decompressed:
+            yield decompressed
+    else:
+        yield file
 
 
 @contextmanager
@@ -320,7 +319,7 @@ def _show_progress(file: str, output: Output | None) -> Iterator[Progress | None
         yield None
         return
     from rich.console import Console
-    from rich.markup import escape
+    from rich.markup import escape as escape_markup
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -331,5 +330,5 @@ def _show_progress(file: str, output: Output | None) -> Iterator[Progress | None
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     speed = (TransferSpeedColumn(), TimeRemainingColumn())
     with Bar(*columns, *speed, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(show(os.fsencode(os.path.basename(file)))), total=size)
+        task = bar.add_task(escape_markup(escape(os.path.basename(file))), total=size)
         yield lambda done, _: bar.update(task, completed=done)

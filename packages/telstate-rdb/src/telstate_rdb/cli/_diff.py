@@ -21,8 +21,8 @@ from telstate_rdb.cli._common import (
 from telstate_rdb.cli._output import Column, Output, format_time, print_json, print_rows
 from telstate_rdb.diff import Difference, Side, compare_rdb
 from telstate_rdb.json_form import text_to_json
+from telstate_rdb.printable import escape
 from telstate_rdb.selection import Selection
-from telstate_rdb.summary import show
 
 _COLUMNS = (
     Column("db", "number"),
@@ -115,7 +115,7 @@ def _rows(difference: Difference) -> Iterator[tuple[int | None, str, bytes, str]
     database, key = difference.database, difference.key
     yield database, difference.what, key, _detail(difference)
     for change in difference.changes:
-        yield database, change.sign, key, "  ".join(map(show, change.parts))
+        yield database, change.sign, key, "  ".join(map(escape, change.parts))
 
 
 def _detail(difference: Difference) -> str:

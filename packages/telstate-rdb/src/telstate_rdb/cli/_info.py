@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 
+from telstate_rdb._parser import Measure
 from telstate_rdb.cli._common import (
     FILE,
     NO,
@@ -23,12 +26,14 @@ from telstate_rdb.cli._output import (
     print_json,
     print_rows,
 )
+from telstate_rdb.constants import TYPE_NAMES
 from telstate_rdb.errors import RdbParseError
+from telstate_rdb.printable import escape
 from telstate_rdb.reader import read_rdb
 from telstate_rdb.selection import Selection
 from telstate_rdb.summary import Summary
 from telstate_rdb.summary import as_json as summary_to_json
-from telstate_rdb.summary import show, summarise
+from telstate_rdb.summary import summarise
 
 _VERDICTS: dict[str, str] = {
     "none": "yes, as far as can be told without a checksum (this version has none)",
@@ -36,9 +41,11 @@ _VERDICTS: dict[str, str] = {
 }
 _SHARES = (
     Column("db", "number"),
-    Column("keys", "number"),
-    Column("bytes", "number"),
     Column("type"),
+    Column("encoding"),
+    Column("keys", "number"),
+    Column("expiring", "number"),
+    Column("bytes", "number"),
 )
 _BIGGEST = (
     Column("bytes", "number"),
@@ -54,15 +61,39 @@ files_argument = click.argument("files", metavar="FILE...", nargs=-1, required=T
 def _summarise(file: str, selection: Selection) -> Summary:
     with read_file(file) as source:
         reader = read_rdb(**source, strict=False, raw=True, auxiliary=True)
-        return summarise(reader, selection.matcher)
+        return summarise(reader, None if selection.is_everything else _chooser(selection))
+
+
+def _chooser(selection: Selection) -> Callable[[Measure], bool]:
+    """Return the function that says whether a key is counted."""
+    matches = selection.matcher or (lambda key: True)
+    types, databases, larger = selection.types, selection.databases, selection.larger
+
+    def is_chosen(measure: Measure) -> bool:
+        database, key, type_, size, expiry = measure
+        return (
+            (not databases or database in databases)
+            and (not types or TYPE_NAMES[type_] in types)
+            and (larger is None or size > larger)
+            and selection.accepts_expiry(expiry)
+            and bool(matches(key))
+        )
+
+    return is_chosen
 
 
 def _print_losses(summary: Summary, name: str) -> None:
     """Print what could not be read, on standard error."""
     for loss in summary.losses:
-        key = "" if loss.key is None else f", key {show(loss.key)}"
+        key = "" if loss.key is None else f", key {escape(loss.key)}"
         size = "the rest" if loss.size is None else f"{loss.size} bytes"
         print_message(f"{name}, byte {loss.offset}{key}: {loss.reason} ({size} not used)")
+    for repeated in summary.repeated:
+        if repeated.key is None:
+            print_message(f"{name}: a key is there twice, which no server loads")
+        else:
+            place = f"key {escape(repeated.key)} in database {repeated.database}"
+            print_message(f"{name}: {place} is there twice, which no server loads")
 
 
 @click.command()
@@ -113,7 +144,7 @@ def _print_summary(output: Output, summary: Summary, name: str) -> None:
         ("created", "not said" if created is None else format_time(created, "s")),
         ("checksum", summary.checksum),
         ("sound", _VERDICTS.get(summary.checksum, "yes") if summary.sound else "NO"),
-        ("keys", f"{total.keys:,} of {total.size:,} bytes"),
+        ("keys", f"{total.keys:,} of {total.size:,} bytes, {total.expiring:,} of them expire"),
         ("function libraries", str(summary.functions)),
     ]
     print_facts(output, facts)
@@ -121,7 +152,7 @@ def _print_summary(output: Output, summary: Summary, name: str) -> None:
     if not shares:
         return
     output.write("\n")
-    rows = ((database, share.keys, share.size, kind) for (database, kind), share in shares)
+    rows = ((*kind, share.keys, share.expiring, share.size) for kind, share in shares)
     print_rows(output, "table", _SHARES, rows)
     output.write("\nbiggest keys\n")
     biggest = ((one.size, one.database, one.type, one.expiry, one.key) for one in summary.biggest)
@@ -155,7 +186,8 @@ def verify(files: tuple[str, ...], quiet: bool, as_json: bool, output: Output) -
             reasons.append({"offset": error.offset, "reason": error.reason})
             print_message(str(error))
         else:
-            reasons += summary_to_json(summary, name)["losses"]
+            report = summary_to_json(summary, name)
+            reasons += report["losses"] + report["repeated"]
             _print_losses(summary, name)
         if reasons:
             status = NO

@@ -24,7 +24,7 @@ from rich.cells import cell_len
 
 from telstate_rdb.atomic_file import AtomicFile
 from telstate_rdb.json_form import text_to_json
-from telstate_rdb.summary import show
+from telstate_rdb.printable import escape
 
 _BUFFER_SIZE = 1 << 16
 _ROWS_FOR_WIDTHS = 500  # the rows that decide how wide the columns of a table are
@@ -107,7 +107,7 @@ def open_output(path: str | None, force: bool) -> Iterator[Output]:
 def refuse_existing(path: str, force: bool) -> None:
     """Raise an error if a file exists that may not be overwritten."""
     if not force and os.path.lexists(path):
-        shown = show(os.fsencode(path))
+        shown = escape(path)
         raise click.ClickException(f"{shown} exists. Use --force to overwrite it.")
 
 
@@ -137,7 +137,7 @@ class Column:
             return ""
         if self.kind == "time":
             return format_time(value, "ms", "T", "Z")
-        return show(value) if isinstance(value, bytes) else str(value)
+        return escape(value) if isinstance(value, bytes) else str(value)
 
     def pretty(self, value: Any) -> str:
         """Return a value as text for people."""
@@ -147,7 +147,7 @@ class Column:
             return format_time(value, "ms")
         if self.kind == "number":
             return f"{value:,}"
-        return show(value) if isinstance(value, bytes) else str(value)
+        return escape(value) if isinstance(value, bytes) else str(value)
 
     def json(self, value: Any) -> object:
         """Return a value in the types of JSON."""

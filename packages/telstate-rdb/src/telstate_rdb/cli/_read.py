@@ -23,10 +23,10 @@ from telstate_rdb.cli._common import (
 )
 from telstate_rdb.cli._output import Column, Output, print_rows
 from telstate_rdb.json_form import encode_json
+from telstate_rdb.printable import escape
 from telstate_rdb.reader import read_rdb
 from telstate_rdb.records import AuxiliaryField, DatabaseSize, KeyRecord, SlotInformation
 from telstate_rdb.selection import Selection, read_selected
-from telstate_rdb.summary import show
 from telstate_rdb.values import Hash, List, Module, RawValue, Set, SortedSet, Stream, Value
 
 _KEYS = (
@@ -60,7 +60,7 @@ def keys(file: str, selection: Selection, names: bool, as_json: bool, output: Ou
         records = read_selected(**source, selection=selection, raw=True)
         if names and not as_json:
             for record in records:
-                output.write(show(record.key) + "\n")
+                output.write(escape(record.key) + "\n")
             return
         print_rows(output, "json" if as_json else "table", _KEYS, map(_key_row, records))
 
@@ -93,11 +93,11 @@ def get(file: str, key: str, database: int | None, raw: bool, as_json: bool, out
     wanted = os.fsencode(key)
     with read_file(file) as source:
         # Reading ends with the key, so the rest of the file is not checked.
-        reader = read_rdb(**source, databases=database, keys=lambda name: name == wanted)
-        found = next(iter(reader), None)
+        with read_rdb(**source, databases=database, keys=lambda name: name == wanted) as reader:
+            found = next(iter(reader), None)
     if found is None:
         place = "" if database is None else f" in database {database}"
-        print_message(f"No key {show(wanted)} is in {name_of(file)}{place}.")
+        print_message(f"No key {escape(wanted)} is in {name_of(file)}{place}.")
         return NO
     if as_json:
         for piece in encode_json(found):
@@ -105,7 +105,7 @@ def get(file: str, key: str, database: int | None, raw: bool, as_json: bool, out
         output.write("\n")
     elif raw:
         if not isinstance(found.value, bytes):
-            raise click.UsageError(f"--raw is for strings; {show(wanted)} is not one.")
+            raise click.UsageError(f"--raw is for strings; {escape(wanted)} is not one.")
         output.write_bytes(found.value)
     else:
         columns, rows = _value_rows(found.value)
@@ -144,7 +144,7 @@ def _value_rows(value: Value) -> tuple[tuple[Column, ...], Iterator[tuple[Any, .
 
 
 def _show_fields(fields: tuple[tuple[bytes, bytes], ...]) -> str:
-    return " ".join(f"{show(name)}={show(text)}" for name, text in fields)
+    return " ".join(f"{escape(name)}={escape(text)}" for name, text in fields)
 
 
 @click.command("json")

@@ -23,9 +23,9 @@ from telstate_rdb.cli._common import (
 )
 from telstate_rdb.cli._output import Column, Output, print_rows, refuse_existing
 from telstate_rdb.convert import Changes, convert_rdb, merge_rdb, split_rdb
+from telstate_rdb.printable import escape
 from telstate_rdb.resp import CommandMaker, encode_command, parse_target
 from telstate_rdb.selection import Selection, read_selected
-from telstate_rdb.summary import show
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 _PARTS = (Column("keys", "number"), Column("file"))
@@ -227,7 +227,7 @@ def merge(
     )
     for conflict in merged.conflicts[:_SHOWN_CONFLICTS]:
         place = "" if conflict.database is None else f" in database {conflict.database}"
-        print_message(f"Taken from the {prefer} file: {show(conflict.key)}{place}.")
+        print_message(f"Taken from the {prefer} file: {escape(conflict.key)}{place}.")
     if (more := len(merged.conflicts) - _SHOWN_CONFLICTS) > 0:
         print_message(f"Taken from the {prefer} file: {more} more keys.")
 
@@ -282,5 +282,5 @@ def split(
             changes=changes,
             compress=compress,
         )
-    rows = ((count, show(os.fsencode(path))) for path, count in counts.items())
+    rows = ((count, escape(str(path))) for path, count in counts.items())
     print_rows(output, "json" if as_json else "table", _PARTS, rows)
