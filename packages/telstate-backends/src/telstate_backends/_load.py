@@ -4,14 +4,18 @@ What telstate does not support (lists, sets, streams, modules, sorted sets with 
 expire) is refused with an error that names the key, or skipped and reported. A batch is small enough not to
 block an event loop or a server for long; a very long key is loaded in parts. For a server, some batches are
 under way while the next ones are read; batches with a common key are written in order.
+
+A damaged file must not be half loaded. A store in memory is written when everything has been read; for a
+server, a file that can be read twice is read to its end before the first write.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -27,8 +31,10 @@ from telstate_backends._load_operations import (
 from telstate_backends.abc import AsyncBackend, Backend
 from telstate_backends.errors import ForeignKeyError, RefusedError, translate_rdb_errors
 from telstate_backends.operations.bulk import Load, Restore
-from telstate_codec.keys import key_repr
-from telstate_rdb import RdbReader, RdbSource, read_lazily, read_rdb
+from telstate_codec.keys import Key, encode_key, key_repr
+from telstate_rdb import Loss, RdbReader, RdbSource, read_lazily, read_rdb
+from telstate_rdb.globs import Glob
+from telstate_rdb.reader import verify_checksum
 
 #: A batch is sent when it has so many bytes of keys and values, or so many operations.
 BATCH_BYTES = 1 << 20
@@ -52,6 +58,11 @@ class Skipped:
     key: bytes
     reason: str
 
+    @property
+    def has_expired(self) -> bool:
+        """Whether the key was skipped because it has expired."""
+        return self.reason == EXPIRED
+
 
 @attrs.define
 class LoadReport:
@@ -63,13 +74,35 @@ class LoadReport:
         Number of keys that were loaded.
     skipped : list of Skipped
         The keys that were skipped.
+    collisions : list of bytes
+        The keys that are in several databases of the file; the last value of each was loaded.
+    repeated : list of bytes
+        The keys that are in a database of the file more than once, which no server accepts; the last
+        value of each was loaded.
+    losses : list of telstate_rdb.Loss
+        The parts of a broken file that could not be read.
     """
 
     keys: int = 0
     skipped: list[Skipped] = attrs.field(factory=list)
+    collisions: list[bytes] = attrs.field(factory=list)
+    repeated: list[bytes] = attrs.field(factory=list)
+    losses: list[Loss] = attrs.field(factory=list)
 
 
-Batch: TypeAlias = list[Load | Restore]
+Operations: TypeAlias = Sequence[Load | Restore]
+
+
+@attrs.frozen
+class Batch:
+    """Operations that are sent together, and how many new keys they have."""
+
+    operations: Operations
+    keys: int
+
+
+#: One glob pattern, or several.
+Patterns: TypeAlias = Key | Iterable[Key]
 Foreign: TypeAlias = Literal["refuse", "skip"]
 Progress: TypeAlias = Callable[[LoadReport], object]
 #: Its name in error messages.
@@ -84,7 +117,7 @@ def load_rdb(
     foreign: Foreign = "refuse",
     progress: Progress | None = None,
     databases: Collection[int] | int | None = None,
-    keys: str | bytes | None = None,
+    keys: Patterns | None = None,
     strict: bool = True,
 ) -> LoadReport:
     """Load a snapshot into a backend, in the way that is fastest for it.
@@ -97,9 +130,12 @@ def load_rdb(
         The RDB file.
     foreign, progress
         As for :func:`load_records`.
-    databases, keys, strict
-        As for :func:`telstate_rdb.read_rdb`: which databases and keys to load (default: all), and whether
-        a broken file is an error (default) or as much as possible is loaded.
+    databases : int or collection of int, optional
+        The databases to load (default: all; of a key that is in several, the last value is loaded).
+    keys : str or bytes or iterable of these, optional
+        Glob patterns, of which a key must match one (default: all keys).
+    strict : bool
+        Whether a broken file is an error (default), or as much as possible is loaded.
 
     Returns
     -------
@@ -109,13 +145,16 @@ def load_rdb(
     Raises
     ------
     RdbParseError
-        If the file is broken: before anything is loaded, if the file has a checksum and can be read twice
-        (a path, bytes, an open regular file).
+        If the file is broken. Nothing is loaded then, unless the store is a server and the file cannot be
+        read twice (a pipe, for example): the keys before the damage are loaded in that case.
     ForeignKeyError, OSError, ConnectionError, RefusedError
         As for :func:`load_records`.
     """
     records = _read(backend, source, databases, keys, strict)
-    return load_records(backend, records, foreign=foreign, progress=progress)
+    load = _LoadState(backend, records, foreign, progress, _filter(keys))
+    report = _load(backend, load)
+    report.losses += records.losses
+    return report
 
 
 async def load_rdb_async(
@@ -125,7 +164,7 @@ async def load_rdb_async(
     foreign: Foreign = "refuse",
     progress: Progress | None = None,
     databases: Collection[int] | int | None = None,
-    keys: str | bytes | None = None,
+    keys: Patterns | None = None,
     strict: bool = True,
 ) -> LoadReport:
     """Load a snapshot into an asyncio backend: :func:`load_rdb`, awaited.
@@ -136,7 +175,10 @@ async def load_rdb_async(
     from asyncio import to_thread
 
     records = await to_thread(_read, backend, source, databases, keys, strict)
-    return await load_records_async(backend, records, foreign=foreign, progress=progress)
+    load = _LoadState(backend, records, foreign, progress, _filter(keys))
+    report = await _load_async(backend, load)
+    report.losses += records.losses
+    return report
 
 
 @translate_rdb_errors()
@@ -144,13 +186,49 @@ def _read(
     backend: Backend | AsyncBackend,
     source: RdbSource,
     databases: Collection[int] | int | None,
-    keys: str | bytes | None,
+    keys: Patterns | None,
     strict: bool,
-) -> Iterable[Record]:
+) -> RdbReader[Any]:
+    """Open a file, after reading it once if its records go to a server."""
     raw = backend.takes_payloads
+    one = keys if isinstance(keys, str | bytes) else None
     if not strict:
-        return read_rdb(source, raw=raw, databases=databases, keys=keys, strict=False)
-    return read_lazily(source, raw=raw, databases=databases, keys=keys)
+        return read_rdb(source, raw=raw, databases=databases, keys=one, strict=False)
+    if backend.store is None:
+        _validate(source)
+    return read_lazily(source, raw=raw, databases=databases, keys=one)
+
+
+def _validate(source: RdbSource) -> None:
+    """Read a file that can be read twice to its end, and raise the error if it is broken."""
+    if isinstance(source, str | os.PathLike):
+        if not os.path.isfile(source):
+            return  # a pipe; or it cannot be opened, as will be seen
+        start, seek = 0, None
+    elif isinstance(source, bytes | bytearray | memoryview):
+        start, seek = 0, None
+    else:
+        is_seekable = getattr(source, "seekable", None)
+        if is_seekable is None or not is_seekable():
+            return
+        file: Any = source
+        start, seek = file.tell(), file.seek
+    try:
+        # With the right checksum, values can be malformed only if a program wrote them so.
+        has_checksum = verify_checksum(source) is not None
+        for _ in read_lazily(source, raw=has_checksum):
+            pass
+    finally:
+        if seek is not None:
+            seek(start)
+
+
+def _filter(keys: Patterns | None) -> Callable[[bytes], object] | None:
+    """Return the filter for several patterns; one pattern is the reader's to look at."""
+    if keys is None or isinstance(keys, str | bytes):
+        return None
+    globs = [Glob(encode_key(key)).fullmatch for key in keys]
+    return lambda key: any(matches(key) for matches in globs)
 
 
 def load_records(
@@ -191,9 +269,12 @@ def load_records(
     TypeError
         If `progress` is not a synchronous function.
     """
-    load = _LoadState(backend, records, foreign, progress)
+    return _load(backend, _LoadState(backend, records, foreign, progress))
+
+
+def _load(backend: Backend, load: _LoadState) -> LoadReport:
     if not backend.takes_payloads:
-        for batch in load.batches:
+        for batch in load.batches if backend.store is None else tuple(load.batches):
             _write(backend, load, batch)
             load.count(batch)
         return load.report
@@ -224,17 +305,25 @@ async def load_records_async(
 
     The records are taken from `records` in a thread, a batch at a time, so that other tasks can run.
     """
+    return await _load_async(backend, _LoadState(backend, records, foreign, progress))
+
+
+async def _load_async(backend: AsyncBackend, load: _LoadState) -> LoadReport:
     # Imported here because synchronous programs do not need it.
     from asyncio import Task, create_task, sleep, to_thread, wait
 
-    load = _LoadState(backend, records, foreign, progress)
+    if not backend.takes_payloads and backend.store is not None:
+        for ready in await to_thread(tuple, load.batches):
+            await _write_async(backend, load, ready)
+            load.count(ready)
+            await sleep(0)  # a backend in memory never lets other tasks run
+        return load.report
     queue: _Queue[Task[None]] = _Queue()
     try:
-        while (batch := await to_thread(next, load.batches, None)) is not None:
+        while (batch := await to_thread(load.next_batch)) is not None:
             if not backend.takes_payloads:
                 await _write_async(backend, load, batch)
                 load.count(batch)
-                await sleep(0)  # a backend in memory never lets other tasks run
                 continue
             while queue.must_wait(batch):
                 await queue.first
@@ -257,12 +346,12 @@ async def load_records_async(
 
 
 def _write(backend: Backend, load: _LoadState, batch: Batch) -> None:
-    loads = load.check(batch, backend.execute_many(batch))
+    loads = load.check(batch.operations, backend.execute_many(batch.operations))
     load.check(loads, backend.execute_many(loads))
 
 
 async def _write_async(backend: AsyncBackend, load: _LoadState, batch: Batch) -> None:
-    loads = load.check(batch, await backend.execute_many(batch))
+    loads = load.check(batch.operations, await backend.execute_many(batch.operations))
     load.check(loads, await backend.execute_many(loads))
 
 
@@ -275,10 +364,14 @@ class _LoadState:
         records: Iterable[Record],
         foreign: Foreign,
         progress: Progress | None,
+        wants: Callable[[bytes], object] | None = None,
     ) -> None:
         if progress is not None:
             check_function(progress, _PROGRESS)
         self.report = LoadReport()
+        self._wants = wants
+        #: The keys that are in the file more than once, and whether in one database.
+        self._doubles: set[tuple[bytes, bool]] = set()
         self.batches = self._batches(records, foreign)
         self._progress = progress
         #: Types of payloads that the server refuses; `None` if the backend does not accept payloads.
@@ -287,32 +380,54 @@ class _LoadState:
     def _batches(self, records: Iterable[Record], foreign: Foreign) -> Iterator[Batch]:
         now = time.time()
         file = records.name if isinstance(records, RdbReader) else None
-        batch: Batch = []
-        size = 0
+        wants = self._wants
+        #: The keys so far, each with its last database.
+        databases: dict[bytes, int] = {}
+        batch: list[Load | Restore] = []
+        size = new_keys = 0
         with translate_rdb_errors():
             for record in records:
+                key = record.key
+                if wants is not None and not wants(key):
+                    continue
                 contents = contents_of_record(record, now, file)
                 if isinstance(contents, str):
                     if foreign == "refuse" and contents != EXPIRED:
                         raise ForeignKeyError(
-                            f"Key {key_repr(record.key)} of database {record.database} holds "
-                            f"{contents}, which telstate does not support. Load with foreign='skip' to "
-                            "leave such keys out."
+                            f"Key {key_repr(key)} of database {record.database} holds {contents}, which "
+                            "telstate does not support. Load with foreign='skip' to leave such keys out."
                         )
-                    self.report.skipped.append(Skipped(record.key, contents))
+                    self.report.skipped.append(Skipped(key, contents))
                     continue
+                known = len(databases)
+                before = databases.setdefault(key, record.database)
+                if len(databases) > known:
+                    new_keys += 1
+                else:
+                    self._note_double(key, before == record.database)
+                    databases[key] = record.database
                 for operation in operations_for(record, contents, self._refused):
                     batch.append(operation)
                     size += size_of(operation)
                     if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
-                        yield batch
-                        batch, size = [], 0
+                        yield Batch(batch, new_keys)
+                        batch, size, new_keys = [], 0, 0
         if batch:
-            yield batch
+            yield Batch(batch, new_keys)
 
-    def check(self, batch: Sequence[Load | Restore], results: Sequence[object]) -> Batch:
+    def next_batch(self) -> Batch | None:
+        """Return the next batch, None at the end."""
+        return next(self.batches, None)
+
+    def _note_double(self, key: bytes, in_same_database: bool) -> None:
+        if (key, in_same_database) not in self._doubles:
+            self._doubles.add((key, in_same_database))
+            report = self.report
+            (report.repeated if in_same_database else report.collisions).append(key)
+
+    def check(self, batch: Operations, results: Sequence[object]) -> list[Load]:
         """Return what must be loaded instead of refused payloads; raise any other error."""
-        loads: Batch = []
+        loads: list[Load] = []
         for operation, result in zip(batch, results, strict=True):
             if isinstance(result, RefusedError) and isinstance(operation, Restore):
                 loads += loads_for(operation)
@@ -324,7 +439,7 @@ class _LoadState:
 
     def count(self, batch: Batch) -> None:
         """Count the keys of a batch that has been written, and call the progress function."""
-        self.report.keys += sum(isinstance(each, Restore) or each.replace for each in batch)
+        self.report.keys += batch.keys
         if self._progress is not None:
             check_result(self._progress(self.report), _PROGRESS)
 
@@ -347,7 +462,7 @@ class _Queue(Generic[Pending]):
         return self._entries[0][2]
 
     def append(self, batch: Batch, future: Pending) -> None:
-        self._entries.append(({operation.key for operation in batch}, batch, future))
+        self._entries.append(({operation.key for operation in batch.operations}, batch, future))
 
     def pop(self) -> Batch:
         """Remove the first batch."""
@@ -355,7 +470,7 @@ class _Queue(Generic[Pending]):
 
     def must_wait(self, batch: Batch) -> bool:
         """Return whether the first batch must end before another: one with its keys, or too many."""
-        keys = {operation.key for operation in batch}
+        keys = {operation.key for operation in batch.operations}
         return len(self._entries) == IN_FLIGHT or not all(
             keys.isdisjoint(others) for others, _, _ in self._entries
         )

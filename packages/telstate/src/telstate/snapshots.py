@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from types import TracebackType
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from telstate_backends import LoadReport
     from telstate_backends.abc import SnapshotEntry
-    from telstate_rdb import BinaryReader, KeyRecord, RawValue, RdbReader, Value
+    from telstate_rdb import BinaryReader, RawValue, Value
 
 # The contents of so many keys, or bytes, are in memory at once; a larger key is alone.
 BATCH = 100
@@ -63,66 +63,99 @@ Progress = Callable[[int], object]
 Source: TypeAlias = "str | os.PathLike[str] | BinaryReader"
 
 
-def load_into(backend: Backend, file: Source, strict: bool) -> int:
+def load_into(
+    backend: Backend,
+    file: Source,
+    strict: bool,
+    keys: Iterable[Key] | None = None,
+    database: int | None = None,
+) -> int:
     """Load a snapshot into a backend: ``ts.load_from_file(file, strict=strict)``."""
-    from telstate_backends import load_rdb, load_records
+    from telstate_backends import load_rdb
 
-    if not strict:
-        records = _read_intact(file)
-        return _log_report(load_records(backend, records, foreign="skip"), records)
-    try:
-        return _log_report(load_rdb(backend, file, foreign="skip"))
-    except RdbParseError as error:
-        _mention_strict(error)
-        raise
+    if keys is not None:
+        keys = encode_names(keys)
+    with _mentioning_strict():
+        report = load_rdb(
+            backend, file, foreign="skip", databases=database, keys=keys, strict=strict
+        )
+    return _log_report(report, file)
 
 
-async def load_into_async(backend: AsyncBackend, file: Source, strict: bool) -> int:
+async def load_into_async(
+    backend: AsyncBackend,
+    file: Source,
+    strict: bool,
+    keys: Iterable[Key] | None = None,
+    database: int | None = None,
+) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
     from asyncio import to_thread
 
+    if keys is not None:
+        keys = encode_names(keys)
     # The first import takes long enough to delay other tasks.
-    load_rdb_async, load_records_async = await to_thread(_import_async_loading)
-    if not strict:
-        records = await to_thread(_read_intact, file)
-        return _log_report(await load_records_async(backend, records, foreign="skip"), records)
+    load_rdb_async = await to_thread(_import_async_loading)
+    with _mentioning_strict():
+        report: LoadReport = await load_rdb_async(
+            backend, file, foreign="skip", databases=database, keys=keys, strict=strict
+        )
+    return _log_report(report, file)
+
+
+def _import_async_loading() -> Any:
+    from telstate_backends import load_rdb_async
+
+    return load_rdb_async
+
+
+@contextmanager
+def _mentioning_strict() -> Iterator[None]:
+    """Add to an error how to read the rest, unless the file does not even begin as a snapshot."""
     try:
-        return _log_report(await load_rdb_async(backend, file, foreign="skip"))
+        yield
     except RdbParseError as error:
-        _mention_strict(error)
+        if error.offset:
+            error.reason += "; strict=False loads the intact parts"
         raise
 
 
-def _import_async_loading() -> tuple[Any, Any]:
-    from telstate_backends import load_rdb_async, load_records_async
-
-    return load_rdb_async, load_records_async
-
-
-@translate_rdb_errors()
-def _read_intact(file: Source) -> RdbReader[KeyRecord[Value]]:
-    """Read the intact parts of a file; values are decoded, so that a corrupt one reaches no server."""
-    from telstate_rdb import read_rdb
-
-    return read_rdb(file, strict=False)
-
-
-def _mention_strict(error: RdbParseError) -> None:
-    """Add how to read the rest, unless the file does not even begin as a snapshot."""
-    if error.offset:
-        error.reason += "; strict=False loads the intact parts"
-
-
-def _log_report(report: LoadReport, records: RdbReader[KeyRecord[Value]] | None = None) -> int:
+def _log_report(report: LoadReport, file: Source) -> int:
     """Log what was left out or lost, and return the number of keys that were loaded."""
-    for skipped in report.skipped:
-        logger.warning("Key %s was not loaded: it holds %s", key_repr(skipped.key), skipped.reason)
-    if records is not None:
-        for loss in records.losses:
-            size = "the rest" if loss.size is None else f"{loss.size} bytes"
-            key = "" if loss.key is None else f" (of key {key_repr(loss.key)})"
-            place = f"byte {loss.offset} of {records.name or 'the file'}"
-            logger.warning("Lost at %s, %s%s: %s", place, size, key, loss.reason)
+    name = file if isinstance(file, str | os.PathLike) else getattr(file, "name", None)
+    place = str(name) if isinstance(name, str | os.PathLike) and str(name) else "the file"
+    expired = [skipped.key for skipped in report.skipped if skipped.has_expired]
+    foreign = [skipped for skipped in report.skipped if not skipped.has_expired]
+    if foreign:
+        reasons = ", ".join(dict.fromkeys(skipped.reason for skipped in foreign))
+        logger.warning(
+            "%s not loaded from %s, as telstate does not support the contents: %s",
+            counted([skipped.key for skipped in foreign], "was", "were"),
+            place,
+            reasons,
+        )
+    if expired:
+        logger.warning(
+            "%s expired before %s was loaded, and left out", counted(expired, "had", "had"), place
+        )
+    if report.collisions:
+        logger.warning(
+            "%s in several databases of %s, and the last value was loaded; choose one with database=",
+            counted(report.collisions, "is", "are"),
+            place,
+        )
+    if report.repeated:
+        logger.warning(
+            "%s in a database of %s more than once, so that no server would load it; the last value was "
+            "loaded",
+            counted(report.repeated, "is", "are"),
+            place,
+        )
+    for loss in report.losses:
+        size = "the rest" if loss.size is None else f"{loss.size} bytes"
+        key = "" if loss.key is None else f" (of key {key_repr(loss.key)})"
+        where = f"byte {loss.offset} of {place}"
+        logger.warning("Lost at %s, %s%s: %s", where, size, key, loss.reason)
     return report.keys
 
 

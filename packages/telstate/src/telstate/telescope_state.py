@@ -500,13 +500,19 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
     @classmethod
     def from_snapshot(
-        cls, file: Source, prefixes: Iterable[Key] = ("",), *, strict: bool = True
+        cls,
+        file: Source,
+        prefixes: Iterable[Key] = ("",),
+        *,
+        strict: bool = True,
+        keys: Iterable[Key] | None = None,
+        database: int | None = None,
     ) -> Self:
         """Return a telescope state in memory with the contents of a snapshot.
 
         Parameters
         ----------
-        file, strict
+        file, strict, keys, database
             As for `load_from_file`.
         prefixes
             The view, as for the constructor.
@@ -533,7 +539,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         from telstate.snapshots import load_into
 
         ts = cls(prefixes=prefixes)
-        load_into(ts.backend, file, strict)
+        load_into(ts.backend, file, strict, keys, database)
         return ts
 
     def save(
@@ -603,10 +609,18 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
         return save_store(self._backend, path, keys, consistent, keep_empty)
 
-    def load_from_file(self, file: Source, *, strict: bool = True) -> int:
+    def load_from_file(
+        self,
+        file: Source,
+        *,
+        strict: bool = True,
+        keys: Iterable[Key] | None = None,
+        database: int | None = None,
+    ) -> int:
         """Load a snapshot into the store, whatever the view.
 
-        A key that exists already is replaced, even an immutable one.
+        A key that exists already is replaced, even an immutable one. Keys of other programs (Redis lists,
+        for example) and keys that have expired are left out; one warning names them.
 
         Parameters
         ----------
@@ -616,6 +630,11 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
             Whether a corrupt file is an error (default). If not, the keys that are intact are loaded,
             and each part that is lost is logged as a warning; where only the checksum is wrong, any
             value may have been changed. A file that does not begin as a snapshot is always an error.
+        keys
+            Full names or glob patterns such as ``"m000_*"``. Default: all keys.
+        database
+            The number of the database to load. Default: all; then of a key that is in several, the last
+            value is loaded, and one warning names these keys.
 
         Returns
         -------
@@ -625,15 +644,27 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         Raises
         ------
         RdbParseError
-            If the file is corrupt: before anything is loaded, if the file has a checksum and can be
-            read twice.
+            If the file is corrupt. Then nothing has been loaded, unless the store is on a server and the
+            file cannot be read twice (a pipe, an HTTP response): the keys before the damage are then
+            loaded. To avoid that, load into memory, or copy the file first.
         OSError
             If it cannot be opened.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> ts = TelescopeState()
+        >>> ts["n_chans"], ts["m000_gain"] = 4096, 1.5
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "observation.rdb")
+        ...     count = ts.save(path)
+        ...     TelescopeState().load_from_file(path, keys=["m000_*"])
+        1
         """
         from telstate.snapshots import load_into
 
         self._view.check_writable("load a snapshot")
-        return load_into(self._backend, file, strict)
+        return load_into(self._backend, file, strict, keys, database)
 
     # Batches, arrays and tables
 

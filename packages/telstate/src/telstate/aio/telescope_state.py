@@ -246,7 +246,13 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
 
     @classmethod
     async def from_snapshot(
-        cls, file: Source, prefixes: Iterable[Key] = ("",), *, strict: bool = True
+        cls,
+        file: Source,
+        prefixes: Iterable[Key] = ("",),
+        *,
+        strict: bool = True,
+        keys: Iterable[Key] | None = None,
+        database: int | None = None,
     ) -> Self:
         """Return a telescope state in memory with the contents of a snapshot.
 
@@ -255,7 +261,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         from telstate.snapshots import load_into_async
 
         ts = cls(prefixes=prefixes)
-        await load_into_async(ts.backend, file, strict)
+        await load_into_async(ts.backend, file, strict, keys, database)
         return ts
 
     async def save(
@@ -275,7 +281,14 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
 
         return await save_store(self._backend, path, keys, consistent, keep_empty)
 
-    async def load_from_file(self, file: Source, *, strict: bool = True) -> int:
+    async def load_from_file(
+        self,
+        file: Source,
+        *,
+        strict: bool = True,
+        keys: Iterable[Key] | None = None,
+        database: int | None = None,
+    ) -> int:
         """Load a snapshot into the store, whatever the view; return the number of keys.
 
         The file is read in a thread, so that other tasks can run.
@@ -283,7 +296,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         from telstate.snapshots import load_into_async
 
         self._view.check_writable("load a snapshot")
-        return await load_into_async(self._backend, file, strict)
+        return await load_into_async(self._backend, file, strict, keys, database)
 
     # Batches, arrays and tables
 
