@@ -42,7 +42,6 @@ READ_SCRIPTS = frozenset(
         "get_page",
         "get_range",
         "key_type",
-        "key_types",
         "peek",
         "which_exist",
     }
@@ -91,9 +90,10 @@ class Command:
         What follows the keys.
     is_script : bool
         Whether it is a script.
-    is_paged : bool
-        Whether the first argument is a cursor. The command is then repeated with the cursor of each
-        reply until that is 0, and the second elements of the replies are the reply: a list of pages.
+    pages : tuple of tuple
+        If there are any, each stands for a listing by pages. It is what follows the arguments, and a cursor
+        precedes these. The command is repeated with the cursor of each reply until that is 0. The reply
+        is then a list of the second elements of these replies, for each listing.
     steps : tuple of Command
         A transaction that does the same faster, in a batch on a single server; its last reply counts.
     is_long : bool
@@ -105,7 +105,7 @@ class Command:
     keys: tuple[bytes, ...] = ()
     arguments: tuple[Argument, ...] = ()
     is_script: bool = False
-    is_paged: bool = False
+    pages: tuple[Args, ...] = ()
     steps: tuple[Command, ...] = ()
     is_long: bool = False
 

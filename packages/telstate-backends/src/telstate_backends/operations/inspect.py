@@ -63,15 +63,14 @@ class Keys(Operation[list[bytes]]):
         return sorted(filter(Glob(self.pattern).matches, store.data))
 
     def command(self) -> Command:
-        return Command(
-            "SCAN", (), (0, "MATCH", self.pattern, "COUNT", KEYS_PER_PAGE), is_paged=True
-        )
+        return Command("SCAN", (), ("MATCH", self.pattern, "COUNT", KEYS_PER_PAGE), pages=((),))
 
     def parse(self, reply: object) -> list[bytes]:
-        return sorted({key for page in as_list(reply) for key in as_bytes_list(page)})
+        (pages,) = as_list(reply)
+        return sorted({key for page in as_list(pages) for key in as_bytes_list(page)})
 
     def merge(self, replies: Sequence[object]) -> object:
-        return joined(replies)
+        return _merge_pages(replies)
 
 
 @attrs.frozen
@@ -93,18 +92,24 @@ class KeyTypes(Operation[dict[bytes, KeyType]]):
         return {key: kind_of(store.data[key]) for key in sorted(filter(matches, store.data))}
 
     def command(self) -> Command:
-        return Command(
-            "key_types", (), (0, self.pattern, KEYS_PER_PAGE), is_script=True, is_paged=True
-        )
+        # Not a script: that would take longer, and in a cluster it may not touch keys that it does not declare.
+        arguments = ("MATCH", self.pattern, "COUNT", KEYS_PER_PAGE)
+        return Command("SCAN", (), arguments, pages=tuple(("TYPE", name) for name in REDIS_TYPES))
 
     def parse(self, reply: object) -> dict[bytes, KeyType]:
-        found: dict[bytes, bytes] = {}
-        for page in as_list(reply):
-            found.update(as_pairs(page))
-        return {key: REDIS_TYPES[found[key]] for key in sorted(found) if found[key] in REDIS_TYPES}
+        found: dict[bytes, KeyType] = {}
+        for kind, pages in zip(REDIS_TYPES.values(), as_list(reply), strict=True):
+            for page in as_list(pages):
+                found.update(dict.fromkeys(as_bytes_list(page), kind))
+        return {key: found[key] for key in sorted(found)}
 
     def merge(self, replies: Sequence[object]) -> object:
-        return joined(replies)
+        return _merge_pages(replies)
+
+
+def _merge_pages(replies: Sequence[object]) -> list[list[object]]:
+    """Join the pages of several nodes, those of each listing by themselves."""
+    return [joined(pages) for pages in zip(*map(as_list, replies), strict=True)]
 
 
 @attrs.frozen

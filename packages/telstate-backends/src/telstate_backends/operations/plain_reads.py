@@ -131,17 +131,6 @@ def _which_exist(command: Command) -> PlainRead:
     return [_checked(reply) for reply in replies]
 
 
-def _key_types(command: Command) -> PlainRead:
-    cursor, pattern, count = command.arguments
-    (reply,) = yield [("SCAN", cursor, "MATCH", pattern, "COUNT", count)]
-    page = _checked(reply)
-    # fakeredis and recent clients return a page as a tuple.
-    following, keys = page if isinstance(page, tuple) else as_list(page)
-    names = as_bytes_list(keys)
-    types = (yield [("TYPE", name) for name in names]) if names else []
-    return [following, list(chain.from_iterable(zip(names, map(_checked, types), strict=True)))]
-
-
 def _export(command: Command) -> PlainRead:
     def ask(key: bytes) -> list[Args]:
         samples: list[Args] = [("ZRANGE", key, 0, -1), ("ZCOUNT", key, 0, 0), ("ZCARD", key)]
@@ -240,7 +229,6 @@ _READS: Mapping[str, Callable[[Command], PlainRead]] = {
     "get_page": _get_page,
     "get_range": _get_range,
     "key_type": _key_type,
-    "key_types": _key_types,
     "peek": _peek,
     "which_exist": _which_exist,
 }

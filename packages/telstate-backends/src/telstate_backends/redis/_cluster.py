@@ -32,9 +32,9 @@ from telstate_backends.redis._errors import (
     partly_sent,
 )
 from telstate_backends.redis._exchanges import (
-    exchange_bare_masters,
     exchange_nodes,
     exchange_pieces,
+    exchange_view,
 )
 from telstate_backends.redis._server import AsyncServer, Server
 
@@ -49,6 +49,8 @@ class Cluster:
         self.address = _client.cluster_address(self._cluster.get_default_node())
         self.uses_tls = bool(self._cluster.get_connection_kwargs().get("ssl"))
         self._servers: dict[str, Server] = {}
+        #: The masters at the last listing; some may be missing from the slot table.
+        self._masters: set[str] = set()
         #: Nodes that some node has named, but that are not in the slot table, by ``host:port``.
         self._unlisted: dict[str, Any] = {}
         self._threads = _make_threads()
@@ -72,10 +74,8 @@ class Cluster:
     def _execute(
         self, operations: Sequence[Operation[Any]], deadline: Deadline | None
     ) -> list[object]:
-        nodes = [node.name for node in self._cluster.get_primaries()]
-        if any(operation.for_all_nodes for operation in operations):
-            nodes += self._find_bare_masters(nodes[0], deadline)
-        work = _slots.Work(operations, nodes)
+        is_for_all = any(operation.for_all_nodes for operation in operations)
+        work = _slots.Work(operations, self._find_masters(deadline) if is_for_all else {})
         while due := work.due(self._node_of):
             try:
                 self._send_round(due, deadline)
@@ -88,15 +88,15 @@ class Cluster:
                 raise
             if work.moved:
                 self._refresh_slots(deadline)
+            if work.needs_check:
+                work.check(self._find_masters(deadline))
             if work.waits:
                 time.sleep(_slots.PAUSE)
         return work.replies()
 
     def masters(self) -> list[Server]:
-        """Return the present masters, those without slots last."""
-        self._refresh_slots(None)
-        nodes = [node.name for node in self._cluster.get_primaries()]
-        return [self._server(name) for name in nodes + self._find_bare_masters(nodes[0], None)]
+        """Return the present masters, also those without slots."""
+        return [self._server(name) for name in self._find_masters(None)]
 
     def ownership(self) -> _slots.Ownership:
         """Return which master serves which slot, as they say themselves."""
@@ -143,12 +143,43 @@ class Cluster:
         name: str = self._cluster.get_node_from_key(key).name
         return name
 
-    def _find_bare_masters(self, name: str, deadline: Deadline | None) -> list[str]:
+    def _find_masters(self, deadline: Deadline | None) -> _slots.Masters:
+        """Ask all known masters which others there are."""
+        found: dict[str, _slots.View] = {}
+        listed = self._primaries()
+        finding = _slots.find_masters([*listed, *(self._masters - {*listed})])
         try:
-            return self._server(name).run(exchange_bare_masters(), deadline)
+            names = next(finding)
+            while True:
+                names = finding.send(self._ask(names, deadline))
+        except StopIteration as end:
+            found = end.value
         except LOST:
             self._refresh_slots(deadline)
             raise
+        if not found or {name for name, view in found.items() if view.has_slots} != {*listed}:
+            self._refresh_slots(deadline)
+        self._masters = set(found)
+        return found or dict.fromkeys(self._primaries())
+
+    def _ask(
+        self, names: Sequence[str], deadline: Deadline | None
+    ) -> list[_slots.View | Exception]:
+        threads = self._own_threads()
+        running = [
+            threads.submit(self._server(name).run, exchange_view(), deadline) for name in names
+        ]
+        wait(running)
+        answers: list[_slots.View | Exception] = []
+        for done in running:
+            try:
+                answers.append(done.result())
+            except FAILURES as error:
+                answers.append(error)
+        return answers
+
+    def _primaries(self) -> list[str]:
+        return [node.name for node in self._cluster.get_primaries()]
 
     def _refresh_slots(self, deadline: Deadline | None) -> None:
         """Ask the nodes that are left which of them serves which slot; if none answers, go on as before."""
@@ -161,7 +192,7 @@ class Cluster:
 
     def pubsub(self) -> Any:
         """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
-        return self._server(random.choice(self._cluster.get_primaries()).name).pubsub()
+        return self._server(random.choice(self._primaries())).pubsub()
 
     def ping(self) -> None:
         """Raise if the cluster does not answer."""
@@ -197,6 +228,8 @@ class AsyncCluster:
         self._cluster = cast(Any, cluster)
         #: One for each node; redis-py's asyncio client has no clients of single nodes.
         self._servers: dict[str, AsyncServer] = {}
+        #: The masters at the last listing; some may be missing from the slot table.
+        self._masters: set[str] = set()
         self._closed = False
 
     async def execute(self, operation: Operation[Any]) -> object:
@@ -212,10 +245,8 @@ class AsyncCluster:
 
     async def _execute(self, operations: Sequence[Operation[Any]]) -> list[object]:
         await self._cluster.initialize()
-        nodes = [node.name for node in self._cluster.get_primaries()]
-        if any(operation.for_all_nodes for operation in operations):
-            nodes += await self._find_bare_masters(nodes[0])
-        work = _slots.Work(operations, nodes)
+        is_for_all = any(operation.for_all_nodes for operation in operations)
+        work = _slots.Work(operations, await self._find_masters() if is_for_all else {})
         while due := work.due(self._node_of):
             try:
                 await self._send_round(due)
@@ -228,16 +259,16 @@ class AsyncCluster:
                 raise
             if work.moved:
                 await self._refresh_slots()
+            if work.needs_check:
+                work.check(await self._find_masters())
             if work.waits:
                 await asyncio.sleep(_slots.PAUSE)
         return work.replies()
 
     async def masters(self) -> list[AsyncServer]:
-        """Return the present masters, those without slots last."""
+        """Return the present masters, also those without slots."""
         await self._cluster.initialize()
-        await self._refresh_slots()
-        nodes = [node.name for node in self._cluster.get_primaries()]
-        return [self._server(name) for name in nodes + await self._find_bare_masters(nodes[0])]
+        return [self._server(name) for name in await self._find_masters()]
 
     async def ownership(self) -> _slots.Ownership:
         """Return which master serves which slot, as they say themselves."""
@@ -268,12 +299,36 @@ class AsyncCluster:
         name: str = node.name
         return name
 
-    async def _find_bare_masters(self, name: str) -> list[str]:
+    async def _find_masters(self) -> _slots.Masters:
+        """Ask all known masters which others there are."""
+        found: dict[str, _slots.View] = {}
+        listed = self._primaries()
+        finding = _slots.find_masters([*listed, *(self._masters - {*listed})])
         try:
-            return await self._server(name).run(exchange_bare_masters())
+            names = next(finding)
+            while True:
+                names = finding.send(await self._ask(names))
+        except StopIteration as end:
+            found = end.value
         except LOST:
             await self._refresh_slots()
             raise
+        if not found or {name for name, view in found.items() if view.has_slots} != {*listed}:
+            await self._refresh_slots()
+        self._masters = set(found)
+        return found or dict.fromkeys(self._primaries())
+
+    async def _ask(self, names: Sequence[str]) -> list[_slots.View | Exception]:
+        running = [self._server(name).run(exchange_view()) for name in names]
+        answers: list[_slots.View | Exception] = []
+        for answer in await asyncio.gather(*running, return_exceptions=True):
+            if not isinstance(answer, (_slots.View, *FAILURES)):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def _primaries(self) -> list[str]:
+        return [node.name for node in self._cluster.get_primaries()]
 
     async def _refresh_slots(self) -> None:
         """Ask the nodes that are left which of them serves which slot; if none answers, go on as before."""
@@ -287,7 +342,7 @@ class AsyncCluster:
     async def pubsub(self) -> Any:
         """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
         await self._cluster.initialize()
-        return await self._server(random.choice(self._cluster.get_primaries()).name).pubsub()
+        return await self._server(random.choice(self._primaries())).pubsub()
 
     async def ping(self) -> None:
         """Raise if the cluster does not answer."""

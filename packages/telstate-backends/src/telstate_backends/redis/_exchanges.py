@@ -6,8 +6,8 @@ own result. `Server` and `AsyncServer` drive it.
 
 Rules: a script goes by its digest (``EVALSHA``); if the server does not know it, the text is sent, which
 also makes it known. In a batch the first use of each script sends the text straight away, so that order
-is kept even if the server has just lost its scripts. A paged command needs as many round trips as it has
-pages, so it is not part of a batch. A command with steps is a transaction in a batch. A script that only
+is kept even if the server has just lost its scripts. Listings need as many round trips as they have
+pages, so they are not part of a batch. A command with steps is a transaction in a batch. A script that only
 reads is called in the first way that the server permits; which one that is, is remembered.
 """
 
@@ -33,7 +33,7 @@ from telstate_backends.operations.base import Args, Command, as_bytes, as_int, u
 from telstate_backends.operations.plain_reads import plain_read
 from telstate_backends.redis._client import is_pool_exhausted
 from telstate_backends.redis._errors import LOST, is_temporary, partly_sent
-from telstate_backends.redis._slots import Piece, bare_masters
+from telstate_backends.redis._slots import Piece, View, parse_view
 
 _ASKING: tuple[Args, ...] = (("ASKING",),)
 _MULTI: Args = ("MULTI",)
@@ -85,8 +85,8 @@ def exchange_command(
     command: Command, access: ReadAccess, asking: bool = False
 ) -> Exchange[object]:
     """Return the reply to one command; raises redis-py's error if it fails."""
-    if command.is_paged:
-        return (yield from _exchange_pages(command, access, asking))
+    if command.pages:
+        return (yield from _exchange_pages(command))
     if not command.is_read_script:
         return (yield from _exchange_in(Way.SCRIPT, command, asking))
     prefer_transaction = command.is_long and access.may_transact
@@ -197,14 +197,15 @@ def exchange_commands(
 ) -> Exchange[list[object]]:
     """Return the replies to commands, in order; a node that is only about to get their slot needs `asking`."""
     replies: list[object] = []
-    for paged, run in groupby(zip(commands, asking, strict=True), lambda each: each[0].is_paged):
+    pairs = zip(commands, asking, strict=True)
+    for paged, run in groupby(pairs, lambda each: bool(each[0].pages)):
         try:
             if not paged:
                 replies += yield from _exchange_batch(list(run), access)
                 continue
-            for command, announced in run:
+            for command, _ in run:
                 try:
-                    replies.append((yield from _exchange_pages(command, access, announced)))
+                    replies.append((yield from _exchange_pages(command)))
                 except ResponseError as error:
                     replies.append(error)
         except (*LOST, ResponseError) as error:
@@ -229,18 +230,17 @@ def exchange_pieces(pieces: Sequence[Piece], node: str, access: ReadAccess) -> E
         piece.take(reply, node)
 
 
-def exchange_bare_masters() -> Exchange[list[str]]:
-    """Return the masters of a cluster without slots, none if the user may not ask."""
-    (reply,) = yield [("CLUSTER", "NODES")]
-    return [] if isinstance(reply, ResponseError) else bare_masters(as_bytes(reply))
-
-
 def exchange_nodes() -> Exchange[bytes]:
     """Return what a node of a cluster knows about all of them."""
     (reply,) = yield [("CLUSTER", "NODES")]
     if isinstance(reply, Exception):
         raise reply
     return as_bytes(reply)
+
+
+def exchange_view() -> Exchange[View]:
+    """Return what a node of a cluster says about itself and about the masters."""
+    return parse_view((yield from exchange_nodes()))
 
 
 def _exchange_batch(
@@ -326,17 +326,23 @@ def _executed(replies: Sequence[object]) -> list[object]:
     return executed if isinstance(executed, list) else unexpected(executed)
 
 
-def _exchange_pages(
-    command: Command, access: ReadAccess, asking: bool = False
-) -> Exchange[list[object]]:
-    cursor, pages = 0, []
-    while True:
-        arguments = (cursor, *command.arguments[1:])
-        page = Command(command.name, command.keys, arguments, is_script=command.is_script)
-        reply = yield from exchange_command(page, access, asking)
-        if not isinstance(reply, list) or len(reply) != 2:
-            unexpected(reply)
-        cursor = int(reply[0]) if isinstance(reply[0], bytes) else as_int(reply[0])
-        pages.append(reply[1])
-        if cursor == 0:
-            return pages
+def _exchange_pages(command: Command) -> Exchange[list[list[object]]]:
+    listings: list[list[object]] = [[] for _ in command.pages]
+    cursors = dict.fromkeys(range(len(listings)), 0)
+    while cursors:
+        replies = yield [
+            (command.name, cursor, *command.arguments, *command.pages[number])
+            for number, cursor in cursors.items()
+        ]
+        for number, reply in zip(tuple(cursors), replies, strict=True):
+            if isinstance(reply, Exception):
+                raise reply
+            # fakeredis and recent clients return a page as a tuple.
+            if not isinstance(reply, (list, tuple)) or len(reply) != 2:
+                unexpected(reply)
+            cursor, page = reply
+            cursors[number] = int(cursor) if isinstance(cursor, bytes) else as_int(cursor)
+            listings[number].append(page)
+            if cursors[number] == 0:
+                del cursors[number]
+    return listings

@@ -54,7 +54,7 @@ class Server:
         """Return the reply to one operation."""
         command = operation.command()
         access = self.access
-        if deadline is None and not command.is_long and not command.is_paged and access.by_script:
+        if deadline is None and not command.is_long and not command.pages and access.by_script:
             # The usual case is an exchange without a generator, which would cost a tenth of the time.
             try:
                 return self._connection.request(command.args(access.read_only))
@@ -139,7 +139,7 @@ class AsyncServer:
         """Return the reply to one operation."""
         command = operation.command()
         access = self.access
-        if not command.is_long and not command.is_paged and access.by_script:
+        if not command.is_long and not command.pages and access.by_script:
             (reply,) = await self._connection.request_many((command.args(access.read_only),))
             if isinstance(reply, NoScriptError):
                 source = command.args_with_source(access.read_only)

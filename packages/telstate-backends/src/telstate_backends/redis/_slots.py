@@ -3,7 +3,9 @@
 A script or command may only use keys of one slot. So a command is cut where the slot of its keys changes,
 in order; each piece is sent to the node of its slot, and the operation merges the replies. A piece is
 atomic; the whole is atomic only if all candidate keys share a slot (``{...}`` in their names makes them
-do so). An operation on everything goes to all nodes.
+do so). An operation on everything goes to all masters, which are asked first which others there are. A
+listing of keys, or a clear, is sent again if slots have moved meanwhile: a key that moved before its old
+node got to it, and after its new node did, is there the second time.
 
 A node that does not serve a slot, or is just handing it over, redirects the piece and does nothing. The
 piece is then sent to the right node in the next round. A piece with one key cannot be overtaken by a
@@ -14,9 +16,9 @@ both only read. For the same reason a round has no piece that writes beside an o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 from redis.crc import key_slot
@@ -71,12 +73,9 @@ class Piece:
             host = reply.host or node.rpartition(":")[0]
             self.node = f"{host}:{reply.port}"
             self.asking = not isinstance(reply, MovedError)
-        elif isinstance(reply, TryAgainError):
-            self._refusals += 1
+        elif isinstance(reply, TryAgainError) or _ELSEWHERE in str(reply):
+            self._refusals += isinstance(reply, TryAgainError)
             self.node, self.asking = None, False
-        elif _ELSEWHERE in str(reply):
-            # A command without keys is for this node alone, which has keys that it does not serve.
-            self.node, self.asking = (None, False) if self.command.keys else (node, True)
         elif not isinstance(reply, NoScriptError):  # that is due again: its text was redirected
             self.due = False
 
@@ -122,9 +121,16 @@ class _Order:
 class Work:
     """Operations on a cluster, sent in rounds until all pieces have a final reply."""
 
-    def __init__(self, operations: Sequence[Operation[Any]], all_nodes: Sequence[str]) -> None:
+    def __init__(self, operations: Sequence[Operation[Any]], masters: Masters) -> None:
         self._operations = operations
-        self._pieces = [list(_pieces(operation, all_nodes)) for operation in operations]
+        self._masters = masters
+        self._pieces = [list(_pieces(operation, masters)) for operation in operations]
+        #: The operations of which each key must be seen, and whose nodes were not asked afterwards.
+        self._unchecked = {
+            place
+            for place, operation in enumerate(operations)
+            if operation.for_all_nodes and (operation.writes or operation.command().pages)
+        }
 
     def due(self, node_of: Callable[[bytes], str]) -> dict[str, list[Piece]]:
         """Return the pieces to send to each node in the next round, in order."""
@@ -145,6 +151,22 @@ class Work:
     def waits(self) -> bool:
         """Whether the next round should not begin at once."""
         return any(piece.waits for pieces in self._pieces for piece in pieces)
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether to ask the masters again, because all of them have done an operation on everything."""
+        return any(self._is_done(place) for place in self._unchecked)
+
+    def check(self, masters: Masters) -> None:
+        """Repeat such operations if slots have moved meanwhile, on the masters of now."""
+        done = {place for place in self._unchecked if self._is_done(place)}
+        self._unchecked -= done
+        if have_slots_moved(self._masters, masters):
+            for place in done:
+                self._pieces[place] += _pieces(self._operations[place], masters)
+
+    def _is_done(self, place: int) -> bool:
+        return not any(piece.due for piece in self._pieces[place])
 
     @property
     def moved(self) -> bool:
@@ -176,17 +198,101 @@ class Work:
         return sum(map(len, self._pieces)) > 1
 
 
-def bare_masters(listed: bytes) -> list[str]:
-    """Return the masters without slots by a reply to CLUSTER NODES; they may be about to get some."""
-    found = []
+@attrs.frozen
+class View:
+    """What a node of a cluster says about itself and about the masters, in reply to CLUSTER NODES."""
+
+    #: Its own identity.
+    node: str
+    #: Its own epoch and slots. While a slot is being moved, its source and its target say so.
+    state: tuple[str, ...]
+    #: The addresses of all masters, by identity.
+    masters: Mapping[str, str]
+    #: The number of slots that are served by any node.
+    slots: int
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether it serves any slots."""
+        return any(not slot.startswith("[") for slot in self.state[1:])
+
+    @property
+    def is_moving_slots(self) -> bool:
+        """Whether it is just handing over a slot, or taking one over."""
+        return any(slot.startswith("[") for slot in self.state[1:])
+
+
+#: The masters of a cluster by ``host:port``, None for the view of one that does not say.
+Masters: TypeAlias = Mapping[str, View | None]
+
+
+def parse_view(listed: bytes) -> View:
+    """Parse a reply to CLUSTER NODES."""
+    node, state, masters, count = "", tuple[str, ...](), dict[str, str](), 0
     for line in listed.decode().splitlines():
-        _, address, listed_flags, _, _, _, _, _, *slots = line.split()
+        identity, address, listed_flags, _, _, _, epoch, _, *slots = line.split()
         flags = set(listed_flags.split(","))
-        # A slot in brackets is being moved to or from a node.
-        is_bare = all(slot.startswith("[") for slot in slots)
-        if is_bare and "master" in flags and not flags & {"fail", "noaddr", "handshake"}:
-            found.append(address.partition("@")[0])
-    return found
+        if "myself" in flags:
+            node, state = identity, (epoch, *slots)
+        ranges = [slot.partition("-") for slot in slots if not slot.startswith("[")]
+        count += sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
+        # One without slots that is down has no keys either.
+        if "master" in flags and (ranges or not flags & {"fail", "noaddr", "handshake"}):
+            masters[identity] = address.partition("@")[0]
+    return View(node, state, masters, count)
+
+
+def find_masters(
+    names: Sequence[str],
+) -> Generator[list[str], list[View | Exception], dict[str, View]]:
+    """Return the present masters by what they say of each other; none if the user may not ask.
+
+    It yields the names of nodes to ask at once, first the given ones, and is sent their views, or why there is
+    none. A node that the others do not know has left the cluster, and is not asked about it. One that they
+    know must answer.
+    """
+    answers = dict(zip(names, (yield list(names)), strict=True))
+    views = {name: view for name, view in answers.items() if isinstance(view, View)}
+    if not views:
+        if all(isinstance(answer, ResponseError) for answer in answers.values()):
+            return {}
+        raise next(each for each in answers.values() if not isinstance(each, (View, ResponseError)))
+    found: dict[str, View] = {}
+    named = {view.node: name for name, view in reversed(views.items())}
+    # A node that has left, or is only about to join, knows of fewer slots.
+    todo = [max(views.values(), key=lambda view: view.slots)]
+    while todo:
+        addresses = {
+            identity: address
+            for view in todo
+            for identity, address in view.masters.items()
+            if identity not in found
+        }
+        unknown = [each for identity, each in addresses.items() if identity not in named]
+        asked = [each for each in unknown if each not in answers]
+        answers |= zip(asked, (yield asked) if asked else (), strict=True)
+        todo = []
+        for identity, address in addresses.items():
+            answer = answers[named.setdefault(identity, address)]
+            if not isinstance(answer, View):
+                raise answer
+            found[identity] = answer
+            todo.append(answer)
+    return {named[identity]: view for identity, view in found.items()}
+
+
+def have_slots_moved(before: Masters, after: Masters) -> bool:
+    """Return whether slots, with their keys, may have moved since the masters were asked before."""
+    views = [*before.values(), *after.values()]
+    return (
+        before != after
+        and _states(before) != _states(after)
+        or any(view is not None and view.is_moving_slots for view in views)
+    )
+
+
+def _states(masters: Masters) -> set[tuple[str, tuple[str, ...]]]:
+    return {(view.node, view.state) for view in masters.values() if view is not None}
 
 
 @attrs.frozen
@@ -220,7 +326,7 @@ def ownership_of(replies: Sequence[bytes]) -> Ownership:
     return Ownership(frozenset(served), frozenset(moving))
 
 
-def _pieces(operation: Operation[Any], all_nodes: Sequence[str]) -> Iterator[Piece]:
+def _pieces(operation: Operation[Any], all_nodes: Iterable[str]) -> Iterator[Piece]:
     command = operation.command()
     if operation.for_all_nodes:
         for node in all_nodes:
