@@ -133,6 +133,35 @@ def _await_messages(nodes: Sequence[Any]) -> None:
         _until(all_arrived)
 
 
+@contextmanager
+def joined_node(binary: RedisBinary, ports: Sequence[int]) -> Iterator[int]:
+    """Let a new master without slots join a cluster, and yield its port; it leaves at the end."""
+    # Redis would turn a master without slots into a replica.
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "15000"]
+    options += ["--cluster-allow-replica-migration", "no"]
+    with RedisServer(binary, options, port=_port_with_bus()) as server, ExitStack() as stack:
+        nodes: list[Any] = [
+            stack.enter_context(redis.Redis(port=port)) for port in (*ports, server.port)
+        ]
+        nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", server.port)
+        _until(lambda: all(_knows(node, len(nodes)) for node in nodes))
+        _until(lambda: all(node.cluster("info")["cluster_state"] == "ok" for node in nodes))
+        yield server.port
+        leave_cluster(server.port, ports)
+
+
+def leave_cluster(port: int, others: Sequence[int]) -> None:
+    """Let a master without slots leave a cluster; it goes on running alone."""
+    name = _command(port, "MYID").decode()
+    for other in others:
+        with contextlib.suppress(redis.ResponseError):  # it has left already
+            _command(other, "FORGET", name)
+    _command(port, "RESET", "SOFT")
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(redis.Redis(port=each)) for each in others]
+        _until(lambda: all(_knows(node, len(others)) for node in nodes))
+
+
 class SlotMove:
     """The migration of a slot from one node of a cluster to another.
 

@@ -1,0 +1,137 @@
+"""What concerns all nodes of a real cluster, while nodes come and go and keys move between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+import pytest
+import redis
+from redis.crc import key_slot
+from subjects import Subject, spread
+
+from telstate_backends import (
+    AddSample,
+    Clear,
+    Count,
+    Keys,
+    KeyType,
+    KeyTypes,
+    SetImmutable,
+    SetIndexed,
+)
+from telstate_codec import encode_sample
+from telstate_testing import RedisBinary, clusters
+
+pytestmark = pytest.mark.slow
+
+SLOT = key_slot(b"x")
+#: Keys of one slot, and of others.
+MOVING = [b"{x}%d" % number for number in range(18)]
+KEYS = sorted([*MOVING, b"a", b"b", b"c"])
+
+
+def kind_of(key: bytes) -> KeyType:
+    """Return the kind of one of the keys."""
+    return list(KeyType)[len(key) % 3 if key in MOVING else KEYS.index(key) % 3]
+
+
+async def fill(subject: Subject) -> None:
+    """Write the keys."""
+    for key in KEYS:
+        kind = kind_of(key)
+        if kind is KeyType.IMMUTABLE:
+            await subject.execute(SetImmutable(key, b"1"))
+        elif kind is KeyType.MUTABLE:
+            await subject.execute(AddSample(key, encode_sample(1.0, b"1")))
+        else:
+            await subject.execute(SetIndexed(key, b"1", b"1"))
+
+
+async def check_listings(subject: Subject) -> None:
+    """Check that listings have every key, alone and in a batch."""
+    kinds = {key: kind_of(key) for key in KEYS}
+    assert await subject.execute(Keys()) == KEYS
+    assert await subject.execute(Keys(b"{x}*")) == sorted(MOVING)
+    assert await subject.execute(KeyTypes()) == kinds
+    assert await subject.execute_many([Keys(), KeyTypes()]) == [KEYS, kinds]
+    assert await subject.execute(Count()) == len(KEYS)
+
+
+@asynccontextmanager
+async def connected(asynchronous: bool, ports: list[int]) -> AsyncIterator[Subject]:
+    """Connect to a cluster, and look at it once."""
+    subject = await spread(asynchronous, f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20")
+    assert isinstance(await subject.execute(Keys()), list)
+    yield subject
+    await subject.close()
+
+
+async def test_a_node_that_joins_and_leaves(
+    newest: RedisBinary, cluster_ports: list[int], asynchronous: bool
+) -> None:
+    """A node that gets its first slots after the client connected is asked, and not when it has left."""
+    home = cluster_ports[SLOT * 3 // 16384]
+    others = [port for port in cluster_ports if port != home]
+    with ExitStack() as stack:
+        async with connected(asynchronous, cluster_ports) as subject:
+            await fill(subject)
+            new = stack.enter_context(clusters.joined_node(newest, cluster_ports))
+            await check_listings(subject)
+            move = clusters.SlotMove(SLOT, [home, new, *others])
+            move.move(*MOVING[:9])
+            await check_listings(subject)
+            move.finish()
+            await check_listings(subject)
+            async with connected(asynchronous, cluster_ports) as late:
+                await check_listings(late)
+            clusters.SlotMove(SLOT, [new, home, *others]).finish()
+            clusters.leave_cluster(new, cluster_ports)
+            with redis.Redis(port=new) as client:
+                client.config_set("cluster-require-full-coverage", "no")
+            await check_listings(subject)
+
+
+async def test_clearing_a_cluster_with_a_new_node(
+    newest: RedisBinary, cluster_ports: list[int], asynchronous: bool
+) -> None:
+    """A node that gets its first slots after the client connected is emptied too."""
+    home = cluster_ports[SLOT * 3 // 16384]
+    others = [port for port in cluster_ports if port != home]
+    async with connected(asynchronous, cluster_ports) as subject:
+        await fill(subject)
+        with clusters.joined_node(newest, cluster_ports) as new:
+            clusters.SlotMove(SLOT, [home, new, *others]).finish()
+            await subject.execute(Clear())
+            with redis.Redis(port=new) as client:
+                assert client.dbsize() == 0
+            assert await subject.execute(Keys()) == []
+            clusters.SlotMove(SLOT, [new, home, *others]).finish()
+
+
+async def test_listings_while_keys_move(
+    newest: RedisBinary, cluster_ports: list[int], asynchronous: bool
+) -> None:
+    """A key that exists all the time is listed, however far its move to another node has got."""
+    home, *others = cluster_ports
+    tags = [b"{%d}" % number for number in range(200) if key_slot(b"%d" % number) * 3 < 16384][:8]
+    keys = sorted(tag + b"%d" % number for tag in tags for number in range(40))
+    slots = [key_slot(tag[1:-1]) for tag in tags]
+    counts: list[int] = []
+
+    def move(ports: list[int]) -> None:
+        for slot in slots:
+            clusters.SlotMove(slot, ports).finish()
+
+    async with connected(asynchronous, cluster_ports) as subject:
+        await subject.execute_many([SetImmutable(key, b"1") for key in keys])
+        with clusters.joined_node(newest, cluster_ports) as new:
+            moving = asyncio.create_task(asyncio.to_thread(move, [home, new, *others]))
+            while not moving.done():
+                counts.append(len(await subject.execute(Keys())))
+                counts.append(len(await subject.execute(KeyTypes())))
+                await asyncio.sleep(0)
+            await moving
+            await asyncio.to_thread(move, [new, home, *others])
+    assert set(counts) == {len(keys)}
