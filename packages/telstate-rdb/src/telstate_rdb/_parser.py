@@ -274,8 +274,6 @@ class RecordParser:
                     stop = place + size
                     if decodes and is_wanted:
                         data = decompress_quickly(buffer[place:stop], full_size)
-                        if data is None or len(data) != full_size:
-                            break
                     else:
                         data = buffer[body:stop]
                 elif c.STRING_INT8 <= form <= c.STRING_INT32:

@@ -1,4 +1,4 @@
-"""LZF, the compression of strings in RDB files: python-lzf where it is installed, Python otherwise.
+"""LZF, the compression of strings in RDB files: in C where the extension was built, Python otherwise.
 
 The format is drawn in :mod:`telstate_rdb.constants`. Any reader reads the output of either compressor, but
 the two need not produce the same bytes. When decompressing, the full size is known beforehand and no more
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from telstate_rdb._lzf_shapes import LONGEST, known_shape, note_unknown
 from telstate_rdb.constants import LZF_MAX_COPY, LZF_MAX_DISTANCE, LZF_MAX_LITERAL
 from telstate_rdb.errors import RdbParseError
 
 try:
-    import lzf
+    from telstate_rdb import _lzf
 except ImportError:
-    _c_decompress: Callable[[bytes, int], bytes | None] | None = None
-    _c_compress: Callable[[bytes, int], bytes | None] | None = None
+    _c_decompress: Callable[[bytes, int], bytes] | None = None
+    _c_compress: Callable[[bytes], bytes | None] | None = None
 else:
-    _c_decompress, _c_compress = lzf.decompress, lzf.compress
+    _c_decompress, _c_compress = _lzf.decompress, _lzf.compress
+
+is_compiled = _c_decompress is not None
+"""Whether the extension in C was built."""
 
 Compress = Callable[[bytes], bytes | None]
 """Returns LZF data, or None if it is not at least four bytes shorter (as in Redis)."""
@@ -62,32 +64,22 @@ def decompress(data: bytes, size: int) -> bytes:
     >>> decompress(bytes([0]) + b"a" + bytes([0b111_00000, 1, 0]), 11)
     b'aaaaaaaaaaa'
     """
-    if size > len(data) * MAX_RATIO:
-        raise RdbParseError(f"{len(data)} compressed bytes cannot decompress to {size}")
-    if _c_decompress is None:
-        return decompress_in_python(data, size)
     try:
-        full = _c_decompress(data, size) if size else b""
-    except ValueError:
-        full = None
-    if full is None or len(full) != size or not size:
-        return decompress_in_python(data, size)  # raises an error that says what is wrong
-    return full
+        return decompress_quickly(data, size)
+    except ValueError as error:
+        raise RdbParseError(str(error)) from None
 
 
 def decompress_in_python(data: bytes, size: int) -> bytes:
-    """Decompress without python-lzf; strings of a known shape all at once, see `_lzf_shapes`."""
-    shape = known_shape((len(data), size))
-    if shape is not None and (full := shape(data)) is not None:
-        return full
-    full = _decompress_in_steps(data, size)
-    if 0 < size <= LONGEST:
-        note_unknown(data, size)
-    return full
+    """Decompress by moving slices, so that the cost depends on the number of literals and copies.
 
-
-def _decompress_in_steps(data: bytes, size: int) -> bytes:
-    """Decompress by moving slices, so that the cost depends on the number of literals and copies."""
+    Raises
+    ------
+    ValueError
+        As `decompress` raises RdbParseError.
+    """
+    if not 0 <= size <= len(data) * MAX_RATIO:
+        raise ValueError(f"{len(data)} compressed bytes cannot decompress to {size}")
     distances = _DISTANCES
     lengths = _LENGTHS
     end = len(data)
@@ -98,7 +90,7 @@ def _decompress_in_steps(data: bytes, size: int) -> bytes:
         if size > _SMALL:
             out = bytearray(out)
         if done > LZF_MAX_LITERAL:
-            raise RdbParseError("a copy in compressed data points before the start")
+            raise ValueError("a copy in compressed data points before the start")
         while position < end:
             control = data[position]
             if control < 32:  # literal bytes
@@ -119,22 +111,24 @@ def _decompress_in_steps(data: bytes, size: int) -> bytes:
             if 0 <= start and stop <= done:
                 out += out[start:stop]
             elif start < 0:
-                raise RdbParseError("a copy in compressed data points before the start")
+                raise ValueError("a copy in compressed data points before the start")
             else:  # it overlaps its own output: a repetition
                 out += (out[start:] * (length // (done - start) + 1))[:length]
             done += length
     except IndexError:
         if not data and not size:
             return b""
-        raise RdbParseError("compressed data is truncated") from None
-    if len(out) != size or done != size or position != end:
-        raise RdbParseError(f"compressed data does not decompress to {size} bytes")
+        raise ValueError("compressed data is truncated") from None
+    if position != end:
+        raise ValueError("compressed data is truncated")
+    if done != size:
+        longer = "longer" if done > size else "shorter"
+        raise ValueError(f"compressed data is {longer} than its string")
     return bytes(out)
 
 
-decompress_quickly: Callable[[bytes, int], bytes | None] = _c_decompress or decompress_in_python
-"""The fastest function for a string that is known to be short. Malformed data may give any result of another
-size, ValueError or RdbParseError; `decompress` then says what is wrong."""
+decompress_quickly: Callable[[bytes, int], bytes] = _c_decompress or decompress_in_python
+"""The faster function; malformed data is a ValueError with a reason."""
 
 
 # ------------------------------------------------------------------------------------- compressing
@@ -196,10 +190,5 @@ def _append_copy(output: bytearray, offset: int, length: int) -> None:
         output += bytes((7 << 5 | offset >> 8, length - _LONG_COPY, offset & 0xFF))
 
 
-def _compress_in_c(data: bytes) -> bytes | None:
-    assert _c_compress is not None
-    return _c_compress(data, len(data) - _LEAST_SAVING)
-
-
-compress_lzf: Compress = compress_in_python if _c_compress is None else _compress_in_c
-"""The fastest compressor that is installed."""
+compress_lzf: Compress = _c_compress or compress_in_python
+"""The faster compressor."""

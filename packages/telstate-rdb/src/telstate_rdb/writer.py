@@ -59,8 +59,8 @@ class RdbWriter:
         The RDB version to write: 6 to 12, or 80 for Valkey 9. By default 6, which every reader
         accepts, or the lowest above it that can hold everything that is written.
     compress
-        Whether to compress strings (LZF), with python-lzf if it is installed, otherwise (slowly) in
-        Python. Every reader can decompress them.
+        Whether to compress strings (LZF), slowly if the extension in C was not built. Every reader can
+        decompress them.
     keep_empty
         Whether to write a file without any key. If not, the target is left as it is.
 
