@@ -35,6 +35,7 @@ def sync_results(backend: tb.Backend) -> None:
     assert_type(backend.execute(tb.Keys()), list[bytes])
     assert_type(backend.execute(tb.KeyTypes()), dict[bytes, tb.KeyType])
     assert_type(backend.dump(b"k"), bytes | None)
+    assert_type(backend.take_snapshot(lambda entries: [key for key, _ in entries]), list[bytes])
     assert_type(backend.execute(tb.Count()), int)
     assert_type(backend.execute(tb.SomeKeys(100)), list[bytes])
     assert_type(backend.execute(tb.Peek(b"k")), tb.KeyPreview | None)
@@ -60,6 +61,7 @@ async def async_results(backend: tb.AsyncBackend) -> None:
     assert_type(await backend.execute(tb.Get((b"k",))), tb.Contents | None)
     assert_type(await backend.execute_many([tb.Keys()]), list[Any])
     assert_type(await tb.load_rdb_async(backend, b""), tb.LoadReport)
+    assert_type(await backend.take_snapshot(lambda entries: sum(1 for _ in entries)), int)
     assert_type(await tb.wait_async(backend, tb.KeyWait((b"k",))), None)
     async with backend.watch([b"k"]) as watcher:
         assert_type(await watcher.next(), tb.Event)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -311,8 +313,8 @@ async def test_killed_server(server: RedisServer, asynchronous: bool) -> None:
 
 
 def fill_with_noise(url: str) -> None:
-    """Write more than the buffers of sockets hold."""
-    noise = bytes(range(256)) * 4096
+    """Write more than the buffers of sockets hold, which a server cannot compress."""
+    noise = random.Random(1).randbytes(1 << 20)
     with RedisBackend.from_url(url) as backend:
         for number in range(24):
             backend.execute(Load(b"%d" % number, Immutable(b"%d" % number + noise)))
@@ -463,9 +465,30 @@ async def test_moving_slots(binary: str, asynchronous: bool) -> None:
 @needs_server
 @pytest.mark.parametrize("binary", NEWEST)
 async def test_sentinel(binary: str, asynchronous: bool) -> None:
-    """Through Sentinel the snapshot is that of the master."""
+    """Through Sentinel the snapshot is that of the master, and no Sentinel takes the client for a replica."""
     with clusters.running_sentinel(SERVERS[binary], down_after=30_000) as (port, master):
-        fill(master.url)
+        fill_with_noise(master.url)
+        sentinel: Any = redis.Redis(port=port)
+        sentinel.execute_command("SENTINEL DEBUG", "info-period", 100)
         subject = await spread(asynchronous, f"redis+sentinel://127.0.0.1:{port}/store")
-        assert await take(subject, dict) == CONTENTS
+
+        def consume(entries: Iterator[Any]) -> int:
+            return len(act_at_first(partial(wait_for_refreshes, sentinel), entries))
+
+        assert await take(subject, consume) == 24
+        assert [each["port"] != 0 for each in sentinel.sentinel_slaves("store")] == [True]
         await subject.close()
+        sentinel.close()
+
+
+def wait_for_refreshes(sentinel: Any) -> None:
+    """Wait until a Sentinel has asked the master twice for its replicas."""
+    seen = 0
+    last = 0
+    end = time.monotonic() + LONG
+    while seen < 2:
+        assert time.monotonic() < end, "the Sentinel does not ask the master"
+        age = int(sentinel.sentinel_master("store")["info-refresh"])
+        seen += age < last
+        last = age
+        time.sleep(0.01)

@@ -47,8 +47,14 @@ ExecuteMany: TypeAlias = Callable[[Sequence[Operation[Any]]], list[Any]]
 #: Seconds without a byte after which a server is given up. A replica waits as long (``repl-timeout``).
 SILENCE = 60.0
 #: What a replica says about itself. Servers ignore what they do not know. With ``rdb-only`` no commands
-#: follow the file; without a version, Valkey 9 sends a file that has no room for fields that expire.
-_CAPABILITIES = (("rdb-only", "1"), ("capa", "eof"), ("version", "255.255.255"))
+#: follow the file. Without a version, Valkey 9 sends a file that has no room for fields that expire. A port
+#: that does not exist keeps Sentinels, which learn of replicas from the master, from adding this one.
+_CAPABILITIES = (
+    ("listening-port", "65536"),
+    ("rdb-only", "1"),
+    ("capa", "eof"),
+    ("version", "255.255.255"),
+)
 _NOT_REAL = "it is not a real server"
 _MARK_SIZE = 40
 _MAX_HEADER = 256
