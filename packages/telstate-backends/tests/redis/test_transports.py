@@ -35,7 +35,7 @@ LONG = 40.0
 
 
 async def use(url: str) -> None:
-    """Write, read and watch, synchronously and with asyncio."""
+    """Write, read, watch and take snapshots, synchronously and with asyncio."""
     with RedisBackend.from_url(url) as backend:
         backend.execute(SetImmutable(b"sync", b"x" * 100_000))
         with backend.watch([b"k"]) as watcher:
@@ -45,9 +45,11 @@ async def use(url: str) -> None:
                 await asyncio.sleep(0.1)
                 await asynchronous.execute(SetImmutable(b"k", b"y" * 100_000))
                 await asyncio.wait_for(waiting, LONG)
+                assert sorted(await asynchronous.take_snapshot(dict)) == [b"k", b"sync"]
             event = watcher.next(LONG)
             assert isinstance(event, Update)
             assert event.value == b"y" * 100_000
+            assert sorted(backend.take_snapshot(dict)) == [b"k", b"sync"]
 
 
 async def test_unix_sockets(server: RedisServer) -> None:
