@@ -298,7 +298,8 @@ class SentinelGroup:
 
     def switch(self) -> None:
         """Have the Sentinels make the replica the master, and wait until all of them say so."""
-        self.ask(self.sentinels[0], "FAILOVER", "store")
+        # It refuses while it does not yet know enough of the replica.
+        _until(lambda: self.ask(self.sentinels[0], "FAILOVER", "store") is not None)
         _until(lambda: self.master_ports() == {self.replica.port})
 
 
@@ -348,7 +349,8 @@ def running_sentinels(
             with redis.Redis(port=master.port) as client:
                 client.config_set("replica-announce-port", place)
         follow = ["--replicaof", f"127.0.0.1 {place}", "--replica-announce-ip", "127.0.0.1"]
-        follow += [f"--{source[0]}", source[1]] if source else []
+        # For Redis 7.0, only 127.0.0.1 is local.
+        follow += [f"--{source[0]}", source[1], "--protected-mode", "no"] if source else []
         replica = stack.enter_context(RedisServer(binary, (*options, *follow)))
         lines = [
             "bind 127.0.0.1",
