@@ -306,9 +306,11 @@ async def test_a_master_without_replicas(newest: RedisBinary) -> None:
             scenery.isolate()
             with RedisBackend.from_url(scenery.url, retry=impatient) as other:
 
+                writer = Writer(b"other")
+
                 def is_refused() -> bool:
                     try:
-                        other.execute(SetImmutable(b"k", b"1"))
+                        other.execute(writer.next())
                     except ConnectionError as error:
                         return "too few replicas" in str(error)
                     return False

@@ -167,8 +167,10 @@ class MasterHooks:
             place.sentinel_manager = manager
 
 
-def connection_factory(client: Any, no_retry: Any) -> Callable[[], Any]:
-    """Return a function that makes connections as those of a client, but outside its pool and for any use."""
+def connection_factory(
+    client: Any, no_retry: Any, kind: Callable[[type], type]
+) -> Callable[[], Any]:
+    """Return a function that makes connections of a kind to where those of a client go, not in its pool."""
     pool = client.connection_pool
     timeouts = ("socket_timeout", "socket_connect_timeout")
     arguments = pool.connection_kwargs | {
@@ -178,20 +180,16 @@ def connection_factory(client: Any, no_retry: Any) -> Callable[[], Any]:
         "retry": no_retry,
         **{name: pool.connection_kwargs.get(name) or _TIMEOUT for name in timeouts},
     }
-    kind = pool.connection_class
-    return lambda: kind(**arguments)
+    made = kind(pool.connection_class)
+    return lambda: made(**arguments)
 
 
 def cut(connection: Any) -> None:
     """End a connection from outside; its user, perhaps another thread, finds it lost and closes it."""
-    sock = socket_of(connection)
-    if sock is not None:
-        try:
-            # Not the method of a TLS socket, which would change what its user works with.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        except OSError:
-            pass  # it is lost already
-    elif (transport := transport_of(connection)) is not None:
+    transport = transport_of(connection)
+    if transport is None:
+        shut_down(connection)
+    else:
         transport.abort()
 
 

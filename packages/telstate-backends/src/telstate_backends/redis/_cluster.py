@@ -194,6 +194,9 @@ class Cluster:
         """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
         return self._server(random.choice(self._primaries())).pubsub()
 
+    def find_master(self) -> None:
+        """Do nothing: nodes redirect a command to the master of its slot."""
+
     def ping(self) -> None:
         """Raise if the cluster does not answer."""
         self._cluster.get_redis_connection(self._cluster.get_default_node()).ping()
@@ -343,6 +346,9 @@ class AsyncCluster:
         """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
         await self._cluster.initialize()
         return await self._server(random.choice(self._primaries())).pubsub()
+
+    async def find_master(self) -> None:
+        """Do nothing: nodes redirect a command to the master of its slot."""
 
     async def ping(self) -> None:
         """Raise if the cluster does not answer."""

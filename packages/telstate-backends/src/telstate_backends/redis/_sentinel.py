@@ -25,10 +25,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import attrs
+import redis.asyncio.retry
 import redis.exceptions as theirs
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from telstate_backends.redis import _client
+from telstate_backends.redis._connection import limited
 from telstate_backends.redis._errors import FAILURES, MALFORMED
 from telstate_backends.retry import FOREVER
 
@@ -205,7 +209,7 @@ class Following:
 class _Follower:
     """What both followers share; in place of redis-py's object by which a pool finds the master."""
 
-    def __init__(self, pool: Any, no_retry: Any) -> None:
+    def __init__(self, pool: Any, no_retry: Any, kind: Callable[[type], type]) -> None:
         manager = pool.sentinel_manager
         #: The clients of the Sentinels, as that object has them.
         self.sentinels: list[Any] = manager.sentinels
@@ -213,7 +217,7 @@ class _Follower:
         self._sentinels = [
             Sentinel(
                 number,
-                _client.connection_factory(client, no_retry),
+                _client.connection_factory(client, no_retry, kind),
                 pool.service_name,
                 manager.min_other_sentinels,
                 getattr(manager, "_force_master_ip", None),
@@ -265,6 +269,9 @@ def _stop(following: Following, process: int) -> None:
 
 class MasterFollower(_Follower):
     """Finds the master for a synchronous pool, and follows it with a thread for each Sentinel."""
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__(pool, Retry(NoBackoff(), 0), limited)
 
     def connected(self, connection: Any) -> None:
         """Set up a connection that has just been made."""
@@ -347,6 +354,9 @@ def _listen(following: Following, sentinel: Sentinel) -> None:
 
 class AsyncMasterFollower(_Follower):
     """Finds the master for an asyncio pool, and follows it with a task for each Sentinel."""
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__(pool, redis.asyncio.retry.Retry(NoBackoff(), 0), lambda kind: kind)
 
     async def connected(self, connection: Any) -> None:
         """Set up a connection that has just been made."""

@@ -44,7 +44,7 @@ class Server:
         self.uses_tls = _client.uses_tls(client.connection_pool)
         self._follower: MasterFollower | None = None
         if _client.finds_master(client.connection_pool):
-            self._follower = MasterFollower(client.connection_pool, Retry(NoBackoff(), 0))
+            self._follower = MasterFollower(client.connection_pool)
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
         self.access = ReadAccess()
@@ -128,8 +128,7 @@ class AsyncServer:
         self.address = _client.address_of(client.connection_pool)
         self._follower: AsyncMasterFollower | None = None
         if _client.finds_master(client.connection_pool):
-            none = redis.asyncio.retry.Retry(NoBackoff(), 0)
-            self._follower = AsyncMasterFollower(client.connection_pool, none)
+            self._follower = AsyncMasterFollower(client.connection_pool)
         # redis-py leaves some of its methods without annotations.
         self.client: Any = client
         self.access = ReadAccess()

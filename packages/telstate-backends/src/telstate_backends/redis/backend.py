@@ -28,6 +28,7 @@ from telstate_backends.redis._errors import (
     closed,
     invalid_reply,
     is_invalid_reply,
+    is_temporary,
     judge,
     result_of,
     translate,
@@ -262,6 +263,8 @@ class RedisBackend(Backend):
                     raise
                 if delay is None:
                     raise failure from error
+                if is_temporary(error):
+                    self._server.find_master()
             finally:
                 self._busy.discard(exchange)
                 if self._closing.is_set() and not self._busy:

@@ -28,6 +28,7 @@ from telstate_backends.redis._errors import (
     closed,
     invalid_reply,
     is_invalid_reply,
+    is_temporary,
     judge,
     result_of,
     translate,
@@ -261,6 +262,8 @@ class AsyncRedisBackend(AsyncBackend):
                     raise
                 if delay is None:
                     raise failure from error
+                if is_temporary(error):
+                    await self._server.find_master()
             finally:
                 self._busy.remove(exchange)
                 if not self._busy:
