@@ -364,8 +364,9 @@ def _part_namer(by: str, separator: bytes, parts: int) -> Callable[[KeyRecord[Ra
 
     def name_prefix(record: KeyRecord[RawValue]) -> str:
         prefix, found, _ = record.key.partition(separator)
-        # No quoted name has a space; one that starts with a dot would be hidden.
-        return quote_from_bytes(prefix, safe="").replace(".", "%2E") if found else NO_PREFIX
+        # No quoted name has a space or ends with %, and a name with dots would be hidden.
+        quoted = quote_from_bytes(prefix, safe="").replace(".", "%2E") or "%"
+        return quoted if found else NO_PREFIX
 
     return name_prefix
 

@@ -169,9 +169,9 @@ def _compare(
         if old is None:
             yield Difference("only in B", database, key, None, new)
             continue
-        what: What = "expiry"
-        if old[:16] != entry[:16]:
-            what = "value" if old[-1] == entry[-1] else "type"
+        what: What = "expiry" if old[:16] == entry[:16] else "value"
+        if old[-1] != entry[-1]:
+            what = "type"
         yield Difference(what, database, key, _side(old), new)
     for database, rest in index.items():
         for key, entry in rest.items():
@@ -253,8 +253,8 @@ def _parts(value: Value, ignore_times: bool) -> Iterable[tuple[bytes, ...]]:
 
 
 def _score(score: float) -> bytes:
-    """Return a score as text, from which all of its bits follow."""
-    return repr(score).encode() if score == score else struct.pack(">d", score).hex().encode()
+    """Return a score as text; -0 as 0, which servers write in its place."""
+    return repr(score + 0.0).encode()
 
 
 def _fields(value: Hash) -> Iterator[tuple[bytes, ...]]:
@@ -318,8 +318,8 @@ def _explain_group(
     for difference in group:
         place = difference.database, difference.key
         if place in wanted:
-            is_list = difference.before is not None and difference.before.type == "list"
-            find = _list_changes if is_list else _changes
+            kind = "" if difference.before is None else difference.before.type
+            find = _FINDERS.get(kind, _changes)
             difference = attrs.evolve(difference, changes=tuple(find(old[place], new[place])))
         yield difference
 
@@ -351,6 +351,10 @@ def _changes(old: _Parts, new: _Parts) -> Iterator[Change]:
         yield change
 
 
+def _string_changes(old: _Parts, new: _Parts) -> Iterator[Change]:
+    yield from (Change("-", old[0]), Change("+", new[0]))
+
+
 def _list_changes(old: _Parts, new: _Parts) -> Iterator[Change]:
     """Return what is between the beginning and the end that both lists have."""
     shorter = min(len(old), len(new))
@@ -361,3 +365,6 @@ def _list_changes(old: _Parts, new: _Parts) -> Iterator[Change]:
     for sign, parts in sides:
         for number in range(start, len(parts) - end):
             yield Change(sign, (b"%d" % number, *parts[number]))
+
+
+_FINDERS = {"string": _string_changes, LIBRARY: _string_changes, "list": _list_changes}

@@ -91,7 +91,7 @@ class KeyMemory(NamedTuple):
         As in its record; the type as the command ``TYPE`` names it.
     encoding
         How the server would keep the value, as ``OBJECT ENCODING`` names it.
-    bytes
+    size
         The number of bytes of the key and its value in the file.
     elements
         The number of elements, members, fields or entries; the bytes of a string.
@@ -107,7 +107,7 @@ class KeyMemory(NamedTuple):
     type: c.TypeName
     expiry: int | None
     encoding: str
-    bytes: int
+    size: int
     elements: int
     longest: int
     memory: int | None

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from telstate_rdb import constants as c
+from telstate_rdb._types.streams import without_counters
 from telstate_rdb.dump import encode_dump
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.records import AuxiliaryRecord, FunctionLibrary, KeyRecord, ModuleAuxiliary
@@ -154,10 +155,15 @@ class CommandMaker:
         value = record.value
         if isinstance(value, Hash) and not self._has(_FIELD_EXPIRY):
             value = self._without_expiries(value)
+        if isinstance(value, Stream) and not self._has(_COUNTERS):
+            self._note_counters(value)
+            value = without_counters(value)
         try:
             payload = encode_dump(value, self._format)
-        except RdbWriteError:  # a value of a module, for a server without modules
-            self.omitted["values of modules"] += 1
+        except RdbWriteError:
+            if not isinstance(value, Module):
+                raise
+            self.omitted["values of modules"] += 1  # for a server without modules
             return
         how = [b"REPLACE"] if self._replace else []
         if record.expiry is not None and self._release < (5, 0):
@@ -172,6 +178,10 @@ class CommandMaker:
             elif record.frequency is not None:
                 how += (b"FREQ", b"%d" % record.frequency)
         yield b"RESTORE", record.key, b"%d" % (record.expiry or 0), payload, *how
+
+    def _note_counters(self, stream: Stream) -> None:
+        if without_counters(stream) != stream:
+            self.omitted["counters of streams"] += 1
 
     def _without_expiries(self, value: Hash) -> Hash:
         self.omitted["expiries of hash fields"] += len(value.expiries)
@@ -243,8 +253,12 @@ class CommandMaker:
         yield from _batches((b"XDEL", key), ((_id(one),) for one in sorted(deleted)))
         counters: Command = ()
         if self._has(_COUNTERS):
-            counters = b"ENTRIESADDED", b"%d" % stream.entries_added
-            counters += (b"MAXDELETEDID", _id(stream.max_deleted_id))
+            # Those that follow from the commands are left out, so that older servers take them, too.
+            if deleted or stream.max_deleted_id != (0, 0) or len(entries) != stream.entries_added:
+                counters = b"ENTRIESADDED", b"%d" % stream.entries_added
+                counters += (b"MAXDELETEDID", _id(stream.max_deleted_id))
+        else:
+            self._note_counters(stream)
         yield b"XSETID", key, _id(stream.last_id), *counters
 
 

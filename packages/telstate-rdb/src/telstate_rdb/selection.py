@@ -151,10 +151,10 @@ def read_selected(
     auxiliary
         Whether records that are not keys are returned too, if every key is chosen.
 
-    Returns
-    -------
-    Iterator
-        The records.
+    Yields
+    ------
+    KeyRecord or AuxiliaryRecord
+        The records. The file is opened when the first is requested.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def read_selected(
     [b'c']
     """
     larger = selection.larger
-    records = read_rdb(
+    reader = read_rdb(
         source,
         databases=selection.databases or None,
         keys=selection.matcher,
@@ -178,9 +178,11 @@ def read_selected(
         progress=progress,
         name=name,
     )
-    if larger is None and selection.expiring is None:
-        return iter(records)
-    return _select(iter(records), selection, raw, records.name)
+    with reader:
+        if larger is None and selection.expiring is None:
+            yield from reader
+        else:
+            yield from _select(iter(reader), selection, raw, reader.name)
 
 
 def _select(

@@ -244,7 +244,7 @@ def output_options(command: CommandT) -> CommandT:
     @functools.wraps(command)
     def wrapper(*args: Any, output: str | None, force: bool, **options: Any) -> Any:
         with open_output(output, force) as opened:
-            return command(*args, output=opened, **options)
+            return command(*args, output=opened, force=force, **options)
 
     name = click.option(
         "-o", "--output", type=click.Path(dir_okay=False), help="Write to a file instead."

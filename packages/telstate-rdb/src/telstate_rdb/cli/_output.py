@@ -1,7 +1,7 @@
 """Where results go: standard output or a file, as a table, tab-separated text, CSV or JSON lines.
 
-A table is for people and stands on a terminal only, within its width; its last column is folded if it does
-not fit. Everywhere else rows are tab-separated, without a header.
+A table is for people and stands on a terminal only, within its width; names and values are folded if they
+do not fit. Everywhere else rows are tab-separated, without a header.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import chain, islice, zip_longest
+from itertools import chain, compress, islice, zip_longest
 from typing import Any, Literal, TextIO
 
 import attrs
@@ -212,38 +212,41 @@ def _print_csv(output: Output, columns: Sequence[Column], rows: Iterable[Sequenc
 
 
 def _print_table(output: Output, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> int:
-    """Print an aligned table, a screenful of rows after the other."""
+    """Print an aligned table; times are left out where there is no room for them."""
     pretty = [column.pretty for column in columns]
     texts = ([text(value) for text, value in zip(pretty, row)] for row in rows)
     first = list(islice(texts, _ROWS_FOR_WIDTHS))
     if not first:
         return 0
-    header = [column.name.replace("_", " ") for column in columns]
-    widths = _fit([max(map(cell_len, cells)) for cells in zip(header, *first)], columns, output)
-    bold: Callable[[str], str] = lambda text: text  # noqa: E731  # the same without colour
-    if output.has_colour:
-        bold = lambda text: click.style(text, bold=True)  # noqa: E731  # as above
+    first.insert(0, [column.name for column in columns])
+    shown = [True] * len(columns)
+    widths = [max(map(cell_len, cells)) for cells in zip(*first)]
+    least = [
+        min(width, _LEAST_WIDTH) if column.kind == "name" else width
+        for width, column in zip(widths, columns)
+    ]
+    if sum(least) + 2 * (len(least) - 1) > output.width:
+        shown = [column.kind != "time" for column in columns]
+    columns, widths = list(compress(columns, shown)), list(compress(widths, shown))
+    _narrow(widths, columns, output.width)
     count = -1
-    for row in chain([header], first, texts):
+    for row in chain(first, texts):
         count += 1
-        folded = [_fold(text, width) for text, width in zip(row, widths)]
+        folded = [_fold(text, width) for text, width in zip(compress(row, shown), widths)]
         for line in zip_longest(*folded, fillvalue=""):
             cells = "  ".join(_align(*cell) for cell in zip(line, widths, columns)).rstrip()
-            output.write((cells if count else bold(cells)) + "\n")
+            is_header = not count and output.has_colour
+            output.write((click.style(cells, bold=True) if is_header else cells) + "\n")
     return count
 
 
-def _fit(widths: list[int], columns: Sequence[Column], output: Output) -> list[int]:
+def _narrow(widths: list[int], columns: Sequence[Column], limit: int) -> None:
     """Narrow the columns of names, the widest first, until a table fits."""
-    excess = sum(widths) + 2 * (len(widths) - 1) - output.width
     names = [number for number, column in enumerate(columns) if column.kind == "name"]
-    while excess > 0 and names:
+    for _ in range(sum(widths) + 2 * (len(widths) - 1) - limit):
         widest = max(names, key=widths.__getitem__)
-        if widths[widest] <= _LEAST_WIDTH:
-            break
-        widths[widest] -= 1
-        excess -= 1
-    return widths
+        if widths[widest] > _LEAST_WIDTH:
+            widths[widest] -= 1
 
 
 def _align(text: str, width: int, column: Column) -> str:

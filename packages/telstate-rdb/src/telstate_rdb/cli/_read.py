@@ -152,7 +152,7 @@ def _show_fields(fields: tuple[tuple[bytes, bytes], ...]) -> str:
 @selection_options
 @click.option("--array", is_flag=True, help="Print one array instead of a line for each key.")
 @output_options
-def json_(file: str, selection: Selection, array: bool, output: Output) -> None:
+def json_(file: str, selection: Selection, array: bool, force: bool, output: Output) -> None:
     """Print every key and value as JSON, one object a line.
 
     Nothing is lost: bytes that are not UTF-8 are {"$bytes": BASE64}, and streams have their groups,

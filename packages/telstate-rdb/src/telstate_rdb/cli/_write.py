@@ -120,6 +120,7 @@ def resp(
     replace: bool,
     restore: bool,
     changes: Changes,
+    force: bool,
     output: Output,
 ) -> None:
     """Print the commands that rebuild the content on a server, for redis-cli --pipe.

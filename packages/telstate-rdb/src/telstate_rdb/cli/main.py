@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "pip install 'telstate-rdb[cli]'"
     ) from error
 
-from telstate_rdb.cli import _diff, _info, _read, _write
+from telstate_rdb.cli import _diff, _info, _memory, _read, _write
 from telstate_rdb.cli._common import Group
 
 
@@ -43,6 +43,7 @@ for command in (
     _read.get,
     _read.json_,
     _write.resp,
+    _memory.memory,
     _diff.diff,
     _write.convert,
     _write.merge,
