@@ -192,6 +192,7 @@ class RDBWriterBase:
         self._errors: dict[bytes, TelstateError] = {}  # of those failures that are errors
         self._refused: TelstateError | None = None  # the first of them but for foreign keys
         self._stops_at_refusal = False
+        self._logged = 0  # so many of the failures
         self._entered = False
         self._names: set[bytes] = set()
         self._keep_empty = keep_empty
@@ -214,6 +215,8 @@ class RDBWriterBase:
     def _close(self, error: BaseException | None) -> None:
         """Finish the file, or discard it if there is an error."""
         self._entered = False
+        if error is None:
+            self._log_failures()  # of single keys
         if error is None and not self._keep_empty:
             if not self.keys_written:
                 logger.warning("No key was written, so %s was left as it was", self.filename)
@@ -272,10 +275,11 @@ class RDBWriterBase:
                         problem,
                     ) from problem
 
-    def _log_failures(self, done: int = 0) -> None:
-        """Log failures but for the first so many, those with the same problem together."""
+    def _log_failures(self) -> None:
+        """Log the failures since the last time, those with the same problem together."""
         groups: dict[str, list[bytes]] = {}
-        for key in islice(self.failures, done, None):
+        logged, self._logged = self._logged, len(self.failures)
+        for key in islice(self.failures, logged, None):
             problem = self._errors.get(key)
             kind = self.failures[key] if problem is None else type(problem).__name__
             groups.setdefault(kind, []).append(key)
@@ -343,13 +347,12 @@ class RDBWriter(RDBWriterBase):
             If the file cannot be written, or the writer is not in a ``with`` statement.
         """
         self._check_open(progress)
-        done = len(self.failures)
         try:
             with _borrow_backend(client) as backend:
                 wanted = backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
                 self._save_keys(backend, wanted, keys is not None, progress)
         finally:
-            self._log_failures(done)
+            self._log_failures()
 
     def _save_keys(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -108,6 +109,25 @@ def test_busy_server(port: int, path: Path) -> None:
     ts.backend.interfere = bool  # type: ignore[attr-defined]  # the same
     assert ts.save(path) == 2000
     ts.close()
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+async def test_busy_for_a_while(
+    port: int, asynchronous: bool, consistent: bool, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A save waits while the server is busy with a script, within the bound of the retries."""
+    fill(port, 300)
+    subject = await real(asynchronous, f"redis://127.0.0.1:{port}")
+    with caplog.at_level(logging.WARNING, "telstate_backends"), looping_script(port) as start:
+        await asyncio.to_thread(start)
+        saving = asyncio.create_task(subject.state_save(path, consistent=consistent))
+        async with asyncio.timeout(LONG):
+            while "Waiting for Redis" not in caplog.text:
+                await asyncio.sleep(0.01)
+        assert not saving.done()
+    assert await saving == 300
+    assert len(TelescopeState.from_snapshot(path).keys()) == 300
+    await subject.close()
 
 
 async def test_unreadable_keys(

@@ -79,13 +79,12 @@ class RDBWriter(RDBWriterBase):
     ) -> None:
         """Write keys of a store; the parameters are those of `telstate.RDBWriter.save`."""
         self._check_open(progress)
-        done = len(self.failures)
         try:
             async with _borrow_backend(client) as backend:
                 wanted = await backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
                 await self._save_keys(backend, wanted, keys is not None, progress)
         finally:
-            self._log_failures(done)
+            self._log_failures()
 
     async def _save_keys(
         self,
