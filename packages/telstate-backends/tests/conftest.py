@@ -37,9 +37,9 @@ NO_SERVER = missing("Redis or Valkey server")
 NO_NEWEST: list[Any] = [pytest.param("", marks=pytest.mark.skip(reason=NO_SERVER))]
 #: Marks tests that need a real server, whichever version.
 needs_server = pytest.mark.skipif(not SERVERS, reason=NO_SERVER)
-#: The newest servers are also tested with the other protocol, and as a cluster.
-KINDS = ["memory", "fakeredis", *SERVERS]
-KINDS += [f"{name}-{form}" for name in NEWEST for form in ("resp3", "cluster")]
+#: The newest servers are also tested as a cluster, and the newest Redis with the other protocol.
+KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-cluster" for name in NEWEST)]
+KINDS += [f"{name}-resp3" for name in NEWEST[:1]]
 #: Those with a cache in front.
 CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in NEWEST)]
 SLOW = pytest.mark.slow

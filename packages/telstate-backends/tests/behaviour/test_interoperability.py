@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from conftest import NEWEST, NO_NEWEST, SERVERS
 from subjects import LONG, Subject, real
 
 from telstate_backends import (
@@ -35,7 +36,7 @@ from telstate_backends import (
     Update,
 )
 from telstate_codec import encode_sample, encode_value, range_bounds
-from telstate_testing import peer_python
+from telstate_testing import RedisBinary, peer_python
 
 pytestmark = [
     pytest.mark.slow,
@@ -116,6 +117,12 @@ class Peer:
         self.process.stdin.close()
         self.process.wait(LONG)
         self.process.stdout.close()
+
+
+@pytest.fixture(params=NEWEST[:1] or NO_NEWEST)
+def newest(request: pytest.FixtureRequest) -> RedisBinary:
+    """The newest Redis; to katsdptelstate, Valkey is the same."""
+    return SERVERS[request.param]
 
 
 @pytest.fixture(params=["sync", "asyncio"], ids=["peer-sync", "peer-asyncio"])

@@ -47,6 +47,7 @@ from telstate_backends import (
 )
 from telstate_codec.timestamps import encode_sample
 from telstate_rdb import decode_dump
+from telstate_testing import example_count
 
 KEYS = st.sampled_from([b"", b"a", b"a_a", b"\xff", b"\x00[b", b"update/a"])
 VIEWS = st.lists(KEYS, min_size=1, max_size=4).map(tuple)
@@ -165,7 +166,7 @@ def test_memory_and_server_agree(server: RedisBackend) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis leaves it without
         Machine,
         settings=settings(
-            max_examples=40,
+            max_examples=example_count(40),
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
             stateful_step_count=25,
             deadline=None,
