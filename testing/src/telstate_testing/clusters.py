@@ -348,7 +348,7 @@ def running_sentinels(
             source = ("bind-source-addr", PEER_HOST)
             with redis.Redis(port=master.port) as client:
                 client.config_set("replica-announce-port", place)
-        follow = ["--replicaof", f"127.0.0.1 {place}", "--replica-announce-ip", "127.0.0.1"]
+        follow = ["--replicaof", "127.0.0.1", str(place), "--replica-announce-ip", "127.0.0.1"]
         # For Redis 7.0, only 127.0.0.1 is local.
         follow += [f"--{source[0]}", source[1], "--protected-mode", "no"] if source else []
         replica = stack.enter_context(RedisServer(binary, (*options, *follow)))
