@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -26,6 +27,7 @@ from telstate_backends import (
     Update,
     wait_async,
 )
+from telstate_backends.redis._client import cut
 from telstate_codec import encode_sample
 from telstate_testing import RedisBinary, RedisServer, clusters, missing, redis_binaries
 from telstate_testing.servers import free_port
@@ -96,6 +98,27 @@ async def test_tls(tls_port: int, certificates: Path) -> None:
     await use(f"{url}?ssl_ca_certs={certificates / 'ca.crt'}")
     with pytest.raises(ConnectionError, match=f"127.0.0.1:{tls_port}"):
         RedisBackend.from_url(url)
+
+
+async def test_a_tls_connection_is_cut(tls_port: int, certificates: Path) -> None:
+    """When Sentinels switch, a read that waits on a TLS connection to the old master ends at once."""
+    # The private function that does it, because Sentinels with TLS take long to set up.
+    place: dict[str, Any] = {"host": "127.0.0.1", "port": tls_port}
+    place |= {"ssl_ca_certs": str(certificates / "ca.crt"), "socket_timeout": 2 * LONG}
+    connection = redis.SSLConnection(**place)
+    connection.send_command("BLPOP", "k", 0)
+    reading = asyncio.create_task(asyncio.to_thread(connection.read_response))
+    await asyncio.sleep(0.1)
+    cut(connection)
+    with pytest.raises(redis.ConnectionError):
+        await asyncio.wait_for(reading, LONG)
+    asynchronous = redis.asyncio.SSLConnection(**place)
+    await asynchronous.send_command("BLPOP", "k", 0)
+    reading = asyncio.create_task(asynchronous.read_response())
+    await asyncio.sleep(0.1)
+    cut(asynchronous)
+    with pytest.raises(redis.ConnectionError):
+        await asyncio.wait_for(reading, LONG)
 
 
 class Writer:

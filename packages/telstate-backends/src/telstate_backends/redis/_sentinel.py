@@ -144,6 +144,7 @@ class Following:
         self._sentinels = sentinels
         self._connections: set[weakref.ref[Any]] = set()
         self._master: set[Address] = set()
+        #: Whether a Sentinel answers, as far as the log says.
         self._is_heard = True
 
     def add(self, connection: Any) -> None:
@@ -183,7 +184,7 @@ class Following:
     def lose(self, sentinel: Sentinel, error: BaseException) -> None:
         """Record that a Sentinel does not answer."""
         self.reports.lose(sentinel.number)
-        if self._is_heard and not self.reports.heard and not self.stopped.is_set():
+        if self._master and self._is_heard and not (self.reports.heard or self.stopped.is_set()):
             self._is_heard = False
             logger.warning(
                 "No Sentinel answers for %s (%s). Connections stay in use, but a switch to another "
