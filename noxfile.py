@@ -236,7 +236,7 @@ def servers(session: nox.Session, family: str = "") -> str:
     """Find the servers to test with, log them and return them as ``TELSTATE_REDIS_SERVER``.
 
     They are the user's choice if there is one, else those on the ``PATH``, of the wheels and of
-    ``testing/debian_servers.sh``. If a family is given, its newest server is all, if there is one.
+    ``testing/install_on_debian.sh``. If a family is given, its newest server is all, if there is one.
     """
     found = os.environ.get("TELSTATE_REDIS_SERVER", "").split(os.pathsep)
     if not any(found):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import NEWEST, SERVERS, marked
+from conftest import NEWEST, SERVERS, marked, needs_server
 from subjects import LONG
 
 from telstate_backends import (
@@ -52,7 +52,7 @@ from telstate_codec import encode_sample, encode_value
 from telstate_rdb import KeyRecord
 from telstate_testing import RedisServer
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="needs a Redis server")
+pytestmark = needs_server
 
 README = Path(__file__).parents[2] / "README.md"
 MAX = b"\xff" * 8

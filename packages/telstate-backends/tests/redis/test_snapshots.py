@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import NEWEST, SERVERS
+from conftest import NEWEST, SERVERS, needs_server
 from proxy import Proxy
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as LostError
@@ -53,7 +53,6 @@ CONTENTS: dict[bytes, Any] = {
     b"small": Fields({b"a": b"1"}),
     b"compressible": Immutable(bytes(100_000)),
 }
-needs_server = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
 
 
 async def take_from(asynchronous: bool, url: str, *options: Any) -> Any:

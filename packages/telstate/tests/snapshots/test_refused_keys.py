@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SERVERS
+from conftest import SERVERS, marked, needs_server
 from state_subjects import LONG, real
 
 from telstate import RedisBackend, RefusedError, TelescopeState, TelstateError
 from telstate_backends import RetryPolicy
 
-pytestmark = pytest.mark.skipif(not SERVERS, reason="there is no Redis server")
+pytestmark = needs_server
 
 
-@pytest.fixture(params=list(SERVERS))
+@pytest.fixture(params=marked(*SERVERS))
 def port(request: pytest.FixtureRequest, server_port: Callable[[str], int]) -> int:
     """The port of an empty server of each version."""
     return server_port(request.param)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Install Debian's servers for the tests: debian_servers.sh FOLDER (as root).
+# Install what the tests need from Debian: install_on_debian.sh FOLDER (as root).
 #
-# redis-server of this Debian, and Redis 8.0 and Valkey 8.1 of Debian 13 (trixie). On an older Debian those two
-# are unpacked into FOLDER with the libraries that they need, and run through trixie's own loader; on trixie
-# or later its own packages are installed. Nothing is changed if everything is there.
+# A C compiler, openssl, redis-server of this Debian, and Redis 8.0 and Valkey 8.1 of Debian 13 (trixie). On an
+# older Debian those two are unpacked into FOLDER with the libraries that they need, and run through trixie's
+# own loader; on trixie or later its own packages are installed. What is there is left as it is.
 set -euo pipefail
 
 # The programs (each server also under its name for checking RDB files), and what they are linked with.
@@ -72,6 +72,7 @@ folder=$(realpath "$1")
 
 command -v redis-server >/dev/null || install redis-server
 command -v openssl >/dev/null || install openssl # makes the certificates for tests of TLS
+command -v cc >/dev/null || install gcc libc6-dev
 if [ "${VERSION_ID:-99}" -ge 13 ]; then
     command -v valkey-server >/dev/null || install valkey-server
 elif [ ! -x "$folder/valkey-server" ]; then
