@@ -345,7 +345,7 @@ def test_invalid_arguments_are_refused() -> None:
         encode_samples(np.array(1.5), [1.0])
     with pytest.raises(TypeError, match="The timestamps must be an iterable"):
         encode_samples([1.5], 1.0)  # type: ignore[arg-type]  # the wrong type is the test
-    with pytest.raises(TypeError, match="A time must be a number"):
+    with pytest.raises(TypeError, match="A time must be seconds"):
         encode_samples([1.5], [None])  # type: ignore[list-item]  # the wrong type is the test
     with pytest.raises(EncodeError, match="^Value 1 of 2: .*set"):
         encode_samples([1, {1}], [1.0, 2.0])

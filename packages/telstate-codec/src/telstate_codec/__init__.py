@@ -14,11 +14,13 @@ from .keys import Key, decode_key, encode_key, key_repr
 from .pickles import PICKLE_PROTOCOL, AllowPickle, PicklePolicy, set_allow_pickle
 from .samples import SampleArrays, decode_sample_arrays, decode_samples, encode_samples
 from .timestamps import (
+    Time,
     decode_sample,
     decode_timestamp,
     encode_sample,
     encode_timestamp,
     range_bounds,
+    to_seconds,
 )
 from .values import decode_value, encode_value, equal_encoded_values
 
@@ -40,6 +42,7 @@ __all__ = [
     "PicklePolicy",
     "SampleArrays",
     "TelstateError",
+    "Time",
     "decode_key",
     "decode_sample",
     "decode_sample_arrays",
@@ -55,6 +58,7 @@ __all__ = [
     "key_repr",
     "range_bounds",
     "set_allow_pickle",
+    "to_seconds",
 ]
 
 if not TYPE_CHECKING:  # a type checker would accept any attribute

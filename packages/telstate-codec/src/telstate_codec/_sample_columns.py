@@ -32,7 +32,7 @@ from ._msgpack.format import (
 from ._numpy.arrays import array_headers, as_raw, scalar_layouts
 from ._numpy.dtypes import DType
 from ._numpy.npy_header import Order, Shape, header_end
-from .timestamps import SIZE
+from .timestamps import SIZE, convert_numpy
 from .values import decode_value, encode_value
 
 Array: TypeAlias = NDArray[Any]
@@ -333,6 +333,8 @@ def _objects(values: Sequence[Any]) -> Array:
 
 def encode_times(timestamps: Array) -> bytes | None:
     """Return the eight bytes of each timestamp, joined, or None if not all can be stored."""
+    if timestamps.dtype.kind == "M":  # NaT becomes NaN
+        timestamps = convert_numpy(timestamps)
     if timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf" or timestamps.dtype.itemsize > 8:
         return None
     seconds = timestamps.astype(np.float64)

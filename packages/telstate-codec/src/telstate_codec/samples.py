@@ -11,11 +11,11 @@ import math
 import struct
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._msgpack.format import ENCODING_DEFAULT, ENCODING_MSGPACK, FLOAT_64
 from .errors import DecodeError, EncodeError, InvalidTimestampError
-from .timestamps import SIZE, decode_sample, encode_timestamp
+from .timestamps import SIZE, Time, decode_sample, encode_timestamp
 from .values import decode_value, encode_value
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def decode_sample_arrays(members: Sequence[bytes]) -> SampleArrays:
 
 def encode_samples(
     values: Iterable[object],
-    timestamps: Iterable[SupportsFloat],
+    timestamps: Iterable[Time],
     encoding: bytes = ENCODING_DEFAULT,
 ) -> list[bytes]:
     r"""Encode samples as members of a sensor's sorted set.
@@ -163,7 +163,7 @@ def encode_samples(
         The values. The elements of an array are encoded as iterating over it returns them: as NumPy
         scalars if it has one axis, and as arrays if it has several.
     timestamps
-        The times in seconds, one for each value, in any order.
+        The times, each a `Time`, one for each value, in any order.
     encoding
         The encoding of the values, as for `encode_value`; `ENCODING_MSGPACK` by default.
 

@@ -5,14 +5,16 @@ bytes. A member is a timestamp, as a big-endian float64 of eight bytes, followed
 Finite floats that are not negative sort the same as these bytes, which is why no others are stored,
 why -0.0 becomes +0.0, and why the next larger float has the next larger bit pattern.
 
-By convention a timestamp is in seconds since the Unix epoch; nothing here depends on it.
+Timestamps are in seconds since the Unix epoch. Wherever a time is taken, it may also be a datetime with
+a time zone, a `numpy.datetime64`, ISO 8601 text, or an object with a ``unix`` attribute: see `Time`.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from typing import Final, SupportsFloat
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final, Protocol, SupportsFloat, TypeAlias
 
 from .errors import DecodeError, InvalidTimestampError
 
@@ -20,24 +22,130 @@ _FLOAT: Final = struct.Struct(">d")
 _BITS: Final = struct.Struct(">Q")
 
 SIZE: Final = _FLOAT.size
-_FAR: Final = 1e12  # from here on, the number may be nanoseconds by mistake
 _INFINITY_BITS: Final = 0x7FF0_0000_0000_0000
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def encode_timestamp(timestamp: SupportsFloat) -> bytes:
+
+class HasUnixTime(Protocol):
+    """A time with its seconds since 1970 as the attribute ``unix``, such as `astropy.time.Time`."""
+
+    @property
+    def unix(self) -> Any:
+        """Seconds since 1970, a number."""
+
+
+Time: TypeAlias = "SupportsFloat | str | datetime | np.datetime64 | HasUnixTime"
+"""What is taken for a time.
+
+* A number of seconds since 1970, of any type that `float` accepts.
+* A `datetime.datetime` with a time zone, which includes `pandas.Timestamp`.
+* A `numpy.datetime64`, in UTC.
+* A `str`: ISO 8601, in UTC unless it has an offset (``2026-11-30T04:05:06.5``), or a number of seconds.
+* An object with an attribute ``unix`` (`astropy.time.Time`).
+"""
+
+
+def to_seconds(time: Time) -> float:
+    """Return a time as seconds since 1970.
+
+    Parameters
+    ----------
+    time
+        A `Time`.
+
+    Raises
+    ------
+    InvalidTimestampError
+        If a text cannot be read, or the time is NaT.
+    OverflowError
+        If a number is too large for a float.
+    TypeError
+        If it is a datetime without a time zone, or anything else that is no time.
+
+    Examples
+    --------
+    >>> to_seconds("2026-11-30T12:00:00.5"), to_seconds("2026-11-30T14:00+02:00"), to_seconds("12.5")
+    (1796040000.5, 1796040000.0, 12.5)
+    >>> import datetime
+    >>> to_seconds(datetime.datetime(2026, 11, 30, 12, tzinfo=datetime.timezone.utc))
+    1796040000.0
+    >>> to_seconds(datetime.datetime(2026, 11, 30, 12))
+    Traceback (most recent call last):
+    ...
+    TypeError: datetime 2026-11-30 12:00:00 has no time zone. Give it one, such as tzinfo=datetime.timezone.utc.
+    """
+    if isinstance(time, (float, int)):
+        return float(time)
+    if isinstance(time, str):
+        return _parse(time)
+    if isinstance(time, datetime):
+        if time != time:
+            raise InvalidTimestampError("NaT is no time.")
+        if time.utcoffset() is None:
+            raise TypeError(
+                f"{type(time).__name__} {time} has no time zone. Give it one, such as "
+                "tzinfo=datetime.timezone.utc."
+            )
+        return time.timestamp()
+    unix = getattr(time, "unix", None)
+    if unix is not None:
+        return float(unix)
+    if type(time).__name__ in ("datetime64", "timedelta64"):
+        return _convert_numpy(time)
+    try:
+        return float(time)  # type: ignore[arg-type]  # whatever else it may be
+    except (TypeError, ValueError) as error:
+        raise _not_a_time(time, error) from error
+
+
+def _parse(text: str) -> float:
+    """Return the seconds of ISO 8601 text, or of a number as text."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise _not_a_time(text, error) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _convert_numpy(time: Any) -> float:
+    """Return the seconds of a `numpy.datetime64`."""
+    seconds = convert_numpy(time) if type(time).__name__ == "datetime64" else None
+    if seconds is None:
+        raise _not_a_time(time, TypeError())
+    if math.isnan(seconds):
+        raise InvalidTimestampError("NaT is no time.")
+    return float(seconds)
+
+
+def convert_numpy(times: Any) -> Any:
+    """Return the seconds of a `numpy.datetime64`, or of an array of them; NaN for NaT."""
+    import numpy as np
+
+    # In two parts: nanoseconds since 1970 have more digits than a float.
+    whole = times.astype("datetime64[s]")
+    return whole.astype(np.int64) + (times - whole) / np.timedelta64(1, "s")
+
+
+def encode_timestamp(timestamp: Time) -> bytes:
     r"""Return the eight bytes of a timestamp.
 
     Parameters
     ----------
     timestamp
-        Seconds, finite and not negative, of any type that `float` accepts.
+        A `Time`: seconds, finite and not negative, or another form of a time since 1970.
 
     Raises
     ------
     InvalidTimestampError
-        If it is negative, infinite, NaN, or too large for a float.
+        If it is negative, infinite, NaN, too large for a float, or a text that cannot be read.
     TypeError
-        If `float` does not accept its type.
+        If it is a datetime without a time zone, or no time.
 
     Examples
     --------
@@ -47,12 +155,11 @@ def encode_timestamp(timestamp: SupportsFloat) -> bytes:
     b'\x00\x00\x00\x00\x00\x00\x00\x00'
     """
     try:
-        seconds = float(timestamp)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise _not_seconds(timestamp, error) from error
+        seconds = timestamp if type(timestamp) is float else to_seconds(timestamp)
+    except OverflowError as error:
+        raise InvalidTimestampError("The timestamp is too large for a float.") from error
     # One comparison accepts the usual case; NaN fails every comparison.
-    if not 0.0 <= seconds < _FAR:
-        _refuse_nanoseconds(timestamp)
+    if not 0.0 <= seconds < math.inf:
         if not math.isfinite(seconds):
             raise InvalidTimestampError(f"Timestamp {seconds!r} is not finite.")
         if seconds < 0.0:
@@ -79,22 +186,22 @@ def decode_timestamp(encoded: bytes) -> float:
     return seconds
 
 
-def encode_sample(timestamp: SupportsFloat, value: bytes) -> bytes:
+def encode_sample(timestamp: Time, value: bytes) -> bytes:
     r"""Return the member of a sensor's sorted set for an encoded value at a time.
 
     Parameters
     ----------
     timestamp
-        Seconds, as for `encode_timestamp`.
+        A `Time`, as for `encode_timestamp`.
     value
         An encoded value, as `encode_value` returns it.
 
     Raises
     ------
     InvalidTimestampError
-        If the timestamp is negative, infinite, NaN, or too large for a float.
+        If the timestamp is negative, infinite, NaN, too large for a float, or a text that cannot be read.
     TypeError
-        If `float` does not accept the type of the timestamp.
+        If it is a datetime without a time zone, or no time.
 
     Examples
     --------
@@ -125,9 +232,7 @@ def decode_sample(member: bytes) -> tuple[float, bytes]:
     return seconds, member[SIZE:]
 
 
-def range_bounds(
-    start: SupportsFloat, end: SupportsFloat, include_end: bool
-) -> tuple[bytes, bytes]:
+def range_bounds(start: Time, end: Time, include_end: bool) -> tuple[bytes, bytes]:
     r"""Return the lexicographic bounds, ``[minimum, maximum)``, of a range of time.
 
     A member is in the range if and only if ``minimum <= member < maximum``, compared as bytes.
@@ -135,11 +240,10 @@ def range_bounds(
     Parameters
     ----------
     start
-        The first time in the range, in seconds. If it is negative (or -inf), the range starts at the
-        beginning of time. Of any type that `float` accepts; numbers too large for a float count as
-        infinite.
+        The first time in the range, a `Time`. If it is negative (or -inf), the range starts at the
+        beginning of time. Numbers too large for a float count as infinite.
     end
-        The end of the range, in seconds; +inf is the end of time. Of the same types.
+        The end of the range, a `Time`; +inf is the end of time.
     include_end
         Whether samples at exactly `end` are in the range.
 
@@ -151,9 +255,9 @@ def range_bounds(
     Raises
     ------
     InvalidTimestampError
-        If either time is NaN.
+        If either time is NaN or NaT, or a text that cannot be read.
     TypeError
-        If `float` does not accept the type of either.
+        If either is a datetime without a time zone, or no time.
 
     Examples
     --------
@@ -165,16 +269,12 @@ def range_bounds(
     return _bound(start, after=False), _bound(end, after=include_end)
 
 
-def _bound(time: SupportsFloat, after: bool) -> bytes:
+def _bound(time: Time, after: bool) -> bytes:
     """Return the smallest possible member at a time, or the smallest after it."""
     try:
-        seconds = float(time)
+        seconds = to_seconds(time)
     except OverflowError:
         seconds = math.inf if time > 0 else -math.inf  # type: ignore[operator]  # only numbers overflow
-    except (TypeError, ValueError) as error:
-        raise _not_seconds(time, error) from error
-    if not -_FAR < seconds < _FAR:
-        _refuse_nanoseconds(time)
     if math.isnan(seconds):
         raise InvalidTimestampError("A range of time cannot start or end at NaN.")
     if seconds < 0.0:
@@ -184,23 +284,11 @@ def _bound(time: SupportsFloat, after: bool) -> bytes:
     return _BITS.pack(min(bits + after, _INFINITY_BITS))
 
 
-def _not_seconds(time: object, error: Exception) -> Exception:
-    """Return the error for a time that `float` refuses with another error."""
-    kind = type(time).__name__
-    if isinstance(error, OverflowError):
-        return InvalidTimestampError(f"Timestamp of type {kind} is too large for a float.")
-    advice = ""
-    if callable(getattr(time, "timestamp", None)):
-        advice = "; pass its .timestamp()"
-    elif kind == "datetime64":
-        advice = "; pass (time - numpy.datetime64(0, 's')) / numpy.timedelta64(1, 's')"
+def _not_a_time(time: object, error: Exception) -> Exception:
+    """Return the error for what is no time, of the kind that `float` raised for it."""
     error_type = TypeError if isinstance(error, TypeError) else InvalidTimestampError
     shown = repr(time)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return error_type(f"A time must be a number of seconds since 1970, not {kind} {shown}{advice}.")
-
-
-def _refuse_nanoseconds(time: object) -> None:
-    """Refuse NumPy times in nanoseconds, which `float` converts to a number of nanoseconds."""
-    if type(time).__name__ in ("datetime64", "timedelta64"):
-        raise _not_seconds(time, TypeError())
+    return error_type(
+        f"A time must be seconds since 1970, a datetime or ISO 8601 text, not {type(time).__name__} {shown}."
+    )

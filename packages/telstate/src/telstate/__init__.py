@@ -50,10 +50,12 @@ if TYPE_CHECKING:
     from telstate_codec import PicklePolicy as PicklePolicy
     from telstate_codec import SampleArrays as SampleArrays
     from telstate_codec import TelstateError as TelstateError
+    from telstate_codec import Time as Time
     from telstate_codec import decode_value as decode_value
     from telstate_codec import encode_value as encode_value
     from telstate_codec import equal_encoded_values as equal_encoded_values
     from telstate_codec import set_allow_pickle as set_allow_pickle
+    from telstate_codec import to_seconds as to_seconds
 
     __version__: str
 else:
@@ -96,10 +98,12 @@ else:
                 "PicklePolicy",
                 "SampleArrays",
                 "TelstateError",
+                "Time",
                 "decode_value",
                 "encode_value",
                 "equal_encoded_values",
                 "set_allow_pickle",
+                "to_seconds",
             ),
         },
         distribution="telstate",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from telstate._base import BackendType
 from telstate._batch import Batch, Queued
@@ -16,7 +16,7 @@ from telstate._calls import read, write
 from telstate._calls.common import check_names
 from telstate._view import View
 from telstate_backends import Backend, KeyType
-from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
+from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays, Time
 
 # The default that stands for a missing key where None may be a value.
 _MISSING = object()
@@ -95,8 +95,8 @@ class PipelineBase(Generic[BackendType]):
     def get_range(
         self,
         key: Key,
-        st: float | None = None,
-        et: float | None = None,
+        st: Time | None = None,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
         return_encoded: bool = False,
@@ -110,8 +110,8 @@ class PipelineBase(Generic[BackendType]):
     def get_range_arrays(
         self,
         key: Key,
-        st: float | None = None,
-        et: float | None = None,
+        st: Time | None = None,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
     ) -> Queued[SampleArrays]:
@@ -144,7 +144,7 @@ class PipelineBase(Generic[BackendType]):
         self,
         key: Key,
         value: Any,
-        ts: SupportsFloat | None = None,
+        ts: Time | None = None,
         immutable: bool = False,
         encoding: bytes = ENCODING_DEFAULT,
     ) -> Queued[None]:
@@ -156,7 +156,7 @@ class PipelineBase(Generic[BackendType]):
         self,
         key: Key,
         values: Iterable[Any],
-        timestamps: Iterable[SupportsFloat],
+        timestamps: Iterable[Time],
         encoding: bytes = ENCODING_DEFAULT,
     ) -> Queued[None]:
         """Queue `TelescopeState.add_many`."""

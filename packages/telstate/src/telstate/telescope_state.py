@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from telstate._base import TelescopeStateBase, warn_is_immutable
 from telstate._calls import read, write
@@ -20,7 +20,7 @@ from telstate.endpoint import Endpoint
 from telstate.errors import MissingKeyError
 from telstate_backends import Backend, KeyType
 from telstate_backends.abc import Closing
-from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
+from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays, Time
 
 if TYPE_CHECKING:
     import pandas
@@ -184,8 +184,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
     def get_range(
         self,
         key: Key,
-        st: float | None = None,
-        et: float | None = None,
+        st: Time | None = None,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
         return_encoded: bool = False,
@@ -197,7 +197,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         key
             The key.
         st, et
-            Start and end in seconds since 1970. Default for `et`: the end of time; for `st`: `et`.
+            Start and end: seconds since 1970, ISO 8601 text, or another `Time`. Default for `et`: the
+            end of time; for `st`: `et`.
         include_previous
             Whether the last sample before `st` is included. Default: whether `st` was left out.
         include_end
@@ -217,7 +218,16 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         ImmutableKeyError
             If the key is not mutable.
         InvalidTimestampError
-            If a time is NaN.
+            If a time is NaN or NaT, or text that cannot be read.
+        TypeError
+            If a time is a datetime without a time zone, or no time.
+
+        Examples
+        --------
+        >>> ts = TelescopeState()
+        >>> ts.add("gain", 1.5, ts="2026-11-30T12:00:00")
+        >>> ts.get_range("gain", "2026-11-30", "2026-12-01")
+        [(1.5, 1796040000.0)]
         """
         return self._run(
             read.get_range(self._view, key, st, et, include_previous, include_end, return_encoded)
@@ -259,7 +269,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         self,
         key: Key,
         value: Any,
-        ts: SupportsFloat | None = None,
+        ts: Time | None = None,
         immutable: bool = False,
         encoding: bytes = ENCODING_DEFAULT,
     ) -> None:
@@ -272,7 +282,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         value
             The value.
         ts
-            The time of the sample in seconds since 1970; finite and not negative. Default: now.
+            The time of the sample: seconds since 1970 (finite and not negative), ISO 8601 text, or another
+            `Time`. Default: now.
         immutable
             Whether to set an immutable key instead. Default: False.
         encoding
@@ -283,7 +294,9 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         ImmutableKeyError
             If the key is of another kind, or immutable with another value.
         InvalidTimestampError
-            If `ts` is negative or not finite.
+            If `ts` is negative or not finite, or text that cannot be read.
+        TypeError
+            If `ts` is a datetime without a time zone, or no time.
         EncodeError
             If the value cannot be encoded.
         """
@@ -769,7 +782,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         self,
         key: Key,
         values: Iterable[Any],
-        timestamps: Iterable[SupportsFloat],
+        timestamps: Iterable[Time],
         encoding: bytes = ENCODING_DEFAULT,
     ) -> None:
         """Add samples to a mutable key atomically: no reader sees only some of them.
@@ -782,7 +795,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
             A list, an array or any iterable. An array of shape (n, ...) is n values, each a NumPy
             scalar or array as iteration yields it.
         timestamps
-            As many times in seconds since 1970, in any order; finite and not negative.
+            As many times, in any order: seconds since 1970 (finite and not negative), or another `Time`.
         encoding
             `ENCODING_MSGPACK` (default) or `ENCODING_PICKLE`.
 
@@ -810,8 +823,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
     def get_range_arrays(
         self,
         key: Key,
-        st: float | None = None,
-        et: float | None = None,
+        st: Time | None = None,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
     ) -> SampleArrays:
@@ -845,8 +858,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
     def to_pandas(
         self,
         key: Key,
-        st: float | None = 0.0,
-        et: float | None = None,
+        st: Time | None = 0.0,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
     ) -> pandas.Series:
@@ -876,8 +889,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
     def to_dataframe(
         self,
         keys: Key | Iterable[Key],
-        st: float | None = 0.0,
-        et: float | None = None,
+        st: Time | None = 0.0,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
     ) -> pandas.DataFrame:

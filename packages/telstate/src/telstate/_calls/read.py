@@ -27,6 +27,7 @@ from telstate_codec import (
     InvalidTimestampError,
     Key,
     SampleArrays,
+    Time,
     decode_key,
     decode_sample_arrays,
     decode_samples,
@@ -87,8 +88,8 @@ def get_indexed(
 def get_range(
     view: View,
     key: Key,
-    st: float | None,
-    et: float | None,
+    st: Time | None,
+    et: Time | None,
     include_previous: bool | None,
     include_end: bool,
     return_encoded: bool,
@@ -102,8 +103,8 @@ def get_range(
 def get_range_arrays(
     view: View,
     key: Key,
-    st: float | None,
-    et: float | None,
+    st: Time | None,
+    et: Time | None,
     include_previous: bool | None,
     include_end: bool,
 ) -> Call[SampleArrays]:
@@ -146,8 +147,8 @@ def _decode_samples(
 def _range(
     view: View,
     key: Key,
-    st: float | None,
-    et: float | None,
+    st: Time | None,
+    et: Time | None,
     include_previous: bool | None,
     include_end: bool,
 ) -> GetRange:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import SupportsFloat
 
 from telstate._calls.common import Call, encode, logger, short_repr, with_key
 from telstate._view import View
@@ -23,6 +22,7 @@ from telstate_codec import (
     EncodeError,
     InvalidTimestampError,
     Key,
+    Time,
     decode_value,
     encode_sample,
     encode_samples,
@@ -39,7 +39,7 @@ def add(
     view: View,
     key: Key,
     value: object,
-    ts: SupportsFloat | None,
+    ts: Time | None,
     immutable: bool,
     encoding: bytes,
 ) -> Call[None]:
@@ -59,7 +59,7 @@ def add_many(
     view: View,
     key: Key,
     values: Iterable[object],
-    timestamps: Iterable[SupportsFloat],
+    timestamps: Iterable[Time],
     encoding: bytes,
 ) -> Call[None]:
     """``ts.add_many(key, values, timestamps)``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from telstate._base import TelescopeStateBase, warn_is_immutable
 from telstate._calls import read, write
@@ -15,7 +15,7 @@ from telstate._view import View
 from telstate.errors import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
 from telstate_backends.abc import AsyncClosing
-from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays
+from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays, Time
 
 if TYPE_CHECKING:
     import pandas
@@ -127,8 +127,8 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
     async def get_range(
         self,
         key: Key,
-        st: float | None = None,
-        et: float | None = None,
+        st: Time | None = None,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
         return_encoded: bool = False,
@@ -168,7 +168,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         self,
         key: Key,
         value: Any,
-        ts: SupportsFloat | None = None,
+        ts: Time | None = None,
         immutable: bool = False,
         encoding: bytes = ENCODING_DEFAULT,
     ) -> None:
@@ -338,7 +338,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         self,
         key: Key,
         values: Iterable[Any],
-        timestamps: Iterable[SupportsFloat],
+        timestamps: Iterable[Time],
         encoding: bytes = ENCODING_DEFAULT,
     ) -> None:
         """Add samples to a mutable key atomically: no reader sees only some of them."""
@@ -347,8 +347,8 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
     async def get_range_arrays(
         self,
         key: Key,
-        st: float | None = None,
-        et: float | None = None,
+        st: Time | None = None,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
     ) -> SampleArrays:
@@ -360,8 +360,8 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
     async def to_pandas(
         self,
         key: Key,
-        st: float | None = 0.0,
-        et: float | None = None,
+        st: Time | None = 0.0,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
     ) -> pandas.Series:
@@ -375,8 +375,8 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
     async def to_dataframe(
         self,
         keys: Key | Iterable[Key],
-        st: float | None = 0.0,
-        et: float | None = None,
+        st: Time | None = 0.0,
+        et: Time | None = None,
         include_previous: bool | None = None,
         include_end: bool = False,
     ) -> pandas.DataFrame:
