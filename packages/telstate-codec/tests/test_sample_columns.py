@@ -330,7 +330,7 @@ def test_times_of_all_types() -> None:
     """Times may have any type that `float` accepts, and minus zero becomes zero."""
     assert encode_samples([1.5], [-0.0]) == encode_samples([1.5], np.array([-0.0]))
     assert encode_samples([1.5], [-0.0]) == encode_samples([1.5], [0])
-    assert encode_samples([1.5], [np.float32(2)]) == encode_samples([1.5], ["2"])  # type: ignore[list-item]  # float accepts it
+    assert encode_samples([1.5], [np.float32(2)]) == encode_samples([1.5], ["2"])
 
 
 def test_invalid_arguments_are_refused() -> None:

@@ -68,13 +68,14 @@ async def test_wrong_times(
 ) -> None:
     """What is no time, or not known to be which, is an error that names the key; nothing is written."""
     await memory.add("gain", 1.5, 1.0)
-    for call in (
-        lambda: memory.add("gain", 2.5, time),
-        lambda: memory.add_many("gain", [2.5], [time]),
-        lambda: memory.get_range("gain", time),
-        lambda: memory.get_range("gain", 0, time),
-    ):
+    calls: list[tuple[str, tuple[Any, ...]]] = [
+        ("add", (2.5, time)),
+        ("add_many", ([2.5], [time])),
+        ("get_range", (time,)),
+        ("get_range", (0, time)),
+    ]
+    for name, arguments in calls:
         with pytest.raises(error, match=message) as caught:
-            await call()
+            await getattr(memory, name)("gain", *arguments)
         assert "gain" in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
     assert await memory.get_range("gain", 0) == [(1.5, 1.0)]
