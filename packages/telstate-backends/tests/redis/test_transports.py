@@ -105,7 +105,7 @@ async def test_a_tls_connection_is_cut(tls_port: int, certificates: Path) -> Non
     # The private function that does it, because Sentinels with TLS take long to set up.
     place: dict[str, Any] = {"host": "127.0.0.1", "port": tls_port}
     place |= {"ssl_ca_certs": str(certificates / "ca.crt"), "socket_timeout": 2 * LONG}
-    connection = redis.SSLConnection(**place)
+    connection: Any = redis.SSLConnection(**place)
     connection.send_command("BLPOP", "k", 0)
     reading = asyncio.create_task(asyncio.to_thread(connection.read_response))
     await asyncio.sleep(0.1)
