@@ -45,6 +45,19 @@ def test_sentinels_that_were_set_up_anew() -> None:
     assert reports.addresses == {NEW}
 
 
+def test_where_to_connect() -> None:
+    """New connections go to the master of the latest configuration, if a Sentinel that answers can reach it."""
+    reports = Reports(3)
+    reports.record(0, Report(4, OLD, True))
+    assert reports.current == OLD
+    reports.record(1, Report(5, NEW, False))
+    assert reports.current is None
+    reports.record(1, Report(5, NEW, True))
+    assert reports.current == NEW
+    reports.lose(1)
+    assert reports.current is None
+
+
 def test_other_spellings_of_an_address() -> None:
     """Sentinels of which some announce host names and some addresses mean the same master."""
     reports = Reports(2)

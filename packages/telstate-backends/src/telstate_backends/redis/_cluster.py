@@ -194,7 +194,7 @@ class Cluster:
         """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
         return self._server(random.choice(self._primaries())).pubsub()
 
-    def find_master(self) -> None:
+    def find_master(self, deadline: Deadline | None) -> None:
         """Do nothing: nodes redirect a command to the master of its slot."""
 
     def ping(self) -> None:

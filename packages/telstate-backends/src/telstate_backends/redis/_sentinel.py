@@ -31,6 +31,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
+from telstate_backends.deadline import Deadline
 from telstate_backends.redis import _client
 from telstate_backends.redis._connection import limited
 from telstate_backends.redis._errors import FAILURES, MALFORMED
@@ -127,6 +128,16 @@ class Reports:
         latest = max((each.epoch for each in counted), default=0)
         return {each.address for each in counted if each.epoch == latest}
 
+    @property
+    def current(self) -> Address | None:
+        """The address of the master, if a Sentinel that answers can reach it."""
+        addresses = self.addresses
+        for number, report in list(self._reports.items()):
+            if number in self.heard and report is not None and report.is_up:
+                if report.address in addresses:
+                    return report.address
+        return None
+
 
 class Following:
     """What is known of the master in one process, or in one event loop, and the connections to it."""
@@ -161,10 +172,9 @@ class Following:
         """Return all Sentinels, first those that answered last time."""
         return sorted(self._sentinels, key=lambda each: each.number not in self.reports.heard)
 
-    def receive(self, sentinel: Sentinel, replies: Sequence[Any]) -> Address | None:
-        """Process replies and cut connections to others; return the master if it can be connected to."""
-        report = sentinel.parse(replies)
-        self.reports.record(sentinel.number, report)
+    def receive(self, sentinel: Sentinel, replies: Sequence[Any]) -> None:
+        """Process replies, and cut connections to others than the master."""
+        self.reports.record(sentinel.number, sentinel.parse(replies))
         if not self._is_heard:
             self._is_heard = True
             logger.warning("A Sentinel answers again for %s.", self.name)
@@ -177,9 +187,6 @@ class Following:
             connection = reference()
             if connection is not None and self._is_elsewhere(connection, addresses):
                 _client.cut(connection)
-        if report is not None and report.is_up and report.address in addresses:
-            return report.address
-        return None
 
     def lose(self, sentinel: Sentinel, error: BaseException) -> None:
         """Record that a Sentinel does not answer."""
@@ -281,22 +288,26 @@ class MasterFollower(_Follower):
         self._hooks.greet(connection)
         following.check(connection)
 
-    def discover_master(self, service: str | None = None) -> Address:
+    def discover_master(self, service: str) -> Address:
+        """Return the address of the master, for the pool; raises as redis-py does."""
+        return self._begin(os.getpid()).reports.current or self.ask()
+
+    def ask(self, deadline: Deadline | None = None) -> Address:
         """Ask the Sentinels for the address of the master; raises as redis-py does."""
         following = self._begin(os.getpid())
         cause: BaseException | None = None
         for sentinel in following.order():
             connection = sentinel.connect()
             try:
-                address = following.receive(sentinel, _ask(connection, sentinel))
+                connection.deadline = deadline
+                following.receive(sentinel, _ask(connection, sentinel))
             except FAILURES as error:
                 following.lose(sentinel, error)
                 cause = error
-            else:
-                if address is not None:
-                    return address
             finally:
                 connection.disconnect()
+            if (address := following.reports.current) is not None:
+                return address
         raise self._not_found(cause)
 
     def _listen(self, following: Following, sentinel: Sentinel) -> None:
@@ -366,22 +377,25 @@ class AsyncMasterFollower(_Follower):
         await self._hooks.greet(connection)
         following.check(connection)
 
-    async def discover_master(self, service: str | None = None) -> Address:
+    async def discover_master(self, service: str) -> Address:
+        """Return the address of the master, for the pool; raises as redis-py does."""
+        return self._begin(asyncio.get_running_loop()).reports.current or await self.ask()
+
+    async def ask(self) -> Address:
         """Ask the Sentinels for the address of the master; raises as redis-py does."""
         following = self._begin(asyncio.get_running_loop())
         cause: BaseException | None = None
         for sentinel in following.order():
             connection = sentinel.connect()
             try:
-                address = following.receive(sentinel, await _ask_async(connection, sentinel))
+                following.receive(sentinel, await _ask_async(connection, sentinel))
             except FAILURES as error:
                 following.lose(sentinel, error)
                 cause = error
-            else:
-                if address is not None:
-                    return address
             finally:
                 await connection.disconnect(nowait=True)
+            if (address := following.reports.current) is not None:
+                return address
         raise self._not_found(cause)
 
     async def wait_released(self) -> None:

@@ -7,7 +7,6 @@ to a command that failed, is redis-py's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import redis
@@ -22,7 +21,7 @@ from telstate_backends.operations.base import Operation
 from telstate_backends.redis import _client
 from telstate_backends.redis._connection import Connections
 from telstate_backends.redis._connection_async import SharedConnection
-from telstate_backends.redis._errors import FAILURES, check_batch
+from telstate_backends.redis._errors import check_batch
 from telstate_backends.redis._exchanges import (
     Exchange,
     ReadAccess,
@@ -96,11 +95,10 @@ class Server:
         """Raise if the server does not answer."""
         self._connection.request((b"PING",))
 
-    def find_master(self) -> None:
+    def find_master(self, deadline: Deadline | None) -> None:
         """Ask the Sentinels again which server is the master, if there are any."""
         if self._follower is not None:
-            with suppress(*FAILURES):  # the next attempt shows what is wrong
-                self._follower.discover_master()
+            self._follower.ask(deadline)
 
     def release(self) -> None:
         """Leave the client as it was."""
@@ -181,8 +179,7 @@ class AsyncServer:
     async def find_master(self) -> None:
         """Ask the Sentinels again which server is the master, if there are any."""
         if self._follower is not None:
-            with suppress(*FAILURES):  # the next attempt shows what is wrong
-                await self._follower.discover_master()
+            await self._follower.ask()
 
     async def release(self) -> None:
         """Leave the client as it was."""

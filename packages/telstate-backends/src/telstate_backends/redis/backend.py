@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
@@ -264,7 +264,8 @@ class RedisBackend(Backend):
                 if delay is None:
                     raise failure from error
                 if is_temporary(error):
-                    self._server.find_master()
+                    with suppress(*FAILURES):  # the next attempt shows what is wrong
+                        self._server.find_master(deadline)
             finally:
                 self._busy.discard(exchange)
                 if self._closing.is_set() and not self._busy:

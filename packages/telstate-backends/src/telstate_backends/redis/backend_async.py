@@ -9,7 +9,7 @@ import asyncio
 import builtins
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis.asyncio
@@ -263,7 +263,8 @@ class AsyncRedisBackend(AsyncBackend):
                 if delay is None:
                     raise failure from error
                 if is_temporary(error):
-                    await self._server.find_master()
+                    with suppress(*FAILURES):  # the next attempt shows what is wrong
+                        await _within(deadline or Deadline(), self._server.find_master())
             finally:
                 self._busy.remove(exchange)
                 if not self._busy:
