@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from telstate_rdb.records import PreReleaseFunction as PreReleaseFunction
     from telstate_rdb.records import SlotInformation as SlotInformation
     from telstate_rdb.selection import Selection as Selection
+    from telstate_rdb.selection import list_keys as list_keys
     from telstate_rdb.selection import read_selected as read_selected
     from telstate_rdb.values import Hash as Hash
     from telstate_rdb.values import List as List
@@ -69,7 +70,7 @@ _EXPORTS = {
     "reader": "RdbReader read_lazily read_rdb",
     "records": "AuxiliaryField AuxiliaryRecord DatabaseSize FunctionLibrary KeyRecord ModuleAuxiliary "
     "PreReleaseFunction SlotInformation",
-    "selection": "Selection read_selected",
+    "selection": "Selection list_keys read_selected",
     "values": "Hash List Module RawValue Set SortedSet Stream StreamConsumer StreamEntry StreamGroup "
     "StreamId StreamPending Value",
     "writer": "RdbWriter",

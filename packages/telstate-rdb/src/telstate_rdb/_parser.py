@@ -142,7 +142,7 @@ class RecordParser:
         for type_ in self._codecs.keys() & PACKED_DECODERS.keys():
             if not accepts_database or types is not None and type_ not in types:
                 decoders[type_] = _unwanted
-            elif self._raw and not self._validates:
+            elif (self._raw or self._measures) and not self._validates:
                 decoders[type_] = decode_string
             elif self._measures and c.TYPE_NAMES[type_] == "zset":
                 decoders[type_] = partial(self._decode_and_check, PACKED_DECODERS[type_])
@@ -177,7 +177,11 @@ class RecordParser:
         self._new_keys.clear()
 
     def measure(self) -> None:
-        """From here on, return a `Measure` for each key, and refuse sorted sets that no server loads."""
+        """From here on, return a `Measure` for each key.
+
+        If the parser validates values, it refuses sorted sets that no server loads; otherwise it skips
+        values.
+        """
         self._measures = True
         self._raw = False
         self._decoders = self._make_decoders()
@@ -372,7 +376,9 @@ class RecordParser:
         if type_ in self._lazy_readers:
             value = self._lazy_readers[type_](source, self.version, key, type_)
         if value is None:
-            if self._raw and not self._validates:
+            if self._measures and not self._validates:
+                skip(source)
+            elif self._raw and not self._validates:
                 source.start_capture()
                 skip(source)
                 value = RawValue(type_, source.end_capture(), self.version)

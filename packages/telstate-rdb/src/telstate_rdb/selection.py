@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Literal, overload
+from functools import cached_property
+from typing import Any, Literal, cast, overload
 
 import attrs
 
+from telstate_rdb._parser import Measure
 from telstate_rdb._source import Progress, RdbSource
-from telstate_rdb.constants import TypeName
+from telstate_rdb.constants import TYPE_NAMES, TypeName
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.globs import Glob
@@ -27,7 +29,7 @@ def _to_tuple(items: Collection[Any]) -> tuple[Any, ...]:
     return tuple(items)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Selection:
     """A choice of keys; by default all.
 
@@ -65,7 +67,7 @@ class Selection:
         """Whether every key is chosen."""
         return self == Selection()
 
-    @property
+    @cached_property
     def matcher(self) -> Callable[[bytes], object] | None:
         """A function that returns whether the name of a key is chosen; None if every name is."""
         wanted = [Glob(pattern).fullmatch for pattern in self.keys]
@@ -76,6 +78,18 @@ class Selection:
             return lambda key: any(match(key) for match in wanted)
         return lambda key: (not wanted or any(match(key) for match in wanted)) and not any(
             match(key) for match in unwanted
+        )
+
+    def accepts_measure(self, measure: Measure) -> bool:
+        """Return whether a key with this size, expiry, type and name is chosen."""
+        database, key, type_, size, expiry = measure
+        matches = self.matcher
+        return (
+            (not self.databases or database in self.databases)
+            and (not self.types or TYPE_NAMES[type_] in self.types)
+            and (self.larger is None or size > self.larger)
+            and self.accepts_expiry(expiry)
+            and (matches is None or bool(matches(key)))
         )
 
     def accepts_expiry(self, expiry: int | None) -> bool:
@@ -168,21 +182,72 @@ def read_selected(
     [b'c']
     """
     larger = selection.larger
-    reader = read_rdb(
+    with read_rdb(
         source,
-        databases=selection.databases or None,
-        keys=selection.matcher,
-        types=selection.types or None,
         raw=raw or larger is not None,
         auxiliary=auxiliary and selection.is_everything,
         progress=progress,
         name=name,
-    )
-    with reader:
+        databases=selection.databases or None,
+        keys=selection.matcher,
+        types=selection.types or None,
+    ) as reader:
         if larger is None and selection.expiring is None:
             yield from reader
         else:
             yield from _select(iter(reader), selection, raw, reader.name)
+
+
+def list_keys(
+    source: RdbSource,
+    selection: Selection = Selection(),  # noqa: B008  # it is frozen
+    *,
+    progress: Progress | None = None,
+    name: str | None = None,
+) -> Iterator[list[Measure]]:
+    """List the chosen keys of a file, without their values, in its order.
+
+    Parameters
+    ----------
+    source, progress, name
+        As for :func:`telstate_rdb.read_rdb`.
+    selection
+        The keys to list.
+
+    Yields
+    ------
+    list of tuple
+        For each of some keys the number of its database, its name, the type byte, the size of the
+        name and the value in the file, and the expiry. A list may be empty.
+
+    Raises
+    ------
+    RdbParseError, OSError
+        As for :func:`telstate_rdb.read_rdb`.
+
+    Examples
+    --------
+    >>> snapshot = b"REDIS0003" b"\\x00\\x04gain\\x031.5" b"\\x00\\x04mode\\x01c" b"\\xff"
+    >>> list(list_keys(snapshot))
+    [[(0, b'gain', 0, 8, None), (0, b'mode', 0, 6, None)]]
+    """
+    larger = selection.larger
+    with read_rdb(
+        source,
+        raw=True,
+        progress=progress,
+        name=name,
+        databases=selection.databases or None,
+        keys=selection.matcher,
+        types=selection.types or None,
+    ) as reader:
+        for batch in reader.measures():
+            keys = cast("list[Measure]", batch)
+            if larger is not None:
+                keys = [key for key in keys if key[3] > larger]
+            if selection.expiring is not None:
+                keys = [key for key in keys if selection.accepts_expiry(key[4])]
+            yield keys
 
 
 def _select(

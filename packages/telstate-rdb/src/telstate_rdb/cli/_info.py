@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
-from telstate_rdb._parser import Measure
 from telstate_rdb.cli._common import (
     FILE,
     NO,
@@ -26,7 +23,6 @@ from telstate_rdb.cli._output import (
     print_json,
     print_rows,
 )
-from telstate_rdb.constants import TYPE_NAMES
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.printable import escape
 from telstate_rdb.reader import read_rdb
@@ -61,25 +57,7 @@ files_argument = click.argument("files", metavar="FILE...", nargs=-1, required=T
 def _summarise(file: str, selection: Selection) -> Summary:
     with read_file(file) as source:
         reader = read_rdb(**source, strict=False, raw=True, auxiliary=True)
-        return summarise(reader, None if selection.is_everything else _chooser(selection))
-
-
-def _chooser(selection: Selection) -> Callable[[Measure], bool]:
-    """Return the function that says whether a key is counted."""
-    matches = selection.matcher or (lambda key: True)
-    types, databases, larger = selection.types, selection.databases, selection.larger
-
-    def is_chosen(measure: Measure) -> bool:
-        database, key, type_, size, expiry = measure
-        return (
-            (not databases or database in databases)
-            and (not types or TYPE_NAMES[type_] in types)
-            and (larger is None or size > larger)
-            and selection.accepts_expiry(expiry)
-            and bool(matches(key))
-        )
-
-    return is_chosen
+        return summarise(reader, None if selection.is_everything else selection.accepts_measure)
 
 
 def _print_losses(summary: Summary, name: str) -> None:
