@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,13 @@ from subjects import LONG
 
 from telstate_backends import (
     AsyncRedisBackend,
+    ConnectionError,
     Exists,
     Get,
+    Keys,
+    KeyTypes,
     RedisBackend,
+    RefusedError,
     RetryPolicy,
     TelstateError,
 )
@@ -166,3 +171,59 @@ def test_an_unknown_option() -> None:
     with FakeServer(b"+OK\r\n") as fake_server:
         with pytest.raises(TypeError, match="'colour'"):
             RedisBackend.from_url(f"redis://{fake_server.address}?colour=red")
+
+
+class ListingServer(FakeServer):
+    """A server whose listings never end; after some pages, the reply to the last command is an error."""
+
+    def __init__(self, error: bytes) -> None:
+        super().__init__(error)
+        self._pages = 0
+
+    def _answer(self, client: socket.socket) -> None:
+        with client:
+            try:
+                while data := client.recv(65536):
+                    commands = re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)\r\n", data)
+                    replies = [self._reply_to(command) for command in commands]
+                    if self._pages > 3:
+                        self._pages, replies[-1] = 0, self.reply
+                    client.sendall(b"".join(replies))
+            except OSError:
+                pass  # the client has closed the connection
+
+    def _reply_to(self, command: bytes) -> bytes:
+        if command != b"SCAN":
+            return b"+PONG\r\n" if command == b"PING" else b"+OK\r\n"
+        self._pages += 1
+        return b"*2\r\n$1\r\n7\r\n*1\r\n$1\r\nk\r\n"
+
+
+LISTING_ERRORS: list[tuple[str, type[TelstateError], str]] = [
+    ("LOADING Redis is loading", ConnectionError, "still loading its data"),
+    ("MOVED 1 127.0.0.1:1", RefusedError, "one node of a cluster"),
+    ("ASK 1 127.0.0.1:1", ConnectionError, "moving the key to another node"),
+    ("TRYAGAIN later", ConnectionError, "later"),
+    ("BUSY a script", ConnectionError, "busy with a long script"),
+    ("NOPERM no permission", RefusedError, "does not permit this"),
+    ("ERR whatever", RefusedError, "refused the command .whatever."),
+]
+
+
+@pytest.mark.parametrize("listing", [Keys(), KeyTypes()], ids=["keys", "types"])
+@pytest.mark.parametrize(("reply", "kind", "message"), LISTING_ERRORS)
+async def test_an_error_in_the_middle_of_a_listing(
+    listing: Keys | KeyTypes, reply: str, kind: type[TelstateError], message: str
+) -> None:
+    """It is raised as what it is, or returned for a batch."""
+    with ListingServer(f"-{reply}\r\n".encode()) as server:
+        url = f"redis://{server.address}?protocol=2"
+        with RedisBackend.from_url(url, retry=NO_RETRY) as backend:
+            with pytest.raises(kind, match=message):
+                backend.execute(listing)
+            with pytest.raises(kind, match=message):
+                (error,) = backend.execute_many([listing])
+                raise error
+        async with await AsyncRedisBackend.from_url(url, retry=NO_RETRY) as other:
+            with pytest.raises(kind, match=message):
+                await other.execute(listing)
