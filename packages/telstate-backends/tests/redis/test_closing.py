@@ -69,8 +69,8 @@ async def test_a_cancellation_lost_while_subscribing() -> None:
     """It ends the task all the same, so that a program that forgets to close its backend can end."""
     pubsub = _StubbornPubSub()
 
-    async def make_pubsub() -> _StubbornPubSub:
-        return pubsub
+    async def make_pubsub() -> tuple[_StubbornPubSub, None]:
+        return pubsub, None
 
     async def find_kind(key: bytes) -> KeyType | None:
         return None

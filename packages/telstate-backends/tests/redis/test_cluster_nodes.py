@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from subjects import Subject, spread
 
 from telstate_backends import (
     AddSample,
+    CheckDue,
     Clear,
     Count,
     Keys,
@@ -20,7 +22,9 @@ from telstate_backends import (
     KeyTypes,
     SetImmutable,
     SetIndexed,
+    Update,
 )
+from telstate_backends.redis import _slots
 from telstate_codec import encode_sample
 from telstate_testing import RedisBinary, clusters
 
@@ -91,6 +95,58 @@ async def test_a_node_that_joins_and_leaves(
             with redis.Redis(port=new) as client:
                 client.config_set("cluster-require-full-coverage", "no")
             await check_listings(subject)
+
+
+async def test_watching_while_a_node_joins(
+    newest: RedisBinary,
+    cluster_ports: list[int],
+    asynchronous: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A check is due because messages of the new node may have been lost, and then they arrive."""
+    monkeypatch.setattr(_slots, "LOOK_INTERVAL", 0.3)  # private, to save time
+    home = cluster_ports[SLOT * 3 // 16384]
+    others = [port for port in cluster_ports if port != home]
+    async with connected(asynchronous, cluster_ports) as subject:
+        async with subject.watch(patterns=[b"{x}*"]) as watcher:
+            assert await watcher.next() is CheckDue.SUBSCRIBED
+            with ExitStack() as stack:
+                joined = clusters.joined_node(newest, cluster_ports)
+                new = await asyncio.to_thread(stack.enter_context, joined)
+                clusters.SlotMove(SLOT, [home, new, *others]).finish()
+                # Once when it has joined, and once when its messages surely arrive.
+                assert await watcher.next() is CheckDue.RECONNECTED
+                assert await watcher.next() is CheckDue.RECONNECTED
+                clusters.SlotMove(SLOT, [new, home, *others]).finish()
+            await subject.execute(SetImmutable(b"{x}late", b"1"))
+            assert await watcher.next() == Update(b"{x}late", KeyType.IMMUTABLE, b"1")
+
+
+async def test_watching_a_node_that_leaves(
+    newest: RedisBinary,
+    cluster_ports: list[int],
+    asynchronous: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the node of the connection has left the cluster, another one is watched, and a check is due."""
+    monkeypatch.setattr(_slots, "LOOK_INTERVAL", 0.3)  # private, to save time
+    home = cluster_ports[SLOT * 3 // 16384]
+    others = [port for port in cluster_ports if port != home]
+    async with AsyncExitStack() as stack:
+        new = stack.enter_context(clusters.joined_node(newest, cluster_ports))
+        clusters.SlotMove(SLOT, [home, new, *others]).finish()
+        client: Any = stack.enter_context(redis.Redis(port=new))
+        watcher = None
+        while client.pubsub_numpat() == 0:  # until a node that is chosen at random is the new one
+            subject = await stack.enter_async_context(connected(asynchronous, cluster_ports))
+            watcher = await stack.enter_async_context(subject.watch(patterns=[b"{x}*"]))
+            assert await watcher.next() is CheckDue.SUBSCRIBED
+        assert watcher is not None
+        clusters.SlotMove(SLOT, [new, home, *others]).finish()
+        clusters.leave_cluster(new, cluster_ports)
+        assert await watcher.next() is CheckDue.RECONNECTED
+        await subject.execute(SetImmutable(b"{x}late", b"1"))
+        assert await watcher.next() == Update(b"{x}late", KeyType.IMMUTABLE, b"1")
 
 
 async def test_clearing_a_cluster_with_a_new_node(

@@ -11,7 +11,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeAlias, cast
 
@@ -54,6 +54,11 @@ class Cluster:
         #: Nodes that some node has named, but that are not in the slot table, by ``host:port``.
         self._unlisted: dict[str, Any] = {}
         self._threads = _make_threads()
+        #: The last look at all masters for those that watch, and when it began.
+        self._look: Future[_slots.Masters] | None = None
+        self._looked = 0.0
+        #: Held by the thread that begins one. Popping from a list is atomic; a fork might find a lock held.
+        self._turns = [True]
         #: Which process they belong to.
         self._process = os.getpid()
         self._closed = False
@@ -125,7 +130,7 @@ class Cluster:
     def _own_threads(self) -> ThreadPoolExecutor:
         if self._process != os.getpid():
             # The child of a fork has none of its parent's threads, but their executor does not know that.
-            self._threads = _make_threads()
+            self._threads, self._look, self._turns = _make_threads(), None, [True]
             self._process = os.getpid()
         return self._threads
 
@@ -190,9 +195,24 @@ class Cluster:
         except FAILURES:
             pass  # the next call finds out the same
 
-    def pubsub(self) -> Any:
-        """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
-        return self._server(random.choice(self._primaries())).pubsub()
+    def look(self) -> Future[_slots.Masters] | None:
+        """Return the last look at all masters, and begin another one after some seconds."""
+        threads = self._own_threads()
+        try:
+            self._turns.pop()
+        except IndexError:
+            return self._look
+        is_over = self._look is None or self._look.done()
+        if is_over and not self._closed and time.monotonic() - self._looked >= _slots.LOOK_INTERVAL:
+            self._looked = time.monotonic()
+            self._look = threads.submit(self._find_masters, None)
+        self._turns.append(True)
+        return self._look
+
+    def pubsub(self) -> tuple[Any, NodeCheck]:
+        """Return a new redis-py pub/sub object on some node, which passes on what all publish, and its check."""
+        name = random.choice(self._primaries())
+        return self._server(name).pubsub()[0], NodeCheck(name, self.look)
 
     def find_master(self, deadline: Deadline | None) -> None:
         """Do nothing: nodes redirect a command to the master of its slot."""
@@ -212,9 +232,47 @@ class Cluster:
         if self._process == os.getpid():
             # Exchanges in progress end by themselves; if they were cancelled, nobody would learn of it.
             self._threads.shutdown(wait=False)
+        self._close_servers()
+        self._cluster.close()
+        if self._look is not None:
+            # It may have connected since.
+            self._look.add_done_callback(lambda _: self._close_servers())
+
+    def _close_servers(self) -> None:
         for server in tuple(self._servers.values()):
             server.close()
-        self._cluster.close()
+
+
+class NodeCheck:
+    """A check from time to time of a node that is watched."""
+
+    def __init__(self, name: str, look: Callable[[], Future[_slots.Masters] | None]) -> None:
+        self._membership = _slots.Membership(name)
+        self._look = look
+        self._last: Future[_slots.Masters] | None = None
+        self._due = 0.0
+
+    def seconds_left(self, now: float) -> float:
+        """Return the seconds until the check is due."""
+        return max(0.0, self._due - now)
+
+    def run(self, now: float) -> bool:
+        """Return whether messages may have been lost; raises redis-py's error if the node has left the cluster."""
+        if now < self._due:
+            return False
+        self._due = now + _slots.LOOK_INTERVAL
+        # What has been found since the last time: to wait for it may take long.
+        last, self._last = self._last, self._look()
+        if last is None:
+            return False
+        if not last.done():
+            self._last = last
+            return False
+        try:
+            masters = last.result()
+        except FAILURES:
+            return False  # they may answer the next time
+        return self._membership.judge(masters)
 
 
 def _make_threads() -> ThreadPoolExecutor:
@@ -342,10 +400,19 @@ class AsyncCluster:
         except FAILURES:
             pass  # the next call finds out the same
 
-    async def pubsub(self) -> Any:
-        """Return a new redis-py pub/sub object on some node: all nodes pass on what is published."""
+    async def look(self) -> _slots.Masters | None:
+        """Return the present masters, None if they do not answer."""
+        try:
+            return await self._find_masters()
+        except FAILURES:
+            return None
+
+    async def pubsub(self) -> tuple[Any, AsyncNodeCheck]:
+        """Return a new redis-py pub/sub object on some node, which passes on what all publish, and its check."""
         await self._cluster.initialize()
-        return await self._server(random.choice(self._primaries())).pubsub()
+        name = random.choice(self._primaries())
+        pubsub, _ = await self._server(name).pubsub()
+        return pubsub, AsyncNodeCheck(name, self.look)
 
     async def find_master(self) -> None:
         """Do nothing: nodes redirect a command to the master of its slot."""
@@ -367,6 +434,22 @@ class AsyncCluster:
         await self._cluster.aclose()
         # The second time that does nothing, though the slots may have been refreshed since the first.
         await self._cluster.nodes_manager.aclose()
+
+
+class AsyncNodeCheck:
+    """A check from time to time of a node that is watched: :class:`NodeCheck`, awaited."""
+
+    def __init__(self, name: str, look: Callable[[], Awaitable[_slots.Masters | None]]) -> None:
+        self._membership = _slots.Membership(name)
+        self._look = look
+
+    async def run(self) -> None:
+        """Return when messages may have been lost; raises redis-py's error if the node has left the cluster."""
+        while True:
+            masters = await self._look()
+            if masters is not None and self._membership.judge(masters):
+                return
+            await asyncio.sleep(_slots.LOOK_INTERVAL)
 
 
 #: Where the commands of a synchronous backend go.

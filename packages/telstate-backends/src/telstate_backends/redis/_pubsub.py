@@ -274,6 +274,12 @@ class Subscriptions:
         for subscriber in {each for group in self._subscribers.values() for each in group}:
             subscriber.reset()
 
+    def report_loss(self) -> None:
+        """Tell all subscribers that messages may have been lost."""
+        for subscriber in {each for group in self._subscribers.values() for each in group}:
+            if subscriber.is_active:
+                subscriber.put(CheckDue.RECONNECTED)
+
     def confirm(self, topic: Topic) -> None:
         """Record the server's confirmation of a topic."""
         if topic not in self._unanswered:

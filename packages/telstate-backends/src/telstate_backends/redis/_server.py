@@ -87,9 +87,9 @@ class Server:
             result: Result = end.value
             return result
 
-    def pubsub(self) -> Any:
-        """Return a new redis-py pub/sub object."""
-        return self._connection.make_pubsub(self.client)
+    def pubsub(self) -> tuple[Any, None]:
+        """Return a new redis-py pub/sub object, and no check: there is only one server."""
+        return self._connection.make_pubsub(self.client), None
 
     def ping(self) -> None:
         """Raise if the server does not answer."""
@@ -168,9 +168,9 @@ class AsyncServer:
             result: Result = end.value
             return result
 
-    async def pubsub(self) -> Any:
-        """Return a new redis-py pub/sub object."""
-        return self.client.pubsub()
+    async def pubsub(self) -> tuple[Any, None]:
+        """Return a new redis-py pub/sub object, and no check: there is only one server."""
+        return self.client.pubsub(), None
 
     async def ping(self) -> None:
         """Raise if the server does not answer."""

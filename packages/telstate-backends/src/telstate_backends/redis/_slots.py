@@ -24,6 +24,7 @@ import attrs
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
+    ConnectionError,
     MovedError,
     NoScriptError,
     ResponseError,
@@ -39,6 +40,10 @@ _MAX_ATTEMPTS = 16
 PAUSE = 0.02
 #: How often that may happen before the keys are sent one by one, because the slot has many keys to move.
 _MAX_REFUSALS = 2
+#: Seconds between two looks at the nodes of a cluster while one of them is watched.
+LOOK_INTERVAL = 2.0
+#: How many looks after a node has joined its messages surely arrive: Valkey 9.1 drops those of 3 seconds.
+_LOOKS = 3
 #: The error of a script that uses a key that is just being moved.
 _ELSEWHERE = "access a non local key"
 
@@ -208,6 +213,8 @@ class View:
     state: tuple[str, ...]
     #: The addresses of all masters, by identity.
     masters: Mapping[str, str]
+    #: The identities of all nodes that it exchanges messages with.
+    nodes: frozenset[str]
     #: The number of slots that are served by any node.
     slots: int
 
@@ -228,18 +235,20 @@ Masters: TypeAlias = Mapping[str, View | None]
 
 def parse_view(listed: bytes) -> View:
     """Parse a reply to CLUSTER NODES."""
-    node, state, masters, count = "", tuple[str, ...](), dict[str, str](), 0
+    node, state, masters, nodes, count = "", tuple[str, ...](), dict[str, str](), set[str](), 0
     for line in listed.decode().splitlines():
         identity, address, listed_flags, _, _, _, epoch, _, *slots = line.split()
         flags = set(listed_flags.split(","))
         if "myself" in flags:
             node, state = identity, (epoch, *slots)
+        if "handshake" not in flags:
+            nodes.add(identity)
         ranges = [slot.partition("-") for slot in slots if not slot.startswith("[")]
         count += sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
         # One without slots that is down has no keys either.
         if "master" in flags and (ranges or not flags & {"fail", "noaddr", "handshake"}):
             masters[identity] = address.partition("@")[0]
-    return View(node, state, masters, count)
+    return View(node, state, masters, frozenset(nodes), count)
 
 
 def find_masters(
@@ -279,6 +288,31 @@ def find_masters(
             found[identity] = answer
             todo.append(answer)
     return {named[identity]: view for identity, view in found.items()}
+
+
+class Membership:
+    """Whether a node, by ``host:port``, passes on what is published on all others."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._nodes: frozenset[str] | None = None
+        #: How often to look until messages of a new node surely arrive.
+        self._looks = 0
+
+    def judge(self, masters: Masters) -> bool:
+        """Return whether messages may have been lost because a node has joined; raise if this one has left."""
+        if self._name not in masters:
+            raise ConnectionError("this node is no longer a master of the cluster")
+        view = masters[self._name]
+        nodes = None if view is None else view.nodes
+        is_new = nodes is not None and self._nodes is not None and not nodes <= self._nodes
+        self._nodes = nodes
+        if is_new:
+            self._looks = _LOOKS
+        elif self._looks:
+            self._looks -= 1
+            return self._looks == 0
+        return is_new
 
 
 def have_slots_moved(before: Masters, after: Masters) -> bool:

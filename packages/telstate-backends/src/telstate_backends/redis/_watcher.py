@@ -25,7 +25,7 @@ from telstate_backends.errors import (
 from telstate_backends.events import Event
 from telstate_backends.operations.read import GetKeyType
 from telstate_backends.redis._client import socket_of
-from telstate_backends.redis._cluster import AnyServer
+from telstate_backends.redis._cluster import AnyServer, NodeCheck
 from telstate_backends.redis._connection import read_message
 from telstate_backends.redis._errors import (
     FAILURES,
@@ -77,6 +77,8 @@ class RedisWatcher:
         self._is_closed = False
         # redis-py leaves most of its methods without annotations.
         self._pubsub: Any = None
+        #: In a cluster, whether the node that is watched still gets all messages.
+        self._check: NodeCheck | None = None
         self._heartbeat = Heartbeat(time.monotonic())
         self._attempts: Attempts | None = None
         #: Why the server cannot be watched at present.
@@ -159,7 +161,7 @@ class RedisWatcher:
     def _read_available(self) -> None:
         """Process all input that is there, after one quick look at the socket."""
         is_idle = self._is_drained and self._poller is not None and not self._poller.poll(0)
-        if is_idle and self._heartbeat.seconds_left(time.monotonic()) > 0:
+        if is_idle and self._seconds_left() > 0:
             return
         while self._pubsub is not None and self._step(0.0):
             pass
@@ -195,7 +197,7 @@ class RedisWatcher:
         return False
 
     def _connect(self) -> None:
-        self._pubsub = self._server.pubsub()
+        self._pubsub, self._check = self._server.pubsub()
         self._heartbeat = Heartbeat(time.monotonic())
         self._is_drained = False
         channels, patterns = split_topics(self._subscriber.topics)
@@ -234,8 +236,11 @@ class RedisWatcher:
         connection = self._pubsub.connection
         if self._heartbeat.check(time.monotonic()):
             self._pubsub.ping()
+        if self._check is not None and self._check.run(time.monotonic()):
+            self._subscriptions.report_loss()
+            return True
         if not connection.can_read(timeout=0):
-            silence = self._heartbeat.seconds_left(time.monotonic())
+            silence = self._seconds_left()
             self._sleep(connection, silence if left is None else min(left, silence))
             if not connection.can_read(timeout=0):
                 return False
@@ -256,6 +261,12 @@ class RedisWatcher:
             self._subscriptions.deliver_untyped(untyped, kind)
         self._attempts = None
         return True
+
+    def _seconds_left(self) -> float:
+        """Return the seconds until there is something to do even if nothing arrives."""
+        now = time.monotonic()
+        seconds = self._heartbeat.seconds_left(now)
+        return seconds if self._check is None else min(seconds, self._check.seconds_left(now))
 
     def _sleep(self, connection: Any, seconds: float | None) -> bool:
         """Sleep until the connection is readable or `wake` is called; return whether one was."""

@@ -2,7 +2,7 @@
 
 - :class:`Subscriptions` decides. A subscription that the server refuses fails the watchers that want it,
   and no others.
-- Only the task of `PubSubConnection` and its two children (a sender and a reader) touch the connection,
+- Only the task of `PubSubConnection` and two of its children (a sender and a reader) touch the connection,
   so that cancelling a watcher never breaks it.
 - The connection is made when it is first needed, made anew for as long as there is a watcher, and kept
   until the backend is closed.
@@ -21,6 +21,7 @@ from redis.exceptions import ResponseError
 from telstate_backends.errors import CancelledError, ForeignKeyError, RefusedError, TelstateError
 from telstate_backends.events import Event
 from telstate_backends.redis._client import without_reconnect
+from telstate_backends.redis._cluster import AsyncNodeCheck
 from telstate_backends.redis._errors import FAILURES, MALFORMED, is_locked_out, translate
 from telstate_backends.redis._heartbeat import Heartbeat
 from telstate_backends.redis._pubsub import (
@@ -106,7 +107,7 @@ class PubSubConnection:
 
     def __init__(
         self,
-        make_pubsub: Callable[[], Awaitable[Any]],
+        make_pubsub: Callable[[], Awaitable[tuple[Any, AsyncNodeCheck | None]]],
         find_kind: Callable[[bytes], Awaitable[KeyType | None]],
         address: str,
         outages: OutageLog | None = None,
@@ -190,7 +191,7 @@ class PubSubConnection:
         """Use one connection for as long as it lasts; return the error that ended it."""
         try:
             # redis-py leaves some of its methods without annotations.
-            pubsub: Any = await self._make_pubsub()
+            pubsub, check = await self._make_pubsub()
         except _LOST as error:
             return error
         self._requests.clear()
@@ -200,7 +201,7 @@ class PubSubConnection:
             if self._is_over():
                 raise asyncio.CancelledError  # which may have been lost, see _cancel
             with without_reconnect(pubsub.connection):
-                await self._send_and_read(pubsub)
+                await self._send_and_read(pubsub, check)
         except (*_LOST, TelstateError) as error:
             return error
         finally:
@@ -211,11 +212,13 @@ class PubSubConnection:
                 pass  # it is lost already
         raise AssertionError("Neither the reader nor the sender ends without an error.")
 
-    async def _send_and_read(self, pubsub: Any) -> None:
+    async def _send_and_read(self, pubsub: Any, check: AsyncNodeCheck | None) -> None:
         tasks = [
             asyncio.create_task(self._send_all(pubsub)),
             asyncio.create_task(self._read_all(pubsub)),
         ]
+        if check is not None:
+            tasks.append(asyncio.create_task(self._check_node(check)))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -223,6 +226,12 @@ class PubSubConnection:
                     task.result()
         finally:
             await _cancel(tasks)
+
+    async def _check_node(self, check: AsyncNodeCheck) -> None:
+        """Tell all watchers each time when messages may have been lost between the nodes of a cluster."""
+        while True:
+            await check.run()
+            self._subscriptions.report_loss()
 
     def _is_over(self) -> bool:
         """Return whether it is closed, or its task cancelled: by `asyncio.run` at a program's end."""
