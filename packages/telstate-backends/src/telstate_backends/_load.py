@@ -194,7 +194,7 @@ def _read(
     one = keys if isinstance(keys, str | bytes) else None
     if not strict:
         return read_rdb(source, raw=raw, databases=databases, keys=one, strict=False)
-    if backend.store is None:
+    if backend.uncached.store is None:
         _validate(source)
     return read_lazily(source, raw=raw, databases=databases, keys=one)
 
@@ -274,7 +274,7 @@ def load_records(
 
 def _load(backend: Backend, load: _LoadState) -> LoadReport:
     if not backend.takes_payloads:
-        for batch in load.batches if backend.store is None else tuple(load.batches):
+        for batch in load.batches if backend.uncached.store is None else tuple(load.batches):
             _write(backend, load, batch)
             load.count(batch)
         return load.report
@@ -312,15 +312,24 @@ async def _load_async(backend: AsyncBackend, load: _LoadState) -> LoadReport:
     # Imported here because synchronous programs do not need it.
     from asyncio import Task, create_task, sleep, to_thread, wait
 
-    if not backend.takes_payloads and backend.store is not None:
+    if not backend.takes_payloads and backend.uncached.store is not None:
         for ready in await to_thread(tuple, load.batches):
             await _write_async(backend, load, ready)
             load.count(ready)
             await sleep(0)  # a backend in memory never lets other tasks run
         return load.report
     queue: _Queue[Task[None]] = _Queue()
+
+    async def next_batch() -> Batch | None:
+        try:
+            return await to_thread(load.next_batch)
+        except Exception:
+            if queue:
+                await wait(queue.futures)  # what was read before the error is written
+            raise
+
     try:
-        while (batch := await to_thread(load.next_batch)) is not None:
+        while (batch := await next_batch()) is not None:
             if not backend.takes_payloads:
                 await _write_async(backend, load, batch)
                 load.count(batch)

@@ -24,10 +24,12 @@ from telstate_backends import (
     Load,
     LoadReport,
     MemoryBackend,
+    RdbParseError,
     RedisBackend,
     Samples,
     SetImmutable,
     Skipped,
+    _load,
     _load_operations,
     load_rdb,
     load_rdb_async,
@@ -110,6 +112,87 @@ def test_foreign_keys_are_skipped() -> None:
         Skipped(b"expired", "a value that has expired"),
     ]
     assert load_records(backend, [EXPIRED]).keys == 0
+
+
+class OneWay(io.RawIOBase):
+    """A file that cannot seek."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)
+
+
+@pytest.mark.parametrize("make", [bytes, io.BytesIO, OneWay])
+async def test_damaged_files(subject: Subject, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged file leaves a store as it was; only from a pipe, a server gets the keys before the damage."""
+    content = b"REDIS0006\xfe\x00" + b"".join(
+        b"\x00\x05%05d\x42\x58" % number + bytes(600) for number in range(310)
+    )
+    # The constant is private; fakeredis takes seconds for full batches.
+    monkeypatch.setattr(_load, "BATCH_LENGTH", 100)
+    await subject.execute(SetImmutable(b"00000", b"mine"))
+    with pytest.raises(RdbParseError):
+        await load_file(subject, make(content + b"\x00\x05"))
+    found = await subject.execute(Keys())
+    assert isinstance(subject, SyncSubject | AsyncSubject)
+    if make is OneWay and subject.backend.uncached.store is None:
+        assert found == [b"%05d" % number for number in range(300)]  # whole batches
+    else:
+        assert found == [b"00000"]
+        assert await subject.execute(Export(b"00000")) == Immutable(b"mine")
+
+
+async def load_file(subject: Subject, file: Any, **options: Any) -> LoadReport:
+    """Load a file into a subject."""
+    if isinstance(subject, SyncSubject):
+        return load_rdb(subject.backend, file, **options)
+    assert isinstance(subject, AsyncSubject)
+    return await load_rdb_async(subject.backend, file, **options)
+
+
+def test_refused_keys_in_memory() -> None:
+    """If a foreign key is refused, a store in memory stays as it was."""
+    backend = MemoryBackend()
+    with pytest.raises(ForeignKeyError):
+        load_records(backend, [FIXED, *FOREIGN])
+    assert backend.execute(Keys()) == []
+
+
+async def test_keys_that_are_there_twice(subject: Subject) -> None:
+    """The last value of a key counts, and the report names keys of several databases and repeated ones."""
+    records: list[KeyRecord[Value]] = [
+        KeyRecord(0, b"a", b"1"),
+        KeyRecord(0, b"b", b"1"),
+        KeyRecord(0, b"a", b"2"),
+        KeyRecord(1, b"b", b"2"),
+        KeyRecord(1, b"c", b"1"),
+        KeyRecord(2, b"b", b"3"),
+    ]
+    report = await load(subject, records)
+    assert (report.keys, report.repeated, report.collisions) == (3, [b"a"], [b"b"])
+    values = [await subject.execute(Export(key)) for key in (b"a", b"b", b"c")]
+    assert values == [Immutable(b"2"), Immutable(b"3"), Immutable(b"1")]
+
+
+async def test_patterns(subject: Subject) -> None:
+    """One pattern, or several, choose the keys to load."""
+    content = b"REDIS0006" + b"".join(b"\x00\x02%b\x011" % key for key in (b"a1", b"a2", b"b1"))
+    content += b"\xff" + bytes(8)
+    for patterns, expected in (
+        (b"a*", [b"a1", b"a2"]),
+        ([b"a1", "b*"], [b"a1", b"b1"]),
+        ([], []),
+        (None, [b"a1", b"a2", b"b1"]),
+    ):
+        await subject.execute(Clear())
+        report = await load_file(subject, content, keys=patterns)
+        assert await subject.execute(Keys()) == expected
+        assert report.keys == len(expected)
 
 
 async def test_dumping(subject: Subject) -> None:

@@ -94,7 +94,7 @@ class RDBWriter(RDBWriterBase):
         progress: Progress | None = None,
     ) -> None:
         """Write keys of a store; one that has been deleted is a failure if it `must_exist`."""
-        in_memory = backend.store is not None
+        in_memory = backend.uncached.store is not None
         max_keys, step = (MEMORY_BATCH, MEMORY_BATCH) if in_memory else (BATCH, SIZE_BATCH)
         for start in range(0, len(wanted), step):
             some = wanted[start : start + step]
