@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from telstate_rdb._parser import Checksum as Checksum
+    from telstate_rdb._parser import Container as Container
     from telstate_rdb._recovery import Loss as Loss
     from telstate_rdb._source import BinaryReader as BinaryReader
     from telstate_rdb._source import Progress as Progress
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
     from telstate_rdb.records import KeyRecord as KeyRecord
     from telstate_rdb.records import ModuleAuxiliary as ModuleAuxiliary
     from telstate_rdb.records import PreReleaseFunction as PreReleaseFunction
+    from telstate_rdb.records import SlotImport as SlotImport
     from telstate_rdb.records import SlotInformation as SlotInformation
     from telstate_rdb.selection import Selection as Selection
     from telstate_rdb.selection import list_keys as list_keys
     from telstate_rdb.selection import read_selected as read_selected
+    from telstate_rdb.values import Array as Array
     from telstate_rdb.values import Hash as Hash
     from telstate_rdb.values import List as List
     from telstate_rdb.values import Module as Module
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from telstate_rdb.values import StreamGroup as StreamGroup
     from telstate_rdb.values import StreamId as StreamId
     from telstate_rdb.values import StreamPending as StreamPending
+    from telstate_rdb.values import StreamProducers as StreamProducers
     from telstate_rdb.values import Value as Value
     from telstate_rdb.writer import RdbWriter as RdbWriter
 
@@ -59,7 +63,7 @@ if TYPE_CHECKING:
 
 # The public names of each module; the type checker reads them above.
 _EXPORTS = {
-    "_parser": "Checksum",
+    "_parser": "Checksum Container",
     "_recovery": "Loss",
     "_source": "BinaryReader Progress RdbSource",
     "_types.streams": "without_counters",
@@ -69,10 +73,10 @@ _EXPORTS = {
     "lazy": "AnyRecord LazyTable",
     "reader": "RdbReader read_lazily read_rdb",
     "records": "AuxiliaryField AuxiliaryRecord DatabaseSize FunctionLibrary KeyRecord ModuleAuxiliary "
-    "PreReleaseFunction SlotInformation",
+    "PreReleaseFunction SlotImport SlotInformation",
     "selection": "Selection list_keys read_selected",
-    "values": "Hash List Module RawValue Set SortedSet Stream StreamConsumer StreamEntry StreamGroup "
-    "StreamId StreamPending Value",
+    "values": "Array Hash List Module RawValue Set SortedSet Stream StreamConsumer StreamEntry StreamGroup "
+    "StreamId StreamPending StreamProducers Value",
     "writer": "RdbWriter",
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names.split()}

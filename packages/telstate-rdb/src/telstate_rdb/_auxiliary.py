@@ -7,12 +7,13 @@ current database.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_lengths, encode_string
 from telstate_rdb._source import Source
-from telstate_rdb._types.modules import check_module_body, read_module_body
+from telstate_rdb._types.modules import check_module_body, read_module_body, skip_module_body
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.records import (
     AuxiliaryField,
@@ -21,6 +22,7 @@ from telstate_rdb.records import (
     FunctionLibrary,
     ModuleAuxiliary,
     PreReleaseFunction,
+    SlotImport,
     SlotInformation,
 )
 
@@ -78,6 +80,33 @@ def _encode_module(record: ModuleAuxiliary) -> bytes:
     return b"%c%b%b" % (c.OPCODE_MODULE_AUX, header, record.body)
 
 
+def _read_slot_import(source: Source, database: int) -> SlotImport:
+    job, count = source.read_string(), source.read_length()
+    source.expect(2 * count)
+    return SlotImport(
+        job, tuple((source.read_length(), source.read_length()) for _ in range(count))
+    )
+
+
+def _encode_slot_import(record: SlotImport) -> bytes:
+    head = b"%c%b" % (c.OPCODE_SLOT_IMPORT, encode_string(record.job))
+    return head + encode_lengths(len(record.ranges), *chain.from_iterable(record.ranges))
+
+
+def skip_key_metadata(source: Source) -> None:
+    """Skip what modules know of the next key, or say with a DUMP payload."""
+    for _ in range(source.read_length()):
+        source.skip(4)
+        skip_module_body(source)
+
+
+def read_hash_template(source: Source) -> None:
+    """Read the fields that later hashes refer to by a number."""
+    number, count = source.read_length(), source.read_length()
+    source.expect(count)
+    source.hash_templates[number] = tuple(source.read_string() for _ in range(count))
+
+
 AUXILIARY_READERS: dict[int, Callable[[Source, int], AuxiliaryRecord]] = {
     c.OPCODE_AUX: _read_field,
     c.OPCODE_RESIZE: _read_size,
@@ -88,6 +117,30 @@ AUXILIARY_READERS: dict[int, Callable[[Source, int], AuxiliaryRecord]] = {
 }
 
 
+def auxiliary_readers(version: int) -> dict[int, Callable[[Source, int], AuxiliaryRecord]]:
+    """Return the readers of the records that files of a version can have."""
+    if version < c.VALKEY_VERSION:
+        return AUXILIARY_READERS
+    return AUXILIARY_READERS | {c.OPCODE_SLOT_IMPORT: _read_slot_import}
+
+
+# What comes before keys, or between them, and makes no record: its opcode, the first version that has it,
+# and a function that reads it.
+_OTHERS: tuple[tuple[int, int, Callable[[Source], object]], ...] = (
+    (c.OPCODE_ENTERPRISE_1, 1, Source.read_length),
+    (c.OPCODE_ENTERPRISE_2, 1, Source.read_length),
+    (c.OPCODE_KEY_METADATA, 13, skip_key_metadata),
+    (c.OPCODE_HASH_TEMPLATE, 15, read_hash_template),
+)
+
+
+def other_readers(version: int) -> dict[int, Callable[[Source], object]]:
+    """Return the readers of what makes no record, for files of a version."""
+    if version >= c.VALKEY_VERSION:
+        return {}
+    return {opcode: read for opcode, first, read in _OTHERS if version >= first}
+
+
 # The version that introduced each kind of record, whether it is a hint, and its encoder. An encoder takes
 # the class that it stands beside, which a table cannot express: hence Any.
 _ENCODERS: dict[type, tuple[int, bool, Callable[[Any], bytes]]] = {
@@ -96,6 +149,7 @@ _ENCODERS: dict[type, tuple[int, bool, Callable[[Any], bytes]]] = {
     SlotInformation: (12, True, _encode_slot),
     FunctionLibrary: (10, False, _encode_library),
     ModuleAuxiliary: (9, False, _encode_module),
+    SlotImport: (c.VALKEY_VERSION, True, _encode_slot_import),
 }
 
 

@@ -8,15 +8,22 @@ record and raises the errors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from telstate_rdb import constants as c
-from telstate_rdb._auxiliary import AUXILIARY_READERS
+from telstate_rdb._auxiliary import auxiliary_readers, other_readers
 from telstate_rdb._source import Source
-from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version, decode_string
+from telstate_rdb._types.hashes import resolve_template
+from telstate_rdb._types.readers import (
+    PACKED_DECODERS,
+    TEMPLATE_REFERENCES,
+    codecs_of_version,
+    decode_string,
+)
 from telstate_rdb._types.zsets import find_fault
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf import decompress_quickly
@@ -45,9 +52,25 @@ _COMPRESSED_FILES = {
 """How compressed files start, and what opens them."""
 
 
+_REPLICATION_START = re.compile(
+    rb"\n*(?:\+FULLRESYNC [^\r\n]*\r\n)?\n*\$(?:EOF:([0-9a-f]{40})|([0-9]{1,18}))\r\n"
+)
+"""How the reply to ``SYNC`` or ``PSYNC`` begins: the mark that ends the snapshot, or the snapshot's size."""
+
+_LONGEST_START = 1 << 10
+_END_MARK = re.compile(rb"[0-9a-f]{40}")
+_AOF_COMMANDS = re.compile(rb"\*[1-9][0-9]*\r\n|#TS:[0-9]+\r\n")
+
+Container = Literal["rdb", "aof", "replication"]
+"""What the bytes are: an RDB file, an AOF file that begins with a snapshot, or the reply to ``SYNC``."""
+
+
 def read_header(source: Source) -> int:
     """Read the first bytes of a file and return its version."""
     source.look_ahead(c.HEADER_SIZE)
+    if source.buffer[source.position : source.position + 1] in (b"\n", b"+", b"$"):
+        _read_replication_start(source)
+        source.look_ahead(c.HEADER_SIZE)
     header = source.buffer[source.position : source.position + c.HEADER_SIZE]
     for magic in (c.MAGIC_REDIS, c.MAGIC_VALKEY):
         digits = header[len(magic) :]
@@ -61,17 +84,30 @@ def read_header(source: Source) -> int:
         for start, opener in _COMPRESSED_FILES.items():
             if header.startswith(start):
                 raise source.error(f"the file is compressed: open it with {opener}")
+        if _AOF_COMMANDS.match(header):
+            raise source.error("this is an AOF file that does not begin with a snapshot")
         raise source.error(f"this is not an RDB file: it starts with {header!r}")
-    version = int(digits)
-    is_valkey = magic == c.MAGIC_VALKEY
-    known = (c.VALKEY_VERSION,) if is_valkey else range(c.MIN_VERSION, c.MAX_VERSION + 1)
-    if version not in known:
-        raise source.error(
-            f"RDB version {version} of {'Valkey' if is_valkey else 'Redis'} is not known; a newer "
-            "release of telstate-rdb may read it"
-        )
+    if not (version := int(digits)):
+        raise source.error("RDB version 0 is not known")
     source.position += c.HEADER_SIZE
     return version
+
+
+def _read_replication_start(source: Source) -> None:
+    """Read what comes before the snapshot in the reply to ``SYNC``, if the source is one."""
+    size = 0
+    while (match := _REPLICATION_START.match(source.buffer, source.position)) is None:
+        if size == len(source.buffer) or size > _LONGEST_START:
+            return
+        size = len(source.buffer)
+        source.look_ahead(size - source.position + 1)  # more may not come before it is read
+    source.position = match.end()
+    source.start_checksum()
+    mark, announced_size = match.groups()
+    if mark is None:
+        source.expect_end(source.offset + int(announced_size), b"")
+    else:
+        source.expect_end(None, mark)
 
 
 Measure = tuple[int, bytes, int, int, int | None]
@@ -112,6 +148,7 @@ class RecordParser:
         self.source = source
         self.version = version
         self.checksum: Checksum = "unread"
+        self.container: Container = "rdb"
         self.database = 0
         self.record_start = source.offset  # including the expiry and the like before a key
         self.all_keys_are_text = True  # so far, if the parser `recovers`
@@ -122,6 +159,8 @@ class RecordParser:
         self._recovers = recovers
         self._measures = False
         self._codecs = codecs_of_version(version)
+        self._auxiliary_readers = auxiliary_readers(version)
+        self._other_readers = other_readers(version)
         self._lazy_readers = lazy_readers
         self._decoders = self._make_decoders()
         self._new_keys: list[bytes] = []  # not checked for being text yet
@@ -332,8 +371,8 @@ class RecordParser:
             opcode = source.read_byte()
             if opcode in self._codecs:
                 return self._read_key(opcode)
-            if opcode in AUXILIARY_READERS:
-                record = AUXILIARY_READERS[opcode](source, self.database)
+            if opcode in self._auxiliary_readers:
+                record = self._auxiliary_readers[opcode](source, self.database)
                 return [record] if self._auxiliary else []
             if opcode == c.OPCODE_EXPIRY_MS:
                 self._expiry = source.read_signed(8)
@@ -348,9 +387,12 @@ class RecordParser:
                 self._decoders = self._make_decoders()
             elif opcode == c.OPCODE_END:
                 self._ended = True
+            elif opcode in self._other_readers:
+                self._other_readers[opcode](source)
             else:
                 raise RdbParseError(
-                    f"byte {opcode:#04x} is neither an opcode nor a type in version {self.version}"
+                    f"byte {opcode:#04x} is neither an opcode nor a type that is known in version "
+                    f"{self.version}"
                 )
         except RdbParseError as error:
             error.file = source.name
@@ -381,18 +423,24 @@ class RecordParser:
             elif self._raw and not self._validates:
                 source.start_capture()
                 skip(source)
-                value = RawValue(type_, source.end_capture(), self.version)
+                value = self._make_raw(type_, source.end_capture())
             else:
                 value = read(source)
                 self.check_value(value)
                 if self._raw:
-                    value = RawValue(type_, source.read_again(start), self.version)
+                    value = self._make_raw(type_, source.read_again(start))
         attributes = self._expiry, self._idle, self._frequency
         self._reset()
         if self._measures:
             size = len(key) + source.offset - start
             return [(self.database, key, type_, size, attributes[0])]  # type: ignore[list-item]  # a Measure
         return [KeyRecord(self.database, key, value, *attributes)]
+
+    def _make_raw(self, type_: int, body: bytes) -> RawValue:
+        """Make a raw value that can be decoded by itself."""
+        if type_ in TEMPLATE_REFERENCES:
+            type_, body = resolve_template(self.source, type_, body)
+        return RawValue(type_, body, self.version)
 
     def read_end(self) -> None:
         """Read what follows the end mark: the checksum and nothing more."""
@@ -414,5 +462,28 @@ class RecordParser:
                     f"{computed:016x}",
                     start,
                 )
-        if not source.at_end():
-            raise source.error("more bytes follow the end of the snapshot")
+        self.container = self._read_container_end()
+
+    def _read_container_end(self) -> Container:
+        """Read what follows the snapshot, and return what it was a part of."""
+        source = self.source
+        if source.announced_end is not None:
+            if source.offset != source.announced_end:
+                raise source.error(
+                    f"the snapshot should end at byte {source.announced_end}, as announced before it"
+                )
+            return "replication"
+        if source.end_mark:
+            if source.read(len(source.end_mark)) != source.end_mark:
+                raise source.error("the snapshot is not followed by the mark announced before it")
+            return "replication"
+        if source.at_end():
+            return "rdb"
+        source.look_ahead(64)
+        rest = source.buffer[source.position : source.position + 64]
+        if _AOF_COMMANDS.match(rest):
+            return "aof"
+        if _END_MARK.fullmatch(rest):  # redis-cli --rdb before 7.2 may leave it
+            source.position += len(rest)
+            return "replication"
+        raise source.error("more bytes follow the end of the snapshot")

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from telstate_rdb import constants as c
-from telstate_rdb._auxiliary import AUXILIARY_READERS
+from telstate_rdb._auxiliary import AUXILIARY_READERS, auxiliary_readers, other_readers
 from telstate_rdb._parser import RecordParser, is_text
 from telstate_rdb._source import Source
 from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version
@@ -46,6 +46,7 @@ _TRIAL_WORK = 200
 _RECORD_WORK = 20
 
 _FIXED_SIZES = {c.OPCODE_EXPIRY_MS: 8, c.OPCODE_EXPIRY_S: 4, c.OPCODE_FREQUENCY: 1}
+_LETTERS = {c.OPCODE_ENTERPRISE_1, c.OPCODE_ENTERPRISE_2}  # these opcodes are too common in text
 
 
 class Search:
@@ -59,6 +60,8 @@ class Search:
         self._needs_text = True  # whether keys must be text
         self._footer_size = c.CHECKSUM_SIZE if parser.version >= c.CHECKSUM_VERSION else 0
         self._codecs = codecs_of_version(parser.version)
+        self._auxiliary_readers = auxiliary_readers(parser.version)
+        self._other_readers = other_readers(parser.version)
         self._block = Source(b"")
         self._start = 0  # of the block, in the file
         self._stop = 0  # trials in the block begin before this offset of the file
@@ -115,6 +118,7 @@ class Search:
         source.look_ahead(size + 1)
         self._is_last = source.has_ended and len(source.buffer) - source.position <= size
         self._block = Source(source.buffer[source.position : source.position + size])
+        self._block.hash_templates = source.hash_templates
         self._start = place
         self._failed.clear()
 
@@ -175,8 +179,10 @@ class Search:
                     block.read_length()
                 elif opcode == c.OPCODE_DATABASE:
                     database = block.read_length()
-                elif opcode in AUXILIARY_READERS:
-                    AUXILIARY_READERS[opcode](block, database)
+                elif opcode in self._auxiliary_readers:
+                    self._auxiliary_readers[opcode](block, database)
+                elif opcode in self._other_readers and opcode not in _LETTERS:
+                    self._other_readers[opcode](block)
                 elif (
                     opcode == c.OPCODE_END
                     and self._is_last
@@ -207,6 +213,7 @@ def _expression(version: int, needs_text: bool) -> re.Pattern[bytes]:
             *codecs_of_version(version),
             *AUXILIARY_READERS,
             *_FIXED_SIZES,
+            *(other_readers(version).keys() - _LETTERS),
             c.OPCODE_IDLE,
             c.OPCODE_DATABASE,
             c.OPCODE_END,

@@ -41,6 +41,7 @@ CHUNK_SIZE = 1 << 18
 IMPOSSIBLE_SIZE = 1 << 40
 """No value has this many bytes: if a file of unknown size claims it, it is an error at once."""
 
+_MARK_SIZE = 40
 _BIG_READ = 1 << 24  # a long string is read in pieces of this size, because its length may be wrong
 
 _INTEGER_SIZES = {STRING_INT8: 1, STRING_INT16: 2, STRING_INT32: 4}
@@ -87,6 +88,9 @@ class Source:
         "_capture",
         "_mark",
         "_progress",
+        "hash_templates",
+        "announced_end",
+        "end_mark",
     )
 
     def __init__(
@@ -105,6 +109,9 @@ class Source:
         self._capture: _Capture | None = None
         self._mark: _Capture | None = None
         self._progress = progress
+        self.announced_end: int | None = None  # of a snapshot in a stream, if it was sent before
+        self.end_mark = b""  # that follows a snapshot in a stream
+        self.hash_templates: dict[int, tuple[bytes, ...]] = {}  # fields that values refer to
         if isinstance(source, bytes | bytearray | memoryview):
             self.buffer = bytes(source)
             self.size = len(self.buffer)
@@ -205,6 +212,7 @@ class Source:
         if have >= count or self._file is None:
             return have
         self._drop()
+        tail = self.buffer[-_MARK_SIZE:]
         parts = [self.buffer]
         while have < count:
             size = max(CHUNK_SIZE, self.position, min(count - have, _BIG_READ))
@@ -229,10 +237,31 @@ class Source:
                 break
             parts.append(bytes(part))
             have += len(part)
+            if self.announced_end is not None or self.end_mark:
+                tail = self._find_end(tail + bytes(part), self.base + have)
+                if self._file is None:
+                    break
         self.buffer = b"".join(parts)
         if self._progress is not None:
             self._progress(self.base + len(self.buffer), self.size)
         return have
+
+    def expect_end(self, end: int | None, mark: bytes) -> None:
+        """Expect a snapshot in a stream to end at an offset, or before a mark: nothing is read beyond."""
+        self.announced_end = end
+        self.end_mark = mark
+        self._find_end(self.buffer[self.position :], self.base + len(self.buffer))
+
+    def _find_end(self, data: bytes, offset: int) -> bytes:
+        """Stop reading if the data up to an offset have the end of the snapshot; return their last bytes.
+
+        A server that sends a snapshot does not close the connection after it.
+        """
+        if self.announced_end is not None and offset >= self.announced_end:
+            self._file = None
+        if self.end_mark and self.end_mark in data:
+            self._file = None
+        return data[-_MARK_SIZE:]
 
     def _drop(self) -> None:
         """Drop what was read from the buffer, once it is checksummed and captured."""
@@ -243,6 +272,11 @@ class Source:
         self.base = self.offset
         self.buffer = self.buffer[self.position :]
         self.position = 0
+
+    def start_checksum(self) -> None:
+        """Leave everything before `position` out of the checksum."""
+        self._crc = 0
+        self._crc_stop = self.offset
 
     def take_checksum(self) -> int:
         """Return the checksum of everything before `position`."""

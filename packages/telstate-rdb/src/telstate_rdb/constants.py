@@ -22,7 +22,7 @@ MAGIC_VALKEY: Final = b"VALKEY"  # and three ASCII digits
 HEADER_SIZE: Final = 9
 CHECKSUM_SIZE: Final = 8
 MIN_VERSION: Final = 1
-MAX_VERSION: Final = 12
+MAX_VERSION: Final = 12  # that is written; later ones are read as far as their types are known
 VALKEY_VERSION: Final = 80  # Valkey 9; versions from here on are Valkey's own numbering
 CHECKSUM_VERSION: Final = 5  # the first version that has a checksum at its end
 EVERY_READER_VERSION: Final = 6  # accepted by every known reader
@@ -41,11 +41,23 @@ VERSION_RELEASES: Final[dict[int, str]] = {
     10: "Redis 7.0",
     11: "Redis 7.2",
     12: "Redis 7.4",
+    13: "Redis 8.6",
+    14: "Redis 8.8",
+    15: "Redis 8.10",
     VALKEY_VERSION: "Valkey 9.0",
 }
 
 # ------------------------------------------------------------------------------------ opcodes
 
+OPCODE_ENTERPRISE_1: Final = 0x6B  # Redis Enterprise: a length that means nothing elsewhere
+OPCODE_ENTERPRISE_2: Final = 0x79  # likewise
+OPCODE_HASH_TEMPLATE: Final = 0xF2  # Redis: length id, length n, n strings: the fields of hashes
+OPCODE_KEY_METADATA: Final = (
+    0xF3  # Redis: length n, n of (4 bytes class, module values and end mark)
+)
+OPCODE_SLOT_IMPORT: Final = (
+    0xF3  # Valkey: string job, length n, n of (length first, length last slot)
+)
 OPCODE_SLOT_INFO: Final = 0xF4  # length slot, length keys, length keys with an expiry
 OPCODE_FUNCTION: Final = 0xF5  # string: the code of a library
 OPCODE_FUNCTION_PRE_GA: Final = 0xF6  # name, engine, length has-description, [description], code
@@ -116,6 +128,23 @@ TYPE_VALKEY_HASH_2: Final = 22  # in a file of Valkey (version 80): fields with 
 TYPE_HASH_LISTPACK_EX_PRE_GA: Final = 23
 TYPE_HASH_METADATA: Final = 24  # 8 bytes LE least expiry, length n, n of (length ttl, field, value)
 TYPE_HASH_LISTPACK_EX: Final = 25  # 8 bytes LE least expiry, listpack of (field, value, expiry)
+TYPE_STREAM_LISTPACKS_4: Final = 26  # with the messages of idempotent producers
+TYPE_STREAM_LISTPACKS_5: Final = 27  # and with entries that were given back
+TYPE_ARRAY: Final = 28  # length n, length has-cursor, [length cursor], n of (length index, element)
+TYPE_HASH_TEMPLATE_LISTPACK: Final = 29  # fields, listpack of (template id, values)
+TYPE_HASH_TEMPLATE_LISTPACK_REF: Final = 30  # listpack of (template id, values)
+TYPE_HASH_TEMPLATE: Final = 31  # fields, a string for the value of each
+TYPE_HASH_TEMPLATE_REF: Final = 32  # length template id, a string for the value of each field
+
+# The fields of types 29 and 31: length form, then
+FIELDS_LISTPACK: Final = 0  # a listpack
+FIELDS_STRINGS: Final = 1  # length n, n strings
+
+# An element of an array: length form, then
+ARRAY_STRING: Final = 0  # string
+ARRAY_INTEGER: Final = 1  # 8 bytes LE, signed
+ARRAY_DOUBLE: Final = 2  # 8 bytes LE
+ARRAY_SHORT_STRING: Final = 3  # string
 
 # The content of a quicklist node of type 18.
 QUICKLIST_PLAIN: Final = 1
@@ -138,7 +167,7 @@ MODULE_NAME_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 MODULE_NAME_LENGTH: Final = 9
 MODULE_VERSION_BITS: Final = 10
 
-TypeName = Literal["string", "list", "set", "zset", "hash", "stream", "module"]
+TypeName = Literal["string", "list", "set", "zset", "hash", "stream", "module", "array"]
 """A kind of value, as the command ``TYPE`` of Redis names it."""
 
 TYPE_NAMES: Final[dict[int, TypeName]] = {
@@ -167,6 +196,13 @@ TYPE_NAMES: Final[dict[int, TypeName]] = {
     TYPE_HASH_LISTPACK_EX_PRE_GA: "hash",
     TYPE_HASH_METADATA: "hash",
     TYPE_HASH_LISTPACK_EX: "hash",
+    TYPE_STREAM_LISTPACKS_4: "stream",
+    TYPE_STREAM_LISTPACKS_5: "stream",
+    TYPE_ARRAY: "array",
+    TYPE_HASH_TEMPLATE_LISTPACK: "hash",
+    TYPE_HASH_TEMPLATE_LISTPACK_REF: "hash",
+    TYPE_HASH_TEMPLATE: "hash",
+    TYPE_HASH_TEMPLATE_REF: "hash",
 }
 """The kind of value of each known type byte."""
 
@@ -196,6 +232,13 @@ TYPE_VERSIONS: Final[dict[int, int]] = {
     TYPE_HASH_LISTPACK_EX_PRE_GA: 12,
     TYPE_HASH_METADATA: 12,
     TYPE_HASH_LISTPACK_EX: 12,
+    TYPE_STREAM_LISTPACKS_4: 13,
+    TYPE_STREAM_LISTPACKS_5: 14,
+    TYPE_ARRAY: 14,
+    TYPE_HASH_TEMPLATE_LISTPACK: 15,
+    TYPE_HASH_TEMPLATE_LISTPACK_REF: 15,
+    TYPE_HASH_TEMPLATE: 15,
+    TYPE_HASH_TEMPLATE_REF: 15,
 }
 """The version that introduced each type: servers of an older version refuse it."""
 

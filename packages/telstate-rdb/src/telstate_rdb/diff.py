@@ -20,6 +20,7 @@ from telstate_rdb.reader import read_rdb
 from telstate_rdb.records import AuxiliaryRecord, FunctionLibrary, KeyRecord
 from telstate_rdb.selection import Selection, read_selected
 from telstate_rdb.values import (
+    Array,
     Hash,
     List,
     Module,
@@ -42,7 +43,7 @@ LIBRARY = "function library"
 
 _GROUP_BYTES = 1 << 26  # of values that are compared at once in full
 _ENTRY = struct.Struct("<16sqQQB")  # digest, expiry or -1, elements, bytes, type
-_TYPES = ("string", "list", "set", "zset", "hash", "stream", "module", LIBRARY)
+_TYPES = ("string", "list", "set", "zset", "hash", "stream", "module", "array", LIBRARY)
 
 
 class Side(NamedTuple):
@@ -228,6 +229,8 @@ def _count(value: Value) -> int:
             return len(value.fields)
         case Stream():
             return len(value.entries)
+        case Array():
+            return len(value.elements)
         case Module():
             return len(value.body)
 
@@ -248,6 +251,8 @@ def _parts(value: Value, ignore_times: bool) -> Iterable[tuple[bytes, ...]]:
             return sorted(_fields(value))
         case Stream():
             return _stream_parts(value, ignore_times)
+        case Array():
+            return ((b"%d" % index, text) for index, text in sorted(value.elements.items()))
         case Module():
             return [(b"%d" % value.id, value.body)]
 

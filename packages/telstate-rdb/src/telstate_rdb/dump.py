@@ -7,13 +7,14 @@ that put payloads together themselves.
 
 from __future__ import annotations
 
+from telstate_rdb._auxiliary import skip_key_metadata
 from telstate_rdb._bulk.encode_strings import encode_length
 from telstate_rdb._crc64 import crc64
 from telstate_rdb._packed.ziplist import encode_ziplist
 from telstate_rdb._source import Source
 from telstate_rdb._types.readers import codecs_of_version
 from telstate_rdb._types.writers import check_version, encode_value
-from telstate_rdb.constants import DUMP_FOOTER_SIZE, MAX_VERSION, MIN_VERSION, VALKEY_VERSION
+from telstate_rdb.constants import DUMP_FOOTER_SIZE, OPCODE_KEY_METADATA, VALKEY_VERSION
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.lzf import compress_lzf
 from telstate_rdb.values import RawValue, Value
@@ -49,7 +50,7 @@ def parse_dump(payload: bytes | bytearray | memoryview) -> RawValue:
     Raises
     ------
     RdbParseError
-        If the checksum is wrong, or the version or the type is unknown.
+        If the checksum is wrong, or the type is unknown.
 
     Examples
     --------
@@ -65,11 +66,15 @@ def parse_dump(payload: bytes | bytearray | memoryview) -> RawValue:
     computed = crc64(memoryview(payload)[: start + 2])
     if stored != computed:
         raise _error(f"the checksum is {stored:016x}, but should be {computed:016x}", start + 2)
-    if not MIN_VERSION <= version <= MAX_VERSION and version != VALKEY_VERSION:
-        raise _error(f"RDB version {version} is not known", start)
-    if payload[0] not in codecs_of_version(version):
-        raise _error(f"type {payload[0]} is not known in version {version}", 0)
-    return RawValue(payload[0], payload[1:start], version)
+    body = payload[:start]
+    if body[0] == OPCODE_KEY_METADATA and version < VALKEY_VERSION:
+        source = Source(body, name=PAYLOAD_NAME)
+        source.skip(1)
+        skip_key_metadata(source)
+        body = body[source.position :]
+    if not body or body[0] not in codecs_of_version(version):
+        raise _error(f"type {body[0] if body else 'none'} is not known in version {version}", 0)
+    return RawValue(body[0], body[1:], version)
 
 
 def decode_dump(payload: bytes | bytearray | memoryview) -> Value:
@@ -88,7 +93,7 @@ def decode_dump(payload: bytes | bytearray | memoryview) -> Value:
     Raises
     ------
     RdbParseError
-        If the checksum is wrong, the version or the type is unknown, or the value is malformed.
+        If the checksum is wrong, the type is unknown, or the value is malformed.
 
     Examples
     --------

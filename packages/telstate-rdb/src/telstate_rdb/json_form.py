@@ -8,7 +8,8 @@ Each record is one object: ``{"db": 0, "key": "gain", "type": "string", "value":
 * an object for hashes (field to value) and sorted sets (member to score), or ``{"$map": [[KEY, VALUE], ...]}``
   if a name is not UTF-8, stands there twice, or would look like one of these marks. An infinite score is
   ``{"$float": "inf"}``. The fields of a hash that expire are in ``field_expiries``, beside the value;
-* an object with entries, counters and groups for streams, and with id and body for values of modules.
+* an object with entries, counters and groups for streams, with id and body for values of modules, and with
+  cursor and elements (lists of index and text) for arrays.
 
 Long values are encoded a piece at a time, so that encoding needs little more memory than the value.
 """
@@ -30,6 +31,7 @@ import attrs
 from telstate_rdb.errors import RdbError
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import (
+    Array,
     Hash,
     List,
     Module,
@@ -41,6 +43,7 @@ from telstate_rdb.values import (
     StreamGroup,
     StreamId,
     StreamPending,
+    StreamProducers,
     Value,
 )
 
@@ -132,6 +135,14 @@ def encode_value_json(value: Value) -> Iterator[str]:
             yield from _encode_array(value.entries, _entry)
             yield ',"groups":'
             yield from _encode_array(value.groups, _group)
+            if value.producers is not None:
+                yield ',"producers":' + _dumps(_producers(value.producers))
+            yield "}"
+        case Array():
+            yield _dumps({"cursor": value.cursor})[:-1] + ',"elements":'
+            yield from _encode_array(
+                value.elements.items(), lambda pair: [pair[0], text_to_json(pair[1])]
+            )
             yield "}"
         case Module():
             yield f'{{"id":"{value.id:016x}","name":"{value.name}","body":{{"$bytes":"'
@@ -293,8 +304,20 @@ def _entry(entry: StreamEntry) -> object:
     return {"id": str(entry.id), "fields": fields}
 
 
+def _producers(producers: StreamProducers) -> object:
+    messages = [
+        [
+            text_to_json(name),
+            [[text_to_json(message), str(entry)] for message, entry in entries.items()],
+        ]
+        for name, entries in producers.messages.items()
+    ]
+    return attrs.asdict(producers) | {"messages": messages}
+
+
 def _group(group: StreamGroup) -> object:
-    return {
+    returned = {"returned": list(map(str, group.returned))} if group.returned else {}
+    return returned | {
         "name": text_to_json(group.name),
         "last_id": str(group.last_id),
         "entries_read": group.entries_read,
@@ -390,7 +413,21 @@ def _decode_stream(record: Mapping[str, Any]) -> Stream:
         _id(found["max_deleted_id"]),
         found["entries_added"],
         tuple(map(_decode_group, found["groups"])),
+        _decode_producers(found["producers"]) if "producers" in found else None,
     )
+
+
+def _decode_producers(found: Mapping[str, Any]) -> StreamProducers:
+    messages = {
+        _bytes(name): {_bytes(message): _id(entry) for message, entry in entries}
+        for name, entries in found["messages"]
+    }
+    return StreamProducers(**{**found, "messages": messages})
+
+
+def _decode_array(record: Mapping[str, Any]) -> Array:
+    found = record["value"]
+    return Array({index: _bytes(text) for index, text in found["elements"]}, found["cursor"])
 
 
 def _decode_group(found: Mapping[str, Any]) -> StreamGroup:
@@ -411,11 +448,13 @@ def _decode_group(found: Mapping[str, Any]) -> StreamGroup:
             )
             for one in found["consumers"]
         ),
+        tuple(map(_id, found.get("returned", ()))),
     )
 
 
 _DECODERS: dict[str, Callable[[Mapping[str, Any]], Value]] = {
     "string": lambda record: _bytes(record["value"]),
+    "array": _decode_array,
     "list": lambda record: List(tuple(map(_bytes, record["value"]))),
     "set": lambda record: Set(tuple(map(_bytes, record["value"]))),
     "zset": _decode_sorted_set,

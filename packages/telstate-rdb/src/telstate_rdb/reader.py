@@ -27,7 +27,7 @@ from typing import (
 
 from telstate_rdb import constants as c
 from telstate_rdb._crc64 import crc64
-from telstate_rdb._parser import Checksum, Measure, RecordParser, read_header
+from telstate_rdb._parser import Checksum, Container, Measure, RecordParser, read_header
 from telstate_rdb._source import Progress, RdbSource, Source, size_of
 from telstate_rdb.constants import TypeName
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
@@ -86,6 +86,15 @@ class RdbReader(Generic[RecordT]):
     def checksum(self) -> Checksum:
         """The state of the file's checksum, which is known once all records are read."""
         return self._parser.checksum
+
+    @property
+    def container(self) -> Container:
+        """What the bytes are, which is known once all records are read.
+
+        ``"rdb"`` for a file, ``"aof"`` for an AOF file that begins with a snapshot (the commands after it are
+        not read), ``"replication"`` for the reply of a server to ``SYNC``.
+        """
+        return self._parser.container
 
     @property
     def name(self) -> str | None:
@@ -222,7 +231,10 @@ def read_rdb(
     progress: Progress | None = None,
     name: str | None = None,
 ) -> RdbReader[AnyRecord]:
-    """Read an RDB file of any version from 1 to 12, or of Valkey 9.
+    """Read an RDB file of any version of Redis or Valkey.
+
+    A version that is not known is read as far as the types of its values are known. An AOF file that begins
+    with a snapshot and the reply to ``SYNC`` are read too, see :attr:`RdbReader.container`.
 
     The memory used is limited by the largest value, not by the size of the file. Every byte is checked
     against the checksum of the file.
@@ -244,7 +256,7 @@ def read_rdb(
         with each key and returns whether to read it (default: all).
     types
         The type or types to read, as the command ``TYPE`` names them: ``"string"``, ``"list"``,
-        ``"set"``, ``"zset"``, ``"hash"``, ``"stream"``, ``"module"`` (default: all). All other
+        ``"set"``, ``"zset"``, ``"hash"``, ``"stream"``, ``"module"``, ``"array"`` (default: all). All other
         values are skipped without being decoded.
     raw
         Whether values are left as they are in the file, as
@@ -267,8 +279,9 @@ def read_rdb(
     Raises
     ------
     RdbParseError
-        At once: if it is not an RDB file or of an unknown version. From the iterator, in strict
-        mode: if it is truncated, its checksum is wrong, anything is malformed or follows its end.
+        At once: if it is not an RDB file. From the iterator, in strict
+        mode: if it is truncated, its checksum is wrong, anything is malformed or follows its end, or a
+        type is not known.
     OSError
         If the file cannot be opened or read.
 

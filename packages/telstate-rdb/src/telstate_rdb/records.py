@@ -110,6 +110,22 @@ class ModuleAuxiliary:
         return module_name(self.id)
 
 
+@attrs.frozen
+class SlotImport:
+    """Slots that a node of a Valkey cluster was importing when it wrote the file.
+
+    Parameters
+    ----------
+    job
+        The name of the import.
+    ranges
+        The first and the last slot of each range.
+    """
+
+    job: bytes
+    ranges: tuple[tuple[int, int], ...]
+
+
 AuxiliaryRecord = (
     AuxiliaryField
     | DatabaseSize
@@ -117,5 +133,6 @@ AuxiliaryRecord = (
     | FunctionLibrary
     | PreReleaseFunction
     | ModuleAuxiliary
+    | SlotImport
 )
 """A record that is not a key."""

@@ -17,7 +17,7 @@ from telstate_rdb._types.streams import without_counters
 from telstate_rdb.dump import encode_dump
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.records import AuxiliaryRecord, FunctionLibrary, KeyRecord, ModuleAuxiliary
-from telstate_rdb.values import Hash, List, Module, Set, SortedSet, Stream, StreamId, Value
+from telstate_rdb.values import Array, Hash, List, Module, Set, SortedSet, Stream, StreamId, Value
 
 Command = tuple[bytes, ...]
 """A command and its arguments."""
@@ -31,6 +31,7 @@ _STREAMS = ((5, 0), (0, 0))
 _CREATE_CONSUMER = ((6, 2), (0, 0))
 _COUNTERS = _FUNCTIONS = ((7, 0), (0, 0))
 _FIELD_EXPIRY = ((7, 4), (9, 0))
+_ARRAYS = ((8, 8), (1000, 0))  # Valkey has none
 # The first releases that read a version of the format, newest first.
 _REDIS_FORMATS = (((7, 4), 12), ((7, 2), 11), ((7, 0), 10), ((5, 0), 9), ((4, 0), 8), ((3, 2), 7))
 _VALKEY_FORMATS = (((9, 0), c.VALKEY_VERSION), ((0, 0), 11))
@@ -129,10 +130,17 @@ class CommandMaker:
         if isinstance(record.value, Stream) and not self._has(_STREAMS):
             self.omitted["streams"] += 1
             return
+        if isinstance(record.value, Array) and not self._has(_ARRAYS):
+            self.omitted["arrays"] += 1
+            return
         if record.database != self._database:
             self._database = record.database
             yield b"SELECT", b"%d" % record.database
-        if self._restore or isinstance(record.value, Module):
+        if (
+            isinstance(record.value, Module)
+            or self._restore
+            and not isinstance(record.value, Array)
+        ):
             yield from self._restore_commands(record)
             return
         if self._replace:
@@ -205,6 +213,11 @@ class CommandMaker:
                 yield from self._field_expiry_commands(key, value)
             case Stream():
                 yield from self._stream_commands(key, value)
+            case Array():
+                elements = ((b"%d" % index, text) for index, text in value.elements.items())
+                yield from _batches((b"ARMSET", key), elements)
+                if value.cursor is not None:
+                    yield b"ARSEEK", key, b"%d" % (value.cursor + 1)
 
     def _field_expiry_commands(self, key: bytes, value: Hash) -> Iterator[Command]:
         if not self._has(_FIELD_EXPIRY):

@@ -134,7 +134,8 @@ class Summary:
     def format(self) -> str:
         """The version of the file in words."""
         name = "Valkey RDB" if self.version >= VALKEY_VERSION else "RDB"
-        return f"{name} version {self.version} (since {VERSION_RELEASES[self.version]})"
+        release = VERSION_RELEASES.get(self.version)
+        return f"{name} version {self.version}" + (f" (since {release})" if release else "")
 
     @property
     def server(self) -> str:

@@ -175,6 +175,9 @@ class StreamGroup:
         All entries that were delivered and not acknowledged, in the order of their ids.
     consumers
         Its consumers.
+    returned
+        The ids of the pending entries that no consumer holds, because they were given back (``XNACK`` of
+        Redis 8.8).
     """
 
     name: bytes
@@ -182,6 +185,32 @@ class StreamGroup:
     entries_read: int | None
     pending: tuple[StreamPending, ...]
     consumers: tuple[StreamConsumer, ...]
+    returned: tuple[StreamId, ...] = ()
+
+
+@attrs.frozen
+class StreamProducers:
+    """What a stream of Redis 8.6 remembers to recognise messages that are added twice.
+
+    Parameters
+    ----------
+    duration
+        How long a message is remembered, in seconds.
+    max_entries
+        The number of messages that are remembered for each producer.
+    messages
+        For each producer the ids of its messages, and the entries that they became.
+    added
+        The number of messages that were ever added with an id.
+    duplicates
+        The number of those that were recognised as duplicates.
+    """
+
+    duration: int
+    max_entries: int
+    messages: Mapping[bytes, Mapping[bytes, StreamId]]
+    added: int
+    duplicates: int
 
 
 @attrs.frozen
@@ -202,6 +231,8 @@ class Stream:
         The number of entries that were ever added (in an old file: the number of entries).
     groups
         Its consumer groups.
+    producers
+        Its idempotent producers; None if the file does not have them (before Redis 8.6).
     """
 
     type_name: ClassVar[c.TypeName] = "stream"
@@ -211,6 +242,24 @@ class Stream:
     max_deleted_id: StreamId
     entries_added: int
     groups: tuple[StreamGroup, ...]
+    producers: StreamProducers | None = None
+
+
+@attrs.frozen
+class Array:
+    """A sparse array of Redis 8.8.
+
+    Parameters
+    ----------
+    elements
+        The element at each index that has one, as text.
+    cursor
+        The index at which an element was inserted last (``ARINSERT``); None for nowhere yet.
+    """
+
+    type_name: ClassVar[c.TypeName] = "array"
+    elements: Mapping[int, bytes]
+    cursor: int | None = None
 
 
 @attrs.frozen
@@ -254,7 +303,7 @@ def module_name(module_id: int) -> str:
     )
 
 
-Value = bytes | List | Set | SortedSet | Hash | Stream | Module
+Value = bytes | List | Set | SortedSet | Hash | Stream | Module | Array
 """The value of a key; a string is plain bytes."""
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 
+import pytest
+from rdb_data import by_key
 from rdb_servers import assert_holds, connect
 
 from telstate_rdb import decode_dump, read_rdb
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 
 
 def test_every_value_is_read(filled_server: RedisServer, server_file: Path) -> None:
@@ -20,3 +24,42 @@ def test_every_payload_is_decoded(filled_server: RedisServer, server_file: Path)
     for record in read_rdb(server_file):
         client = connect(filled_server, record.database)
         assert decode_dump(client.dump(record.key)) == record.value, record.key
+
+
+@pytest.mark.parametrize("has_mark", [True, False])
+def test_replication_stream(filled_server: RedisServer, server_file: Path, has_mark: bool) -> None:
+    """The reply to SYNC has the same keys, whether its snapshot ends with a mark or has a length."""
+    announcements = [b"REPLCONF capa eof\r\n"] if has_mark else []
+    if filled_server.binary.family == "valkey":  # which sends expiring fields to its like only
+        announcements.append(b"REPLCONF version 9.1.0\r\n")
+    with socket.create_connection((filled_server.host, filled_server.port), timeout=60) as link:
+        stream = link.makefile("rb")
+        for announcement in announcements:
+            link.sendall(announcement)
+            assert stream.readline() == b"+OK\r\n"
+        link.sendall(b"SYNC\r\n")
+        reader = read_rdb(stream)
+        assert by_key(reader) == by_key(read_rdb(server_file))
+        assert reader.container == "replication"
+
+
+def test_aof_preamble(redis_binary: RedisBinary) -> None:
+    """The snapshot at the start of an AOF file is read, and the commands after it are not."""
+    with RedisServer(
+        redis_binary, ("--appendonly", "yes", "--aof-use-rdb-preamble", "yes")
+    ) as server:
+        client = connect(server)
+        client.set("before", "1")
+        client.bgrewriteaof()
+        while True:
+            state = client.info("persistence")
+            if not (state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]):
+                break
+            time.sleep(0.01)
+        client.set("after", "2")
+        client.config_set("appendonly", "no")
+        bases = [*server.folder.glob("appendonly.aof"), *server.folder.glob("*/*.base.rdb")]
+        (path,) = bases
+        reader = read_rdb(path)
+        assert [record.key for record in reader] == [b"before"]
+        assert reader.container == ("aof" if path.suffix == ".aof" else "rdb")

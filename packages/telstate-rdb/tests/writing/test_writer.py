@@ -229,7 +229,6 @@ MALFORMED = {
     "empty": b"",
     "checksum": encode_dump(b"x")[:-1] + b"\0",
     "type": RawValue(99, b"\0", 6).dump(),
-    "version": RawValue(0, b"\0", 99).dump(),
     "truncated": RawValue(0, b"\x05abc", 6).dump(),
     "too long": RawValue(0, b"\x01abc", 6).dump(),
     "too long, encoded again": RawValue(17, b"\x01abc", 10).dump(),

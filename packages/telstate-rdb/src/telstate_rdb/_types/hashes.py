@@ -12,7 +12,12 @@ from collections.abc import Sequence
 from itertools import chain
 
 from telstate_rdb import constants as c
-from telstate_rdb._bulk.encode_strings import encode_length, encode_string, encode_strings
+from telstate_rdb._bulk.encode_strings import (
+    encode_length,
+    encode_lengths,
+    encode_string,
+    encode_strings,
+)
 from telstate_rdb._bulk.read import read_string_pairs, skip_table
 from telstate_rdb._bulk.runs import EXPIRING_PAIRS, PAIRS
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack
@@ -160,6 +165,81 @@ def read_valkey_hash(source: Source) -> Hash:
 def skip_valkey_hash(source: Source) -> None:
     """Skip a table of (field, value, expiry or -1) (type 22 of Valkey)."""
     skip_table(source, EXPIRING_PAIRS)
+
+
+# --------------------------------------------------------------------------- with a hash template
+
+
+def read_template_listpack(source: Source) -> Hash:
+    """Read fields and a listpack of values, after the number of the template (type 29)."""
+    fields = _read_template_fields(source)
+    return _make_hash(fields, decode_listpack(source.read_string())[1:])
+
+
+def skip_template_listpack(source: Source) -> None:
+    """Skip fields and a listpack of values (type 29)."""
+    _read_template_fields(source)
+    source.skip_string()
+
+
+def read_template_listpack_ref(source: Source) -> Hash:
+    """Read a listpack of the number of a template and values (type 30)."""
+    number, *values = decode_listpack(source.read_string())
+    return _make_hash(_find_template(source, int(number)), values)
+
+
+def read_template(source: Source) -> Hash:
+    """Read fields and values (type 31)."""
+    fields = _read_template_fields(source)
+    return _make_hash(fields, [source.read_string() for _ in fields])
+
+
+def skip_template(source: Source) -> None:
+    """Skip fields and values (type 31)."""
+    for _ in _read_template_fields(source):
+        source.skip_string()
+
+
+def read_template_ref(source: Source) -> Hash:
+    """Read the number of a template and values (type 32)."""
+    fields = _find_template(source, source.read_length())
+    return _make_hash(fields, [source.read_string() for _ in fields])
+
+
+def skip_template_ref(source: Source) -> None:
+    """Skip the number of a template and values (type 32)."""
+    for _ in _find_template(source, source.read_length()):
+        source.skip_string()
+
+
+def resolve_template(source: Source, type_: int, body: bytes) -> tuple[int, bytes]:
+    """Return the type and body of a value that names its fields, for one that refers to a template."""
+    reader = Source(body)
+    if type_ == c.TYPE_HASH_TEMPLATE_LISTPACK_REF:
+        type_, number = c.TYPE_HASH_TEMPLATE_LISTPACK, int(decode_listpack(reader.read_string())[0])
+    else:
+        type_, number = c.TYPE_HASH_TEMPLATE, reader.read_length()
+        body = body[reader.position :]
+    fields = _find_template(source, number)
+    head = encode_lengths(c.FIELDS_STRINGS, len(fields)) + encode_strings(fields, None)
+    return type_, head + body
+
+
+def _read_template_fields(source: Source) -> Sequence[bytes]:
+    form = source.read_length()
+    if form == c.FIELDS_LISTPACK:
+        return decode_listpack(source.read_string())
+    if form == c.FIELDS_STRINGS:
+        count = source.read_length()
+        source.expect(count)
+        return [source.read_string() for _ in range(count)]
+    raise source.error(f"a hash has fields of the unknown form {form}")
+
+
+def _find_template(source: Source, number: int) -> tuple[bytes, ...]:
+    if number not in source.hash_templates:
+        raise source.error(f"a hash refers to template {number}, which the file does not have")
+    return source.hash_templates[number]
 
 
 # ----------------------------------------------------------------------------------------- writing

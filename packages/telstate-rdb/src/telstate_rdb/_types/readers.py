@@ -8,11 +8,11 @@ same type bytes for different forms, so there is a table for each.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from telstate_rdb import constants as c
 from telstate_rdb._source import Source
-from telstate_rdb._types import hashes, lists, modules, sets, streams, zsets
+from telstate_rdb._types import arrays, hashes, lists, modules, sets, streams, zsets
 from telstate_rdb.values import Value
 
 Reader = Callable[[Source], Value]
@@ -71,7 +71,16 @@ _REDIS = _COMMON | {
     ),
     c.TYPE_HASH_METADATA: (hashes.read_hash_metadata, hashes.skip_hash_metadata),
     c.TYPE_HASH_LISTPACK_EX: (hashes.read_hash_listpack_ex, hashes.skip_hash_listpack_ex),
+    c.TYPE_ARRAY: (arrays.read_array, arrays.skip_array),
+    c.TYPE_HASH_TEMPLATE_LISTPACK: (hashes.read_template_listpack, hashes.skip_template_listpack),
+    c.TYPE_HASH_TEMPLATE_LISTPACK_REF: (hashes.read_template_listpack_ref, Source.skip_string),
+    c.TYPE_HASH_TEMPLATE: (hashes.read_template, hashes.skip_template),
+    c.TYPE_HASH_TEMPLATE_REF: (hashes.read_template_ref, hashes.skip_template_ref),
 }
+
+TEMPLATE_REFERENCES = frozenset({c.TYPE_HASH_TEMPLATE_LISTPACK_REF, c.TYPE_HASH_TEMPLATE_REF})
+"""The types that can be decoded only with what came before them in the file."""
+
 
 _VALKEY = {
     **{type_: pair for type_, pair in _COMMON.items() if type_ < c.TYPE_VALKEY_HASH_2},
@@ -79,6 +88,13 @@ _VALKEY = {
 }
 
 
+@lru_cache(32)
 def codecs_of_version(version: int) -> Mapping[int, tuple[Reader, Skipper]]:
-    """Return the reader and the skipper of each type byte that files of a version can have."""
-    return _VALKEY if version >= c.VALKEY_VERSION else _REDIS
+    """Return the reader and the skipper of each type byte that files of a version can have.
+
+    In files of version 12 and below that are the types up to version 12: old files have always been read so.
+    """
+    if version >= c.VALKEY_VERSION:
+        return _VALKEY
+    last = max(version, c.MAX_VERSION)
+    return {type_: pair for type_, pair in _REDIS.items() if c.TYPE_VERSIONS[type_] <= last}

@@ -8,7 +8,8 @@ the *master entry*, whose fields an entry with the same fields need not repeat::
              then values (same fields), or number of fields and (field, value) pairs,
              then the number of the entry's elements
 
-Types 15, 19 and 21 differ in counters only. A node must hold what its counts say, and the stream must be
+Types 15, 19 and 21 differ in counters only; 26 and 27 also have idempotent producers and, in 27, entries
+that were given back. A node must hold what its counts say, and the stream must be
 consistent, see :func:`find_stream_fault`; otherwise reading it is :exc:`RdbParseError` and writing it
 :exc:`RdbWriteError`.
 """
@@ -38,9 +39,13 @@ from telstate_rdb.values import (
     StreamGroup,
     StreamId,
     StreamPending,
+    StreamProducers,
 )
 
-STREAM_TYPES = (c.TYPE_STREAM_LISTPACKS, c.TYPE_STREAM_LISTPACKS_2, c.TYPE_STREAM_LISTPACKS_3)
+WRITTEN_TYPES = (c.TYPE_STREAM_LISTPACKS, c.TYPE_STREAM_LISTPACKS_2, c.TYPE_STREAM_LISTPACKS_3)
+"""The types of streams that are written."""
+
+STREAM_TYPES = (*WRITTEN_TYPES, c.TYPE_STREAM_LISTPACKS_4, c.TYPE_STREAM_LISTPACKS_5)
 """The types that hold streams: each has counters that those before it have not."""
 
 NODE_ENTRIES = 100
@@ -76,7 +81,10 @@ def read_stream(type_: int, source: Source) -> Stream:
     count = source.read_length()
     source.expect(count)
     groups = tuple(_read_group(type_, source) for _ in range(count))
-    stream = Stream(tuple(entries), last_id, first_id, max_deleted_id, entries_added, groups)
+    producers = _read_producers(source) if type_ >= c.TYPE_STREAM_LISTPACKS_4 else None
+    stream = Stream(
+        tuple(entries), last_id, first_id, max_deleted_id, entries_added, groups, producers
+    )
     if fault := find_stream_fault(stream):
         raise RdbParseError(fault)
     return stream
@@ -108,13 +116,32 @@ def _read_group(type_: int, source: Source) -> StreamGroup:
     count = source.read_length()
     source.expect(count * 10)
     consumers = tuple(_read_consumer(type_, source) for _ in range(count))
-    return StreamGroup(name, last_id, entries_read, pending, consumers)
+    returned: tuple[StreamId, ...] = ()
+    if type_ >= c.TYPE_STREAM_LISTPACKS_5:
+        count = source.read_length()
+        source.expect(count * _ID.size)
+        returned = tuple(_read_raw_id(source) for _ in range(count))
+    return StreamGroup(name, last_id, entries_read, pending, consumers, returned)
+
+
+def _read_producers(source: Source) -> StreamProducers:
+    duration, max_entries = source.read_length(), source.read_length()
+    messages: dict[bytes, dict[bytes, StreamId]] = {}
+    for _ in range(source.read_length()):
+        name = source.read_string()
+        messages[name] = {}
+        for _ in range(source.read_length()):
+            message = source.read_string()
+            messages[name][message] = _read_id(source)
+    return StreamProducers(
+        duration, max_entries, messages, source.read_length(), source.read_length()
+    )
 
 
 def _read_consumer(type_: int, source: Source) -> StreamConsumer:
     name = source.read_string()
     seen_time = source.read_signed(8)
-    active_time = source.read_signed(8) if type_ == c.TYPE_STREAM_LISTPACKS_3 else None
+    active_time = source.read_signed(8) if type_ >= c.TYPE_STREAM_LISTPACKS_3 else None
     count = source.read_length()
     source.expect(count * _ID.size)
     pending = tuple(_read_raw_id(source) for _ in range(count))
@@ -187,8 +214,12 @@ def skip_stream(type_: int, source: Source) -> None:
             source.read_length()
         for _ in range(source.read_length()):
             source.skip_string()
-            source.skip(16 if type_ == c.TYPE_STREAM_LISTPACKS_3 else 8)
+            source.skip(16 if type_ >= c.TYPE_STREAM_LISTPACKS_3 else 8)
             source.skip(_ID.size * source.read_length())
+        if type_ >= c.TYPE_STREAM_LISTPACKS_5:
+            source.skip(_ID.size * source.read_length())
+    if type_ >= c.TYPE_STREAM_LISTPACKS_4:
+        _read_producers(source)
 
 
 # ---------------------------------------------------------------------------------------- checking
@@ -286,7 +317,7 @@ def encode_stream(stream: Stream, version: int, compress: Compress | None) -> tu
     """Encode a stream; return its type and bytes."""
     if fault := find_stream_fault(stream):
         raise RdbWriteError(f"No server would load this stream: {fault}.")
-    type_ = max(type_ for type_ in STREAM_TYPES if c.TYPE_VERSIONS[type_] <= version)
+    type_ = max(type_ for type_ in WRITTEN_TYPES if c.TYPE_VERSIONS[type_] <= version)
     nodes = list(_encode_nodes(stream.entries))
     parts = [encode_length(len(nodes))]
     for first, listpack in nodes:

@@ -31,7 +31,7 @@ from telstate_rdb.printable import escape
 from telstate_rdb.reader import read_rdb
 from telstate_rdb.records import AuxiliaryField, DatabaseSize, SlotInformation
 from telstate_rdb.selection import Selection, list_keys, read_selected
-from telstate_rdb.values import Hash, List, Module, Set, SortedSet, Stream, Value
+from telstate_rdb.values import Array, Hash, List, Module, Set, SortedSet, Stream, Value
 
 _KEYS = (
     Column("db", "number"),
@@ -165,6 +165,8 @@ def _value_rows(value: Value) -> tuple[tuple[Column, ...], Iterator[tuple[Any, .
         case Stream():
             entries = ((str(one.id), _show_fields(one.fields)) for one in value.entries)
             return (Column("id"), Column("fields", "name")), entries
+        case Array():
+            return (Column("index"), Column("element", "name")), iter(value.elements.items())
         case Module():
             return (
                 (Column("module"), Column("version"), Column("body", "name")),
