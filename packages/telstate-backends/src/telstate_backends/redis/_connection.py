@@ -32,7 +32,13 @@ from telstate_backends.redis._errors import FAILURES
 #: Bytes that must be sent or received within each socket timeout, unless the exchange ends before.
 PROGRESS = 1 << 16
 #: No reply has so many elements that its header is longer; for more, hiredis would take minutes.
-_LONGEST_HEADER = b"*99999999\r"
+_LONGEST_HEADER = len(b"*99999999\r")
+
+
+def check_header(data: bytes | bytearray, size: int) -> None:
+    """Raise if a reply, of which `size` bytes are there, has a number of elements that no server sends."""
+    if size >= _LONGEST_HEADER and data[0] in b"*%~>" and data[1:_LONGEST_HEADER].isdigit():
+        raise InvalidResponse("a reply of too many elements")
 
 
 class LimitedSocket:
@@ -100,9 +106,8 @@ class LimitedSocket:
         """Receive a part of a reply into a buffer."""
         is_first = self._due is None
         count: int = self._receive(self.sock.recv_into, buffer)
-        if is_first and count > len(_LONGEST_HEADER) and buffer[0] in b"*%~>":
-            if buffer.find(b"\r", 0, len(_LONGEST_HEADER)) < 0:
-                raise InvalidResponse("a reply of too many elements")
+        if is_first:
+            check_header(buffer, count)
         self._count(count)
         return count
 

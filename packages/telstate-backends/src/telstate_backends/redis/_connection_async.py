@@ -3,18 +3,23 @@
 Rules: redis-py makes the connection (address, TLS, Sentinel, user, database); then its socket is read
 and written here, without a task or a timeout of its own for each command. The reply to a task that was
 cancelled is dropped when it comes, and all others get their own. Whatever leaves it unknown what comes
-next on the wire (an error of the protocol, no reply within the socket timeout) closes the connection: all
-tasks that wait for replies get the error, and the next command connects again. Large commands go by
-connections of their own from redis-py's pool, so that the others need not wait for them, and so do all
-commands where there is no real connection (fakeredis).
+next on the wire (an error of the protocol, no reply in time, an exception that a signal handler raises in
+the middle of this) closes the connection: all tasks that wait for replies get the error, and the next
+command connects again. Large commands go by connections of their own from redis-py's pool, so that the
+others need not wait for them, and so do all commands where there is no real connection (fakeredis).
+
+The socket timeout limits exchanges as it does for synchronous calls: the oldest that waits must be answered
+within it, or the next 64 KiB sent or received.
 """
 
 from __future__ import annotations
 
 import asyncio
+import builtins
 import copy
+import functools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
@@ -22,6 +27,7 @@ import redis.exceptions as theirs
 
 from telstate_backends.operations.base import Args
 from telstate_backends.redis import _client
+from telstate_backends.redis._connection import PROGRESS, check_header
 from telstate_backends.redis._errors import FAILURES, MALFORMED
 
 #: Batches of more bytes than this go by connections of their own.
@@ -43,9 +49,6 @@ class MultiplexedConnection(asyncio.Protocol):
         #: Cleared while the server accepts less than is sent.
         self.writable = asyncio.Event()
         self.writable.set()
-        self._pack: Callable[[Args], bytes] = getattr(hiredis, "pack_command", None) or (
-            lambda args: b"".join(connection.pack_command(*args))
-        )
         self._timeout: float | None = connection.socket_timeout
         self._health_interval: float = getattr(connection, "health_check_interval", 0)
         self._reader = hiredis.Reader(
@@ -59,7 +62,14 @@ class MultiplexedConnection(asyncio.Protocol):
         self._gathered: list[object] = []
         #: What is to be sent at the end of this iteration of the loop.
         self._outbox: list[bytes] = []
-        self._heard = self._since = self.loop.time()
+        #: When something was last received.
+        self._heard = self.loop.time()
+        #: Since when the oldest reply, or the next part of it, has been due.
+        self._since = self._heard
+        #: Bytes received since then, and bytes that were still to be sent when that was last checked.
+        self._received = self._unsent = 0
+        #: Whether the next reply is the first to an idle connection.
+        self._is_first = True
         self._timer: asyncio.TimerHandle | None = None
         self._transport = transport
         # redis-py's own protocol is told of the end, for which redis-py waits when it closes the connection.
@@ -70,7 +80,7 @@ class MultiplexedConnection(asyncio.Protocol):
         """Return the bytes of commands, None if they are too many."""
         packed, size = [], 0
         for args in batch:
-            packed.append(self._pack(args))
+            packed.append(_client.pack(args))
             size += len(packed[-1])
             if size > _LARGE:
                 return None
@@ -81,21 +91,35 @@ class MultiplexedConnection(asyncio.Protocol):
         if self.is_lost:
             raise theirs.ConnectionError("Connection closed by server.")
         future: asyncio.Future[list[object]] = self.loop.create_future()
-        if self._pending:
-            if not self._outbox:
-                self.loop.call_soon(self._flush)
-            self._outbox.append(packed)
-        else:
-            self._since = self.loop.time()
+        try:
+            was_idle = not self._pending
+            self._pending.append((future, count))
+            if not was_idle:
+                if not self._outbox:
+                    self.loop.call_soon(self._flush)
+                self._outbox.append(packed)
+                return future
+            self._is_first = True
+            self._start(self.loop.time())
+            self._unsent = len(packed)
             if self._timer is None and self._timeout is not None:
                 self._timer = self.loop.call_at(self._since + self._timeout, self._check_time)
             self._transport.write(packed)
-        self._pending.append((future, count))
+        except BaseException:
+            self._lose_track()
+            raise
         return future
 
     def ping(self) -> asyncio.Future[list[object]]:
         """Send a PING and return a future of its reply."""
-        return self.send(self._pack(("PING",)), 1)
+        return self.send(_client.pack((b"PING",)), 1)
+
+    def detach(self) -> None:
+        """Give the connection, on which no reply is outstanding, back to redis-py."""
+        self.is_lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.set_protocol(self._before)
 
     def is_closing(self) -> bool:
         """Return whether it is closed, or is about to be."""
@@ -128,14 +152,24 @@ class MultiplexedConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Set the results of the futures that wait for replies."""
-        self._heard = self.loop.time()
         try:
-            self._reader.feed(data)
-            while not self.is_lost and (reply := self._reader.gets()) is not _MORE:
-                if type(reply) is not _PUSH:
-                    self._take(reply)
-        except (*FAILURES, *MALFORMED) as error:
-            self.lose(error)
+            self._heard = self.loop.time()
+            self._received += len(data)
+            if self._received >= PROGRESS:
+                self._start(self._heard)
+            try:
+                if self._is_first:
+                    self._is_first = False
+                    check_header(data, len(data))
+                self._reader.feed(data)
+                while not self.is_lost and (reply := self._reader.gets()) is not _MORE:
+                    if type(reply) is not _PUSH:
+                        self._take(reply)
+            except (*FAILURES, *MALFORMED) as error:
+                self.lose(error)
+        except BaseException:
+            self._lose_track()
+            raise
 
     def eof_received(self) -> None:
         """Close it."""
@@ -166,23 +200,44 @@ class MultiplexedConnection(asyncio.Protocol):
             return
         replies, self._gathered = self._gathered, []
         self._pending.popleft()
+        self._start(self._heard)
         if not future.done():
             future.set_result(replies)
 
     def _flush(self) -> None:
         if not self.is_lost:
-            self._transport.write(b"".join(self._outbox))
-            self._outbox.clear()
+            try:
+                packed = b"".join(self._outbox)
+                self._outbox.clear()
+                self._transport.write(packed)
+            except BaseException:
+                self._lose_track()
+                raise
+
+    def _start(self, now: float) -> None:
+        """Start the time of the oldest reply, or of the next part of it."""
+        self._since = now
+        self._received = 0
 
     def _check_time(self) -> None:
         self._timer = None
-        if self._pending and not self.is_lost:
-            assert self._timeout is not None  # otherwise there is no timer
-            due = max(self._heard, self._since) + self._timeout
-            if self.loop.time() >= due:
-                self.lose(theirs.TimeoutError(f"no reply within {self._timeout:g} s"))
-            else:
-                self._timer = self.loop.call_at(due, self._check_time)
+        if not self._pending or self.is_lost:
+            return
+        assert self._timeout is not None  # otherwise there is no timer
+        now = self.loop.time()
+        unsent = self._transport.get_write_buffer_size()
+        if unsent and self._unsent - unsent >= PROGRESS:
+            self._start(now)
+        self._unsent = unsent
+        due = self._since + self._timeout
+        if now >= due:
+            self.lose(theirs.TimeoutError(f"no reply within {self._timeout:g} s"))
+        else:
+            self._timer = self.loop.call_at(due, self._check_time)
+
+    def _lose_track(self) -> None:
+        """Close it because a signal handler has raised an exception in the middle of something."""
+        self.lose(theirs.ConnectionError("the connection was interrupted"))
 
 
 class SharedConnection:
@@ -195,6 +250,9 @@ class SharedConnection:
         self._connection: Any = None
         self._connecting: asyncio.Task[Exception | None] | None = None
         self._usable = _client.can_spare(pool)
+        self._connection_class = getattr(pool, "connection_class", None)
+        if isinstance(self._connection_class, type):
+            pool.connection_class = limited(self._connection_class)
         self._follows_master = _client.follows_master(pool)
 
     async def request_many(self, batch: Sequence[Args]) -> list[object]:
@@ -211,6 +269,8 @@ class SharedConnection:
     async def close(self) -> None:
         """Return the connection to the pool."""
         self._usable = False
+        if isinstance(self._connection_class, type):
+            self._pool.connection_class = self._connection_class
         if self._connecting is not None and self._is_connecting():
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
@@ -224,14 +284,18 @@ class SharedConnection:
 
     async def _request_on_its_own(self, batch: Sequence[Args]) -> list[object]:
         connection = await self._pool.get_connection()
-        replies: list[object] = []
         try:
-            await connection.send_packed_command(connection.pack_commands(batch))
-            for _ in batch:
-                try:
-                    replies.append(await connection.read_response())
-                except theirs.ResponseError as error:
-                    replies.append(error)
+            packed = b"".join([_client.pack(args) for args in batch])
+            transport = _client.transport_of(connection)
+            if transport is None:
+                return await _request(connection, packed, len(batch))
+            own = MultiplexedConnection(connection, transport)
+            try:
+                replies = await own.send(packed, len(batch))
+            except BaseException:
+                own.lose(theirs.ConnectionError("the batch was interrupted"))
+                raise
+            own.detach()
             return replies
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -320,3 +384,45 @@ class SharedConnection:
             return None
         except Exception as error:  # whatever it is, those who wait for it raise it
             return error
+
+
+async def _request(connection: Any, packed: bytes, count: int) -> list[object]:
+    """Send commands on a connection that is not a real one, and return the replies."""
+    await connection.send_packed_command(packed)
+    replies: list[object] = []
+    for _ in range(count):
+        try:
+            replies.append(await connection.read_response())
+        except theirs.ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+class _Limited:
+    """What is mixed into redis-py's connections: a limit for connecting, and no half-made connection."""
+
+    socket_timeout: float | None
+    socket_connect_timeout: float | None
+
+    async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        """Connect and log in, within both timeouts together, or leave nothing."""
+        # The methods of `super` here are those of the class that this one is mixed into.
+        parent: Any = super()
+        limits = self.socket_timeout, self.socket_connect_timeout
+        try:
+            async with asyncio.timeout(None if None in limits else sum(filter(None, limits))):
+                await parent.connect_check_health(*args, **kwargs)
+        except builtins.TimeoutError as error:
+            await parent.disconnect(nowait=True)
+            raise theirs.TimeoutError("Timeout connecting to server") from error
+        except BaseException:
+            await parent.disconnect(nowait=True)
+            raise
+
+
+@functools.cache
+def limited(kind: type) -> type:
+    """Return a class of asyncio connections that keep to limits of time while they connect."""
+    if issubclass(kind, _Limited):
+        return kind
+    return type(f"Limited{kind.__name__}", (_Limited, kind), {})

@@ -174,7 +174,9 @@ class AsyncServer:
 
     async def ping(self) -> None:
         """Raise if the server does not answer."""
-        await self.client.ping()
+        (reply,) = await self._connection.request_many(((b"PING",),))
+        if isinstance(reply, Exception):
+            raise reply
 
     async def find_master(self) -> None:
         """Ask the Sentinels again which server is the master, if there are any."""
