@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from types import TracebackType
 
 
@@ -20,6 +21,8 @@ class Proxy:
         While set, this is so for the connections from this host.
     cut_after : int or None
         If set, the next connection is closed after this many bytes of replies.
+    delay : float
+        Seconds by which replies are delayed.
     replace : pair of bytes or None
         If set, the first of them is replaced by the second in replies.
     """
@@ -29,6 +32,7 @@ class Proxy:
         self.swallow = False
         self.isolated = ""
         self.cut_after: int | None = None
+        self.delay = 0.0
         self.replace: tuple[bytes, bytes] | None = None
         #: The number of connections that have been accepted.
         self.accepted = 0
@@ -65,6 +69,8 @@ class Proxy:
                     continue
                 if replies and self.replace is not None:
                     data = data.replace(*self.replace)
+                if replies and self.delay:
+                    time.sleep(self.delay)
                 if replies and self.cut_after is not None:
                     part, left = data[: self.cut_after], self.cut_after - len(data)
                     sink.sendall(part)

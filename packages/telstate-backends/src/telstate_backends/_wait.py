@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import enum
 import math
+import os
 import sys
 import threading
 import time
@@ -467,6 +468,16 @@ _to_wake: weakref.WeakKeyDictionary[CancelFuture, weakref.WeakSet[Watcher]] = (
     weakref.WeakKeyDictionary()
 )
 _to_wake_lock = threading.Lock()
+
+
+def _forget_parent() -> None:
+    """Leave, in the child of a fork, the lock and the waits to the parent's threads."""
+    global _to_wake_lock
+    _to_wake_lock = threading.Lock()
+    _to_wake.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 def _wake_all(cancel_future: CancelFuture) -> None:

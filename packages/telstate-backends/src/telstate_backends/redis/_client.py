@@ -200,28 +200,31 @@ def can_spare(pool: Any) -> bool:
 
 
 def can_bypass(pool: Any) -> bool:
-    """Return whether connections can be kept beside a synchronous pool, which only counts them."""
+    """Return whether connections like those of a synchronous pool can be made and kept beside it."""
     return (
-        can_spare(pool)
-        and isinstance(pool, redis.ConnectionPool)
+        isinstance(pool, redis.ConnectionPool)
         and not isinstance(pool, redis.BlockingConnectionPool)
         and getattr(pool, "cache", None) is None
         and isinstance(pool.connection_class, type)
     )
 
 
-def make_counted(pool: Any) -> Any:
-    """Return a new connection that a synchronous pool counts, not connected; raises if there are too many."""
-    with pool._lock:
-        connection = pool.make_connection()
+def connections_left(pool: Any) -> float:
+    """Return how many more connections a synchronous pool may make."""
+    left: float = pool.max_connections - pool._created_connections
+    return left
+
+
+def too_many_connections() -> Exception:
+    """Return the error of a pool that may make no more connections."""
+    return MaxConnectionsError(_EXHAUSTED[0])
+
+
+def make_unmanaged(pool: Any) -> Any:
+    """Return a new connection like those of a synchronous pool, which does not reconnect by itself."""
+    connection = make_connection(pool)
     connection.retry = _NoRetry(NoBackoff(), 0)
     return connection
-
-
-def forget_connection(pool: Any) -> None:
-    """Let a pool make another connection in place of one that :func:`make_counted` made."""
-    with pool._lock:
-        pool._created_connections = max(0, pool._created_connections - 1)
 
 
 def renew_locks(owner: Any) -> None:
@@ -242,6 +245,15 @@ def reset_pool(pool: Any) -> None:
     for sentinel in sentinels_of(pool):
         reset_pool(sentinel.connection_pool)
     pool.reset()
+
+
+def reset_cluster(cluster: Any) -> None:
+    """Make a synchronous cluster client forget, in the child of a fork, the connections and locks of its parent."""
+    renew_locks(cluster)
+    renew_locks(cluster.nodes_manager)
+    for node in cluster.get_nodes():
+        if node.redis_connection is not None:
+            reset_pool(node.redis_connection.connection_pool)
 
 
 class Packer:

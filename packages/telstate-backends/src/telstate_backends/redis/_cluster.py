@@ -8,7 +8,6 @@ round or an error. redis-py knows which nodes there are.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -59,8 +58,6 @@ class Cluster:
         self._looked = 0.0
         #: Held by the thread that begins one. Popping from a list is atomic; a fork might find a lock held.
         self._turns = [True]
-        #: Which process they belong to.
-        self._process = os.getpid()
         self._closed = False
 
     def execute(self, operation: Operation[Any], deadline: Deadline | None = None) -> object:
@@ -116,7 +113,7 @@ class Cluster:
             server.run(exchange_pieces(pieces, node, server.access), deadline)
             return
         running: list[Future[None]] = []
-        threads = self._own_threads()
+        threads = self._threads
         try:
             for node, pieces in due.items():
                 server = self._server(node)
@@ -127,12 +124,13 @@ class Cluster:
         for done in running:
             done.result()
 
-    def _own_threads(self) -> ThreadPoolExecutor:
-        if self._process != os.getpid():
-            # The child of a fork has none of its parent's threads, but their executor does not know that.
-            self._threads, self._look, self._turns = _make_threads(), None, [True]
-            self._process = os.getpid()
-        return self._threads
+    def forget_parent(self) -> None:
+        """Leave, in the child of a fork, the connections, the locks and the threads of the parent."""
+        _client.reset_cluster(self._cluster)
+        # An executor does not know that its threads are gone.
+        self._threads, self._look, self._turns = _make_threads(), None, [True]
+        for server in tuple(self._servers.values()):
+            server.forget_parent()
 
     def _server(self, name: str) -> Server:
         node = self._cluster.get_node(node_name=name)
@@ -170,7 +168,7 @@ class Cluster:
     def _ask(
         self, names: Sequence[str], deadline: Deadline | None
     ) -> list[_slots.View | Exception]:
-        threads = self._own_threads()
+        threads = self._threads
         running = [
             threads.submit(self._server(name).run, exchange_view(), deadline) for name in names
         ]
@@ -197,7 +195,7 @@ class Cluster:
 
     def look(self) -> Future[_slots.Masters] | None:
         """Return the last look at all masters, and begin another one after some seconds."""
-        threads = self._own_threads()
+        threads = self._threads
         try:
             self._turns.pop()
         except IndexError:
@@ -229,9 +227,8 @@ class Cluster:
     def close(self) -> None:
         """Close all connections."""
         self._closed = True
-        if self._process == os.getpid():
-            # Exchanges in progress end by themselves; if they were cancelled, nobody would learn of it.
-            self._threads.shutdown(wait=False)
+        # Exchanges in progress end by themselves; if they were cancelled, nobody would learn of it.
+        self._threads.shutdown(wait=False)
         self._close_servers()
         self._cluster.close()
         if self._look is not None:

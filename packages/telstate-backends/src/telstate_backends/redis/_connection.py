@@ -13,8 +13,8 @@ first 64 KiB of its replies, and again for each further 64 KiB. A deadline of th
 from __future__ import annotations
 
 import functools
+import gc
 import math
-import os
 import select
 import time
 import weakref
@@ -31,6 +31,8 @@ from telstate_backends.redis._errors import FAILURES
 
 #: Bytes that must be sent or received within each socket timeout, unless the exchange ends before.
 PROGRESS = 1 << 16
+#: Seconds between two searches for connections that interruptions have lost.
+_COLLECTION_INTERVAL = 1.0
 #: No reply has so many elements that its header is longer; for more, hiredis would take minutes.
 _LONGEST_HEADER = len(b"*99999999\r")
 
@@ -209,7 +211,7 @@ def limited(kind: type) -> type:
 
 
 class Connections:
-    """The connections to a server, made and kept beside redis-py's pool, which only counts them."""
+    """The connections to a server, made and kept beside redis-py's pool, if that is of the usual kind."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
@@ -220,8 +222,11 @@ class Connections:
             pool.connection_class = limited(self._connection_class)
         #: The connections on which no reply is outstanding.
         self._free: list[Any] = []
+        #: All connections, for as long as they exist, since the pool limits their number.
+        self._made: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: When connections that interruptions have lost were last looked for.
+        self._collected = 0.0
         self._is_closed = False
-        _all.add(self)
 
     def request(self, args: Args) -> object:
         """Send a command and return the reply; raises as redis-py does."""
@@ -265,15 +270,29 @@ class Connections:
                 connection = self._free.pop()
             except IndexError:
                 break  # another thread has taken the last one
-            if _is_usable(connection, deadline):
-                return connection
+            try:
+                if _is_usable(connection, deadline):
+                    return connection
+            except BaseException:
+                self.discard(connection)
+                raise
             self.discard(connection)
         return self.connect(deadline) if self._keeps else self._pool.get_connection()
 
     def connect(self, deadline: Deadline | None) -> Any:
         """Return a new connection; raises as redis-py does."""
-        connection = _client.make_counted(self._pool)
+        while len(self._made) >= _client.connections_left(self._pool):
+            try:
+                self.discard(self._free.pop())
+            except IndexError:
+                if time.monotonic() < self._collected + _COLLECTION_INTERVAL:
+                    raise _client.too_many_connections() from None
+                # redis-py's connections are in cycles of references.
+                gc.collect()
+                self._collected = time.monotonic()
+        connection = _client.make_unmanaged(self._pool)
         try:
+            self._made.add(connection)
             connection.deadline = deadline
             connection.connect()
         except BaseException:
@@ -294,7 +313,7 @@ class Connections:
         """Close a connection."""
         connection.disconnect()
         if self._keeps:
-            _client.forget_connection(self._pool)
+            self._made.discard(connection)
         else:
             self._pool.release(connection)
 
@@ -316,6 +335,7 @@ class Connections:
     def forget_parent(self) -> None:
         """Leave, in the child of a fork, the connections and the locks of its parent."""
         self._free = []
+        self._made = weakref.WeakSet()
         _client.reset_pool(self._pool)
 
 
@@ -371,15 +391,3 @@ def read_message(pubsub: Any) -> Any:
         return None  # the parser keeps the part
     limit(pubsub.connection, None)
     return message
-
-
-#: The connections to all servers.
-_all: weakref.WeakSet[Connections] = weakref.WeakSet()
-
-
-def _forget_parent() -> None:
-    for connections in tuple(_all):
-        connections.forget_parent()
-
-
-os.register_at_fork(after_in_child=_forget_parent)

@@ -348,7 +348,8 @@ class SharedConnection:
             self._connecting = connecting
         # Many may wait for it; if one of them is cancelled, the others go on.
         await asyncio.wait([connecting])
-        if connecting.cancelled():
+        # The exception of a signal handler has been raised already, out of the event loop.
+        if connecting.cancelled() or connecting.exception() is not None:
             raise theirs.ConnectionError("the connection was closed while it was made")
         if (failure := connecting.result()) is not None:
             raise copy.copy(failure) from failure

@@ -100,6 +100,10 @@ class Server:
         if self._follower is not None:
             self._follower.ask(deadline)
 
+    def forget_parent(self) -> None:
+        """Leave, in the child of a fork, the connections and the locks of the parent."""
+        self._connection.forget_parent()
+
     def release(self) -> None:
         """Leave the client as it was."""
         self._connection.close()

@@ -69,11 +69,7 @@ class RedisWatcher:
         self._subscriptions = Subscriptions()
         self._subscriber = Subscriber(self._events.append, keys, patterns, deletions)
         self._subscriptions.add(self._subscriber)
-        self._wake_receiver, self._wake_sender = socket.socketpair()
-        self._wake_receiver.setblocking(False)
-        self._wake_sender.setblocking(False)
-        # Also for a watcher that is dropped without being released.
-        self._close_sockets = weakref.finalize(self, _close, self._wake_receiver, self._wake_sender)
+        self._make_sockets()
         self._is_closed = False
         # redis-py leaves most of its methods without annotations.
         self._pubsub: Any = None
@@ -157,6 +153,20 @@ class RedisWatcher:
             self._pubsub = None
             if connection is not None:
                 connection.disconnect()
+
+    def forget_parent(self) -> None:
+        """Leave, in the child of a fork, the sockets to the parent, and connect anew."""
+        self._pubsub = None
+        self._subscriptions.reset()
+        self._close_sockets()
+        self._make_sockets()
+
+    def _make_sockets(self) -> None:
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
+        # Also for a watcher that is dropped without being released.
+        self._close_sockets = weakref.finalize(self, _close, self._wake_receiver, self._wake_sender)
 
     def _read_available(self) -> None:
         """Process all input that is there, after one quick look at the socket."""

@@ -236,6 +236,16 @@ class RedisBackend(Backend):
         if not self._busy:
             self._server.close()
 
+    def _forget_parent(self) -> None:
+        # Exchanges of the parent's threads never end here, and its threads may hold locks.
+        self._busy = set()
+        closing, self._closing = self._closing, threading.Event()
+        if closing.is_set():
+            self._closing.set()
+        self._server.forget_parent()
+        for watcher in tuple(self._watchers):
+            watcher.forget_parent()
+
     def _send(
         self, send: Callable[[Any, Deadline | None], Result], work: Any, deadline: Deadline | None
     ) -> Result:
@@ -244,8 +254,9 @@ class RedisBackend(Backend):
         while True:
             if self._closing.is_set():
                 raise closed(self.address)
-            self._busy.add(exchange := object())
+            exchange = object()
             try:
+                self._busy.add(exchange)
                 result = send(work, deadline)
                 if self._outages.waiting:
                     self._outages.end(OPERATIONS)
@@ -273,11 +284,11 @@ class RedisBackend(Backend):
             self._closing.wait(delay)
 
 
-def _forget_exchanges_of_parent() -> None:
-    """Forget, in the child of a fork, the exchanges of its parent's threads, which never end here."""
+def _forget_parent() -> None:
+    """Leave, in the child of a fork, everything to the parent whose threads may use it."""
     for backend in tuple(_backends):
-        backend._busy = set()
+        backend._forget_parent()
 
 
 # Cheaper than to ask at each exchange which process this is.
-os.register_at_fork(after_in_child=_forget_exchanges_of_parent)
+os.register_at_fork(after_in_child=_forget_parent)

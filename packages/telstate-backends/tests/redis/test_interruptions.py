@@ -1,0 +1,343 @@
+"""After an exception at any point of a call, replies still belong to their commands.
+
+`KeyboardInterrupt` is raised at one line after the other of our code and redis-py's. Replies come through a
+proxy that delays them, so that those of an interrupted call are still on their way when the next one begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import hiredis
+import pytest
+import redis
+import redis.asyncio
+from conftest import SERVERS
+from proxy import Proxy
+from subjects import LONG
+
+import telstate_backends
+from telstate_backends import (
+    AddSample,
+    AsyncRedisBackend,
+    CheckDue,
+    Delete,
+    Export,
+    Get,
+    GetIndexed,
+    GetRange,
+    Immutable,
+    Keys,
+    KeyTypes,
+    KeyWait,
+    Operation,
+    RedisBackend,
+    SetImmutable,
+    SetIndexed,
+    Update,
+    wait,
+)
+from telstate_codec import encode_sample
+
+pytestmark = [
+    pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
+    # A socket that is interrupted while it is made is closed by the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+#: The files in which to interrupt.
+CODE = tuple(os.path.dirname(str(module.__file__)) for module in (telstate_backends, redis))
+#: Seconds by which replies are delayed.
+DELAY = 0.002
+
+SAMPLE = encode_sample(1.0, b"v")
+BATCHES: dict[str, list[Operation[Any]]] = {
+    "get": [Get((b"a",))],
+    "write": [AddSample(b"s", SAMPLE)],
+    "range": [GetRange((b"s",), b"", b"\xff")],
+    "keys": [Keys()],
+    "key types": [KeyTypes()],
+    "batch": [Get((b"a",)), SetIndexed(b"i", b"1", b"2"), Export(b"s"), GetIndexed((b"i",), b"1")],
+}
+
+
+def interrupt(call: Callable[[], object], at: int) -> bool:
+    """Call a function and interrupt it at this line, counted from 1; return whether it came to that."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        if not frame.f_code.co_filename.startswith(CODE):
+            return None
+        if event == "line":
+            count += 1
+            if count == at:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return count >= at
+
+
+def points(step: int) -> Iterator[int]:
+    """Return the lines at which to interrupt."""
+    return itertools.count(1, step)
+
+
+#: Every line, or fewer to be quick.
+STEPS = [29, pytest.param(1, marks=pytest.mark.slow)]
+
+
+@pytest.fixture
+def slow_proxy(newest_url: str) -> Iterator[Proxy]:
+    """A proxy that delays replies."""
+    with Proxy(int(newest_url.rpartition(":")[2])) as proxy:
+        proxy.delay = DELAY
+        yield proxy
+
+
+def url_of(proxy: Proxy) -> str:
+    """Return the URL of a database that is not the first, to which a connection must be switched."""
+    return f"redis://127.0.0.1:{proxy.port}/1"
+
+
+def client_of(proxy: Proxy, most: int) -> redis.Redis:
+    """Return a synchronous client that may make so many connections."""
+    return redis.Redis.from_url(url_of(proxy), max_connections=most)
+
+
+def fill(newest_url: str) -> None:
+    """Write what the tests read."""
+    with RedisBackend.from_url(newest_url, db=1) as backend:
+        backend.execute_many([SetImmutable(b"a", b"A"), SetImmutable(b"b", b"B")])
+        backend.execute(AddSample(b"s", SAMPLE))
+
+
+#: What is read after each interruption; the last is refused.
+READS: list[Operation[Any]] = [Get((b"b",)), Get((b"c",)), Get((b"a",)), SetImmutable(b"a", b"x")]
+REPLIES = [Immutable(b"B"), None, Immutable(b"A"), b"A"]
+
+
+def check(backend: RedisBackend) -> None:
+    """Check that a backend goes on as if nothing had happened."""
+    assert [backend.execute(operation) for operation in READS] == REPLIES
+    assert backend.execute_many(READS) == REPLIES
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("most", [100, 2])
+@pytest.mark.parametrize("name", BATCHES)
+def test_an_operation(newest_url: str, slow_proxy: Proxy, name: str, most: int, step: int) -> None:
+    """Of an operation, or of a batch."""
+    fill(newest_url)
+    operations = BATCHES[name]
+    with RedisBackend(client_of(slow_proxy, most)) as backend:
+
+        def call() -> None:
+            if len(operations) == 1:
+                backend.execute(operations[0])
+            else:
+                backend.execute_many(operations)
+
+        for at in points(step):
+            if not interrupt(call, at):
+                break
+            check(backend)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("most", [100, 2])
+def test_a_call_that_connects(newest_url: str, slow_proxy: Proxy, most: int, step: int) -> None:
+    """No connection is used that has not been switched to its database."""
+    fill(newest_url)
+    slow_proxy.delay = 0.0
+    with RedisBackend(client_of(slow_proxy, most)) as backend:
+        for at in points(3 * step):
+            slow_proxy.cut()
+            if not interrupt(lambda: backend.execute(Get((b"a",))), at):
+                break
+            check(backend)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_watcher(newest_url: str, slow_proxy: Proxy, step: int) -> None:
+    """A watcher that is interrupted reports an update all the same, or that a check is due."""
+    fill(newest_url)
+    slow_proxy.delay = 0.0
+    with (
+        RedisBackend.from_url(newest_url, db=1) as writer,
+        RedisBackend.from_url(url_of(slow_proxy)) as backend,
+        backend.watch([b"k"]) as watcher,
+    ):
+        assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+        for at in points(step):
+            writer.execute_many([Delete((b"k",)), SetImmutable(b"k", b"%d" % at)])
+            events: list[Any] = []
+            came = interrupt(lambda: events.append(watcher.next(LONG)), at)
+            # Raised after the event was taken, as it may be in the caller's own code too.
+            if not events:
+                writer.execute_many([Delete((b"k",)), SetImmutable(b"k", b"x%d" % at)])
+                events.append(watcher.next(LONG))
+                while isinstance(events[-1], Update) and events[-1].value != b"x%d" % at:
+                    events.append(watcher.next(LONG))
+                assert isinstance(events[-1], (Update, CheckDue))
+            if not came:
+                break
+        check(backend)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_wait(newest_url: str, slow_proxy: Proxy, step: int) -> None:
+    """An interrupted wait leaves nothing subscribed on a connection for commands."""
+    fill(newest_url)
+    slow_proxy.delay = 0.0
+    with RedisBackend.from_url(url_of(slow_proxy)) as backend:
+
+        def call() -> None:
+            with pytest.raises(telstate_backends.TimeoutError):
+                wait(backend, KeyWait((b"missing",)), timeout=0.01)
+
+        for at in points(3 * step):
+            if not interrupt(call, at):
+                break
+            check(backend)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("name", ["get", "range", "batch"])
+def test_an_asyncio_operation(newest_url: str, slow_proxy: Proxy, name: str, step: int) -> None:
+    """Of an event loop that goes on after a signal handler has raised."""
+    fill(newest_url)
+    operations = BATCHES[name]
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # for tasks that were interrupted
+
+    async def make() -> AsyncRedisBackend:
+        return AsyncRedisBackend(redis.asyncio.Redis.from_url(url_of(slow_proxy)))
+
+    backend = loop.run_until_complete(make())
+
+    async def run(operations: list[Operation[Any]]) -> object:
+        calls: list[Any] = [asyncio.create_task(backend.execute(each)) for each in operations]
+        calls.append(asyncio.create_task(backend.execute_many(operations)))
+        # What is interrupted must not be raised once more when the loop goes on.
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    for at in points(step):
+        if not interrupt(lambda: loop.run_until_complete(run(operations)), at):
+            break
+        assert loop.run_until_complete(run(READS)) == [*REPLIES, REPLIES]
+
+    async def end() -> None:
+        backend.close()
+        # In vain for a call that was interrupted while it ended.
+        await asyncio.wait([asyncio.create_task(backend.wait_closed())], timeout=0.5)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    loop.run_until_complete(end())
+    loop.close()
+
+
+def test_only_bytes_are_encoded(newest_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """hiredis crashes if a signal handler raises while it converts an integer."""
+    encoded: list[Any] = []
+    pack = hiredis.pack_command
+
+    def spy(args: tuple[Any, ...]) -> Any:
+        encoded.extend(args)
+        return pack(args)
+
+    monkeypatch.setattr(hiredis, "pack_command", spy)
+    monkeypatch.setattr(telstate_backends.redis._client, "_pack_bytes", spy)
+    url = newest_url + "?protocol=3&client_name=test&health_check_interval=1"
+    with RedisBackend.from_url(url, db=1) as backend, backend.watch([b"k"]) as watcher:
+        assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+        for operations in BATCHES.values():
+            backend.execute_many([*operations, *operations])
+            for operation in operations:
+                backend.execute(operation)
+
+    async def use_asyncio() -> None:
+        async with await AsyncRedisBackend.from_url(url, db=1) as backend:
+            for operations in BATCHES.values():
+                await backend.execute_many([*operations, *operations])
+                for operation in operations:
+                    await backend.execute(operation)
+
+    asyncio.run(use_asyncio())
+    assert b"SELECT" in encoded and b"EVALSHA" in encoded
+    assert {type(each) for each in encoded} == {bytes}
+
+
+STRESS = """
+import os, signal, sys, threading, time
+from telstate_backends import AddSample, Get, Immutable, RedisBackend, SetImmutable
+from telstate_codec import encode_sample
+
+class Interrupted(Exception):
+    pass
+
+def interrupt(*_):
+    if is_open:
+        raise Interrupted
+
+is_open = False
+signal.signal(signal.SIGUSR1, interrupt)
+backend = RedisBackend.from_url(sys.argv[1], db=1)
+backend.execute_many([SetImmutable(b"a", b"A"), SetImmutable(b"b", b"B")])
+done = threading.Event()
+
+def send():
+    while not done.is_set():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.0005)
+
+threading.Thread(target=send, daemon=True).start()
+interrupted = number = 0
+while interrupted < int(sys.argv[2]):
+    try:
+        is_open = True
+        while True:
+            number += 1
+            backend.execute(AddSample(b"s", encode_sample(float(number), b"v")))
+            backend.execute_many([Get((b"a",)), Get((b"b",))])
+    except Interrupted:
+        is_open = False
+        interrupted += 1
+    found = backend.execute(Get((b"b",))), *backend.execute_many([Get((b"a",)), Get((b"c",))])
+    assert found == (Immutable(b"B"), Immutable(b"A"), None), found
+done.set()
+print(number > 0, flush=True)
+backend.close()
+"""
+
+
+@pytest.mark.parametrize("signals", [50, pytest.param(5000, marks=pytest.mark.slow)])
+def test_real_signals(newest_url: str, signals: int) -> None:
+    """A signal handler that raises, again and again, neither crashes nor mixes up anything."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", STRESS, newest_url, str(signals)],
+        capture_output=True,
+        text=True,
+        timeout=4 * LONG,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "True\n"
