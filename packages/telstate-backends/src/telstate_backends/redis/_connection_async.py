@@ -18,6 +18,7 @@ import asyncio
 import builtins
 import copy
 import functools
+import os
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -34,12 +35,16 @@ from telstate_backends.redis._errors import FAILURES, MALFORMED
 _LARGE = 1 << 16
 #: Seconds without a reply after which to check whether the server has closed the connection.
 _IDLE = 0.01
+#: Bytes that are received at a time at most.
+_BUFFER_SIZE = 1 << 16
+#: What the buffer begins with until something is received.
+_MARK = os.urandom(16)
 _MORE = object()
 #: What hiredis makes of RESP3's messages that are not replies; old versions know none.
 _PUSH: type | None = getattr(hiredis, "PushNotification", None)
 
 
-class MultiplexedConnection(asyncio.Protocol):
+class MultiplexedConnection(asyncio.BufferedProtocol):
     """A connection made by redis-py, idle at first, then read and written by a protocol of our own."""
 
     def __init__(self, connection: Any, transport: Any) -> None:
@@ -68,6 +73,10 @@ class MultiplexedConnection(asyncio.Protocol):
         self._since = self._heard
         #: Bytes received since then, and bytes that were still to be sent when that was last checked.
         self._received = self._unsent = 0
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        #: Whether the buffer may have been filled since it was last processed.
+        self._is_reading = False
         #: Whether the next reply is the first to an idle connection.
         self._is_first = True
         self._timer: asyncio.TimerHandle | None = None
@@ -150,23 +159,34 @@ class MultiplexedConnection(asyncio.Protocol):
                 # A copy for each, since raising an error leaves traces in it.
                 future.set_exception(copy.copy(error))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put what is received next."""
+        if self._is_reading and self._view[: len(_MARK)] != _MARK:
+            # Something was received, but an exception came before it was processed.
+            self._lose_track()
+        self._is_reading = True
+        self._view[: len(_MARK)] = _MARK
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Set the results of the futures that wait for replies."""
         try:
             self._heard = self.loop.time()
-            self._received += len(data)
+            self._received += nbytes
             if self._received >= PROGRESS:
                 self._start(self._heard)
             try:
                 if self._is_first:
                     self._is_first = False
-                    check_header(data, len(data))
-                self._reader.feed(data)
+                    check_header(self._buffer, nbytes)
+                # The types of hiredis leave out buffers of other classes.
+                self._reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]  # see above
                 while not self.is_lost and (reply := self._reader.gets()) is not _MORE:
                     if type(reply) is not _PUSH:
                         self._take(reply)
             except (*FAILURES, *MALFORMED) as error:
                 self.lose(error)
+            self._is_reading = False
         except BaseException:
             self._lose_track()
             raise
