@@ -102,7 +102,10 @@ class Cluster:
 
     def ownership(self) -> _slots.Ownership:
         """Return which master serves which slot, as they say themselves."""
-        return _slots.ownership_of([each.run(exchange_nodes(), None) for each in self.masters()])
+        masters = self.masters()
+        return _slots.ownership_of(
+            {each.address: each.run(exchange_nodes(), None) for each in masters}
+        )
 
     def _send_round(
         self, due: Mapping[str, Sequence[_slots.Piece]], deadline: Deadline | None
@@ -330,8 +333,10 @@ class AsyncCluster:
 
     async def ownership(self) -> _slots.Ownership:
         """Return which master serves which slot, as they say themselves."""
-        replies = [await each.run(exchange_nodes()) for each in await self.masters()]
-        return _slots.ownership_of(replies)
+        masters = await self.masters()
+        return _slots.ownership_of(
+            {each.address: await each.run(exchange_nodes()) for each in masters}
+        )
 
     async def _send_round(self, due: Mapping[str, Sequence[_slots.Piece]]) -> None:
         servers = [(self._server(node), node, pieces) for node, pieces in due.items()]

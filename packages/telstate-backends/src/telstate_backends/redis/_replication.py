@@ -203,8 +203,10 @@ class Snapshot:
         before = self._ownership()
         seen: set[bytes] = set()
         for source in self._sources:
+            # Of a slot that it is about to get, a node has some keys, perhaps not whole.
+            slots = before.slots_of(source.address)
             for key, contents in self._entries_of(source):
-                if key not in seen:  # a node that got its slot meanwhile has it too
+                if key_slot(key) in slots:
                     seen.add(key)
                     yield key, contents
         moved = before.moved(self._ownership())

@@ -331,10 +331,14 @@ def _states(masters: Masters) -> set[tuple[str, tuple[str, ...]]]:
 
 @attrs.frozen
 class Ownership:
-    """Which node serves which slot, and which slots are on the move."""
+    """Which node, by its address, serves which slot, and which slots are on the move."""
 
     served: frozenset[tuple[str, int]]
     moving: frozenset[int]
+
+    def slots_of(self, address: str) -> set[int]:
+        """Return the slots that a node serves."""
+        return {slot for each, slot in self.served if each == address}
 
     def moved(self, later: Ownership) -> frozenset[int]:
         """Return the slots that may have been on the move between then and `later`."""
@@ -342,13 +346,13 @@ class Ownership:
         return self.moving | later.moving | changed
 
 
-def ownership_of(replies: Sequence[bytes]) -> Ownership:
-    """Return what the masters of a cluster say in reply to CLUSTER NODES, each about itself."""
+def ownership_of(replies: Mapping[str, bytes]) -> Ownership:
+    """Return what the masters of a cluster, by address, reply to CLUSTER NODES about themselves."""
     served: set[tuple[str, int]] = set()
     moving: set[int] = set()
-    for listed in replies:
+    for address, listed in replies.items():
         for line in listed.decode().splitlines():
-            node, _, flags, _, _, _, _, _, *slots = line.split()
+            _, _, flags, _, _, _, _, _, *slots = line.split()
             if "myself" not in flags.split(","):
                 continue
             for slot in slots:
@@ -356,7 +360,8 @@ def ownership_of(replies: Sequence[bytes]) -> Ownership:
                     moving.add(int(slot[1:].partition("-")[0]))
                 else:
                     first, _, last = slot.partition("-")
-                    served |= {(node, each) for each in range(int(first), int(last or first) + 1)}
+                    numbers = range(int(first), int(last or first) + 1)
+                    served |= {(address, number) for number in numbers}
     return Ownership(frozenset(served), frozenset(moving))
 
 
