@@ -83,7 +83,7 @@ class Sentinel:
         ]
 
     def parse(self, replies: Sequence[Any]) -> Report | None:
-        """Return the report in the replies, None if there is none that counts; raises an error among them."""
+        """Return the report in the replies, None if it does not count; raises an error among them."""
         for reply in replies:
             if isinstance(reply, theirs.ResponseError):
                 if "No such master" in str(reply):
