@@ -194,7 +194,7 @@ async def test_get_range_refuses(subject: Subject) -> None:
     for arguments in ((math.nan, None), (None, math.nan), (numpy.float32("nan"), 3)):
         with pytest.raises(InvalidTimestampError, match="'m'"):
             await subject.get_range("m", *arguments)
-    with pytest.raises(TypeError, match="'m'.*seconds since 1970"):
+    with pytest.raises(TypeError, match="'m'.*no time zone"):
         await subject.get_range("m", st=datetime.datetime(2020, 1, 1))
 
 
