@@ -196,7 +196,13 @@ def _read_scalar(described: dict[str, Any]) -> Any:
     dtype = _dtype(described["dtype"])
     if "value" in described:
         return np.array(described["value"], dtype)[()]
-    return decode_scalar(pack(describe(dtype)) + _from_base64(described["data"]))
+    scalar = decode_scalar(pack(describe(dtype)) + (data := _from_base64(described["data"])))
+    # NULs at the end of a string are not padding.
+    if dtype.kind == "S":
+        return np.bytes_(data[: dtype.itemsize])
+    if dtype.kind == "U":
+        return np.str_(scalar.ljust(dtype.itemsize // 4, "\0"))
+    return scalar
 
 
 def _dtype(described: Any) -> DType:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from telstate import errors as errors
     from telstate import overview as overview
     from telstate._batch import Queued as Queued
+    from telstate._compare import KeyDifference as KeyDifference
+    from telstate._compare import compare as compare
     from telstate.dropin import install_as_katsdptelstate as install_as_katsdptelstate
     from telstate.endpoint import Endpoint as Endpoint
     from telstate.errors import BatchError as BatchError
@@ -64,6 +66,7 @@ else:
         {
             __name__: ("aio", "endpoint", "errors", "overview"),
             "telstate._batch": ("Queued",),
+            "telstate._compare": ("KeyDifference", "compare"),
             "telstate.dropin": ("install_as_katsdptelstate",),
             "telstate.endpoint": ("Endpoint",),
             "telstate.errors": ("BatchError", "BatchStateError", "ReadOnlyError"),

@@ -1,0 +1,143 @@
+"""Comparing two telescope states, wherever they are."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NEWEST
+from fakeredis import FakeRedis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telstate import KeyDifference, KeyType, RedisBackend, TelescopeState, compare
+from telstate_backends import SetImmutable
+from telstate_codec import PicklePolicy, set_allow_pickle
+
+KEYS = st.sampled_from(["a", "b", "c_d", "é"])
+VALUES = st.integers(0, 2) | st.sampled_from([1.5, "x", (1, 2)])
+#: Immutables, samples and sub-keys, each by what makes it unique.
+CONTENTS = st.dictionaries(
+    KEYS,
+    VALUES
+    | st.dictionaries(st.tuples(st.floats(0, 3), VALUES), st.just(KeyType.MUTABLE), min_size=1)
+    | st.dictionaries(st.integers(0, 3), VALUES, min_size=1),
+)
+
+
+def filled(contents: dict[str, Any], ts: TelescopeState | None = None) -> TelescopeState:
+    """Return a telescope state with contents as above."""
+    ts = TelescopeState() if ts is None else ts
+    for key, content in contents.items():
+        if not isinstance(content, dict):
+            ts[key] = content
+        elif KeyType.MUTABLE in content.values():
+            for timestamp, value in content:
+                ts.add(key, value, timestamp)
+        else:
+            for sub_key, value in content.items():
+                ts.set_indexed(key, sub_key, value)
+    return ts
+
+
+@given(CONTENTS, CONTENTS)
+def test_nothing_is_missed(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Two states have no differences exactly if they are the same, and the reverse has the same in reverse."""
+    a, b = filled(first), filled(second)
+    there, back = compare(a, b), compare(b, a)
+    different = {
+        key
+        for key in first.keys() | second.keys()
+        if a.key_type(key) is not b.key_type(key)
+        or a.get(key, return_encoded=True) != b.get(key, return_encoded=True)
+        or (
+            a.key_type(key) is KeyType.MUTABLE
+            and a.get_range(key, 0, return_encoded=True) != b.get_range(key, 0, return_encoded=True)
+        )
+    }
+    assert [difference.name for difference in there] == sorted(different)
+    assert [(one.name, one.kinds[::-1], one.only[::-1], one.changed) for one in back] == [
+        (one.name, one.kinds, one.only, one.changed) for one in there
+    ]
+    assert compare(a, a) == []
+
+
+@pytest.fixture(params=["memory", "fakeredis", *NEWEST, "snapshot"])
+def other(
+    request: pytest.FixtureRequest, server_port: Callable[[str], int], tmp_path: Path
+) -> Callable[[TelescopeState], TelescopeState]:
+    """A function that returns a copy of a telescope state of another kind."""
+
+    def copy(ts: TelescopeState) -> TelescopeState:
+        path = tmp_path / "copy.rdb"
+        ts.save(path)
+        if request.param == "fakeredis":
+            target = TelescopeState(RedisBackend(FakeRedis()))
+        elif request.param == "snapshot":
+            return TelescopeState.from_snapshot(path)
+        elif request.param == "memory":
+            target = TelescopeState()
+        else:
+            target = TelescopeState(f"127.0.0.1:{server_port(request.param)}")
+        target.load_from_file(path)
+        request.addfinalizer(target.close)
+        return target
+
+    return copy
+
+
+def test_edits(other: Callable[[TelescopeState], TelescopeState]) -> None:
+    """What was changed in a copy is found, and said in words; what was not is left out."""
+    before = filled(
+        {
+            "n_chans": 4096,
+            "same": {(float(i), i): KeyType.MUTABLE for i in range(1000)},
+            "gain": {(1.0, 1.5): KeyType.MUTABLE, (2.0, 1.5): KeyType.MUTABLE},
+            "product": {1: "a", 2: "b", 3: "c"},
+            "gone": 1,
+            "kind": 1,
+        }
+    )
+    after = other(before)
+    assert compare(before, after) == []
+    after.delete("n_chans")
+    after["n_chans"] = 32768
+    after.add("gain", 1.75, ts=3.0)
+    after.add("gain", 1.25, ts=5.0)
+    after.delete("product")
+    for sub_key, value in ((2, "b"), (3, "C"), (4, "d"), (5, "e")):
+        after.set_indexed("product", sub_key, value)
+    after.delete("gone")
+    after.delete("kind")
+    after.add("kind", 1, ts=1.0)
+    after["new"] = 1
+    found = compare(before, after)
+    assert [str(one) for one in found] == [
+        "gain: 2 samples only in the second",
+        "gone: immutable / missing",
+        "kind: immutable / mutable",
+        "n_chans: another value",
+        "new: missing / immutable",
+        "product: 1 sub-keys only in the first, 2 sub-keys only in the second, 1 sub-keys with another value",
+    ]
+    assert found[0] == KeyDifference(
+        "gain", (KeyType.MUTABLE, KeyType.MUTABLE), (0, 2), times=(3.0, 5.0)
+    )
+    assert [one.name for one in compare(before, after, "n*")] == ["n_chans", "new"]
+
+
+def test_pickles() -> None:
+    """A pickle is the same as its value in MessagePack if it may be read; otherwise only if the bytes are."""
+    old, new = TelescopeState(), TelescopeState()
+    old.backend.execute(SetImmutable(b"config", pickle.dumps({"a": 1}, 2)))
+    new["config"] = {"a": 1}
+    assert [one.name for one in compare(old, new)] == ["config"]
+    assert compare(old, old) == []
+    set_allow_pickle(PicklePolicy.SAFE)
+    try:
+        assert compare(old, new) == []
+    finally:
+        set_allow_pickle(False)
