@@ -295,6 +295,49 @@ async def test_forks_follow_too(newest: RedisBinary, tmp_path: object) -> None:
             process.communicate(timeout=LONG)
 
 
+CLOSE = """
+import os, sys
+from telstate_backends import RedisBackend
+
+backend = RedisBackend.from_url(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+child = os.fork()
+if not child:
+    backend.close()
+    sys.exit()  # which ends what is left, as at the end of every program
+print(os.waitpid(child, 0)[1], flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_child_that_closes_leaves_its_parent_alone(newest: RedisBinary) -> None:
+    """A child that closes its parent's backend does not end what listens to the Sentinels there."""
+    with running_sentinels(newest, count=1, down_after=60_000) as group:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLOSE, group.url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None and process.stdin is not None
+
+        def listeners() -> set[str]:
+            with redis.Redis(port=group.sentinels[0].port) as client:
+                return {each["id"] for each in client.client_list() if each["sub"] == "2"}
+
+        try:
+            assert process.stdout.readline() == "ready\n"
+            while not (before := listeners()):
+                time.sleep(0.01)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "0\n"
+            assert listeners() == before
+        finally:
+            process.communicate("\n", timeout=LONG)
+
+
 async def test_a_master_without_replicas(newest: RedisBinary) -> None:
     """With min-replicas-to-write, the old master acknowledges nothing soon, and a write goes to the new one."""
     with scene(newest) as scenery:

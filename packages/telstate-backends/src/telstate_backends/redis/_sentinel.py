@@ -142,16 +142,15 @@ class Reports:
 class Following:
     """What is known of the master in one process, or in one event loop, and the connections to it."""
 
-    def __init__(self, name: str, owner: object, sentinels: Sequence[Sentinel]) -> None:
+    def __init__(self, name: str, sentinels: Sequence[Sentinel]) -> None:
         self.name = name
-        #: The process or the event loop.
-        self.owner = owner
         self.reports = Reports(len(sentinels))
         self.stopped = threading.Event()
         #: The connections of the threads that listen.
         self.listening: set[Any] = set()
         #: The tasks that listen.
         self.tasks: list[asyncio.Task[None]] = []
+        self._process = os.getpid()
         self._sentinels = sentinels
         self._connections: set[weakref.ref[Any]] = set()
         self._master: set[Address] = set()
@@ -166,7 +165,7 @@ class Following:
         """Raise if a connection is not to the master."""
         if self._is_elsewhere(connection, self.reports.addresses) and not self.stopped.is_set():
             place = _client.join_address(connection.host, connection.port)
-            raise theirs.ConnectionError(f"{place} is the master no longer")
+            raise theirs.ConnectionError(f"{place} is not the master any more")
 
     def order(self) -> list[Sentinel]:
         """Return all Sentinels, first those that answered last time."""
@@ -179,8 +178,8 @@ class Following:
             self._is_heard = True
             logger.warning("A Sentinel answers again for %s.", self.name)
         addresses = self.reports.addresses
-        before, self._master = self._master, addresses
-        if before and before.isdisjoint(addresses):
+        before, self._master = self._master, addresses or self._master
+        if before and before.isdisjoint(self._master):
             places = " or ".join(_client.join_address(*each) for each in sorted(addresses))
             logger.warning("The %s is at %s now.", self.name, places)
         for reference in list(self._connections):
@@ -202,6 +201,8 @@ class Following:
 
     def stop(self) -> None:
         """End the listeners."""
+        if self._process != os.getpid():
+            return  # the sockets are the parent's too, and to shut them down here would do so there
         self.stopped.set()
         for connection in list(self.listening):
             _client.cut(connection)
@@ -232,7 +233,8 @@ class _Follower:
             )
             for number, client in enumerate(self.sentinels)
         ]
-        self._following: Following | None = None
+        #: By process or event loop.
+        self._followings: dict[object, Following] = {}
         self._hooks = _client.MasterHooks(pool, self, self.connected)
 
     def connected(self, connection: Any) -> Any:
@@ -242,18 +244,20 @@ class _Follower:
     def release(self) -> None:
         """End the listeners, and restore the way in which the pool found the master before."""
         self._hooks.restore()
-        if self._following is not None:
-            _stop(self._following, os.getpid())
+        for following in list(self._followings.values()):
+            following.stop()
 
     def _begin(self, owner: object) -> Following:
         """Return what is known; begin to listen if that has not been done in this process or event loop."""
-        following = self._following
-        if following is None or following.owner != owner:
-            self._following = following = Following(self._name, owner, self._sentinels)
-            # Also for a backend that is dropped without being closed.
-            weakref.finalize(self, _stop, following, os.getpid())
-            for sentinel in self._sentinels:
-                self._listen(following, sentinel)
+        following = self._followings.get(owner)
+        if following is None:
+            made = Following(self._name, self._sentinels)
+            following = self._followings.setdefault(owner, made)  # unless another thread was faster
+            if following is made:
+                # Also for a backend that is dropped without being closed.
+                weakref.finalize(self, following.stop)
+                for sentinel in self._sentinels:
+                    self._listen(following, sentinel)
         return following
 
     def _listen(self, following: Following, sentinel: Sentinel) -> None:
@@ -267,12 +271,6 @@ class _Follower:
         error = MasterNotFoundError(f"No master found for {self._sentinels[0].service!r}")
         error.__cause__ = cause
         return error
-
-
-def _stop(following: Following, process: int) -> None:
-    # The sockets of a parent are shared: to shut them down here would do so there.
-    if process == os.getpid():
-        following.stop()
 
 
 class MasterFollower(_Follower):
@@ -401,8 +399,8 @@ class AsyncMasterFollower(_Follower):
     async def wait_released(self) -> None:
         """End the listeners and wait for their end."""
         self.release()
-        following = self._following
-        if following is not None and following.owner is asyncio.get_running_loop():
+        following = self._followings.get(asyncio.get_running_loop())
+        if following is not None:
             await asyncio.wait(following.tasks)
 
     def _listen(self, following: Following, sentinel: Sentinel) -> None:
