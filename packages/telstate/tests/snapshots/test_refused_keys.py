@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ import redis
 from conftest import SERVERS, marked, needs_server
 from state_subjects import LONG, real
 
-from telstate import RedisBackend, RefusedError, TelescopeState, TelstateError
+from telstate import ConnectionError, RedisBackend, RefusedError, TelescopeState, TelstateError
 from telstate_backends import RetryPolicy
+from telstate_testing import RedisServer
 
 pytestmark = needs_server
 
@@ -177,3 +179,38 @@ def test_keys_that_are_deleted_meanwhile(port: int, path: Path) -> None:
             ts.backend.interfere = lambda: other.delete(other.keys("k005*")[0])  # type: ignore[attr-defined]  # it is an `Interfered`
             assert ts.save(path, keys) == expected
             ts.close()
+
+
+class Struck(RedisBackend):
+    """A backend with a function that is called after the first key of its snapshots."""
+
+    strike: Callable[[], None]
+
+    def take_snapshot(self, consume: Any, *options: Any) -> Any:
+        def entries(snapshot: Iterator[Any]) -> Iterator[Any]:
+            for entry in snapshot:
+                yield entry
+                self.strike()
+
+        return super().take_snapshot(lambda snapshot: consume(entries(snapshot)), *options)
+
+
+@pytest.mark.parametrize("binary", marked(*SERVERS))
+def test_consistent_and_interrupted(binary: str, path: Path) -> None:
+    """After an interrupt, or the end of the server, the old file is as it was and no other is there."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with RedisServer(SERVERS[binary]) as server:
+        with redis.Redis(port=server.port) as client:
+            for number in range(24):  # more than sockets hold
+                client.set(f"k{number}", random.Random(number).randbytes(1 << 20))
+        backend = Struck(redis.Redis(port=server.port), retry=RetryPolicy(seconds=0))
+        with TelescopeState(backend) as ts:
+            for strike, error in ((interrupt, KeyboardInterrupt), (server.kill, ConnectionError)):
+                backend.strike = strike
+                with pytest.raises(error):
+                    ts.save(path, consistent=True)
+                assert path.read_bytes() == b"old"
+                assert list(path.parent.iterdir()) == [path]
