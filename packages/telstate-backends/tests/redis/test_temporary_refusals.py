@@ -139,6 +139,8 @@ async def test_a_replica_without_its_master(server_url: str, refusals: Refusals)
 
 async def test_a_server_that_loads_its_data(server: RedisServer, asynchronous: bool) -> None:
     """LOADING: while a server reads its snapshot."""
+    if server.binary.version < (7,):
+        pytest.skip("Redis 6.2 looks at clients only once in 2 MB")
     with redis.Redis(port=server.port) as client:
         value = os.urandom(1024)
         client.mset({f"{number}": value for number in range(1000)})
