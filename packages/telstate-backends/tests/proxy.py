@@ -23,6 +23,9 @@ class Proxy:
         If set, the next connection is closed after this many bytes of replies.
     delay : float
         Seconds by which replies are delayed.
+    drip_from : int or None
+        If set, replies on the connections from this number on (the first is 0) come one byte at a time, with
+        `delay` before each.
     replace : pair of bytes or None
         If set, the first of them is replaced by the second in replies.
     """
@@ -33,6 +36,7 @@ class Proxy:
         self.isolated = ""
         self.cut_after: int | None = None
         self.delay = 0.0
+        self.drip_from: int | None = None
         self.replace: tuple[bytes, bytes] | None = None
         #: The number of connections that have been accepted.
         self.accepted = 0
@@ -52,6 +56,7 @@ class Proxy:
                 client, peer = self._listener.accept()
             except OSError:
                 return
+            number = self.accepted
             self.accepted += 1
             try:
                 server = socket.create_connection(("127.0.0.1", self.target_port))
@@ -59,16 +64,24 @@ class Proxy:
                 client.close()
                 continue
             self._sockets += [client, server]
-            self._start(self._pump, client, server, False, peer[0])
-            self._start(self._pump, server, client, True, peer[0])
+            self._start(self._pump, client, server, None, peer[0])
+            self._start(self._pump, server, client, number, peer[0])
 
-    def _pump(self, source: socket.socket, sink: socket.socket, replies: bool, host: str) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, number: int | None, host: str
+    ) -> None:
+        replies = number is not None
         try:
             while data := source.recv(65536):
                 if self.swallow or self.isolated == host:
                     continue
                 if replies and self.replace is not None:
                     data = data.replace(*self.replace)
+                if number is not None and self.drip_from is not None and number >= self.drip_from:
+                    for each in data:
+                        time.sleep(self.delay)
+                        sink.sendall(bytes([each]))
+                    continue
                 if replies and self.delay:
                     time.sleep(self.delay)
                 if replies and self.cut_after is not None:

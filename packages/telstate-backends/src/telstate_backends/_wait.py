@@ -310,8 +310,8 @@ def wait(
 
     Notes
     -----
-    No attempt to reach the store begins after the timeout. The last one may outlast it: a silent server has
-    one second at least for a reply, and its socket timeout (5 s by default) for a new connection.
+    No attempt to reach the store begins after the timeout. The last one may outlast it: a server has one
+    second at least for a reply, and for each step of a new connection (TCP, TLS, login).
     """
     limits = None
     if timeout is not None or cancel_future is not None:
@@ -333,6 +333,7 @@ def _wait(backend: Backend, wanted: Wait[Reply], limits: _Limits | None) -> None
         limits.seconds_left(wanted)
     with backend.watch(wanted.keys) as watcher:
         if limits is not None:
+            watcher.deadline = deadline
             limits.wake_when_cancelled(watcher)
         has_failed = False  # a query that was due
         while True:

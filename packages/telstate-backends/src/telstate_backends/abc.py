@@ -109,9 +109,13 @@ class Watcher(_AnyWatcher, Protocol):
     ----------
     trouble : str or None
         Why no events can arrive at the moment (a lost connection), `None` if they can.
+    deadline : Deadline or None
+        Until when a connection may take to be made, one second at least. `None`, the default, for as long
+        as the timeouts of the client allow.
     """
 
     trouble: str | None
+    deadline: Deadline | None
 
     def next(self, timeout: float | None = None) -> Event | None:
         """Wait for the next event.

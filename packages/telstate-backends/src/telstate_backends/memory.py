@@ -105,6 +105,7 @@ class MemoryWatcher(StoreSubscription):
     """Events of a store in memory, queued for one thread."""
 
     trouble: str | None = None
+    deadline: Deadline | None = None
 
     def __init__(
         self,

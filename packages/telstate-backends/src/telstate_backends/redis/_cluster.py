@@ -210,10 +210,10 @@ class Cluster:
         self._turns.append(True)
         return self._look
 
-    def pubsub(self) -> tuple[Any, NodeCheck]:
+    def pubsub(self, deadline: Deadline | None = None) -> tuple[Any, NodeCheck]:
         """Return a new redis-py pub/sub object on some node, which passes on what all publish, and its check."""
         name = random.choice(self._primaries())
-        return self._server(name).pubsub()[0], NodeCheck(name, self.look)
+        return self._server(name).pubsub(deadline)[0], NodeCheck(name, self.look)
 
     def find_master(self, deadline: Deadline | None) -> None:
         """Do nothing: nodes redirect a command to the master of its slot."""

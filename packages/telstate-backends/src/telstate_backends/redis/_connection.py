@@ -100,7 +100,9 @@ class LimitedSocket:
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Receive a part of a reply."""
-        data: bytes = self._receive(self.sock.recv, size, flags)
+        if flags:
+            return bytes(self.sock.recv(size, flags))  # redis-py looks whether there is anything
+        data: bytes = self._receive(self.sock.recv, size)
         self._count(len(data))
         return data
 
@@ -386,8 +388,8 @@ def read_message(pubsub: Any) -> Any:
         sock.begin()
         sock.limit(Deadline.after(0.0), POLL_INTERVAL)
     try:
-        message = _client.read_message(pubsub)
+        return _client.read_message(pubsub)
     except redis.exceptions.TimeoutError:
         return None  # the parser keeps the part
-    limit(pubsub.connection, None)
-    return message
+    finally:
+        limit(pubsub.connection, None)

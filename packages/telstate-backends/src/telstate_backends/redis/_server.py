@@ -87,9 +87,9 @@ class Server:
             result: Result = end.value
             return result
 
-    def pubsub(self) -> tuple[Any, None]:
+    def pubsub(self, deadline: Deadline | None = None) -> tuple[Any, None]:
         """Return a new redis-py pub/sub object, and no check: there is only one server."""
-        return self._connection.make_pubsub(self.client), None
+        return self._connection.make_pubsub(self.client, deadline), None
 
     def ping(self) -> None:
         """Raise if the server does not answer."""

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from telstate_backends.deadline import Deadline
 from telstate_backends.errors import (
     CancelledError,
     ConnectionError,
@@ -77,6 +78,8 @@ class RedisWatcher:
         self._check: NodeCheck | None = None
         self._heartbeat = Heartbeat(time.monotonic())
         self._attempts: Attempts | None = None
+        #: Until when a connection may take to be made.
+        self.deadline: Deadline | None = None
         #: Why the server cannot be watched at present.
         self.trouble: str | None = None
         #: Waits for the socket of the connection, if it has one.
@@ -207,7 +210,7 @@ class RedisWatcher:
         return False
 
     def _connect(self) -> None:
-        self._pubsub, self._check = self._server.pubsub()
+        self._pubsub, self._check = self._server.pubsub(self.deadline)
         self._heartbeat = Heartbeat(time.monotonic())
         self._is_drained = False
         channels, patterns = split_topics(self._subscriber.topics)
