@@ -358,3 +358,12 @@ def test_numpy_is_not_loaded_for_lists() -> None:
         "c.encode_samples([1.5], [1.0]); sys.exit('numpy' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("large", [2**63, 2**64, -(2**64), 10**400, -(10**5000)], ids=range(5))
+@pytest.mark.parametrize("other", [0, 1.5, 2j, np.int8(1), np.float32(1.5)])
+def test_integers_that_no_array_holds(large: int, other: Any) -> None:
+    """Larger integers, which a pickle may hold, are kept as they are."""
+    for values in ([large], [large, large], [large, other], [other, large]):
+        stacked = stack_values(values)
+        assert list(stacked) == values

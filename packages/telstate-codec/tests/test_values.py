@@ -137,10 +137,37 @@ def test_other_bytes_like_objects_become_bytes() -> None:
         assert decode_value(encode_value(value)) == b"ab"
 
 
-def test_messagepack_types_are_passed_through() -> None:
-    """msgpack's ExtType is written unchanged, and its timestamps are read."""
-    assert encode_value(msgpack.ExtType(5, b"x")) == b"\xff\xd4\x05x"
+def test_timestamps_of_msgpack_are_passed_through() -> None:
+    """msgpack's timestamps are written and read, as every version of the original does."""
     assert decode_value(encode_value(msgpack.Timestamp(1, 2))) == msgpack.Timestamp(1, 2)
+
+
+@given(
+    st.integers(0, 127),
+    st.binary(max_size=20),
+    st.sampled_from(
+        [
+            lambda one: one,
+            lambda one: [one],
+            lambda one: [0, "a", [1.5, [one]]],
+            lambda one: (one,),
+            lambda one: {"a": {"b": [one]}},
+            lambda one: {one: 1},
+            lambda one: {(one,): 1},
+            lambda one: [2j, np.float32(1), (), (1, [one])],
+        ]
+    ),
+)
+def test_extension_types_of_msgpack_are_refused(code: int, data: bytes, wrap: Any) -> None:
+    """Nobody could read them again, so they are an `EncodeError`, whatever their code and place."""
+    with pytest.raises(EncodeError, match="ExtType"):
+        encode_value(wrap(msgpack.ExtType(code, data)))
+
+
+@given(st.lists(st.integers(0, 255) | st.floats() | st.text() | st.complex_numbers(), max_size=8))
+def test_values_that_look_like_extension_types_are_encoded(value: Any) -> None:
+    """Bytes with which extension types begin are no reason to refuse a value."""
+    assert encode_value(decode_value(encode_value([value]))) == encode_value([value])
 
 
 def test_a_value_that_contains_itself_is_an_encode_error() -> None:

@@ -32,6 +32,7 @@ from telstate_backends.operations.base import Operation, wrong_kind
 from telstate_backends.operations.read import Find, Found, GetIndexed, WhichExist
 from telstate_backends.types import Contents, Immutable, KeyType, Mutable
 from telstate_codec import DecodeError, decode_value, key_repr
+from telstate_codec.printable import bounded_repr
 
 Argument = TypeVar("Argument")
 Reply = TypeVar("Reply")
@@ -162,7 +163,7 @@ class IndexedWait:
     @property
     def name(self) -> str:
         try:
-            sub_key = repr(decode_value(self.sub_key))
+            sub_key = bounded_repr(decode_value(self.sub_key))
         except DecodeError:
             sub_key = repr(self.sub_key)
         return f"sub-key {sub_key} of {_name_of(self.keys)}"

@@ -259,12 +259,16 @@ def _integers(values: Sequence[Any]) -> Array | None:
     least, greatest = min(integers), max(integers)
     if -(2**63) <= least and greatest < 2**63:
         return np.array(integers, np.int64)
-    return np.array(integers, np.uint64) if least >= 0 else None
+    # A pickle may hold larger ones.
+    return np.array(integers, np.uint64) if 0 <= least and greatest < 2**64 else None
 
 
 def _floats(values: Sequence[Any]) -> Array | None:
     """Convert integers and floats of several sizes to floats, unless one would change."""
-    floats = np.array(list(map(float, values)))
+    try:
+        floats = np.array(list(map(float, values)))
+    except OverflowError:  # an integer from a pickle
+        return None
     for value, converted in zip(values, floats.tolist()):
         # Python's integers compare exactly with floats; NumPy's are converted to floats first.
         exact = value.item() if isinstance(value, np.integer) else value

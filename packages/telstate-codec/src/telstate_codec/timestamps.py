@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Protocol, SupportsFloat, TypeAlias
 
 from .errors import DecodeError, InvalidTimestampError
+from .printable import BoundedRepr
 
 _FLOAT: Final = struct.Struct(">d")
 _BITS: Final = struct.Struct(">Q")
@@ -287,8 +288,7 @@ def _bound(time: Time, after: bool) -> bytes:
 def _not_a_time(time: object, error: Exception) -> Exception:
     """Return the error for what is no time, of the kind that `float` raised for it."""
     error_type = TypeError if isinstance(error, TypeError) else InvalidTimestampError
-    shown = repr(time)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    shown = BoundedRepr(max_length=60, max_items=3).repr(time)
     return error_type(
         f"A time must be seconds since 1970, a datetime or ISO 8601 text, not {type(time).__name__} {shown}."
     )

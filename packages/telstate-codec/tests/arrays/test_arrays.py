@@ -13,7 +13,13 @@ from codec_values import LONG_DTYPES, PLAIN_DTYPES, Grid, array, describe, dtype
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telstate_codec import EncodeError, decode_value, encode_value
+from telstate_codec import (
+    ENCODING_PICKLE,
+    DecodeError,
+    EncodeError,
+    decode_value,
+    encode_value,
+)
 from telstate_codec._msgpack.format import CODE_ARRAY  # the codes have no public names
 
 seeds = st.integers(0, 2**32).map(random.Random)
@@ -78,10 +84,10 @@ def test_any_scalar_survives(source: random.Random) -> None:
         decode_value(encode_value((0, {"a": value})))[1]["a"],
     ):
         assert type(result) is type(value)
-        if value.dtype.kind == "S":
-            assert result == value.rstrip(b"\0")  # NumPy drops trailing null bytes
-        else:
-            assert describe(result) == describe(value)
+        assert describe(result) == describe(value)
+        assert encode_value(result) == encode_value(value)
+        if isinstance(value, (str, bytes)):
+            assert result == value and len(result) == len(value)
         if value.dtype.kind == "V":
             assert result.flags.writeable
 
@@ -100,7 +106,10 @@ def test_any_scalar_survives(source: random.Random) -> None:
         np.bool_(True),
         np.str_("caf\xe9"),
         np.str_(""),
+        np.str_("a\0\0"),
+        np.str_("\0"),
         np.bytes_(b"\xff"),
+        np.bytes_(b"\0\xff\0\0"),
         np.bytes_(b""),
         np.void(b"\0\1"),
         np.void(b""),
@@ -260,3 +269,41 @@ def test_strings_of_variable_width_are_refused() -> None:
     if kind is not None:
         with pytest.raises(EncodeError, match="StringDType"):
             encode_value(np.array(["a"], kind()))
+
+
+@given(st.text(alphabet=st.characters(), max_size=5) | st.binary(max_size=5))
+def test_text_and_bytes_keep_their_zeros(value: str | bytes) -> None:
+    """NumPy's text and bytes come back character by character, by MessagePack and by pickles."""
+    scalar = np.str_(value) if isinstance(value, str) else np.bytes_(value)
+    result = decode_value(encode_value(scalar))
+    assert result == scalar == value and len(result) == len(value) and type(result) is type(scalar)
+    pickled = encode_value([scalar], ENCODING_PICKLE)
+    try:
+        (result,) = decode_value(pickled, "safe")
+    except DecodeError:
+        # Text of no characters that exist, which NumPy itself cannot be given by such a pickle.
+        assert isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value)
+    else:
+        assert result == scalar == value and len(result) == len(value)
+
+
+@pytest.mark.parametrize("dtype", ["<U3", ">U3", "|S3"])
+def test_stored_zeros_are_kept(dtype: str) -> None:
+    """The zeros that another program stored are part of the value, in either byte order."""
+    character = "a".encode("utf-32-le" if dtype[0] == "<" else "utf-32-be")
+    raw = b"a\0\0" if dtype[1] == "S" else character + bytes(8)
+    result = decode_value(extension(4, b"\xa3" + dtype.encode() + raw))
+    assert len(result) == 3 and result == ("a\0\0" if dtype[1] == "U" else b"a\0\0")
+
+
+@pytest.mark.parametrize("count", [65, 1000, 20_000])
+def test_arrays_of_many_dimensions_are_refused_at_once(count: int) -> None:
+    """More dimensions than NumPy has are refused before anything is computed from them."""
+    for length in (1, 0, 10**19):
+        shape = ", ".join([str(length)] * count)
+        for text in (
+            f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}",
+            f"{{'descr': [('a', '<f8', ({shape}))], 'fortran_order': False, 'shape': (), }}",
+        ):
+            with pytest.raises(DecodeError, match=f"{count} dimensions"):
+                decode_value(npy(text, version=2))

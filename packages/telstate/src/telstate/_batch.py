@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 
-from telstate._calls.common import Call, short_repr
+from telstate._calls.common import Call
 from telstate._suggest import look_in
 from telstate.errors import BatchError, BatchStateError, MissingKeyError
 from telstate_backends import (
@@ -31,6 +31,7 @@ from telstate_backends import (
     SetIndexed,
 )
 from telstate_codec import Key, TelstateError, key_repr
+from telstate_codec.printable import bounded_repr
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -131,7 +132,7 @@ class Queued(Generic[Result_co]):
             return f"<Queued {self.name}: pending>"
         if self._error is not None:
             return f"<Queued {self.name}: {type(self._error).__name__}>"
-        return f"<Queued {self.name}: {short_repr(self._result)}>"
+        return f"<Queued {self.name}: {bounded_repr(self._result)}>"
 
 
 Item: TypeAlias = tuple[Operation[Any], Callable[[Any], Any], Queued[Any]]

@@ -7,9 +7,9 @@ cannot be printed are spelled out.
 
 from __future__ import annotations
 
+import html
 import threading
 from collections.abc import Sequence
-from html import escape
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
@@ -26,6 +26,7 @@ from telstate_backends import (
     TimeoutError,
 )
 from telstate_codec import decode_key, encode_key
+from telstate_codec.printable import escape
 
 #: How long to wait for an answer, in seconds.
 TIME_LIMIT = 1.0
@@ -100,9 +101,9 @@ def plain_repr(ts: Shown) -> str:
 def html_repr(ts: Shown) -> str:
     """Return what a notebook shows: backend, number of keys, prefixes, and a table of some keys."""
     if not _is_open(ts):
-        return escape(plain_repr(ts))
-    title = f"<b>{escape(type(ts).__name__)}</b> on {escape(_backend_name(ts.backend))}"
-    prefixes = ", ".join(f"<code>{escape(repr(prefix))}</code>" for prefix in ts.prefixes)
+        return html.escape(plain_repr(ts))
+    title = f"<b>{html.escape(type(ts).__name__)}</b> on {html.escape(_backend_name(ts.backend))}"
+    prefixes = ", ".join(f"<code>{html.escape(repr(prefix))}</code>" for prefix in ts.prefixes)
     view = f"prefixes {prefixes}{', read-only' if ts.read_only else ''}"
     try:
         more, count, summaries = _first_keys(ts)
@@ -110,7 +111,7 @@ def html_repr(ts: Shown) -> str:
         hint = "<code>await ts.keys()</code> lists the keys"
         return f"<div>{title}, {view}<br>{hint}</div>"
     except Exception as error:
-        problem = escape(_shorten(str(error)))
+        problem = html.escape(_shorten(str(error)))
         return f"<div>{title}, {_describe_error(error)}, {view}<br>{problem}</div>"
     total = f", {_count_keys(count)}" if count is not None else ""
     rows = "".join(_row(ts.prefixes, summary) for summary in summaries)
@@ -162,7 +163,7 @@ def _count_keys(count: int) -> str:
 def _backend_name(backend: AnyBackend) -> str:
     store = backend.uncached
     name = type(store).__name__ if store is backend else f"cached {type(store).__name__}"
-    return name if store.address is None else f"{name} at {store.address}"
+    return name if store.address is None else f"{name} at {escape(store.address)}"
 
 
 def _first_keys(ts: Shown) -> tuple[int, int | None, list[KeySummary]]:
@@ -183,20 +184,13 @@ _HEAD = f"<thead><tr><th{_STYLE}>key</th><th{_STYLE}>kind</th><th{_STYLE}>value<
 
 def _row(prefixes: Sequence[str], summary: KeySummary) -> str:
     prefix = next((one for one in prefixes if summary.name.startswith(one)), "")
-    name = escape(_shorten(summary.name.removeprefix(prefix)))
+    name = html.escape(_shorten(summary.name.removeprefix(prefix)))
     if prefix:
-        name = f'<span style="opacity: 0.5">{escape(_shorten(prefix))}</span>{name}'
-    cells = (name, summary.kind.name.lower(), escape(_printable(summary.extent + summary.value)))
+        name = f'<span style="opacity: 0.5">{html.escape(_shorten(prefix))}</span>{name}'
+    cells = (name, summary.kind.name.lower(), html.escape(escape(summary.extent + summary.value)))
     return f"<tr>{''.join(f'<td{_STYLE}>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _shorten(words: str) -> str:
-    words = _printable(words)
+    words = escape(words)
     return words if len(words) <= MAX_LENGTH else words[: MAX_LENGTH - 3] + "..."
-
-
-def _printable(words: str) -> str:
-    """Spell out what cannot be printed: lone surrogates, control and bidirectional characters."""
-    if words.isprintable():
-        return words
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in words)

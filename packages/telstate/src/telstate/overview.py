@@ -8,7 +8,6 @@ the policy of the process allows.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import groupby
@@ -20,6 +19,7 @@ from telstate._view import SEPARATOR
 from telstate_backends import Backend, KeyPreview, Keys, KeyType, Peek
 from telstate_codec import DecodeError, decode_key, decode_timestamp, decode_value, encode_key
 from telstate_codec.previews import preview_value
+from telstate_codec.printable import BoundedRepr, escape
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -34,10 +34,10 @@ MAX_LENGTH = 200
 # From this many similar branches on, only the first is drawn.
 MIN_SIMILAR = 3
 
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 60
-_short.maxlist = _short.maxtuple = _short.maxdict = 4
-_short.maxlevel = 3
+# From this depth on, the keys of a branch are listed one below the other.
+MAX_DEPTH = 10
+
+_short = BoundedRepr(max_length=60, max_items=4, max_level=3)
 
 
 class HasBackend(Protocol):
@@ -151,7 +151,7 @@ def describe(encoded: bytes, size: int | None = None) -> str:
     'list, 2,746 bytes'
     """
     if size is not None and size > len(encoded):
-        text = preview_value(encoded) if encoded else "long value"
+        text = escape(preview_value(encoded)) if encoded else "long value"
         return text[:MAX_LENGTH] if "array, shape" in text else f"{text}, {size:,} bytes"
     try:
         value = decode_value(encoded)
@@ -159,7 +159,7 @@ def describe(encoded: bytes, size: int | None = None) -> str:
         text = f"{value.dtype} array, shape {shape}" if shape else _short.repr(value)
     except DecodeError:
         return f"({len(encoded)} bytes, not shown: a pickle, or not an encoded value)"
-    text = " ".join(text.split())
+    text = escape(" ".join(text.split()))
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
 
 
@@ -213,14 +213,14 @@ def key_tree(summaries: Iterable[KeySummary], title: str) -> Tree:
             (node.name, "cyan"), "  ", (node.key.kind.name.lower(), "magenta"), "  "
         )
         line.append(node.key.extent, style="green")
-        line.append(node.key.value)
+        line.append(escape(node.key.value))
         return line
 
     def add(nodes: Iterable[_Node], branch: Tree) -> None:
         for node in nodes:
             add(node.children, branch.add(label(node)))
 
-    root = tree.Tree(text.Text(title, style="bold"), guide_style="dim")
+    root = tree.Tree(text.Text(escape(title), style="bold"), guide_style="dim")
     add(_arrange(summaries), root)
     return root
 
@@ -239,7 +239,7 @@ def key_tree_text(summaries: Iterable[KeySummary], title: str) -> str:
         ├── bandwidth  immutable  856000000.0
         └── n_chans  immutable  4096
     """
-    return "\n".join([title, *_lines(_arrange(summaries), "")])
+    return "\n".join([escape(title), *_lines(_arrange(summaries), "")])
 
 
 def _lines(nodes: Sequence[_Node], indent: str) -> Iterator[str]:
@@ -247,7 +247,7 @@ def _lines(nodes: Sequence[_Node], indent: str) -> Iterator[str]:
         is_last = number == len(nodes)
         text = node.name
         if node.key is not None:
-            text += f"  {node.key.kind.name.lower()}  {node.key.extent}{node.key.value}"
+            text += f"  {node.key.kind.name.lower()}  {node.key.extent}{escape(node.key.value)}"
         yield f"{indent}{'└── ' if is_last else '├── '}{text}"
         yield from _lines(node.children, indent + ("    " if is_last else "│   "))
 
@@ -268,31 +268,41 @@ class _Branch:
 
     key: KeySummary | None = None
     below: dict[str, _Branch] = attrs.Factory(dict)
-
-    def shape(self) -> tuple[object, ...]:
-        """Return what similar branches have in common: the names and kinds of keys."""
-        kind = None if self.key is None else self.key.kind
-        return kind, tuple((part, branch.shape()) for part, branch in self.below.items())
+    #: The same for branches that have in common the names and kinds of the keys below.
+    shape: int = 0
 
 
 def _arrange(summaries: Iterable[KeySummary]) -> list[_Node]:
     """Arrange keys as a tree."""
     root = _Branch()
+    branches = []
     for summary in summaries:
         branch = root
-        for part in summary.name.split(SEPARATOR):
-            branch = branch.below.setdefault(part, _Branch())
+        for part in escape(summary.name).split(SEPARATOR):
+            if part not in branch.below:
+                branch.below[part] = _Branch()
+                branches.append(branch.below[part])
+            branch = branch.below[part]
         branch.key = summary
-    return list(_nodes_below(root))
+    # Without recursion, because a name may have any number of parts: the innermost come last.
+    shapes: dict[object, int] = {}
+    for branch in reversed(branches):
+        kind = None if branch.key is None else branch.key.kind
+        below = tuple((part, one.shape) for part, one in branch.below.items())
+        branch.shape = shapes.setdefault((kind, below), len(shapes))
+    return list(_nodes_below(root, 1))
 
 
-def _nodes_below(branch: _Branch) -> Iterator[_Node]:
+def _nodes_below(branch: _Branch, depth: int) -> Iterator[_Node]:
     folded = [_fold(part, below) for part, below in branch.below.items()]
-    for _, run in groupby(folded, key=lambda pair: pair[1].shape() if pair[1].below else id(pair)):
+    for _, run in groupby(folded, key=lambda pair: pair[1].shape if pair[1].below else id(pair)):
         similar = list(run)
         shown = similar if len(similar) < MIN_SIMILAR else similar[:1]
         for name, below in shown:
-            yield _Node(name, below.key, list(_nodes_below(below)))
+            if depth < MAX_DEPTH:
+                yield _Node(name, below.key, list(_nodes_below(below, depth + 1)))
+            else:
+                yield from _list_keys(name, below)
         if len(shown) < len(similar):
             names = ", ".join(name for name, _ in similar[1:])
             yield _Node(
@@ -300,9 +310,21 @@ def _nodes_below(branch: _Branch) -> Iterator[_Node]:
             )
 
 
+def _list_keys(name: str, branch: _Branch) -> Iterator[_Node]:
+    """List the keys of a branch one below the other."""
+    todo = [(name, branch)]
+    while todo:
+        name, branch = _fold(*todo.pop())
+        if branch.key is not None:
+            yield _Node(name, branch.key)
+        below = [(f"{name}{SEPARATOR}{part}", one) for part, one in branch.below.items()]
+        todo += reversed(below)
+
+
 def _fold(name: str, branch: _Branch) -> tuple[str, _Branch]:
     """Join a chain without a fork into one branch."""
+    parts = [name]
     while branch.key is None and len(branch.below) == 1:
         ((part, branch),) = branch.below.items()
-        name = f"{name}{SEPARATOR}{part}"
-    return name, branch
+        parts.append(part)
+    return SEPARATOR.join(parts), branch

@@ -39,6 +39,7 @@ from telstate_backends.errors import RdbParseError, RdbWriteError, translate_rdb
 from telstate_backends.operations.bulk import value_of
 from telstate_backends.store import Stored
 from telstate_codec import Key, encode_key, key_repr
+from telstate_rdb.printable import escape_path
 
 if TYPE_CHECKING:
     import redis
@@ -123,7 +124,8 @@ def _mentioning_strict() -> Iterator[None]:
 def _log_report(report: LoadReport, file: Source) -> int:
     """Log what was left out or lost, and return the number of keys that were loaded."""
     name = file if isinstance(file, str | os.PathLike) else getattr(file, "name", None)
-    place = str(name) if isinstance(name, str | os.PathLike) and str(name) else "the file"
+    place = escape_path(str(name)) if isinstance(name, str | os.PathLike) else ""
+    place = place or "the file"
     expired = [skipped.key for skipped in report.skipped if skipped.has_expired]
     foreign = [skipped for skipped in report.skipped if not skipped.has_expired]
     if foreign:
@@ -186,6 +188,7 @@ class RDBWriterBase:
         from telstate_rdb import RdbWriter
 
         self.filename = os.fspath(filename)
+        self._shown = escape_path(self.filename)
         self.keys_written = 0
         self.keys_failed = 0
         self.failures: dict[bytes, str] = {}
@@ -219,11 +222,11 @@ class RDBWriterBase:
             self._log_failures()  # of single keys
         if error is None and not self._keep_empty:
             if not self.keys_written:
-                logger.warning("No key was written, so %s was left as it was", self.filename)
+                logger.warning("No key was written, so %s was left as it was", self._shown)
             elif self._refused is not None and os.path.exists(self.filename):
                 logger.error(
                     "%s was left as it was: keys that the store refused would be missing",
-                    self.filename,
+                    self._shown,
                 )
                 error = self._refused
         self._writer.__exit__(None if error is None else type(error), error, None)
@@ -232,7 +235,7 @@ class RDBWriterBase:
         """Check that the file is open, and the function that reports progress."""
         if not self._entered:
             raise RdbWriteError(
-                f"{self.filename} is not open. Use the RDBWriter in a with statement."
+                f"{self._shown} is not open. Use the RDBWriter in a with statement."
             )
         if progress is not None:
             check_function(progress, "progress function of saving")
@@ -271,7 +274,7 @@ class RDBWriterBase:
                 self._refused = self._refused or problem
                 if self._stops_at_refusal:
                     raise incomplete(
-                        f"Cannot save key {key_repr(key)}, so {self.filename} was left as it was: {problem}",
+                        f"Cannot save key {key_repr(key)}, so {self._shown} was left as it was: {problem}",
                         problem,
                     ) from problem
 
@@ -436,7 +439,7 @@ class Selection:
         if not writer.keys_written and not keep_empty:
             kind = MissingKeyError if self.names == {} else RdbWriteError
             raise kind(
-                f"There are no keys to save, so {writer.filename} was left as it was. For an empty "
+                f"There are no keys to save, so {writer._shown} was left as it was. For an empty "
                 "snapshot, use keep_empty=True."
             )
         writer._log_failures()
@@ -455,7 +458,7 @@ def _lacking(
     names = ", ".join(map(key_repr, failed[:_MAX_NAMES]))
     more = "..." if len(failed) > _MAX_NAMES else ""
     text = (
-        f"Cannot save {len(failed)} of {count} keys, so {writer.filename} was left as it was; "
+        f"Cannot save {len(failed)} of {count} keys, so {writer._shown} was left as it was; "
         f"RDBWriter saves the others. {names}{more}: {writer.failures[first]}"
     )
     problem = writer._errors.get(first)

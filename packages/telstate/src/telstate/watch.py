@@ -25,6 +25,7 @@ from telstate_backends import (
     Update,
 )
 from telstate_codec import DecodeError, Key, decode_key, decode_value, encode_key, key_repr
+from telstate_codec.printable import bounded_repr
 
 __all__ = ["KeyUpdate", "Reconnected", "Watch", "WatchEvent"]
 
@@ -71,9 +72,9 @@ class KeyUpdate:
         return self._value
 
     def __repr__(self) -> str:
-        value = f"error={self.error!r}" if self.error is not None else repr(self._value)
+        value = f"error={self.error!r}" if self.error is not None else bounded_repr(self._value)
         time = "" if self.timestamp is None else f", timestamp={self.timestamp!r}"
-        sub_key = f", sub_key={self.sub_key!r}" if self.kind is KeyType.INDEXED else ""
+        sub_key = f", sub_key={bounded_repr(self.sub_key)}" if self.kind is KeyType.INDEXED else ""
         return f"KeyUpdate({self.key!r}, {self.kind}, {value}{time}{sub_key})"
 
 

@@ -7,7 +7,7 @@ import numpy
 import pytest
 from rich.console import Console
 
-from telstate import KeyType, TelescopeState
+from telstate import ENCODING_PICKLE, ImmutableKeyError, KeyType, TelescopeState, set_allow_pickle
 from telstate.overview import (
     KeySummary,
     describe,
@@ -16,7 +16,7 @@ from telstate.overview import (
     summarise,
     time_of,
 )
-from telstate_codec import encode_value
+from telstate_codec import PicklePolicy, encode_value
 
 
 def drawn(ts: TelescopeState) -> list[str]:
@@ -103,3 +103,80 @@ def test_names_are_not_markup(ts: TelescopeState) -> None:
     """Markup in names and values is shown unchanged."""
     ts["[red]key"] = "[bold]"
     assert drawn(ts)[1] == "└── [red]key  immutable  '[bold]'"
+
+
+HOSTILE = [
+    "\x1b[2J",
+    "a\u202eb_c",
+    "\x1b]0;title\x07_x",
+    "line\nbreak",
+    "tab\t_\r",
+    "caf\udce9",
+    "\u2028",
+]
+
+
+def test_names_and_values_do_not_steer_a_terminal(ts: TelescopeState) -> None:
+    """Whatever names, values and the title hold, only printable characters are shown."""
+    for number, name in enumerate(HOSTILE):
+        value = HOSTILE[number - 1].replace("\udce9", "")
+        ts[name] = value
+        ts.set_indexed(f"i{name}", value, value)
+    ts.add("s", numpy.array(HOSTILE[:5]))
+    summaries = [
+        *summarise(ts),
+        KeySummary("made\x1b", KeyType.IMMUTABLE, "by hand\x1b\u202e"),
+    ]
+    output = io.StringIO()
+    Console(width=150, file=output).print(key_tree(summaries, "all\x1b"))
+    for shown in (output.getvalue(), key_tree_text(summaries, "all\x1b")):
+        assert all(line.isprintable() for line in shown.split("\n"))
+        assert "\\x1b[2J" in shown and "\\u202e" in shown and "caf\\xe9" in shown
+
+
+@pytest.mark.parametrize("has_forks", [False, True])
+def test_deeply_nested_names(ts: TelescopeState, has_forks: bool) -> None:
+    """A name of a thousand parts is shown, and so is every key if there is one after each part."""
+    parts = [f"p{number}" for number in range(1000)]
+    names = {"_".join(parts)}
+    if has_forks:
+        names |= {"_".join([*parts[:number], "x"]) for number in range(1, 1000)}
+    for name in names:
+        ts[name] = 1
+    lines = key_tree_text(summarise(ts), "all").splitlines()
+    assert sum(line.endswith("immutable  1") for line in lines) == len(names)
+    output = io.StringIO()
+    Console(width=80, file=output).print(key_tree(summarise(ts), "all"))
+    assert "".join(output.getvalue().split()).count("p999") == 1
+    assert repr(ts) and ts._repr_html_() and len(ts.keys()) == len(names)
+
+
+def test_summaries_of_what_pickles_hold(
+    ts: TelescopeState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long integers and tuples that double do not break displays, errors or arrays."""
+    doubling: tuple[object, ...] = ()
+    for _ in range(60):
+        doubling = (doubling, doubling)
+    values = {"long": 10**5000, "double": doubling, "large": 2**64, "both": [10**5000, doubling]}
+    for policy in ("safe", "1"):
+        set_allow_pickle(PicklePolicy(policy))
+        try:
+            for name, value in values.items():
+                ts.delete(name)
+                ts.add(name, value, immutable=True, encoding=ENCODING_PICKLE)
+                with pytest.raises(ImmutableKeyError, match="from .{1,2000} to 5$") as changed:
+                    ts[name] = 5
+                assert len(str(changed.value)) < 2000
+                ts.delete("s")
+                ts.add("s", value, ts=1.0, encoding=ENCODING_PICKLE)
+                ts.add("s", 5, ts=2.0)
+                ts.set_indexed(f"i{policy}", name, value, encoding=ENCODING_PICKLE)
+                assert len(ts.get_range("s", st=0.0)) == 2
+                with ts.watch("s") as changes:
+                    ts.add("s", value, ts=3.0, encoding=ENCODING_PICKLE)
+                    assert 0 < len(repr(next(iter(changes)))) < 2000
+            assert all(len(one.value) < 300 for one in summarise(ts))
+            assert ts._repr_html_()
+        finally:
+            set_allow_pickle(False)

@@ -18,6 +18,7 @@ from telstate_backends.errors import ConnectionError, RefusedError, TelstateErro
 from telstate_backends.operations.base import UNEXPECTED, Operation, UnexpectedReply
 from telstate_backends.redis._client import is_pool_exhausted
 from telstate_codec.keys import key_repr
+from telstate_codec.printable import escape
 
 #: Everything that redis-py, and the sockets below it, may raise.
 FAILURES = (theirs.RedisError, theirs.RedisClusterException, OSError)
@@ -204,8 +205,7 @@ def translate(
     text = str(error)
     # redis-py describes in full the client by which it found no master.
     words = text.partition(" : <")[0].strip().removesuffix(".") or type(error).__name__
-    if not words.isprintable():  # What a server sends must not steer a terminal.
-        words = ascii(words)[1:-1]
+    words = escape(words)  # what a server sends must not steer a terminal
     ours, message = _meaning_of(error, text, address, tls_at_first)
     named = about() if "{about}" in message else ""
     return ours(message.format(address=address, words=words, about=named))

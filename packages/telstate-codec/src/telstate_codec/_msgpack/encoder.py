@@ -60,6 +60,7 @@ _COMPLEX: Final = struct.Struct(">dd")
 _COMPLEX_HEADER: Final = ENCODING_MSGPACK + extension_header(CODE_COMPLEX, _COMPLEX.size)
 
 _ExtType: Final = msgpack.ExtType
+_CONTAINERS: Final = frozenset((list, dict))
 _EMPTY_TUPLE: Final = msgpack.ExtType(CODE_TUPLE, b"\x90")
 _new_extension: Final = tuple.__new__  # ExtType's own constructor takes longer than packing
 
@@ -133,10 +134,44 @@ def pack_at(depth: int, value: object) -> Packed:
         worker = _Worker(depth)
     # After an error the worker is dropped, because its state is unknown.
     data = worker.pack(value)
+    if type(value) in _CONTAINERS and _may_have_extension(data):
+        _refuse_extensions(value)
     packed: Packed = worker.insert_large(data) if worker.large else data
     if len(data) <= _MAX_KEPT:
         idle.append(worker)
     return packed
+
+
+def _may_have_extension(data: bytes) -> bool:
+    """Return whether MessagePack has a byte with which extension types begin."""
+    # The fastest way by far: most values have none of them, and long ones have one soon.
+    return (
+        0xC7 in data
+        or 0xC8 in data
+        or 0xC9 in data
+        or 0xD4 in data
+        or 0xD5 in data
+        or 0xD6 in data
+        or 0xD7 in data
+        or 0xD8 in data
+    )
+
+
+def _refuse_extensions(value: Any) -> None:
+    """Refuse msgpack's own extension types in lists and dictionaries, which the packer encodes unasked."""
+    level = [value]
+    while level:
+        items: list[Any] = []
+        for container in level:
+            items += container
+            if type(container) is dict:
+                items += container.values()
+        kinds = set(map(type, items))
+        if _ExtType in kinds:
+            _refuse(_EMPTY_TUPLE)
+        if kinds.isdisjoint(_CONTAINERS):
+            return
+        level = [item for item in items if type(item) in _CONTAINERS]
 
 
 def pack(value: object) -> bytes:
@@ -213,7 +248,6 @@ def _pack_complex(value: complex) -> bytes:
 
 _whole.update(dict.fromkeys((bool, type(None), int, float, list, dict), _encode_plain))
 _whole.update({bytes: _encode_bytes, str: _encode_text})
-_whole[msgpack.ExtType] = _encode_plain  # a tuple to Python, but not to MessagePack
 _TUPLE: Final = Encoders(_encode_tuple, (CODE_TUPLE, None, None))
 _COMPLEX_NUMBER: Final = Encoders(_encode_complex, (CODE_COMPLEX, _pack_complex, None))
 _whole[tuple], _payloads[tuple] = _TUPLE
@@ -253,6 +287,7 @@ def _refuse(value: object) -> NoReturn:
 
 # The packer encodes a few more types, such as bytearray, and passes on all others.
 _OTHER: Final = Encoders(_encode_plain, (0, _refuse, None))
+_whole[_ExtType] = _refuse
 
 
 def _is_numpy(value: object) -> bool:

@@ -12,6 +12,7 @@ compared with the data before memory is allocated. Errors are `ValueError`; call
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import sys
@@ -32,7 +33,7 @@ from .._msgpack.format import (
     extension_header,
 )
 from ..errors import EncodeError
-from .dtypes import DType, check_text, describe, dtype_of, has_text
+from .dtypes import UTF_32, DType, check_text, describe, dtype_of, has_text
 from .npy_header import MAGIC, Header, Order, Shape, header_end, read_header, write_header
 
 _Key = TypeVar("_Key")
@@ -40,13 +41,12 @@ _Value = TypeVar("_Value")
 
 Array: TypeAlias = NDArray[Any]
 Elements: TypeAlias = Any  # an array or bytes, for b"".join
-ScalarLayout: TypeAlias = tuple[DType, int, Callable[[bytes], object] | None]
-"""Dtype of a scalar, size of its value in bytes, and a function that refuses invalid bytes."""
+ScalarLayout: TypeAlias = tuple[DType, int, Callable[[bytes], Any]]
+"""Dtype of a scalar, size of its value in bytes, and a function that makes the scalar of them."""
 
 _SCATTERED: Final = 2**16  # bytes from which scattered elements are worth a buffer of their own
 _VERSION_1: Final = MAGIC + b"\1\0"
 _SHORT_TEXT: Final = 2**10  # bytes up to which Python's decoder checks text faster than NumPy
-_UTF_32: Final = {"<": "utf-32-le", ">": "utf-32-be", "=": f"utf-32-{sys.byteorder[0]}e"}
 _WHOLE, _PAYLOAD = 0, 1  # indices of a pair of prefixes: of an encoded value, of a payload
 
 # The size in MessagePack of short strings, as most descriptors are, by their first byte.
@@ -198,7 +198,7 @@ def decode_array(data: bytes, start: int = 0, end: int | None = None) -> Array:
         array = np.ndarray(shape, dtype, data, body, None, order).copy(order)
     if text:
         if nbytes <= _SHORT_TEXT and dtype.names is None:
-            data[body:end].decode(_UTF_32[dtype.byteorder], "surrogatepass")
+            data[body:end].decode(UTF_32[dtype.byteorder], "surrogatepass")
         else:
             check_text(array)
     return array
@@ -228,12 +228,19 @@ def _scalar_prefixes(dtype: DType) -> tuple[bytes, bytes]:
 
 def _read_descriptor(packed: bytes) -> ScalarLayout:
     dtype = dtype_of(unpack(packed))
+    # NumPy's own function would drop the zeros at the end of text and bytes.
+    if dtype.kind == "S":
+        return dtype, dtype.itemsize, np.bytes_
     if dtype.kind == "U":
-        codec = _UTF_32[dtype.byteorder]
-        return dtype, dtype.itemsize, lambda raw: raw.decode(codec, "surrogatepass")
-    if has_text(dtype):
-        return dtype, dtype.itemsize, lambda raw: check_text(np.ndarray((1,), dtype, raw))
-    return dtype, dtype.itemsize, None
+        codec = UTF_32[dtype.byteorder]
+        return dtype, dtype.itemsize, lambda raw: np.str_(raw.decode(codec, "surrogatepass"))
+    return dtype, dtype.itemsize, functools.partial(_make_other, dtype, has_text(dtype))
+
+
+def _make_other(dtype: DType, checks_text: bool, raw: bytes) -> Any:
+    if checks_text and raw:
+        check_text(np.ndarray((1,), dtype, raw))
+    return make_scalar(dtype, raw)
 
 
 _written_dtypes: Final[BoundedCache[DType, tuple[bytes, bytes]]] = BoundedCache(
@@ -276,7 +283,7 @@ def _scalar_encoders(kind: type[np.generic]) -> tuple[Encoder, Encoder]:
 def decode_scalar(data: bytes, start: int = 0) -> Any:
     """Return the scalar whose payload goes from an offset to the end of the data."""
     end = start + (_SHORT_STRINGS.get(data[start]) or first_object(data[start:]))
-    dtype, size, check = scalar_layouts[data[start:end]]
+    dtype, size, make = scalar_layouts[data[start:end]]
     raw = data[end:]
     if len(raw) != size:
         if size or len(raw) != _EMPTY_STRINGS.get(dtype.kind) or any(raw):
@@ -284,9 +291,7 @@ def decode_scalar(data: bytes, start: int = 0) -> Any:
         raw = b""
     elif start:
         remember_scalar(data[:end], dtype)
-    if check is not None and raw:
-        check(raw)
-    return make_scalar(dtype, raw)
+    return make(raw)
 
 
 # ------------------------------------------------------------------------------------ registration

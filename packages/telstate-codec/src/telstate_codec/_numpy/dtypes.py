@@ -28,6 +28,11 @@ Descriptor: TypeAlias = str | list[Any]
 MAX_EMPTY: Final = 2**24
 """Most elements of size 0 in an array: NumPy visits each, so a few bytes could cost hours."""
 
+UTF_32: Final = {"<": "utf-32-le", ">": "utf-32-be", "=": f"utf-32-{sys.byteorder[0]}e"}
+"""The codecs of text in arrays, by byte order."""
+MAX_DIMENSIONS: Final = 64
+"""Most dimensions of an array in any release of NumPy."""
+
 _MAX_ITEM_SIZE: Final = 2**31 - 1
 _MAX_DEPTH: Final = 32
 _WRITABLE_KINDS: Final = frozenset("biufcmMSUV")
@@ -181,6 +186,8 @@ def _split_name(name: object) -> tuple[str, str | None]:
 
 def _subarray(base: DType, shape: object) -> DType:
     lengths = shape if isinstance(shape, tuple) else (shape,)
+    if len(lengths) > MAX_DIMENSIONS:
+        raise ValueError(f"a field of {len(lengths)} dimensions is refused")
     count = 1
     for length in lengths:
         # type() rather than isinstance(), because a bool is not a length.

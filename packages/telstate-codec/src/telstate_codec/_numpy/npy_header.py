@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from .dtypes import MAX_EMPTY, DType, describe, dtype_of, has_text
+from .dtypes import MAX_DIMENSIONS, MAX_EMPTY, DType, describe, dtype_of, has_text
 from .npy_literal import read_literal
 
 Shape: TypeAlias = tuple[int, ...]
@@ -92,6 +92,8 @@ def read_header(header: bytes) -> Header:
         raise ValueError(f"fortran_order of an array is {fortran!r}, not True or False")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"shape {str(shape)[:60]} of an array is not a tuple of lengths")
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"an array of {len(shape)} dimensions is refused")
     dtype = dtype_of(content["descr"])
     _check_empty(dtype, shape)
     nbytes = dtype.itemsize * math.prod(shape)

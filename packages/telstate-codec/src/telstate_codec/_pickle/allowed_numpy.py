@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .._numpy.dtypes import is_valid_text, text_parts
+from .._numpy.dtypes import UTF_32, is_valid_text, text_parts
 from .limits import Limits, refuse
 from .machine import Arguments, Call, Function, Unfinished, as_bytes
 
@@ -234,6 +234,11 @@ def _scalar(limits: Limits, args: Arguments) -> object:
         return _EMPTY[dtype.kind]
     array: np.ndarray[Any, Any] = np.ndarray((), dtype, raw)
     _check_text(limits, array)
+    # NumPy would drop the zeros at the end of text and bytes.
+    if dtype.kind == "S":
+        return np.bytes_(raw)
+    if dtype.kind == "U":
+        return np.str_(raw.decode(UTF_32[dtype.byteorder], "surrogatepass"))
     return _copy(array)[()] if dtype.kind == "V" else array[()]
 
 

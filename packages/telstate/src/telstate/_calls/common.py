@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import reprlib
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from telstate_backends import Operation
 from telstate_codec import ENCODING_DEFAULT, EncodeError, Key, encode_value, key_repr
+from telstate_codec.printable import bounded_repr
 
 logger = logging.getLogger("telstate")
 
@@ -18,33 +18,12 @@ Result = TypeVar("Result")
 # tuple, because one is made for every call and nothing is faster to make.
 Call: TypeAlias = tuple[Operation[Any], Callable[[Any], Result]]
 
-_MAX_ARRAY_REPR = 80
-
-
-class ShortRepr(reprlib.Repr):
-    """Represents values in messages: enough to recognise them, on one line."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = 200
-        self.maxdict = self.maxlist = self.maxtuple = 10
-
-    def repr_ndarray(self, array: Any, level: int) -> str:
-        """Represent a small array by its elements, others by dtype and shape."""
-        text = " ".join(repr(array).split())
-        if len(text) <= _MAX_ARRAY_REPR:
-            return text
-        return f"<{array.dtype} array of shape {array.shape}>"
-
-
-short_repr = ShortRepr().repr
-
 CodecError = TypeVar("CodecError", bound=Exception)
 
 
 def with_key(error: CodecError, key: Key, *sub_key: object) -> CodecError:
     """Return the same error with the key, and perhaps the sub-key, in its message."""
-    place = "".join(f"[{short_repr(one)}]" for one in sub_key)
+    place = "".join(f"[{bounded_repr(one)}]" for one in sub_key)
     return type(error)(f"Key {key_repr(key)}{place}: {error}")
 
 

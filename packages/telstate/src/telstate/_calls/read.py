@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from telstate._calls.common import Call, encode, short_repr, with_key
+from telstate._calls.common import Call, encode, with_key
 from telstate._suggest import missing_key
 from telstate._view import View
 from telstate_backends import (
@@ -35,6 +35,7 @@ from telstate_codec import (
     encode_key,
     range_bounds,
 )
+from telstate_codec.printable import bounded_repr
 
 Result = TypeVar("Result")
 
@@ -181,5 +182,5 @@ def _decode_items(items: dict[bytes, bytes]) -> dict[Any, Any]:
         try:
             decoded[sub_key] = decode_value(value)
         except TypeError as error:
-            raise DecodeError(f"the sub-key {short_repr(sub_key)} is not hashable") from error
+            raise DecodeError(f"the sub-key {bounded_repr(sub_key)} is not hashable") from error
     return decoded

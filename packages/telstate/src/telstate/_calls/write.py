@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from telstate._calls.common import Call, encode, logger, short_repr, with_key
+from telstate._calls.common import Call, encode, logger, with_key
 from telstate._view import View
 from telstate_backends import (
     AddSample,
@@ -30,6 +30,7 @@ from telstate_codec import (
     equal_encoded_values,
     key_repr,
 )
+from telstate_codec.printable import bounded_repr
 
 # Adding this many samples in one atomic step holds up other clients of a server for half a second.
 MAX_SAMPLES = 100_000
@@ -101,14 +102,14 @@ def set_indexed(
         hash(sub_key)  # otherwise the key could be written, but not read as a dict
     except TypeError as error:
         raise TypeError(
-            f"Sub-key {short_repr(sub_key)} of key {key_repr(target)} is not hashable. "
+            f"Sub-key {bounded_repr(sub_key)} of key {key_repr(target)} is not hashable. "
             "Use a tuple instead of a list."
         ) from error
     encoded = encode(value, key, encoding)
 
     def finish(present: bytes | None) -> None:
         if present is not None:
-            check_unchanged(f"{key_repr(target)}[{sub_key!r}]", present, encoded, value)
+            check_unchanged(f"{key_repr(target)}[{bounded_repr(sub_key)}]", present, encoded, value)
 
     return SetIndexed(target, encode(sub_key, key), encoded), finish
 
@@ -131,13 +132,13 @@ def check_unchanged(name: str, present: bytes, encoded: bytes, value: object) ->
         if equal_encoded_values(present, encoded):
             logger.info("Immutable key %s was set again to the same value", name)
             return
-        old = short_repr(decode_value(present))
+        old = bounded_repr(decode_value(present))
     except DecodeError as error:
         raise ImmutableKeyError(
-            f"Attempt to change value of immutable key {name} to {short_repr(value)}, but "
+            f"Attempt to change value of immutable key {name} to {bounded_repr(value)}, but "
             f"failed to decode the previous value: {error}"
         ) from error
-    new = short_repr(value)
+    new = bounded_repr(value)
     note = " (they differ in type, order or a part that is not shown)" if old == new else ""
     raise ImmutableKeyError(
         f"Attempt to change value of immutable key {name} from {old} to {new}{note}"
