@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 #: Where a URL begins, and all up to its last @. A pathlib.Path has one slash for two.
-_CREDENTIALS = re.compile(r"(?s)\b([A-Za-z][A-Za-z0-9+.-]+:/+).*@")
+_CREDENTIALS = re.compile(
+    r"(?is)\b([a-z][a-z0-9+.-]+://|(?:redis|valkey|unix)[a-z+]*:/+).*@",
+)
 #: An option of a URL that holds a password.
 _SECRET_OPTION = re.compile(r"(?is)([?&][^=&]*passw[^=&]*=)[^&]*")
 

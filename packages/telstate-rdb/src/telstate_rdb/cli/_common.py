@@ -20,7 +20,7 @@ from telstate_rdb._source import BinaryReader, Progress
 from telstate_rdb.cli._output import Output, OutputError, discard, open_output
 from telstate_rdb.constants import TypeName
 from telstate_rdb.errors import RdbError
-from telstate_rdb.printable import escape
+from telstate_rdb.printable import escape, escape_path
 from telstate_rdb.reader import read_rdb
 from telstate_rdb.selection import Selection
 
@@ -107,7 +107,7 @@ def print_message(text: str) -> None:
     if stream is None:  # it was closed before the start
         return
     encoding = stream.encoding or "utf-8"
-    line = escape(text)
+    line = escape_path(text)  # what was given as a file may be a URL with a password
     try:
         stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
@@ -268,7 +268,7 @@ def print_to(command: CommandT) -> CommandT:
 
 def name_of(file: str) -> str:
     """Return the name of a file for messages."""
-    return "standard input" if file == "-" else escape(file)
+    return "standard input" if file == "-" else escape_path(file)
 
 
 @contextmanager

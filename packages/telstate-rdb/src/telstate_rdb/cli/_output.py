@@ -24,7 +24,7 @@ from rich.cells import cell_len
 
 from telstate_rdb.atomic_file import AtomicFile
 from telstate_rdb.json_form import text_to_json
-from telstate_rdb.printable import escape
+from telstate_rdb.printable import escape, escape_path
 
 _BUFFER_SIZE = 1 << 16
 _ROWS_FOR_WIDTHS = 500  # the rows that decide how wide the columns of a table are
@@ -107,7 +107,7 @@ def open_output(path: str | None, force: bool) -> Iterator[Output]:
 def refuse_existing(path: str, force: bool) -> None:
     """Raise an error if a file exists that may not be overwritten."""
     if not force and os.path.lexists(path):
-        shown = escape(path)
+        shown = escape_path(path)
         raise click.ClickException(f"{shown} exists. Use --force to overwrite it.")
 
 
