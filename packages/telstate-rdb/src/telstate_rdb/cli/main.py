@@ -7,14 +7,7 @@ done. Ctrl-C and a closed pipe end a command without a message.
 
 from __future__ import annotations
 
-try:
-    import click
-    import rich  # noqa: F401  # needed for tables and progress, and imported where they are made
-except ModuleNotFoundError as error:
-    raise ImportError(
-        f"The command needs {(error.name or '').partition('.')[0]}. Install it with: "
-        "pip install 'telstate-rdb[cli]'"
-    ) from error
+import click
 
 from telstate_rdb.cli import _diff, _info, _memory, _read, _write
 from telstate_rdb.cli._common import Group
