@@ -111,6 +111,121 @@ backend.close()
 """
 
 
+HAMMER = """
+import os, signal, sys, threading
+from telstate_backends import (
+    CachedBackend, CheckDue, Delete, Get, Immutable, KeyWait, RedisBackend, SetImmutable, TimeoutError, wait,
+)
+
+backend = RedisBackend.from_url(sys.argv[1])
+cached = CachedBackend(RedisBackend.from_url(sys.argv[1]))
+key = b"k"
+backend.execute(SetImmutable(key, b"1"))
+ended = threading.Event()
+
+def hammer():
+    while not ended.is_set():
+        for each in (backend, cached):
+            each.execute_many([Get((key,)), Get((b"l",))])
+            each.execute(Get((key,)))
+        try:
+            wait(backend, KeyWait((b"missing",)), timeout=0.001)
+        except TimeoutError:
+            pass
+
+def work(number):
+    mine = b"from a child %d" % number
+    for each in (backend, cached):
+        assert each.execute(Get((key,))) == Immutable(b"1")
+        each.execute(SetImmutable(mine, b"2"))
+        wait(each, KeyWait((mine,)), timeout=20)
+        assert each.execute_many([Get((mine,)), Delete((mine,))]) == [Immutable(b"2"), 1]
+    with backend.watch([mine]) as watcher:
+        assert watcher.next(20) is CheckDue.SUBSCRIBED
+    backend.close()
+    cached.close()
+
+threads = [threading.Thread(target=hammer) for _ in range(4)]
+for thread in threads:
+    thread.start()
+statuses = set()
+for number in range(30):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(50)  # in case it hangs
+        work(number)
+        os._exit(0)
+    statuses.add(os.waitpid(child, 0)[1])
+ended.set()
+for thread in threads:
+    thread.join()
+backend.close()
+cached.close()
+print(statuses, flush=True)
+"""
+
+HOLD_LOCKS = """
+import os, signal, sys, threading
+import redis, redis.cluster
+from telstate_backends import CheckDue, Exists, Keys, RedisBackend
+
+kind = redis.cluster.RedisCluster if sys.argv[1].startswith("redis+cluster") else redis.Redis
+client = kind.from_url(sys.argv[1].replace("+cluster", ""))
+backend = RedisBackend(client)
+backend.execute(Exists((b"k", b"l")))
+if kind is redis.Redis:
+    owners = [client.connection_pool]
+else:
+    nodes = client.get_nodes()
+    owners = [client.nodes_manager, *(node.redis_connection.connection_pool for node in nodes)]
+taken, ended = threading.Event(), threading.Event()
+
+def hold():
+    # What another thread might be doing at the fork.
+    for owner in owners:
+        owner._lock.acquire()
+    taken.set()
+    ended.wait()
+    for owner in owners:
+        owner._lock.release()
+
+holding = threading.Thread(target=hold)
+holding.start()
+taken.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(50)
+    assert backend.execute(Exists((b"k", b"l"))) is False
+    assert backend.execute(Keys()) == []
+    with backend.watch([b"k"]) as watcher:
+        assert watcher.next(20) is CheckDue.SUBSCRIBED
+    backend.close()
+    os._exit(0)
+print(os.waitpid(child, 0)[1], flush=True)
+ended.set()
+holding.join()
+"""
+
+GO_ON_WATCHING = """
+import os, signal, sys
+from telstate_backends import CheckDue, Delete, RedisBackend, SetImmutable
+
+backend = RedisBackend.from_url(sys.argv[1])
+with backend.watch([b"k"]) as watcher:
+    assert watcher.next(20) is CheckDue.SUBSCRIBED
+    child = os.fork()
+    if child == 0:
+        signal.alarm(50)
+        assert watcher.next(20) is CheckDue.RECONNECTED
+        backend.execute(SetImmutable(b"k", b"1"))
+        assert watcher.next(20).value == b"1"
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
+    print(watcher.next(20).value, flush=True)
+backend.close()
+"""
+
+
 def run(code: str, url: str) -> str:
     """Run Python code in a process of its own, and return its output."""
     done = subprocess.run(
@@ -137,3 +252,23 @@ def test_a_child_closes_its_own_connections(newest_url: str) -> None:
 def test_a_child_that_fails_to_connect_at_first(newest_url: str) -> None:
     """It never uses the connection of its parent, not even after it has failed to make one."""
     assert run(FAIL_TO_CONNECT, newest_url) == "2\nFalse\n"
+
+
+def test_forks_while_threads_use_a_backend(newest_url: str) -> None:
+    """Each child reads, writes, waits and watches, whatever the threads of its parent were doing."""
+    assert run(HAMMER, newest_url) == "{0}\n"
+
+
+def test_a_fork_while_threads_hold_the_locks_of_redis_py(newest_url: str) -> None:
+    """The child does not wait for a lock that is never released there."""
+    assert run(HOLD_LOCKS, newest_url) == "0\n"
+
+
+def test_a_fork_while_threads_hold_the_locks_of_a_cluster_client(cluster_ports: list[int]) -> None:
+    """The same for a cluster, whose nodes have pools of their own."""
+    assert run(HOLD_LOCKS, f"redis+cluster://127.0.0.1:{cluster_ports[0]}") == "0\n"
+
+
+def test_a_watch_goes_on_in_a_child(newest_url: str) -> None:
+    """On a connection of its own, so that its parent misses nothing."""
+    assert run(GO_ON_WATCHING, newest_url) == "0\nb'1'\n"
