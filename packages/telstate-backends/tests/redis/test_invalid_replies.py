@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -20,6 +21,7 @@ from telstate_backends import (
     Get,
     Keys,
     KeyTypes,
+    Operation,
     RedisBackend,
     RefusedError,
     RetryPolicy,
@@ -213,7 +215,7 @@ LISTING_ERRORS: list[tuple[str, type[TelstateError], str]] = [
 @pytest.mark.parametrize("listing", [Keys(), KeyTypes()], ids=["keys", "types"])
 @pytest.mark.parametrize(("reply", "kind", "message"), LISTING_ERRORS)
 async def test_an_error_in_the_middle_of_a_listing(
-    listing: Keys | KeyTypes, reply: str, kind: type[TelstateError], message: str
+    listing: Operation[Any], reply: str, kind: type[TelstateError], message: str
 ) -> None:
     """It is raised as what it is, or returned for a batch."""
     with ListingServer(f"-{reply}\r\n".encode()) as server:

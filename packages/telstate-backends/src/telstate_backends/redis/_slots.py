@@ -318,10 +318,8 @@ class Membership:
 def have_slots_moved(before: Masters, after: Masters) -> bool:
     """Return whether slots, with their keys, may have moved since the masters were asked before."""
     views = [*before.values(), *after.values()]
-    return (
-        before != after
-        and _states(before) != _states(after)
-        or any(view is not None and view.is_moving_slots for view in views)
+    return any(view is None or view.is_moving_slots for view in views) or (
+        _states(before) != _states(after)
     )
 
 
