@@ -1,6 +1,7 @@
 """The pytest plugin: reports what the tests run against, and runs the examples of documentation."""
 
 import gc
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from telstate_testing.servers import redis_binaries
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers that all packages use."""
+    """Register the markers that all packages use, and see that SIGINT arrives."""
+    # A process that a script started in the background ignores it, and so would those that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: takes seconds; runs on one Python version only")
 
 
