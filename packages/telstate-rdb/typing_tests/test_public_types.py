@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import gzip
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Literal, assert_type
 
 from telstate_rdb import (
     AnyRecord,
     AuxiliaryRecord,
     BinaryReader,
+    Changes,
     Checksum,
+    Command,
+    CommandMaker,
+    Difference,
     Hash,
+    KeyMemory,
     KeyRecord,
     LazyTable,
     List,
     Loss,
+    Merged,
     Module,
+    PrefixSum,
+    PrefixTree,
     Progress,
     RawValue,
     RdbError,
@@ -25,17 +34,28 @@ from telstate_rdb import (
     RdbReader,
     RdbSource,
     RdbWriteError,
+    Selection,
     Set,
     SortedSet,
     Stream,
     StreamEntry,
     TypeName,
     Value,
+    compare_rdb,
+    convert_rdb,
     decode_dump,
+    decode_json,
     decode_raw,
+    encode_command,
+    encode_json,
+    list_keys,
+    measure_key,
+    merge_rdb,
     parse_dump,
     read_lazily,
     read_rdb,
+    read_selected,
+    split_rdb,
 )
 
 assert_type(read_rdb("dump.rdb"), RdbReader[KeyRecord[Value]])
@@ -110,3 +130,23 @@ for record in read_rdb("dump.rdb"):
 assert_type(decode_dump(b""), Value)
 assert_type(decode_raw(parse_dump(b"")), Value)
 assert_type(parse_dump(b"").dump(), bytes)
+
+any_record = next(iter(read_rdb("dump.rdb", auxiliary=True)))
+raw = next(iter(read_rdb("dump.rdb", raw=True)))
+assert_type(read_selected("dump.rdb"), Iterator[KeyRecord[Value]])
+assert_type(
+    read_selected("dump.rdb", Selection(keys=["a*"]), raw=True), Iterator[KeyRecord[RawValue]]
+)
+assert_type(read_selected("dump.rdb", auxiliary=True), Iterator[KeyRecord[Value] | AuxiliaryRecord])
+assert_type(list_keys("dump.rdb"), Iterator[list[tuple[int, bytes, int, int, int | None]]])
+assert_type(encode_json(any_record), Iterator[str])
+assert_type(decode_json("{}"), KeyRecord[Value] | AuxiliaryRecord)
+assert_type(CommandMaker("6.2").commands(any_record), Iterator[Command])
+assert_type(encode_command((b"PING",)), bytes)
+assert_type(measure_key(raw, "7.0"), KeyMemory)
+assert_type(measure_key(raw).memory, int | None)
+assert_type(next(PrefixTree(b":").rows()), PrefixSum)
+assert_type(compare_rdb("a.rdb", "b.rdb", full=True), Iterator[Difference])
+assert_type(convert_rdb("a.rdb", "b.rdb", changes=Changes(to_database=1)), int)
+assert_type(merge_rdb(["a.rdb", "b.rdb"], "c.rdb", prefer="last"), Merged)
+assert_type(split_rdb("a.rdb", "folder", by="db"), Mapping[Path, int])

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from telstate_rdb._source import RdbSource as RdbSource
     from telstate_rdb._types.streams import without_counters as without_counters
     from telstate_rdb.constants import TypeName as TypeName
+    from telstate_rdb.convert import Changes as Changes
+    from telstate_rdb.convert import Conflict as Conflict
+    from telstate_rdb.convert import ConflictError as ConflictError
+    from telstate_rdb.convert import Merged as Merged
+    from telstate_rdb.convert import convert_rdb as convert_rdb
+    from telstate_rdb.convert import key_slot as key_slot
+    from telstate_rdb.convert import merge_rdb as merge_rdb
+    from telstate_rdb.convert import split_rdb as split_rdb
+    from telstate_rdb.diff import Change as Change
+    from telstate_rdb.diff import Difference as Difference
+    from telstate_rdb.diff import Side as Side
+    from telstate_rdb.diff import compare_rdb as compare_rdb
     from telstate_rdb.dump import decode_dump as decode_dump
     from telstate_rdb.dump import decode_raw as decode_raw
     from telstate_rdb.dump import encode_dump as encode_dump
@@ -25,8 +37,16 @@ if TYPE_CHECKING:
     from telstate_rdb.errors import RdbError as RdbError
     from telstate_rdb.errors import RdbParseError as RdbParseError
     from telstate_rdb.errors import RdbWriteError as RdbWriteError
+    from telstate_rdb.json_form import JsonFormError as JsonFormError
+    from telstate_rdb.json_form import decode_json as decode_json
+    from telstate_rdb.json_form import encode_json as encode_json
     from telstate_rdb.lazy import AnyRecord as AnyRecord
     from telstate_rdb.lazy import LazyTable as LazyTable
+    from telstate_rdb.memory import KeyMemory as KeyMemory
+    from telstate_rdb.memory import ServerName as ServerName
+    from telstate_rdb.memory import measure_key as measure_key
+    from telstate_rdb.prefixes import PrefixSum as PrefixSum
+    from telstate_rdb.prefixes import PrefixTree as PrefixTree
     from telstate_rdb.reader import RdbReader as RdbReader
     from telstate_rdb.reader import read_lazily as read_lazily
     from telstate_rdb.reader import read_rdb as read_rdb
@@ -39,6 +59,9 @@ if TYPE_CHECKING:
     from telstate_rdb.records import PreReleaseFunction as PreReleaseFunction
     from telstate_rdb.records import SlotImport as SlotImport
     from telstate_rdb.records import SlotInformation as SlotInformation
+    from telstate_rdb.resp import Command as Command
+    from telstate_rdb.resp import CommandMaker as CommandMaker
+    from telstate_rdb.resp import encode_command as encode_command
     from telstate_rdb.selection import Selection as Selection
     from telstate_rdb.selection import list_keys as list_keys
     from telstate_rdb.selection import read_selected as read_selected
@@ -68,12 +91,18 @@ _EXPORTS = {
     "_source": "BinaryReader Progress RdbSource",
     "_types.streams": "without_counters",
     "constants": "TypeName",
+    "convert": "Changes Conflict ConflictError Merged convert_rdb key_slot merge_rdb split_rdb",
+    "diff": "Change Difference Side compare_rdb",
     "dump": "decode_dump decode_raw encode_dump parse_dump",
     "errors": "RdbError RdbParseError RdbWriteError",
+    "json_form": "JsonFormError decode_json encode_json",
     "lazy": "AnyRecord LazyTable",
+    "memory": "KeyMemory ServerName measure_key",
+    "prefixes": "PrefixSum PrefixTree",
     "reader": "RdbReader read_lazily read_rdb",
     "records": "AuxiliaryField AuxiliaryRecord DatabaseSize FunctionLibrary KeyRecord ModuleAuxiliary "
     "PreReleaseFunction SlotImport SlotInformation",
+    "resp": "Command CommandMaker encode_command",
     "selection": "Selection list_keys read_selected",
     "values": "Array Hash List Module RawValue Set SortedSet Stream StreamConsumer StreamEntry StreamGroup "
     "StreamId StreamPending StreamProducers Value",
