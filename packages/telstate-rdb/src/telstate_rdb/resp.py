@@ -192,8 +192,10 @@ class CommandMaker:
             self.omitted["counters of streams"] += 1
 
     def _without_expiries(self, value: Hash) -> Hash:
+        if not value.expiries:
+            return value
         self.omitted["expiries of hash fields"] += len(value.expiries)
-        return Hash(value.fields) if value.expiries else value
+        return Hash(value.fields)
 
     def _value_commands(self, key: bytes, value: Value) -> Iterator[Command]:
         match value:

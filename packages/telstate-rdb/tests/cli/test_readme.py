@@ -1,0 +1,108 @@
+"""The README: its commands print what it shows, and it names the counterpart of each option of rdbtools."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from array import array
+from pathlib import Path
+
+import pytest
+
+from telstate_rdb import (
+    AuxiliaryField,
+    Hash,
+    KeyRecord,
+    List,
+    RdbWriter,
+    Set,
+    SortedSet,
+    Stream,
+    StreamConsumer,
+    StreamEntry,
+    StreamGroup,
+    StreamId,
+    StreamPending,
+    Value,
+)
+
+README = Path(__file__).parents[2] / "README.md"
+EXAMPLES = re.findall(r"^```console\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+RDB_OPTIONS = "-c json, -c diff, -c justkeys, -c justkeyvals, -c memory, -c protocol, -f, -n, -k, -o, "
+RDB_OPTIONS += "-t, -b, -l, -e, -x, -a, redis-memory-for-key, redis-profiler"
+EXPIRY = 1_900_000_000_000
+
+
+def make_example(path: Path, *, later: bool = False) -> None:
+    """Write the file that the examples are about, or that of a day later."""
+    entries = tuple(
+        StreamEntry(StreamId(EXPIRY - 10_000 + n, 0), ((b"order", b"%d" % n),)) for n in range(3)
+    )
+    pending = (StreamPending(entries[0].id, EXPIRY - 5_000, 1),)
+    consumer = StreamConsumer(b"worker 1", EXPIRY - 5_000, EXPIRY - 5_000, (entries[0].id,))
+    group = StreamGroup(b"billing", entries[0].id, 1, pending, (consumer,))
+    last = entries[-1].id
+    values: list[tuple[bytes, Value, int | None]] = [
+        (b"user:1", Hash({b"name": "Zoë".encode(), b"mail": b"zoe@example.org"}), None),
+        (b"user:2", Hash({b"name": b"Jan", b"mail": b"jan@example.org"}), None),
+        (b"session:8f3a", b"\xff\x00" * 40, EXPIRY),
+        (b"queue", List((b"order 17", b"order 18")), None),
+        (b"tags", Set((b"new", b"sale")), None),
+        (b"ranking", SortedSet((b"Zo", b"Jan"), array("d", (3.5, 12))), None),
+        (b"orders", Stream(entries, last, entries[0].id, StreamId(0, 0), 3, (group,)), None),
+    ]
+    if later:
+        values[0] = (b"user:1", Hash({b"name": "Zoë".encode(), b"mail": b"z@example.org"}), None)
+        values[4:5] = [(b"user:3", Hash({b"name": b"Kim"}), None)]
+    with RdbWriter(path, 11) as writer:
+        writer.write_record(AuxiliaryField(b"redis-ver", b"7.2.4"))
+        writer.write_record(AuxiliaryField(b"ctime", b"%d" % (EXPIRY // 1000 - 100)))
+        writer.write_records(KeyRecord(0, *value) for value in values)
+
+
+def test_readme_has_examples() -> None:
+    """Every command is shown."""
+    shown = set(re.findall(r"^\$ telstate-rdb (\w+)", "".join(EXAMPLES), re.MULTILINE))
+    commands = "info keys get json resp memory diff convert merge split verify"
+    assert shown == set(commands.split())
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples(example: str, tmp_path: Path) -> None:
+    """Each command prints what the README shows."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash on this machine")
+    make_example(tmp_path / "dump.rdb")
+    make_example(tmp_path / "later.rdb", later=True)
+    (tmp_path / "telstate-rdb").write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m telstate_rdb "$@"\n'
+    )
+    (tmp_path / "telstate-rdb").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    printed = ""
+    for line in example.splitlines():
+        if line.startswith("$ "):
+            result = subprocess.run(
+                [bash, "-c", line[2:]],
+                cwd=tmp_path,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            printed += f"{line}\n{result.stdout.expandtabs()}"
+    assert [line.rstrip() for line in printed.splitlines()] == [
+        line.rstrip() for line in example.splitlines()
+    ]
+
+
+def test_uses_of_rdbtools() -> None:
+    """The README says what to use in place of each option of rdbtools."""
+    table = README.read_text().partition("## From rdbtools")[2].partition("\n## ")[0]
+    left = " ".join(row.split("|")[1] for row in table.splitlines() if row.startswith("|"))
+    for use in RDB_OPTIONS.split(", "):
+        assert f"`{use}" in left, use
