@@ -31,7 +31,9 @@ from telstate_rdb import (
 
 README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = re.findall(r"^```console\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-RDB_OPTIONS = "-c json, -c diff, -c justkeys, -c justkeyvals, -c memory, -c protocol, -f, -n, -k, -o, "
+RDB_OPTIONS = (
+    "-c json, -c diff, -c justkeys, -c justkeyvals, -c memory, -c protocol, -f, -n, -k, -o, "
+)
 RDB_OPTIONS += "-t, -b, -l, -e, -x, -a, redis-memory-for-key, redis-profiler"
 EXPIRY = 1_900_000_000_000
 
