@@ -21,7 +21,7 @@ not the entry of a key in the table of expiries. Nothing in it is fitted to meas
   tree and those of pending entries the server itself takes an estimate, 244 bytes for each node, which is
   counted here for the nodes that the tree has.
 
-The memory of values of modules is known only to the module.
+The memory of values of modules is known only to the module, and arrays came with a later server.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from telstate_rdb._source import Source
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.records import KeyRecord
-from telstate_rdb.values import Hash, List, RawValue, Set, SortedSet
+from telstate_rdb.values import Array, Hash, List, RawValue, Set, SortedSet
 
 ServerName = Literal["7.0", "8.0"]
 """The servers whose memory is modelled."""
@@ -99,7 +99,7 @@ class KeyMemory(NamedTuple):
         The length of the longest element, member, field or value, in bytes; that of the largest node
         of a stream.
     memory
-        The number of bytes; None for values of modules.
+        The number of bytes; None for values of modules and for arrays.
     """
 
     database: int
@@ -459,9 +459,11 @@ def _measure_stream(raw: RawValue, server: _Server) -> _Measured:
         memory += _GROUP + _PENDING * len(pending) + _radix_tree(pending)
         for _ in range(source.read_length()):
             name = source.read_string()
-            source.skip(16 if raw.type == c.TYPE_STREAM_LISTPACKS_3 else 8)
+            source.skip(16 if raw.type >= c.TYPE_STREAM_LISTPACKS_3 else 8)
             own = [source.read(_ID) for _ in range(source.read_length())]
             memory += server.consumer + len(name) + _radix_tree(own)
+        if raw.type >= c.TYPE_STREAM_LISTPACKS_5:  # what was given back
+            source.skip(_ID * source.read_length())
     return _Measured("stream", elements, longest, memory)
 
 
@@ -515,6 +517,13 @@ def _shared(first: bytes, second: bytes) -> int:
     return len(first) - (different.bit_length() + 7) // 8
 
 
+def _measure_array(raw: RawValue, server: _Server) -> _Measured:
+    value = decode_raw(raw)
+    assert isinstance(value, Array)
+    longest = max(map(len, value.elements.values()), default=0)
+    return _Measured("array", len(value.elements), longest, None)
+
+
 def _measure_module(raw: RawValue, server: _Server) -> _Measured:
     size = len(raw.body)
     return _Measured("module", 1, size, None)
@@ -528,4 +537,5 @@ _MEASURES: dict[c.TypeName, Callable[[RawValue, _Server], _Measured]] = {
     "hash": _measure_hash,
     "stream": _measure_stream,
     "module": _measure_module,
+    "array": _measure_array,
 }

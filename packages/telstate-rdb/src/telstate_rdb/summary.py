@@ -47,6 +47,13 @@ ENCODINGS: dict[int, str] = {
     c.TYPE_HASH_LISTPACK_EX_PRE_GA: "listpack, with expiries",
     c.TYPE_HASH_METADATA: "table, with expiries",
     c.TYPE_HASH_LISTPACK_EX: "listpack, with expiries",
+    c.TYPE_STREAM_LISTPACKS_4: "listpacks",
+    c.TYPE_STREAM_LISTPACKS_5: "listpacks",
+    c.TYPE_ARRAY: "array",
+    c.TYPE_HASH_TEMPLATE_LISTPACK: "listpack of a template",
+    c.TYPE_HASH_TEMPLATE_LISTPACK_REF: "listpack of a template",
+    c.TYPE_HASH_TEMPLATE: "template",
+    c.TYPE_HASH_TEMPLATE_REF: "template",
 }
 """How a value of each type byte is encoded in a file."""
 
