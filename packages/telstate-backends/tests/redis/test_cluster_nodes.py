@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import redis
 from redis.crc import key_slot
-from subjects import Subject, spread
+from subjects import Subject, later, spread
 
 from telstate_backends import (
     AddSample,
     CheckDue,
     Clear,
+    ConnectionError,
     Count,
+    Delete,
     Exists,
     Keys,
     KeyType,
@@ -193,3 +195,20 @@ async def test_listings_while_keys_move(
             await moving
             await asyncio.to_thread(move, [new, home, *others])
     assert set(counts) == {len(keys)}
+
+
+async def test_a_node_that_refuses_for_now(cluster_ports: list[int], asynchronous: bool) -> None:
+    """`Delete` is retried, and `Clear` is not once another node has done its part."""
+    home = cluster_ports[SLOT * 3 // 16384]
+    async with connected(asynchronous, cluster_ports) as subject:
+        await subject.execute(SetImmutable(b"{x}", b"1"))
+        with redis.Redis(port=home) as admin:
+            admin.config_set("min-replicas-to-write", 1)
+            try:
+                with pytest.raises(ConnectionError, match="too few replicas.*a part may have"):
+                    await subject.execute(Clear())
+                thread = later(0.1, lambda: admin.config_set("min-replicas-to-write", 0))
+                assert await subject.execute(Delete((b"{x}",))) == 1
+                thread.join()
+            finally:
+                admin.config_set("min-replicas-to-write", 0)

@@ -91,7 +91,10 @@ class Cluster:
             if work.moved:
                 self._refresh_slots(deadline)
             if work.needs_check:
-                work.check(self._find_masters(deadline))
+                try:
+                    work.check(self._find_masters(deadline))
+                except FAILURES as error:
+                    raise partly_sent(error) from error
             if work.waits:
                 time.sleep(_slots.PAUSE)
         return work.replies()
@@ -321,7 +324,10 @@ class AsyncCluster:
             if work.moved:
                 await self._refresh_slots()
             if work.needs_check:
-                work.check(await self._find_masters())
+                try:
+                    work.check(await self._find_masters())
+                except FAILURES as error:
+                    raise partly_sent(error) from error
             if work.waits:
                 await asyncio.sleep(_slots.PAUSE)
         return work.replies()

@@ -275,7 +275,7 @@ class Subscriptions:
             subscriber.reset()
 
     def report_loss(self) -> None:
-        """Tell all subscribers that messages may have been lost."""
+        """Report to all subscribers that messages may have been lost."""
         for subscriber in {each for group in self._subscribers.values() for each in group}:
             if subscriber.is_active:
                 subscriber.put(CheckDue.RECONNECTED)

@@ -228,7 +228,7 @@ class PubSubConnection:
             await _cancel(tasks)
 
     async def _check_node(self, check: AsyncNodeCheck) -> None:
-        """Tell all watchers each time when messages may have been lost between the nodes of a cluster."""
+        """Report to all watchers when messages may have been lost between the nodes of a cluster."""
         while True:
             await check.run()
             self._subscriptions.report_loss()
