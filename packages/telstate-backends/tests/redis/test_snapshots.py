@@ -409,7 +409,7 @@ def test_silence(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     # The limit is private, and a minute long.
     monkeypatch.setattr("telstate_backends.redis._replication.SILENCE", 0.2)
     fill_with_noise(server.url)
-    url = f"{server.url}?socket_timeout=1"
+    url = f"{server.url}?socket_timeout=2"
     with RedisBackend.from_url(url, retry=NEVER) as backend:
         with pytest.raises(ConnectionError, match="did not answer in time"):
             backend.take_snapshot(partial(stall, server, threading.Event()))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,8 @@ def looping_script(port: int) -> Iterator[Callable[[], None]]:
 
         def start() -> None:
             thread.start()
-            for _ in range(10_000):
+            end = time.monotonic() + LONG
+            while time.monotonic() < end:
                 try:
                     client.ping()
                 except redis.ResponseError as error:
