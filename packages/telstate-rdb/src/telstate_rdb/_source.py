@@ -70,6 +70,12 @@ RdbSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryRead
 """Where a snapshot can come from: a path, the bytes themselves, or an open binary file."""
 
 
+def open_path(path: str | os.PathLike[str]) -> io.FileIO:
+    """Open a file to read; an error does not show the password of a URL."""
+    with without_credentials():
+        return io.FileIO(os.fspath(path))
+
+
 class Source:
     """Bytes that are read in order, once."""
 
@@ -116,10 +122,8 @@ class Source:
             self.buffer = bytes(source)
             self.size = len(self.buffer)
         elif isinstance(source, str | os.PathLike):
-            path = os.fspath(source)
-            self.name = name or path
-            with without_credentials():
-                self._owned = self._file = io.FileIO(path)
+            self.name = name or os.fspath(source)
+            self._owned = self._file = open_path(source)
             self.size = size_of(self._owned)
         elif not hasattr(source, "read"):
             raise TypeError(

@@ -28,7 +28,7 @@ from typing import (
 from telstate_rdb import constants as c
 from telstate_rdb._crc64 import crc64
 from telstate_rdb._parser import Checksum, Container, Measure, RecordParser, read_header
-from telstate_rdb._source import Progress, RdbSource, Source, size_of
+from telstate_rdb._source import Progress, RdbSource, Source, open_path, size_of
 from telstate_rdb.constants import TypeName
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
@@ -466,7 +466,7 @@ def verify_checksum(source: RdbSource) -> bool | None:
     if isinstance(source, bytes | bytearray | memoryview):
         source = io.BytesIO(source)
     elif isinstance(source, str | os.PathLike):
-        with io.FileIO(source) as file:
+        with open_path(source) as file:
             return verify_checksum(file)
     size = size_of(source)
     if size is None or not isinstance(source, io.BytesIO | io.FileIO | io.BufferedReader):

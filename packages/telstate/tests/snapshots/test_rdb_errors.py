@@ -94,3 +94,34 @@ def test_drop_in(tmp_path: Path) -> None:
         rdb_utility.dump_zset([])
     with pytest.raises(telstate.RdbParseError):
         rdb_writer_base.encode_item(b"k", b"text")
+
+
+async def save_async(path: Any) -> None:
+    async with AsyncRDBWriter(path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda path: load(path, True),
+        lambda path: load(path, False),
+        lambda path: load_async(path, True),
+        lambda path: open_as_state(path, True),
+        lambda path: open_as_state_async(path, True),
+        lambda path: TelescopeState().save(path, keep_empty=True),
+        lambda path: RDBWriter(path).__enter__(),
+        lambda path: RDBWriter(path).save(TelescopeState()),
+        lambda path: asyncio.run(save_async(path)),
+    ],
+)
+@pytest.mark.parametrize("make", [str, Path])
+def test_url_in_place_of_a_path(use: Callable[[Any], object], make: Callable[[str], Any]) -> None:
+    """No error for a URL that is given as a path, nor a cause of it, shows its password."""
+    with pytest.raises((OSError, telstate.TelstateError)) as failed:
+        use(make("redis://anna:sesame@localhost:1/0"))
+    error: BaseException | None = failed.value
+    while error is not None:
+        assert "sesame" not in str(error) and "sesame" not in repr(error)
+        assert "***@localhost" in str(error)
+        error = error.__cause__ or error.__context__
