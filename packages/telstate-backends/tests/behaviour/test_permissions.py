@@ -460,3 +460,47 @@ async def test_reading_from_a_full_server(name: str) -> None:
                         assert results_of(limited, reads) == wanted
             with pytest.raises(ImmutableKeyError):
                 backend.execute(GetRange((b"a",), bytes(8), MAX))
+
+
+# --------------------------------------------------------------------------- a cluster
+
+#: What every user of a cluster needs beside that.
+IN_CLUSTER = "+cluster|slots +cluster|nodes +command +asking"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_reading_from_a_cluster(cluster_ports: list[int], way: str) -> None:
+    """The candidates of a read may be on several nodes, whatever a user may use to read."""
+    assert IN_CLUSTER in README.read_text()
+    nodes = [redis.Redis(port=port) for port in cluster_ports]
+    url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}"
+    candidates = tuple(b"key%d" % number for number in range(8))
+    try:
+        for node in nodes:
+            rights = f"on >hush {RIGHTS[way]} {IN_CLUSTER}"
+            set_user(node, "some", "reset", *rights.split())
+        with RedisBackend.from_url(url) as ours:
+            ours.execute(SetImmutable(b"key7", encode_value(7)))
+            ours.execute(AddSamples(b"key5", SAMPLES[:10]))
+            operations: list[Operation[Any]] = [
+                Get(candidates),
+                Get(candidates[6:]),
+                GetRange(candidates, bytes(8), MAX),
+                GetRange((b"key5",), bytes(8), MAX),
+                WhichExist(candidates),
+                GetKeyType(candidates[:5]),
+                *map(Export, candidates),
+                Keys(),
+                KeyTypes(),
+            ]
+            expected = ours.execute_many(operations)
+        with RedisBackend.from_url(url.replace("//", "//some:hush@")) as backend:
+            assert results_of(backend, operations) == expected
+            assert backend.execute_many(operations) == expected
+        async with await AsyncRedisBackend.from_url(url.replace("//", "//some:hush@")) as other:
+            assert await other.execute_many(operations) == expected
+            assert [await other.execute(operation) for operation in operations] == expected
+    finally:
+        for node in nodes:
+            node.acl_deluser("some")
+            node.close()
