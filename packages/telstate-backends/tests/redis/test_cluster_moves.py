@@ -311,3 +311,57 @@ async def test_a_batch_for_a_cluster_that_is_down(
         assert await patient.execute_many(batch) == [None, KeyType.IMMUTABLE]
     await patient.close()
     await impatient.close()
+
+
+READERS = {
+    "scripts": "~* +@read +eval_ro +evalsha_ro",
+    "transactions": "~* +@read +multi +exec",
+    "plain commands": "~* +@read",
+}
+
+
+@pytest.mark.parametrize("way", READERS)
+def test_reading_with_few_permissions(home_first: list[int], way: str) -> None:
+    """Of candidate keys that are on both nodes the first counts, whatever a user may use to read."""
+    rights = (
+        f"on nopass &* {READERS[way]} +select +ping +command +asking +cluster|slots +cluster|nodes"
+    )
+    nodes = [redis.Redis(port=port) for port in home_first]
+    for node in nodes:
+        node.flushall()
+        set_user(node, "reset", *rights.split())
+    url = url_of(home_first)
+    candidates = (b"{x}none", b"{x}here", b"{x}there")
+    try:
+        with (
+            RedisBackend.from_url(url) as ours,
+            RedisBackend.from_url(url.replace("//", "//guest:any@")) as backend,
+        ):
+            ours.execute(SetImmutable(b"{x}here", b"first"))
+            ours.execute(SetImmutable(b"{x}there", b"second"))
+            reads: list[Operation[Any]] = [
+                Get(candidates),
+                Find(candidates),
+                GetKeyType(candidates),
+            ]
+            reads += [WhichExist(candidates), Get(candidates[2:]), Export(b"{x}here"), KeyTypes()]
+            expected = [backend.execute(operation) for operation in reads]
+            assert expected[0] == Immutable(b"first")
+            move = SlotMove(SLOT, home_first)
+            move.move(b"{x}there")
+            assert [backend.execute(operation) for operation in reads] == expected
+            assert backend.execute_many(reads) == expected
+            move.move(b"{x}here")
+            assert [backend.execute(operation) for operation in reads] == expected
+            move.finish()
+            assert backend.execute_many(reads) == expected
+            SlotMove(SLOT, [home_first[1], home_first[0], *home_first[2:]]).finish()
+    finally:
+        for node in nodes:
+            node.acl_deluser("guest")
+            node.close()
+
+
+def set_user(node: Any, *rules: str) -> None:
+    """Make a user of a node."""
+    node.execute_command("ACL SETUSER", "guest", *rules)
