@@ -169,7 +169,7 @@ def _draw(
     """Draw a box and those below it; return how deep they go."""
     y = depth * _ROW
     hue = crc32(label.encode()) % 60  # red to yellow
-    numbers = f"{label}: {node.memory:,} bytes of memory, {node.keys:,} keys"
+    numbers = f"{label}\n{node.memory:,} bytes of memory, {node.keys:,} keys"
     room = int((width - 6) / _CHARACTER)
     shown = label if len(label) <= room else label[: max(0, room - 2)] + ".." if room > 4 else ""
     boxes.append(

@@ -55,10 +55,15 @@ def encode_command(command: Sequence[bytes]) -> bytes:
     >>> encode_command((b"SET", b"gain", b"1.5"))
     b'*3\\r\\n$3\\r\\nSET\\r\\n$4\\r\\ngain\\r\\n$3\\r\\n1.5\\r\\n'
     """
+    return b"".join(command_pieces(command))
+
+
+def command_pieces(command: Sequence[bytes]) -> list[bytes]:
+    """Return the pieces that `encode_command` joins, of which the arguments are not copied."""
     parts = [b"*%d\r\n" % len(command)]
     for argument in command:
         parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")
-    return b"".join(parts)
+    return parts
 
 
 class CommandMaker:

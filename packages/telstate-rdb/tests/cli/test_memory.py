@@ -215,7 +215,7 @@ def test_flame_graph(path: Path, tmp_path: Path) -> None:
     root = ElementTree.parse(picture).getroot()
     name = "{http://www.w3.org/2000/svg}"
     titles = [title.text or "" for title in root.iter(f"{name}title")]
-    assert any(title.startswith("<mode>:: 5,176 bytes of memory, 1 keys") for title in titles)
+    assert any(title.startswith("<mode>:\n5,176 bytes of memory, 1 keys") for title in titles)
     boxes = list(root.iter(f"{name}rect"))[1:]
     widths = [float(box.get("width", "")) for box in boxes]
     assert widths[0] == 1200

@@ -62,7 +62,9 @@ class Output:
         self.write_bytes(text.encode(self._encoding, "backslashreplace"))
 
     def write_bytes(self, data: bytes) -> None:
-        """Write bytes."""
+        """Write bytes; many of them are not copied."""
+        if len(data) >= _BUFFER_SIZE:
+            self.flush()
         self._pieces.append(data)
         self._size += len(data)
         if self._size >= _BUFFER_SIZE or self.is_terminal:
@@ -70,7 +72,7 @@ class Output:
 
     def flush(self) -> None:
         """Write what is buffered."""
-        data = b"".join(self._pieces)
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
         if self._file is not None:

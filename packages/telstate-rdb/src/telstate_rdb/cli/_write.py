@@ -24,7 +24,7 @@ from telstate_rdb.cli._common import (
 from telstate_rdb.cli._output import Column, Output, print_rows, refuse_existing
 from telstate_rdb.convert import Changes, convert_rdb, merge_rdb, split_rdb
 from telstate_rdb.printable import escape
-from telstate_rdb.resp import CommandMaker, encode_command, parse_target
+from telstate_rdb.resp import CommandMaker, command_pieces, parse_target
 from telstate_rdb.selection import Selection, read_selected
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -137,7 +137,8 @@ def resp(
     with read_file(file, output) as source:
         for record in read_selected(**source, selection=selection, auxiliary=True):
             for command in maker.commands(changes.apply(record)):
-                output.write_bytes(encode_command(command))
+                for piece in command_pieces(command):
+                    output.write_bytes(piece)
     if maker.omitted:
         left_out = ", ".join(f"{count} {what}" for what, count in maker.omitted.items())
         print_message(f"Left out{'' if target is None else f' for {target}'}: {left_out}.")
