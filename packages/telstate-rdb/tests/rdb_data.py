@@ -134,6 +134,8 @@ def plain(value: Value) -> object:
             }
         case Module():
             return f"{value.name} {len(value.body)}"
+        case _:
+            raise TypeError(f"No file of these tests has a {type(value).__name__}.")
 
 
 def by_key(records: Iterable[KeyRecord[Value]]) -> dict[tuple[int, str], object]:

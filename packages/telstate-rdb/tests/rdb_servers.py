@@ -74,6 +74,8 @@ def expected(value: Value) -> object:
             return [(str(e.id).encode(), list(dict(e.fields).items())) for e in value.entries]
         case Module():
             return value.name.encode()
+        case _:
+            raise TypeError(f"No file of these tests has a {type(value).__name__}.")
 
 
 def bits(score: float) -> bytes:
@@ -215,7 +217,7 @@ def _fill_collections(client: Any) -> None:
     client.zadd("zset:table of one score", dict.fromkeys((f"m{n:04}" for n in range(500)), 0))
     client.zadd("zset:long member", {"a": 1, "x" * 100: 2})
     client.hset(
-        "hash:small", mapping={f"field {n}": value for n, value in enumerate(numbers + texts)}
+        "hash:small", mapping={f"field {n}": value for n, value in enumerate([*numbers, *texts])}
     )
     client.hset("hash:table", mapping={f"field {n}": f"value {n}" * (n % 9) for n in range(700)})
     client.hset("hash:long value", mapping={"a": "b", "c": "x" * 300})

@@ -51,6 +51,8 @@ def content(value: Value) -> tuple[str, object]:
             return "stream", None
         case Module():
             return "module", value.name
+        case _:
+            raise TypeError(f"No file of these tests has a {type(value).__name__}.")
 
 
 def ours(record: KeyRecord[Value]) -> list[object]:
