@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from telstate_rdb._parser import Measure
 from telstate_rdb._recovery import Loss
 from telstate_rdb._repeated_keys import RepeatedKeys, hash_of
 from telstate_rdb.constants import TYPE_NAMES, VALKEY_VERSION, VERSION_RELEASES
+from telstate_rdb.json_form import text_to_json
 from telstate_rdb.printable import escape
 from telstate_rdb.reader import RdbReader, read_rdb
 from telstate_rdb.records import AuxiliaryField, AuxiliaryRecord, FunctionLibrary, KeyRecord
@@ -277,14 +277,11 @@ def as_json(summary: Summary, file: str) -> dict[str, Any]:
         "functions": summary.functions,
         "facts": summary.facts,
         "biggest": _keys(summary.biggest),
-        "losses": [
-            attrs.asdict(loss) | ({"key": None} if loss.key is None else _key(loss.key))
-            for loss in summary.losses
-        ],
+        "losses": [attrs.asdict(loss) | {"key": text_to_json(loss.key)} for loss in summary.losses],
         "repeated": [
             {
-                "database": repeated.database,
-                **({"key": None} if repeated.key is None else _key(repeated.key)),
+                "db": repeated.database,
+                "key": text_to_json(repeated.key),
             }
             for repeated in summary.repeated
         ],
@@ -297,20 +294,12 @@ def _share(share: Share) -> dict[str, int]:
     return {"keys": share.keys, "expiring": share.expiring, "bytes": share.size}
 
 
-def _key(key: bytes) -> dict[str, object]:
-    """Return a key in the types of JSON: as text, and as Base64 if the text is not the key itself."""
-    shown = show(key)
-    if shown.encode() == key:
-        return {"key": shown}
-    return {"key": shown, "key_base64": base64.b64encode(key).decode()}
-
-
 def _keys(entries: Iterable[KeySize]) -> list[dict[str, object]]:
     """Return keys in the types of JSON."""
     return [
         {
-            "database": entry.database,
-            **_key(entry.key),
+            "db": entry.database,
+            "key": text_to_json(entry.key),
             "type": entry.type,
             "bytes": entry.size,
             "expiry": entry.expiry,

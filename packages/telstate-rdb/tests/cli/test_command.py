@@ -84,7 +84,7 @@ def test_info_as_json(path: Path) -> None:
         "3": {"string": {"string": {"keys": 1, "expiring": 1, "bytes": 8}}},
     }
     assert report["facts"] == {"redis-ver": "7.2.4", "ctime": "1700000000"}
-    assert [entry["key"] for entry in report["biggest"]] == ["list", "a\\x1b[2J", "gain", ":x"]
+    assert [entry["key"] for entry in report["biggest"]] == ["list", "a\x1b[2J", "gain", ":x"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_keys(path: Path) -> None:
         "db": 3,
         "type": "string",
         "bytes": 8,
-        "expires": 1_700_000_000_000,
+        "expiry": 1_700_000_000_000,
         "key": "a\x1b[2J",
     }
 

@@ -161,7 +161,7 @@ def test_report(path: Path) -> None:
     table = list(csv.DictReader(io.StringIO(run("memory", path, "--csv").stdout)))
     assert sum(int(row["memory"]) for row in table) == sum(int(line[6]) for line in lines)
     found = [json.loads(line) for line in run("memory", path, "--json").stdout.splitlines()]
-    assert found[-2]["expires"] == LATER
+    assert found[-2]["expiry"] == LATER
     status, text = run_on_terminal("memory", path)
     assert status == 0
     assert text.splitlines()[0].split()[:2] == ["\x1b[1mdb", "type"]

@@ -47,7 +47,7 @@ _BIGGEST = (
     Column("bytes", "number"),
     Column("db", "number"),
     Column("type"),
-    Column("expires", "time"),
+    Column("expiry", "time"),
     Column("key", "name"),
 )
 

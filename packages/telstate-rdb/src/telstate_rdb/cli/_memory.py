@@ -39,7 +39,7 @@ _KEYS = (
     Column("longest", "number"),
     Column("bytes", "number"),
     Column("memory", "number"),
-    Column("expires", "time"),
+    Column("expiry", "time"),
     Column("key", "name"),
 )
 _PREFIXES = (

@@ -37,7 +37,7 @@ _KEYS = (
     Column("db", "number"),
     Column("type"),
     Column("bytes", "number"),
-    Column("expires", "time"),
+    Column("expiry", "time"),
     Column("key", "name"),
 )
 _HINTS = (AuxiliaryField, DatabaseSize, SlotInformation)  # facts about a file, not its content
@@ -157,7 +157,7 @@ def _value_rows(value: Value) -> tuple[tuple[Column, ...], Iterator[tuple[Any, .
         case Hash() if value.expiries:
             expiry = value.expiries.get
             return (
-                (Column("field", "name"), Column("expires", "time"), Column("value", "name")),
+                (Column("field", "name"), Column("expiry", "time"), Column("value", "name")),
                 ((name, expiry(name), text) for name, text in value.fields.items()),
             )
         case Hash():
