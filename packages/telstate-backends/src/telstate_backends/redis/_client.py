@@ -268,7 +268,10 @@ class Packer:
 def pack(args: tuple[Any, ...]) -> bytes:
     """Encode a command; hiredis gets nothing but bytes."""
     # It crashes if a signal handler raises an exception while it converts an integer.
-    return _pack_bytes(tuple([arg if type(arg) is bytes else _as_bytes(arg) for arg in args]))
+    for arg in args:
+        if type(arg) is not bytes:
+            return _pack_bytes(tuple([_as_bytes(each) for each in args]))
+    return _pack_bytes(args)
 
 
 def _as_bytes(arg: Any) -> bytes:

@@ -223,7 +223,7 @@ class Cluster:
 
     def ping(self) -> None:
         """Raise if the cluster does not answer."""
-        self._cluster.get_redis_connection(self._cluster.get_default_node()).ping()
+        self._server(self._cluster.get_default_node().name).ping()
 
     def release(self) -> None:
         """Leave the clients of the nodes as they were."""
