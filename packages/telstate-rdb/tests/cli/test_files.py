@@ -81,7 +81,7 @@ def test_file_for_an_older_server(
     assert list(compare_rdb(server_file, path, selection=selection)) == []
     with RedisServer(redis_binary) as server:
         newest = max_version(server)
-    assert run("convert", server_file, path, "--version", newest, "--force").exit_code == 0
+    assert run("convert", server_file, path, "--version", str(newest), "--force").exit_code == 0
     assert list(compare_rdb(server_file, path)) == []
 
 
@@ -148,7 +148,7 @@ def test_merge(tmp_path: Path) -> None:
     )
     assert not target.exists()
     for prefer, value in (("first", b"1"), ("last", b"3")):
-        options = ["--prefer", prefer, "-o", target, "--force"]
+        options: list[str | Path] = ["--prefer", prefer, "-o", target, "--force"]
         result = run("merge", first, second, third, *options)
         assert result.exit_code == 0
         assert result.stderr == f"Taken from the {prefer} file: a in database 0.\n"
