@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import telstate_codec as codec
 from telstate_codec.previews import preview_value
+from telstate_codec.printable import BoundedRepr, bounded_repr, escape
 
 assert_type(codec.encode_value({"a": (1, 2.5)}), bytes)
 assert_type(codec.encode_value(1, codec.ENCODING_PICKLE), bytes)
@@ -78,3 +79,6 @@ codec.encode_timestamp("now")
 assert_type(codec.to_seconds("2026-11-30T12:00:00"), float)
 time: codec.Time = np.datetime64("2026-11-30")
 assert_type(codec.encode_timestamp(time), bytes)
+assert_type(escape("name"), str)
+assert_type(bounded_repr(object()), str)
+assert_type(BoundedRepr(max_items=3).repr([]), str)

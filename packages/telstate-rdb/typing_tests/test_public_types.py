@@ -57,6 +57,7 @@ from telstate_rdb import (
     read_selected,
     split_rdb,
 )
+from telstate_rdb.printable import escape, escape_path
 
 assert_type(read_rdb("dump.rdb"), RdbReader[KeyRecord[Value]])
 assert_type(read_rdb(b"", keys="a*", types="zset"), RdbReader[KeyRecord[Value]])
@@ -150,3 +151,5 @@ assert_type(compare_rdb("a.rdb", "b.rdb", full=True), Iterator[Difference])
 assert_type(convert_rdb("a.rdb", "b.rdb", changes=Changes(to_database=1)), int)
 assert_type(merge_rdb(["a.rdb", "b.rdb"], "c.rdb", prefer="last"), Merged)
 assert_type(split_rdb("a.rdb", "folder", by="db"), Mapping[Path, int])
+assert_type(escape(b"key"), str)
+assert_type(escape_path("dump.rdb"), str)
