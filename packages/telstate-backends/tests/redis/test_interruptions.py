@@ -99,8 +99,8 @@ def points(step: int) -> Iterator[int]:
     return itertools.count(1, step)
 
 
-#: Every line, or fewer to be quick.
-STEPS = [29, pytest.param(1, marks=pytest.mark.slow)]
+#: How many lines lie between two interruptions. 1 takes some minutes; set it after changes of connections.
+STEPS = [29, pytest.param(11, marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ backend.close()
 """
 
 
-@pytest.mark.parametrize("signals", [50, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("signals", [50, pytest.param(1000, marks=pytest.mark.slow)])
 def test_real_signals(newest_url: str, signals: int) -> None:
     """A signal handler that raises, again and again, neither crashes nor mixes up anything."""
     done = subprocess.run(
