@@ -20,6 +20,7 @@ from telstate_rdb.values import (
     StreamId,
     StreamPending,
     Value,
+    without_counters,
 )
 
 # Integers around which an encoding changes.
@@ -129,7 +130,7 @@ def streams(draw: st.DrawFn, counters: bool = True) -> Stream:
     no_id = StreamId(0, 0)
     # Groups and consumers are in the order of their names, as servers keep them.
     groups = draw(st.lists(_groups(counters), max_size=2, unique_by=lambda group: group.name))
-    return Stream(
+    stream = Stream(
         tuple(entries),
         last_id=entries[-1].id if entries else draw(IDS),
         first_id=entries[0].id if entries else no_id,
@@ -137,6 +138,7 @@ def streams(draw: st.DrawFn, counters: bool = True) -> Stream:
         entries_added=draw(NUMBERS) if counters else len(entries),
         groups=tuple(sorted(groups, key=lambda group: group.name)),
     )
+    return stream if counters else without_counters(stream)
 
 
 @st.composite

@@ -18,7 +18,7 @@ from telstate_rdb import constants as c
 from telstate_rdb._types.hashes import check_hash
 from telstate_rdb._types.lists import check_list
 from telstate_rdb._types.sets import check_set
-from telstate_rdb._types.writers import encode_value, lowest_version
+from telstate_rdb._types.writers import default_version, encode_value
 from telstate_rdb._types.zsets import check_sorted_set
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.lzf import Compress
@@ -65,9 +65,15 @@ def can_copy(raw: RawValue, version: int) -> bool:
 
 
 def convert_value(
-    value: Value | RawValue, version: int | None, compress: Compress | None
+    value: Value | RawValue,
+    version: int | None,
+    compress: Compress | None,
+    written: int = c.EVERY_READER_VERSION,
 ) -> tuple[int, bytes, int]:
-    """Encode a value as `encode_value` does; a raw value that is malformed raises RdbParseError."""
+    """Encode a value as `encode_value` does; a raw value that is malformed raises RdbParseError.
+
+    Without a version it is the lowest that fits into a file whose values have needed version `written`.
+    """
     if isinstance(value, RawValue):
         if not isinstance(value.body, bytes):
             raise TypeError(
@@ -76,10 +82,10 @@ def convert_value(
         if _is_plain_string(value):
             return value.type, value.body, c.EVERY_READER_VERSION if version is None else version
         decoded = decode_raw(value, _RAW_NAME)
-        target = lowest_version(decoded) if version is None else version
+        target = version or default_version(decoded, written)
         if can_copy(value, target):
             if check := _CHECKS.get(type(decoded)):
                 check(decoded)
             return value.type, value.body, target
         value = decoded
-    return encode_value(value, version, compress)
+    return encode_value(value, version, compress, written)

@@ -87,11 +87,16 @@ class Hash:
         The value of each field.
     expiries
         When a field expires, in milliseconds since 1970; fields that never expire are left out.
+    is_valkey
+        Whether it was read from a file or payload of Valkey 9. Redis and Valkey have different forms for
+        fields that expire; unless a version is requested, it is written as it was read. It makes no
+        difference to equality.
     """
 
     type_name: ClassVar[c.TypeName] = "hash"
     fields: Mapping[bytes, bytes]
     expiries: Mapping[bytes, int] = attrs.field(factory=dict)
+    is_valkey: bool = attrs.field(default=False, eq=False, repr=False)
 
 
 class StreamId(NamedTuple):
@@ -170,7 +175,8 @@ class StreamGroup:
     last_id
         The id of the last entry delivered to it.
     entries_read
-        The number of entries that it has read; None if that is not known.
+        The number of entries that it has read; None if that is not known. A file from before Redis 7.0
+        does not have it: then it is what a server derives when it loads the file.
     pending
         All entries that were delivered and not acknowledged, in the order of their ids.
     consumers

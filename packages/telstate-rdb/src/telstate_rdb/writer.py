@@ -56,8 +56,11 @@ class RdbWriter:
     path
         The file to create or to replace. A symbolic link is followed.
     version
-        The RDB version to write: 6 to 12, or 80 for Valkey 9. By default 6, which every reader
-        accepts, or the lowest above it that can hold everything that is written.
+        The RDB version to write: 6 to 12, or 80 for Valkey 9. A server reads its own version and those
+        before it: 6 is read by every server since Redis 2.6, 9 since Redis 5.0, 10 since Redis 7.0, 11
+        since Redis 7.2 and Valkey 7.2, 12 by Redis 7.4 and later, 80 by Valkey 9. Valkey 9 reads no
+        version between 11 and 80. By default 6, or the lowest above it that can hold everything that is
+        written; hashes with fields that expire need 12, or 80 if they came from Valkey.
     compress
         Whether to compress strings (LZF), slowly if the extension in C was not built. Every reader can
         decompress them.
@@ -180,7 +183,9 @@ class RdbWriter:
             data = head + b"\0" + encode_string(key) + encode_string(value)
         else:
             try:
-                type_, body, version = convert_value(value, self._requested, self._compress)
+                type_, body, version = convert_value(
+                    value, self._requested, self._compress, self._version
+                )
             except RdbWriteError as error:
                 raise RdbWriteError(f"Key {key!r} cannot be written: {error}") from error
             except RdbParseError as error:

@@ -32,7 +32,8 @@ from telstate_rdb.values import Hash
 _LIMIT = PackingLimit(512, 64)  # hash-max-ziplist-entries, -value; later hash-max-listpack-...
 _EXPIRY = struct.Struct("<q")
 _NO_EXPIRY = -1  # in files of Valkey
-_EXPIRY_LIMIT = 1 << 48  # ms
+_EXPIRY_LIMIT = 1 << 48  # ms, in Redis
+_VALKEY_EXPIRY_LIMIT = 1 << 63
 
 
 # ------------------------------------------------------------------------- without expiring fields
@@ -68,7 +69,10 @@ def _make_hash_of_pairs(entries: list[bytes]) -> Hash:
 
 
 def _make_hash(
-    fields: Sequence[bytes], values: Sequence[bytes], expiries: Sequence[int] = ()
+    fields: Sequence[bytes],
+    values: Sequence[bytes],
+    expiries: Sequence[int] = (),
+    is_valkey: bool = False,
 ) -> Hash:
     """Make a hash of its columns; an expiry of 0 means never."""
     if len(fields) != len(values):
@@ -78,7 +82,8 @@ def _make_hash(
         raise RdbParseError("a hash has a field twice")
     if not expiries:
         return Hash(mapping)
-    return Hash(mapping, {field: expiry for field, expiry in zip(fields, expiries) if expiry})
+    times = {field: expiry for field, expiry in zip(fields, expiries) if expiry}
+    return Hash(mapping, times, is_valkey)
 
 
 # ---------------------------------------------------------------------------- with expiring fields
@@ -159,7 +164,7 @@ def read_valkey_hash(source: Source) -> Hash:
         values.append(source.read_string())
         expiry = source.read_signed(_EXPIRY.size)
         expiries.append(0 if expiry == _NO_EXPIRY else expiry)
-    return _make_hash(fields, values, expiries)
+    return _make_hash(fields, values, expiries, is_valkey=True)
 
 
 def skip_valkey_hash(source: Source) -> None:
@@ -247,26 +252,37 @@ def _find_template(source: Source, number: int) -> tuple[bytes, ...]:
 
 def lowest_hash_version(value: Hash) -> int:
     """Return the lowest RDB version, 6 or above, that can hold a hash."""
-    return c.TYPE_VERSIONS[c.TYPE_HASH_METADATA] if value.expiries else c.EVERY_READER_VERSION
+    if not value.expiries:
+        return c.EVERY_READER_VERSION
+    is_late = max(value.expiries.values()) >= _EXPIRY_LIMIT
+    return c.VALKEY_VERSION if is_late else c.TYPE_VERSIONS[c.TYPE_HASH_METADATA]
 
 
-def check_hash(value: Hash) -> None:
+def default_hash_version(value: Hash) -> int:
+    """Return the RDB version for a hash if none is requested."""
+    if value.expiries and value.is_valkey:
+        return c.VALKEY_VERSION
+    return lowest_hash_version(value)
+
+
+def check_hash(value: Hash, limit: int = _VALKEY_EXPIRY_LIMIT) -> None:
     """Raise an error for a hash that no server loads."""
     check_not_empty(len(value.fields), "hash")
     for field, expiry in value.expiries.items():
         if field not in value.fields:
             raise RdbWriteError(f"A hash has an expiry for {field!r}, but no such field.")
-        if not 0 < expiry < _EXPIRY_LIMIT:
+        if not 0 < expiry < limit:
             raise RdbWriteError(
                 f"The field {field!r} of a hash has the expiry {expiry} ms since 1970: it must be "
-                "above 0 and below 2**48."
+                f"above 0 and below 2**{limit.bit_length() - 1}."
             )
 
 
 def encode_hash(value: Hash, version: int, compress: Compress | None) -> tuple[int, bytes]:
     """Encode a hash; return its type and bytes."""
-    check_hash(value)
-    if value.expiries and version >= c.VALKEY_VERSION:
+    is_valkey = version >= c.VALKEY_VERSION
+    check_hash(value, _VALKEY_EXPIRY_LIMIT if is_valkey else _EXPIRY_LIMIT)
+    if value.expiries and is_valkey:
         return c.TYPE_VALKEY_HASH_2, _encode_valkey_hash(value, compress)
     texts = list(chain.from_iterable(value.fields.items()))
     is_packed = _LIMIT.allows(len(value.fields), texts)

@@ -81,6 +81,8 @@ def read_stream(type_: int, source: Source) -> Stream:
     count = source.read_length()
     source.expect(count)
     groups = tuple(_read_group(type_, source) for _ in range(count))
+    if type_ == c.TYPE_STREAM_LISTPACKS:
+        groups = _with_derived_counters(groups, length, first_id, last_id)
     producers = _read_producers(source) if type_ >= c.TYPE_STREAM_LISTPACKS_4 else None
     stream = Stream(
         tuple(entries), last_id, first_id, max_deleted_id, entries_added, groups, producers
@@ -122,6 +124,26 @@ def _read_group(type_: int, source: Source) -> StreamGroup:
         source.expect(count * _ID.size)
         returned = tuple(_read_raw_id(source) for _ in range(count))
     return StreamGroup(name, last_id, entries_read, pending, consumers, returned)
+
+
+def _with_derived_counters(
+    groups: tuple[StreamGroup, ...], length: int, first_id: StreamId, last_id: StreamId
+) -> tuple[StreamGroup, ...]:
+    """Return groups with the number of entries read that servers derive where a file does not have it."""
+    return tuple(
+        attrs.evolve(group, entries_read=_derive_entries_read(group, length, first_id, last_id))
+        for group in groups
+    )
+
+
+def _derive_entries_read(
+    group: StreamGroup, length: int, first_id: StreamId, last_id: StreamId
+) -> int | None:
+    if not length or group.last_id < first_id:
+        return 0
+    if group.last_id == last_id:
+        return length
+    return 1 if group.last_id == first_id else None
 
 
 def _read_producers(source: Source) -> StreamProducers:
@@ -294,10 +316,11 @@ def without_counters(stream: Stream) -> Stream:
     >>> without_counters(stream).max_deleted_id
     StreamId(milliseconds=0, sequence=0)
     """
+    length = len(stream.entries)
+    first_id = stream.entries[0].id if length else _NO_ID
     groups = tuple(
         attrs.evolve(
             group,
-            entries_read=None,
             consumers=tuple(
                 attrs.evolve(consumer, active_time=None) for consumer in group.consumers
             ),
@@ -306,10 +329,11 @@ def without_counters(stream: Stream) -> Stream:
     )
     return attrs.evolve(
         stream,
-        first_id=stream.entries[0].id if stream.entries else _NO_ID,
+        first_id=first_id,
         max_deleted_id=_NO_ID,
-        entries_added=len(stream.entries),
-        groups=groups,
+        entries_added=length,
+        groups=_with_derived_counters(groups, length, first_id, stream.last_id),
+        producers=None,
     )
 
 
@@ -317,6 +341,12 @@ def encode_stream(stream: Stream, version: int, compress: Compress | None) -> tu
     """Encode a stream; return its type and bytes."""
     if fault := find_stream_fault(stream):
         raise RdbWriteError(f"No server would load this stream: {fault}.")
+    for group in stream.groups:
+        if group.returned:
+            raise RdbWriteError(
+                f"The group {group.name!r} of a stream has entries that were given back, which only "
+                "Redis 8.8 can hold. Acknowledge or claim them first."
+            )
     type_ = max(type_ for type_ in WRITTEN_TYPES if c.TYPE_VERSIONS[type_] <= version)
     nodes = list(_encode_nodes(stream.entries))
     parts = [encode_length(len(nodes))]

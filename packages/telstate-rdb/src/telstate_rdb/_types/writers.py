@@ -13,7 +13,7 @@ from typing import Any
 
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_string
-from telstate_rdb._types.hashes import encode_hash, lowest_hash_version
+from telstate_rdb._types.hashes import default_hash_version, encode_hash, lowest_hash_version
 from telstate_rdb._types.lists import encode_list
 from telstate_rdb._types.modules import encode_module, lowest_module_version
 from telstate_rdb._types.sets import encode_set
@@ -21,7 +21,7 @@ from telstate_rdb._types.streams import encode_stream, lowest_stream_version
 from telstate_rdb._types.zsets import encode_sorted_set
 from telstate_rdb.errors import RdbWriteError
 from telstate_rdb.lzf import Compress
-from telstate_rdb.values import Hash, List, Module, Set, SortedSet, Stream, Value
+from telstate_rdb.values import Array, Hash, List, Module, Set, SortedSet, Stream, Value
 
 WRITABLE_VERSIONS = (*range(c.EVERY_READER_VERSION, c.MAX_VERSION + 1), c.VALKEY_VERSION)
 """The versions that can be asked for."""
@@ -63,8 +63,20 @@ def lowest_version(value: Value) -> int:
     return c.EVERY_READER_VERSION if find is None else find(value)
 
 
+def default_version(value: Value, written: int = c.EVERY_READER_VERSION) -> int:
+    """Return the version for a value if none is requested, in a file whose values have needed `written`.
+
+    Fields that expire have one form in Redis and another in Valkey, of which a file has only one.
+    """
+    version = default_hash_version(value) if isinstance(value, Hash) else lowest_version(value)
+    return written if min(version, written) >= c.MAX_VERSION else version
+
+
 def encode_value(
-    value: Value, version: int | None, compress: Compress | None = None
+    value: Value,
+    version: int | None,
+    compress: Compress | None = None,
+    written: int = c.EVERY_READER_VERSION,
 ) -> tuple[int, bytes, int]:
     """Encode a value for a version of the format (None: the lowest that can hold it).
 
@@ -72,14 +84,16 @@ def encode_value(
     hold the value or no server would load it, and TypeError if a part of it has the wrong type.
     """
     encode = _ENCODERS.get(type(value))
+    if isinstance(value, Array):
+        raise RdbWriteError("An array cannot be written: only Redis 8.8 and later load it.")
     if encode is None:
         types = ", ".join(type_.__name__ for type_ in _ENCODERS)
         raise TypeError(f"A value must be one of {types}, not {type(value).__name__}.")
     name = type(value).__name__.lower()
     needed = lowest_version(value)
     if version is None:
-        version = needed
-    elif version < needed:
+        version = default_version(value, written)
+    if version < needed:
         advice = (
             " (or telstate_rdb.without_counters() of it)"
             if isinstance(value, Stream) and version >= c.TYPE_VERSIONS[c.TYPE_STREAM_LISTPACKS]
