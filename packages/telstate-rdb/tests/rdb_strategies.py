@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
+from telstate_rdb import without_counters
 from telstate_rdb.values import (
     Hash,
     List,
@@ -20,7 +21,6 @@ from telstate_rdb.values import (
     StreamId,
     StreamPending,
     Value,
-    without_counters,
 )
 
 # Integers around which an encoding changes.

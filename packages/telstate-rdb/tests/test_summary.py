@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -116,3 +118,43 @@ def test_sizes_and_biggest_keys(tmp_path: Path) -> None:
     )
     assert {entry.key for entry in chosen.biggest} == {b"key:00000", b"key:00001", b"key:00002"}
     assert chosen.total.keys == 3
+
+
+@pytest.mark.parametrize("way", ["plain", "raw", "recovering", "lazy", "pipe", "summary", "copy"])
+def test_long_value_in_memory_once(tmp_path: Path, way: str) -> None:
+    """A long value takes its own size in memory and little more, also while a file is copied."""
+    size = 1 << 26
+    path = tmp_path / "dump.rdb"
+    with path.open("wb") as file:
+        file.write(b"REDIS0004\0\3key\x80" + size.to_bytes(4, "big"))
+        for number in range(64):
+            file.write(bytes([number]) * (1 << 20))
+        file.write(b"\xff")
+    code = (
+        "import collections, resource, subprocess, sys\n"
+        "from telstate_rdb import RdbWriter, read_lazily, read_rdb\n"
+        "from telstate_rdb.summary import summarise\n"
+        "path, way = sys.argv[1:]\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "drain = collections.deque(maxlen=0).extend\n"
+        "if way == 'plain': drain(read_rdb(path))\n"
+        "if way == 'raw': drain(read_rdb(path, raw=True))\n"
+        "if way == 'recovering': drain(read_rdb(path, raw=True, strict=False))\n"
+        "if way == 'lazy': drain(read_lazily(path))\n"
+        "if way == 'pipe': drain(read_rdb(sys.stdin.buffer, raw=True))\n"
+        "if way == 'summary': summarise(read_rdb(path, strict=False, raw=True, auxiliary=True))\n"
+        "if way == 'copy':\n"
+        "    with RdbWriter(path) as writer: writer.write_records(read_rdb(path))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as source:
+        output = subprocess.run(
+            [sys.executable, "-c", code, path, way],
+            stdin=source.stdout,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert source.stdout is not None
+        source.stdout.close()
+    assert int(output) < 1.5 * (size >> 10)

@@ -198,7 +198,7 @@ class RecordParser:
                 if self._expiry is None and self._idle is None and self._frequency is None:
                     self.record_start = source.offset
                     if self._recovers:
-                        source.mark(keep=self._raw)
+                        source.mark()
                         self._check_new_keys()
                 source.look_ahead(LOOK_AHEAD)
                 position = source.position
@@ -260,6 +260,7 @@ class RecordParser:
         is_wanted: object = True
         raw, recovers, version = self._raw, self._recovers, self.version
         measures = self._measures
+        is_plain = not (raw or recovers or measures)
         decodes = not raw or self._validates
         before_short, before_long = (0, 0) if raw else (1, 2)  # bytes of a length to leave out
         note_key = self._new_keys.append
@@ -331,14 +332,13 @@ class RecordParser:
                     break
                 if stop > end:
                     break
-                if is_wanted and measures:
-                    if decode is not string:
-                        decode(data)
-                    if recovers:
-                        note_key(key)
+                if not is_wanted:
                     position = stop
-                    yield database, key, buffer[start], stop - text, expiry  # type: ignore[misc]  # a Measure
-                elif is_wanted:
+                elif is_plain:
+                    value = data if decode is string else decode(data)
+                    position = stop
+                    yield new(record_class, (database, key, value, expiry, idle, frequency))
+                else:
                     if raw:
                         if form >= 128:
                             if decodes:
@@ -352,9 +352,10 @@ class RecordParser:
                     if recovers:
                         note_key(key)
                     position = stop
-                    yield new(record_class, (database, key, value, expiry, idle, frequency))
-                else:
-                    position = stop
+                    if measures:
+                        yield database, key, buffer[start], stop - text, expiry  # type: ignore[misc]  # a Measure
+                    else:
+                        yield new(record_class, (database, key, value, expiry, idle, frequency))
                 expiry = idle = frequency = None
         except (IndexError, ValueError, RdbParseError):
             pass  # the buffer ends within the record, or it is malformed
@@ -428,6 +429,7 @@ class RecordParser:
                 value = read(source)
                 self.check_value(value)
                 if self._raw:
+                    value = None  # frees it
                     value = self._make_raw(type_, source.read_again(start))
         attributes = self._expiry, self._idle, self._frequency
         self._reset()

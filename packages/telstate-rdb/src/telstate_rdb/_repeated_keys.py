@@ -12,15 +12,19 @@ from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from itertools import islice
+from itertools import chain, islice, repeat
+from operator import xor
 from typing import IO
 
-MAX_BYTES = 1 << 25
+MAX_KEYS = 310_000
+"""The number of keys in memory; with this many, a set of them does not have to grow once more."""
+
+MAX_BYTES = 28_000_000
 """The memory for keys, as far as it can be estimated."""
 
 _KEY_BYTES = 61  # besides the key itself
 _RUN = 1 << 16  # hashes that are sorted at once
-_COMPARED = 1 << 18  # hashes that are compared at once
+_COMPARED = 1 << 17  # hashes that are compared at once
 _RANGES = 1024
 _BOUNDS = [(place << 54) - (1 << 63) for place in range(1, _RANGES)]  # of signed 64-bit integers
 
@@ -30,6 +34,7 @@ class RepeatedKeys:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
+        self._count = 0
         self._keys: defaultdict[int, set[bytes]] = defaultdict(set)
         self._bytes = 0
         self._suspects: set[int] = set()  # hashes
@@ -46,7 +51,8 @@ class RepeatedKeys:
         if len(seen) < before + len(keys):
             self._suspects.update(hash_of(database, key) for key in keys)
         self._bytes += _KEY_BYTES * len(keys) + sum(map(len, keys))
-        if self._bytes >= self._max_bytes:
+        self._count += len(keys)
+        if self._bytes >= self._max_bytes or self._count >= MAX_KEYS:
             self._move_to_file()
 
     def find(self) -> set[int]:
@@ -71,10 +77,12 @@ class RepeatedKeys:
             self._runs.append(array("Q", [start + 8 * bound for bound in bounds]))
             self._file.write(hashes)
         self._keys.clear()
-        self._bytes = 0
+        self._bytes = self._count = 0
 
     def _sorted_runs(self) -> Iterator[array[int]]:
-        hashes = (hash_of(number, key) for number, keys in self._keys.items() for key in keys)
+        hashes = chain.from_iterable(
+            map(xor, map(hash, keys), repeat(number)) for number, keys in self._keys.items()
+        )
         while run := sorted(islice(hashes, _RUN)):
             yield array("q", run)
 

@@ -42,7 +42,8 @@ IMPOSSIBLE_SIZE = 1 << 40
 """No value has this many bytes: if a file of unknown size claims it, it is an error at once."""
 
 _MARK_SIZE = 40
-_BIG_READ = 1 << 24  # a long string is read in pieces of this size, because its length may be wrong
+_BIG_READ = 1 << 20  # a string from this size on is read in pieces
+_BIG_PIECE = 1 << 24  # as its length may be wrong
 
 _INTEGER_SIZES = {STRING_INT8: 1, STRING_INT16: 2, STRING_INT32: 4}
 
@@ -219,7 +220,7 @@ class Source:
         tail = self.buffer[-_MARK_SIZE:]
         parts = [self.buffer]
         while have < count:
-            size = max(CHUNK_SIZE, self.position, min(count - have, _BIG_READ))
+            size = max(CHUNK_SIZE, self.position, min(count - have, _BIG_PIECE))
             try:
                 part = self._read(size)
             except Exception as error:
@@ -290,10 +291,10 @@ class Source:
             self._crc_stop = self.offset
         return self._crc
 
-    def mark(self, *, keep: bool = False) -> None:
-        """Remember this place for :meth:`go_back`; `keep` what follows it for :meth:`read_again`."""
+    def mark(self) -> None:
+        """Remember this place for :meth:`go_back` and :meth:`read_again`."""
         is_regular_file = self._owned is not None and self.size is not None
-        self._mark = _Capture(self.offset, is_read_again=is_regular_file and not keep)
+        self._mark = _Capture(self.offset, is_read_again=is_regular_file)
 
     def remove_mark(self) -> None:
         """Forget the place that :meth:`mark` remembered."""
@@ -301,14 +302,20 @@ class Source:
 
     def read_again(self, offset: int) -> bytes:
         """Return the bytes from an offset after the mark up to `position`."""
-        if self._mark is None or offset >= self.base:
+        mark = self._mark
+        if mark is None or offset >= self.base:
             return self.buffer[offset - self.base : self.position]
-        skipped = offset - self._mark.start
-        parts = list(self._mark.end(self))
-        while skipped >= len(parts[0]):
-            skipped -= len(parts.pop(0))
-        parts[0] = parts[0][skipped:]
-        return b"".join(parts)
+        if not mark.is_read_again or self._owned is None:
+            return mark.end(self)[offset - mark.start :]
+        place = self._owned.tell()
+        self._owned.seek(offset)
+        data = io.BytesIO()
+        rest = self.offset - offset
+        while rest and (piece := self._owned.read(min(rest, CHUNK_SIZE))):
+            data.write(piece)
+            rest -= len(piece)
+        self._owned.seek(place)
+        return data.getvalue()
 
     def go_back(self) -> None:
         """Go back to the mark, which stays."""
@@ -327,7 +334,7 @@ class Source:
             self.buffer = b""
             self.base = mark.start
             self.position = 0
-        self.mark(keep=not mark.is_read_again)
+        self.mark()
 
     def start_capture(self) -> None:
         """Keep everything that is read from here on, for :meth:`end_capture`."""
@@ -335,12 +342,8 @@ class Source:
 
     def end_capture(self) -> bytes:
         """Return everything read since :meth:`start_capture`."""
-        return b"".join(self.end_capture_in_parts())
-
-    def end_capture_in_parts(self) -> tuple[bytes, ...]:
-        """Return everything read since :meth:`start_capture`, a long value in several parts."""
         capture, self._capture = self._capture, None
-        return () if capture is None else capture.end(self)
+        return b"" if capture is None else capture.end(self)
 
     def rewind_capture(self) -> None:
         """Go back to where :meth:`start_capture` was called, to read the same bytes again."""
@@ -350,7 +353,7 @@ class Source:
 
     def _rewind(self, capture: _Capture) -> None:
         self.take_checksum()
-        captured = b"".join(capture.end(self))
+        captured = capture.end(self)
         self.buffer = captured + self.buffer[self.position :]
         self.base = capture.start
         self.position = 0
@@ -363,11 +366,25 @@ class Source:
         stop = position + count
         if stop > len(self.buffer):
             self.expect(count)
+            if count >= _BIG_READ and self._file is not None:
+                return self._read_big(count)
             self.fill(count)
             position = self.position
             stop = position + count
         self.position = stop
         return self.buffer[position:stop]
+
+    def _read_big(self, count: int) -> bytes:
+        """Read bytes without having them in memory twice, as the buffer and a part of it would be."""
+        data = io.BytesIO()
+        while count:
+            if self.position == len(self.buffer):
+                self.fill(1)
+            piece = memoryview(self.buffer)[self.position : self.position + count]
+            data.write(piece)
+            self.position += len(piece)
+            count -= len(piece)
+        return data.getvalue()  # which does not copy them
 
     def skip(self, count: int) -> None:
         """Skip `count` bytes, without holding more than a chunk of them at once."""
@@ -458,27 +475,32 @@ class Source:
 
 
 class _Capture:
-    """The bytes of a source from an offset on; `parts` are those that are not in its buffer any more.
+    """The bytes of a source from an offset on; `data` are those that are not in its buffer any more.
 
-    If `is_read_again`, there are no parts, because the file can be read again.
+    If `is_read_again`, there are no data, because the file can be read again.
     """
 
-    __slots__ = ("start", "is_read_again", "parts", "_stop")
+    __slots__ = ("start", "is_read_again", "data", "_stop")
 
     def __init__(self, start: int, *, is_read_again: bool = False) -> None:
         self.start = start
         self.is_read_again = is_read_again
-        self.parts: list[bytes] = []
-        self._stop = start  # of the parts
+        self.data: io.BytesIO | None = None  # which gives its bytes away without copying them
+        self._stop = start  # of the data
 
     def take(self, source: Source) -> None:
         """Take what was read, before it is dropped from the buffer."""
-        self.parts.append(source.buffer[self._stop - source.base : source.position])
+        if self.data is None:
+            self.data = io.BytesIO()
+        self.data.write(memoryview(source.buffer)[self._stop - source.base : source.position])
         self._stop = source.offset
 
-    def end(self, source: Source) -> tuple[bytes, ...]:
+    def end(self, source: Source) -> bytes:
         """Return everything that was read."""
-        return (*self.parts, source.buffer[self._stop - source.base : source.position])
+        if self.data is None:
+            return source.buffer[self._stop - source.base : source.position]
+        self.take(source)
+        return self.data.getvalue()
 
 
 def _is_decompression_error(error: Exception) -> bool:

@@ -37,7 +37,7 @@ class LazyTable:
     type
         The type byte, see :mod:`telstate_rdb.constants`.
     parts
-        The bytes of the value as in the file; those of a long value are in several parts.
+        The bytes of the value as in the file.
     version
         The RDB version of the file.
     count
@@ -119,7 +119,7 @@ def _read_lazy_table(
     if not count:
         source.rewind_capture()
         return None
-    parts = source.end_capture_in_parts()
+    parts = (source.end_capture(),)
     return LazyTable(type_, parts, version, count, score, source.name, offset, key)
 
 

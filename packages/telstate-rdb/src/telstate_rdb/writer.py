@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from telstate_rdb._auxiliary import encode_auxiliary
-from telstate_rdb._bulk.encode_strings import encode_string
+from telstate_rdb._bulk.encode_strings import encode_length, encode_string
 from telstate_rdb._convert import convert_value
 from telstate_rdb._crc64 import combine_crc64, crc64
 from telstate_rdb._record_headers import (
@@ -179,7 +179,11 @@ class RdbWriter:
             use = encode_use(key, idle, frequency)
             if self._requested is not None and self._requested >= _USE_VERSION:
                 head += use
-        if self._compress is None and type(value) is bytes:
+        if self._compress is None and type(value) is bytes and len(value) >= _FLUSH_BYTES:
+            self._put(head + b"\0" + encode_string(key) + encode_length(len(value)))
+            self._flush()
+            data = value  # saves two copies
+        elif self._compress is None and type(value) is bytes:
             data = head + b"\0" + encode_string(key) + encode_string(value)
         else:
             try:

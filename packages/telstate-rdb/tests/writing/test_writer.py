@@ -38,7 +38,7 @@ from telstate_rdb import (
     read_rdb,
 )
 from telstate_rdb._crc64 import crc64
-from telstate_rdb._types.writers import WRITABLE_VERSIONS, lowest_version
+from telstate_rdb._types.writers import WRITABLE_VERSIONS, default_version
 from telstate_rdb.values import Set
 
 NO_ID = StreamId(0, 0)
@@ -186,7 +186,8 @@ COPIED: list[tuple[Value, int, int | None, bool]] = [
     (STREAM, 11, 12, True),
     (EXPIRING, 12, None, True),
     (EXPIRING, 12, 80, False),
-    (EXPIRING, 80, None, False),
+    (EXPIRING, 80, None, True),
+    (EXPIRING, 80, 12, False),
     (EXPIRING, 80, 80, True),
     (Module(1 << 60, b"\x01\x05\x00"), 9, None, True),
 ]
@@ -206,7 +207,7 @@ def test_payloads_of_every_version(
     (raw,) = read_rdb(path, raw=True)
     before = parse_dump(payload)
     assert ((raw.value.type, raw.value.body) == (before.type, before.body)) == is_copied
-    assert writer.version == (requested or lowest_version(value))
+    assert writer.version == (requested or default_version(decode_dump(payload)))
 
 
 @given(value=values.PLAIN_VALUES, version=st.sampled_from([None, *WRITABLE_VERSIONS]))
@@ -406,5 +407,5 @@ def test_copies_of_samples(tmp_path: Path, name: str, raw: bool) -> None:
             writer.write_records(original)
     expected = [record._replace(idle=None, frequency=None) for record in original]
     assert list(read_rdb(path)) == expected
-    assert writer.version == max([6, *(lowest_version(record.value) for record in original)])
+    assert writer.version == max([6, *(default_version(record.value) for record in original)])
     assert header_of(path)[1]

@@ -121,7 +121,7 @@ def _uniform_scores(score: bytes, count: int) -> array[float]:
 
 
 def find_fault(value: SortedSet) -> str | None:
-    """Say why no server loads a sorted set that was read, or return None."""
+    """Return the reason why no server loads a sorted set that was read, or None."""
     scores, members = value.scores, value.members
     if any(map(math.isnan, scores)):
         return "a sorted set has a score that is NaN, which servers refuse"
