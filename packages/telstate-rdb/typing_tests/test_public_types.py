@@ -10,12 +10,14 @@ from typing import Literal, assert_type
 
 from telstate_rdb import (
     AnyRecord,
+    Array,
     AuxiliaryRecord,
     BinaryReader,
     Changes,
     Checksum,
     Command,
     CommandMaker,
+    Container,
     Difference,
     Hash,
     KeyMemory,
@@ -36,9 +38,11 @@ from telstate_rdb import (
     RdbWriteError,
     Selection,
     Set,
+    SlotImport,
     SortedSet,
     Stream,
     StreamEntry,
+    StreamProducers,
     TypeName,
     Value,
     compare_rdb,
@@ -153,3 +157,13 @@ assert_type(merge_rdb(["a.rdb", "b.rdb"], "c.rdb", prefer="last"), Merged)
 assert_type(split_rdb("a.rdb", "folder", by="db"), Mapping[Path, int])
 assert_type(escape(b"key"), str)
 assert_type(escape_path("dump.rdb"), str)
+
+
+def later_versions(array: Array, record: SlotImport, stream: Stream) -> None:
+    """The types of what came with later versions."""
+    assert_type(array.cursor, int | None)
+    assert_type(record.ranges, tuple[tuple[int, int], ...])
+    assert_type(stream.producers, StreamProducers | None)
+    reader = read_rdb("dump.rdb")
+    assert_type(reader.container, Container)
+    assert_type(next(reader.batches()), list[KeyRecord[Value]])
