@@ -339,5 +339,5 @@ def test_real_signals(newest_url: str, signals: int) -> None:
         text=True,
         timeout=4 * LONG,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "True\n"
+    # Python reports a handler that raises in a finalizer on stderr.
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
