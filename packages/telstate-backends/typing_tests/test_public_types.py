@@ -8,6 +8,7 @@ import redis
 import redis.asyncio
 
 import telstate_backends as tb
+from telstate_backends.threads import run_in_thread
 
 SYNC: list[tb.Backend] = [
     tb.MemoryBackend(),
@@ -63,6 +64,7 @@ async def async_results(backend: tb.AsyncBackend) -> None:
     assert_type(await tb.load_rdb_async(backend, b""), tb.LoadReport)
     assert_type(await backend.take_snapshot(lambda entries: sum(1 for _ in entries)), int)
     assert_type(await tb.wait_async(backend, tb.KeyWait((b"k",))), None)
+    assert_type(await run_in_thread(lambda: b"result"), bytes)
     async with backend.watch([b"k"]) as watcher:
         assert_type(await watcher.next(), tb.Event)
         assert_type(watcher.poll(), tb.Event | None)

@@ -310,13 +310,19 @@ async def load_records_async(
 
 async def _load_async(backend: AsyncBackend, load: _LoadState) -> LoadReport:
     # Imported here because synchronous programs do not need it.
-    from asyncio import Task, create_task, sleep, to_thread, wait
+    from asyncio import CancelledError, Task, create_task, sleep, to_thread, wait
 
     if not backend.takes_payloads and backend.uncached.store is not None:
+        cancelled: CancelledError | None = None
         for ready in await to_thread(tuple, load.batches):
             await _write_async(backend, load, ready)
             load.count(ready)
-            await sleep(0)  # a backend in memory never lets other tasks run
+            try:
+                await sleep(0)  # a backend in memory never lets other tasks run
+            except CancelledError as error:
+                cancelled = error  # everything is loaded, or nothing
+        if cancelled is not None:
+            raise cancelled
         return load.report
     queue: _Queue[Task[None]] = _Queue()
 

@@ -351,7 +351,7 @@ class AsyncMemoryBackend(_MemoryBase, AsyncBackend):
     async def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
         """Read all keys as they are at one moment; `consume` is called in a thread."""
         # Imported here because synchronous programs do not need it.
-        from telstate_backends._threads import run_in_thread
+        from telstate_backends.threads import run_in_thread
 
         cut = threading.Event()
         entries = self._snapshot(wants, cut.is_set)

@@ -19,6 +19,7 @@ from telstate_backends import (
     Deadline,
     Get,
     Immutable,
+    Keys,
     load_records_async,
 )
 from telstate_backends._load import BATCH_LENGTH, IN_FLIGHT
@@ -126,3 +127,14 @@ async def test_cancelling_a_load(turns: int) -> None:
     with suppress(asyncio.CancelledError):  # unless it has finished
         await task
     assert others() == set()
+
+
+async def test_cancelled_load_into_memory() -> None:
+    """A load into memory that is cancelled while it is written is complete before the task ends."""
+    backend = AsyncMemoryBackend()
+    loading = asyncio.create_task(
+        load_records_async(backend, records(3), progress=lambda _: loading.cancel() and None)
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    assert len(await backend.execute(Keys())) == 3 * BATCH_LENGTH

@@ -138,7 +138,7 @@ def _log_report(report: LoadReport, file: Source) -> int:
         )
     if expired:
         logger.warning(
-            "%s expired before %s was loaded, and left out", counted(expired, "had", "had"), place
+            "%s not loaded from %s: expired before", counted(expired, "was", "were"), place
         )
     if report.collisions:
         logger.warning(

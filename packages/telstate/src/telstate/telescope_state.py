@@ -583,6 +583,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
             Whether to save the server's own snapshot of one moment, which it sends to this client as to a
             replica (``SYNC``), through a connection of its own. The server forks for that, as for
             ``BGSAVE``, and by default waits 5 s for other replicas (``repl-diskless-sync-delay``).
+            A server that sends nothing for 60 s counts as lost (or for the socket timeout, if that is longer).
             A cluster has one moment for each node; keys of slots that move meanwhile are read later.
             Through Sentinel it is the master that sends it. Default: False.
         keep_empty

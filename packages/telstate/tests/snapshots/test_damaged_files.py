@@ -126,7 +126,7 @@ async def test_warnings(subject: Subject, tmp_path: Path, caplog: pytest.LogCapt
     assert [record.getMessage() for record in caplog.records] == [
         f"3 keys ('a_list', 'b_list', 'scores') were not loaded from {path}, as telstate does not support "
         "the contents: a Redis list, a sorted set with scores that are not 0",
-        f"2 keys ('old', 'older') had expired before {path} was loaded, and left out",
+        f"2 keys ('old', 'older') were not loaded from {path}: expired before",
         f"2 keys ('one', 'two') are in several databases of {path}, and the last value was loaded; choose "
         "one with database=",
     ]

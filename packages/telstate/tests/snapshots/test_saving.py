@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -398,6 +399,37 @@ class TestNotBlocking:
             await saving
         assert path.read_bytes() == b"old"
         assert list(path.parent.iterdir()) == [path]
+
+    def test_end_of_the_program(
+        self, path: Path, real_snapshot: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """If the event loop ends during a save, its thread ends before the file is closed."""
+        started = threading.Event()
+        calls: list[str] = []
+        write, close = RdbWriter.write, RdbWriter.__exit__
+
+        def slow_write(self: RdbWriter, *arguments: Any, **named: Any) -> None:
+            if not started.is_set():
+                started.set()
+                time.sleep(0.2)  # the file is closed meanwhile if nothing waits for this thread
+            write(self, *arguments, **named)
+            calls.append("write")
+
+        def noted_close(self: RdbWriter, *arguments: Any) -> None:
+            close(self, *arguments)
+            calls.append("close")
+
+        async def main() -> None:
+            ts = await aio.TelescopeState.from_snapshot(real_snapshot)
+            saving = asyncio.create_task(ts.save(path))
+            await asyncio.to_thread(started.wait, LONG)
+            assert not saving.done()
+
+        monkeypatch.setattr(RdbWriter, "write", slow_write)
+        monkeypatch.setattr(RdbWriter, "__exit__", noted_close)
+        asyncio.run(main())
+        assert calls and set(calls[:-1]) == {"write"} and calls[-1] == "close"
+        assert not list(path.parent.iterdir())
 
     async def test_cancelled_while_reading(self, real_snapshot: Path) -> None:
         """A load can be cancelled while a read blocks."""

@@ -202,14 +202,18 @@ class Snapshot:
             return
         before = self._ownership()
         seen: set[bytes] = set()
+        read: set[int] = set()
         for source in self._sources:
             # Of a slot that it is about to get, a node has some keys, perhaps not whole.
             slots = before.slots_of(source.address)
+            read |= slots
             for key, contents in self._entries_of(source):
                 if key_slot(key) in slots:
                     seen.add(key)
                     yield key, contents
-        moved = before.moved(self._ownership())
+        # A node that has become a master since the sources were listed is not among them.
+        served = {slot for _, slot in before.served}
+        moved = before.moved(self._ownership()) | (served - read)
         if moved:
             # Neither node may have had such a key at its moment.
             yield from _read_rest(

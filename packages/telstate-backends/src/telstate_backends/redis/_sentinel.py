@@ -1,4 +1,4 @@
-"""Following the master that Sentinels look after, so that a switch to another one is noticed at once.
+"""How a backend stays with the master that Sentinels name, and notices a switch to another one at once.
 
 Each Sentinel has a listener: a daemon thread, or a task on asyncio. It subscribes to the Sentinel's messages
 about switches, and asks it for the master after every message, on every new connection, and every
@@ -52,7 +52,7 @@ Address: TypeAlias = tuple[str, int]
 
 @attrs.frozen
 class Report:
-    """What one Sentinel says about the master."""
+    """The report of one Sentinel about the master."""
 
     #: The number of the failover that made it the master.
     epoch: int
@@ -139,8 +139,8 @@ class Reports:
         return None
 
 
-class Following:
-    """What is known of the master in one process, or in one event loop, and the connections to it."""
+class MasterState:
+    """The master as it is known in one process, or in one event loop, and the connections to it."""
 
     def __init__(self, name: str, sentinels: Sequence[Sentinel]) -> None:
         self.name = name
@@ -216,7 +216,7 @@ class Following:
 
 
 class _Follower:
-    """What both followers share; in place of redis-py's object by which a pool finds the master."""
+    """The common part of both followers, which replace the object by which a pool of redis-py finds the master."""
 
     def __init__(self, pool: Any, no_retry: Any, kind: Callable[[type], type]) -> None:
         manager = pool.sentinel_manager
@@ -234,7 +234,7 @@ class _Follower:
             for number, client in enumerate(self.sentinels)
         ]
         #: By process or event loop.
-        self._followings: dict[object, Following] = {}
+        self._states: dict[object, MasterState] = {}
         self._hooks = _client.MasterHooks(pool, self, self.connected)
 
     def connected(self, connection: Any) -> Any:
@@ -244,28 +244,28 @@ class _Follower:
     def release(self) -> None:
         """End the listeners, and restore the way in which the pool found the master before."""
         self._hooks.restore()
-        for following in list(self._followings.values()):
-            following.stop()
+        for state in list(self._states.values()):
+            state.stop()
 
-    def _begin(self, owner: object) -> Following:
-        """Return what is known; begin to listen if that has not been done in this process or event loop."""
-        following = self._followings.get(owner)
-        if following is None:
-            made = Following(self._name, self._sentinels)
-            following = self._followings.setdefault(owner, made)  # unless another thread was faster
-            if following is made:
+    def _begin(self, owner: object) -> MasterState:
+        """Return the state; start the listeners if this process or event loop has none yet."""
+        state = self._states.get(owner)
+        if state is None:
+            made = MasterState(self._name, self._sentinels)
+            state = self._states.setdefault(owner, made)  # unless another thread was faster
+            if state is made:
                 # Also for a backend that is dropped without being closed.
-                weakref.finalize(self, following.stop)
+                weakref.finalize(self, state.stop)
                 for sentinel in self._sentinels:
-                    self._listen(following, sentinel)
-        return following
+                    self._listen(state, sentinel)
+        return state
 
-    def _listen(self, following: Following, sentinel: Sentinel) -> None:
+    def _listen(self, state: MasterState, sentinel: Sentinel) -> None:
         """Start a listener."""
         raise NotImplementedError
 
     def _not_found(self, cause: BaseException | None) -> BaseException:
-        """Return the error to raise if no Sentinel knows a master that it can reach."""
+        """Return the error for Sentinels none of which can reach a master."""
         if isinstance(cause, theirs.ResponseError):
             return cause
         error = MasterNotFoundError(f"No master found for {self._sentinels[0].service!r}")
@@ -281,10 +281,10 @@ class MasterFollower(_Follower):
 
     def connected(self, connection: Any) -> None:
         """Set up a connection that has just been made."""
-        following = self._begin(os.getpid())
-        following.add(connection)
+        state = self._begin(os.getpid())
+        state.add(connection)
         self._hooks.greet(connection)
-        following.check(connection)
+        state.check(connection)
 
     def discover_master(self, service: str) -> Address:
         """Return the address of the master, for the pool; raises as redis-py does."""
@@ -292,24 +292,24 @@ class MasterFollower(_Follower):
 
     def ask(self, deadline: Deadline | None = None) -> Address:
         """Ask the Sentinels for the address of the master; raises as redis-py does."""
-        following = self._begin(os.getpid())
+        state = self._begin(os.getpid())
         cause: BaseException | None = None
-        for sentinel in following.order():
+        for sentinel in state.order():
             connection = sentinel.connect()
             try:
                 connection.deadline = deadline
-                following.receive(sentinel, _ask(connection, sentinel))
+                state.receive(sentinel, _ask(connection, sentinel))
             except FAILURES as error:
-                following.lose(sentinel, error)
+                state.lose(sentinel, error)
                 cause = error
             finally:
                 connection.disconnect()
-            if (address := following.reports.current) is not None:
+            if (address := state.reports.current) is not None:
                 return address
         raise self._not_found(cause)
 
-    def _listen(self, following: Following, sentinel: Sentinel) -> None:
-        arguments = (following, sentinel)
+    def _listen(self, state: MasterState, sentinel: Sentinel) -> None:
+        arguments = (state, sentinel)
         threading.Thread(
             target=_listen, args=arguments, name="telstate Sentinel", daemon=True
         ).start()
@@ -338,28 +338,28 @@ def _subscribe(connection: Any) -> bool:
     return True
 
 
-def _listen(following: Following, sentinel: Sentinel) -> None:
+def _listen(state: MasterState, sentinel: Sentinel) -> None:
     """Listen to one Sentinel until the end."""
     attempts = FOREVER.begin()
-    while not following.stopped.is_set():
+    while not state.stopped.is_set():
         connections = subscribed, asking = sentinel.connect(), sentinel.connect()
-        following.listening.update(connections)
+        state.listening.update(connections)
         try:
             is_subscribed = _subscribe(subscribed)
-            while not following.stopped.is_set():
-                following.receive(sentinel, _ask(asking, sentinel))
+            while not state.stopped.is_set():
+                state.receive(sentinel, _ask(asking, sentinel))
                 attempts = FOREVER.begin()
                 if not is_subscribed:
-                    following.stopped.wait(INTERVAL)
+                    state.stopped.wait(INTERVAL)
                 elif subscribed.can_read(timeout=INTERVAL):
                     subscribed.read_response()
         except _LOST as error:
-            following.lose(sentinel, error)
+            state.lose(sentinel, error)
         finally:
             for each in connections:
                 each.disconnect()
-            following.listening.difference_update(connections)
-        following.stopped.wait(attempts.next_delay())
+            state.listening.difference_update(connections)
+        state.stopped.wait(attempts.next_delay())
 
 
 class AsyncMasterFollower(_Follower):
@@ -370,10 +370,10 @@ class AsyncMasterFollower(_Follower):
 
     async def connected(self, connection: Any) -> None:
         """Set up a connection that has just been made."""
-        following = self._begin(asyncio.get_running_loop())
-        following.add(connection)
+        state = self._begin(asyncio.get_running_loop())
+        state.add(connection)
         await self._hooks.greet(connection)
-        following.check(connection)
+        state.check(connection)
 
     async def discover_master(self, service: str) -> Address:
         """Return the address of the master, for the pool; raises as redis-py does."""
@@ -381,31 +381,31 @@ class AsyncMasterFollower(_Follower):
 
     async def ask(self) -> Address:
         """Ask the Sentinels for the address of the master; raises as redis-py does."""
-        following = self._begin(asyncio.get_running_loop())
+        state = self._begin(asyncio.get_running_loop())
         cause: BaseException | None = None
-        for sentinel in following.order():
+        for sentinel in state.order():
             connection = sentinel.connect()
             try:
-                following.receive(sentinel, await _ask_async(connection, sentinel))
+                state.receive(sentinel, await _ask_async(connection, sentinel))
             except FAILURES as error:
-                following.lose(sentinel, error)
+                state.lose(sentinel, error)
                 cause = error
             finally:
                 await connection.disconnect(nowait=True)
-            if (address := following.reports.current) is not None:
+            if (address := state.reports.current) is not None:
                 return address
         raise self._not_found(cause)
 
     async def wait_released(self) -> None:
         """End the listeners and wait for their end."""
         self.release()
-        following = self._followings.get(asyncio.get_running_loop())
-        if following is not None:
-            await asyncio.wait(following.tasks)
+        state = self._states.get(asyncio.get_running_loop())
+        if state is not None:
+            await asyncio.wait(state.tasks)
 
-    def _listen(self, following: Following, sentinel: Sentinel) -> None:
-        task = asyncio.create_task(_listen_async(following, sentinel), name="telstate Sentinel")
-        following.tasks.append(task)
+    def _listen(self, state: MasterState, sentinel: Sentinel) -> None:
+        task = asyncio.create_task(_listen_async(state, sentinel), name="telstate Sentinel")
+        state.tasks.append(task)
 
 
 async def _ask_async(connection: Any, sentinel: Sentinel) -> list[Any]:
@@ -431,23 +431,23 @@ async def _subscribe_async(connection: Any) -> bool:
     return True
 
 
-async def _listen_async(following: Following, sentinel: Sentinel) -> None:
+async def _listen_async(state: MasterState, sentinel: Sentinel) -> None:
     """Listen to one Sentinel until the end."""
     attempts = FOREVER.begin()
-    while not following.stopped.is_set():
+    while not state.stopped.is_set():
         connections = subscribed, asking = sentinel.connect(), sentinel.connect()
         try:
             is_subscribed = await _subscribe_async(subscribed)
             # Before Python 3.12, a cancellation may be lost in redis-py.
-            while not following.stopped.is_set():
-                following.receive(sentinel, await _ask_async(asking, sentinel))
+            while not state.stopped.is_set():
+                state.receive(sentinel, await _ask_async(asking, sentinel))
                 attempts = FOREVER.begin()
                 if is_subscribed:
                     await subscribed.read_response(timeout=INTERVAL)
                 else:
                     await asyncio.sleep(INTERVAL)
         except _LOST as error:
-            following.lose(sentinel, error)
+            state.lose(sentinel, error)
         finally:
             for each in connections:
                 await each.disconnect(nowait=True)

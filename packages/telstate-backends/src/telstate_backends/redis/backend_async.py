@@ -194,8 +194,8 @@ class AsyncRedisBackend(AsyncBackend):
     async def take_snapshot(self, consume: Consume[Result], wants: Wants = want_all) -> Result:
         """Read all keys as they are at one moment; see :meth:`AsyncBackend.take_snapshot`."""
         # Imported here because few programs need it.
-        from telstate_backends._threads import run_in_thread
         from telstate_backends.redis._replication import open_snapshot_async
+        from telstate_backends.threads import run_in_thread
 
         async def attempt(_: object) -> Future[Result]:
             snapshot = await open_snapshot_async(self._server, wants, self.execute_many)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
 from telstate._base import TelescopeStateBase
 from telstate._connect import class_name
@@ -27,14 +27,13 @@ from telstate.snapshots import (
     write_snapshot,
 )
 from telstate_backends import AsyncBackend, Export, Keys, Peek
+from telstate_backends.threads import run_in_thread
 from telstate_codec import Key
 
 if TYPE_CHECKING:
     import redis.asyncio
 
 __all__ = ["RDBWriter"]
-
-Arguments = TypeVarTuple("Arguments")
 
 # A store in memory is asked for fewer keys at once: it answers in the thread of the event loop.
 MEMORY_BATCH = 5
@@ -60,7 +59,7 @@ class RDBWriter(RDBWriterBase):
     """
 
     async def __aenter__(self) -> Self:
-        await _in_thread(self._open)
+        await run_in_thread(self._open)
         return self
 
     async def __aexit__(
@@ -69,7 +68,7 @@ class RDBWriter(RDBWriterBase):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await _in_thread(self._close, exc_value)
+        await run_in_thread(partial(self._close, exc_value))
 
     async def save(
         self,
@@ -101,7 +100,7 @@ class RDBWriter(RDBWriterBase):
             sizes = await backend.execute_many([Peek(key, 0) for key in some])
             for batch in split_by_size(some, sizes, max_keys):
                 contents = await backend.execute_many([Export(key) for key in batch])
-                await _in_thread(self._write_batch, batch, contents, must_exist)
+                await run_in_thread(partial(self._write_batch, batch, contents, must_exist))
                 if progress is not None:
                     progress(self.keys_written)
 
@@ -146,20 +145,3 @@ def _borrow_backend(
         f"Cannot save from an object of type {class_name(client)}. Use an asyncio TelescopeState, an "
         "asyncio backend or a redis.asyncio client."
     )
-
-
-async def _in_thread(
-    function: Callable[[Unpack[Arguments]], None], *arguments: Unpack[Arguments]
-) -> None:
-    """Call a function in a thread; a cancelled task waits for its end, since no two may run at once."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        work.exception()  # retrieved, so that asyncio does not log it
-        raise cancelled
-    work.result()
