@@ -436,13 +436,13 @@ class Selection:
         failed = [key for key in writer.failures if self.names is not None and key in self.names]
         if failed:
             raise _lacking(failed, len(self.names or ()), writer, backend)
+        writer._log_failures()
         if not writer.keys_written and not keep_empty:
             kind = MissingKeyError if self.names == {} else RdbWriteError
             raise kind(
                 f"There are no keys to save, so {writer._shown} was left as it was. For an empty "
                 "snapshot, use keep_empty=True."
             )
-        writer._log_failures()
 
 
 def _is_glob(name: bytes) -> bool:
@@ -455,11 +455,17 @@ def _lacking(
     """Return the error for requested keys that are not in a file."""
     failed.sort(key=writer._errors.__contains__)  # missing keys come first
     first = failed[0]
-    names = ", ".join(map(key_repr, failed[:_MAX_NAMES]))
-    more = "..." if len(failed) > _MAX_NAMES else ""
+    reasons: dict[str, list[bytes]] = {}
+    for key in failed[:_MAX_NAMES]:
+        reasons.setdefault(writer.failures[key], []).append(key)
+    shown = "; ".join(
+        f"{', '.join(map(key_repr, keys))}: {reason}" for reason, keys in reasons.items()
+    )
+    more = "; ..." if len(failed) > _MAX_NAMES else ""
+    advice = "; leave these out to save the others" if len(failed) < count else ""
     text = (
-        f"Cannot save {len(failed)} of {count} keys, so {writer._shown} was left as it was; "
-        f"RDBWriter saves the others. {names}{more}: {writer.failures[first]}"
+        f"Cannot save {len(failed)} of {count} keys, so {writer._shown} was left as it was{advice}. "
+        f"{shown}{more}"
     )
     problem = writer._errors.get(first)
     if problem is not None:
