@@ -18,7 +18,7 @@ import io
 import os
 import stat
 from collections.abc import Callable
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 from telstate_rdb._crc64 import crc64
 from telstate_rdb.constants import (
@@ -75,6 +75,13 @@ def open_path(path: str | os.PathLike[str]) -> io.FileIO:
     """Open a file to read; an error does not show the password of a URL."""
     with without_credentials():
         return io.FileIO(os.fspath(path))
+
+
+def read_from_start(source: RdbSource) -> RdbSource:
+    """Return a source that is to be read from its start once more: an open file is rewound."""
+    if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
+        cast(BinaryIO, source).seek(0)
+    return source
 
 
 class Source:
@@ -225,6 +232,8 @@ class Source:
                 part = self._read(size)
             except Exception as error:
                 if not _is_decompression_error(error):
+                    if isinstance(error, OSError) and error.filename is None:
+                        error.filename = self.name
                     raise
                 self._failure = error
                 self._file = None

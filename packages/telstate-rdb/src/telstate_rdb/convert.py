@@ -7,16 +7,18 @@ complete; if anything fails, nothing is left of it.
 from __future__ import annotations
 
 import binascii
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote_from_bytes
 
 import attrs
 
-from telstate_rdb._source import RdbSource
+from telstate_rdb._source import Progress, RdbSource, read_from_start
 from telstate_rdb.errors import RdbError
 from telstate_rdb.records import AuxiliaryRecord, FunctionLibrary, KeyRecord
 from telstate_rdb.selection import Selection, read_selected
@@ -116,7 +118,7 @@ def convert_rdb(
     selection: Selection = Selection(),  # noqa: B008  # it is frozen
     changes: Changes = Changes(),  # noqa: B008  # it is frozen
     compress: bool = False,
-    progress: Callable[[int, int | None], object] | None = None,
+    progress: Progress | None = None,
     name: str | None = None,
 ) -> int:
     """Write the chosen keys of a file to another file, in another version of the format.
@@ -166,7 +168,7 @@ def convert_rdb(
 
 
 def merge_rdb(
-    sources: Sequence[str | os.PathLike[str] | bytes],
+    sources: Sequence[RdbSource],
     target: str | os.PathLike[str],
     *,
     prefer: Literal["first", "last"] | None = None,
@@ -174,6 +176,8 @@ def merge_rdb(
     selection: Selection = Selection(),  # noqa: B008  # it is frozen
     changes: Changes = Changes(),  # noqa: B008  # it is frozen
     compress: bool = False,
+    progress: Sequence[Progress | None] = (),
+    names: Sequence[str | None] = (),
 ) -> Merged:
     """Write the chosen keys of several files to one.
 
@@ -182,12 +186,15 @@ def merge_rdb(
     Parameters
     ----------
     sources
-        The files, as paths or as bytes.
+        The files, as paths, as bytes, or open; open files must be able to seek, and are read from their
+        start.
     target, version, selection, changes, compress
         As for :func:`convert_rdb`.
     prefer
         Which file a key is taken from if several have it: the first or the last of them. By default
         that is an error.
+    progress, names
+        The functions that are called with the progress, and the names in errors, one for each file.
 
     Returns
     -------
@@ -211,8 +218,22 @@ def merge_rdb(
     """
     chosen: dict[_Identity, tuple[int, bytes]] = {}
     conflicts: dict[_Identity, None] = {}
-    for number, source in enumerate(sources):
-        for record in _read_changed(source, selection, changes):
+    files = list(zip_longest(sources, progress, names))
+
+    def read(number: int) -> Iterator[_Record]:
+        source, watch, name = files[number]
+        records = read_selected(
+            read_from_start(source),
+            selection,
+            raw=True,
+            auxiliary=True,
+            progress=watch,
+            name=name,
+        )
+        return map(changes.apply, records)
+
+    for number in range(len(files)):
+        for record in read(number):
             if (identity := _identify(record)) is None:
                 continue
             code = record.code if isinstance(record, FunctionLibrary) else b""
@@ -226,17 +247,13 @@ def merge_rdb(
     if found_conflicts and prefer is None:
         raise ConflictError(found_conflicts)
     with RdbWriter(target, version, compress=compress) as writer:
-        for number, source in enumerate(sources):
+        for number in range(len(files)):
             writer.write_records(
                 record
-                for record in _read_changed(source, selection, changes)
+                for record in read(number)
                 if (identity := _identify(record)) is None or chosen[identity][0] == number
             )
     return Merged(writer.keys_written, found_conflicts)
-
-
-def _read_changed(source: RdbSource, selection: Selection, changes: Changes) -> Iterator[_Record]:
-    return map(changes.apply, read_selected(source, selection, raw=True, auxiliary=True))
 
 
 def _identify(record: _Record) -> _Identity | None:
@@ -272,7 +289,7 @@ def split_rdb(
     selection: Selection = Selection(),  # noqa: B008  # it is frozen
     changes: Changes = Changes(),  # noqa: B008  # it is frozen
     compress: bool = False,
-    progress: Callable[[int, int | None], object] | None = None,
+    progress: Progress | None = None,
     name: str | None = None,
 ) -> Mapping[Path, int]:
     """Divide the chosen keys of a file among several files.
@@ -340,7 +357,7 @@ def split_rdb(
                     )
                 path = folder / f"{part}.rdb"
                 if not overwrite and os.path.lexists(path):
-                    raise FileExistsError(f"{path} exists already.")
+                    raise FileExistsError(errno.EEXIST, "The file exists", str(path))
                 writers[part] = stack.enter_context(RdbWriter(path, version, compress=compress))
                 for earlier in for_all:
                     writers[part].write_record(earlier)

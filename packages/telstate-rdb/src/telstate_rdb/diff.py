@@ -7,14 +7,15 @@ encoding, their order where it has no meaning, and the version of the file.
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 import attrs
 
-from telstate_rdb._source import Progress, RdbSource
+from telstate_rdb._source import Progress, RdbSource, read_from_start
 from telstate_rdb.convert import library_name
 from telstate_rdb.reader import read_rdb
 from telstate_rdb.records import AuxiliaryRecord, FunctionLibrary, KeyRecord
@@ -41,8 +42,13 @@ Sign = Literal["-", "+"]
 LIBRARY = "function library"
 """The type of a difference between function libraries, which have no database."""
 
+_Place = tuple[int | None, bytes]
+_Parts = list[tuple[bytes, ...]]
+_PartsReader = Callable[[Collection[_Place]], dict[_Place, _Parts]]
+
 _GROUP_BYTES = 1 << 26  # of values that are compared at once in full
-_ENTRY = struct.Struct("<16sqQQB")  # digest, expiry or -1, elements, bytes, type
+_ENTRY = struct.Struct("<16sqQQB")  # digest, expiry, elements, bytes, type
+_NO_EXPIRY = -1  # which servers take as none, too
 _TYPES = ("string", "list", "set", "zset", "hash", "stream", "module", "array", LIBRARY)
 
 
@@ -116,7 +122,7 @@ def compare_rdb(
     ----------
     before, after
         The files, as for :func:`telstate_rdb.read_rdb`. With `full` they are read more than once, so
-        they must be paths or bytes.
+        they must be paths, bytes, or open files that can seek; these are read from their start.
     selection
         The keys to compare.
     ignore_times
@@ -145,8 +151,16 @@ def compare_rdb(
     value b'gain'
     only in A b'mode'
     """
+    if full:
+        before, after = read_from_start(before), read_from_start(after)
     found = _compare(before, after, selection, ignore_times, progress, names)
-    return _explain(found, before, after, ignore_times) if full else found
+    if not full:
+        return found
+    readers = tuple(
+        functools.partial(_read_parts, source, watch, name, ignore_times)
+        for source, watch, name in zip((before, after), progress, names, strict=True)
+    )
+    return _explain(found, readers)
 
 
 def _compare(
@@ -181,7 +195,7 @@ def _compare(
 
 def _side(entry: bytes) -> Side:
     _, expiry, elements, size, kind = _ENTRY.unpack(entry)
-    return Side(_TYPES[kind], elements, size, None if expiry < 0 else expiry)
+    return Side(_TYPES[kind], elements, size, None if expiry == _NO_EXPIRY else expiry)
 
 
 def _entries(
@@ -192,14 +206,13 @@ def _entries(
         if isinstance(record, KeyRecord):
             kind = "string" if isinstance(record.value, bytes) else record.value.type_name
             summary = _summarise(record.value, ignore_times)
-            # Negative times are in the past, as -2 is.
-            expiry = -1 if record.expiry is None else record.expiry
+            expiry = _NO_EXPIRY if record.expiry is None else record.expiry
             entry = _ENTRY.pack(summary[0], expiry, *summary[1:], _TYPES.index(kind))
             yield record.database, record.key, entry
         elif isinstance(record, FunctionLibrary):
             digest = blake2b(record.code, digest_size=16).digest()
             size = len(record.code)
-            entry = _ENTRY.pack(digest, -1, size, size, _TYPES.index(LIBRARY))
+            entry = _ENTRY.pack(digest, _NO_EXPIRY, size, size, _TYPES.index(LIBRARY))
             yield None, library_name(record.code), entry
 
 
@@ -298,7 +311,7 @@ def _consumer(consumer: StreamConsumer, ignore_times: bool) -> bytes:
 
 
 def _explain(
-    differences: Iterable[Difference], before: RdbSource, after: RdbSource, ignore_times: bool
+    differences: Iterable[Difference], readers: Sequence[_PartsReader]
 ) -> Iterator[Difference]:
     """Add what differs to differences, as many at once as memory allows."""
     group: list[Difference] = []
@@ -306,20 +319,18 @@ def _explain(
     for difference in differences:
         more = sum(side.size for side in (difference.before, difference.after) if side)
         if group and size + more > _GROUP_BYTES:
-            yield from _explain_group(group, before, after, ignore_times)
+            yield from _explain_group(group, readers)
             group, size = [], 0
         group.append(difference)
         size += more
-    yield from _explain_group(group, before, after, ignore_times)
+    yield from _explain_group(group, readers)
 
 
 def _explain_group(
-    group: Sequence[Difference], before: RdbSource, after: RdbSource, ignore_times: bool
+    group: Sequence[Difference], readers: Sequence[_PartsReader]
 ) -> Iterator[Difference]:
     wanted = {(one.database, one.key) for one in group if one.what == "value"}
-    old, new = (
-        _read_parts(source, wanted, ignore_times) if wanted else {} for source in (before, after)
-    )
+    old, new = (read(wanted) if wanted else {} for read in readers)
     for difference in group:
         place = difference.database, difference.key
         if place in wanted:
@@ -329,16 +340,23 @@ def _explain_group(
         yield difference
 
 
-_Place = tuple[int | None, bytes]
-_Parts = list[tuple[bytes, ...]]
-
-
 def _read_parts(
-    source: RdbSource, wanted: Collection[_Place], ignore_times: bool
+    source: RdbSource,
+    progress: Progress | None,
+    name: str | None,
+    ignore_times: bool,
+    wanted: Collection[_Place],
 ) -> dict[_Place, _Parts]:
-    names = {key for _, key in wanted}
+    keys = {key for _, key in wanted}
     found: dict[_Place, _Parts] = {}
-    for record in read_rdb(source, keys=names.__contains__, auxiliary=True):
+    records = read_rdb(
+        read_from_start(source),
+        keys=keys.__contains__,
+        auxiliary=True,
+        progress=progress,
+        name=name,
+    )
+    for record in records:
         if isinstance(record, KeyRecord):
             if (place := (record.database, record.key)) in wanted:
                 found[place] = list(_parts(record.value, ignore_times))

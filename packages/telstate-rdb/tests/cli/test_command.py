@@ -305,12 +305,21 @@ def test_compressed_file(path: Path) -> None:
     assert run("verify", path).exit_code == 1
 
 
-def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("info", "{}", "--json"),
+        ("diff", "{}", "{}"),
+        ("diff", "{}", "{}", "--full"),
+        ("merge", "{}", "-o", "{}.new", "--force"),
+    ],
+)
+def test_progress_on_a_terminal_only(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """A large file has a progress bar where standard error is a terminal, and nowhere else."""
     path = tmp_path / "large.rdb"
     value = b"\x00\x01%c\x80" + (1 << 20).to_bytes(4, "big") + bytes(1 << 20)
     path.write_bytes(b"REDIS0004" + b"".join(value % n for n in range(17)) + b"\xff")
-    command = [*COMMAND, "info", str(path), "--json"]
+    command = [*COMMAND, *(argument.replace("{}", str(path)) for argument in arguments)]
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm"}
     try:
@@ -333,6 +342,12 @@ def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
         ["keys", "--type", "number", "missing.rdb"],
         ["keys", "--larger", "much", __file__],
         ["json", "--output", "/missing/x.json", __file__],
+        ["convert", __file__, "out.rdb", "--shift-expiry", "nan"],
+        ["split", __file__, "--by", "slot", "--parts", "257"],
+        ["split", __file__, "--by", "prefix", "--separator", ""],
+        ["memory", __file__, "--by-prefix", ""],
+        ["diff", "--full", "/dev/null", __file__],
+        ["merge", "-", "-o", "out.rdb"],
     ],
 )
 def test_wrong_usage(arguments: list[str]) -> None:
@@ -376,7 +391,8 @@ def test_closed_pipe(tmp_path: Path, command: str) -> None:
     [
         ('"$@" keys {} > /dev/full', b"The output cannot be written: No space left on device.\n"),
         ('"$@" keys - <&-', b"standard input cannot be read: it is closed.\n"),
-        ('"$@" info /proc/self/mem', b"/proc/self/mem cannot be read: Input/output error.\n"),
+        ('"$@" convert {} /missing/x.rdb', b"/missing/x.rdb: No such file or directory.\n"),
+        ('"$@" info /proc/self/mem', b"/proc/self/mem: Input/output error.\n"),
         ('ulimit -v 400000; "$@" json {large}', b"There is not enough memory for this.\n"),
     ],
 )

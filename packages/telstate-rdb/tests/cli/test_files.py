@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import os
 from array import array
 from pathlib import Path
 
@@ -240,7 +243,7 @@ EXPECTED = [
     "0\tonly in B\tadded\tstring, 1 byte",
     "0\tvalue\tstring\tstring, 3 -> 4 bytes",
     "0\ttype\ttype\tset -> list",
-    "0\texpiry\texpiry\texpires 2030-03-17 17:46:40 UTC -> no expiry",
+    "0\texpiry\texpiry\texpires 2030-03-17 17:46:40.000 UTC -> no expiry",
     "0\tvalue\tlist\tlist, 4 -> 3 elements",
     "0\tvalue\tzset\tzset, 2 -> 3 members",
     "0\tvalue\thash\thash, 2 fields",
@@ -283,6 +286,45 @@ def test_diff(tmp_path: Path) -> None:
     assert run("diff", before, before)[:3] == (0, "", "")
     assert run("diff", before, tmp_path / "missing").exit_code == 2
     assert run("diff", "-", after, "--full").exit_code == 2
+
+
+def test_compressed_files(tmp_path: Path) -> None:
+    """Files that are compressed with gzip are compared in full and merged as others are."""
+    before = write(tmp_path / "before.rdb", *BEFORE)
+    after = write(tmp_path / "after.rdb", *AFTER)
+    expected = run("diff", before, after, "--full")
+    assert expected.stdout
+    for path in (before, after):
+        path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
+    compressed = [path.with_suffix(".gz") for path in (before, after)]
+    assert run("diff", *compressed, "--full") == expected
+    run("merge", before, after, "--prefer", "last", "-o", tmp_path / "expected.rdb")
+    run("merge", *compressed, "--prefer", "last", "-o", tmp_path / "merged.rdb")
+    assert differences(tmp_path / "expected.rdb", tmp_path / "merged.rdb") == []
+
+
+def test_open_files() -> None:
+    """Files that can seek are compared in full and merged from their start, and pipes are refused."""
+    old = io.BytesIO(b"REDIS0003" b"\x00\x04gain\x031.5" b"\xff")
+    new = io.BytesIO(b"REDIS0003" b"\x00\x04gain\x032.5" b"\xff")
+    for _ in range(2):
+        (found,) = compare_rdb(old, new, full=True)
+        assert [change.parts for change in found.changes] == [(b"1.5",), (b"2.5",)]
+    reader, writer = os.pipe()
+    os.close(writer)
+    with open(reader, "rb") as pipe, pytest.raises(OSError):
+        compare_rdb(pipe, new, full=True)
+
+
+def test_expiry_before_1970() -> None:
+    """An expiry before 1970 differs from none; servers take -1 as none."""
+    plain, second, last = (
+        b"REDIS0003" + expiry + b"\x00\x04gain\x031.5" b"\xff"
+        for expiry in (b"", b"\xfc\xfe" + b"\xff" * 7, b"\xfc" + b"\xff" * 8)
+    )
+    (found,) = compare_rdb(plain, second)
+    assert found.after is not None and (found.what, found.after.expiry) == ("expiry", -2)
+    assert list(compare_rdb(plain, last)) == []
 
 
 def test_diff_of_a_damaged_file(tmp_path: Path) -> None:

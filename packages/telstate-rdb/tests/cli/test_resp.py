@@ -117,8 +117,8 @@ def test_older_server(tmp_path: Path) -> None:
         result = run("resp", path, "--target", "6.2", *options)
         assert result.exit_code == 0
         assert result.stderr == (
-            "Left out for 6.2: 1 function libraries, 1 expiries of hash fields, "
-            "1 counters of streams.\n"
+            "Left out for 6.2: function libraries (1), expiries of hash fields (1), "
+            "counters of streams (1).\n"
         )
         assert b"ENTRIES" not in result.data
         old = [binary for binary in redis_binaries() if binary.version[:2] == (6, 2)]

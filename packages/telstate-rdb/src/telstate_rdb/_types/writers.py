@@ -53,7 +53,7 @@ def check_version(version: int) -> None:
     if version not in WRITABLE_VERSIONS:
         raise ValueError(
             f"RDB version {version} cannot be written. Use {c.EVERY_READER_VERSION} to {c.MAX_VERSION}, "
-            f"{c.VALKEY_VERSION} for Valkey, or None for the lowest that can hold the values."
+            f"{c.VALKEY_VERSION} for Valkey, or no version for the lowest that can hold the values."
         )
 
 

@@ -9,8 +9,8 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar, cast, get_args
 
 import click
@@ -128,6 +128,15 @@ def parse_size(context: click.Context, parameter: click.Parameter, text: str | N
     return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
 
 
+def check_separator(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> str | None:
+    """Return what ends a prefix, which must not be empty."""
+    if text == "":
+        raise click.BadParameter("It is empty.")
+    return text
+
+
 def complete_key(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
@@ -197,14 +206,14 @@ def selection_options(command: CommandT) -> CommandT:
                 multiple=True,
                 metavar="GLOB",
                 shell_complete=complete_key,
-                help="Only keys that match, as for KEYS; may be repeated.",
+                help="Only keys that match, such as 'user:*' (as for the command KEYS); may be repeated.",
             ),
             click.option(
                 "--not-keys",
                 multiple=True,
                 metavar="GLOB",
                 shell_complete=complete_key,
-                help="No keys that match; may be repeated.",
+                help="Only keys that do not match; may be repeated.",
             ),
             click.option(
                 "--type",
@@ -283,7 +292,11 @@ def open_file(file: str) -> Iterator[BinaryReader | str]:
     is_compressed = False
     if os.path.isfile(file):
         with open(file, "rb") as opened:
-            is_compressed = opened.read(2) == b"\x1f\x8b"
+            try:
+                is_compressed = opened.read(2) == b"\x1f\x8b"
+            except OSError as error:
+                error.filename = file
+                raise
     if is_compressed:
         with gzip.open(file) as decompressed:
             yield decompressed
@@ -297,38 +310,56 @@ def read_file(file: str, output: Output | None = None) -> Iterator[dict[str, Any
 
     No bar is shown if rows are printed to a terminal meanwhile: pass the `output` for them.
     """
-    name = name_of(file)
-    try:
-        with _show_progress(file, output) as progress, open_file(file) as opened:
-            yield {"source": opened, "progress": progress, "name": name}
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise click.ClickException(f"{name} cannot be read: {error.strerror or error}.") from error
+    with read_files((file,), output) as (source,):
+        yield source
 
 
 @contextmanager
-def _show_progress(file: str, output: Output | None) -> Iterator[Progress | None]:
-    """Show a progress bar for a large file on a terminal; yield the function to call with the progress."""
+def read_files(
+    files: Sequence[str], output: Output | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """Open files as `read_file` does; yield the arguments for each of them."""
+    with _show_progress(files, output) as progress, ExitStack() as stack:
+        yield [
+            {
+                "source": stack.enter_context(open_file(file)),
+                "progress": progress.get(file),
+                "name": name_of(file),
+            }
+            for file in files
+        ]
+
+
+def refuse_pipes(files: Sequence[str]) -> None:
+    """Raise an error if one of the files cannot be read twice."""
+    for file in files:
+        if not os.path.isfile(file):
+            raise click.UsageError(
+                f"The files are read twice, which {name_of(file)} does not allow. Use regular files."
+            )
+
+
+@contextmanager
+def _show_progress(files: Sequence[str], output: Output | None) -> Iterator[Mapping[str, Progress]]:
+    """Show a progress bar for each large file on a terminal; yield the functions to call with the progress."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if not is_terminal or file == "-" or (output is not None and output.is_terminal):
-        yield None
-        return
-    size = os.path.getsize(file)
-    if size < PROGRESS_FROM:
-        yield None
+    large = [file for file in files if file != "-" and os.path.getsize(file) >= PROGRESS_FROM]
+    if not is_terminal or not large or (output is not None and output.is_terminal):
+        yield {}
         return
     from rich.console import Console
     from rich.markup import escape as escape_markup
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-    )
+    from rich.progress import BarColumn, DownloadColumn
     from rich.progress import Progress as Bar
-    from rich.progress import TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    def follow(task: TaskID) -> Progress:  # the size of a compressed file is not known
+        return lambda done, size: bar.update(task, completed=done, total=size)
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     speed = (TransferSpeedColumn(), TimeRemainingColumn())
     with Bar(*columns, *speed, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape_markup(escape(os.path.basename(file))), total=size)
-        yield lambda done, _: bar.update(task, completed=done)
+        yield {
+            file: follow(bar.add_task(escape_markup(escape(os.path.basename(file))), total=None))
+            for file in dict.fromkeys(large)
+        }

@@ -13,9 +13,9 @@ from telstate_rdb.cli._common import (
     NO,
     YES,
     json_option,
-    name_of,
     print_to,
-    read_file,
+    read_files,
+    refuse_pipes,
     selection_options,
 )
 from telstate_rdb.cli._output import Column, Output, format_time, print_json, print_rows
@@ -73,22 +73,19 @@ def diff(
       telstate-rdb diff monday.rdb tuesday.rdb
       telstate-rdb diff old.rdb new.rdb --keys 'user:*' --full
     """
-    if before == after == "-" or full and "-" in (before, after):
+    if before == after == "-":
         raise click.UsageError("Standard input cannot be read more than once.")
-    names = name_of(before), name_of(after)
     if full:
-        found = compare_rdb(
-            before, after, selection=selection, ignore_times=ignore_times, full=True, names=names
-        )
-        return _print(found, summary, as_json, output)
-    with read_file(before, output) as first, read_file(after, output) as second:
+        refuse_pipes((before, after))
+    with read_files((before, after), output) as (first, second):
         found = compare_rdb(
             first["source"],
             second["source"],
             selection=selection,
             ignore_times=ignore_times,
+            full=full,
             progress=(first["progress"], second["progress"]),
-            names=names,
+            names=(first["name"], second["name"]),
         )
         return _print(found, summary, as_json, output)
 
@@ -142,7 +139,11 @@ def _count(side: Side) -> str:
 
 
 def _time(expiry: int | None) -> str:
-    return "no expiry" if expiry is None else f"expires {format_time(expiry, 'ms')}"
+    return (
+        "no expiry"
+        if expiry is None
+        else f"expires {format_time(expiry, 'ms', timespec='milliseconds')}"
+    )
 
 
 def _to_json(difference: Difference) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import get_args
 import click
 
 from telstate_rdb.cli._common import (
+    check_separator,
     file_argument,
     json_option,
     name_of,
@@ -62,10 +63,18 @@ _FLAME_DEPTH = 5
     help="The release of Redis that would load the file.",
 )
 @click.option(
-    "--least", callback=parse_size, metavar="BYTES", help="Only keys that need so much memory."
+    "--least",
+    callback=parse_size,
+    metavar="BYTES",
+    help="Only keys that need at least so much memory, such as 10k.",
 )
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Only the N that need most.")
-@click.option("--by-prefix", metavar="SEPARATOR", help="Sum up by the prefixes of names.")
+@click.option(
+    "--by-prefix",
+    metavar="SEPARATOR",
+    callback=check_separator,
+    help="Sum up by the prefixes of names, such as the part before the first colon (:).",
+)
 @click.option(
     "--depth", type=click.IntRange(1), metavar="N", help="The number of parts in a prefix."
 )
@@ -106,7 +115,7 @@ def memory(
     format_: Format = "json" if as_json else "csv" if as_csv else "table"
     tree = None
     if by_prefix is not None or flame is not None:
-        separator = by_prefix if by_prefix else ":"
+        separator = by_prefix or ":"
         tree = PrefixTree(os.fsencode(separator), depth or (_FLAME_DEPTH if flame else 1))
     if flame is not None:
         refuse_existing(flame, force)

@@ -271,7 +271,11 @@ def _fold(text: str, width: int) -> list[str]:
 
 
 def format_time(
-    number: str | int, unit: Literal["s", "ms"], between: str = " ", zone: str = " UTC"
+    number: str | int,
+    unit: Literal["s", "ms"],
+    between: str = " ",
+    zone: str = " UTC",
+    timespec: Literal["seconds", "milliseconds"] = "seconds",
 ) -> str:
     """Format a time since 1970, or return it as it is: files may contain anything.
 
@@ -288,4 +292,4 @@ def format_time(
         found = datetime.fromtimestamp(count / _UNITS[unit], UTC)
     except (ValueError, OverflowError, OSError):
         return f"{count} {unit} since 1970"
-    return str(found)[:19].replace(" ", between) + zone
+    return found.replace(tzinfo=None).isoformat(between, timespec) + zone

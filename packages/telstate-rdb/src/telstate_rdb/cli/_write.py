@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, cast
@@ -12,6 +13,7 @@ import click
 from telstate_rdb._types.writers import check_version
 from telstate_rdb.cli._common import (
     FILE,
+    check_separator,
     file_argument,
     force_option,
     json_option,
@@ -19,10 +21,12 @@ from telstate_rdb.cli._common import (
     print_message,
     print_to,
     read_file,
+    read_files,
+    refuse_pipes,
     selection_options,
 )
 from telstate_rdb.cli._output import Column, Output, print_rows, refuse_existing
-from telstate_rdb.convert import Changes, convert_rdb, merge_rdb, split_rdb
+from telstate_rdb.convert import MAX_PARTS, Changes, convert_rdb, merge_rdb, split_rdb
 from telstate_rdb.printable import escape
 from telstate_rdb.resp import CommandMaker, command_pieces, parse_target
 from telstate_rdb.selection import Selection, read_selected
@@ -58,17 +62,23 @@ version_option = click.option(
 compress_option = click.option("--compress", is_flag=True, help="Compress long strings (LZF).")
 
 
+def _to_milliseconds(context: click.Context, parameter: click.Parameter, seconds: float) -> int:
+    if not math.isfinite(seconds):
+        raise click.BadParameter(f"{seconds} is not a number of seconds.")
+    return round(seconds * 1000)
+
+
 def change_options(command: CommandT) -> CommandT:
     """Add the options that change keys; the command takes them as `changes`."""
 
     @functools.wraps(command)
     def wrapper(
-        *args: Any, to_db: int | None, no_expiry: bool, shift_expiry: float, **options: Any
+        *args: Any, to_db: int | None, no_expiry: bool, shift_expiry: int, **options: Any
     ) -> Any:
         changes = Changes(
             to_database=to_db,
             keep_expiry=not no_expiry,
-            shift_expiry=round(shift_expiry * 1000),
+            shift_expiry=shift_expiry,
         )
         return command(*args, changes=changes, **options)
 
@@ -76,6 +86,7 @@ def change_options(command: CommandT) -> CommandT:
         click.option(
             "--shift-expiry",
             type=float,
+            callback=_to_milliseconds,
             default=0,
             metavar="SECONDS",
             help="Let keys expire so much later; negative: earlier.",
@@ -123,7 +134,7 @@ def resp(
     force: bool,
     output: Output,
 ) -> None:
-    """Print the commands that rebuild the content on a server, for redis-cli --pipe.
+    """Print commands for redis-cli --pipe, which rebuild the content.
 
     Streams are rebuilt with their groups and pending entries. Only RESTORE keeps when consumers were
     last seen, and how long keys were idle. Function libraries are loaded too, unless keys are chosen.
@@ -140,7 +151,7 @@ def resp(
                 for piece in command_pieces(command):
                     output.write_bytes(piece)
     if maker.omitted:
-        left_out = ", ".join(f"{count} {what}" for what, count in maker.omitted.items())
+        left_out = ", ".join(f"{what} ({count})" for what, count in maker.omitted.items())
         print_message(f"Left out{'' if target is None else f' for {target}'}: {left_out}.")
 
 
@@ -161,7 +172,7 @@ def convert(
     compress: bool,
     force: bool,
 ) -> None:
-    """Write the keys of a file to a new file, in a version that other servers load.
+    """Write keys to a new file, in a version that other servers load.
 
     Without --version, every server since Redis 2.6 loads the new file, unless something in it came
     with a later release.
@@ -216,17 +227,19 @@ def merge(
       telstate-rdb merge monday.rdb tuesday.rdb --prefer last -o week.rdb
     """
     refuse_existing(target, force)
-    if "-" in files:
-        raise click.UsageError("Files to merge are read twice: name them instead of -.")
-    merged = merge_rdb(
-        files,
-        target,
-        prefer=prefer,
-        version=version,
-        selection=selection,
-        changes=changes,
-        compress=compress,
-    )
+    refuse_pipes(files)
+    with read_files(files) as sources:
+        merged = merge_rdb(
+            [source["source"] for source in sources],
+            target,
+            prefer=prefer,
+            version=version,
+            selection=selection,
+            changes=changes,
+            compress=compress,
+            progress=[source["progress"] for source in sources],
+            names=[source["name"] for source in sources],
+        )
     for conflict in merged.conflicts[:_SHOWN_CONFLICTS]:
         place = "" if conflict.database is None else f" in database {conflict.database}"
         print_message(f"Taken from the {prefer} file: {escape(conflict.key)}{place}.")
@@ -237,9 +250,29 @@ def merge(
 @click.command()
 @file_argument
 @click.option("--by", required=True, type=click.Choice(["db", "prefix", "slot"]))
-@click.option("--separator", default=":", show_default=True, help="What ends a prefix.")
-@click.option("--parts", type=click.IntRange(1), default=3, help="How many ranges of slots.")
-@click.option("-o", "--output", "folder", default=".", type=click.Path(), help="The folder.")
+@click.option(
+    "--separator",
+    default=":",
+    show_default=True,
+    callback=check_separator,
+    help="What ends a prefix.",
+)
+@click.option(
+    "--parts",
+    type=click.IntRange(1, MAX_PARTS),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="The number of ranges of slots.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    default=".",
+    type=click.Path(file_okay=False),
+    help="The folder of the new files. [default: the current one]",
+)
 @version_option
 @selection_options
 @change_options
@@ -261,9 +294,9 @@ def split(
     as_json: bool,
     output: Output,
 ) -> None:
-    """Divide the keys of a file among several files, and print their names.
+    """Divide the keys of a file among several files.
 
-    The files are db0.rdb, ..., or user.rdb, ... for keys such as user:17, or slots-0-5460.rdb, ... for
+    The names of the files are printed. They are db0.rdb, ..., or user.rdb, ... for keys such as user:17, or slots-0-5460.rdb, ... for
     the nodes of a cluster.
 
     \b
@@ -272,17 +305,21 @@ def split(
       telstate-rdb split dump.rdb --by slot --parts 6 -o nodes
     """
     with read_file(file) as source:
-        counts = split_rdb(
-            **source,
-            folder=folder,
-            by=by,
-            separator=os.fsencode(separator),
-            parts=parts,
-            overwrite=force,
-            version=version,
-            selection=selection,
-            changes=changes,
-            compress=compress,
-        )
+        try:
+            counts = split_rdb(
+                **source,
+                folder=folder,
+                by=by,
+                separator=os.fsencode(separator),
+                parts=parts,
+                overwrite=force,
+                version=version,
+                selection=selection,
+                changes=changes,
+                compress=compress,
+            )
+        except FileExistsError as error:
+            refuse_existing(error.filename, force)
+            raise
     rows = ((count, escape(str(path))) for path, count in counts.items())
     print_rows(output, "json" if as_json else "table", _PARTS, rows)

@@ -25,6 +25,16 @@ def main() -> None:
       telstate-rdb info dump.rdb
       telstate-rdb json dump.rdb --keys 'user:*'
 
+    \b
+    Instead of the commands of rdbtools:
+      rdb -c json, justkeyvals   telstate-rdb json FILE
+      rdb -c justkeys            telstate-rdb keys FILE --names
+      rdb -c memory              telstate-rdb memory FILE --csv
+      rdb -c protocol            telstate-rdb resp FILE
+      rdb -c diff                telstate-rdb diff A B
+      redis-memory-for-key KEY   telstate-rdb memory FILE --keys KEY
+      redis-profiler             telstate-rdb memory FILE --by-prefix :
+
     Shell completion of commands, options and keys: eval "$(_TELSTATE_RDB_COMPLETE=bash_source
     telstate-rdb)"; or zsh_source, fish_source.
     """
