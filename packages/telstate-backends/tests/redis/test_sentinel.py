@@ -211,7 +211,7 @@ async def check_writes(
 
 
 async def test_users_who_may_not_subscribe(newest: RedisBinary) -> None:
-    """A user of Sentinel with the least permissions, who cannot hear it, asks it from time to time."""
+    """A backend whose user may not subscribe to Sentinel's messages asks it from time to time."""
     rules = "resetchannels -@all +auth +ping +client +hello +sentinel|master"
     user = f"user reader on >sesame {rules} +sentinel|get-master-addr-by-name"
     with scene(newest, settings=[user]) as scenery:
@@ -220,7 +220,7 @@ async def test_users_who_may_not_subscribe(newest: RedisBinary) -> None:
 
 
 async def test_sentinels_with_a_password(newest: RedisBinary) -> None:
-    """Sentinels that require a password are heard."""
+    """Sentinels may require a password."""
     with scene(newest, password="sesame") as scenery:
         await check_follows(scenery, scenery.url)
 
@@ -274,7 +274,7 @@ print(os.waitpid(child, 0)[1], flush=True)
 
 
 async def test_forks_follow_too(newest: RedisBinary, tmp_path: object) -> None:
-    """The child of a fork hears the Sentinels by itself, and its parent goes on doing so."""
+    """The child of a fork listens to the Sentinels itself, and its parent goes on doing so."""
     end = f"{tmp_path}/end"
     with scene(newest) as scenery:
         process = subprocess.Popen(

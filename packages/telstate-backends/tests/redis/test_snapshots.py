@@ -231,7 +231,7 @@ async def test_every_backend_but_fakeredis(subject: Subject) -> None:
 
 
 def test_memory_is_copied() -> None:
-    """What is written to a store in memory while its snapshot is used is not in it."""
+    """A snapshot of a store in memory does not change when the store does."""
     backend = MemoryBackend()
     backend.execute(Load(b"a", Samples(SAMPLES[:2])))
     backend.execute(Load(b"b", Immutable(b"1")))
@@ -407,7 +407,7 @@ async def test_closed(server: RedisServer, asynchronous: bool) -> None:
 
 @needs_server
 def test_silence(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that sends nothing for too long is given up."""
+    """A server that sends nothing for too long counts as lost."""
     # The limit is private, and a minute long.
     monkeypatch.setattr("telstate_backends.redis._replication.SILENCE", 0.2)
     fill_with_noise(server.url)

@@ -162,7 +162,7 @@ def _log_report(report: LoadReport, file: Source) -> int:
 
 
 class RDBWriterBase:
-    """What the synchronous and the asyncio writer have in common: the file and the counts.
+    """The common part of the synchronous and the asyncio writer: the file and the counts.
 
     Parameters
     ----------

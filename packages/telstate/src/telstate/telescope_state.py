@@ -639,7 +639,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         Parameters
         ----------
         file
-            The path of an RDB file of any version, or an open binary file (which need not seek).
+            The path of an RDB file of any version, or an open binary file (which need not be seekable).
         strict
             Whether a corrupt file is an error (default). If not, the keys that are intact are loaded,
             and each part that is lost is logged as a warning; where only the checksum is wrong, any

@@ -19,7 +19,7 @@ from state_subjects import LONG, real
 
 from telstate import ConnectionError, RedisBackend, RefusedError, TelescopeState, TelstateError
 from telstate_backends import RetryPolicy
-from telstate_testing import RedisServer
+from telstate_testing import RedisBinary, RedisServer
 
 pytestmark = needs_server
 
@@ -197,14 +197,13 @@ class Struck(RedisBackend):
         return super().take_snapshot(lambda snapshot: consume(entries(snapshot)), *options)
 
 
-@pytest.mark.parametrize("binary", marked(*SERVERS))
-def test_consistent_and_interrupted(binary: str, path: Path) -> None:
+def test_consistent_and_interrupted(newest: RedisBinary, path: Path) -> None:
     """After an interrupt, or the end of the server, the old file is as it was and no other is there."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    with RedisServer(SERVERS[binary]) as server:
+    with RedisServer(newest) as server:
         with redis.Redis(port=server.port) as client:
             for number in range(24):  # more than sockets hold
                 client.set(f"k{number}", random.Random(number).randbytes(1 << 20))

@@ -3,7 +3,7 @@
 Rules: a snapshot has a connection of its own, which is closed at its end, however it ends, and can be cut
 from another thread. It is read synchronously; asyncio code reads it in a thread. Before the file the server
 sends newlines to show that it is alive; then ``$<length>``, or ``$EOF:<mark>`` if it does not know the length,
-in which case the mark follows the file. What fails here raises redis-py's errors, as for other commands.
+in which case the mark follows the file. Failures raise redis-py's errors, as for other commands.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from telstate_rdb import read_rdb
 Result = TypeVar("Result")
 ExecuteMany: TypeAlias = Callable[[Sequence[Operation[Any]]], list[Any]]
 
-#: Seconds without a byte after which a server is given up. A replica waits as long (``repl-timeout``).
+#: Seconds without a byte after which a server counts as lost. A replica waits as long (``repl-timeout``).
 SILENCE = 60.0
-#: What a replica says about itself. Servers ignore what they do not know. With ``rdb-only`` no commands
+#: What a replica tells the server about itself; unknown options are ignored. With ``rdb-only`` no commands
 #: follow the file. Without a version, Valkey 9 sends a file that has no room for fields that expire. A port
 #: that does not exist keeps Sentinels, which learn of replicas from the master, from adding this one.
 _CAPABILITIES = (
@@ -105,7 +105,7 @@ class Payload:
         header = b""
         while not header.endswith(b"\n"):
             byte = self._some(1)
-            if header or byte != b"\n":  # otherwise a sign of life
+            if header or byte != b"\n":  # otherwise it only shows that the server is alive
                 header += byte
             if len(header) > _MAX_HEADER:
                 raise InvalidResponse(f"unexpected reply to SYNC: {header!r}")
@@ -274,7 +274,7 @@ class Snapshot:
         except builtins.TimeoutError as error:
             raise TimeoutError(f"no data for {sock.gettimeout():.0f} s") from error
         if self._is_cut:
-            raise ConnectionError("the snapshot was given up")
+            raise ConnectionError("the snapshot was cancelled")
         return data
 
 

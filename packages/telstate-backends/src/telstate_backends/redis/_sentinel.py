@@ -6,12 +6,12 @@ about switches, and asks it for the master after every message, on every new con
 
 Rules:
 
-- A message only causes a question, so a message about another master has no effect. Answers count by the
-  epoch of the Sentinel's configuration, since a Sentinel on the wrong side of a partition has an old one.
+- After a message the Sentinel is only asked, so a message about another master has no effect. The answers with
+  the highest configuration epoch count, since a Sentinel on the wrong side of a partition has an old one.
 - If no Sentinel answers, connections stay in use, and no new ones are made.
 - A connection is shut down and not closed. Its user, perhaps another thread, finds it lost and closes it.
 - A connection that is made while the master changes is refused by `connected`.
-- There are no locks that a fork might find taken; a child begins listeners of its own.
+- There are no locks, which a fork could copy while they are held; a child starts listeners of its own.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Reports:
         self.heard.add(number)
 
     def lose(self, number: int) -> None:
-        """Record that a Sentinel does not answer; its report still counts."""
+        """Record that a Sentinel does not answer; its last report still counts."""
         self.heard.discard(number)
 
     @property
@@ -154,7 +154,7 @@ class MasterState:
         self._sentinels = sentinels
         self._connections: set[weakref.ref[Any]] = set()
         self._master: set[Address] = set()
-        #: Whether a Sentinel answers, as far as the log says.
+        #: Whether a Sentinel answers, according to the last message in the log.
         self._is_heard = True
 
     def add(self, connection: Any) -> None:
@@ -200,7 +200,7 @@ class MasterState:
             )
 
     def stop(self) -> None:
-        """End the listeners."""
+        """Stop the listeners."""
         if self._process != os.getpid():
             return  # the sockets are the parent's too, and to shut them down here would do so there
         self.stopped.set()
@@ -242,7 +242,7 @@ class _Follower:
         raise NotImplementedError
 
     def release(self) -> None:
-        """End the listeners, and restore the way in which the pool found the master before."""
+        """Stop the listeners, and let the pool find the master as it did before."""
         self._hooks.restore()
         for state in list(self._states.values()):
             state.stop()
@@ -397,7 +397,7 @@ class AsyncMasterFollower(_Follower):
         raise self._not_found(cause)
 
     async def wait_released(self) -> None:
-        """End the listeners and wait for their end."""
+        """Stop the listeners and wait for their end."""
         self.release()
         state = self._states.get(asyncio.get_running_loop())
         if state is not None:
