@@ -15,6 +15,8 @@ import pytest
 from dropin_modules import Old
 from fakeredis import FakeAsyncRedis, FakeRedis
 
+from telstate_backends import ConnectionError as TelstateConnectionError
+
 # ----------------------------------------------------------------------------------------- mocks
 
 
@@ -143,6 +145,24 @@ async def test_asyncio_from_url_patched(old: Old, target: str) -> None:
     await ts.set("stream_name", "sdp_l0")
     assert await client.get("stream_name") == old("").encode_value("sdp_l0")
     make.assert_called_once_with(url, db=None, socket_timeout=5, health_check_interval=30)
+
+
+@pytest.mark.parametrize("target", ["redis.Redis", "redis.Redis.from_url"])
+@pytest.mark.parametrize("url", ["redis+sentinel://127.0.0.1:1/m", "redis+cluster://127.0.0.1:1"])
+def test_sentinels_and_clusters_while_patched(old: Old, target: str, url: str) -> None:
+    """Mocks of redis-py's class do not affect addresses of Sentinels and clusters."""
+    with mock.patch(target) as patched:
+        for connect in (old("").TelescopeState, old("redis").RedisBackend.from_url):
+            with pytest.raises(TelstateConnectionError, match="127.0.0.1:1"):
+                connect(url)
+    assert not patched.mock_calls
+
+
+def test_class_patched_with_its_specification(old: Old) -> None:
+    """A mock that has just the attributes of redis-py's class can be connected to."""
+    with mock.patch("redis.Redis", autospec=True) as patched:
+        old("").TelescopeState("telstate.invalid:6399")
+    patched.assert_called_once()
 
 
 FIRST_USE = """

@@ -244,14 +244,21 @@ def mocked_client(*url: str, asynchronous: bool = False, **arguments: Any) -> An
     """Return a client from what a test has put in place of redis-py's; None if nothing was replaced.
 
     That is `redis.Redis` itself, which is called with `arguments`, or `redis.Redis.from_url`, which is
-    called with a URL and `arguments`.
+    called with a URL and `arguments`, unless it is a URL of Sentinels or of a cluster.
     """
+    if url and "+" in str(url[0]).partition("://")[0]:
+        return None
     current: Any = redis.asyncio.Redis if asynchronous else redis.Redis
     genuine = AsyncRedis if asynchronous else Redis
     # By its type, as a mock may pass for an instance of any class.
     if current is genuine and (not url or type(vars(genuine)["from_url"]) is classmethod):
         return None
-    return (current.from_url if url else current)(*url, **arguments, **_MOCK_ARGUMENTS)
+    client = (current.from_url if url else current)(*url, **arguments, **_MOCK_ARGUMENTS)
+    if isinstance(client, genuine) and not hasattr(client, "connection_pool"):
+        # A mock with `autospec` lacks what the constructor of the class sets.
+        pool: Any = type(client)()
+        client.connection_pool = pool
+    return client
 
 
 def connect(url: ParsedUrl) -> Client:
