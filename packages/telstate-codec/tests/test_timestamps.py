@@ -164,6 +164,7 @@ class Astronomical:
         datetime.datetime(2026, 11, 30, 14, tzinfo=EAST),
         np.datetime64("2026-11-30T12:00:00", "ns"),
         np.datetime64("2026-11-30T12:00", "m"),
+        np.array("2026-11-30T12:00", "datetime64[ns]"),
         np.int64(1796040000),
         Astronomical(),
     ],
@@ -211,7 +212,9 @@ def test_naive_datetimes_are_refused() -> None:
             function(time)
 
 
-@pytest.mark.parametrize("time", [np.datetime64("NaT", "ns"), "2026-13-01", "", "noon"])
+@pytest.mark.parametrize(
+    "time", [np.datetime64("NaT", "ns"), np.array("NaT", "M8[s]"), "2026-13-01", "", "noon"]
+)
 def test_unreadable_times_are_refused(time: Any) -> None:
     """NaT and text that is neither ISO 8601 nor a number raise InvalidTimestampError."""
     for function in (to_seconds, encode_timestamp, lambda time: range_bounds(0.0, time, True)):
@@ -219,9 +222,26 @@ def test_unreadable_times_are_refused(time: Any) -> None:
             function(time)
 
 
-@pytest.mark.parametrize("time", [None, np.timedelta64(10**18, "ns"), datetime.date(2020, 1, 1)])
+class Moment:
+    """An object with an attribute `unix`, as astropy's times have."""
+
+    def __init__(self, unix: Any) -> None:
+        self.unix = unix
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        None,
+        np.timedelta64(10**18, "ns"),
+        np.array(5, "timedelta64[ns]"),
+        np.array(["2026-11-30"], "datetime64[ns]"),
+        datetime.date(2020, 1, 1),
+        Moment(np.array([1.0, 2.0])),
+    ],
+)
 def test_times_of_other_types(time: Any) -> None:
-    """What is no time is a TypeError with its type."""
+    """Objects that are not a time raise a TypeError with their type."""
     for function in (to_seconds, encode_timestamp, lambda time: range_bounds(time, 1.0, False)):
         with pytest.raises(TypeError, match=f"not {type(time).__name__} "):
             function(time)

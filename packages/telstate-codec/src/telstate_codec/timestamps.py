@@ -42,8 +42,9 @@ Time: TypeAlias = "SupportsFloat | str | datetime | np.datetime64 | HasUnixTime"
 
 * A number of seconds since 1970, of any type that `float` accepts.
 * A `datetime.datetime` with a time zone, which includes `pandas.Timestamp`.
-* A `numpy.datetime64`, in UTC.
-* A `str`: ISO 8601, in UTC unless it has an offset (``2026-11-30T04:05:06.5``), or a number of seconds.
+* A `numpy.datetime64`, in UTC, also as an array without dimensions.
+* A `str`: ISO 8601, in UTC unless it has an offset (``2026-11-30T04:05:06.5``), or a number of seconds. Digits
+  alone are a number, so a date has hyphens.
 * An object with an attribute ``unix`` (`astropy.time.Time`).
 """
 
@@ -63,7 +64,7 @@ def to_seconds(time: Time) -> float:
     OverflowError
         If a number is too large for a float.
     TypeError
-        If it is a datetime without a time zone, or anything else that is no time.
+        If it is a datetime without a time zone, or anything else that is not a time.
 
     Examples
     --------
@@ -83,20 +84,19 @@ def to_seconds(time: Time) -> float:
         return _parse(time)
     if isinstance(time, datetime):
         if time != time:
-            raise InvalidTimestampError("NaT is no time.")
+            raise InvalidTimestampError("NaT is not a time.")
         if time.utcoffset() is None:
             raise TypeError(
                 f"{type(time).__name__} {time} has no time zone. Give it one, such as "
                 "tzinfo=datetime.timezone.utc."
             )
         return time.timestamp()
-    unix = getattr(time, "unix", None)
-    if unix is not None:
-        return float(unix)
-    if type(time).__name__ in ("datetime64", "timedelta64"):
+    # NumPy and others convert such times to numbers of their units.
+    if getattr(getattr(time, "dtype", None), "kind", "") in ("M", "m"):
         return _convert_numpy(time)
+    unix = getattr(time, "unix", None)
     try:
-        return float(time)  # type: ignore[arg-type]  # whatever else it may be
+        return float(time if unix is None else unix)  # type: ignore[arg-type]  # whatever else it may be
     except (TypeError, ValueError) as error:
         raise _not_a_time(time, error) from error
 
@@ -115,13 +115,13 @@ def _parse(text: str) -> float:
 
 
 def _convert_numpy(time: Any) -> float:
-    """Return the seconds of a `numpy.datetime64`."""
-    seconds = convert_numpy(time) if type(time).__name__ == "datetime64" else None
-    if seconds is None:
+    """Return the seconds of a `numpy.datetime64`, or of an array of one without dimensions."""
+    if time.dtype.kind == "m" or time.shape:
         raise _not_a_time(time, TypeError())
+    seconds = float(convert_numpy(time))
     if math.isnan(seconds):
-        raise InvalidTimestampError("NaT is no time.")
-    return float(seconds)
+        raise InvalidTimestampError("NaT is not a time.")
+    return seconds
 
 
 def convert_numpy(times: Any) -> Any:
@@ -146,7 +146,7 @@ def encode_timestamp(timestamp: Time) -> bytes:
     InvalidTimestampError
         If it is negative, infinite, NaN, too large for a float, or a text that cannot be read.
     TypeError
-        If it is a datetime without a time zone, or no time.
+        If it is a datetime without a time zone, or not a time.
 
     Examples
     --------
@@ -202,7 +202,7 @@ def encode_sample(timestamp: Time, value: bytes) -> bytes:
     InvalidTimestampError
         If the timestamp is negative, infinite, NaN, too large for a float, or a text that cannot be read.
     TypeError
-        If it is a datetime without a time zone, or no time.
+        If it is a datetime without a time zone, or not a time.
 
     Examples
     --------
@@ -258,7 +258,7 @@ def range_bounds(start: Time, end: Time, include_end: bool) -> tuple[bytes, byte
     InvalidTimestampError
         If either time is NaN or NaT, or a text that cannot be read.
     TypeError
-        If either is a datetime without a time zone, or no time.
+        If either is a datetime without a time zone, or not a time.
 
     Examples
     --------
@@ -286,7 +286,7 @@ def _bound(time: Time, after: bool) -> bytes:
 
 
 def _not_a_time(time: object, error: Exception) -> Exception:
-    """Return the error for what is no time, of the kind that `float` raised for it."""
+    """Return the error for something that is not a time, of the type that `float` raised for it."""
     error_type = TypeError if isinstance(error, TypeError) else InvalidTimestampError
     shown = BoundedRepr(max_length=60, max_items=3).repr(time)
     return error_type(

@@ -220,7 +220,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         InvalidTimestampError
             If a time is NaN or NaT, or text that cannot be read.
         TypeError
-            If a time is a datetime without a time zone, or no time.
+            If a time is a datetime without a time zone, or not a time.
 
         Examples
         --------
@@ -296,7 +296,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         InvalidTimestampError
             If `ts` is negative or not finite, or text that cannot be read.
         TypeError
-            If `ts` is a datetime without a time zone, or no time.
+            If `ts` is a datetime without a time zone, or not a time.
         EncodeError
             If the value cannot be encoded.
         """
