@@ -8,6 +8,7 @@ import struct
 from typing import Any
 
 import codec_values
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +22,17 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(
-            ["$bytes", "$array", "$scalar", "$map", "$tuple", "$float", "$complex", "$x"]
+            [
+                "$bytes",
+                "$array",
+                "$scalar",
+                "$map",
+                "$tuple",
+                "$float",
+                "$complex",
+                "$timestamp",
+                "$x",
+            ]
         )
         | st.sampled_from(["dtype", "shape", "data", "value"])
         | st.text(max_size=3),
@@ -76,6 +87,9 @@ def test_any_json_is_read_or_refused(content: Any) -> None:
         {"$nothing": 1},
         {"$tuple": 3},
         {"$complex": [1]},
+        {"$timestamp": ["x", 1]},
+        {"$timestamp": [1, -1]},
+        {"$timestamp": 1},
         {"$map": [[[], 1]]},
         {"$float": "1.5"},
         {"$array": {"dtype": "O", "shape": [1], "data": ""}},
@@ -91,6 +105,19 @@ def test_malformed(content: Any) -> None:
     """A mark with the wrong content is a DecodeError that names the mark."""
     with pytest.raises(DecodeError, match=r"\$"):
         value_from_json(content)
+
+
+def test_timestamps_of_messagepack() -> None:
+    """MessagePack's own timestamps, which can be encoded, come back."""
+    for time in (msgpack.Timestamp(5), msgpack.Timestamp(-1, 999_999_999)):
+        value = {"when": (time,)}
+        assert value_from_json(json.loads(json.dumps(value_to_json(value)))) == value
+
+
+def test_values_without_an_encoding() -> None:
+    """A value that cannot be encoded is an error that names its type, once."""
+    with pytest.raises(EncodeError, match="^A value of type set has no encoding.$"):
+        value_to_json([{1}])
 
 
 def test_deep_nesting() -> None:

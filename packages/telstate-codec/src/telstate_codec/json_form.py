@@ -8,6 +8,7 @@ keys are text. Everything else is an object with one key that says what it is:
 ``$tuple``  a list of the elements
 ``$complex``  real and imaginary part
 ``$float``  ``"nan"``, ``"inf"``, ``"-inf"``, or the bits of another NaN in hexadecimal
+``$timestamp``  whole seconds and nanoseconds of a `msgpack.Timestamp`
 ``$map``    a list of pairs: a dictionary with other keys, or one that would look like one of these objects
 ``$array``  an object with the dtype, the shape, ``"order": "F"`` unless it is C order, and the data as base64
 ``$scalar``  an object with the dtype of a NumPy scalar, and its value, or its data as base64
@@ -25,6 +26,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import msgpack
 import numpy as np
 
 from ._msgpack.encoder import pack
@@ -61,6 +63,8 @@ def value_to_json(value: Any) -> Any:
     """
     try:
         return _to_json(value)
+    except EncodeError:
+        raise
     except ValueError as error:  # of NumPy's dtypes
         raise EncodeError(f"The value has no encoding: {error}.") from error
     except RecursionError as error:
@@ -113,6 +117,8 @@ def _to_json(value: Any) -> Any:
         return {"$tuple": [_to_json(item) for item in value]}
     if isinstance(value, complex):
         return {"$complex": [_to_json(value.real), _to_json(value.imag)]}
+    if kind is msgpack.Timestamp:
+        return {"$timestamp": [value.seconds, value.nanoseconds]}
     raise EncodeError(f"A value of type {kind.__name__} has no encoding.")
 
 
@@ -232,6 +238,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$bytes": _from_base64,
     "$tuple": lambda items: tuple(map(_from_json, items)),
     "$complex": _read_complex,
+    "$timestamp": lambda parts: msgpack.Timestamp(*parts),
     "$float": _read_float,
     "$map": _read_map,
     "$array": _read_array,
