@@ -121,12 +121,18 @@ def test_edits(other: Callable[[TelescopeState], TelescopeState]) -> None:
         "kind: immutable / mutable",
         "n_chans: another value",
         "new: missing / immutable",
-        "product: 1 sub-keys only in the first, 2 sub-keys only in the second, 1 sub-keys with another value",
+        "product: 1 sub-key only in the first, 2 sub-keys only in the second, 1 sub-key with another value",
     ]
     assert found[0] == KeyDifference(
         "gain", (KeyType.MUTABLE, KeyType.MUTABLE), (0, 2), times=(3.0, 5.0)
     )
     assert [one.name for one in compare(before, after, "n*")] == ["n_chans", "new"]
+
+
+def test_names_are_escaped() -> None:
+    """A name that would steer a terminal is printed escaped."""
+    (difference,) = compare(filled({"a\x1b[2J\u202e": 1}), TelescopeState())
+    assert str(difference) == r"a\x1b[2J\u202e: immutable / missing"
 
 
 def test_pickles() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import attrs
 
 from telstate.overview import HasBackend
-from telstate_backends import Backend, Get, GetRange, Immutable, Indexed, KeyType, KeyTypes
+from telstate.snapshots import SIZE_BATCH, split_by_size
+from telstate_backends import Backend, Get, GetRange, Immutable, Indexed, KeyType, KeyTypes, Peek
 from telstate_codec import (
     ENCODING_MSGPACK,
     DecodeError,
@@ -23,9 +23,9 @@ from telstate_codec import (
     equal_encoded_values,
     range_bounds,
 )
+from telstate_codec.printable import escape
 
-# How many keys are read at once from each of the two.
-BATCH = 100
+_WHERE = ("only in the first", "only in the second", "with another value")
 
 
 @attrs.frozen
@@ -53,27 +53,23 @@ class KeyDifference:
     times: tuple[float, float] | None = None
 
     def __str__(self) -> str:
+        name = escape(self.name)
         first, second = (kind and kind.name.lower() for kind in self.kinds)
         if first != second:
-            return f"{self.name}: {first or 'missing'} / {second or 'missing'}"
+            return f"{name}: {first or 'missing'} / {second or 'missing'}"
         if self.kinds[0] is KeyType.IMMUTABLE:
-            return f"{self.name}: another value"
-        things = "samples" if self.kinds[0] is KeyType.MUTABLE else "sub-keys"
-        parts = [
-            f"{count} {things} only in the {which}"
-            for count, which in zip(self.only, ("first", "second"))
-            if count
-        ]
-        if self.changed:
-            parts.append(f"{self.changed} {things} with another value")
-        return f"{self.name}: {', '.join(parts)}"
+            return f"{name}: another value"
+        thing = "sample" if self.kinds[0] is KeyType.MUTABLE else "sub-key"
+        counts = zip((*self.only, self.changed), _WHERE)
+        parts = [f"{count} {thing}{'s' * (count > 1)} {where}" for count, where in counts if count]
+        return f"{name}: {', '.join(parts)}"
 
 
 def compare(a: HasBackend, b: HasBackend, filter: str = "*") -> list[KeyDifference]:
     """Compare two telescope states key by key.
 
-    A pickle and the same value in MessagePack are equal if the policy allows to read the pickle. Samples are
-    equal if their times and values are.
+    A pickle and the same value in MessagePack are equal if the policy allows pickles to be read. Samples are
+    equal if their times and values are. Keys of other programs are left out.
 
     Parameters
     ----------
@@ -100,20 +96,32 @@ def compare(a: HasBackend, b: HasBackend, filter: str = "*") -> list[KeyDifferen
     n_chans: another value
     """
     pattern = encode_key(filter)
-    kinds = [state.backend.execute(KeyTypes(pattern)) for state in (a, b)]
-    names = iter(sorted(kinds[0].keys() | kinds[1].keys(), key=decode_key))
-    found: list[KeyDifference] = []
-    while batch := list(islice(names, BATCH)):
-        shared = [key for key in batch if kinds[0].get(key) is kinds[1].get(key)]
-        contents = [iter(_read(state.backend, shared, kinds[0])) for state in (a, b)]
-        for key in batch:
-            pair = (kinds[0].get(key), kinds[1].get(key))
-            difference = KeyDifference(decode_key(key), pair)
-            if pair[0] is not pair[1]:
-                found.append(difference)
-            else:
-                found += _compare_contents(difference, *map(next, contents))
-    return found
+    # A cache may not know yet that a key was deleted.
+    backends = [state.backend.uncached for state in (a, b)]
+    kinds = [backend.execute(KeyTypes(pattern)) for backend in backends]
+    pairs = {
+        key: (kinds[0].get(key), kinds[1].get(key)) for key in kinds[0].keys() | kinds[1].keys()
+    }
+    found = {key: KeyDifference(decode_key(key), pair) for key, pair in pairs.items()}
+    shared = [key for key, (first, second) in pairs.items() if first is second]
+    for batch in _split(backends, shared):
+        contents = [_read(backend, batch, kinds[0]) for backend in backends]
+        for key, *values in zip(batch, *contents, strict=True):
+            same = found.pop(key)
+            found |= {key: other for other in _compare_contents(same, *values)}
+    return sorted(found.values(), key=lambda difference: difference.name)
+
+
+def _split(backends: Sequence[Backend], keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield keys in batches whose contents fit into memory in both backends."""
+    for start in range(0, len(keys), SIZE_BATCH):
+        some = keys[start : start + SIZE_BATCH]
+        first, second = (
+            backend.execute_many([Peek(key, 0) for key in some]) for backend in backends
+        )
+        sizes = dict(zip(some, second, strict=True))
+        for part in split_by_size(some, first):
+            yield from split_by_size(part, map(sizes.get, part))
 
 
 def _read(backend: Backend, keys: Sequence[bytes], kinds: dict[bytes, KeyType]) -> list[Any]:
