@@ -245,8 +245,7 @@ def test_an_asyncio_operation(newest_url: str, slow_proxy: Proxy, name: str, ste
 
     async def end() -> None:
         backend.close()
-        # In vain for a call that was interrupted while it ended.
-        await asyncio.wait([asyncio.create_task(backend.wait_closed())], timeout=0.5)
+        await asyncio.wait_for(backend.wait_closed(), LONG)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+#: Seconds between two checks whether the calls in progress have ended, while a backend is closed.
+_CLOSING_INTERVAL = 0.01
+
 
 class AsyncRedisBackend(AsyncBackend):
     """A Redis server, a master found by Sentinel, or a cluster; it belongs to one event loop.
@@ -100,9 +103,8 @@ class AsyncRedisBackend(AsyncBackend):
         )
         self._snapshots: set[Snapshot] = set()
         self._closed = False
-        #: One for each exchange in progress.
-        self._busy: set[object] = set()
-        self._idle = asyncio.Event()
+        #: The tasks of the exchanges in progress.
+        self._busy: dict[object, asyncio.Task[Any] | None] = {}
 
     @classmethod
     @asynccontextmanager
@@ -220,11 +222,15 @@ class AsyncRedisBackend(AsyncBackend):
         """Wait until all connections are closed, and every call in progress has ended."""
         await self._pubsub.wait_closed()
         await self._server.close()
-        while self._busy:
+        while self._is_busy():
+            await asyncio.sleep(_CLOSING_INTERVAL)
             # Each may have connected since.
-            self._idle.clear()
-            await self._idle.wait()
             await self._server.close()
+
+    def _is_busy(self) -> bool:
+        # An exchange that was interrupted while it ended has been left in the dictionary.
+        own = asyncio.current_task()
+        return any(task is not own and not (task and task.done()) for task in self._busy.values())
 
     async def _find_kind(self, key: bytes) -> KeyType | None:
         return await self.execute(GetKeyType((key,)))
@@ -239,8 +245,9 @@ class AsyncRedisBackend(AsyncBackend):
         while True:
             if self._closed:
                 raise closed(self.address)
-            self._busy.add(exchange := object())
+            exchange = object()
             try:
+                self._busy[exchange] = task
                 result = await (send(work) if deadline is None else _within(deadline, send(work)))
                 if task is not None and task.cancelling() > cancellations:
                     raise asyncio.CancelledError  # see below
@@ -266,9 +273,7 @@ class AsyncRedisBackend(AsyncBackend):
                     with suppress(*FAILURES):  # the next attempt shows what is wrong
                         await _within(deadline or Deadline(), self._server.find_master())
             finally:
-                self._busy.remove(exchange)
-                if not self._busy:
-                    self._idle.set()
+                self._busy.pop(exchange, None)
             await asyncio.sleep(delay)
 
 
