@@ -77,6 +77,17 @@ def test_a_connection(dripping: Proxy, asynchronous: bool) -> None:
             in_time(lambda: RedisBackend.from_url(url))
 
 
+def test_a_connection_to_a_cluster(dripping: Proxy, asynchronous: bool) -> None:
+    """It limits what redis-py asks a node of a cluster too."""
+    drip(dripping)
+    url = url_of(dripping, 0.5).replace("redis:", "redis+cluster:")
+    with pytest.raises(ConnectionError, match="cluster"):
+        if asynchronous:
+            in_time(lambda: asyncio.run(AsyncRedisBackend.from_url(url)))
+        else:
+            in_time(lambda: RedisBackend.from_url(url))
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_reply(dripping: Proxy, asynchronous: bool, count: int) -> None:
     """The socket timeout limits a reply, and a batch of them."""
@@ -135,9 +146,10 @@ def test_a_message(newest_url: str, dripping: Proxy) -> None:
         assert getattr(event, "value", None) == bytes(200)
 
 
-def test_a_header_of_a_billion_elements(dripping: Proxy, asynchronous: bool) -> None:
+@pytest.mark.parametrize("header", [b"*3\r\n$", b"%7\r\n$"], ids=["reply", "login"])
+def test_a_header_of_a_billion_elements(dripping: Proxy, asynchronous: bool, header: bytes) -> None:
     """It is an invalid reply; hiredis would spend more than 20 s on it."""
-    dripping.replace = (b"*3\r\n$", b"*1000000000\r\n$")
+    dripping.replace = (header, header[:1] + b"1000000000\r\n$")
     with pytest.raises(ConnectionError, match="invalid reply"):
         if asynchronous:
 

@@ -325,9 +325,34 @@ def first_node(cluster: Any) -> Any:
     return next(iter(cluster.nodes_manager.startup_nodes.values()))
 
 
-def refresh_slots(cluster: Any) -> Any:
-    """Ask the nodes of a cluster which of them serves which slot; to be awaited on asyncio."""
-    return cluster.nodes_manager.initialize()
+def cluster_uses_tls(cluster: Any) -> bool:
+    """Return whether the connections of a synchronous cluster client use TLS."""
+    arguments = cluster.get_connection_kwargs()
+    kind = arguments.get("connection_class", redis.Connection)
+    return bool(arguments.get("ssl")) or issubclass(kind, redis.SSLConnection)
+
+
+def refresh_slots(cluster: Any) -> None:
+    """Ask the nodes of a cluster which of them serves which slot."""
+    nodes = list(cluster.nodes_manager.startup_nodes.values())
+    try:
+        cluster.nodes_manager.initialize()
+    finally:
+        # A reply may be outstanding after an interruption, which redis-py takes for the failure of a node.
+        for node in nodes:
+            if node.redis_connection is not None:
+                node.redis_connection.connection_pool.disconnect(inuse_connections=False)
+
+
+async def refresh_slots_async(cluster: Any) -> None:
+    """Ask the nodes of a cluster which of them serves which slot: :func:`refresh_slots`, awaited."""
+    nodes = list(cluster.nodes_manager.startup_nodes.values())
+    try:
+        await cluster.nodes_manager.initialize()
+    finally:
+        for node in nodes:
+            for connection in tuple(node._free):
+                await connection.disconnect(nowait=True)
 
 
 def make_node(name: str) -> Any:

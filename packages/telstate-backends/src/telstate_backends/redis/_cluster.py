@@ -46,7 +46,7 @@ class Cluster:
         self._cluster = cast(Any, cluster)
         _client.check_responses(self._cluster.get_connection_kwargs())
         self.address = _client.cluster_address(self._cluster.get_default_node())
-        self.uses_tls = bool(self._cluster.get_connection_kwargs().get("ssl"))
+        self.uses_tls = _client.cluster_uses_tls(self._cluster)
         self._servers: dict[str, Server] = {}
         #: The masters at the last listing; some may be missing from the slot table.
         self._masters: set[str] = set()
@@ -404,7 +404,7 @@ class AsyncCluster:
         if self._closed:
             return
         try:
-            await _client.refresh_slots(self._cluster)
+            await _client.refresh_slots_async(self._cluster)
         except FAILURES:
             pass  # the next call finds out the same
 

@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import redis
 import redis.exceptions
 from redis.exceptions import InvalidResponse, ResponseError
 
@@ -210,6 +211,11 @@ def limited(kind: type) -> type:
     if issubclass(kind, _Limited):
         return kind
     return type(f"Limited{kind.__name__}", (_Limited, kind), {})
+
+
+def limited_pool(*, connection_class: type = redis.Connection, **arguments: Any) -> Any:
+    """Return a pool whose connections keep to limits of time."""
+    return redis.ConnectionPool(connection_class=limited(connection_class), **arguments)
 
 
 class Connections:

@@ -145,19 +145,13 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
 
     def lose(self, error: Exception) -> None:
         """Close it and give the error to all that wait for replies."""
-        if self.is_lost:
+        if self.is_lost and not self._pending:
             return
-        self.is_lost = True
-        self.writable.set()
-        if self._timer is not None:
-            self._timer.cancel()
-        pending, self._pending = self._pending, deque()
-        self._outbox.clear()
-        self._transport.abort()
-        for future, _ in pending:
-            if not future.done():
-                # A copy for each, since raising an error leaves traces in it.
-                future.set_exception(copy.copy(error))
+        try:
+            self._end(error)
+        except BaseException:
+            self._end(error)  # what a signal handler has interrupted
+            raise
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to put what is received next."""
@@ -210,6 +204,20 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         self.writable.set()
         self._before.resume_writing()
 
+    def _end(self, error: Exception) -> None:
+        self.is_lost = True
+        self.writable.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._outbox.clear()
+        self._transport.abort()
+        while self._pending:
+            future, _ = self._pending[0]
+            if not future.done():
+                # A copy for each, since raising an error leaves traces in it.
+                future.set_exception(copy.copy(error))
+            self._pending.popleft()
+
     def _take(self, reply: object) -> None:
         if not self._pending:
             self.lose(theirs.InvalidResponse("a reply to no command"))
@@ -219,10 +227,11 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         if len(self._gathered) < count:
             return
         replies, self._gathered = self._gathered, []
-        self._pending.popleft()
-        self._start(self._heard)
+        # Before it is removed, so that an interruption leaves no future without a result.
         if not future.done():
             future.set_result(replies)
+        self._pending.popleft()
+        self._start(self._heard)
 
     def _flush(self) -> None:
         if not self.is_lost:
@@ -439,6 +448,22 @@ class _Limited:
         except BaseException:
             await parent.disconnect(nowait=True)
             raise
+
+    async def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        """Log in, and read no reply that has too many elements."""
+        parent: Any = super()
+        reader: Any = getattr(self, "_reader", None)
+        if isinstance(reader, asyncio.StreamReader):  # fakeredis has another
+            read = reader.read
+
+            async def checked(size: int = -1) -> bytes:
+                data = await read(size)
+                check_header(data, len(data))
+                return data
+
+            # redis-py reads all replies by this method.
+            setattr(reader, "read", checked)
+        await parent.on_connect_check_health(*args, **kwargs)
 
 
 @functools.cache

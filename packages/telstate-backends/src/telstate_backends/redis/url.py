@@ -41,6 +41,7 @@ from redis.backoff import NoBackoff
 from redis.client import Redis
 
 from telstate_backends.redis._client import disconnect_nodes, join_address, master_address
+from telstate_backends.redis._connection import limited_pool
 from telstate_backends.redis._errors import is_invalid_reply
 
 #: Passed to every connection that is made from a URL, unless the URL says otherwise.
@@ -272,10 +273,14 @@ def connect(url: ParsedUrl) -> Client:
         client: redis.Redis = sentinel.master_for(url.service)
         return client
     if url.scheme.endswith("+cluster"):
-        nodes = [_untyped(redis.cluster.ClusterNode)(*host) for host in url.hosts]
-        arguments = _for_cluster(url)
+        first, *others = url.hosts
+        # The constructor adds the node of its URL; without one it makes pools of its own choice.
+        nodes = [_untyped(redis.cluster.ClusterNode)(*host) for host in others]
+        arguments = _for_cluster(url) | {"connection_pool_class": limited_pool}
+        scheme = "rediss" if arguments.pop("ssl", False) else "redis"
+        place = f"{scheme}://{join_address(*first)}"
         try:
-            return redis.cluster.RedisCluster(startup_nodes=nodes, **arguments)
+            return redis.cluster.RedisCluster(url=place, startup_nodes=nodes, **arguments)
         except BaseException as error:
             # A client that could not be made leaves its connections to the garbage collector.
             disconnect_nodes(nodes)
