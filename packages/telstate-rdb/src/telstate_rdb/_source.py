@@ -17,7 +17,8 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Protocol, cast
 
 from telstate_rdb._crc64 import crc64
@@ -84,6 +85,27 @@ def read_from_start(source: RdbSource) -> RdbSource:
     return source
 
 
+def name_source(source: RdbSource, name: str | None) -> str | None:
+    """Return the name of a source for errors: the one that is given, or its own."""
+    if isinstance(source, str | os.PathLike):
+        own: object = os.fsdecode(source)
+    else:
+        own = getattr(source, "name", None)
+    return name or (own if isinstance(own, str) else None) or None
+
+
+@contextmanager
+def name_damage(source: RdbSource, name: str | None) -> Iterator[None]:
+    """Name the source in errors about values that were read from it as they are, and decoded later."""
+    name = name_source(source, name)
+    try:
+        yield
+    except RdbParseError as error:
+        if error.file != name:  # then its offset is that in the value
+            error.file, error.offset = name, None
+        raise
+
+
 class Source:
     """Bytes that are read in order, once."""
 
@@ -114,7 +136,7 @@ class Source:
         self.position = 0
         self.base = 0  # the offset in the file of the first byte of the buffer
         self.size: int | None = None
-        self.name = name
+        self.name = name_source(source, name)
         self._crc = 0
         self._crc_stop = 0  # the offset up to which the checksum goes
         self._file: BinaryReader | None = None
@@ -130,7 +152,6 @@ class Source:
             self.buffer = bytes(source)
             self.size = len(self.buffer)
         elif isinstance(source, str | os.PathLike):
-            self.name = name or os.fspath(source)
             self._owned = self._file = open_path(source)
             self.size = size_of(self._owned)
         elif not hasattr(source, "read"):
@@ -139,8 +160,6 @@ class Source:
                 "file."
             )
         else:
-            file_name = getattr(source, "name", None)
-            self.name = name or (file_name if isinstance(file_name, str) else None) or None
             self._file = source
             self.size = size_of(source)
         if self._file is not None:  # read1 returns what has arrived, without waiting for more

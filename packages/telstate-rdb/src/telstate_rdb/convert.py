@@ -18,7 +18,7 @@ from urllib.parse import quote_from_bytes
 
 import attrs
 
-from telstate_rdb._source import Progress, RdbSource, read_from_start
+from telstate_rdb._source import Progress, RdbSource, name_damage, read_from_start
 from telstate_rdb.errors import RdbError
 from telstate_rdb.records import AuxiliaryRecord, FunctionLibrary, KeyRecord
 from telstate_rdb.selection import Selection, read_selected
@@ -163,7 +163,8 @@ def convert_rdb(
         records = read_selected(
             source, selection, raw=True, auxiliary=True, progress=progress, name=name
         )
-        writer.write_records(map(changes.apply, records))
+        with name_damage(source, name):
+            writer.write_records(map(changes.apply, records))
     return writer.keys_written
 
 
@@ -248,11 +249,13 @@ def merge_rdb(
         raise ConflictError(found_conflicts)
     with RdbWriter(target, version, compress=compress) as writer:
         for number in range(len(files)):
-            writer.write_records(
-                record
-                for record in read(number)
-                if (identity := _identify(record)) is None or chosen[identity][0] == number
-            )
+            source, _, name = files[number]
+            with name_damage(source, name):
+                writer.write_records(
+                    record
+                    for record in read(number)
+                    if (identity := _identify(record)) is None or chosen[identity][0] == number
+                )
     return Merged(writer.keys_written, found_conflicts)
 
 
@@ -341,7 +344,7 @@ def split_rdb(
     records = read_selected(
         source, selection, raw=True, auxiliary=True, progress=progress, name=name
     )
-    with ExitStack() as stack:
+    with name_damage(source, name), ExitStack() as stack:
         for record in records:
             if not isinstance(record, KeyRecord):
                 for_all.append(record)

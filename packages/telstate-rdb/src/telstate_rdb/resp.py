@@ -173,9 +173,9 @@ class CommandMaker:
             value = without_counters(value)
         try:
             payload = encode_dump(value, self._format)
-        except RdbWriteError:
+        except RdbWriteError as error:
             if not isinstance(value, Module):
-                raise
+                raise RdbWriteError(f"Key {record.key!r} cannot be written: {error}") from error
             self.omitted["values of modules"] += 1  # for a server without modules
             return
         how = [b"REPLACE"] if self._replace else []

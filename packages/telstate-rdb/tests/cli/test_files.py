@@ -288,6 +288,20 @@ def test_diff(tmp_path: Path) -> None:
     assert run("diff", "-", after, "--full").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "command", ["memory {}", "convert {} {o}", "merge {s} {} -o {o}", "split {} --by db -o {o}"]
+)
+def test_damaged_value(tmp_path: Path, command: str) -> None:
+    """The error for a damaged value names the file and the key, also where values are copied."""
+    damaged, sound = tmp_path / "damaged.rdb", tmp_path / "sound.rdb"
+    damaged.write_bytes(b"REDIS0004" b"\x0b\x03set\x08\x03\x00\x00\x00\x00\x00\x00\x00" b"\xff")
+    write(sound, KeyRecord(0, b"gain", b"1.5"))
+    places = {"{}": damaged, "{s}": sound, "{o}": tmp_path / "out"}
+    result = run(*(places.get(word, word) for word in command.split()))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{damaged}, key b'set': an intset has ")
+
+
 def test_compressed_files(tmp_path: Path) -> None:
     """Files that are compressed with gzip are compared in full and merged as others are."""
     before = write(tmp_path / "before.rdb", *BEFORE)

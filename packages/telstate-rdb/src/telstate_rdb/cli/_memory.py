@@ -10,6 +10,7 @@ from typing import get_args
 
 import click
 
+from telstate_rdb._source import name_damage
 from telstate_rdb.cli._common import (
     check_separator,
     file_argument,
@@ -119,7 +120,7 @@ def memory(
         tree = PrefixTree(os.fsencode(separator), depth or (_FLAME_DEPTH if flame else 1))
     if flame is not None:
         refuse_existing(flame, force)
-    with read_file(file, output) as source:
+    with read_file(file, output) as source, name_damage(source["source"], source["name"]):
         records = read_selected(**source, selection=selection, raw=True)
         keys = (measure_key(record, server) for record in records)
         if least is not None:
