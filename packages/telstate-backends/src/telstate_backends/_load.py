@@ -133,7 +133,8 @@ def load_rdb(
     databases : int or collection of int, optional
         The databases to load (default: all; of a key that is in several, the last value is loaded).
     keys : str or bytes or iterable of these, optional
-        Glob patterns, of which a key must match one (default: all keys).
+        A glob pattern that keys must match, or several names and patterns of which they must match one
+        (default: all keys).
     strict : bool
         Whether a broken file is an error (default), or as much as possible is loaded.
 
@@ -151,7 +152,7 @@ def load_rdb(
         As for :func:`load_records`.
     """
     records = _read(backend, source, databases, keys, strict)
-    load = _LoadState(backend, records, foreign, progress, _filter(keys))
+    load = _LoadState(backend, records, foreign, progress)
     report = _load(backend, load)
     report.losses += records.losses
     return report
@@ -175,7 +176,7 @@ async def load_rdb_async(
     from asyncio import to_thread
 
     records = await to_thread(_read, backend, source, databases, keys, strict)
-    load = _LoadState(backend, records, foreign, progress, _filter(keys))
+    load = _LoadState(backend, records, foreign, progress)
     report = await _load_async(backend, load)
     report.losses += records.losses
     return report
@@ -191,12 +192,12 @@ def _read(
 ) -> RdbReader[Any]:
     """Open a file, after reading it once if its records go to a server."""
     raw = backend.takes_payloads
-    one = keys if isinstance(keys, str | bytes) else None
+    choice = keys if keys is None or isinstance(keys, str | bytes) else _choice(keys)
     if not strict:
-        return read_rdb(source, raw=raw, databases=databases, keys=one, strict=False)
+        return read_rdb(source, raw=raw, databases=databases, keys=choice, strict=False)
     if backend.uncached.store is None:
         _validate(source)
-    return read_lazily(source, raw=raw, databases=databases, keys=one)
+    return read_lazily(source, raw=raw, databases=databases, keys=choice)
 
 
 def _validate(source: RdbSource) -> None:
@@ -223,12 +224,11 @@ def _validate(source: RdbSource) -> None:
             seek(start)
 
 
-def _filter(keys: Patterns | None) -> Callable[[bytes], object] | None:
-    """Return the filter for several patterns; one pattern is the reader's to look at."""
-    if keys is None or isinstance(keys, str | bytes):
-        return None
-    globs = [Glob(encode_key(key)).fullmatch for key in keys]
-    return lambda key: any(matches(key) for matches in globs)
+def _choice(keys: Iterable[Key]) -> Callable[[bytes], bool]:
+    """Return a function that returns whether a key has one of these names, or matches one as a pattern."""
+    names = {encode_key(key) for key in keys}
+    globs = [Glob(name).fullmatch for name in names]
+    return lambda key: key in names or any(matches(key) for matches in globs)
 
 
 def load_records(
@@ -328,7 +328,7 @@ async def _load_async(backend: AsyncBackend, load: _LoadState) -> LoadReport:
 
     async def next_batch() -> Batch | None:
         try:
-            return await to_thread(load.next_batch)
+            return await to_thread(next, load.batches, None)
         except Exception:
             if queue:
                 await wait(queue.futures)  # what was read before the error is written
@@ -379,12 +379,10 @@ class _LoadState:
         records: Iterable[Record],
         foreign: Foreign,
         progress: Progress | None,
-        wants: Callable[[bytes], object] | None = None,
     ) -> None:
         if progress is not None:
             check_function(progress, _PROGRESS)
         self.report = LoadReport()
-        self._wants = wants
         #: The keys that are in the file more than once, and whether in one database.
         self._doubles: set[tuple[bytes, bool]] = set()
         self.batches = self._batches(records, foreign)
@@ -395,7 +393,6 @@ class _LoadState:
     def _batches(self, records: Iterable[Record], foreign: Foreign) -> Iterator[Batch]:
         now = time.time()
         file = records.name if isinstance(records, RdbReader) else None
-        wants = self._wants
         #: The keys so far, each with its last database.
         databases: dict[bytes, int] = {}
         batch: list[Load | Restore] = []
@@ -403,8 +400,6 @@ class _LoadState:
         with translate_rdb_errors():
             for record in records:
                 key = record.key
-                if wants is not None and not wants(key):
-                    continue
                 contents = contents_of_record(record, now, file)
                 if isinstance(contents, str):
                     if foreign == "refuse" and contents != EXPIRED:
@@ -429,10 +424,6 @@ class _LoadState:
                         batch, size, new_keys = [], 0, 0
         if batch:
             yield Batch(batch, new_keys)
-
-    def next_batch(self) -> Batch | None:
-        """Return the next batch, None at the end."""
-        return next(self.batches, None)
 
     def _note_double(self, key: bytes, in_same_database: bool) -> None:
         if (key, in_same_database) not in self._doubles:

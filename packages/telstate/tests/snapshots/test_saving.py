@@ -150,6 +150,7 @@ def test_patterns(path: Path, consistent: bool) -> None:
     assert ts.save(path, keys=["m*_x", "n_chans", "m000_x"], consistent=consistent) == 3
     assert TelescopeState.from_snapshot(path).keys() == ["m000_x", "m001_x", "n_chans"]
     assert ts.save(path, keys=["odd[1]"], consistent=consistent) == 1  # a name like a pattern
+    assert TelescopeState.from_snapshot(path, keys=["odd[1]"]).keys() == ["odd[1]"]
     with pytest.raises(KeyError, match=r"1 of 2 keys.*'m00\?_z': no key matches"):
         ts.save(path, keys=["m*", "m00?_z"], consistent=consistent)
     with pytest.raises(KeyError, match=r"1 of 2 keys.*'nope': there is no such key"):
