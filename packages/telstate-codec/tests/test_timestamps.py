@@ -148,6 +148,9 @@ EAST = datetime.timezone(datetime.timedelta(hours=2))
 class Astronomical:
     """A time like those of astropy."""
 
+    def __repr__(self) -> str:
+        return "Astronomical"
+
     unix = np.float64(NOON)
 
 

@@ -100,6 +100,7 @@ async def test_tls(tls_port: int, certificates: Path) -> None:
         RedisBackend.from_url(url)
 
 
+@pytest.mark.slow
 async def test_a_tls_connection_is_cut(tls_port: int, certificates: Path) -> None:
     """When Sentinels switch, a read that waits on a TLS connection to the old master ends at once."""
     # The private function that does it, because Sentinels with TLS take long to set up.
