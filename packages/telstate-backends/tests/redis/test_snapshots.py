@@ -18,7 +18,7 @@ from conftest import NEWEST, SERVERS, needs_server
 from proxy import Proxy
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as LostError
-from subjects import LONG, AsyncSubject, Subject, SyncSubject, spread
+from subjects import LONG, AsyncSubject, Subject, SyncSubject, later, spread
 
 from telstate_backends import (
     AsyncRedisBackend,
@@ -43,8 +43,10 @@ from telstate_backends.redis._replication import Payload  # the form of the stre
 from telstate_backends.redis._replication import Snapshot, open_snapshot  # its parts, in one test
 from telstate_codec import encode_sample
 from telstate_testing import RedisServer, clusters
+from telstate_testing.servers import free_port
 
 NEVER = RetryPolicy(seconds=0)
+LASTING = RetryPolicy(seconds=LONG)
 SAMPLES = Samples(encode_sample(float(number), b"v%d" % number) for number in range(3000))
 CONTENTS: dict[bytes, Any] = {
     b"fixed": Immutable(b"\xff\x01"),
@@ -264,6 +266,25 @@ async def test_permissions(server_url: str, asynchronous: bool) -> None:
         client.execute_command("ACL DELUSER", "reader", "copier")
 
 
+async def test_replica_without_its_master(newest_url: str, asynchronous: bool) -> None:
+    """A replica that is not connected to its master is asked again, and an error without retries."""
+    fill(newest_url)
+    with redis.Redis.from_url(newest_url) as client:
+        admin: Any = client  # redis-py leaves some of its methods without annotations
+        admin.execute_command("REPLICAOF", "127.0.0.1", free_port())
+        hasty, patient = [await spread(asynchronous, newest_url, each) for each in (NEVER, LASTING)]
+        try:
+            with pytest.raises(ConnectionError, match="a replica that has lost its master"):
+                await take(hasty, dict)
+            thread = later(0.1, lambda: admin.execute_command("REPLICAOF", "NO", "ONE"))
+            assert await take(patient, dict) == CONTENTS
+            thread.join()
+        finally:
+            admin.execute_command("REPLICAOF", "NO", "ONE")
+        await hasty.close()
+        await patient.close()
+
+
 @needs_server
 async def test_lost_connections(server: RedisServer, asynchronous: bool) -> None:
     """If the connection is lost in the middle, the snapshot starts anew, or fails without retries."""
@@ -302,7 +323,7 @@ async def test_killed_server(server: RedisServer, asynchronous: bool) -> None:
     await hasty.close()
     server.start()
     fill_with_noise(server.url)
-    patient = await spread(asynchronous, server.url, RetryPolicy(seconds=LONG))
+    patient = await spread(asynchronous, server.url, LASTING)
 
     def restart() -> None:
         server.kill()

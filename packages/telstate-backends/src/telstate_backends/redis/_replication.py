@@ -23,6 +23,7 @@ from redis.crc import key_slot
 from redis.exceptions import (
     ConnectionError,
     InvalidResponse,
+    MasterDownError,
     NoPermissionError,
     ResponseError,
     TimeoutError,
@@ -259,6 +260,8 @@ class Snapshot:
             try:
                 payload = Payload(partial(self._receive, sock))
             except ErrorReply as reply:
+                if str(reply).startswith("NOMASTERLINK "):  # for other commands it is MASTERDOWN
+                    raise MasterDownError(str(reply)) from None
                 error = _client.error_factory(connection)(str(reply))
                 if isinstance(error, NoPermissionError) or "unknown command" in str(reply):
                     raise _refused(source.address, str(reply)) from error
