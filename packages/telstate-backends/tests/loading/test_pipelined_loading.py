@@ -137,4 +137,5 @@ async def test_cancelled_load_into_memory() -> None:
     )
     with pytest.raises(asyncio.CancelledError):
         await loading
-    assert len(await backend.execute(Keys())) == 3 * BATCH_LENGTH
+    keys = await backend.execute(Keys())
+    assert len(keys) == 3 * BATCH_LENGTH

@@ -520,7 +520,7 @@ def test_node_that_was_not_listed(cluster_ports: list[int]) -> None:
     with RedisBackend.from_url(f"redis+cluster://127.0.0.1:{cluster_ports[0]}") as backend:
         keys = [b"k%d" % number for number in range(50)]
         backend.execute_many([SetImmutable(key, b"1") for key in keys])
-        whole = open_snapshot(backend._server, want_all, backend.execute_many)  # type: ignore[arg-type]  # a cluster
+        whole = open_snapshot(backend._server, want_all, backend.execute_many)
         parts = whole._sources, 0, want_all, whole._ownership, whole._execute_many
         found = Snapshot(parts[0][1:], *parts[1:]).feed(dict).result()
         assert sorted(found) == sorted(keys)
