@@ -45,6 +45,7 @@ SELECT_0, SELECT_1 = b"\xfe\0", b"\xfe\1"
         ),
         ([SELECT_1, string(b"a"), string(b"a"), string(b"a")], [RepeatedKey(1, b"a")]),
         ([string(b"a", expiry=1000), string(b"a")], []),  # a server does not load the first
+        ([string(b"a", expiry=0), string(b"a")], []),
         ([string(b"a", expiry=1 << 62), string(b"a")], [RepeatedKey(0, b"a")]),
     ],
 )

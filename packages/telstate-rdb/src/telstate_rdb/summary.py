@@ -181,7 +181,8 @@ def summarise(
         keys = cast("list[Measure]", batch)
         databases, names, types, sizes, expiries = zip(*keys)
         database = databases[0]
-        repeated.add(database, _living_names(keys, now) if any(expiries) else names)
+        some_expire = expiries.count(None) < len(expiries)
+        repeated.add(database, _living_names(keys, now) if some_expire else names)
         if wanted is not None:
             keys = [measure for measure in keys if wanted(measure)]
             if not keys:
@@ -194,7 +195,7 @@ def summarise(
             share.keys += types.count(type_)
             is_only_kind = len(kinds) == 1
             share.size += sum(sizes if is_only_kind else compress(sizes, map(type_.__eq__, types)))
-            if any(expiries):
+            if some_expire:
                 of_kind = expiries if is_only_kind else compress(expiries, map(type_.__eq__, types))
                 share.expiring += sum(expiry is not None for expiry in of_kind)
         if len(heap) < BIGGEST or max(sizes) > heap[0][0]:

@@ -46,7 +46,9 @@ _UNITS = {
 @click.argument("before", metavar="A", type=FILE)
 @click.argument("after", metavar="B", type=FILE)
 @selection_options
-@click.option("--full", is_flag=True, help="Print the elements that differ, too.")
+@click.option(
+    "--full", is_flag=True, help="Print the elements that differ, too. No file may be a pipe then."
+)
 @click.option("--summary", is_flag=True, help="Print only the numbers of keys that differ.")
 @click.option(
     "--ignore-times", is_flag=True, help="Ignore when consumers of streams were last seen."

@@ -219,7 +219,8 @@ def merge(
 ) -> None:
     """Write the keys of several files to one.
 
-    Keys that are in several files are named on standard error.
+    Keys that are in several files are named on standard error. The files are read twice, so they
+    cannot be pipes.
 
     \b
     Examples:
