@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telstate import KeyDifference, KeyType, RedisBackend, TelescopeState, compare
-from telstate_backends import SetImmutable
+from telstate_backends import Deadline, KeyTypes, MemoryBackend, Operation, SetImmutable
 from telstate_codec import PicklePolicy, set_allow_pickle
 
 KEYS = st.sampled_from(["a", "b", "c_d", "é"])
@@ -127,6 +127,32 @@ def test_edits(other: Callable[[TelescopeState], TelescopeState]) -> None:
         "gain", (KeyType.MUTABLE, KeyType.MUTABLE), (0, 2), times=(3.0, 5.0)
     )
     assert [one.name for one in compare(before, after, "n*")] == ["n_chans", "new"]
+
+
+class ChangingBackend(MemoryBackend):
+    """A store in which somebody else deletes and replaces keys right after they are listed."""
+
+    def execute(self, operation: Operation[Any], /, *, deadline: Deadline | None = None) -> Any:
+        """Execute an operation."""
+        result = super().execute(operation, deadline=deadline)
+        if isinstance(operation, KeyTypes):
+            other = TelescopeState(MemoryBackend(self.store))
+            for key in ("gone", "value", "sensor"):
+                other.delete(key)
+            other.add("value", 1, ts=1.0)
+            other.set_indexed("sensor", "x", 1)
+        return result
+
+
+def test_keys_that_change_meanwhile() -> None:
+    """A key that is deleted or replaced between listing and reading is compared as it is then."""
+    contents = {"gone": 1, "value": 1, "sensor": {(1.0, 1): KeyType.MUTABLE}, "same": 1}
+    changing = filled(contents, TelescopeState(ChangingBackend()))
+    assert [str(one) for one in compare(changing, filled(contents))] == [
+        "gone: missing / immutable",
+        "sensor: indexed / mutable",
+        "value: mutable / immutable",
+    ]
 
 
 def test_names_are_escaped() -> None:

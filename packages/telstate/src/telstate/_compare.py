@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import attrs
 
 from telstate.overview import HasBackend
 from telstate.snapshots import SIZE_BATCH, split_by_size
-from telstate_backends import Backend, Get, GetRange, Immutable, Indexed, KeyType, KeyTypes, Peek
+from telstate_backends import Backend, Export, ForeignKeyError, Immutable, KeyType, KeyTypes, Peek
+from telstate_backends.store import Fields, Samples, Stored, kind_of
 from telstate_codec import (
     ENCODING_MSGPACK,
     DecodeError,
@@ -21,7 +20,6 @@ from telstate_codec import (
     encode_key,
     encode_value,
     equal_encoded_values,
-    range_bounds,
 )
 from telstate_codec.printable import escape
 
@@ -69,7 +67,8 @@ def compare(a: HasBackend, b: HasBackend, filter: str = "*") -> list[KeyDifferen
     """Compare two telescope states key by key.
 
     A pickle and the same value in MessagePack are equal if the policy allows pickles to be read. Samples are
-    equal if their times and values are. Keys of other programs are left out.
+    equal if their times and values are. Keys of other programs are left out. Neither state is read at one moment: a
+    key that is being written to is compared as it is when it is read.
 
     Parameters
     ----------
@@ -102,14 +101,17 @@ def compare(a: HasBackend, b: HasBackend, filter: str = "*") -> list[KeyDifferen
     pairs = {
         key: (kinds[0].get(key), kinds[1].get(key)) for key in kinds[0].keys() | kinds[1].keys()
     }
-    found = {key: KeyDifference(decode_key(key), pair) for key, pair in pairs.items()}
     shared = [key for key, (first, second) in pairs.items() if first is second]
+    found = [
+        KeyDifference(decode_key(key), pair)
+        for key, pair in pairs.items()
+        if pair[0] is not pair[1]
+    ]
     for batch in _split(backends, shared):
-        contents = [_read(backend, batch, kinds[0]) for backend in backends]
-        for key, *values in zip(batch, *contents, strict=True):
-            same = found.pop(key)
-            found |= {key: other for other in _compare_contents(same, *values)}
-    return sorted(found.values(), key=lambda difference: difference.name)
+        contents = [_read(backend, batch) for backend in backends]
+        for key, *stored in zip(batch, *contents, strict=True):
+            found += _compare_contents(decode_key(key), *stored)
+    return sorted(found, key=lambda difference: difference.name)
 
 
 def _split(backends: Sequence[Backend], keys: Sequence[bytes]) -> Iterator[list[bytes]]:
@@ -124,34 +126,31 @@ def _split(backends: Sequence[Backend], keys: Sequence[bytes]) -> Iterator[list[
             yield from split_by_size(part, map(sizes.get, part))
 
 
-def _read(backend: Backend, keys: Sequence[bytes], kinds: dict[bytes, KeyType]) -> list[Any]:
-    """Return the contents of keys; None for one that has gone in the meantime."""
-    always = range_bounds(-math.inf, math.inf, True)
-    operations: list[Any] = [
-        GetRange((key,), *always, False) if kinds[key] is KeyType.MUTABLE else Get((key,))
-        for key in keys
-    ]
-    results = backend.execute_many(operations)
-    for result in results:
-        if isinstance(result, Exception):
+def _read(backend: Backend, keys: Sequence[bytes]) -> list[Stored | None]:
+    """Return the contents of keys; None for one that has been deleted or replaced by another program."""
+    contents: list[Stored | None] = []
+    for result in backend.execute_many([Export(key) for key in keys]):
+        if isinstance(result, Exception) and not isinstance(result, ForeignKeyError):
             raise result
-    return results
+        contents.append(None if isinstance(result, ForeignKeyError) else result)
+    return contents
 
 
-def _compare_contents(same: KeyDifference, a: Any, b: Any) -> Iterator[KeyDifference]:
+def _compare_contents(name: str, a: Stored | None, b: Stored | None) -> Iterator[KeyDifference]:
     """Yield the difference between the contents of a key, if there is one."""
     if a == b:
         return
-    if a is None or b is None:
-        kind = same.kinds[0]
-        yield attrs.evolve(same, kinds=(None if a is None else kind, None if b is None else kind))
-    elif isinstance(a, Immutable):
+    kinds = (None if a is None else kind_of(a), None if b is None else kind_of(b))
+    same = KeyDifference(name, kinds)
+    if isinstance(a, Immutable) and isinstance(b, Immutable):
         if not _are_equal(a.value, b.value):
             yield attrs.evolve(same, changed=1)
-    elif isinstance(a, Indexed):
-        yield from _compare_items(same, a.items, b.items)
-    else:
-        yield from _compare_samples(same, a, b)
+    elif isinstance(a, Samples) and isinstance(b, Samples):
+        yield from _compare_samples(same, list(a), list(b))
+    elif isinstance(a, Fields) and isinstance(b, Fields):
+        yield from _compare_items(same, a, b)
+    else:  # changed since they were listed
+        yield same
 
 
 def _compare_items(
