@@ -66,7 +66,7 @@ class Skipped:
 
 @attrs.define
 class LoadReport:
-    """What has been loaded so far.
+    """The result of a load so far.
 
     Attributes
     ----------
@@ -371,7 +371,7 @@ async def _write_async(backend: AsyncBackend, load: _LoadState, batch: Batch) ->
 
 
 class _LoadState:
-    """What a load has done and learned; :attr:`batches` yields what it must still write."""
+    """The state of a load; :attr:`batches` yields the batches that are still to be written."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a backend does when Sentinels switch to another master, on real servers.
+"""Backends follow Sentinels that switch to another master, on real servers.
 
 The old master is cut off from its replica and from the Sentinels, or stopped; clients still reach it. So it
 neither learns that it is a replica now, nor closes any connection.
@@ -132,7 +132,7 @@ async def grow(writers: Sequence[Writer]) -> None:
 
 @pytest.mark.parametrize("fault", ["isolated", "stopped"])
 async def test_all_go_on_with_the_new_master(newest: RedisBinary, fault: str) -> None:
-    """Writers, watchers and waits leave the old master when Sentinels switch, though it does not know."""
+    """Writers, watchers and waits leave the old master when Sentinels switch, even if the old master does not know."""
     writers = [Writer(b"sync"), Writer(b"async")]
     with (
         scene(newest, 3) as scenery,
@@ -339,7 +339,7 @@ def test_a_child_that_closes_leaves_its_parent_alone(newest: RedisBinary) -> Non
 
 
 async def test_a_master_without_replicas(newest: RedisBinary) -> None:
-    """With min-replicas-to-write, the old master acknowledges nothing soon, and a write goes to the new one."""
+    """With min-replicas-to-write, the old master soon refuses writes, and they go to the new one."""
     with scene(newest) as scenery:
         with redis.Redis(port=scenery.group.master.port) as client:
             client.config_set("min-replicas-to-write", 1)

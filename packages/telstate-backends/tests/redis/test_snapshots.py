@@ -93,7 +93,7 @@ def fill(url: str) -> None:
 
 
 def replicas(url: str) -> int:
-    """Return how many connections to a server are replicas'."""
+    """Return how many clients of a server are replicas."""
     with redis.Redis.from_url(url) as client:
         return sum("S" in each["flags"] for each in client.client_list())
 
@@ -173,7 +173,7 @@ async def test_contents(form_url: str, asynchronous: bool) -> None:
 
 
 async def test_fields_that_expire(form_url: str) -> None:
-    """A hash whose fields expire is one error, whichever server has it, and not the end of the snapshot."""
+    """A hash whose fields expire is an error for that key, and the other keys are in the snapshot."""
     fill(form_url)
     with redis.Redis.from_url(form_url) as client:
         try:
@@ -187,7 +187,7 @@ async def test_fields_that_expire(form_url: str) -> None:
 
 
 def test_one_moment(newest_url: str) -> None:
-    """Of two keys that are written alternately, a snapshot has values that were there at one moment."""
+    """A snapshot of two keys that are written alternately has the values of one moment."""
     filling = [Load(b"x%d" % number, Immutable(bytes(200))) for number in range(20_000)]
     stop = threading.Event()
     with RedisBackend.from_url(newest_url) as backend:
@@ -216,7 +216,7 @@ def write_alternately(url: str, stop: threading.Event) -> None:
 
 
 async def test_every_backend_but_fakeredis(subject: Subject) -> None:
-    """Every backend has snapshots, also behind a cache; fakeredis says that it has none."""
+    """Every backend has snapshots, also behind a cache; fakeredis refuses."""
     for key, contents in (*CONTENTS.items(), (b"{x}1", Immutable(b"1")), (b"", Immutable(b"2"))):
         await subject.execute(Load(key, contents))
     assert isinstance(subject, SyncSubject | AsyncSubject)
@@ -267,7 +267,7 @@ async def test_permissions(server_url: str, asynchronous: bool) -> None:
 
 
 async def test_replica_without_its_master(newest_url: str, asynchronous: bool) -> None:
-    """A replica that is not connected to its master is asked again, and an error without retries."""
+    """A replica without its master is asked again until it is connected, or raises an error without retries."""
     fill(newest_url)
     with redis.Redis.from_url(newest_url) as client:
         admin: Any = client  # redis-py leaves some of its methods without annotations
@@ -315,7 +315,7 @@ async def test_lost_connections(server: RedisServer, asynchronous: bool) -> None
 
 @needs_server
 async def test_killed_server(server: RedisServer, asynchronous: bool) -> None:
-    """A server that is killed in the middle of a snapshot is an error, or the next one's snapshot counts."""
+    """If a server is killed in the middle of a snapshot, the snapshot fails, or starts anew within the retries."""
     fill_with_noise(server.url)
     hasty = await spread(asynchronous, server.url, NEVER)
     with pytest.raises(ConnectionError, match=str(server.port)):

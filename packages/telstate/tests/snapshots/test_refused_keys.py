@@ -100,7 +100,7 @@ class Interfered(RedisBackend):
 
 
 def test_busy_server(port: int, path: Path) -> None:
-    """A server that is busy with a script in the middle of a save is an error, and the old file stays."""
+    """If a server becomes busy with a script during a save, that is an error, and the old file stays."""
     fill(port, 2000)
     client = redis.Redis(port=port)
     ts = TelescopeState(Interfered(client, retry=RetryPolicy(seconds=0)))
@@ -119,7 +119,7 @@ def test_busy_server(port: int, path: Path) -> None:
 async def test_busy_for_a_while(
     port: int, asynchronous: bool, consistent: bool, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A save waits while the server is busy with a script, within the bound of the retries."""
+    """A save waits while the server is busy with a script, within the retry policy."""
     fill(port, 300)
     subject = await real(asynchronous, f"redis://127.0.0.1:{port}")
     with caplog.at_level(logging.WARNING, "telstate_backends"), looping_script(port) as start:
@@ -198,7 +198,7 @@ class Struck(RedisBackend):
 
 
 def test_consistent_and_interrupted(newest: RedisBinary, path: Path) -> None:
-    """After an interrupt, or the end of the server, the old file is as it was and no other is there."""
+    """After an interrupt, or if the server is killed, the old file is unchanged and there is no other."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt

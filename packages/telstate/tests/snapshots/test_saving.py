@@ -77,7 +77,7 @@ async def test_save_and_open_under_asyncio(
 
 
 async def test_consistent(subject: Subject, real_snapshot: Path, path: Path) -> None:
-    """The server's own snapshot becomes the same file as one key after the other; fakeredis has none."""
+    """A consistent snapshot has the same contents as a plain one; fakeredis refuses."""
     if (
         "fakeredis"
         in type(getattr(getattr(subject.backend, "_server", None), "client", 0)).__module__

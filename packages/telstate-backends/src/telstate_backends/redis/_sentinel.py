@@ -83,7 +83,7 @@ class Sentinel:
         ]
 
     def parse(self, replies: Sequence[Any]) -> Report | None:
-        """Return the report in the replies, None if it does not count; raises an error among them."""
+        """Return the report in the replies, or None if it does not count; an error among them is raised."""
         for reply in replies:
             if isinstance(reply, theirs.ResponseError):
                 if "No such master" in str(reply):
@@ -120,7 +120,7 @@ class Reports:
 
     @property
     def addresses(self) -> set[Address]:
-        """The addresses of the master: one, unless Sentinels write it differently; empty if it is unknown."""
+        """The addresses of the master: none if it is unknown, several if Sentinels spell the address differently."""
         reports = {number: each for number, each in list(self._reports.items()) if each is not None}
         heard = {number: each for number, each in reports.items() if number in self.heard}
         # If all were set up anew, their epochs begin again; one that is gone cannot say so.
