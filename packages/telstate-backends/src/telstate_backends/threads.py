@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,8 +29,9 @@ async def run_in_thread(
     >>> asyncio.run(run_in_thread(lambda: 6 * 7))
     42
     """
-    # Not a task, which would be cancelled at the end of asyncio.run while the thread goes on.
-    work = asyncio.get_running_loop().run_in_executor(None, function)
+    # Not asyncio.to_thread in a task, which asyncio.run would cancel at its end while the thread goes on.
+    run = contextvars.copy_context().run
+    work = asyncio.get_running_loop().run_in_executor(None, run, function)
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
         try:
