@@ -228,6 +228,20 @@ async def test_the_way_is_remembered(newest_url: str, way: str) -> None:
             assert errors_of(admin) - rejected <= (0 if access.may_transact else 3)
 
 
+def test_a_key_that_must_not_be_read(any_url: str) -> None:
+    """A refusal that is about a key does not change how others are read."""
+    with redis.Redis.from_url(any_url) as admin, user(admin, "~own_* +@all &*") as name:
+        admin.set("own_x", encode_value(1))
+        with RedisBackend.from_url(any_url.replace("//", name)) as backend:
+            backend.execute(Get((b"own_x",)))
+            access = backend._server.access  # type: ignore[union-attr]  # what is remembered is not public
+            remembered = access.way
+            assert backend.execute(Get((b"own_x", b"x")))
+            with pytest.raises(RefusedError, match="'x'"):
+                backend.execute(Get((b"x", b"own_x")))
+            assert access.way is remembered and access.may_transact
+
+
 def errors_of(admin: redis.Redis) -> int:
     """Return how many commands a server has refused for want of permission."""
     found = admin.info("errorstats").get("errorstat_NOPERM", {"count": 0})

@@ -120,7 +120,8 @@ def _exchange_otherwise(
                 raise
             failures.append(error)
             continue
-        if is_refusal(failure):
+        # About a key, it says nothing of how others may be read.
+        if is_refusal(failure) and "permissions to access" not in str(failure):
             access.may_transact = access.may_transact and first is not Way.TRANSACTION
             access.way, access.is_known = way, True
         return reply
