@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import katsdptelstate
+import katsdptelstate.endpoint
 import pytest
 from packaging.requirements import Requirement
 
