@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import hiredis
@@ -44,7 +43,10 @@ from telstate_backends import (
     Update,
     wait,
 )
+from telstate_backends.redis import _client
 from telstate_codec import encode_sample
+from telstate_testing import RedisBinary, interruptions
+from telstate_testing.clusters import running_sentinels
 
 pytestmark = [
     pytest.mark.skipif(not SERVERS, reason="there is no Redis server"),
@@ -53,8 +55,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-#: The files in which to interrupt.
-CODE = tuple(os.path.dirname(str(module.__file__)) for module in (telstate_backends, redis))
 #: Seconds by which replies are delayed.
 DELAY = 0.002
 
@@ -65,33 +65,19 @@ BATCHES: dict[str, list[Operation[Any]]] = {
     "range": [GetRange((b"s",), b"", b"\xff")],
     "keys": [Keys()],
     "key types": [KeyTypes()],
-    "batch": [Get((b"a",)), SetIndexed(b"i", b"1", b"2"), Export(b"s"), GetIndexed((b"i",), b"1")],
+    "batch": [
+        Get((b"a",)),
+        SetIndexed(b"i", b"1", b"2"),
+        Export(b"s"),
+        GetRange((b"s",), b"", b"\xff"),
+        GetIndexed((b"i",), b"1"),
+    ],
 }
 
 
 def interrupt(call: Callable[[], object], at: int) -> bool:
-    """Call a function and interrupt it at this line, counted from 1; return whether it came to that."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal count
-        if not frame.f_code.co_filename.startswith(CODE):
-            return None
-        if event == "line":
-            count += 1
-            if count == at:
-                raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
-    return count >= at
+    """Interrupt a call at a line of our code or redis-py's; return whether it came to that."""
+    return interruptions.interrupt(call, at, telstate_backends, redis)
 
 
 def points(step: int) -> Iterator[int]:
@@ -124,8 +110,13 @@ def client_of(proxy: Proxy, most: int) -> redis.Redis:
 def fill(newest_url: str) -> None:
     """Write what the tests read."""
     with RedisBackend.from_url(newest_url, db=1) as backend:
-        backend.execute_many([SetImmutable(b"a", b"A"), SetImmutable(b"b", b"B")])
-        backend.execute(AddSample(b"s", SAMPLE))
+        fill_backend(backend)
+
+
+def fill_backend(backend: RedisBackend) -> None:
+    """Write it by a backend."""
+    backend.execute_many([SetImmutable(b"a", b"A"), SetImmutable(b"b", b"B")])
+    backend.execute(AddSample(b"s", SAMPLE))
 
 
 #: What is read after each interruption; the last is refused.
@@ -139,6 +130,14 @@ def check(backend: RedisBackend) -> None:
     assert backend.execute_many(READS) == REPLIES
 
 
+def execute(backend: RedisBackend, operations: Sequence[Operation[Any]]) -> None:
+    """Execute an operation, or a batch."""
+    if len(operations) == 1:
+        backend.execute(operations[0])
+    else:
+        backend.execute_many(operations)
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("most", [100, 2])
 @pytest.mark.parametrize("name", BATCHES)
@@ -147,15 +146,8 @@ def test_an_operation(newest_url: str, slow_proxy: Proxy, name: str, most: int, 
     fill(newest_url)
     operations = BATCHES[name]
     with RedisBackend(client_of(slow_proxy, most)) as backend:
-
-        def call() -> None:
-            if len(operations) == 1:
-                backend.execute(operations[0])
-            else:
-                backend.execute_many(operations)
-
         for at in points(step):
-            if not interrupt(call, at):
+            if not interrupt(lambda: execute(backend, operations), at):
                 break
             check(backend)
 
@@ -253,6 +245,73 @@ def test_an_asyncio_operation(newest_url: str, slow_proxy: Proxy, name: str, ste
 
     loop.run_until_complete(end())
     loop.close()
+
+
+@pytest.fixture
+def proxied_cluster(cluster_ports: list[int]) -> Iterator[dict[str, Any]]:
+    """The arguments of clients that reach each node of a cluster through a proxy that delays replies."""
+    with ExitStack() as stack:
+        proxies = {port: stack.enter_context(Proxy(port)) for port in cluster_ports}
+        arguments: dict[str, Any] = {
+            "host": "127.0.0.1",
+            "port": cluster_ports[0],
+            "address_remap": lambda place: (place[0], proxies[place[1]].port),
+        }
+        with RedisBackend(redis.RedisCluster(**arguments)) as backend:
+            fill_backend(backend)
+        for proxy in proxies.values():
+            proxy.delay = DELAY
+        yield arguments
+
+
+CLUSTER_STEPS = [151, pytest.param(37, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("step", CLUSTER_STEPS)
+@pytest.mark.parametrize("name", ["get", "keys", "batch"])
+def test_a_cluster(proxied_cluster: dict[str, Any], name: str, step: int) -> None:
+    """Of an operation on a cluster, or of a batch for several nodes."""
+    with RedisBackend(redis.RedisCluster(**proxied_cluster)) as backend:
+        for at in points(step):
+            if not interrupt(lambda: execute(backend, BATCHES[name]), at):
+                break
+            check(backend)
+
+
+def test_a_query_of_slots(proxied_cluster: dict[str, Any]) -> None:
+    """redis-py's own connections to the nodes of a cluster have no outstanding replies."""
+    client: Any = redis.RedisCluster(**proxied_cluster)
+    with RedisBackend(client) as backend:
+        for at in range(1, 2000, 37):  # later lines only fill the table of slots
+            # Private, because a real loss of a connection would end those of redis-py too.
+            assert interrupt(lambda: _client.refresh_slots(client), at)
+            node = client.get_default_node()
+            assert node.redis_connection.execute_command("ECHO", "x") == b"x"
+        check(backend)
+
+
+@pytest.mark.slow
+def test_sentinels(newest: RedisBinary) -> None:
+    """Of a call that connects to the master that Sentinels name, or asks them for it."""
+    with running_sentinels(newest, count=1, down_after=60_000) as group:
+        with (
+            Proxy(group.sentinels[0].port) as proxy,
+            redis.Redis(port=group.master.port) as admin,
+            RedisBackend.from_url(f"redis+sentinel://127.0.0.1:{proxy.port}/store/1") as backend,
+        ):
+            fill_backend(backend)
+            proxy.delay = DELAY
+
+            def call() -> None:
+                backend.execute(Get((b"a",)))
+                # Private, because only some refusals cause this.
+                backend._server.find_master(None)
+
+            for at in points(97):
+                admin.client_kill_filter(_type="normal", skipme=True)
+                if not interrupt(call, at):
+                    break
+                check(backend)
 
 
 def test_only_bytes_are_encoded(newest_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
