@@ -36,6 +36,16 @@ from ._numpy.npy_header import header_end, read_header, write_header
 from .errors import DecodeError, EncodeError
 
 _NAN = struct.pack(">d", math.nan)
+#: What the content of a mark raises that is of another type, or out of range.
+_MALFORMED = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
 
 
 def value_to_json(value: Any) -> Any:
@@ -172,7 +182,7 @@ def _from_json(content: Any) -> Any:
         return read(inner)
     except DecodeError:
         raise
-    except (TypeError, ValueError, KeyError, OverflowError, MemoryError, struct.error) as error:
+    except _MALFORMED as error:
         raise DecodeError(f"The content of {mark} is malformed: {error}.") from error
 
 
