@@ -76,10 +76,8 @@ def main(folder: Path) -> int:
     tests = folder / "katsdptelstate"
     katsdptelstate.__path__.append(str(tests))
     asynchronous.__path__.append(str(tests / "aio"))
-    for package in (
-        tests,
-        tests / "aio",
-    ):  # Without it, pytest imports the tests under other names.
+    # Without these files, pytest imports the tests under other names.
+    for package in (tests, tests / "aio"):
         (package / "__init__.py").touch()
     outcomes = Outcomes()
     # Our pytest settings (warnings are errors, for example) are not meant for these tests.
