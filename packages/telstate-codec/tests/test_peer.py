@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,25 @@ def encoded(value: object) -> str | None:
         return None
 
 
+def scalars_in(value: object) -> Iterator[np.generic]:
+    """Yield the NumPy scalars in a value."""
+    if isinstance(value, np.generic):
+        yield value
+    elif isinstance(value, dict):
+        yield from chain.from_iterable(map(scalars_in, value.values()))
+    elif isinstance(value, (list, tuple)):
+        yield from chain.from_iterable(map(scalars_in, value))
+
+
 def has_scalar_without_bytes(value: object) -> bool:
     """Return whether there is a scalar of size 0 in a value, which the peer writes and cannot read."""
-    if isinstance(value, np.generic):
-        return value.dtype.itemsize == 0
-    if isinstance(value, dict):
-        return any(map(has_scalar_without_bytes, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(has_scalar_without_bytes, value))
+    return any(scalar.dtype.itemsize == 0 for scalar in scalars_in(value))
+
+
+def has_string_with_nuls(value: object) -> bool:
+    """Return whether a NumPy string in a value ends with NULs, which the peer writes and drops on reading."""
+    strings = (scalar for scalar in scalars_in(value) if isinstance(scalar, (np.bytes_, np.str_)))
+    return any(string[-1:] in (b"\0", "\0") for string in strings)
 
 
 @pytest.mark.parametrize("start", range(0, SEEDS, PART))
@@ -82,7 +95,7 @@ def test_random_values_are_encoded_and_decoded_like_the_peer(peer: Peer, start: 
             ours = describe(decode_value(bytes.fromhex(theirs)))
             if description is None:
                 assert has_scalar_without_bytes(value), seed
-            else:
+            elif not has_string_with_nuls(value):
                 assert ours == description, seed
 
 

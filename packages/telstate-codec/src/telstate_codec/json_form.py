@@ -211,7 +211,10 @@ def _read_array(described: dict[str, Any]) -> Array:
 def _read_scalar(described: dict[str, Any]) -> Any:
     dtype = _dtype(described["dtype"])
     if "value" in described:
-        return np.array(described["value"], dtype)[()]
+        scalar = np.array(described["value"], dtype)[()]
+        if dtype.kind in "iu" and scalar != described["value"]:  # NumPy 1 wraps around
+            raise ValueError(f"{described['value']} is not a value of {dtype}")
+        return scalar
     scalar = decode_scalar(pack(describe(dtype)) + (data := _from_base64(described["data"])))
     # NULs at the end of a string are not padding.
     if dtype.kind == "S":
