@@ -142,10 +142,11 @@ class AtomicFile:
             self._copy_mode_and_owner()
             os.fsync(self._descriptor)
             if self._part is None:
-                self._part = _link_part(self._descriptor, self._target)
-            if (
-                not _HAS_LOCKS
-            ):  # there is no lock to keep, and such systems rename closed files only
+                # Known before it exists, so that an interruption at any moment leaves nothing behind.
+                self._part = _part_name(self._target)
+                _link(self._descriptor, self._part)
+            # Without locks there is none to keep, and such systems rename closed files only.
+            if not _HAS_LOCKS:
                 self._close()
             os.replace(self._part, self._target)
         self._part = None
@@ -161,10 +162,10 @@ class AtomicFile:
     def discard(self) -> None:
         """Discard the new content; the old stays."""
         self._close()
-        part, self._part = self._part, None
-        if part is not None:
+        if self._part is not None:
             with contextlib.suppress(OSError):
-                os.unlink(part)
+                os.unlink(self._part)
+            self._part = None
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -231,18 +232,16 @@ def _open_named(target: Path, mode: int = _NEW_FILE_MODE) -> tuple[int, Path]:
     )
 
 
-def _link_part(descriptor: int, target: Path) -> Path:
+def _link(descriptor: int, part: Path) -> None:
     """Link an unnamed file to the name of a part file, just before it is renamed."""
     _lock(descriptor)
-    part = _part_name(target)
     # A folder's descriptor (which has no effect on an absolute name) makes Python call linkat(2), which
     # follows the link in /proc to the file.
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | _O_PRIVATE)
+    folder = os.open(part.parent, os.O_RDONLY | os.O_DIRECTORY | _O_PRIVATE)
     try:
         os.link(f"{_DESCRIPTORS}/{descriptor}", part, src_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)
-    return part
 
 
 def _lock(descriptor: int) -> bool:

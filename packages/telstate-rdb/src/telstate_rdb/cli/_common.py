@@ -75,6 +75,13 @@ class Group(click.Group):
             _end_interrupted()
         sys.exit(status or YES)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help if there are no arguments, which is wrong usage; releases of click differ in that."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(FAILED)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Call a command; click would print an empty line for KeyboardInterrupt."""
         try:
