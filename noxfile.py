@@ -59,9 +59,6 @@ SERVER_WHEELS = [
 # server.
 FAMILIES = {"3.12": "valkey", "3.13": "redis", "lowest": "valkey", "6": "redis", "7": "redis"}
 
-# What the tests of katsdptelstate need, in the versions for which their outcome is known.
-ORIGINAL_NEEDS = ["async-timeout>=4", "fakeredis[lua]>=2.31", "pytest>=8", "pytest-asyncio>=0.23"]
-
 # The program whose tests show that telstate can replace katsdptelstate, and what it needs besides, in
 # the versions for which the outcome (passed, skipped) is known. katsdptelstate itself is not installed.
 KATDAL = "katdal==0.23"
@@ -402,7 +399,9 @@ def katdal(session: nox.Session) -> None:
 @nox.session
 def compat(session: nox.Session) -> None:
     """Test the distribution named katsdptelstate, also with the tests of the original."""
-    install(session, [*PACKAGES, "katsdptelstate"], MYPY, "packaging", *ORIGINAL_NEEDS)
+    project = nox.project.load_toml("compat/katsdptelstate/pyproject.toml")["project"]
+    needed = project["optional-dependencies"]["test"]
+    install(session, [*PACKAGES, "katsdptelstate"], MYPY, "packaging", *needed)
     session.run("python", "-m", "pip", "check")
     # Without our configuration, by which katsdptelstate is a stub of the original.
     session.run("mypy", "--config-file=", "--strict", "compat/katsdptelstate/typing_tests")

@@ -13,31 +13,11 @@ from collections import Counter
 from importlib import import_module
 from importlib.machinery import PathFinder
 
-import pytest
+from outcomes import Outcomes
 
 import telstate
 
 SKIPPED_FOR = "Could not run minio"
-
-
-class Outcomes:
-    """A pytest plugin that counts how tests end."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count a test once: its call, or a setup or teardown that did not pass."""
-        if report.when == "call" or report.outcome != "passed":
-            text: str = report.outcome
-            if text == "skipped" and SKIPPED_FOR not in str(report.longrepr):
-                text = f"skipped for another reason: {report.longrepr}"
-            self.counts[text] += 1
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Count what could not be collected."""
-        if report.outcome != "passed":
-            self.counts[f"not collected: {report.nodeid}"] += 1
 
 
 def find_problems(counts: Counter[str], passed: int, skipped: int) -> list[str]:
@@ -56,10 +36,8 @@ def find_problems(counts: Counter[str], passed: int, skipped: int) -> list[str]:
 def main(passed: int, skipped: int) -> int:
     """Run the tests and return 0 if the outcome is as expected, else 1."""
     telstate.install_as_katsdptelstate()
-    outcomes = Outcomes()
-    # Our pytest settings (warnings are errors, for example) are not meant for katdal's tests.
-    own = ["-c", os.devnull, "--rootdir", os.getcwd(), "-p", "no:cacheprovider"]
-    pytest.main(["-q", "--disable-warnings", *own, "--pyargs", "katdal"], plugins=[outcomes])
+    outcomes = Outcomes(SKIPPED_FOR)
+    outcomes.run(os.getcwd(), "--pyargs", "katdal")
     found = find_problems(outcomes.counts, passed, skipped)
     for problem in found:
         print(f"katdal: {problem}")

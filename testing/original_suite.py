@@ -7,14 +7,12 @@ those that test what docs/moving-from-katsdptelstate.md names as different, whic
 
 from __future__ import annotations
 
-import os
 import sys
-from collections import Counter
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
+from outcomes import Outcomes
 
 import telstate
 
@@ -29,26 +27,6 @@ DIFFERENT = {
     "test_callback_errors_are_preserved": "it expects redis-py's ConnectionError, not telstate's",
     "test_write_some": "it expects the name of the original's logger",
 }
-
-
-class Outcomes:
-    """A pytest plugin that counts how tests end, and makes those of the original importable."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count a test once: its call, or a setup or teardown that did not pass."""
-        if report.when == "call" or report.outcome != "passed":
-            self.counts[report.outcome] += 1
-            if report.outcome == "failed":
-                self.failed[report.nodeid.rpartition("::")[2]] += 1
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Count what could not be collected."""
-        if report.outcome != "passed":
-            self.failed[report.nodeid] += 1
 
 
 def find_problems(outcomes: Outcomes) -> list[str]:
@@ -80,18 +58,7 @@ def main(folder: Path) -> int:
     for package in (tests, tests / "aio"):
         (package / "__init__.py").touch()
     outcomes = Outcomes()
-    # Our pytest settings (warnings are errors, for example) are not meant for these tests.
-    own = [
-        "-c",
-        os.devnull,
-        "--rootdir",
-        str(folder),
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "asyncio_mode=auto",
-    ]
-    pytest.main(["-q", "--tb=no", "--disable-warnings", *own, str(tests)], plugins=[outcomes])
+    outcomes.run(str(folder), "-rN", "--tb=no", "-o", "asyncio_mode=auto", str(tests))
     found = find_problems(outcomes)
     for problem in found:
         print(f"katsdptelstate: {problem}")

@@ -115,7 +115,7 @@ def has_command(client: Any, name: str) -> bool:
 
 
 def fill(server: RedisServer) -> None:
-    """Give a server the data set: every type in every encoding that this version has.
+    """Write the data set to a server: every type in every encoding that this version has.
 
     Keys are in databases 0, 1 and 9. The names say the type and encoding, as in ``hash:table:expiring``.
     """

@@ -162,6 +162,12 @@ def leave_cluster(port: int, others: Sequence[int]) -> None:
         _until(lambda: all(_knows(node, len(others)) for node in nodes))
 
 
+def owner_first(ports: Sequence[int], slot: int) -> list[int]:
+    """Return the ports of a new cluster's masters, first that of the one that has a slot."""
+    owner = ports[slot * len(ports) // 16384]
+    return [owner, *(port for port in ports if port != owner)]
+
+
 class SlotMove:
     """The migration of a slot from one node of a cluster to another.
 

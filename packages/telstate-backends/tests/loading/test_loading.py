@@ -39,6 +39,7 @@ from telstate_backends import (
 from telstate_backends.operations.bulk import dump_payload
 from telstate_codec.timestamps import encode_sample
 from telstate_rdb import Hash, KeyRecord, List, SortedSet, Value, decode_dump
+from telstate_testing.files import OneWayFile
 
 SAMPLES = [encode_sample(float(number), b"v%d" % number) for number in range(50_000)]
 FIXED: KeyRecord[Value] = KeyRecord(0, b"fixed", b"\xff\x01")
@@ -114,20 +115,7 @@ def test_foreign_keys_are_skipped() -> None:
     assert load_records(backend, [EXPIRED]).keys == 0
 
 
-class OneWay(io.RawIOBase):
-    """A file that cannot seek."""
-
-    def __init__(self, content: bytes) -> None:
-        self._file = io.BytesIO(content)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._file.readinto(buffer)
-
-
-@pytest.mark.parametrize("make", [bytes, io.BytesIO, OneWay])
+@pytest.mark.parametrize("make", [bytes, io.BytesIO, OneWayFile])
 async def test_damaged_files(subject: Subject, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged file leaves a store as it was; only from a pipe, a server gets the keys before the damage."""
     content = b"REDIS0006\xfe\x00" + b"".join(
@@ -140,7 +128,7 @@ async def test_damaged_files(subject: Subject, make: Any, monkeypatch: pytest.Mo
         await load_file(subject, make(content + b"\x00\x05"))
     found = await subject.execute(Keys())
     assert isinstance(subject, SyncSubject | AsyncSubject)
-    if make is OneWay and subject.backend.uncached.store is None:
+    if make is OneWayFile and subject.backend.uncached.store is None:
         assert found == [b"%05d" % number for number in range(300)]  # whole batches
     else:
         assert found == [b"00000"]

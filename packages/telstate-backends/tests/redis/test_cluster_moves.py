@@ -50,7 +50,7 @@ from telstate_backends import (
 )
 from telstate_codec import encode_sample
 from telstate_rdb import encode_dump
-from telstate_testing.clusters import SlotMove, running_cluster
+from telstate_testing.clusters import SlotMove, owner_first, running_cluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,8 +72,8 @@ def ports(request: pytest.FixtureRequest) -> Iterator[list[int]]:
 @pytest.fixture
 def home_first(ports: list[int]) -> list[int]:
     """The same ports, first that of the node with {x}, then that without slots."""
-    home = ports[SLOT * 3 // 16384]
-    return [home, ports[-1], *(port for port in ports[:-1] if port != home)]
+    home, *others = owner_first(ports[:-1], SLOT)
+    return [home, ports[-1], *others]
 
 
 def url_of(ports: list[int]) -> str:

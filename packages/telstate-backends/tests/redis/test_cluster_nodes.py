@@ -80,8 +80,7 @@ async def test_a_node_that_joins_and_leaves(
     newest: RedisBinary, cluster_ports: list[int], asynchronous: bool
 ) -> None:
     """A node that gets its first slots after the client connected is asked, and not when it has left."""
-    home = cluster_ports[SLOT * 3 // 16384]
-    others = [port for port in cluster_ports if port != home]
+    home, *others = clusters.owner_first(cluster_ports, SLOT)
     with ExitStack() as stack:
         async with connected(asynchronous, cluster_ports) as subject:
             await fill(subject)
@@ -101,16 +100,20 @@ async def test_a_node_that_joins_and_leaves(
             await check_listings(subject)
 
 
+@pytest.fixture
+def frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watchers look at the nodes more often than every 2 s, which saves time."""
+    monkeypatch.setattr(_slots, "LOOK_INTERVAL", 0.3)  # private
+
+
+@pytest.mark.usefixtures("frequent_looks")
 async def test_watching_while_a_node_joins(
     newest: RedisBinary,
     cluster_ports: list[int],
     asynchronous: bool,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A check is due because messages of the new node may have been lost, and then they arrive."""
-    monkeypatch.setattr(_slots, "LOOK_INTERVAL", 0.3)  # private, to save time
-    home = cluster_ports[SLOT * 3 // 16384]
-    others = [port for port in cluster_ports if port != home]
+    home, *others = clusters.owner_first(cluster_ports, SLOT)
     async with connected(asynchronous, cluster_ports) as subject:
         async with subject.watch(patterns=[b"{x}*"]) as watcher:
             assert await watcher.next() is CheckDue.SUBSCRIBED
@@ -126,16 +129,14 @@ async def test_watching_while_a_node_joins(
             assert await watcher.next() == Update(b"{x}late", KeyType.IMMUTABLE, b"1")
 
 
+@pytest.mark.usefixtures("frequent_looks")
 async def test_watching_a_node_that_leaves(
     newest: RedisBinary,
     cluster_ports: list[int],
     asynchronous: bool,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """When the node of the connection has left the cluster, another one is watched, and a check is due."""
-    monkeypatch.setattr(_slots, "LOOK_INTERVAL", 0.3)  # private, to save time
-    home = cluster_ports[SLOT * 3 // 16384]
-    others = [port for port in cluster_ports if port != home]
+    home, *others = clusters.owner_first(cluster_ports, SLOT)
     async with AsyncExitStack() as stack:
         new = stack.enter_context(clusters.joined_node(newest, cluster_ports))
         clusters.SlotMove(SLOT, [home, new, *others]).finish()
@@ -157,8 +158,7 @@ async def test_clearing_a_cluster_with_a_new_node(
     newest: RedisBinary, cluster_ports: list[int], asynchronous: bool
 ) -> None:
     """A node that gets its first slots after the client connected is emptied too."""
-    home = cluster_ports[SLOT * 3 // 16384]
-    others = [port for port in cluster_ports if port != home]
+    home, *others = clusters.owner_first(cluster_ports, SLOT)
     async with connected(asynchronous, cluster_ports) as subject:
         await fill(subject)
         with clusters.joined_node(newest, cluster_ports) as new:
@@ -199,7 +199,7 @@ async def test_listings_while_keys_move(
 
 async def test_a_node_that_refuses_for_now(cluster_ports: list[int], asynchronous: bool) -> None:
     """`Delete` is retried, and `Clear` is not once another node has done its part."""
-    home = cluster_ports[SLOT * 3 // 16384]
+    home, *_ = clusters.owner_first(cluster_ports, SLOT)
     async with connected(asynchronous, cluster_ports) as subject:
         await subject.execute(SetImmutable(b"{x}", b"1"))
         with redis.Redis(port=home) as admin:

@@ -28,7 +28,7 @@ LATER = 4_000_000_000_000
 
 
 def fill(client: Any) -> None:
-    """Give a server keys of every type in every encoding, of several sizes."""
+    """Write keys of every type in every encoding, of several sizes, to a server."""
     generator = random.Random(17)
 
     def text(size: int) -> bytes:

@@ -51,8 +51,7 @@ async def test_a_cluster_that_grows(
 ) -> None:
     """Listings, tables, snapshots, watches, waits and `clear` take in the new node, also during the move."""
     ports = ports_of_cluster(str(newest))
-    home = ports[SLOT * 3 // 16384]
-    others = [port for port in ports if port != home]
+    home, *others = clusters.owner_first(ports, SLOT)
     url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
     subject = await real(asynchronous, url)
     writer = TelescopeState(url)

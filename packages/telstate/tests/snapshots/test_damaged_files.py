@@ -16,6 +16,7 @@ from state_subjects import Subject
 
 from telstate import RdbParseError, TelescopeState
 from telstate_rdb import List, RdbWriter, SortedSet
+from telstate_testing.files import OneWayFile
 
 Damage = Callable[[bytes], bytes]
 PAYLOAD = b"\xff\xc4\xff" + bytes(range(256)) * 30  # longer than what is parsed from a buffer
@@ -35,19 +36,6 @@ def flipped(content: bytes) -> bytes:
 def without_checksum(damage: Damage) -> Damage:
     """Damage a file whose writer computes no checksum, as katsdptelstate."""
     return lambda content: damage(content[:-8] + bytes(8))
-
-
-class Pipe(io.RawIOBase):
-    """A file that cannot seek."""
-
-    def __init__(self, content: bytes) -> None:
-        self._file = io.BytesIO(content)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._file.readinto(buffer)
 
 
 def opened_path(content: bytes, path: Path) -> Any:
@@ -98,7 +86,7 @@ async def test_pipe(subject: Subject, damage: Damage, sound: bytes) -> None:
     """From a pipe, memory has all or nothing, and a server the keys before the damage."""
     await subject.set("k00", "mine")
     with pytest.raises(RdbParseError):
-        await subject.load_from_file(Pipe(damage(sound)))
+        await subject.load_from_file(OneWayFile(damage(sound)))
     found = await subject.keys()
     if subject.backend.uncached.store is not None:
         assert found == ["k00"] and await subject.item("k00") == "mine"

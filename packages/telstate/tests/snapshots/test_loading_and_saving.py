@@ -19,24 +19,7 @@ from state_subjects import Subject, SyncSubject, real
 from telstate import ConnectionError, KeyType, RdbParseError, RDBWriter, TelescopeState, aio
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
 from telstate_backends import Immutable, Load, RefusedError
-
-
-class Pipe(io.RawIOBase):
-    """A file object that cannot seek and returns little at a time, as an HTTP response does."""
-
-    def __init__(self, content: bytes) -> None:
-        self._rest = content
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = min(len(buffer), 1000, len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-    def seek(self, *_: Any) -> int:
-        raise io.UnsupportedOperation("seek")
+from telstate_testing.files import OneWayFile
 
 
 async def fill(subject: Subject) -> None:
@@ -97,7 +80,9 @@ async def test_sources(subject: Subject, tmp_path: Path) -> None:
         assert await subject.load_from_file(file) == 4
     assert await content(subject) == before
     await subject.clear()
-    assert await subject.load_from_file(cast(BinaryIO, Pipe(path.read_bytes()))) == 4
+    assert (
+        await subject.load_from_file(cast(BinaryIO, OneWayFile(path.read_bytes(), most=1000))) == 4
+    )
     assert await content(subject) == before
 
 

@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
 from telstate.snapshots import split_by_size
 from telstate_backends import Export, KeyPreview
 from telstate_rdb import RdbWriter, read_rdb
+from telstate_testing.files import OneWayFile
 
 
 def fill(ts: TelescopeState) -> None:
@@ -294,20 +295,6 @@ def test_unwritable(path: Path) -> None:
         TelescopeState().save(path.parent)
 
 
-class Slow(io.RawIOBase):
-    """An open file that calls a function before each read."""
-
-    def __init__(self, path: Path, wait: Callable[[], None]) -> None:
-        self.file, self.wait = io.BytesIO(path.read_bytes()), wait
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self.wait()
-        return self.file.readinto(buffer)
-
-
 class TestNotBlocking:
     """On asyncio, other tasks run while a file is read or written."""
 
@@ -328,7 +315,9 @@ class TestNotBlocking:
                 await asyncio.sleep(0.001)
 
         ticking = asyncio.create_task(tick())
-        ts = await aio.TelescopeState.from_snapshot(Slow(real_snapshot, wait))
+        ts = await aio.TelescopeState.from_snapshot(
+            OneWayFile(real_snapshot.read_bytes(), before_read=wait)
+        )
         ticking.cancel()
         assert len(await ts.keys()) == 199
         assert threads and loop_thread not in threads
@@ -446,7 +435,7 @@ class TestNotBlocking:
             started.set()
             assert go_on.wait(LONG)
 
-        stuck = Slow(real_snapshot, wait)
+        stuck = OneWayFile(real_snapshot.read_bytes(), before_read=wait)
         loading = asyncio.create_task(aio.TelescopeState().load_from_file(stuck))
         await asyncio.to_thread(started.wait, LONG)
         loading.cancel()
