@@ -215,13 +215,7 @@ def _read_scalar(described: dict[str, Any]) -> Any:
         if dtype.kind in "iu" and scalar != described["value"]:  # NumPy 1 wraps around
             raise ValueError(f"{described['value']} is not a value of {dtype}")
         return scalar
-    scalar = decode_scalar(pack(describe(dtype)) + (data := _from_base64(described["data"])))
-    # NULs at the end of a string are not padding.
-    if dtype.kind == "S":
-        return np.bytes_(data[: dtype.itemsize])
-    if dtype.kind == "U":
-        return np.str_(scalar.ljust(dtype.itemsize // 4, "\0"))
-    return scalar
+    return decode_scalar(pack(describe(dtype)) + _from_base64(described["data"]))
 
 
 def _dtype(described: Any) -> DType:

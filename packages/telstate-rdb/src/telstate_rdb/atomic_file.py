@@ -145,7 +145,7 @@ class AtomicFile:
                 # Known before it exists, so that an interruption at any moment leaves nothing behind.
                 self._part = _part_name(self._target)
                 _link(self._descriptor, self._part)
-            # Without locks there is none to keep, and such systems rename closed files only.
+            # Systems without locks rename closed files only.
             if not _HAS_LOCKS:
                 self._close()
             os.replace(self._part, self._target)

@@ -298,7 +298,7 @@ def parse_target(target: str) -> tuple[bool, tuple[int, int]]:
     Raises
     ------
     ValueError
-        If it is none of these.
+        If the text is not the name of a release.
 
     Examples
     --------

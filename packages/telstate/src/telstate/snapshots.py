@@ -74,12 +74,9 @@ def load_into(
     """Load a snapshot into a backend: ``ts.load_from_file(file, strict=strict)``."""
     from telstate_backends import load_rdb
 
-    if keys is not None:
-        keys = encode_names(keys)
+    options = _load_options(strict, keys, database)
     with _mentioning_strict():
-        report = load_rdb(
-            backend, file, foreign="skip", databases=database, keys=keys, strict=strict
-        )
+        report = load_rdb(backend, file, **options)
     return _log_report(report, file)
 
 
@@ -93,15 +90,18 @@ async def load_into_async(
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
     from asyncio import to_thread
 
-    if keys is not None:
-        keys = encode_names(keys)
+    options = _load_options(strict, keys, database)
     # The first import takes long enough to delay other tasks.
     load_rdb_async = await to_thread(_import_async_loading)
     with _mentioning_strict():
-        report: LoadReport = await load_rdb_async(
-            backend, file, foreign="skip", databases=database, keys=keys, strict=strict
-        )
+        report: LoadReport = await load_rdb_async(backend, file, **options)
     return _log_report(report, file)
+
+
+def _load_options(strict: bool, keys: Iterable[Key] | None, database: int | None) -> dict[str, Any]:
+    """Return the options of `load_rdb` and of its asyncio twin."""
+    names = None if keys is None else encode_names(keys)
+    return {"foreign": "skip", "databases": database, "keys": names, "strict": strict}
 
 
 def _import_async_loading() -> Any:

@@ -38,22 +38,25 @@ _SHOWN_CONFLICTS = 10
 target_argument = click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
 
 
-def _check_version(
-    context: click.Context, parameter: click.Parameter, version: int | None
-) -> int | None:
-    if version is not None:
-        try:
-            check_version(version)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from error
-    return version
+def _checked_by(check: Callable[[Any], object]) -> Callable[..., Any]:
+    """Return a callback for an option whose value must pass a check that raises ValueError."""
+
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        if value is not None:
+            try:
+                check(value)
+            except ValueError as error:
+                raise click.BadParameter(str(error)) from error
+        return value
+
+    return callback
 
 
 version_option = click.option(
     "--version",
     "version",
     type=int,
-    callback=_check_version,
+    callback=_checked_by(check_version),
     metavar="N",
     help="The RDB version to write, such as 9, 10, 11, 12 or 80 (Valkey 9). [default: the lowest "
     "from 6 that can hold everything]",
@@ -100,24 +103,13 @@ def change_options(command: CommandT) -> CommandT:
     return cast(CommandT, wrapper)
 
 
-def _check_target(
-    context: click.Context, parameter: click.Parameter, target: str | None
-) -> str | None:
-    if target is not None:
-        try:
-            parse_target(target)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from error
-    return target
-
-
 @click.command()
 @file_argument
 @selection_options
 @click.option(
     "--target",
     metavar="RELEASE",
-    callback=_check_target,
+    callback=_checked_by(parse_target),
     help="The server, such as 6.2 or valkey-8.1: what it lacks is left out, and named.",
 )
 @click.option("--replace", is_flag=True, help="Replace keys that exist, instead of adding to them.")
