@@ -48,7 +48,7 @@ def _checked(reply: object) -> object:
 
 
 def _pairs(reply: object) -> list[object] | None:
-    """Return alternating fields and values, which are a dictionary in RESP3; None if there are none."""
+    """Return fields and values in turn, also of the dictionary that RESP3 has for them; None without any."""
     if isinstance(reply, dict):
         return list(chain.from_iterable(reply.items())) or None
     return as_list(reply) or None

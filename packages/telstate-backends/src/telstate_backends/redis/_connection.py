@@ -1,7 +1,7 @@
 """The connections of synchronous calls, kept out of redis-py's pool, and how long they wait for a server.
 
 Rules: a connection is free for the next call only when the last reply to the one before has been read.
-After any exception in between, whoever raises it, it is closed: replies that are still on their way would
+After an exception from any source in between it is closed: replies that are still on their way would
 pass for those to later commands. Free connections are on a list, whose methods are atomic, so that there
 is no lock that a fork or an interruption could leave taken; a connection that an interruption loses is
 closed by its finalizer. The child of a fork has no connection of its parent's.

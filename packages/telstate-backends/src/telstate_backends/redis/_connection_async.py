@@ -124,7 +124,7 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         return self.send(_client.pack((b"PING",)), 1)
 
     def detach(self) -> None:
-        """Give the connection, on which no reply is outstanding, back to redis-py."""
+        """Return the connection, on which no reply is outstanding, to redis-py."""
         self.is_lost = True
         if self._timer is not None:
             self._timer.cancel()
