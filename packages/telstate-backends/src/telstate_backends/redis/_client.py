@@ -280,13 +280,7 @@ def _as_bytes(arg: Any) -> bytes:
     return bytes(arg) if isinstance(arg, (bytes, bytearray, memoryview)) else b"%d" % arg
 
 
-def _pack_slowly(args: tuple[bytes, ...]) -> bytes:
-    parts = [b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args]
-    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
-
-
-#: Old versions of hiredis only parse.
-_pack_bytes: Callable[[tuple[bytes, ...]], bytes] = getattr(hiredis, "pack_command", _pack_slowly)
+_pack_bytes: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command
 
 
 def is_pool_exhausted(error: BaseException) -> bool:
