@@ -280,7 +280,8 @@ def _as_bytes(arg: Any) -> bytes:
     return bytes(arg) if isinstance(arg, (bytes, bytearray, memoryview)) else b"%d" % arg
 
 
-_pack_bytes: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command
+#: The stub of hiredis declares a tuple of one item.
+_pack_bytes: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # see above
 
 
 def is_pool_exhausted(error: BaseException) -> bool:
