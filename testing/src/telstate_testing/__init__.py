@@ -1,7 +1,7 @@
 """Helpers that the tests of all packages share; they know nothing of telstate itself.
 
 `servers` finds and runs the Redis and Valkey servers of this machine, `clusters` runs a Redis Cluster or a Sentinel,
-`interruptions` raises in the middle of a call, `environment` reads what the nox sessions say about the run, and `plugin` is the pytest plugin.
+`interruptions` raises in the middle of a call, `commands` runs a command, `environment` reads what the nox sessions say about the run, and `plugin` is the pytest plugin.
 """
 
 from telstate_testing.environment import example_count, missing, peer_python

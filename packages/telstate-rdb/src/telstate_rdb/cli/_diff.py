@@ -8,17 +8,17 @@ from itertools import chain
 
 import click
 
-from telstate_rdb.cli._common import (
-    FILE,
-    NO,
-    YES,
+from telstate_rdb.cli._common import FILE, read_files, refuse_pipes, selection_options
+from telstate_rdb.cli.group import NO, YES
+from telstate_rdb.cli.output import (
+    Column,
+    Output,
+    format_time,
     json_option,
+    print_json,
+    print_rows,
     print_to,
-    read_files,
-    refuse_pipes,
-    selection_options,
 )
-from telstate_rdb.cli._output import Column, Output, format_time, print_json, print_rows
 from telstate_rdb.diff import Difference, Side, compare_rdb
 from telstate_rdb.json_form import text_to_json
 from telstate_rdb.printable import escape

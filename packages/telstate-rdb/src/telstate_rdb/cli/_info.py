@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import click
 
-from telstate_rdb.cli._common import (
-    FILE,
-    NO,
-    YES,
-    json_option,
-    name_of,
-    print_message,
-    print_to,
-    read_file,
-    selection_options,
-)
-from telstate_rdb.cli._output import (
+from telstate_rdb.cli._common import FILE, name_of, read_file, selection_options
+from telstate_rdb.cli.group import NO, YES, print_message
+from telstate_rdb.cli.output import (
     Column,
     Output,
     format_time,
+    json_option,
     print_facts,
     print_json,
     print_rows,
+    print_to,
 )
 from telstate_rdb.errors import RdbParseError
 from telstate_rdb.printable import escape

@@ -14,18 +14,18 @@ from telstate_rdb._source import name_damage
 from telstate_rdb.cli._common import (
     check_separator,
     file_argument,
-    json_option,
     name_of,
-    output_options,
     parse_size,
     read_file,
     selection_options,
 )
-from telstate_rdb.cli._output import (
+from telstate_rdb.cli.output import (
     Column,
     Format,
     Output,
+    json_option,
     open_output,
+    output_options,
     print_rows,
     refuse_existing,
 )

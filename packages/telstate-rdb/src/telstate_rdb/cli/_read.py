@@ -12,19 +12,21 @@ import click
 
 from telstate_rdb._parser import Measure
 from telstate_rdb.cli._common import (
-    NO,
-    YES,
     complete_key,
     file_argument,
-    json_option,
     name_of,
-    output_options,
-    print_message,
-    print_to,
     read_file,
     selection_options,
 )
-from telstate_rdb.cli._output import Column, Output, print_rows
+from telstate_rdb.cli.group import NO, YES, print_message
+from telstate_rdb.cli.output import (
+    Column,
+    Output,
+    json_option,
+    output_options,
+    print_rows,
+    print_to,
+)
 from telstate_rdb.constants import TYPE_NAMES
 from telstate_rdb.json_form import encode_json
 from telstate_rdb.printable import escape

@@ -15,17 +15,22 @@ from telstate_rdb.cli._common import (
     FILE,
     check_separator,
     file_argument,
-    force_option,
-    json_option,
-    output_options,
-    print_message,
-    print_to,
     read_file,
     read_files,
     refuse_pipes,
     selection_options,
 )
-from telstate_rdb.cli._output import Column, Output, print_rows, refuse_existing
+from telstate_rdb.cli.group import print_message
+from telstate_rdb.cli.output import (
+    Column,
+    Output,
+    force_option,
+    json_option,
+    output_options,
+    print_rows,
+    print_to,
+    refuse_existing,
+)
 from telstate_rdb.convert import MAX_PARTS, Changes, convert_rdb, merge_rdb, split_rdb
 from telstate_rdb.printable import escape
 from telstate_rdb.resp import CommandMaker, command_pieces, parse_target

@@ -10,7 +10,7 @@ from __future__ import annotations
 import click
 
 from telstate_rdb.cli import _diff, _info, _memory, _read, _write
-from telstate_rdb.cli._common import Group
+from telstate_rdb.cli.group import Group
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

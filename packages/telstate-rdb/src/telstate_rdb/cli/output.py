@@ -7,16 +7,17 @@ do not fit. Everywhere else rows are tab-separated, without a header.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain, compress, islice, zip_longest
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, TypeVar, cast
 
 import attrs
 import click
@@ -32,6 +33,11 @@ _LEAST_WIDTH = 12  # of the last column, in a table
 _UNITS = {"s": 1, "ms": 1000}  # in a second
 
 Format = Literal["table", "json", "csv"]
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+
+force_option = click.option("--force", is_flag=True, help="Overwrite files that exist.")
 
 
 class OutputError(Exception):
@@ -106,6 +112,31 @@ def open_output(path: str | None, force: bool) -> Iterator[Output]:
         file.discard()
 
 
+def output_options(command: CommandT) -> CommandT:
+    """Add the options that name the file to write; the command takes an open `output`."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, output: str | None, force: bool, **options: Any) -> Any:
+        with open_output(output, force) as opened:
+            return command(*args, output=opened, force=force, **options)
+
+    name = click.option(
+        "-o", "--output", type=click.Path(dir_okay=False), help="Write to a file instead."
+    )
+    return cast(CommandT, name(force_option(wrapper)))
+
+
+def print_to(command: CommandT) -> CommandT:
+    """Open standard output for a command, which takes it as `output`."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        with open_output(None, force=False) as opened:
+            return command(*args, output=opened, **options)
+
+    return cast(CommandT, wrapper)
+
+
 def refuse_existing(path: str, force: bool) -> None:
     """Raise an error if a file exists that may not be overwritten."""
     if not force and os.path.lexists(path):
@@ -127,11 +158,12 @@ def discard(stream: TextIO) -> None:
 class Column:
     """A column of a table: its name in JSON and in the header, and how its values are shown.
 
-    `kind` is "text", "number", "time" (ms since 1970, or None) or "name" (bytes from a file).
+    `kind` is "text", "number", "time" (ms since 1970, or None), "name" (text, or bytes from a file; folded where
+    there is no room) or "value" (text that is cut short where there is no room, before anything else gives way).
     """
 
     name: str
-    kind: Literal["text", "number", "time", "name"] = "text"
+    kind: Literal["text", "number", "time", "name", "value"] = "text"
 
     def plain(self, value: Any) -> str:
         """Return a value as text for programs."""
@@ -139,7 +171,7 @@ class Column:
             return ""
         if self.kind == "time":
             return format_time(value, "ms", "T", "Z")
-        return escape(value) if isinstance(value, bytes) else str(value)
+        return _printable(value)
 
     def pretty(self, value: Any) -> str:
         """Return a value as text for people."""
@@ -149,11 +181,15 @@ class Column:
             return format_time(value, "ms")
         if self.kind == "number":
             return f"{value:,}"
-        return escape(value) if isinstance(value, bytes) else str(value)
+        return _printable(value)
 
     def json(self, value: Any) -> object:
         """Return a value in the types of JSON."""
         return text_to_json(value) if isinstance(value, bytes) else value
+
+
+def _printable(value: Any) -> str:
+    return escape(value) if isinstance(value, (bytes, str)) else str(value)
 
 
 def print_rows(
@@ -224,7 +260,7 @@ def _print_table(output: Output, columns: Sequence[Column], rows: Iterable[Seque
     shown = [True] * len(columns)
     widths = [max(map(cell_len, cells)) for cells in zip(*first)]
     least = [
-        min(width, _LEAST_WIDTH) if column.kind == "name" else width
+        min(width, _LEAST_WIDTH) if column.kind in ("name", "value") else width
         for width, column in zip(widths, columns)
     ]
     if sum(least) + 2 * (len(least) - 1) > output.width:
@@ -234,7 +270,10 @@ def _print_table(output: Output, columns: Sequence[Column], rows: Iterable[Seque
     count = -1
     for row in chain(first, texts):
         count += 1
-        folded = [_fold(text, width) for text, width in zip(compress(row, shown), widths)]
+        folded = [
+            [_cut(text, width)] if column.kind == "value" else _fold(text, width)
+            for text, width, column in zip(compress(row, shown), widths, columns)
+        ]
         for line in zip_longest(*folded, fillvalue=""):
             cells = "  ".join(_align(*cell) for cell in zip(line, widths, columns)).rstrip()
             is_header = not count and output.has_colour
@@ -243,17 +282,26 @@ def _print_table(output: Output, columns: Sequence[Column], rows: Iterable[Seque
 
 
 def _narrow(widths: list[int], columns: Sequence[Column], limit: int) -> None:
-    """Narrow the columns of names, the widest first, until a table fits."""
-    names = [number for number, column in enumerate(columns) if column.kind == "name"]
-    for _ in range(sum(widths) + 2 * (len(widths) - 1) - limit):
-        widest = max(names, key=widths.__getitem__)
-        if widths[widest] > _LEAST_WIDTH:
+    """Narrow the columns of values, and then those of names, the widest first, until a table fits."""
+    excess = sum(widths) + 2 * (len(widths) - 1) - limit
+    for kind in ("value", "name"):
+        some = [number for number, column in enumerate(columns) if column.kind == kind]
+        while excess > 0 and some:
+            widest = max(some, key=widths.__getitem__)
+            if widths[widest] <= _LEAST_WIDTH:
+                break
             widths[widest] -= 1
+            excess -= 1
 
 
 def _align(text: str, width: int, column: Column) -> str:
     space = " " * (width - cell_len(text))
     return space + text if column.kind == "number" else text + space
+
+
+def _cut(text: str, width: int) -> str:
+    """Shorten a text to at most `width` cells."""
+    return text if cell_len(text) <= width else _fold(text, width - 1)[0] + "…"
 
 
 def _fold(text: str, width: int) -> list[str]:

@@ -1,0 +1,185 @@
+"""The argument STORE and the options that go with it, opening what they name, and completion of its keys."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeVar, cast
+
+import attrs
+import click
+from click.shell_completion import CompletionItem
+
+from telstate._display import completions
+from telstate.telescope_state import TelescopeState
+from telstate_codec import set_allow_pickle
+from telstate_rdb.printable import escape_path
+
+COMPLETIONS = 200
+"""The number of keys that completion offers."""
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+@attrs.frozen
+class Opened:
+    """A telescope state that a command has opened.
+
+    Attributes
+    ----------
+    ts : TelescopeState
+        The telescope state, with the views that were asked for.
+    name : str
+        What it was opened from, without a password, for messages.
+    is_live : bool
+        Whether it is on a server, and not from a file.
+    """
+
+    ts: TelescopeState
+    name: str
+    is_live: bool
+
+
+@attrs.frozen
+class StoreArgument:
+    """What was typed as STORE, with the options that go with it.
+
+    Attributes
+    ----------
+    text : str
+        The text.
+    prefixes : tuple of str
+        The prefixes of the view.
+    database : int or None
+        The database, if one was chosen.
+    """
+
+    text: str
+    prefixes: tuple[str, ...] = ("",)
+    database: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The text for messages, without a password."""
+        return "standard input" if self.text == "-" else escape_path(self.text)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it names a snapshot, and not a server."""
+        text = self.text
+        return text == "-" or os.path.exists(text) or text.endswith((".rdb", ".rdb.gz"))
+
+    @contextmanager
+    def open(self, keys: Iterable[str] | None = None, writable: bool = False) -> Iterator[Opened]:
+        """Open the telescope state.
+
+        Parameters
+        ----------
+        keys
+            Globs of full names: of a snapshot, other keys need not be loaded. Default: all.
+        writable
+            Whether the command writes to the store, which must be a server then.
+        """
+        if writable and self.is_file:
+            raise click.UsageError(f"{self.name} is a file. This command writes to a server.")
+        if self.is_file:
+            if self.text == "-" and sys.stdin is None:
+                raise click.ClickException("Standard input cannot be read: it is closed.")
+            source: Any = sys.stdin.buffer if self.text == "-" else self.text
+            ts = TelescopeState.from_snapshot(
+                source, self.prefixes, keys=keys, database=self.database
+            )
+        else:
+            ts = TelescopeState(self.text, self.database or 0, self.prefixes)
+        with ts:
+            yield Opened(ts, self.name, not self.is_file)
+
+
+def _prefixes(views: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the prefixes for the options --view, of which the first is searched first."""
+    ts = TelescopeState()
+    for name in reversed(views):
+        ts = ts.view(name)
+    return ts.prefixes
+
+
+def store_argument(command: CommandT) -> CommandT:
+    """Add the argument STORE and its options; the command takes a `StoreArgument` as `store`."""
+
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any,
+        store: str,
+        views: tuple[str, ...],
+        database: int | None,
+        allow_pickle: Literal["safe"] | None,
+        **options: Any,
+    ) -> Any:
+        if allow_pickle is not None:
+            set_allow_pickle(allow_pickle)
+        return command(*args, store=StoreArgument(store, _prefixes(views), database), **options)
+
+    for add in reversed(
+        (
+            click.argument("store"),
+            click.option(
+                "--view",
+                "views",
+                multiple=True,
+                metavar="PREFIX",
+                help="Look keys up with this prefix first; may be repeated.",
+            ),
+            click.option(
+                "--db",
+                "database",
+                type=click.IntRange(0),
+                metavar="N",
+                help="The database of the server, or the one to take from a file.",
+            ),
+            click.option(
+                "--allow-pickle",
+                type=click.Choice(["safe"]),
+                help="Read pickled values that are plain data; nothing in them is executed.",
+            ),
+        )
+    ):
+        wrapper = add(wrapper)
+    return cast(CommandT, wrapper)
+
+
+def complete_key(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the keys of the store on the command line that begin like `incomplete`, or none if it does not answer."""
+    text = context.params.get("store")
+    if text is None:  # click has parsed no argument if the value of an option is being completed
+        words = shlex.split(os.environ.get("COMP_WORDS", ""))
+        text = next(filter(os.path.isfile, words[1:]), None)
+    if not isinstance(text, str) or text == "-":
+        return []
+    logging.disable()  # a message would appear in the middle of the line
+    views = context.params.get("views") or ()
+    store = StoreArgument(text, _prefixes(views), context.params.get("database"))
+    try:
+        with store.open() as opened:
+            names = [one for one in completions(opened.ts) if one.startswith(incomplete)]
+    except Exception:  # of whatever type: nothing is offered
+        return []
+    return [CompletionItem(one) for one in names[:COMPLETIONS] if one.isprintable()]
+
+
+key_argument = click.argument("key", shell_complete=complete_key)
+"""The argument that names one key."""
+
+keys_argument = click.argument(
+    "keys", nargs=-1, required=True, metavar="KEY|GLOB...", shell_complete=complete_key
+)
+"""The argument that names one key or more, or globs."""
+
+globs_argument = click.argument("globs", nargs=-1, metavar="[GLOB]...", shell_complete=complete_key)
+"""The argument that chooses keys; none stands for all."""

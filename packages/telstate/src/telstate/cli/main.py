@@ -1,0 +1,46 @@
+"""The command ``telstate``: its subcommands do what functions of this package do, and print the result.
+
+Results go to standard output, progress and messages to standard error. The exit status is 0; 1 if the
+answer is "no" (they differ, not sound, no such key); 2 for wrong usage and for everything that could not be
+done. Ctrl-C and a closed pipe end a command without a message.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import click
+
+from telstate.errors import MissingKeyError
+from telstate_backends import TelstateError
+from telstate_rdb import RdbError
+from telstate_rdb.cli.group import FAILED, NO, Group
+
+
+class TelstateGroup(Group):
+    """The group of the commands."""
+
+    errors: ClassVar = {
+        MissingKeyError: NO,
+        TelstateError: FAILED,
+        RdbError: FAILED,
+        ImportError: FAILED,  # of an extra that is not installed
+    }
+
+
+@click.group(cls=TelstateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="telstate", prog_name="telstate")
+def main() -> None:
+    """Look at the state of a telescope, live or in a snapshot, plot it, write to it, and copy it.
+
+    STORE is a snapshot file (also .gz, or - for standard input), a URL of Redis or Valkey, or host:port.
+
+    Shell completion of commands, options and keys: eval "$(_TELSTATE_COMPLETE=bash_source telstate)"; or
+    zsh_source, fish_source.
+    """
+
+
+_COMMANDS: tuple[click.Command, ...] = ()
+
+for command in _COMMANDS:
+    main.add_command(command)
