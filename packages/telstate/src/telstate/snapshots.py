@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 
 from telstate._base import TelescopeStateBase
 from telstate._calls.common import check_names, logger
@@ -161,6 +161,23 @@ def _log_report(report: LoadReport, file: Source) -> int:
     return report.keys
 
 
+class RecordWriter(Protocol):
+    """The new content of a file, as a context manager: it replaces the old one when it is complete."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+    def write(self, key: bytes, value: Value | RawValue, /) -> None:
+        """Write a key."""
+
+
 class RDBWriterBase:
     """The common part of the synchronous and the asyncio writer: the file and the counts.
 
@@ -185,8 +202,6 @@ class RDBWriterBase:
     """
 
     def __init__(self, filename: str | os.PathLike[str], *, keep_empty: bool = False) -> None:
-        from telstate_rdb import RdbWriter
-
         self.filename = os.fspath(filename)
         self._shown = escape_path(self.filename)
         self.keys_written = 0
@@ -199,12 +214,21 @@ class RDBWriterBase:
         self._entered = False
         self._names: set[bytes] = set()
         self._keep_empty = keep_empty
-        self._writer = RdbWriter(self.filename, keep_empty=keep_empty)
+        self._writer = self._make_writer()
+
+    def _make_writer(self) -> RecordWriter:
+        """Return the writer of the file; exports have one of their own."""
+        from telstate_rdb import RdbWriter
+
+        return RdbWriter(self.filename, keep_empty=self._keep_empty)
 
     @translate_rdb_errors()
     def write_key(self, key: bytes, dumped_value: bytes) -> None:
         """Write a key from a DUMP payload of any version of Redis."""
+        from telstate_rdb import RdbWriter
+
         self._check_open()
+        assert isinstance(self._writer, RdbWriter)  # payloads are of RDB files only
         self._writer.write_dump(key, dumped_value)
         self._names.add(key)
         self.keys_written += 1
@@ -375,6 +399,9 @@ class RDBWriter(RDBWriterBase):
                     progress(self.keys_written)
 
 
+WriterT = TypeVar("WriterT", bound=RDBWriter)
+
+
 def split_by_size(
     keys: Iterable[bytes], sizes: Iterable[object], max_keys: int = BATCH
 ) -> Iterator[list[bytes]]:
@@ -394,14 +421,25 @@ def split_by_size(
 
 
 class Selection:
-    """The keys that a snapshot must have: all of them, or some by name or glob pattern."""
+    """The keys that a file must have: all of them, or some by name or glob pattern, without those to exclude."""
 
-    def __init__(self, keys: Iterable[Key] | None) -> None:
-        self.names = None if keys is None else dict.fromkeys(encode_names(keys))
+    def __init__(self, keys: Iterable[Key] | None, exclude: Iterable[Key] = ()) -> None:
+        self._excluded = {name: Glob(name) for name in encode_names(exclude)}
+        self.names: dict[bytes, None] | None = None
+        if keys is not None:
+            names = encode_names(keys)
+            self.names = dict.fromkeys(
+                name for name in names if _is_glob(name) or not self._excludes(name)
+            )
         self._globs = [Glob(name) for name in self.names or () if _is_glob(name)]
+
+    def _excludes(self, key: bytes) -> bool:
+        return key in self._excluded or any(glob.matches(key) for glob in self._excluded.values())
 
     def wants(self, key: bytes) -> bool:
         """Return whether a key is selected, by a pattern or by its name."""
+        if self._excludes(key):
+            return False
         if self.names is None or key in self.names:
             return True
         return any(glob.matches(key) for glob in self._globs)
@@ -441,7 +479,7 @@ class Selection:
             kind = MissingKeyError if self.names == {} else RdbWriteError
             raise kind(
                 f"There are no keys to save, so {writer._shown} was left as it was. For an empty "
-                "snapshot, use keep_empty=True."
+                "file, use keep_empty=True."
             )
 
 
@@ -501,35 +539,58 @@ def save_store(
     keys: Iterable[Key] | None,
     consistent: bool,
     keep_empty: bool,
+    exclude: Iterable[Key] = (),
 ) -> int:
     """Save a store, or some keys of it, to a file of its own: ``ts.save(path, keys)``."""
-    selection = Selection(keys)
+    make_writer = partial(RDBWriter, path, keep_empty=True)
+    selection = Selection(keys, exclude)
+    return write_store(backend, make_writer, selection, consistent, keep_empty).keys_written
+
+
+def write_store(
+    backend: Backend,
+    make_writer: Callable[[], WriterT],
+    selection: Selection,
+    consistent: bool,
+    keep_empty: bool,
+    progress: Callable[[int, int], object] | None = None,
+) -> WriterT:
+    """Write the keys of a store that are selected to a file of its own; return the writer.
+
+    `progress` is called with the number of keys that were written, and of those to write.
+    """
     if consistent:
-        write = partial(write_snapshot, path, selection, keep_empty, backend)
+        write = partial(write_snapshot, make_writer, selection, keep_empty, backend)
         return backend.take_snapshot(write, selection.wants)
-    with RDBWriter(path, keep_empty=True) as writer:
+    with make_writer() as writer:
         writer._stops_at_refusal = True
-        if selection.must_list:
-            listed = backend.execute(Keys(b"*"))
-            writer._save_keys(backend, selection.others(listed), False)
-        writer._save_keys(backend, selection.required, True)
+        listed = backend.execute(Keys(b"*")) if selection.must_list else []
+        others, required = selection.others(listed), selection.required
+        total = len(others) + len(required)
+        follow = None if progress is None else partial(_report, progress, total)
+        writer._save_keys(backend, others, False, follow)
+        writer._save_keys(backend, required, True, follow)
         selection.check(writer, keep_empty, backend)
-    return writer.keys_written
+    return writer
+
+
+def _report(progress: Callable[[int, int], object], total: int, done: int) -> None:
+    progress(done, total)
 
 
 def write_snapshot(
-    path: str | os.PathLike[str],
+    make_writer: Callable[[], WriterT],
     selection: Selection,
     keep_empty: bool,
     backend: Backend | AsyncBackend,
     entries: Iterable[SnapshotEntry],
-) -> int:
-    """Write the keys of a point-in-time snapshot to a file; return their number."""
-    with RDBWriter(path, keep_empty=True) as writer:
+) -> WriterT:
+    """Write the keys of a point-in-time snapshot to a file; return the writer."""
+    with make_writer() as writer:
         for key, contents in entries:
             writer._write_batch((key,), (contents,))
         selection.check(writer, keep_empty, backend)
-    return writer.keys_written
+    return writer
 
 
 def encode_names(keys: Iterable[Key]) -> list[bytes]:

@@ -560,6 +560,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         path: str | os.PathLike[str],
         keys: Iterable[Key] | None = None,
         *,
+        exclude: Iterable[Key] = (),
         consistent: bool = False,
         keep_empty: bool = False,
     ) -> int:
@@ -579,6 +580,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         keys
             Full names of keys, or glob patterns such as ``"m000_*"``. Default: all. Keys of other
             programs (Redis lists, for example) are left out and logged, unless they are named.
+        exclude
+            Full names or glob patterns of keys to leave out. Default: none.
         consistent
             Whether to save the server's own snapshot of one moment, which it sends to this client as to a
             replica (``SYNC``), through a connection of its own. The server forks for that, as for
@@ -621,7 +624,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         """
         from telstate.snapshots import save_store
 
-        return save_store(self._backend, path, keys, consistent, keep_empty)
+        return save_store(self._backend, path, keys, consistent, keep_empty, exclude)
 
     def load_from_file(
         self,

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 from state_subjects import LONG, Subject
+from state_subjects import memory as memory_subject
 
 from telstate import (
     ForeignKeyError,
@@ -161,6 +163,26 @@ def test_patterns(path: Path, consistent: bool) -> None:
     ):
         ts.save(path, keys=["nope", "z*"], consistent=consistent)
     assert TelescopeState.from_snapshot(path).keys() == ["odd[1]"]
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+async def test_excluded_keys(asynchronous: bool, consistent: bool, path: Path) -> None:
+    """Keys can be left out by name and by pattern, however they are selected; leaving out all is an error."""
+    subject = memory_subject(asynchronous)
+    for name in ("n_chans", "m000_x", "m001_x", "odd[1]"):
+        await subject.set(name, 1)
+    save = partial(subject.state_save, path, consistent=consistent)
+    assert await save(exclude=["m00?_x", "odd[1]"]) == 1
+    assert TelescopeState.from_snapshot(path).keys() == ["n_chans"]
+    assert await save(keys=["m*", "n_chans"], exclude=["m000_x", "n_chans"]) == 1
+    assert TelescopeState.from_snapshot(path).keys() == ["m001_x"]
+    with pytest.raises(KeyError, match=r"'m\*': no key matches"):
+        await save(keys=["m*"], exclude=["m*"])
+    with pytest.raises(KeyError, match="no keys to save"):
+        await save(keys=["n_chans"], exclude=["n*"])
+    with pytest.raises(TypeError, match="single name"):
+        await save(exclude="m000_x")
+    assert TelescopeState.from_snapshot(path).keys() == ["m001_x"]
 
 
 def test_missing_keys_are_an_error(ts: TelescopeState, path: Path) -> None:

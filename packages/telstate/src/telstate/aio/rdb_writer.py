@@ -20,12 +20,9 @@ from telstate.snapshots import (
     BATCH,
     SIZE_BATCH,
     Progress,
-    RDBWriterBase,
-    Selection,
-    encode_names,
-    split_by_size,
-    write_snapshot,
 )
+from telstate.snapshots import RDBWriter as SyncRDBWriter
+from telstate.snapshots import RDBWriterBase, Selection, encode_names, split_by_size, write_snapshot
 from telstate_backends import AsyncBackend, Export, Keys, Peek
 from telstate_backends.threads import run_in_thread
 from telstate_codec import Key
@@ -111,12 +108,14 @@ async def save_store(
     keys: Iterable[Key] | None,
     consistent: bool,
     keep_empty: bool,
+    exclude: Iterable[Key] = (),
 ) -> int:
     """Save a store, or some keys of it: `telstate.snapshots.save_store`, awaited."""
-    selection = Selection(keys)
+    selection = Selection(keys, exclude)
     if consistent:
-        write = partial(write_snapshot, path, selection, keep_empty, backend)
-        return await backend.take_snapshot(write, selection.wants)
+        make_writer = partial(SyncRDBWriter, path, keep_empty=True)
+        write = partial(write_snapshot, make_writer, selection, keep_empty, backend)
+        return (await backend.take_snapshot(write, selection.wants)).keys_written
     # In a thread, because the first writer imports what it needs.
     made = await asyncio.to_thread(RDBWriter, path, keep_empty=True)
     async with made as writer:

@@ -269,6 +269,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         path: str | os.PathLike[str],
         keys: Iterable[Key] | None = None,
         *,
+        exclude: Iterable[Key] = (),
         consistent: bool = False,
         keep_empty: bool = False,
     ) -> int:
@@ -279,7 +280,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         """
         from telstate.aio.rdb_writer import save_store
 
-        return await save_store(self._backend, path, keys, consistent, keep_empty)
+        return await save_store(self._backend, path, keys, consistent, keep_empty, exclude)
 
     async def load_from_file(
         self,
