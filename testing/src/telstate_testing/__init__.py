@@ -1,7 +1,8 @@
 """Helpers that the tests of all packages share; they know nothing of telstate itself.
 
 `servers` finds and runs the Redis and Valkey servers of this machine, `clusters` runs a Redis Cluster or a Sentinel,
-`interruptions` raises in the middle of a call, `commands` runs a command, `environment` reads what the nox sessions say about the run, and `plugin` is the pytest plugin.
+`commands` runs a command, `observations` makes up what a telescope state holds, `interruptions` raises in the middle
+of a call, `environment` reads what the nox sessions say about the run, and `plugin` is the pytest plugin.
 """
 
 from telstate_testing.environment import example_count, missing, peer_python
