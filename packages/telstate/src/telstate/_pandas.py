@@ -8,7 +8,7 @@ for which pandas has no columns (arrays, structures, times in unusual units) bec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from telstate._batch import Queued
 from telstate.errors import BatchError, MissingKeyError
@@ -24,6 +24,8 @@ from telstate_codec import (
 
 if TYPE_CHECKING:
     import pandas
+
+ResultT = TypeVar("ResultT")
 
 INDEX_NAME = "time"
 # Shortly after this, in the year 2262, nanoseconds since 1970 exceed 64 bits.
@@ -55,7 +57,7 @@ def select_mutable(kinds: Mapping[str, KeyType], glob: Key) -> list[Key]:
     return sensors
 
 
-def samples_of(found: Mapping[Key, Queued[SampleArrays]]) -> dict[Key, SampleArrays]:
+def samples_of(found: Mapping[Key, Queued[ResultT]]) -> dict[Key, ResultT]:
     """Return the samples of each key, or raise an error for all keys with the most important problem."""
     failed = {key: one.error for key, one in found.items() if one.error is not None}
     missing = [error for error in failed.values() if isinstance(error, MissingKeyError)]

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import click
 
+from telstate.cli import _sensors, _write
 from telstate.errors import MissingKeyError
 from telstate_backends import TelstateError
 from telstate_rdb import RdbError
@@ -40,7 +41,15 @@ def main() -> None:
     """
 
 
-_COMMANDS: tuple[click.Command, ...] = ()
+_COMMANDS: tuple[click.Command, ...] = (
+    _sensors.range_,
+    _sensors.watch,
+    _sensors.wait,
+    _write.set_,
+    _write.add,
+    _write.delete,
+    _write.clear,
+)
 
 for command in _COMMANDS:
     main.add_command(command)

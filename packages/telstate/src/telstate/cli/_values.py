@@ -1,0 +1,42 @@
+"""Values on the command line: the one text form in which they are typed, and printed in full."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from telstate_codec import DecodeError
+from telstate_codec.json_form import value_from_json, value_to_json
+
+
+def parse_value(text: str, as_text: bool = False) -> Any:
+    """Parse a value: JSON, with ``{"$bytes": ...}`` and the like for what JSON lacks; other text stands for itself.
+
+    Examples
+    --------
+    >>> parse_value("1.5"), parse_value("track"), parse_value('{"$tuple": [1, true]}'), parse_value("1.5", as_text=True)
+    (1.5, 'track', (1, True), '1.5')
+    """
+    if as_text:
+        return text
+    try:
+        return value_from_json(json.loads(text))
+    except json.JSONDecodeError as error:
+        if not text.lstrip().startswith(("{", "[", '"')):
+            return text
+        raise click.UsageError(f"The value is not JSON: {error}. For text, use --text.") from error
+    except DecodeError as error:
+        raise click.UsageError(f"The value cannot be read: {error}") from error
+
+
+def format_value(value: Any) -> str:
+    """Return a value as text that loses nothing: text as it is, everything else as `parse_value` reads it.
+
+    Examples
+    --------
+    >>> format_value("track"), format_value(1.5), format_value((1, b"a"))
+    ('track', '1.5', '{"$tuple": [1, {"$bytes": "YQ=="}]}')
+    """
+    return value if isinstance(value, str) else json.dumps(value_to_json(value))
