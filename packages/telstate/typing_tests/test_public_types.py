@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import telstate
 from telstate import (
     BatchError,
+    DatabaseCollisionError,
     DecodeError,
     Endpoint,
     KeyType,
@@ -55,6 +56,9 @@ assert_type(ts.load_from_file(Path("a.rdb")), int)
 assert_type(ts.load_from_file(Path("a.rdb"), strict=False), int)
 assert_type(ts.load_from_file("a.rdb", keys=["m*", b"b"], database=1), int)
 assert_type(TelescopeState.from_snapshot("a.rdb", strict=False), TelescopeState)
+assert_type(TelescopeState.from_snapshot("a.rdb", collisions="refuse"), TelescopeState)
+ts.load_from_file("a.rdb", collisions="raise")  # type: ignore[arg-type]  # not one of the two
+assert_type(DatabaseCollisionError("", [0, 1]).databases, tuple[int, ...])
 assert_type(ts.view("a", True, False, read_only=True), TelescopeState)
 assert_type(ts.read_only, bool)
 assert_type(TelescopeState.from_snapshot("a.rdb"), TelescopeState)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from telstate_backends.deadline import Deadline as Deadline
     from telstate_backends.errors import CancelledError as CancelledError
     from telstate_backends.errors import ConnectionError as ConnectionError
+    from telstate_backends.errors import DatabaseCollisionError as DatabaseCollisionError
     from telstate_backends.errors import ForeignKeyError as ForeignKeyError
     from telstate_backends.errors import ImmutableKeyError as ImmutableKeyError
     from telstate_backends.errors import RdbParseError as RdbParseError
@@ -124,6 +125,7 @@ else:
             "telstate_backends.errors": (
                 "CancelledError",
                 "ConnectionError",
+                "DatabaseCollisionError",
                 "ForeignKeyError",
                 "ImmutableKeyError",
                 "RdbParseError",

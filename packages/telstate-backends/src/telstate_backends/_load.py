@@ -15,6 +15,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -29,11 +30,17 @@ from telstate_backends._load_operations import (
     size_of,
 )
 from telstate_backends.abc import AsyncBackend, Backend
-from telstate_backends.errors import ForeignKeyError, RefusedError, translate_rdb_errors
+from telstate_backends.errors import (
+    DatabaseCollisionError,
+    ForeignKeyError,
+    RefusedError,
+    translate_rdb_errors,
+)
 from telstate_backends.operations.bulk import Load, Restore
 from telstate_codec.keys import Key, encode_key, key_repr
 from telstate_rdb import Loss, RdbReader, RdbSource, read_lazily, read_rdb
 from telstate_rdb.globs import Glob
+from telstate_rdb.printable import escape_path
 from telstate_rdb.reader import verify_checksum
 
 #: A batch is sent when it has so many bytes of keys and values, or so many operations.
@@ -81,6 +88,8 @@ class LoadReport:
         value of each was loaded.
     losses : list of telstate_rdb.Loss
         The parts of a broken file that could not be read.
+    databases : list of int
+        The databases of the file with keys that were loaded, in its order.
     """
 
     keys: int = 0
@@ -88,6 +97,7 @@ class LoadReport:
     collisions: list[bytes] = attrs.field(factory=list)
     repeated: list[bytes] = attrs.field(factory=list)
     losses: list[Loss] = attrs.field(factory=list)
+    databases: list[int] = attrs.field(factory=list)
 
 
 Operations: TypeAlias = Sequence[Load | Restore]
@@ -104,6 +114,7 @@ class Batch:
 #: One glob pattern, or several.
 Patterns: TypeAlias = Key | Iterable[Key]
 Foreign: TypeAlias = Literal["refuse", "skip"]
+Collisions: TypeAlias = Literal["accept", "refuse"]
 Progress: TypeAlias = Callable[[LoadReport], object]
 #: Its name in error messages.
 _PROGRESS = "progress function of a load"
@@ -119,6 +130,7 @@ def load_rdb(
     databases: Collection[int] | int | None = None,
     keys: Patterns | None = None,
     strict: bool = True,
+    collisions: Collisions = "accept",
 ) -> LoadReport:
     """Load a snapshot into a backend, in the way that is fastest for it.
 
@@ -137,6 +149,9 @@ def load_rdb(
         (default: all keys).
     strict : bool
         Whether a broken file is an error (default), or as much as possible is loaded.
+    collisions : {"accept", "refuse"}
+        Whether the last value of a key that is in several databases is loaded (default), or such a key
+        is an error.
 
     Returns
     -------
@@ -148,11 +163,14 @@ def load_rdb(
     RdbParseError
         If the file is broken. Nothing is loaded then, unless the store is a server and the file cannot be
         read twice (a pipe, for example): the keys before the damage are loaded in that case.
+    DatabaseCollisionError
+        If a key is in several databases and `collisions` is "refuse". Nothing is loaded then, with the
+        same exception as for a broken file.
     ForeignKeyError, OSError, ConnectionError, RefusedError
         As for :func:`load_records`.
     """
-    records = _read(backend, source, databases, keys, strict)
-    load = _LoadState(backend, records, foreign, progress)
+    records = _read(backend, source, databases, keys, strict, collisions)
+    load = _LoadState(backend, records, foreign, progress, collisions)
     report = _load(backend, load)
     report.losses += records.losses
     return report
@@ -167,6 +185,7 @@ async def load_rdb_async(
     databases: Collection[int] | int | None = None,
     keys: Patterns | None = None,
     strict: bool = True,
+    collisions: Collisions = "accept",
 ) -> LoadReport:
     """Load a snapshot into an asyncio backend: :func:`load_rdb`, awaited.
 
@@ -175,8 +194,8 @@ async def load_rdb_async(
     # Imported here because synchronous programs do not need it.
     from asyncio import to_thread
 
-    records = await to_thread(_read, backend, source, databases, keys, strict)
-    load = _LoadState(backend, records, foreign, progress)
+    records = await to_thread(_read, backend, source, databases, keys, strict, collisions)
+    load = _LoadState(backend, records, foreign, progress, collisions)
     report = await _load_async(backend, load)
     report.losses += records.losses
     return report
@@ -189,39 +208,54 @@ def _read(
     databases: Collection[int] | int | None,
     keys: Patterns | None,
     strict: bool,
+    collisions: Collisions,
 ) -> RdbReader[Any]:
-    """Open a file, after reading it once if its records go to a server."""
+    """Open a file, after checking it first if its records go to a server."""
     raw = backend.takes_payloads
     choice = keys if keys is None or isinstance(keys, str | bytes) else _choice(keys)
-    if not strict:
+
+    def open_file() -> RdbReader[Any]:
+        if strict:
+            return read_lazily(source, raw=raw, databases=databases, keys=choice)
         return read_rdb(source, raw=raw, databases=databases, keys=choice, strict=False)
-    if backend.uncached.store is None:
-        _validate(source)
-    return read_lazily(source, raw=raw, databases=databases, keys=choice)
+
+    if backend.uncached.store is None and _can_be_read_twice(source):
+        if strict:
+            with _rewinding(source):
+                _validate(source)
+        if collisions == "refuse":
+            with _rewinding(source):
+                for _ in _LoadState(backend, open_file(), "skip", None, collisions).batches:
+                    pass  # a collision is an error
+    return open_file()
+
+
+def _can_be_read_twice(source: RdbSource) -> bool:
+    if isinstance(source, str | os.PathLike):
+        return os.path.isfile(source)  # and no pipe; that it cannot be opened will be seen
+    if isinstance(source, bytes | bytearray | memoryview):
+        return True
+    is_seekable = getattr(source, "seekable", None)
+    return is_seekable is not None and bool(is_seekable())
+
+
+@contextmanager
+def _rewinding(source: Any) -> Iterator[None]:
+    """Return to the present position of an open file at the end of the block."""
+    start = source.tell() if hasattr(source, "seekable") else None
+    try:
+        yield
+    finally:
+        if start is not None:
+            source.seek(start)
 
 
 def _validate(source: RdbSource) -> None:
-    """Read a file that can be read twice to its end, and raise the error if it is broken."""
-    if isinstance(source, str | os.PathLike):
-        if not os.path.isfile(source):
-            return  # a pipe; or it cannot be opened, as will be seen
-        start, seek = 0, None
-    elif isinstance(source, bytes | bytearray | memoryview):
-        start, seek = 0, None
-    else:
-        is_seekable = getattr(source, "seekable", None)
-        if is_seekable is None or not is_seekable():
-            return
-        file: Any = source
-        start, seek = file.tell(), file.seek
-    try:
-        # With the right checksum, values can be malformed only if a program wrote them so.
-        has_checksum = verify_checksum(source) is not None
-        for _ in read_lazily(source, raw=has_checksum):
-            pass
-    finally:
-        if seek is not None:
-            seek(start)
+    """Read a file to its end, and raise the error if it is broken."""
+    # With the right checksum, values can be malformed only if a program wrote them so.
+    has_checksum = verify_checksum(source) is not None
+    for _ in read_lazily(source, raw=has_checksum):
+        pass
 
 
 def _choice(keys: Iterable[Key]) -> Callable[[bytes], bool]:
@@ -229,6 +263,20 @@ def _choice(keys: Iterable[Key]) -> Callable[[bytes], bool]:
     names = {encode_key(key) for key in keys}
     globs = [Glob(name).fullmatch for name in names]
     return lambda key: key in names or any(matches(key) for matches in globs)
+
+
+def _collision_error(report: LoadReport, file: str | None) -> DatabaseCollisionError:
+    """Return the error for a file with keys of the same name in several databases."""
+    place = "The file" if file is None else escape_path(file)
+    keys, databases = report.collisions, sorted(report.databases)
+    names = ", ".join(map(key_repr, keys[:3])) + (", ..." if len(keys) > 3 else "")
+    which = f"key {names}" if len(keys) == 1 else f"{len(keys)} keys ({names})"
+    *others, last = map(str, databases)
+    return DatabaseCollisionError(
+        f"{place} has {which} in several of its databases {', '.join(others)} and {last}. "
+        "Choose one database.",
+        databases,
+    )
 
 
 def load_records(
@@ -379,9 +427,11 @@ class _LoadState:
         records: Iterable[Record],
         foreign: Foreign,
         progress: Progress | None,
+        collisions: Collisions = "accept",
     ) -> None:
         if progress is not None:
             check_function(progress, _PROGRESS)
+        self._refuses_collisions = collisions == "refuse"
         self.report = LoadReport()
         #: The keys that are in the file more than once, and whether in one database.
         self._doubles: set[tuple[bytes, bool]] = set()
@@ -397,6 +447,8 @@ class _LoadState:
         databases: dict[bytes, int] = {}
         batch: list[Load | Restore] = []
         size = new_keys = 0
+        database: int | None = None
+        report = self.report
         with translate_rdb_errors():
             for record in records:
                 key = record.key
@@ -407,8 +459,12 @@ class _LoadState:
                             f"Key {key_repr(key)} of database {record.database} holds {contents}, which "
                             "telstate does not support. Load with foreign='skip' to leave such keys out."
                         )
-                    self.report.skipped.append(Skipped(key, contents))
+                    report.skipped.append(Skipped(key, contents))
                     continue
+                if record.database != database:
+                    database = record.database
+                    if database not in report.databases:
+                        report.databases.append(database)
                 known = len(databases)
                 before = databases.setdefault(key, record.database)
                 if len(databases) > known:
@@ -416,12 +472,16 @@ class _LoadState:
                 else:
                     self._note_double(key, before == record.database)
                     databases[key] = record.database
+                if self._refuses_collisions and report.collisions:
+                    continue  # nothing more is written, but the error names them all
                 for operation in operations_for(record, contents, self._refused):
                     batch.append(operation)
                     size += size_of(operation)
                     if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
                         yield Batch(batch, new_keys)
                         batch, size, new_keys = [], 0, 0
+        if self._refuses_collisions and report.collisions:
+            raise _collision_error(report, file)
         if batch:
             yield Batch(batch, new_keys)
 

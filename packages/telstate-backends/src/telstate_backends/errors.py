@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import telstate_rdb.errors
@@ -17,6 +17,7 @@ from telstate_codec.errors import TelstateError
 __all__ = [
     "CancelledError",
     "ConnectionError",
+    "DatabaseCollisionError",
     "ForeignKeyError",
     "ImmutableKeyError",
     "RdbParseError",
@@ -42,6 +43,20 @@ class ImmutableKeyError(TelstateError):
 
 class ForeignKeyError(ImmutableKeyError):
     """The key holds something that telstate does not write (a list, a set, a stream...)."""
+
+
+class DatabaseCollisionError(TelstateError):
+    """Several databases of a snapshot have keys of the same name, and the caller chose none of them.
+
+    Attributes
+    ----------
+    databases : tuple of int
+        The numbers of the databases to choose from, in order.
+    """
+
+    def __init__(self, message: str, databases: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.databases = tuple(databases)
 
 
 class TimeoutError(TelstateError, builtins.TimeoutError):

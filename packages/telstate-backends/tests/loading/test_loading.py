@@ -163,6 +163,7 @@ async def test_keys_that_are_there_twice(subject: Subject) -> None:
     ]
     report = await load(subject, records)
     assert (report.keys, report.repeated, report.collisions) == (3, [b"a"], [b"b"])
+    assert report.databases == [0, 1, 2]
     values = [await subject.execute(Export(key)) for key in (b"a", b"b", b"c")]
     assert values == [Immutable(b"2"), Immutable(b"3"), Immutable(b"1")]
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from telstate.watch import Watch as Watch
     from telstate_backends import CancelledError as CancelledError
     from telstate_backends import ConnectionError as ConnectionError
+    from telstate_backends import DatabaseCollisionError as DatabaseCollisionError
     from telstate_backends import ForeignKeyError as ForeignKeyError
     from telstate_backends import ImmutableKeyError as ImmutableKeyError
     from telstate_backends import KeyType as KeyType
@@ -77,6 +78,7 @@ else:
             "telstate_backends": (
                 "CancelledError",
                 "ConnectionError",
+                "DatabaseCollisionError",
                 "ForeignKeyError",
                 "ImmutableKeyError",
                 "KeyType",

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from telstate._base import TelescopeStateBase
 from telstate._calls.common import check_names, logger
@@ -60,6 +60,8 @@ _MISSING = "there is no such key"
 _GLOB_BYTES = frozenset(b"*?[\\")
 
 Progress = Callable[[int], object]
+#: What happens to keys of the same name in several databases of a file.
+Collisions: TypeAlias = Literal["warn", "refuse"]
 # A path, or an open file of bytes: also a decompressor, or an HTTP response.
 Source: TypeAlias = "str | os.PathLike[str] | BinaryReader"
 
@@ -70,11 +72,12 @@ def load_into(
     strict: bool,
     keys: Iterable[Key] | None = None,
     database: int | None = None,
+    collisions: Collisions = "warn",
 ) -> int:
     """Load a snapshot into a backend: ``ts.load_from_file(file, strict=strict)``."""
     from telstate_backends import load_rdb
 
-    options = _load_options(strict, keys, database)
+    options = _load_options(strict, keys, database, collisions)
     with _mentioning_strict():
         report = load_rdb(backend, file, **options)
     return _log_report(report, file)
@@ -86,11 +89,12 @@ async def load_into_async(
     strict: bool,
     keys: Iterable[Key] | None = None,
     database: int | None = None,
+    collisions: Collisions = "warn",
 ) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
     from asyncio import to_thread
 
-    options = _load_options(strict, keys, database)
+    options = _load_options(strict, keys, database, collisions)
     # The first import takes long enough to delay other tasks.
     load_rdb_async = await to_thread(_import_async_loading)
     with _mentioning_strict():
@@ -98,10 +102,19 @@ async def load_into_async(
     return _log_report(report, file)
 
 
-def _load_options(strict: bool, keys: Iterable[Key] | None, database: int | None) -> dict[str, Any]:
+def _load_options(
+    strict: bool, keys: Iterable[Key] | None, database: int | None, collisions: Collisions
+) -> dict[str, Any]:
     """Return the options of `load_rdb` and of its asyncio twin."""
-    names = None if keys is None else encode_names(keys)
-    return {"foreign": "skip", "databases": database, "keys": names, "strict": strict}
+    if collisions not in ("warn", "refuse"):
+        raise ValueError(f"collisions must be 'warn' or 'refuse', not {collisions!r}.")
+    return {
+        "foreign": "skip",
+        "databases": database,
+        "keys": None if keys is None else encode_names(keys),
+        "strict": strict,
+        "collisions": "accept" if collisions == "warn" else "refuse",
+    }
 
 
 def _import_async_loading() -> Any:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from telstate._calls.wait import IndexedCondition, KeyCondition, Require
     from telstate.pipeline import Pipeline
-    from telstate.snapshots import Source
+    from telstate.snapshots import Collisions, Source
     from telstate.watch import Watch
     from telstate_backends import CancelFuture
 
@@ -520,12 +520,13 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         strict: bool = True,
         keys: Iterable[Key] | None = None,
         database: int | None = None,
+        collisions: Collisions = "warn",
     ) -> Self:
         """Return a telescope state in memory with the contents of a snapshot.
 
         Parameters
         ----------
-        file, strict, keys, database
+        file, strict, keys, database, collisions
             As for `load_from_file`.
         prefixes
             The view, as for the constructor.
@@ -534,6 +535,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         ------
         RdbParseError
             If the file is corrupt.
+        DatabaseCollisionError
+            If `collisions` is ``"refuse"`` and a key is in several databases of the file.
         OSError
             If it cannot be opened.
 
@@ -552,7 +555,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         from telstate.snapshots import load_into
 
         ts = cls(prefixes=prefixes)
-        load_into(ts.backend, file, strict, keys, database)
+        load_into(ts.backend, file, strict, keys, database, collisions)
         return ts
 
     def save(
@@ -633,6 +636,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         strict: bool = True,
         keys: Iterable[Key] | None = None,
         database: int | None = None,
+        collisions: Collisions = "warn",
     ) -> int:
         """Load a snapshot into the store, whatever the view.
 
@@ -650,8 +654,11 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         keys
             Full names or glob patterns such as ``"m000_*"``. Default: all keys.
         database
-            The number of the database to load. Default: all; then of a key that is in several, the last
-            value is loaded, and one warning names these keys.
+            The number of the database to load. Default: all.
+        collisions
+            What happens to a key that is in several databases of the file, if `database` is None: the last
+            value is loaded, and one warning names such keys (``"warn"``, the default), or nothing is
+            loaded and an error names the databases to choose from (``"refuse"``).
 
         Returns
         -------
@@ -664,6 +671,9 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
             If the file is corrupt. Then nothing has been loaded, unless the store is on a server and the
             file cannot be read twice (a pipe, an HTTP response): the keys before the damage are then
             loaded. To avoid that, load into memory, or copy the file first.
+        DatabaseCollisionError
+            If `collisions` is ``"refuse"`` and a key is in several databases. Then nothing has been loaded,
+            with the same exception.
         OSError
             If it cannot be opened.
 
@@ -681,7 +691,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         from telstate.snapshots import load_into
 
         self._view.check_writable("load a snapshot")
-        return load_into(self._backend, file, strict, keys, database)
+        return load_into(self._backend, file, strict, keys, database, collisions)
 
     # Batches, arrays and tables
 

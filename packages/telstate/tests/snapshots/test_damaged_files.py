@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import logging
+import pickle
 import time
 from array import array
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from state_subjects import Subject
 
-from telstate import RdbParseError, TelescopeState
+from telstate import DatabaseCollisionError, RdbParseError, TelescopeState, aio
 from telstate_rdb import List, RdbWriter, SortedSet
 from telstate_testing.files import OneWayFile
 
@@ -127,6 +128,53 @@ async def test_warnings(subject: Subject, tmp_path: Path, caplog: pytest.LogCapt
     assert await subject.load_from_file(path, keys=["t*", "later"], database=0) == 3
     assert await subject.keys() == ["later", "three", "two"]
     assert not caplog.records
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "lenient"])
+@pytest.mark.parametrize("make", [*SEEKABLE, lambda content, path: OneWayFile(content)])
+async def test_collisions_are_refused(
+    subject: Subject, make: Callable[[bytes, Path], Any], strict: bool, tmp_path: Path
+) -> None:
+    """On request, databases with keys of the same name are an error that names them; nothing is loaded."""
+    path = tmp_path / "two.rdb"
+    with RdbWriter(path) as writer:
+        for database in (0, 1, 3):
+            writer.write(b"only_%d" % database, b"\xff\x01", database=database)
+            writer.write(b"all", b"\xff%c" % database, database=database)
+        writer.write(b"other", b"\xff\x01", expiry=1000, database=4)
+        writer.write(b"all", List((b"x",)), database=4)
+    content = path.read_bytes()
+    await subject.set("all", "mine")
+    with pytest.raises(
+        DatabaseCollisionError, match=r"has key 'all' in .* databases 0, 1 and 3\. Choose one"
+    ) as caught:
+        await subject.load_from_file(make(content, path), collisions="refuse", strict=strict)
+    assert caught.value.databases == (0, 1, 3)
+    assert pickle.loads(pickle.dumps(caught.value)).databases == (0, 1, 3)
+    assert await subject.keys() == ["all"] and await subject.item("all") == "mine"
+    file = make(content, path)
+    assert await subject.load_from_file(file, collisions="refuse", database=3, strict=strict) == 2
+    assert await subject.item("all") == 3
+    file = make(content, path)
+    assert (
+        await subject.load_from_file(file, collisions="refuse", keys=["only*"], strict=strict) == 3
+    )
+
+
+async def test_no_collision(asynchronous: bool, tmp_path: Path) -> None:
+    """Databases without a common name, and a key that is in one of them twice, are not refused."""
+    path = tmp_path / "two.rdb"
+    with RdbWriter(path) as writer:
+        writer.write(b"a", b"\xff\x01")
+        writer.write(b"b", b"\xff\x01", database=1)
+    if asynchronous:
+        found = await (await aio.TelescopeState.from_snapshot(path, collisions="refuse")).keys()
+    else:
+        found = TelescopeState.from_snapshot(path, collisions="refuse").keys()
+    assert found == ["a", "b"]
+    wrong: Any = "raise"
+    with pytest.raises(ValueError, match="collisions must be 'warn' or 'refuse', not 'raise'"):
+        TelescopeState().load_from_file(path, collisions=wrong)
 
 
 async def test_keys_that_stand_twice(

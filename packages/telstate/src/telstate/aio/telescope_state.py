@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from telstate._calls.wait import IndexedCondition, KeyCondition, Require
     from telstate.aio.pipeline import Pipeline
     from telstate.aio.watch import Watch
-    from telstate.snapshots import Source
+    from telstate.snapshots import Collisions, Source
 
 __all__ = ["TelescopeState"]
 
@@ -253,6 +253,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         strict: bool = True,
         keys: Iterable[Key] | None = None,
         database: int | None = None,
+        collisions: Collisions = "warn",
     ) -> Self:
         """Return a telescope state in memory with the contents of a snapshot.
 
@@ -261,7 +262,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         from telstate.snapshots import load_into_async
 
         ts = cls(prefixes=prefixes)
-        await load_into_async(ts.backend, file, strict, keys, database)
+        await load_into_async(ts.backend, file, strict, keys, database, collisions)
         return ts
 
     async def save(
@@ -289,6 +290,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         strict: bool = True,
         keys: Iterable[Key] | None = None,
         database: int | None = None,
+        collisions: Collisions = "warn",
     ) -> int:
         """Load a snapshot into the store, whatever the view; return the number of keys.
 
@@ -297,7 +299,7 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         from telstate.snapshots import load_into_async
 
         self._view.check_writable("load a snapshot")
-        return await load_into_async(self._backend, file, strict, keys, database)
+        return await load_into_async(self._backend, file, strict, keys, database, collisions)
 
     # Batches, arrays and tables
 
