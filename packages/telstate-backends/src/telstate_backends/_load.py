@@ -274,7 +274,7 @@ def _collision_error(report: LoadReport, file: str | None) -> DatabaseCollisionE
     *others, last = map(str, databases)
     return DatabaseCollisionError(
         f"{place} has {which} in several of its databases {', '.join(others)} and {last}. "
-        "Choose one database.",
+        "Choose one of them.",
         databases,
     )
 

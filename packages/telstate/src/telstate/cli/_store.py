@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 
 from telstate._display import completions
 from telstate.telescope_state import TelescopeState
+from telstate_backends import DatabaseCollisionError
 from telstate_codec import set_allow_pickle
 from telstate_rdb.printable import escape_path
 
@@ -91,9 +92,16 @@ class StoreArgument:
             if self.text == "-" and sys.stdin is None:
                 raise click.ClickException("Standard input cannot be read: it is closed.")
             source: Any = sys.stdin.buffer if self.text == "-" else self.text
-            ts = TelescopeState.from_snapshot(
-                source, self.prefixes, keys=keys, database=self.database
-            )
+            try:
+                ts = TelescopeState.from_snapshot(
+                    source,
+                    self.prefixes,
+                    keys=keys,
+                    database=self.database,
+                    collisions="refuse",
+                )
+            except DatabaseCollisionError as error:
+                raise click.ClickException(f"{str(error).removesuffix('.')} with --db.") from error
         else:
             ts = TelescopeState(self.text, self.database or 0, self.prefixes)
         with ts:
