@@ -114,6 +114,12 @@ def test_bomb(function: Decompress, size: int) -> None:
         function(data, size)
 
 
+def test_a_size_beyond_those_of_c() -> None:
+    """A size of 64 bits, as found where a damaged file is searched for records, is an error like others."""
+    with pytest.raises(RdbParseError, match=f"1 compressed bytes cannot decompress to {1 << 63}"):
+        decompress(b"a", 1 << 63)
+
+
 @given(data=st.binary(max_size=60), size=st.integers(0, 300))
 def test_same_judgement(data: bytes, size: int) -> None:
     """C and Python accept the same data, and say of it the same."""

@@ -68,6 +68,8 @@ def decompress(data: bytes, size: int) -> bytes:
         return decompress_quickly(data, size)
     except ValueError as error:
         raise RdbParseError(str(error)) from None
+    except OverflowError:  # the size is no size in C
+        raise RdbParseError(f"{len(data)} compressed bytes cannot decompress to {size}") from None
 
 
 def decompress_in_python(data: bytes, size: int) -> bytes:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeV
 from telstate._base import TelescopeStateBase
 from telstate._calls.common import check_names, logger
 from telstate._connect import class_name
+from telstate._sources import Source, open_source, open_source_async
 from telstate._suggest import Suggestion, look_in
 from telstate._view import View
 from telstate.errors import MissingKeyError
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from telstate_backends import LoadReport
     from telstate_backends.abc import SnapshotEntry
-    from telstate_rdb import BinaryReader, RawValue, Value
+    from telstate_rdb import RawValue, Value
 
 # The contents of so many keys, or bytes, are in memory at once; a larger key is alone.
 BATCH = 100
@@ -62,8 +63,6 @@ _GLOB_BYTES = frozenset(b"*?[\\")
 Progress = Callable[[int], object]
 #: What happens to keys of the same name in several databases of a file.
 Collisions: TypeAlias = Literal["warn", "refuse"]
-# A path, or an open file of bytes: also a decompressor, or an HTTP response.
-Source: TypeAlias = "str | os.PathLike[str] | BinaryReader"
 
 
 def load_into(
@@ -78,9 +77,9 @@ def load_into(
     from telstate_backends import load_rdb
 
     options = _load_options(strict, keys, database, collisions)
-    with _mentioning_strict():
-        report = load_rdb(backend, file, **options)
-    return _log_report(report, file)
+    with open_source(file) as opened, _mentioning_strict():
+        report = load_rdb(backend, opened, **options)
+        return _log_report(report, opened)
 
 
 async def load_into_async(
@@ -97,9 +96,10 @@ async def load_into_async(
     options = _load_options(strict, keys, database, collisions)
     # The first import takes long enough to delay other tasks.
     load_rdb_async = await to_thread(_import_async_loading)
-    with _mentioning_strict():
-        report: LoadReport = await load_rdb_async(backend, file, **options)
-    return _log_report(report, file)
+    async with open_source_async(file) as opened:
+        with _mentioning_strict():
+            report: LoadReport = await load_rdb_async(backend, opened, **options)
+        return _log_report(report, opened)
 
 
 def _load_options(

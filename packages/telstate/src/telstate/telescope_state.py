@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     import pandas
 
     from telstate._calls.wait import IndexedCondition, KeyCondition, Require
+    from telstate._sources import Source
     from telstate.pipeline import Pipeline
-    from telstate.snapshots import Collisions, Source
+    from telstate.snapshots import Collisions
     from telstate.watch import Watch
     from telstate_backends import CancelFuture
 
@@ -538,7 +539,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         DatabaseCollisionError
             If `collisions` is ``"refuse"`` and a key is in several databases of the file.
         OSError
-            If it cannot be opened.
+            If it cannot be opened or downloaded, as for `load_from_file`.
 
         Examples
         --------
@@ -646,7 +647,9 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         Parameters
         ----------
         file
-            The path of an RDB file of any version, or an open binary file (which need not be seekable).
+            The path of an RDB file of any version, an open binary file (which need not be seekable), or an
+            ``https://`` or ``s3://`` address (the latter needs the extra ``remote``). A file that gzip
+            compressed is recognised. A ``token`` in an address is sent as the header ``Authorization``.
         strict
             Whether a corrupt file is an error (default). If not, the keys that are intact are loaded,
             and each part that is lost is logged as a warning; where only the checksum is wrong, any
@@ -675,7 +678,9 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
             If `collisions` is ``"refuse"`` and a key is in several databases. Then nothing has been loaded,
             with the same exception.
         OSError
-            If it cannot be opened.
+            If it cannot be opened or downloaded: a `FileNotFoundError`, `PermissionError`, `TimeoutError` or
+            the built-in `ConnectionError`, which names an address without its token. Nothing is loaded of a
+            file that was not downloaded as a whole.
 
         Examples
         --------

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import pandas
 
     from telstate._calls.wait import IndexedCondition, KeyCondition, Require
+    from telstate._sources import Source
     from telstate.aio.pipeline import Pipeline
     from telstate.aio.watch import Watch
-    from telstate.snapshots import Collisions, Source
+    from telstate.snapshots import Collisions
 
 __all__ = ["TelescopeState"]
 
