@@ -17,10 +17,10 @@ import tempfile
 import threading
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
+from typing import IO, Any, NoReturn, TypeAlias, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
 
@@ -29,8 +29,8 @@ import attrs
 from telstate_backends.retry import RetryPolicy
 from telstate_rdb.printable import escape_path
 
-if TYPE_CHECKING:
-    from telstate._sources import Downloaded
+#: A function that is called with the number of bytes that were downloaded, and with all of them if known.
+Downloaded: TypeAlias = Callable[[int, int | None], object]
 
 logger = logging.getLogger("telstate")
 

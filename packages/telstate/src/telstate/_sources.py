@@ -10,20 +10,19 @@ import io
 import os
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from telstate_rdb.printable import without_credentials
 
 if TYPE_CHECKING:
+    from telstate._download import Downloaded
     from telstate_rdb import BinaryReader
 
 #: Where a snapshot can be: a path, an ``https://`` or ``s3://`` address, or an open file of bytes (also a
 #: decompressor, or an HTTP response).
 Source: TypeAlias = "str | os.PathLike[str] | BinaryReader"
-#: A function that is called with the number of bytes that were downloaded, and with all of them if known.
-Downloaded: TypeAlias = Callable[[int, int | None], object]
 
 _GZIP = b"\x1f\x8b"
 _ADDRESS = re.compile(r"\s*(https?|s3)://", re.IGNORECASE)

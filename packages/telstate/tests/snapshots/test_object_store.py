@@ -6,6 +6,7 @@ import logging
 import random
 import socket
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from archive_server import status, truncate
 from object_store import KEY, ObjectStore
 
 from telstate import TelescopeState, _download
+from telstate_testing import missing
 
-s3fs = pytest.importorskip("s3fs")
+s3fs = pytest.importorskip("s3fs", reason=missing("s3fs"))
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 URL = "s3://1600000000/observation.rdb"
 BLOB = random.Random(2).randbytes(1 << 20)
@@ -56,8 +58,6 @@ def test_a_failure_that_passes_is_retried(store: ObjectStore) -> None:
 
 def test_a_public_bucket_needs_no_key(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting of fsspec for anonymous requests is respected."""
-    import fsspec
-
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(
@@ -65,7 +65,8 @@ def test_a_public_bucket_needs_no_key(store: ObjectStore, monkeypatch: pytest.Mo
     ):
         TelescopeState.from_snapshot(URL)
     store.is_public = True
-    monkeypatch.setitem(fsspec.config.conf, "s3", {"anon": "true"})
+    settings = import_module("fsspec.config").conf
+    monkeypatch.setitem(settings, "s3", {"anon": "true"})
     assert TelescopeState.from_snapshot(URL)["n_chans"] == 4096
 
 
