@@ -78,8 +78,11 @@ def _contents(value: Value) -> Stored | str:
 
 
 def _packed_table(table: LazyTable) -> Packed:
-    kind = KeyType.INDEXED if table.score is None else KeyType.MUTABLE
-    return Packed(kind, table.size, partial(_decoded_table, table))
+    unpack = partial(_decoded_table, table)
+    if table.score is None:
+        return Packed(KeyType.INDEXED, table.size, unpack, table.count)
+    find_ends = translate_rdb_errors()(table.find_ends)
+    return Packed(KeyType.MUTABLE, table.size, unpack, table.count, find_ends)
 
 
 @translate_rdb_errors()

@@ -68,11 +68,17 @@ class Packed:
     unpack : callable
         Returns the decoded contents, which are not empty. It may raise
         :exc:`~telstate_backends.RdbParseError`.
+    count : int
+        The number of samples or sub-keys; in a broken file, equal ones count twice.
+    find_ends : callable or None
+        For samples: returns the first and the last of them without decoding the others.
     """
 
     kind: KeyType
     size: int
     unpack: Callable[[], Stored]
+    count: int = 0
+    find_ends: Callable[[], tuple[bytes, bytes]] | None = None
 
 
 Listener: TypeAlias = Callable[[Event], None]

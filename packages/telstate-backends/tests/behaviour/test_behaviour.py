@@ -286,7 +286,7 @@ async def test_peek(subject: Subject) -> None:
 
 async def test_peek_at_long_values(subject: Subject) -> None:
     """Peek returns only the beginning of a long value, and only the size of a long sample or sub-key."""
-    long = bytes(3 << 20)
+    long = bytes(9 << 20)
     await subject.execute(SetImmutable(b"fixed", long))
     await subject.execute(AddSample(b"sensor", at(1.0, long)))
     await subject.execute(SetIndexed(b"table", b"row", long))

@@ -36,6 +36,7 @@ from telstate_backends import (
     LoadReport,
     MemoryBackend,
     Operation,
+    Peek,
     RdbParseError,
     RedisBackend,
     Samples,
@@ -130,6 +131,7 @@ def operations() -> st.SearchStrategy[Operation[Any]]:
     return st.one_of(
         *(st.builds(kind, views(keys)) for kind in (Exists, GetKeyType, Get, Find, Delete)),
         st.builds(Export, keys),
+        st.builds(Peek, keys),
         st.builds(GetIndexed, views(keys), texts),
         st.builds(lambda k, b, p: GetRange(k, b[0], b[1], p), views(keys), bounds, st.booleans()),
         st.builds(SetImmutable, keys, texts),
@@ -192,7 +194,7 @@ def test_sample_files(path: Path) -> None:
 
 
 def test_reads_that_decode_nothing(snapshots: dict[int, Path]) -> None:
-    """Existence, kinds and names need no decoding; a read decodes its own key, once."""
+    """Existence, kinds, names and previews need no decoding; a read decodes its own key, once."""
     backend = MemoryBackend()
     load_rdb(backend, snapshots[6])
     data = backend.store.data
@@ -200,6 +202,10 @@ def test_reads_that_decode_nothing(snapshots: dict[int, Path]) -> None:
     assert backend.execute(GetKeyType((b"sensor",))) is KeyType.MUTABLE
     assert backend.execute(GetKeyType((b"table",))) is KeyType.INDEXED
     assert backend.execute(Keys()) == KEYS
+    preview = backend.execute(Peek(b"sensor"))
+    assert preview is not None
+    assert (preview.count, preview.first, preview.last) == (3000, SAMPLES[0][:8], SAMPLES[-1][:8])
+    assert preview.head == SAMPLES[-1][8:] and preview.total_size == data[b"sensor"].size
     assert {key for key in KEYS if type(data[key]) is Packed} == {b"sensor", b"other", b"table"}
     backend.execute(Get((b"sensor",)))
     decoded = data[b"sensor"]

@@ -76,6 +76,39 @@ class LazyTable:
         """Return the payload that ``DUMP`` would return, see :meth:`RawValue.dump`."""
         return make_payload(self.type, self.parts, self.version if version is None else version)
 
+    def find_ends(self) -> tuple[bytes, bytes]:
+        """Return the smallest and the largest member of a sorted set, without decoding the others.
+
+        Examples
+        --------
+        >>> from telstate_rdb import read_lazily
+        >>> members = b"\\x01b\\x010" b"\\x01a\\x010" b"\\x01c\\x010"
+        >>> (record,) = read_lazily(b"REDIS0003" b"\\x03\\x04gain\\x03" + members + b"\\xff")
+        >>> record.value.count, record.value.find_ends()
+        (3, (b'a', b'c'))
+        """
+        source = Source(self.raw.body, name=self.file)
+        count = source.read_length()
+        tail = self._tail_length(source)
+        ends: list[bytes] = []
+        for piece in scan(source, count, Layout(1, tail)):
+            if piece is None:
+                ends.append(source.read_string())
+                source.skip(tail)
+            else:
+                ends += piece.ends(0)
+        return min(ends), max(ends)
+
+    def _tail_length(self, source: Source) -> int:
+        """Return the number of bytes after each member, from those after the first; all are the same."""
+        if self.type != c.TYPE_ZSET:
+            return 8
+        position = source.position
+        source.skip_string()
+        length = source.read_byte()
+        source.position = position
+        return 1 + (0 if length in SPECIAL_SCORES else length)
+
     def decode(self) -> SortedSet | Hash:
         """Decode the value.
 

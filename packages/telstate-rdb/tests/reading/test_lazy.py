@@ -7,6 +7,7 @@ import struct
 import tempfile
 from array import array
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -112,6 +113,30 @@ def test_sorted_sets_with_one_score_are_lazy() -> None:
         SortedSet((b"x", b"y"), array("d", [0.0, 17.0])),
         (1, float("inf")),
     ]
+
+
+# Members as sensors have them (a time and a value), of one length in a row or of several, with and without order.
+_TIMES = st.integers(0, 3).map(lambda number: struct.pack(">d", 1.6e9 + number))
+_MEMBERS = st.lists(
+    st.builds(bytes.__add__, _TIMES, st.binary(max_size=3)) | st.binary(max_size=9),
+    min_size=1,
+    unique=True,
+)
+
+
+@given(_MEMBERS, st.integers(0, 40), st.randoms(use_true_random=False), st.sampled_from([6, 9]))
+def test_ends(members: list[bytes], more: int, random: Random, version: int) -> None:
+    """The smallest and the largest member are found without decoding the others."""
+    members += [struct.pack(">d", 1e9 * number) + b"same length" for number in range(more)]
+    members.append(struct.pack(">d", 2e9) + bytes(70_000))
+    random.shuffle(members)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.rdb"
+        with RdbWriter(path, version=version, compress=True) as writer:
+            writer.write(b"k", SortedSet(tuple(members), array("d", bytes(8 * len(members)))))
+        (record,) = read_lazily(path)
+    assert isinstance(record.value, LazyTable)
+    assert record.value.find_ends() == (min(members), max(members))
 
 
 def test_empty_tables_are_decoded() -> None:

@@ -153,7 +153,7 @@ def test_html_of_long_values_costs_a_server_little(
     ours: TelescopeState, server: RedisServer
 ) -> None:
     """Long values are not transferred in full to be displayed."""
-    long = encode_value(b"x" * 10_000_000)
+    long = encode_value(b"x" * 20_000_000)
     with redis.Redis(port=server.port, password="the-password") as client:
         client.set("immutable", long)
         client.zadd("mutable", {b"\0" * 8 + long: 0})
@@ -165,8 +165,8 @@ def test_html_of_long_values_costs_a_server_little(
     assert after - before < 100_000
     cells = Cells(html).cells
     assert cells[2] == "float64 array, shape (5000, 2500)"
-    assert cells[5] == "bytes, 10,000,006 bytes"
-    assert cells[8] == "1 sub-key, ['row'] = long value, 10,000,006 bytes"
+    assert cells[5] == "bytes, 20,000,006 bytes"
+    assert cells[8] == "1 sub-key, ['row'] = long value, 20,000,006 bytes"
     assert re.fullmatch("1 sample, long value, 1[0-9],[0-9]{3},[0-9]{3} bytes", cells[11])
 
 

@@ -9,7 +9,7 @@ at once that the store cannot be reached.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import ClassVar
 
 import attrs
@@ -28,7 +28,7 @@ from telstate_backends.operations.base import (
     sum_of,
     unexpected,
 )
-from telstate_backends.store import Fields, Samples, Store, contents_of, kind_of
+from telstate_backends.store import Fields, Packed, Samples, Store, contents_of, kind_of
 from telstate_backends.types import REDIS_TYPES, Immutable, Indexed, KeyType
 from telstate_rdb.globs import Glob
 
@@ -41,7 +41,7 @@ BYTES_PER_PAGE = 1 << 18
 DIGEST_ABOVE = 64
 #: Samples and values of sub-keys above this length are not looked at, since a server would have to copy them
 #: whole to return their beginning. The same number is in ``peek.lua``.
-LONG = 1 << 20
+LONG = 8 << 20
 _TIME_BYTES = 8
 
 
@@ -183,12 +183,15 @@ class KeyPreview:
         estimate is possible where `head` is empty.
     head : bytes
         The beginning of the value, as far as requested; empty for a sample or sub-key that is very long
-        (1 MiB).
+        (8 MiB).
     sub_key : bytes
         The beginning of one of the sub-keys; empty for other kinds.
     first, last : bytes or None
         Encoded times of the first and the last sample; `None` for other kinds, and if the samples are
         very long.
+    total_size : int or None
+        Length in bytes of the value, or of all samples, or of all sub-keys and values; what is still packed
+        counts as in its file. None from a server, which does not know. It is not compared.
     """
 
     kind: KeyType
@@ -198,6 +201,7 @@ class KeyPreview:
     sub_key: bytes = b""
     first: bytes | None = None
     last: bytes | None = None
+    total_size: int | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen
@@ -224,28 +228,41 @@ class Peek(KeyOperation[KeyPreview | None]):
     limit: int = 4096
 
     def apply(self, store: Store) -> KeyPreview | None:
-        stored = store.get(self.key)
+        # What is packed stays so: to look at all keys of a snapshot should not take more memory than loading it.
+        stored, total_size = store.data.get(self.key), None
+        if type(stored) is Packed:
+            total_size = stored.size
+            if stored.find_ends is not None:
+                return self._preview_samples(stored.count, *stored.find_ends(), total_size)
+            stored = stored.unpack()
         if stored is None:
             return None
         if type(stored) is Immutable:
-            value = stored.value
-            return KeyPreview(KeyType.IMMUTABLE, 1, len(value), value[: self.limit])
+            value, size = stored.value, len(stored.value)
+            return KeyPreview(
+                KeyType.IMMUTABLE, 1, size, value[: self.limit], total_size=total_size or size
+            )
         if type(stored) is Samples:
-            return self._preview_samples(stored)
+            total_size = total_size or sum(map(len, stored))
+            return self._preview_samples(len(stored), stored[0], stored[-1], total_size)
         assert type(stored) is Fields
+        total_size = total_size or sum(map(len, chain(stored.keys(), stored.values())))
         sub_key = next(iter(stored))
-        value = stored[sub_key]
+        value, some = stored[sub_key], sub_key[: self.limit]
         head = b"" if len(value) > LONG else value[: self.limit]
-        return KeyPreview(KeyType.INDEXED, len(stored), len(value), head, sub_key[: self.limit])
+        return KeyPreview(
+            KeyType.INDEXED, len(stored), len(value), head, some, total_size=total_size
+        )
 
-    def _preview_samples(self, samples: Samples) -> KeyPreview:
-        first, last = samples[0], samples[-1]
+    def _preview_samples(
+        self, count: int, first: bytes, last: bytes, total_size: int
+    ) -> KeyPreview:
         size = max(0, len(last) - _TIME_BYTES)
         if max(len(first), len(last)) > LONG:
-            return KeyPreview(KeyType.MUTABLE, len(samples), size, b"")
+            return KeyPreview(KeyType.MUTABLE, count, size, b"", total_size=total_size)
         end = _TIME_BYTES + self.limit
         head, times = last[_TIME_BYTES:end], (first[:_TIME_BYTES], last[:_TIME_BYTES])
-        return KeyPreview(KeyType.MUTABLE, len(samples), size, head, b"", *times)
+        return KeyPreview(KeyType.MUTABLE, count, size, head, b"", *times, total_size)
 
     def command(self) -> Command:
         return Command("peek", (self.key,), (self.limit,), is_script=True)

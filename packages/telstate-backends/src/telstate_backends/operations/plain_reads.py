@@ -25,7 +25,7 @@ from telstate_backends.operations.base import (
 #: Samples in a page: fewer than with the script, because they are all read whole.
 PAGE = 256
 #: Values above this length are not looked at. The same number is in ``peek.lua``.
-LONG = 1 << 20
+LONG = 8 << 20
 
 PlainRead: TypeAlias = Generator[Sequence[Args], list[object], object]
 #: The type of a key and the replies about it -> what follows type and key in the script's reply, None if

@@ -9,10 +9,12 @@ are not completely in the buffer, are left to the caller, who reads them from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import chain
 from struct import Struct
+from typing import Any
 
 import attrs
 
@@ -29,6 +31,7 @@ _FIRST_WINDOW = (
     512  # items compared at first; after each run that fills the window, 8 times as many
 )
 _MAX_WINDOW = 1 << 16
+_PREFIX = 8  # the bytes of strings that are compared at once, as one number
 
 
 @attrs.frozen
@@ -80,6 +83,34 @@ class Run:
                 position = end
         return strings
 
+    def ends(self, place: int) -> tuple[bytes, bytes]:
+        """Return the smallest and the largest of the first or second strings, without making all of them."""
+        start, stop = self.bounds[2 * place : 2 * place + 2]
+        if stop - start < _PREFIX:
+            strings = self.column(place)
+            return min(strings), max(strings)
+        prefixes = bytearray(_PREFIX * self.count)
+        last = self.position + (self.count - 1) * self.stride
+        for i in range(_PREFIX):
+            at = _PREFIX - 1 - i if sys.byteorder == "little" else i
+            column = slice(start + i, last + start - self.position + i + 1, self.stride)
+            prefixes[at::_PREFIX] = self.buffer[column]
+        numbers = memoryview(prefixes).cast("Q").tolist()
+        return self._pick(numbers, start, stop, min), self._pick(numbers, start, stop, max)
+
+    def _pick(
+        self, numbers: list[int], start: int, stop: int, choose: Callable[[Iterable[Any]], Any]
+    ) -> bytes:
+        """Return the smallest or largest string, by the numbers that their prefixes are."""
+        number = choose(numbers)
+        at = -1
+        strings = []
+        for _ in range(numbers.count(number)):
+            at = numbers.index(number, at + 1)
+            strings.append(self.buffer[start + at * self.stride : stop + at * self.stride])
+        found: bytes = choose(strings)
+        return found
+
     def score(self) -> bytes:
         """Return the one score of all items as text."""
         return self.buffer[slice(*self.bounds[2:])]
@@ -116,6 +147,11 @@ class Block:
             buffer[start:stop] if start >= 0 else _integer_text(buffer[-start:stop])
             for start, stop in zip(starts, stops)
         ]
+
+    def ends(self, place: int) -> tuple[bytes, bytes]:
+        """Return the smallest and the largest of the first or second strings."""
+        strings = self.column(place)
+        return min(strings), max(strings)
 
     def tails(self) -> bytes:
         """Return the bytes after the strings of every item, one after the other."""

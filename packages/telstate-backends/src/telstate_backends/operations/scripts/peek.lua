@@ -1,6 +1,6 @@
 -- The beginning of KEYS[1], ARGV[1] bytes of it: its type, its name, how many samples or fields it has, the
 -- length of the value, the beginning of the value, and the times of the first and last sample, or a field.
-local LONG = 1048576
+local LONG = 8388608
 local key, limit = KEYS[1], tonumber(ARGV[1])
 local kind = redis.call('TYPE', key).ok
 if kind == 'none' then
