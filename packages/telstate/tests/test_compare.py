@@ -11,36 +11,11 @@ import pytest
 from conftest import NEWEST
 from fakeredis import FakeRedis
 from hypothesis import given
-from hypothesis import strategies as st
+from state_contents import CONTENTS, filled
 
-from telstate import KeyDifference, KeyType, RedisBackend, TelescopeState, compare
+from telstate import KeyDifference, KeyType, RedisBackend, TelescopeState, ValueDifference, compare
 from telstate_backends import Deadline, KeyTypes, MemoryBackend, Operation, SetImmutable
-from telstate_codec import PicklePolicy, set_allow_pickle
-
-KEYS = st.sampled_from(["a", "b", "c_d", "é"])
-VALUES = st.integers(0, 2) | st.sampled_from([1.5, "x", (1, 2)])
-#: Immutables, samples and sub-keys, each by what makes it unique.
-CONTENTS = st.dictionaries(
-    KEYS,
-    VALUES
-    | st.dictionaries(st.tuples(st.floats(0, 3), VALUES), st.just(KeyType.MUTABLE), min_size=1)
-    | st.dictionaries(st.integers(0, 3), VALUES, min_size=1),
-)
-
-
-def filled(contents: dict[str, Any], ts: TelescopeState | None = None) -> TelescopeState:
-    """Return a telescope state with contents as above."""
-    ts = TelescopeState() if ts is None else ts
-    for key, content in contents.items():
-        if not isinstance(content, dict):
-            ts[key] = content
-        elif KeyType.MUTABLE in content.values():
-            for timestamp, value in content:
-                ts.add(key, value, timestamp)
-        else:
-            for sub_key, value in content.items():
-                ts.set_indexed(key, sub_key, value)
-    return ts
+from telstate_codec import PicklePolicy, decode_value, encode_value, set_allow_pickle
 
 
 @given(CONTENTS, CONTENTS)
@@ -127,6 +102,31 @@ def test_edits(other: Callable[[TelescopeState], TelescopeState]) -> None:
         "gain", (KeyType.MUTABLE, KeyType.MUTABLE), (0, 2), times=(3.0, 5.0)
     )
     assert [one.name for one in compare(before, after, "n*")] == ["n_chans", "new"]
+    assert [one.name for one in compare(before, after, ["n*", "gone"])] == [
+        "gone",
+        "n_chans",
+        "new",
+    ]
+    assert compare(before, after, []) == []
+    full = compare(before, after, full=True)
+    assert [len(one.values) for one in full] == [2, 0, 0, 2, 0, 5]
+    assert [(one.sign, one.time, one.value) for one in full[0].values] == [
+        ("+", 3.0, 1.75),
+        ("+", 5.0, 1.25),
+    ]
+    assert full[3].values == (
+        ValueDifference("-", encode_value(4096)),
+        ValueDifference("+", encode_value(32768)),
+    )
+    sub_keys = [decode_value(one.sub_key) for one in full[5].values if one.sub_key is not None]
+    signs = [one.sign + one.value for one in full[5].values]
+    assert list(zip(sub_keys, signs)) == [
+        (1, "-a"),
+        (3, "-c"),
+        (3, "+C"),
+        (4, "+d"),
+        (5, "+e"),
+    ]
 
 
 class ChangingBackend(MemoryBackend):

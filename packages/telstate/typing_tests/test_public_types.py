@@ -14,8 +14,11 @@ from telstate import (
     DatabaseCollisionError,
     DecodeError,
     Endpoint,
+    KeyDifference,
     KeyType,
     KeyUpdate,
+    Merged,
+    PickledKey,
     PicklePolicy,
     Pipeline,
     Queued,
@@ -24,8 +27,12 @@ from telstate import (
     Reconnected,
     RedisBackend,
     RetryPolicy,
+    RewriteReport,
     SampleArrays,
+    SnapshotProblem,
     TelescopeState,
+    ValueDifference,
+    Verification,
     Watch,
     aio,
 )
@@ -188,6 +195,20 @@ telstate.decode_value(b"", allow_pickle="yes")  # type: ignore[arg-type]  # not 
 
 assert_type(key_tree_text(summarise(ts), "all"), str)
 assert_type(summarise(ts, "a*"), list[KeySummary])
+
+differences = telstate.compare(ts, ts.view("a"), ["a*", b"b"], full=True)
+assert_type(differences, list[KeyDifference])
+assert_type(differences[0].values, tuple[ValueDifference, ...])
+merged = telstate.merge(
+    [ts, "a.rdb", Path("b.rdb"), gzip.open("c")], "d.rdb", prefer="last", keys=["a"]
+)
+assert_type(merged, Merged)
+assert_type(merged.conflicts, tuple[telstate.MergeConflict, ...])
+telstate.merge([ts], "d.rdb", prefer="both")  # type: ignore[arg-type]  # neither first nor last
+assert_type(telstate.find_pickles(ts, ["a"]), list[PickledKey])
+assert_type(telstate.rewrite_pickles("a.rdb", Path("b.rdb")), RewriteReport)
+assert_type(telstate.verify_snapshot(gzip.open("c")), Verification)
+assert_type(telstate.verify_snapshot(b"").problems, list[SnapshotProblem])
 
 assert_type(endpoint_parser(1)("a"), Endpoint)
 assert_type(endpoint_list_parser(1)("a"), list[Endpoint])

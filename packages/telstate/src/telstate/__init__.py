@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from telstate import overview as overview
     from telstate._batch import Queued as Queued
     from telstate._compare import KeyDifference as KeyDifference
+    from telstate._compare import ValueDifference as ValueDifference
     from telstate._compare import compare as compare
+    from telstate._merge import MergeConflict as MergeConflict
+    from telstate._merge import MergeConflictError as MergeConflictError
+    from telstate._merge import Merged as Merged
+    from telstate._merge import merge as merge
+    from telstate._pickles import PickledKey as PickledKey
+    from telstate._pickles import RewriteReport as RewriteReport
+    from telstate._pickles import find_pickles as find_pickles
+    from telstate._pickles import rewrite_pickles as rewrite_pickles
+    from telstate._verify import SnapshotProblem as SnapshotProblem
+    from telstate._verify import Verification as Verification
+    from telstate._verify import verify_snapshot as verify_snapshot
     from telstate.dropin import install_as_katsdptelstate as install_as_katsdptelstate
     from telstate.endpoint import Endpoint as Endpoint
     from telstate.errors import BatchError as BatchError
@@ -67,7 +79,15 @@ else:
         {
             __name__: ("aio", "endpoint", "errors", "overview"),
             "telstate._batch": ("Queued",),
-            "telstate._compare": ("KeyDifference", "compare"),
+            "telstate._compare": ("KeyDifference", "ValueDifference", "compare"),
+            "telstate._merge": ("MergeConflict", "MergeConflictError", "Merged", "merge"),
+            "telstate._pickles": (
+                "PickledKey",
+                "RewriteReport",
+                "find_pickles",
+                "rewrite_pickles",
+            ),
+            "telstate._verify": ("SnapshotProblem", "Verification", "verify_snapshot"),
             "telstate.dropin": ("install_as_katsdptelstate",),
             "telstate.endpoint": ("Endpoint",),
             "telstate.errors": ("BatchError", "BatchStateError", "ReadOnlyError"),

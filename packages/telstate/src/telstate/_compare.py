@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import attrs
 
+from telstate._pickles import convert_pickle
 from telstate.overview import HasBackend
-from telstate.snapshots import SIZE_BATCH, split_by_size
-from telstate_backends import Backend, Export, ForeignKeyError, Immutable, KeyType, KeyTypes, Peek
+from telstate.snapshots import read_contents, split_keys
+from telstate_backends import Immutable, KeyType, KeyTypes
 from telstate_backends.store import Fields, Samples, Stored, kind_of
 from telstate_codec import (
     ENCODING_MSGPACK,
     DecodeError,
     EncodeError,
+    Key,
     decode_key,
     decode_sample,
     decode_value,
     encode_key,
-    encode_value,
     equal_encoded_values,
 )
 from telstate_codec.printable import escape
 
+_TIME_BYTES = 8
 _WHERE = ("only in the first", "only in the second", "with another value")
+
+
+@attrs.frozen
+class ValueDifference:
+    """A value that only one of two telescope states has.
+
+    Attributes
+    ----------
+    sign : str
+        ``"-"`` if the first has it, ``"+"`` if the second has it.
+    encoded : bytes
+        The encoded value.
+    time : float or None
+        The time of a sample, in seconds since 1970; None for other values.
+    sub_key : bytes or None
+        The encoded sub-key; None for other values.
+    """
+
+    sign: str
+    encoded: bytes
+    time: float | None = None
+    sub_key: bytes | None = None
+
+    @property
+    def value(self) -> Any:
+        """The value; `DecodeError` if it cannot be decoded."""
+        return decode_value(self.encoded)
 
 
 @attrs.frozen
@@ -42,6 +72,9 @@ class KeyDifference:
         The number of sub-keys with different values; 1 for an immutable with another value.
     times : tuple of float or None
         The times of the first and of the last sample that only one of them has, in seconds since 1970.
+    values : tuple of ValueDifference
+        The values that only one of them has, if they were requested: of an immutable, of the samples by
+        time, or of the sub-keys. Those of a key that only one of them has are left out.
     """
 
     name: str
@@ -49,6 +82,7 @@ class KeyDifference:
     only: tuple[int, int] = (0, 0)
     changed: int = 0
     times: tuple[float, float] | None = None
+    values: tuple[ValueDifference, ...] = ()
 
     def __str__(self) -> str:
         name = escape(self.name)
@@ -63,7 +97,9 @@ class KeyDifference:
         return f"{name}: {', '.join(parts)}"
 
 
-def compare(a: HasBackend, b: HasBackend, filter: str = "*") -> list[KeyDifference]:
+def compare(
+    a: HasBackend, b: HasBackend, filter: Key | Iterable[Key] = "*", *, full: bool = False
+) -> list[KeyDifference]:
     """Compare two telescope states key by key.
 
     A pickle and the same value in MessagePack are equal if the policy allows pickles to be read. Samples are
@@ -75,7 +111,9 @@ def compare(a: HasBackend, b: HasBackend, filter: str = "*") -> list[KeyDifferen
     a, b
         Two synchronous telescope states, of any view, on any backends.
     filter
-        A Redis glob of full names. Default: all keys.
+        A Redis glob of full names, or several. Default: all keys.
+    full
+        Whether the differences have the values that differ. Default: False.
 
     Returns
     -------
@@ -89,15 +127,20 @@ def compare(a: HasBackend, b: HasBackend, filter: str = "*") -> list[KeyDifferen
     >>> before["n_chans"] = 4096
     >>> after["n_chans"] = 32768
     >>> after.add("gain", 1.5, ts=100.0)
-    >>> for difference in compare(before, after):
-    ...     print(difference)
-    gain: missing / mutable
-    n_chans: another value
+    >>> for difference in compare(before, after, full=True):
+    ...     print(difference, [(one.sign, one.value) for one in difference.values])
+    gain: missing / mutable []
+    n_chans: another value [('-', 4096), ('+', 32768)]
     """
-    pattern = encode_key(filter)
+    patterns = [filter] if isinstance(filter, str | bytes) else filter
+    operations = [KeyTypes(encode_key(pattern)) for pattern in patterns]
     # A cache may not know yet that a key was deleted.
     backends = [state.backend.uncached for state in (a, b)]
-    kinds = [backend.execute(KeyTypes(pattern)) for backend in backends]
+    kinds: list[dict[bytes, KeyType]] = [{}, {}]
+    for backend, found_kinds in zip(backends, kinds):
+        for operation in operations:
+            matching = backend.execute(operation)
+            found_kinds.update(matching)
     pairs = {
         key: (kinds[0].get(key), kinds[1].get(key)) for key in kinds[0].keys() | kinds[1].keys()
     }
@@ -107,92 +150,101 @@ def compare(a: HasBackend, b: HasBackend, filter: str = "*") -> list[KeyDifferen
         for key, pair in pairs.items()
         if pair[0] is not pair[1]
     ]
-    for batch in _split(backends, shared):
-        contents = [_read(backend, batch) for backend in backends]
+    for batch in split_keys(backends, shared):
+        contents = [read_contents(backend, batch) for backend in backends]
         for key, *stored in zip(batch, *contents, strict=True):
-            found += _compare_contents(decode_key(key), *stored)
+            found += _compare_contents(decode_key(key), stored[0], stored[1], full)
     return sorted(found, key=lambda difference: difference.name)
 
 
-def _split(backends: Sequence[Backend], keys: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Yield keys in batches whose contents fit into memory in both backends."""
-    for start in range(0, len(keys), SIZE_BATCH):
-        some = keys[start : start + SIZE_BATCH]
-        first, second = (
-            backend.execute_many([Peek(key, 0) for key in some]) for backend in backends
-        )
-        sizes = dict(zip(some, second, strict=True))
-        for part in split_by_size(some, first):
-            yield from split_by_size(part, map(sizes.get, part))
-
-
-def _read(backend: Backend, keys: Sequence[bytes]) -> list[Stored | None]:
-    """Return the contents of keys; None for one that has been deleted or replaced by another program."""
-    contents: list[Stored | None] = []
-    for result in backend.execute_many([Export(key) for key in keys]):
-        if isinstance(result, Exception) and not isinstance(result, ForeignKeyError):
-            raise result
-        contents.append(None if isinstance(result, ForeignKeyError) else result)
-    return contents
-
-
-def _compare_contents(name: str, a: Stored | None, b: Stored | None) -> Iterator[KeyDifference]:
+def _compare_contents(
+    name: str, a: Stored | None, b: Stored | None, full: bool
+) -> Iterator[KeyDifference]:
     """Yield the difference between the contents of a key, if there is one."""
     if a == b:
         return
     kinds = (None if a is None else kind_of(a), None if b is None else kind_of(b))
     same = KeyDifference(name, kinds)
     if isinstance(a, Immutable) and isinstance(b, Immutable):
-        if not _are_equal(a.value, b.value):
-            yield attrs.evolve(same, changed=1)
+        if not are_equal(a.value, b.value):
+            values = (ValueDifference("-", a.value), ValueDifference("+", b.value))
+            yield attrs.evolve(same, changed=1, values=values if full else ())
     elif isinstance(a, Samples) and isinstance(b, Samples):
-        yield from _compare_samples(same, list(a), list(b))
+        yield from _compare_samples(same, a, b, full)
     elif isinstance(a, Fields) and isinstance(b, Fields):
-        yield from _compare_items(same, a, b)
+        yield from _compare_items(same, a, b, full)
     else:  # changed since they were listed
         yield same
 
 
 def _compare_items(
-    same: KeyDifference, a: dict[bytes, bytes], b: dict[bytes, bytes]
+    same: KeyDifference, a: dict[bytes, bytes], b: dict[bytes, bytes], full: bool
 ) -> Iterator[KeyDifference]:
     only = len(a.keys() - b.keys()), len(b.keys() - a.keys())
-    changed = sum(not _are_equal(a[sub_key], b[sub_key]) for sub_key in a.keys() & b.keys())
-    if any(only) or changed:
-        yield attrs.evolve(same, only=only, changed=changed)
+    changed = {sub_key for sub_key in a.keys() & b.keys() if not are_equal(a[sub_key], b[sub_key])}
+    if not any(only) and not changed:
+        return
+    values = [
+        ValueDifference(sign, value, sub_key=sub_key)
+        for sign, items, others in (("-", a, b), ("+", b, a))
+        for sub_key, value in (items.items() if full else ())
+        if sub_key in changed or sub_key not in others
+    ]
+    values.sort(key=lambda one: (one.sub_key, one.sign == "+"))
+    yield attrs.evolve(same, only=only, changed=len(changed), values=tuple(values))
 
 
 def _compare_samples(
-    same: KeyDifference, a: list[bytes], b: list[bytes]
+    same: KeyDifference, a: Samples, b: Samples, full: bool
 ) -> Iterator[KeyDifference]:
-    only_a, only_b = sorted(set(a) - set(b)), sorted(set(b) - set(a))
-    by_time: dict[float, list[bytes]] = {}
-    for member in only_b:
-        timestamp, value = decode_sample(member)
-        by_time.setdefault(timestamp, []).append(value)
-    left: list[float] = []
-    for member in only_a:
-        timestamp, value = decode_sample(member)
-        others = by_time.get(timestamp, [])
-        equal = next((other for other in others if _are_equal(value, other)), None)
+    left, right = unmatched_samples(a, b)
+    if not left and not right:
+        return
+    try:
+        times = [decode_sample(member)[0] for member in (*left, *right)]
+    except DecodeError as error:
+        raise DecodeError(f"Key {same.name!r} cannot be compared: {error}") from error
+    values = [
+        ValueDifference(sign, decode_sample(member)[1], decode_sample(member)[0])
+        for sign, members in (("-", left), ("+", right))
+        for member in (members if full else ())
+    ]
+    values.sort(key=lambda one: (one.time, one.sign == "+"))
+    yield attrs.evolve(
+        same,
+        only=(len(left), len(right)),
+        times=(min(times), max(times)),
+        values=tuple(values),
+    )
+
+
+def unmatched_samples(a: Iterable[bytes], b: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return the samples of each that have no equal in the other, sorted."""
+    left, right = set(a), set(b)
+    left, right = left - right, right - left
+    by_time: dict[bytes, list[bytes]] = {}
+    for member in right:
+        by_time.setdefault(member[:_TIME_BYTES], []).append(member)
+    only_a: list[bytes] = []
+    for member in sorted(left):
+        others = by_time.get(member[:_TIME_BYTES], [])
+        value = member[_TIME_BYTES:]
+        equal = next((other for other in others if are_equal(value, other[_TIME_BYTES:])), None)
         if equal is None:
-            left.append(timestamp)
+            only_a.append(member)
         else:
             others.remove(equal)
-    right = [timestamp for timestamp, values in by_time.items() for _ in values]
-    if left or right:
-        times = [*left, *right]
-        yield attrs.evolve(same, only=(len(left), len(right)), times=(min(times), max(times)))
+    return only_a, sorted(member for members in by_time.values() for member in members)
 
 
-def _are_equal(a: bytes, b: bytes) -> bool:
+def are_equal(a: bytes, b: bytes) -> bool:
     """Return whether two values are equal, whatever their encodings; if one cannot be decoded, only if the bytes are."""
     try:
         return equal_encoded_values(a, b) or _normal(a) == _normal(b)
     except (DecodeError, EncodeError):
-        return False
+        return a == b
 
 
 def _normal(encoded: bytes) -> bytes:
     """Return a value in MessagePack."""
-    return encoded if encoded[:1] == ENCODING_MSGPACK else encode_value(decode_value(encoded))
+    return encoded if encoded[:1] == ENCODING_MSGPACK else convert_pickle(encoded)

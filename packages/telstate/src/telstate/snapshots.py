@@ -433,6 +433,30 @@ def split_by_size(
         yield batch
 
 
+def split_keys(backends: Sequence[Backend], keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield keys in batches whose contents fit into memory in each of the backends."""
+    for start in range(0, len(keys), SIZE_BATCH):
+        some = keys[start : start + SIZE_BATCH]
+        parts = [list(some)]
+        for backend in backends:
+            previews = backend.execute_many([Peek(key, 0) for key in some])
+            sizes = dict(zip(some, previews, strict=True))
+            parts = [
+                smaller for part in parts for smaller in split_by_size(part, map(sizes.get, part))
+            ]
+        yield from parts
+
+
+def read_contents(backend: Backend, keys: Sequence[bytes]) -> list[Stored | None]:
+    """Return the contents of keys; None for one that has been deleted or replaced by another program."""
+    contents: list[Stored | None] = []
+    for result in backend.execute_many([Export(key) for key in keys]):
+        if isinstance(result, Exception) and not isinstance(result, ForeignKeyError):
+            raise result
+        contents.append(None if isinstance(result, ForeignKeyError) else result)
+    return contents
+
+
 class Selection:
     """The keys that a file must have: all of them, or some by name or glob pattern, without those to exclude."""
 
