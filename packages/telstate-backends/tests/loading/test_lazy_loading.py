@@ -205,7 +205,9 @@ def test_reads_that_decode_nothing(snapshots: dict[int, Path]) -> None:
     preview = backend.execute(Peek(b"sensor"))
     assert preview is not None
     assert (preview.count, preview.first, preview.last) == (3000, SAMPLES[0][:8], SAMPLES[-1][:8])
-    assert preview.head == SAMPLES[-1][8:] and preview.total_size == data[b"sensor"].size
+    packed = data[b"sensor"]
+    assert type(packed) is Packed
+    assert preview.head == SAMPLES[-1][8:] and preview.total_size == packed.size
     assert {key for key in KEYS if type(data[key]) is Packed} == {b"sensor", b"other", b"table"}
     backend.execute(Get((b"sensor",)))
     decoded = data[b"sensor"]

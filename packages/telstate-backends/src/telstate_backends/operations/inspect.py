@@ -276,7 +276,7 @@ class Peek(KeyOperation[KeyPreview | None]):
         if kind is KeyType.MUTABLE:
             times = pieces if len(pieces) == 2 else (None, None)
             return KeyPreview(kind, as_int(count), as_int(size), as_bytes(head), b"", *times)
-        return KeyPreview(kind, as_int(count), as_int(size), as_bytes(head), *pieces)
+        return KeyPreview(kind, as_int(count), as_int(size), as_bytes(head), b"".join(pieces))
 
 
 @attrs.frozen
