@@ -186,6 +186,7 @@ assert_type(RedisBackend.from_url("redis://a", retry=RetryPolicy(seconds=1.0)), 
 assert_type(writer.keys_failed, int)
 assert_type(writer.failures, dict[bytes, str])
 
+assert_type(telstate.load_ipython_extension(object()), None)
 assert_type(telstate.set_allow_pickle("safe"), None)
 telstate.set_allow_pickle(PicklePolicy.TRUST, warn=True)
 telstate.set_allow_pickle(False)

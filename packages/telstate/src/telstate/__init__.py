@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from telstate._compare import KeyDifference as KeyDifference
     from telstate._compare import ValueDifference as ValueDifference
     from telstate._compare import compare as compare
+    from telstate._ipython import load_ipython_extension as load_ipython_extension
     from telstate._merge import MergeConflict as MergeConflict
     from telstate._merge import MergeConflictError as MergeConflictError
     from telstate._merge import Merged as Merged
@@ -80,6 +81,7 @@ else:
             __name__: ("aio", "endpoint", "errors", "overview"),
             "telstate._batch": ("Queued",),
             "telstate._compare": ("KeyDifference", "ValueDifference", "compare"),
+            "telstate._ipython": ("load_ipython_extension",),
             "telstate._merge": ("MergeConflict", "MergeConflictError", "Merged", "merge"),
             "telstate._pickles": (
                 "PickledKey",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import ClassVar, Generic, Self, TypeVar
 
@@ -133,17 +134,28 @@ class TelescopeStateBase(Generic[BackendType]):
     def __repr__(self) -> str:
         from telstate._display import plain_repr
 
+        _complete_calls()
         return plain_repr(self)
 
     def _repr_html_(self) -> str:
         from telstate._display import html_repr
 
+        _complete_calls()
         return html_repr(self)
 
     def _ipython_key_completions_(self) -> list[str]:
         from telstate._display import completions
 
+        _complete_calls()
         return completions(self)
+
+
+def _complete_calls() -> None:
+    """Complete keys in calls too, if this is IPython."""
+    if "IPython" in sys.modules:
+        from telstate._ipython import register
+
+        register()
 
 
 def warn_is_immutable() -> None:
@@ -153,3 +165,6 @@ def warn_is_immutable() -> None:
         FutureWarning,
         stacklevel=3,
     )
+
+
+_complete_calls()

@@ -1,0 +1,141 @@
+"""Completion of keys in calls at IPython and in notebooks, such as ``ts.get_range("m0``.
+
+IPython completes ``ts["`` by itself; for calls it asks matchers, and one is registered here. Of what has been
+typed, only names, attributes, items and views are looked up; nothing else is evaluated. IPython is not required.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from telstate._display import completions
+from telstate._view import View
+
+__all__ = ["load_ipython_extension"]
+
+# A call whose last argument is a string, or a list of strings, that is being typed.
+_CALL = re.compile(
+    r"\.(?P<method>\w+)\((?P<before>[^()]*?)(?P<prefix>[bBrR]?)(?P<quote>[\"'])(?P<text>[^\"'\\\n]*)\Z"
+)
+# The expression in front of it, without nested brackets.
+_OBJECT = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.\w+|\[[^\[\]]*\]|\([^()]*\))*\Z")
+# The parameters whose values are keys, and those of full names.
+_KEYS = {"key", "keys"}
+_FULL_NAMES = {"filter", "patterns"}
+# The methods whose keys are full names.
+_METHODS_OF_STORE = {"save", "load_from_file"}
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Complete keys in calls, such as ``ts.get("``, in an IPython shell: ``%load_ext telstate``.
+
+    Where IPython runs already when telstate is imported, this happens by itself. Otherwise (after
+    ``IPython.embed()`` in a program, for example) it happens when a telescope state is first completed or
+    displayed.
+
+    Parameters
+    ----------
+    ipython
+        The shell, an ``InteractiveShell``.
+    """
+    matchers = ipython.Completer.custom_matchers
+    if match_keys not in matchers:
+        matchers.append(match_keys)
+
+
+def register() -> None:
+    """Load the extension into the IPython shell that runs in this process, if there is one."""
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if find is None else find()
+    if shell is not None:
+        load_ipython_extension(shell)
+
+
+def match_keys(context: Any) -> dict[str, Any]:
+    """Return completions of a key in a call, as IPython 8.6 and later ask for them."""
+    completer = sys.modules["IPython"].get_ipython().Completer
+    namespace = {**completer.global_namespace, **completer.namespace}
+    lines = context.full_text.split("\n")[: context.cursor_line]
+    fragment, names = "", None
+    try:
+        fragment, names = find_names("\n".join([*lines, context.text_until_cursor]), namespace)
+    except Exception:  # an error would appear in the middle of a line that is being typed
+        pass
+    make = sys.modules["IPython.core.completer"].SimpleCompletion
+    return {
+        "completions": [make(name, type="key") for name in names or ()],
+        "matched_fragment": fragment,
+        # Files, for example, are not keys.
+        "suppress": names is not None,
+    }
+
+
+match_keys.matcher_api_version = 2  # type: ignore[attr-defined]  # functions have attributes
+match_keys.matcher_identifier = "telstate"  # type: ignore[attr-defined]  # the same
+match_keys.matcher_priority = 100  # type: ignore[attr-defined]  # the same
+
+
+def find_names(code: str, namespace: Mapping[str, Any]) -> tuple[str, list[str] | None]:
+    """Return the beginning of a key at the end of code, and the keys that begin so; None if it is no key."""
+    call = _CALL.search(code)
+    expression = None if call is None else _OBJECT.search(code, 0, call.start())
+    if call is None or expression is None:
+        return "", None
+    text, quote = call["text"], call["quote"]
+    ts = _look_up(ast.parse(expression[0], mode="eval").body, namespace)
+    if not _is_state(ts):
+        return "", None
+    parameter = _find_parameter(getattr(type(ts), call["method"]), call["before"])
+    if parameter in _FULL_NAMES or call["method"] in _METHODS_OF_STORE and parameter in _KEYS:
+        ts = ts.root()
+    elif parameter not in _KEYS:
+        return "", None
+    names = [name for name in completions(ts) if name.startswith(text)]
+    return text, [name for name in names if name.isprintable() and not {quote, "\\"} & {*name}]
+
+
+def _find_parameter(method: Any, before: str) -> str | None:
+    """Return the name of the parameter for the argument that follows others."""
+    brackets = before.count("[") - before.count("]")
+    call = ast.parse(f"f({before}''{']' * brackets})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    argument = call.keywords[-1].value if call.keywords else call.args[-1]
+    if not isinstance(argument, ast.Constant | ast.List):
+        return None
+    if call.keywords:
+        return call.keywords[-1].arg
+    _, *parameters = inspect.signature(method).parameters.values()
+    for place, parameter in enumerate(parameters):
+        if place == len(call.args) - 1 or parameter.kind is parameter.VAR_POSITIONAL:
+            return parameter.name
+    return None
+
+
+def _is_state(value: object) -> bool:
+    """Return whether an object is a telescope state; it is not asked, since it may be anything."""
+    return isinstance(inspect.getattr_static(value, "_view", None), View)
+
+
+def _look_up(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
+    """Return the object of an expression, None if its evaluation could have side effects."""
+    match node:
+        case ast.Name(name):
+            return namespace.get(name)
+        case ast.Attribute(value, name):
+            return inspect.getattr_static(_look_up(value, namespace), name)
+        case ast.Subscript(value, index):
+            container = _look_up(value, namespace)
+            if type(container) in (dict, list, tuple):
+                return container[ast.literal_eval(index)]
+        case ast.Call(ast.Attribute(value, "view" | "root" as method), arguments, keywords):
+            ts = _look_up(value, namespace)
+            if _is_state(ts):
+                values = map(ast.literal_eval, arguments)
+                named = {str(one.arg): ast.literal_eval(one.value) for one in keywords}
+                return getattr(ts, method)(*values, **named)
+    return None
