@@ -22,6 +22,7 @@ URLS = [
     "redis://localhost/0?password=geheim&db=1",
     "redis+sentinel://anna:gehe/im@one,two/service?sentinel_password=geheim",
     "unix://:geheim@/run/redis.sock",
+    "https://host/a.rdb?token=geheim&X-Amz-Signature=geheim",
 ]
 
 

@@ -63,6 +63,10 @@ assert_type(ts.load_from_file(Path("a.rdb")), int)
 assert_type(ts.load_from_file(Path("a.rdb"), strict=False), int)
 assert_type(ts.load_from_file("a.rdb", keys=["m*", b"b"], database=1), int)
 assert_type(TelescopeState.from_snapshot("a.rdb", strict=False), TelescopeState)
+assert_type(TelescopeState.from_snapshot("https://host/a.rdb?token=b"), TelescopeState)
+assert_type(telstate.open_store("a.rdb", prefixes=("m000", "")), TelescopeState)
+assert_type(telstate.open_store(gzip.open("a.rdb.gz"), database=1, keys=["m*"]), TelescopeState)
+telstate.open_store("a.rdb", ("m000", ""))  # type: ignore[misc]  # options are named
 assert_type(TelescopeState.from_snapshot("a.rdb", collisions="refuse"), TelescopeState)
 ts.load_from_file("a.rdb", collisions="raise")  # type: ignore[arg-type]  # not one of the two
 assert_type(DatabaseCollisionError("", [0, 1]).databases, tuple[int, ...])

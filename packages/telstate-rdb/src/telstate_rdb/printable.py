@@ -14,8 +14,10 @@ from contextlib import contextmanager
 _CREDENTIALS = re.compile(
     r"(?is)\b([a-z][a-z0-9+.-]+://|(?:redis|valkey|unix)[a-z+]*:/+).*@",
 )
-#: An option of a URL that holds a password.
-_SECRET_OPTION = re.compile(r"(?is)([?&][^=&]*passw[^=&]*=)[^&]*")
+#: An option of a URL that holds a password, or a token or a signature, which have no blanks.
+_SECRET_OPTION = re.compile(
+    r"(?is)([?&][^=&]*passw[^=&]*=)[^&]*|([?&][^=&]*(?:token|secret|sig|credential)[^=&]*=)[^&\s]*"
+)
 
 
 def escape(name: str | bytes) -> str:
@@ -54,7 +56,7 @@ def hide_credentials(path: str) -> str:
     """Return a path; of a URL, which does not belong there, without user and password."""
     if ":/" not in path:
         return path
-    return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", path))
+    return _SECRET_OPTION.sub(r"\1\2***", _CREDENTIALS.sub(r"\1***@", path))
 
 
 def escape_path(path: str) -> str:

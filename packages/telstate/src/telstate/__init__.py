@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from telstate._merge import MergeConflictError as MergeConflictError
     from telstate._merge import Merged as Merged
     from telstate._merge import merge as merge
+    from telstate._open import open_store as open_store
     from telstate._pickles import PickledKey as PickledKey
     from telstate._pickles import RewriteReport as RewriteReport
     from telstate._pickles import find_pickles as find_pickles
@@ -83,6 +84,7 @@ else:
             "telstate._compare": ("KeyDifference", "ValueDifference", "compare"),
             "telstate._ipython": ("load_ipython_extension",),
             "telstate._merge": ("MergeConflict", "MergeConflictError", "Merged", "merge"),
+            "telstate._open": ("open_store",),
             "telstate._pickles": (
                 "PickledKey",
                 "RewriteReport",

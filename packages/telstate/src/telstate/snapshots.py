@@ -45,6 +45,7 @@ from telstate_rdb.printable import escape_path
 if TYPE_CHECKING:
     import redis
 
+    from telstate._download import Downloaded
     from telstate_backends import LoadReport
     from telstate_backends.abc import SnapshotEntry
     from telstate_rdb import RawValue, Value
@@ -72,12 +73,13 @@ def load_into(
     keys: Iterable[Key] | None = None,
     database: int | None = None,
     collisions: Collisions = "warn",
+    progress: Downloaded | None = None,
 ) -> int:
     """Load a snapshot into a backend: ``ts.load_from_file(file, strict=strict)``."""
     from telstate_backends import load_rdb
 
     options = _load_options(strict, keys, database, collisions)
-    with open_source(file) as opened, _mentioning_strict():
+    with open_source(file, progress) as opened, _mentioning_strict():
         report = load_rdb(backend, opened, **options)
         return _log_report(report, opened)
 

@@ -51,7 +51,7 @@ class Group(click.Group):
                 _end(FAILED)
             except OSError as error:
                 if error.filename is None:
-                    _end(FAILED, f"{error.strerror or error}.")
+                    _end(FAILED, f"{str(error.strerror or error).removesuffix('.')}.")
                 shown = escape_path(os.fspath(error.filename))
                 _end(FAILED, f"{shown}: {error.strerror or error}.")
             except tuple(self.errors) as error:

@@ -16,9 +16,12 @@ import click
 from click.shell_completion import CompletionItem
 
 from telstate._display import completions
+from telstate._open import names_snapshot, open_store
+from telstate._sources import is_address
 from telstate.telescope_state import TelescopeState
 from telstate_backends import DatabaseCollisionError
 from telstate_codec import set_allow_pickle
+from telstate_rdb.cli.group import show_progress
 from telstate_rdb.printable import escape_path
 
 COMPLETIONS = 200
@@ -72,8 +75,7 @@ class StoreArgument:
     @property
     def is_file(self) -> bool:
         """Whether it names a snapshot, and not a server."""
-        text = self.text
-        return text == "-" or os.path.exists(text) or text.endswith((".rdb", ".rdb.gz"))
+        return self.text == "-" or names_snapshot(self.text)
 
     @contextmanager
     def open(self, keys: Iterable[str] | None = None, writable: bool = False) -> Iterator[Opened]:
@@ -88,22 +90,22 @@ class StoreArgument:
         """
         if writable and self.is_file:
             raise click.UsageError(f"{self.name} is a file. This command writes to a server.")
-        if self.is_file:
-            if self.text == "-" and sys.stdin is None:
-                raise click.ClickException("Standard input cannot be read: it is closed.")
-            source: Any = sys.stdin.buffer if self.text == "-" else self.text
-            try:
-                ts = TelescopeState.from_snapshot(
+        if self.text == "-" and sys.stdin is None:
+            raise click.ClickException("Standard input cannot be read: it is closed.")
+        source: Any = sys.stdin.buffer if self.text == "-" else self.text
+        downloads = {self.text: "download"} if is_address(self.text) else {}
+        try:
+            with show_progress(downloads) as progress:
+                ts = open_store(
                     source,
-                    self.prefixes,
+                    prefixes=self.prefixes,
                     keys=keys,
                     database=self.database,
                     collisions="refuse",
+                    progress=progress.get(self.text),
                 )
-            except DatabaseCollisionError as error:
-                raise click.ClickException(f"{str(error).removesuffix('.')} with --db.") from error
-        else:
-            ts = TelescopeState(self.text, self.database or 0, self.prefixes)
+        except DatabaseCollisionError as error:
+            raise click.ClickException(f"{str(error).removesuffix('.')} with --db.") from error
         with ts:
             yield Opened(ts, self.name, not self.is_file)
 
