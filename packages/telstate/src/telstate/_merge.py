@@ -10,11 +10,11 @@ import attrs
 
 from telstate._base import TelescopeStateBase
 from telstate._compare import are_equal, unmatched_samples
+from telstate._sources import Source
 from telstate.overview import describe
 from telstate.snapshots import (
     RDBWriter,
     Selection,
-    Source,
     load_into,
     read_contents,
     split_keys,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from telstate._base import TelescopeStateBase
-from telstate.snapshots import Selection, Source, read_contents, split_keys
+from telstate._sources import Source
+from telstate.snapshots import Selection, read_contents, split_keys
 from telstate_backends import Backend, Keys, KeyType, translate_rdb_errors
 from telstate_backends.operations.bulk import value_of
 from telstate_codec import (
