@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 import tempfile
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from telstate._sources import open_source
 from telstate_codec import (
     DecodeError,
     decode_key,
@@ -100,7 +100,7 @@ def verify_snapshot(source: RdbSource) -> Verification:
     Parameters
     ----------
     source
-        A path, bytes, or an open binary file. It is read twice, so that a pipe is copied to a temporary
+        A path or an address, as for `TelescopeState.from_snapshot`, bytes, or an open binary file. It is read twice, so that a pipe is copied to a temporary
         file first.
 
     Returns
@@ -128,8 +128,8 @@ def verify_snapshot(source: RdbSource) -> Verification:
 def _open_twice(source: Any) -> Iterator[Any]:
     """Yield what can be read twice: the source, or a copy of a pipe."""
     with ExitStack() as stack:
-        if isinstance(source, str | os.PathLike) and not os.path.isfile(source):
-            source = stack.enter_context(open(source, "rb"))
+        if not isinstance(source, bytes | bytearray | memoryview):
+            source = stack.enter_context(open_source(source))
         if hasattr(source, "read") and not (hasattr(source, "seekable") and source.seekable()):
             copy = stack.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(source, copy)

@@ -10,6 +10,7 @@ from threading import Thread
 import pytest
 from state_subjects import Subject
 
+import telstate
 from telstate import RdbParseError, TelescopeState
 
 
@@ -59,3 +60,11 @@ def test_a_pipe_and_an_open_file_may_be_compressed(compressed: Path, tmp_path: P
     writer.start()
     assert TelescopeState.from_snapshot(pipe)["n_chans"] == 4096
     writer.join()
+
+
+def test_a_compressed_file_is_verified(compressed: Path) -> None:
+    """What is verified is the snapshot in it, and that it is complete."""
+    assert telstate.verify_snapshot(compressed).sound
+    compressed.write_bytes(compressed.read_bytes()[:-1])
+    [problem] = telstate.verify_snapshot(compressed).problems
+    assert "ended before the end-of-stream marker" in str(problem)
