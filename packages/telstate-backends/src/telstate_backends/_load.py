@@ -111,8 +111,8 @@ class Batch:
     keys: int
 
 
-#: One glob pattern, or several.
-Patterns: TypeAlias = Key | Iterable[Key]
+#: One glob pattern, several, or a function that returns whether a key is wanted.
+Patterns: TypeAlias = Key | Iterable[Key] | Callable[[bytes], bool]
 Foreign: TypeAlias = Literal["refuse", "skip"]
 Collisions: TypeAlias = Literal["accept", "refuse"]
 Progress: TypeAlias = Callable[[LoadReport], object]
@@ -144,9 +144,9 @@ def load_rdb(
         As for :func:`load_records`.
     databases : int or collection of int, optional
         The databases to load (default: all; of a key that is in several, the last value is loaded).
-    keys : str or bytes or iterable of these, optional
-        A glob pattern that keys must match, or several names and patterns of which they must match one
-        (default: all keys).
+    keys : str or bytes or iterable of these or callable, optional
+        A glob pattern that keys must match, several names and patterns of which they must match one, or a
+        function that returns whether a key is wanted (default: all keys).
     strict : bool
         Whether a broken file is an error (default), or as much as possible is loaded.
     collisions : {"accept", "refuse"}
@@ -212,7 +212,8 @@ def _read(
 ) -> RdbReader[Any]:
     """Open a file, after checking it first if its records go to a server."""
     raw = backend.takes_payloads
-    choice = keys if keys is None or isinstance(keys, str | bytes) else _choice(keys)
+    is_choice = keys is None or isinstance(keys, str | bytes) or callable(keys)
+    choice: Any = keys if is_choice else _choice(keys)
 
     def open_file() -> RdbReader[Any]:
         if strict:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from telstate._compare import KeyDifference as KeyDifference
     from telstate._compare import ValueDifference as ValueDifference
     from telstate._compare import compare as compare
+    from telstate._export import ExportReport as ExportReport
+    from telstate._export import export as export
+    from telstate._import import ImportReport as ImportReport
+    from telstate._import import import_file as import_file
     from telstate._ipython import load_ipython_extension as load_ipython_extension
     from telstate._merge import MergeConflict as MergeConflict
     from telstate._merge import MergeConflictError as MergeConflictError
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from telstate.endpoint import Endpoint as Endpoint
     from telstate.errors import BatchError as BatchError
     from telstate.errors import BatchStateError as BatchStateError
+    from telstate.errors import KeysExistError as KeysExistError
     from telstate.errors import ReadOnlyError as ReadOnlyError
     from telstate.pipeline import Pipeline as Pipeline
     from telstate.snapshots import RDBWriter as RDBWriter
@@ -82,6 +87,8 @@ else:
             __name__: ("aio", "endpoint", "errors", "overview"),
             "telstate._batch": ("Queued",),
             "telstate._compare": ("KeyDifference", "ValueDifference", "compare"),
+            "telstate._export": ("ExportReport", "export"),
+            "telstate._import": ("ImportReport", "import_file"),
             "telstate._ipython": ("load_ipython_extension",),
             "telstate._merge": ("MergeConflict", "MergeConflictError", "Merged", "merge"),
             "telstate._open": ("open_store",),
@@ -94,7 +101,7 @@ else:
             "telstate._verify": ("SnapshotProblem", "Verification", "verify_snapshot"),
             "telstate.dropin": ("install_as_katsdptelstate",),
             "telstate.endpoint": ("Endpoint",),
-            "telstate.errors": ("BatchError", "BatchStateError", "ReadOnlyError"),
+            "telstate.errors": ("BatchError", "BatchStateError", "KeysExistError", "ReadOnlyError"),
             "telstate.pipeline": ("Pipeline",),
             "telstate.snapshots": ("RDBWriter",),
             "telstate.telescope_state": ("TelescopeState",),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from telstate_backends.errors import ImmutableKeyError
 from telstate_codec import TelstateError
 
-__all__ = ["BatchError", "BatchStateError", "MissingKeyError", "ReadOnlyError"]
+__all__ = ["BatchError", "BatchStateError", "KeysExistError", "MissingKeyError", "ReadOnlyError"]
 
 
 class ReadOnlyError(TelstateError):
@@ -27,6 +28,20 @@ class BatchError(TelstateError, ExceptionGroup[Exception]):
 
 class BatchStateError(TelstateError):
     """A batch was used before its ``with`` block, after it, or twice."""
+
+
+class KeysExistError(ImmutableKeyError):
+    """Keys of a file exist already; none of them was loaded.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        The full names of the keys.
+    """
+
+    def __init__(self, message: str, keys: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.keys = tuple(keys)
 
 
 class MissingKeyError(KeyError):

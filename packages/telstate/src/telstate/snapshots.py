@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
@@ -82,6 +82,25 @@ def load_into(
     with open_source(file, progress) as opened, _mentioning_strict():
         report = load_rdb(backend, opened, **options)
         return _log_report(report, opened)
+
+
+def load_selected(
+    backend: Backend,
+    file: Source,
+    wants: Callable[[bytes], bool],
+    database: int | None,
+    progress: Progress | None,
+) -> int:
+    """Load those keys of a snapshot that are wanted; `progress` is called with the number so far."""
+    from telstate_backends import load_rdb
+
+    def follow(report: LoadReport) -> None:
+        if progress is not None:
+            progress(report.keys)
+
+    options = {"foreign": "skip", "databases": database, "keys": wants, "collisions": "refuse"}
+    report = load_rdb(backend, file, progress=follow, **options)
+    return _log_report(report, file)
 
 
 async def load_into_async(
@@ -498,17 +517,18 @@ class Selection:
         required = set(self.required)
         return [key for key in listed if key not in required and self.wants(key)]
 
+    def unmatched(self, found: Collection[bytes]) -> list[bytes]:
+        """Return the names that are not among some keys, then the patterns that none of them matches."""
+        names = [name for name in self.required if name not in found]
+        patterns = [glob.pattern for glob in self._globs if not any(map(glob.matches, found))]
+        return names + [pattern for pattern in patterns if pattern not in found]
+
     def check(
         self, writer: RDBWriterBase, keep_empty: bool, backend: Backend | AsyncBackend
     ) -> None:
         """Raise an error if a file lacks keys that were requested, or has none; log what was left out."""
-        found = writer._names.union(writer.failures)
-        for name in self.required:
-            if name not in found:
-                writer._fail(name, _MISSING)
-        for glob in self._globs:
-            if glob.pattern not in found and not any(map(glob.matches, found)):
-                writer._fail(glob.pattern, "no key matches")
+        for name in self.unmatched(writer._names.union(writer.failures)):
+            writer._fail(name, "no key matches" if _is_glob(name) else _MISSING)
         # Keys of other programs (Redis lists, for example) may be left out if they were not named.
         failed = [key for key in writer.failures if self.names is not None and key in self.names]
         if failed:
