@@ -14,6 +14,8 @@ from telstate import (
     DatabaseCollisionError,
     DecodeError,
     Endpoint,
+    ExportReport,
+    ImportReport,
     KeyDifference,
     KeyType,
     KeyUpdate,
@@ -35,6 +37,8 @@ from telstate import (
     Verification,
     Watch,
     aio,
+    export,
+    import_file,
 )
 from telstate.endpoint import endpoint_list_parser, endpoint_parser, endpoints_to_str
 from telstate.overview import KeySummary, key_tree_text, summarise
@@ -218,3 +222,12 @@ assert_type(telstate.verify_snapshot(b"").problems, list[SnapshotProblem])
 assert_type(endpoint_parser(1)("a"), Endpoint)
 assert_type(endpoint_list_parser(1)("a"), list[Endpoint])
 assert_type(endpoints_to_str([Endpoint("a", 1)]), str)
+
+report = export(ts, "out.jsonl", ["m000_*"], exclude=["*_h"], progress=print)
+assert_type(report, ExportReport)
+assert_type(report.encoded, tuple[str, ...])
+imported = import_file(ts, Path("out.jsonl"), existing="keep")
+assert_type(imported, ImportReport)
+assert_type(imported.existing, int)
+import_file(ts, gzip.open("out.rdb.gz"), ["m000_*"], database=2, progress=print)
+import_file(aio.TelescopeState(), "out.rdb")  # type: ignore[arg-type]  # only synchronous ones

@@ -111,8 +111,9 @@ class Batch:
     keys: int
 
 
+KeyChoice: TypeAlias = Key | Callable[[bytes], object]
 #: One glob pattern, several, or a function that returns whether a key is wanted.
-Patterns: TypeAlias = Key | Iterable[Key] | Callable[[bytes], bool]
+Patterns: TypeAlias = Key | Iterable[Key] | KeyChoice
 Foreign: TypeAlias = Literal["refuse", "skip"]
 Collisions: TypeAlias = Literal["accept", "refuse"]
 Progress: TypeAlias = Callable[[LoadReport], object]
@@ -212,8 +213,11 @@ def _read(
 ) -> RdbReader[Any]:
     """Open a file, after checking it first if its records go to a server."""
     raw = backend.takes_payloads
-    is_choice = keys is None or isinstance(keys, str | bytes) or callable(keys)
-    choice: Any = keys if is_choice else _choice(keys)
+    choice: KeyChoice | None
+    if keys is None or isinstance(keys, str | bytes) or callable(keys):
+        choice = keys
+    else:
+        choice = _choice(keys)
 
     def open_file() -> RdbReader[Any]:
         if strict:

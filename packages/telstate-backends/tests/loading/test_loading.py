@@ -26,6 +26,7 @@ from telstate_backends import (
     MemoryBackend,
     RdbParseError,
     RedisBackend,
+    RefusedError,
     Samples,
     SetImmutable,
     Skipped,
@@ -38,7 +39,8 @@ from telstate_backends import (
 )
 from telstate_backends.operations.bulk import dump_payload
 from telstate_codec.timestamps import encode_sample
-from telstate_rdb import Hash, KeyRecord, List, SortedSet, Value, decode_dump
+from telstate_rdb import Hash, KeyRecord, List, SortedSet, Value, decode_dump, encode_dump
+from telstate_rdb.dump import parse_dump
 from telstate_testing.files import OneWayFile
 
 SAMPLES = [encode_sample(float(number), b"v%d" % number) for number in range(50_000)]
@@ -68,6 +70,26 @@ def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     # script passes to one command.
     monkeypatch.setattr(_load_operations, "PART_LENGTH", 4000)
     return 8001
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_full_server(newest_url: str, raw: bool) -> None:
+    """A server that has reached its maxmemory refuses keys that it has not, whether raw or decoded."""
+    records = {
+        "string": FIXED,
+        "zset": KeyRecord(0, b"gain", SortedSet((SAMPLES[0],), array("d", [0.0]))),
+        "hash": KeyRecord(0, b"peak", Hash({b"\xff\x01": b"\xff\x02"})),
+    }
+    with redis.Redis.from_url(newest_url) as client, RedisBackend.from_url(newest_url) as backend:
+        client.config_set("maxmemory", "1")
+        try:
+            for record in records.values():
+                value: Any = parse_dump(encode_dump(record.value)) if raw else record.value
+                with pytest.raises(RefusedError, match="out of memory"):
+                    load_records(backend, [KeyRecord(0, record.key, value)])
+            assert backend.execute(Keys()) == []
+        finally:
+            client.config_set("maxmemory", "0")
 
 
 async def test_loading(subject: Subject, count: int) -> None:

@@ -17,7 +17,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain, groupby
-from typing import Any, Literal, TypeAlias, get_args
+from operator import itemgetter
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -38,7 +39,6 @@ from telstate_codec import (
     encode_sample,
     encode_value,
     key_repr,
-    to_seconds,
 )
 from telstate_codec.json_form import value_from_json
 from telstate_rdb import read_rdb
@@ -46,8 +46,8 @@ from telstate_rdb.printable import escape_path, without_credentials
 
 Existing: TypeAlias = Literal["refuse", "replace", "keep"]
 Progress: TypeAlias = Callable[[int, int], object]
-# A key, the time of a sample or the encoded sub-key (None for an immutable key), and the encoded value.
-Row: TypeAlias = tuple[bytes, "float | bytes | None", bytes]
+# A key, its kind, and the encoded value, sample, or pair of sub-key and value.
+Row: TypeAlias = tuple[bytes, KeyType, Any]
 
 _MAX_NAMES = 5
 _NAMES_AT_ONCE = 1000
@@ -97,7 +97,8 @@ def import_file(
     ts
         A synchronous telescope state.
     file
-        The path of the file, or an open binary file. One that cannot seek is copied to a temporary file first.
+        The path of the file, an ``https://`` or ``s3://`` address (see `TelescopeState.load_from_file`), or an open
+        binary file. One that cannot seek is copied to a temporary file first.
     keys, exclude
         Full names or glob patterns of the keys to load, and of those to leave out. Default: all, none.
     existing
@@ -122,12 +123,14 @@ def import_file(
         If one of the names is not in the file, or no key of it matches one of the patterns.
     DecodeError
         If a file of JSON lines or a Parquet file is malformed; nothing is loaded. The message says where.
-    RdbParseError
-        As for `TelescopeState.load_from_file`.
+    RdbParseError, OSError
+        As for `TelescopeState.load_from_file`; nothing is loaded.
     ImportError
         If it is a Parquet file and pyarrow is not installed.
     ReadOnlyError
         If the view is read-only.
+    DatabaseCollisionError
+        If keys of a snapshot are in several databases, and none is chosen; nothing is loaded.
     RefusedError, ConnectionError
         If the server does not accept the keys, or is lost; the keys that `progress` counted are loaded.
 
@@ -202,21 +205,47 @@ def _report(progress: Progress, total: int, done: int) -> None:
 class _RowFile:
     """A file of rows to load: the common part of both formats."""
 
+    #: What a malformed file raises.
+    errors: ClassVar[tuple[type[Exception], ...]] = (
+        TelstateError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        *_BROKEN_GZIP,
+    )
+    unit: ClassVar[str]
+
     def __init__(self, file: Any, name: str) -> None:
         self._file = file
         self.name = name
         self._count = 0
+        self._number = 0
 
-    def read(self) -> Iterator[Row]:
-        """Yield the rows."""
+    def parse(self) -> Iterator[Row]:
+        """Yield the rows, and count where they are in the file."""
         raise NotImplementedError
+
+    def _read(self) -> Iterator[Row]:
+        """Yield the rows, or raise an error that says where one is malformed."""
+        kinds: dict[bytes, KeyType] = {}
+        self._file.seek(0)
+        self._number = 0
+        try:
+            for row in self.parse():
+                key, kind, _ = row
+                if kinds.setdefault(key, kind) is not kind:
+                    raise DecodeError(f"Key {key_repr(key)} is of several kinds")
+                yield row
+        except self.errors as error:
+            place = f", {self.unit} {self._number}" if self._number else ""
+            reason = str(error).rstrip(".")
+            raise DecodeError(f"{self.name}{place}: {reason}.") from error
 
     def read_keys(self, wants: Callable[[bytes], bool], database: int | None) -> set[bytes]:
         """Return the keys that are wanted, after reading all rows."""
-        kinds: dict[bytes, KeyType] = {}
-        rows = self.read()
-        self._count = sum(part.rows for part in _parts(rows, wants, kinds))
-        return set(kinds)
+        keys: set[bytes] = set()
+        self._count = sum(part.rows for part in _parts(self._read(), wants, keys))
+        return keys
 
     def load(
         self,
@@ -226,8 +255,8 @@ class _RowFile:
         progress: Progress | None,
     ) -> int:
         """Load keys; return their number."""
-        kinds: dict[bytes, KeyType] = {}
-        batches = _batches(_parts(self.read(), keys.__contains__, kinds))
+        loaded: set[bytes] = set()
+        batches = _batches(_parts(self._read(), keys.__contains__, loaded))
         done = 0
         # Into memory all or nothing, whatever goes wrong.
         for batch in batches if backend.uncached.store is None else [list(chain(*batches))]:
@@ -237,47 +266,37 @@ class _RowFile:
             done += sum(part.rows for part in batch)
             if progress is not None:
                 progress(done, self._count)
-        return len(kinds)
+        return len(loaded)
 
 
 class _JsonFile(_RowFile):
     """A file of JSON lines."""
 
-    def read(self) -> Iterator[Row]:
-        self._file.seek(0)
-        number = 0
-        try:
-            for number, line in enumerate(self._file, 1):
-                if line.strip():
-                    yield _parse_line(line)
-        except _BROKEN_GZIP as error:
-            raise DecodeError(f"{self.name} cannot be decompressed: {error}.") from error
-        except (TelstateError, TypeError, ValueError, RecursionError) as error:
-            reason = str(error).rstrip(".")
-            raise DecodeError(f"{self.name}, line {number}: {reason}.") from error
+    unit = "line"
+
+    def parse(self) -> Iterator[Row]:
+        for self._number, line in enumerate(self._file, 1):
+            if line.strip():
+                yield _parse_line(line)
 
 
 class _ParquetFile(_RowFile):
     """A Parquet file."""
 
-    def read(self) -> Iterator[Row]:
+    errors = (*_RowFile.errors, KeyError, OSError)  # which pyarrow raises
+    unit = "row"
+
+    def parse(self) -> Iterator[Row]:
         arrow = load_pyarrow()
-        self._file.seek(0)
-        number = 0
-        try:
-            parquet = arrow.parquet.ParquetFile(self._file)
-            metadata = parquet.schema_arrow.metadata or {}
-            if metadata.get(VERSION[0]) != VERSION[1]:
-                raise ValueError("it was not exported by telstate")
-            for batch in parquet.iter_batches(_PART_ROWS, columns=_READ_COLUMNS):
-                columns = batch.to_pydict()
-                for row in zip(*(columns[name] for name in _READ_COLUMNS), strict=True):
-                    number += 1
-                    yield _parse_columns(*row)
-        except (TelstateError, TypeError, ValueError, KeyError, OSError, RecursionError) as error:
-            reason = str(error).rstrip(".")
-            place = f"row {number}" if number else "at its start"
-            raise DecodeError(f"{self.name}, {place}: {reason}.") from error
+        parquet = arrow.parquet.ParquetFile(self._file)
+        metadata = parquet.schema_arrow.metadata or {}
+        if metadata.get(VERSION[0]) != VERSION[1]:
+            raise ValueError("it was not exported by telstate")
+        for batch in parquet.iter_batches(_PART_ROWS, columns=_READ_COLUMNS):
+            columns = batch.to_pydict()
+            for row in zip(*(columns[name] for name in _READ_COLUMNS), strict=True):
+                self._number += 1
+                yield _parse_columns(*row)
 
 
 @contextmanager
@@ -306,7 +325,7 @@ def _open(file: Source) -> Iterator[_Snapshot | _RowFile]:
             try:
                 head = opened.read(4)
             except _BROKEN_GZIP as error:
-                raise DecodeError(f"{name} cannot be decompressed: {error}.") from error
+                raise DecodeError(f"{name}: {error}.") from error
             opened.seek(0)
         if head == b"PAR1":
             yield _ParquetFile(opened, name)
@@ -349,11 +368,14 @@ _NONE: Any = object()  # a sub-key may be null
 
 def _row(key: bytes, time: Any, sub_key: Any, value: Any) -> Row:
     """Return a row of which time, sub-key and value are in the text form."""
-    if time is not None:
-        if sub_key is not _NONE:
-            raise ValueError("it has both a time and a sub-key")
-        return key, to_seconds(value_from_json(time)), _encode(value)
-    return key, None if sub_key is _NONE else _encode(sub_key), _encode(value)
+    encoded = _encode(value)
+    if time is None:
+        if sub_key is _NONE:
+            return key, KeyType.IMMUTABLE, encoded
+        return key, KeyType.INDEXED, (_encode(sub_key), encoded)
+    if sub_key is not _NONE:
+        raise ValueError("it has both a time and a sub-key")
+    return key, KeyType.MUTABLE, encode_sample(value_from_json(time), encoded)
 
 
 def _encode(content: Any) -> bytes:
@@ -373,46 +395,34 @@ class _Part:
 
 
 def _parts(
-    rows: Iterable[Row], wants: Callable[[bytes], bool], kinds: dict[bytes, KeyType]
+    rows: Iterable[Row], wants: Callable[[bytes], bool], keys: set[bytes]
 ) -> Iterator[_Part]:
-    """Divide rows into parts, and note the kinds of their keys."""
-    for (key, kind), group in groupby(rows, lambda row: (row[0], _kind_of(row))):
+    """Divide the rows of wanted keys into parts, and note these keys."""
+    for (key, kind), group in groupby(rows, itemgetter(0, 1)):
         if not wants(key):
             continue
-        is_new = key not in kinds
-        if kinds.setdefault(key, kind) is not kind:
-            raise DecodeError(
-                f"Key {key_repr(key)} is {kinds[key].name.lower()} and {kind.name.lower()}."
-            )
-        while part := list(_take(group)):
-            load = Load(key, _contents(kind, part), is_new)
-            yield _Part(load, len(part), sum(len(value) for _, _, value in part))
-            is_new = False
+        items = (item for _, _, item in group)
+        while part := _take(kind, items):
+            contents, count, size = part
+            yield _Part(Load(key, contents, key not in keys), count, size)
+            keys.add(key)
 
 
-def _kind_of(row: Row) -> KeyType:
-    if row[1] is None:
-        return KeyType.IMMUTABLE
-    return KeyType.INDEXED if isinstance(row[1], bytes) else KeyType.MUTABLE
-
-
-def _take(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows for one operation."""
+def _take(kind: KeyType, items: Iterator[Any]) -> tuple[Stored, int, int] | None:
+    """Return the contents for one operation, the number of rows, and their size; None at the end."""
+    taken: list[Any] = []
     size = 0
-    for number, row in enumerate(rows, 1):
-        yield row
-        size += len(row[2])
-        if size >= _BATCH_BYTES or number == _PART_ROWS:
-            return
-
-
-def _contents(kind: KeyType, rows: Sequence[Row]) -> Stored:
+    for item in items:
+        taken.append(item)
+        size += len(item[1]) if kind is KeyType.INDEXED else len(item)
+        if size >= _BATCH_BYTES or len(taken) == _PART_ROWS:
+            break
+    if not taken:
+        return None
     if kind is KeyType.IMMUTABLE:
-        return Immutable(rows[-1][2])
-    pairs: Iterable[tuple[Any, bytes]] = (row[1:] for row in rows)
-    if kind is KeyType.INDEXED:
-        return Fields(pairs)
-    return Samples(sorted({encode_sample(time, value) for time, value in pairs}))
+        return Immutable(taken[-1]), len(taken), size
+    contents = Fields(taken) if kind is KeyType.INDEXED else Samples(sorted(set(taken)))
+    return contents, len(taken), size
 
 
 def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:

@@ -87,7 +87,7 @@ def load_into(
 def load_selected(
     backend: Backend,
     file: Source,
-    wants: Callable[[bytes], bool],
+    wants: Callable[[bytes], object],
     database: int | None,
     progress: Progress | None,
 ) -> int:
@@ -98,8 +98,15 @@ def load_selected(
         if progress is not None:
             progress(report.keys)
 
-    options = {"foreign": "skip", "databases": database, "keys": wants, "collisions": "refuse"}
-    report = load_rdb(backend, file, progress=follow, **options)
+    report = load_rdb(
+        backend,
+        file,
+        foreign="skip",
+        progress=follow,
+        databases=database,
+        keys=wants,
+        collisions="refuse",
+    )
     return _log_report(report, file)
 
 

@@ -2,14 +2,15 @@
 -- the present contents first. ARGV[2]: the type. The rest: the value, or scores and samples, or fields and
 -- values.
 local key, kind = KEYS[1], ARGV[2]
-local present = 'none'
+local present = redis.call('TYPE', key).ok
 if ARGV[1] == '1' then
-  redis.call('UNLINK', key)
-else
-  present = redis.call('TYPE', key).ok
-  if present ~= 'none' and present ~= kind then
-    return {present, key}
+  -- Not before the first write if there is nothing to delete: a server that is out of memory refuses only that.
+  if present ~= 'none' then
+    redis.call('UNLINK', key)
+    present = 'none'
   end
+elseif present ~= 'none' and present ~= kind then
+  return {present, key}
 end
 local channel = 'update/' .. key
 if kind == 'string' then
