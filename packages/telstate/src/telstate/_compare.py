@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from telstate._pickles import convert_pickle
-from telstate.overview import HasBackend
+from telstate._summaries import HasBackend
 from telstate.snapshots import read_contents, split_keys
 from telstate_backends import Immutable, KeyType, KeyTypes
 from telstate_backends.store import Fields, Samples, Stored, kind_of

@@ -8,13 +8,17 @@ cannot be printed are spelled out.
 from __future__ import annotations
 
 import html
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
+import attrs
+
+from telstate._summaries import KeySummary, natural, pattern_of, peek_at, summaries_of
+from telstate._tree import MIN_SIMILAR
 from telstate._view import View
-from telstate.overview import KeySummary, peek_at, summaries_of
 from telstate_backends import (
     AsyncBackend,
     Backend,
@@ -32,7 +36,7 @@ from telstate_codec.printable import escape
 TIME_LIMIT = 1.0
 # How many keys are listed, and how many of them a table shows.
 MAX_KEYS = 20_000
-MAX_ROWS = 30
+MAX_ROWS = 40
 # How many characters of a name or an error are shown.
 MAX_LENGTH = 120
 
@@ -106,7 +110,7 @@ def html_repr(ts: Shown) -> str:
     prefixes = ", ".join(f"<code>{html.escape(repr(prefix))}</code>" for prefix in ts.prefixes)
     view = f"prefixes {prefixes}{', read-only' if ts.read_only else ''}"
     try:
-        more, count, summaries = _first_keys(ts)
+        more, count, rows = _first_rows(ts)
     except NotAskable:
         hint = "<code>await ts.keys()</code> lists the keys"
         return f"<div>{title}, {view}<br>{hint}</div>"
@@ -114,11 +118,13 @@ def html_repr(ts: Shown) -> str:
         problem = html.escape(_shorten(str(error)))
         return f"<div>{title}, {_describe_error(error)}, {view}<br>{problem}</div>"
     total = f", {_count_keys(count)}" if count is not None else ""
-    rows = "".join(_row(ts.prefixes, summary) for summary in summaries)
-    table = f"<table>{_HEAD}<tbody>{rows}</tbody></table>" if rows else ""
-    rest = f"<div>{more:,} more in this view</div>" if more else ""
+    body = "".join(_row_html(ts.prefixes, row) for row in rows)
+    table = f"<table>{_HEAD}<tbody>{body}</tbody></table>" if rows else ""
+    rest = f"{more:,} more in this view. " if more else ""
     if count is not None and count > MAX_KEYS:
-        rest = f"<div>and more: only {MAX_KEYS:,} keys were listed</div>"
+        rest = f"And more: only {MAX_KEYS:,} keys were listed. "
+    if rows:
+        rest = f"<div>{rest}To search: <code>ts.keys('*target*')</code></div>"
     return f"<div>{title}{total}, {view}{table}{rest}</div>"
 
 
@@ -166,28 +172,93 @@ def _backend_name(backend: AnyBackend) -> str:
     return name if store.address is None else f"{name} at {escape(store.address)}"
 
 
-def _first_keys(ts: Shown) -> tuple[int, int | None, list[KeySummary]]:
-    """Return how many keys are not shown, how many the store has, and the first of the view."""
+@attrs.frozen
+class _Row:
+    """A row of the table: a key, or several whose names differ in numbers only, by the first of them."""
+
+    summary: KeySummary
+    names: Sequence[str]
+
+
+def _first_rows(ts: Shown) -> tuple[int, int | None, list[_Row]]:
+    """Return how many keys are not shown, how many the store has, and the first rows."""
     (some,) = ask(ts.backend, [SomeKeys(MAX_KEYS)])
     if isinstance(some, BaseException):
         raise some
     seen = View(ts.prefixes).sort(map(decode_key, some))
-    shown = [encode_key(key) for key in seen[:MAX_ROWS]]
+    groups = _fold(ts.prefixes, seen)[:MAX_ROWS]
+    shown = [encode_key(names[0]) for names in groups]
     count, *key_previews = ask(ts.backend, [Count(), *peek_at(shown)])
     total = count if isinstance(count, int) else None
-    return len(seen) - len(shown), total, summaries_of(shown, key_previews)
+    found = {names[0]: names for names in groups}
+    rows = [_Row(one, found[one.name]) for one in summaries_of(shown, key_previews)]
+    return len(seen) - sum(map(len, groups)), total, rows
+
+
+def _fold(prefixes: Sequence[str], names: Iterable[str]) -> list[list[str]]:
+    """Return names in groups that look alike: those that people look for first, of each prefix."""
+    groups: dict[object, list[str]] = {}
+    for name in sorted(names, key=natural):
+        groups.setdefault((_prefix_of(prefixes, name), pattern_of(name)), []).append(name)
+    folded: list[list[str]] = []
+    for group in groups.values():
+        folded += [group] if len(group) >= MIN_SIMILAR else ([name] for name in group)
+    return sorted(
+        folded,
+        key=lambda group: (
+            prefixes.index(_prefix_of(prefixes, group[0])),
+            _interest(group[0]),
+            natural(group[0]),
+        ),
+    )
+
+
+def _prefix_of(prefixes: Sequence[str], name: str) -> str:
+    return next((one for one in prefixes if name.startswith(one)), "")
+
+
+# What people look for first: targets, antennas, streams; and what they look for last.
+_INTERESTS = [
+    re.compile(pattern)
+    for pattern in (
+        r"(^|_)target$",
+        r"(^|_)(activity|label)$",
+        r"(^|_)[a-z]{1,2}[0-9]{3,4}_",
+        r"_(stream_type|n_chans|bandwidth|center_freq|int_time|sync_time|bls_ordering)$",
+    )
+]
+_LAST = re.compile(r"(^|_)(cal_product|cal_shared|spectral_image|sdp_task_details)_?")
+
+
+def _interest(name: str) -> int:
+    if _LAST.search(name):
+        return len(_INTERESTS) + 1
+    return next(
+        (i for i, pattern in enumerate(_INTERESTS) if pattern.search(name)), len(_INTERESTS)
+    )
 
 
 _STYLE = ' style="text-align: left"'
-_HEAD = f"<thead><tr><th{_STYLE}>key</th><th{_STYLE}>kind</th><th{_STYLE}>value</th></tr></thead>"
+_HEAD = "".join(f"<th{_STYLE}>{name}</th>" for name in ("key", "kind", "samples", "value"))
+_HEAD = f"<thead><tr>{_HEAD}</tr></thead>"
 
 
-def _row(prefixes: Sequence[str], summary: KeySummary) -> str:
-    prefix = next((one for one in prefixes if summary.name.startswith(one)), "")
-    name = html.escape(_shorten(summary.name.removeprefix(prefix)))
+def _row_html(prefixes: Sequence[str], row: _Row) -> str:
+    first, last = row.names[0], row.names[-1]
+    prefix = _prefix_of(prefixes, first)
+    name = html.escape(_shorten(first.removeprefix(prefix)))
+    if last != first:
+        name += f" ... {html.escape(_shorten(last.removeprefix(prefix)))}"
+        name += f" ({len(row.names):,} alike)"
     if prefix:
         name = f'<span style="opacity: 0.5">{html.escape(_shorten(prefix))}</span>{name}'
-    cells = (name, summary.kind.name.lower(), html.escape(escape(summary.extent + summary.value)))
+    summary = row.summary
+    texts = (
+        summary.kind.name.lower(),
+        escape(summary.extent),
+        escape(f"{summary.shown_type}  {summary.value}".strip()),
+    )
+    cells = (name, *map(html.escape, texts))
     return f"<tr>{''.join(f'<td{_STYLE}>{cell}</td>' for cell in cells)}</tr>"
 
 

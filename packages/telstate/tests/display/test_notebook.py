@@ -3,6 +3,7 @@
 The private modules are imported for their limits, and for the order of keys in a view.
 """
 
+import itertools
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from telstate_backends import SetImmutable
 from telstate_backends.retry import Attempts
 from telstate_codec import encode_value
 from telstate_testing import RedisBinary, RedisServer
+from telstate_testing.observations import fill_observation
 
 
 class Cells(HTMLParser):
@@ -103,12 +105,12 @@ def test_html(ts: TelescopeState) -> None:
     ts.set_indexed("peak", "x", [1, 2])
     found = Cells(shown(ts.view("a")))
     assert found.cells == [
-        *("a_weights", "immutable", "float32 array, shape (3, 4)"),
-        *("gain", "mutable", "2 samples, 1970-01-01 00:00:00 to 1970-01-01 00:01:00, latest 2.5"),
-        *("n_chans", "immutable", "4096"),
-        *("peak", "indexed", "1 sub-key, ['x'] = [1, 2]"),
+        *("a_weights", "immutable", "", "float32 (3, 4)  [0, 0, 0, 0, ...]"),
+        *("gain", "mutable", "2 samples, 1970-01-01 00:00:00 to 00:01:00", "2.5"),
+        *("n_chans", "immutable", "", "4096"),
+        *("peak", "indexed", "1 sub-key", "['x'] = [1, 2]"),
     ]
-    assert Cells(shown(ts.view("a", exclusive=True))).cells[::3] == ["a_weights"]
+    assert Cells(shown(ts.view("a", exclusive=True))).cells[::4] == ["a_weights"]
     assert "4 keys" in shown(ts) and type(ts.backend).__name__ in shown(ts)
     assert "read-only" in shown(ts.view("b", read_only=True))
 
@@ -138,15 +140,37 @@ def test_html_of_a_large_store() -> None:
     ts = TelescopeState()
     assert isinstance(ts.backend, MemoryBackend)
     long = encode_value("x" * 1_000_000)
-    operations = [SetImmutable(b"key%06d" % number, long) for number in range(100_000)]
+    names = [bytes(some) for some in itertools.product(b"abcdefghij", repeat=5)]
+    operations = [SetImmutable(name, long) for name in names]
     ts.backend.execute_many(operations)
     html = shown(ts)
     assert "100,000 keys" in html and len(html) < 20_000
-    assert len(Cells(html).cells) == 3 * _display.MAX_ROWS
+    assert len(Cells(html).cells) == 4 * _display.MAX_ROWS
     assert len(ts._ipython_key_completions_()) == _display.MAX_KEYS
-    for number in range(100_000 - 40):
-        ts.backend.store.data.pop(b"key%06d" % number)
-    assert "<div>10 more in this view</div>" in shown(ts)
+    for name in names[50:]:
+        ts.backend.store.data.pop(name)
+    assert "10 more in this view" in shown(ts)
+
+
+def test_html_of_an_observation() -> None:
+    """What people look for first comes first, keys that look alike are one row, and a hint says how to search."""
+    ts = TelescopeState()
+    fill_observation(ts)
+    html = shown(ts)
+    assert "ts.keys('*target*')" in html
+    keys = Cells(html).cells[::4]
+    assert keys[:2] == ["cbf_target", "m000_target ... m003_target (4 alike)"]
+    places = [
+        keys.index(key)
+        for key in (
+            "m000_activity ... m003_activity (4 alike)",
+            "m000_pos_actual_scan_azim ... m003_pos_actual_scan_azim (4 alike)",
+            "i0_antenna_channelised_voltage_n_chans",
+        )
+    ]
+    assert places == sorted(places) and not any("cal_product" in key for key in keys)
+    view = ts.view("1600000000_cal", exclusive=True)
+    assert "1600000000_cal_shared_0 ... shared_59 (60 alike)" in Cells(shown(view)).cells
 
 
 def test_html_of_long_values_costs_a_server_little(
@@ -164,10 +188,10 @@ def test_html_of_long_values_costs_a_server_little(
         after = client.info("stats")["total_net_output_bytes"]
     assert after - before < 100_000
     cells = Cells(html).cells
-    assert cells[2] == "float64 array, shape (5000, 2500)"
-    assert cells[5] == "bytes, 20,000,006 bytes"
-    assert cells[8] == "1 sub-key, ['row'] = long value, 20,000,006 bytes"
-    assert re.fullmatch("1 sample, long value, [12][0-9],[0-9]{3},[0-9]{3} bytes", cells[11])
+    assert cells[3] == "float64 (5000, 2500)"
+    assert cells[7] == "bytes (20,000,006 bytes)"
+    assert cells[11] == "['row'] = (long value, 20,000,006 bytes)"
+    assert re.fullmatch("[(]long value, [12][0-9],[0-9]{3},[0-9]{3} bytes[)]", cells[15])
 
 
 def test_no_password(ours: TelescopeState) -> None:
