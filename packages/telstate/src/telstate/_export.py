@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import attrs
 
 from telstate._calls.common import logger, with_key
-from telstate.overview import HasBackend
+from telstate._summaries import HasBackend
 from telstate.snapshots import RDBWriter, Selection, counted, write_store
 from telstate_backends import KeyType
 from telstate_codec import (

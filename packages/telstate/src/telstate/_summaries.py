@@ -125,7 +125,8 @@ def summarise(ts: HasBackend, filter: str = "*") -> list[KeySummary]:
     >>> gain.kind.name, gain.count, gain.type, gain.value
     ('MUTABLE', 1, 'float', '1.5')
     """
-    return summarise_keys(ts, ts.backend.execute(Keys(encode_key(filter))))
+    keys = ts.backend.execute(Keys(encode_key(filter)))
+    return summarise_keys(ts, keys)
 
 
 def summarise_keys(ts: HasBackend, keys: Sequence[bytes]) -> list[KeySummary]:
@@ -242,8 +243,8 @@ def _type_of(value: Any) -> str:
 
 
 def _text_of(value: Any) -> str:
-    if isinstance(value, str | bytes) and len(value) > _MAX_TEXT:
-        return f"{value[:_MAX_TEXT]!r}..."
+    if isinstance(value, str | bytes):
+        return f"{value[:_MAX_TEXT]!r}{'...' if len(value) > _MAX_TEXT else ''}"
     if type(value).__name__ == "ndarray" and not value.dtype.hasobject:
         some = [_element_text(one) for one in value.flat[:_MAX_ELEMENTS].tolist()]
         return f"[{', '.join(some)}{', ...' if value.size > _MAX_ELEMENTS else ''}]"
@@ -271,10 +272,11 @@ def natural(name: str) -> list[object]:
     >>> sorted(["m10", "m9", "m010", "a"], key=natural)
     ['a', 'm9', 'm010', 'm10']
     """
-    parts: list[object] = _DIGITS.split(name)
+    parts = _DIGITS.split(name)
+    sortable: list[object] = [*parts]
     # Not as integers: Python refuses to convert very long ones.
-    parts[1::2] = [(len(digits.lstrip("0")), digits.lstrip("0"), digits) for digits in parts[1::2]]
-    return parts
+    sortable[1::2] = [(len(one.lstrip("0")), one.lstrip("0"), one) for one in parts[1::2]]
+    return sortable
 
 
 def pattern_of(name: str) -> str:

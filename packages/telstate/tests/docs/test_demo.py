@@ -14,8 +14,8 @@ def test_demo() -> None:
     shown = output.stdout
     assert "1testdata_sdp_l0.rdb: 199 keys, " in shown
     assert "observation.rdb: " in shown
-    assert "B0  mutable  6 samples, " in shown
-    assert "peak_flux  indexed" in shown
+    assert "B0  6 samples, " in shown
+    assert "peak_flux  72 sub-keys" in shown
     assert "What was saved and loaded again is the same." in shown
 
 
