@@ -442,9 +442,10 @@ def dev(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Play an observation, save it, load it and a real one, and show their contents."""
+    """Play an observation, save it and load it, and show it and a real one: ``telstate demo``."""
     install(session, PACKAGES, "click", "rich")
-    session.run("python", "packages/telstate/examples/observation.py", *session.posargs)
+    real = ["packages/telstate/tests/data/1testdata_sdp_l0.rdb"]
+    session.run("python", "-m", "telstate", "demo", *(session.posargs or real))
 
 
 @nox.session

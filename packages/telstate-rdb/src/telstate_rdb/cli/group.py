@@ -50,10 +50,7 @@ class Group(click.Group):
                 discard(sys.stdout)
                 _end(FAILED)
             except OSError as error:
-                if error.filename is None:
-                    _end(FAILED, f"{str(error.strerror or error).removesuffix('.')}.")
-                shown = escape_path(os.fspath(error.filename))
-                _end(FAILED, f"{shown}: {error.strerror or error}.")
+                _end(FAILED, describe_os_error(error))
             except tuple(self.errors) as error:
                 _end(
                     next(self.errors[one] for one in self.errors if isinstance(error, one)),
@@ -94,6 +91,14 @@ def _end_interrupted() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
     sys.exit(128 + signal.SIGINT)  # where signals do not end processes
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return the message for an error of the operating system, which names the file if that is known."""
+    reason = f"{str(error.strerror or error).removesuffix('.')}."
+    return (
+        reason if error.filename is None else f"{escape_path(os.fspath(error.filename))}: {reason}"
+    )
 
 
 def print_message(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import click
 
-from telstate.cli import _sensors, _write
+from telstate.cli import _demo, _sensors, _write
 from telstate.errors import MissingKeyError
 from telstate_backends import TelstateError
 from telstate_rdb import RdbError
@@ -49,6 +49,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     _write.add,
     _write.delete,
     _write.clear,
+    _demo.demo,
 )
 
 for command in _COMMANDS:

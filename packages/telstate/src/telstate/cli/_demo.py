@@ -1,0 +1,216 @@
+"""The command demo: it plays an observation into memory, and shows it and other snapshots with the commands."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import shlex
+import tempfile
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+import numpy
+from rich.console import Console
+
+from telstate._open import open_store
+from telstate._pickles import find_pickles
+from telstate.cli import _sensors
+from telstate.overview import KeySummary, key_tree, summarise
+from telstate.telescope_state import TelescopeState
+from telstate_backends import KeyType, TelstateError
+from telstate_rdb import RdbError
+from telstate_rdb.cli.group import FAILED, YES, describe_os_error, print_message
+from telstate_rdb.cli.output import Output, force_option, print_to, refuse_existing
+from telstate_rdb.printable import escape_path
+
+ANTENNAS = ["m000", "m001", "m002", "m003"]
+CHANNELS = 256
+START = 1_600_000_000.0
+DURATION = 900.0
+# Name, right ascension and declination in degrees, and purpose.
+TARGETS = [
+    ("J1939-6342", 294.854, -63.713, "bandpass calibrator"),
+    ("J0408-6545", 62.085, -65.753, "gain calibrator"),
+    ("NGC 641", 24.64, -42.51, "target"),
+]
+ROWS = 8  # of the samples of a sensor
+LINES = 50  # of the tree of keys
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option(
+    "-o",
+    "--output",
+    "kept",
+    type=click.Path(dir_okay=False),
+    help="Keep the observation in a file.",
+)
+@force_option
+@print_to
+def demo(files: Sequence[str], kept: str | None, force: bool, output: Output) -> int:
+    """Play an observation, and show it, and snapshots of your own, with the commands.
+
+    No server and no network are needed. The observation lasts for fifteen minutes, and has four antennas.
+
+    \b
+    Examples:
+      telstate demo
+      telstate demo -o demo.rdb
+      telstate demo observation.rdb
+    """
+    with tempfile.TemporaryDirectory(prefix="telstate-") as folder:
+        path = os.path.join(folder, "demo.rdb")
+        if kept is not None:
+            refuse_existing(kept, force)
+            path = kept
+        played = TelescopeState()
+        observe(played)
+        count = played.save(path)
+        with open_store(path) as again:
+            same = all(
+                played.get(key, return_encoded=True) == again.get(key, return_encoded=True)
+                for key in played.keys()
+            )
+        print_line(
+            output,
+            f"An observation of {DURATION / 60:.0f} minutes was played into memory, and its {count} keys were "
+            f"saved. What was loaded again is {'' if same else 'NOT '}the same.",
+        )
+        failed = not same
+        for file in (path, *files):
+            try:
+                show(file, "demo.rdb" if kept is None and file is path else file, output)
+            except OSError as error:
+                failed = True
+                print_message(describe_os_error(error))
+            except (TelstateError, RdbError, click.ClickException) as error:
+                failed = True
+                print_message(str(error))
+    return FAILED if failed else YES
+
+
+def show(file: str, name: str, output: Output) -> None:
+    """Show a snapshot with the commands, and say what it takes to read its pickles."""
+    with open_store(file) as ts:
+        keys = summarise(ts)
+        pickled = find_pickles(ts)
+    samples = sum(key.count for key in keys if key.kind is KeyType.MUTABLE)
+    print_line(output)
+    print_tree(output, keys, f"{escape_path(name)}: {len(keys)} keys, {samples} samples")
+    unread = {key.name for key in pickled}
+    sensor = choose_sensor([key for key in keys if key.name not in unread])
+    if sensor is not None:
+        arguments = [sensor, "--last", str(ROWS)]
+        print_line(output)
+        print_line(output, f"$ telstate range {escape_path(shlex.join([name, *arguments]))}")
+        output.flush()
+        _sensors.range_.main([file, *arguments], standalone_mode=False)
+    if pickled:
+        plain = sum(not key.refused for key in pickled)
+        print_line(output)
+        print_line(
+            output,
+            f"{len(pickled)} of these keys hold pickles. They can run code, so they are not read by default; "
+            f"{plain} of them hold plain data only, which --allow-pickle safe reads, with every command. "
+            f"To list them: telstate pickles {escape_path(shlex.quote(name))}",
+        )
+
+
+def choose_sensor(keys: Iterable[KeySummary]) -> str | None:
+    """Return the name of the sensor with the most samples, among those with valid times."""
+    sensors = [key for key in keys if math.isfinite((key.first or 0) + (key.last or 0))]
+    most = max(sensors, key=lambda key: key.count if key.last else 0, default=None)
+    return None if most is None or most.last is None else most.name
+
+
+def print_line(output: Output, text: str = "") -> None:
+    """Print a line, and fold it on a terminal."""
+    lines = textwrap.wrap(text, output.width) if output.is_terminal else []
+    output.write("\n".join(lines or [text]) + "\n")
+
+
+def print_tree(output: Output, keys: Iterable[KeySummary], title: str) -> None:
+    """Print the tree of keys; on a terminal each line is cut at its width."""
+    console = Console(
+        file=io.StringIO(),
+        width=output.width if output.is_terminal else 200,
+        force_terminal=output.has_colour,
+        color_system="standard" if output.has_colour else None,
+    )
+    with console.capture() as captured:
+        console.print(key_tree(keys, title, limit=LINES))
+    output.write(captured.get())
+
+
+# ------------------------------------------------------------------------------- the observation
+
+
+def configure(ts: TelescopeState) -> None:
+    """Set the configuration, which is known before the observation starts."""
+    ts["sdp_config"] = {
+        "inputs": {"camdata": {"type": "cam.http", "url": "http://127.0.0.1:5000/"}},
+        "outputs": {"sdp_l0": {"type": "sdp.vis", "output_int_time": 8.0}},
+        "version": "3.1",
+    }
+    ts["sub_band"] = "l"
+    ts["sub_pool_resources"] = ",".join(ANTENNAS)
+    stream = ts.view("i0_antenna_channelised_voltage", exclusive=True)
+    stream["n_chans"] = CHANNELS
+    stream["bandwidth"] = 856e6
+    stream["center_freq"] = 1284e6
+    stream["input_labels"] = [antenna + pol for antenna in ANTENNAS for pol in "hv"]
+    for number, antenna in enumerate(ANTENNAS):
+        ts[f"{antenna}_observer"] = f"{antenna}, -30:42:39.8, 21:26:38.0, 1086.6, 13.5, {number}.0"
+        ts.add(f"{antenna}_activity", "stop", ts=START)
+
+
+def times(period: float) -> Iterator[float]:
+    """Return the times of the samples of a sensor that reports every `period` seconds."""
+    return (START + step * period for step in range(int(DURATION / period)))
+
+
+def point(ts: TelescopeState, antenna: str, now: float) -> None:
+    """Add the pointing of an antenna."""
+    angle = 2 * math.pi * (now - START) / 86164.1
+    ts.add(f"{antenna}_pos_actual_scan_azim", 120.0 + math.degrees(angle), ts=now)
+    ts.add(f"{antenna}_pos_actual_scan_elev", 45.0 + 10 * math.sin(angle * 4), ts=now)
+
+
+def calibrate(ts: TelescopeState, capture_block: str, now: float) -> None:
+    """Add calibration solutions, as the calibration pipeline does after observing a calibrator."""
+    view = ts.view(capture_block).view(ts.join(capture_block, "cal"))
+    phase = numpy.exp(1j * numpy.linspace(0, now - START, len(ANTENNAS)))
+    view.add("product_G", numpy.stack([phase, phase.conj()]).astype(numpy.complex64), ts=now)
+    flat = numpy.ones((CHANNELS, 2, len(ANTENNAS)), numpy.complex64)
+    view.add("product_B0", flat * phase.astype(numpy.complex64), ts=now)
+
+
+def observe(ts: TelescopeState) -> None:
+    """Simulate an observation of fifteen minutes."""
+    configure(ts)
+    capture_block = str(int(START))
+    ts["capture_block_id"] = capture_block
+    block = ts.view(capture_block)
+    block["obs_params"] = {"observer": "A. Stronomer", "antennas": ANTENNAS, "horizon": 15.0}
+    scan = DURATION / 9
+    previous = None
+    for now in times(4.0):
+        for antenna in ANTENNAS:
+            point(ts, antenna, now)
+        number = int((now - START) / scan)
+        if number != previous:
+            name, right_ascension, declination, purpose = TARGETS[number % len(TARGETS)]
+            ts.add("cbf_target", f"{name}, radec, {right_ascension}, {declination}", ts=now)
+            ts.add("obs_activity", "track", ts=now)
+            block.add("obs_script_log", f"INFO  tracking {name} ({purpose})", ts=now)
+            for channel in range(0, CHANNELS, 32):
+                block.set_indexed("peak_flux", (name, number, channel), 14.9 - channel / 100)
+            if "calibrator" in purpose:
+                calibrate(ts, capture_block, now)
+            previous = number
+        if int(now - START) % 60 == 0:
+            ts.add("anc_air_temperature", 21.5 - (now - START) / 900, ts=now)
+            ts.add("anc_wind_speed", 3 + 2 * math.sin(now / 300), ts=now)

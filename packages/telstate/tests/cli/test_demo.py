@@ -1,0 +1,51 @@
+"""The demonstration, as a new user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from state_command import run, run_on_terminal
+
+from telstate import TelescopeState
+from telstate_testing.observations import write_old_observation
+
+
+def test_without_files(tmp_path: Path) -> None:
+    """An observation is played, saved, loaded and shown; it can be kept for other commands."""
+    shown = run("demo")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert "What was loaded again is the same." in shown.stdout
+    assert "demo.rdb: 33 keys, 1873 samples" in shown.stdout
+    assert "$ telstate range demo.rdb m000_pos_actual_scan_azim --last 8" in shown.stdout
+    assert "2020-09-13T12:41:36Z\t123.7435" in shown.stdout
+    kept = tmp_path / "demo.rdb"
+    assert run("demo", "-o", kept).exit_code == 0
+    assert TelescopeState.from_snapshot(kept)["sub_band"] == "l"
+    refused = run("demo", "-o", kept)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "exists. Use --force" in refused.stderr
+
+
+def test_it_goes_on_after_each_file(real_snapshot: Path, tmp_path: Path) -> None:
+    """A broken file is one line of error, and pickles are explained; the files after them are shown."""
+    broken, old, real = tmp_path / "broken.rdb", tmp_path / "old.rdb", tmp_path / "mine.rdb"
+    broken.write_bytes(b"REDIS0006 and then rubbish")
+    write_old_observation(old)
+    real.write_bytes(real_snapshot.read_bytes())
+    shown = run("demo", broken, tmp_path / "none.rdb", old, real)
+    assert shown.exit_code == 2
+    assert f"{broken}, byte " in shown.stderr and f"{tmp_path}/none.rdb: " in shown.stderr
+    assert shown.stderr.count("\n") == 2
+    assert f"{old}: " in shown.stdout and f"{real}: 199 keys, " in shown.stdout
+    assert " hold pickles. They can run code, so they are not read by default;" in shown.stdout
+    assert f"telstate pickles {old}" in shown.stdout
+
+
+def test_on_a_terminal(tmp_path: Path) -> None:
+    """No line is wider than the terminal."""
+    old = tmp_path / "old.rdb"
+    write_old_observation(old)
+    status, shown = run_on_terminal("demo", old, environment={"NO_COLOR": "1"})
+    assert status == 0
+    # The path is that of a temporary folder, and longer.
+    assert max(len(line) for line in shown.splitlines() if str(old) not in line) <= 80
