@@ -43,7 +43,7 @@ LINTERS = ["black>=25", "isort>=6", "flake8>=7.1"]
 # mypy 2 parses with a Rust extension.
 MYPY = "mypy>=1.18,<2"
 # Optional dependencies whose types are in stubs/.
-STUBBED = {"pandas", "pyarrow", "rdbtools"}
+STUBBED = {"pandas", "pyarrow", "rdbtools", "xarray"}
 BUILT = shutil.ignore_patterns("*.so", "*.egg-info", "build", "__pycache__")
 # The second builds telstate-rdb, which has an extension in C.
 BUILD_BACKENDS = ["hatchling>=1.21", "setuptools>=77"]

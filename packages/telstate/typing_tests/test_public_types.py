@@ -6,6 +6,7 @@ from typing import Any, assert_type
 
 import numpy as np
 import pandas
+import xarray
 from numpy.typing import NDArray
 
 import telstate
@@ -39,6 +40,7 @@ from telstate import (
     aio,
     export,
     import_file,
+    to_xarray,
 )
 from telstate.endpoint import endpoint_list_parser, endpoint_parser, endpoints_to_str
 from telstate.overview import KeySummary, key_tree_text, summarise
@@ -223,6 +225,9 @@ assert_type(endpoint_parser(1)("a"), Endpoint)
 assert_type(endpoint_list_parser(1)("a"), list[Endpoint])
 assert_type(endpoints_to_str([Endpoint("a", 1)]), str)
 
+assert_type(
+    to_xarray(ts, "gain", "-2026-11-30", include_end=True), xarray.DataArray | xarray.Dataset
+)
 report = export(ts, "out.jsonl", ["m000_*"], exclude=["*_h"], progress=print)
 assert_type(report, ExportReport)
 assert_type(report.encoded, tuple[str, ...])

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from telstate._verify import SnapshotProblem as SnapshotProblem
     from telstate._verify import Verification as Verification
     from telstate._verify import verify_snapshot as verify_snapshot
+    from telstate._xarray import to_xarray as to_xarray
     from telstate.dropin import install_as_katsdptelstate as install_as_katsdptelstate
     from telstate.endpoint import Endpoint as Endpoint
     from telstate.errors import BatchError as BatchError
@@ -99,6 +100,7 @@ else:
                 "rewrite_pickles",
             ),
             "telstate._verify": ("SnapshotProblem", "Verification", "verify_snapshot"),
+            "telstate._xarray": ("to_xarray",),
             "telstate.dropin": ("install_as_katsdptelstate",),
             "telstate.endpoint": ("Endpoint",),
             "telstate.errors": ("BatchError", "BatchStateError", "KeysExistError", "ReadOnlyError"),

@@ -172,15 +172,15 @@ def export(
 
     Examples
     --------
-    >>> import os, tempfile
+    >>> import pathlib, tempfile
     >>> from telstate import TelescopeState
     >>> ts = TelescopeState()
     >>> ts["n_chans"] = 4096
     >>> ts.add("gain", 1.5, ts=100.0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "observation.jsonl")
+    ...     path = pathlib.Path(folder, "observation.jsonl")
     ...     report = export(ts, path)
-    ...     print(open(path).read(), end="")
+    ...     print(path.read_text(), end="")
     {"key": "gain", "time": 100.0, "value": 1.5}
     {"key": "n_chans", "value": 4096}
     >>> report.keys, report.rows
@@ -398,7 +398,10 @@ class _ParquetTable(Table):
         fields = zip(COLUMNS, types, strict=True)
         self._schema = arrow.schema(list(fields), metadata=dict([VERSION]))
         self._sink = _Sink(self._file)
-        self._writer = arrow.parquet.ParquetWriter(self._sink, self._schema, compression="zstd")
+        # Version 2.6 of the format, the default of recent releases, has nanoseconds.
+        self._writer = arrow.parquet.ParquetWriter(
+            self._sink, self._schema, version="2.6", compression="zstd"
+        )
         self._columns: list[list[Any]] = [[] for _ in COLUMNS]
         self._bytes = 0
 

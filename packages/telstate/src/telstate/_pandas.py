@@ -31,7 +31,7 @@ INDEX_NAME = "time"
 # Shortly after this, in the year 2262, nanoseconds since 1970 exceed 64 bits.
 MAX_TIME = 9.2e9
 # Floats represent all integers up to here.
-_MAX_EXACT = 2**53
+MAX_EXACT = 2**53
 # pandas has these units of time, without a factor.
 _UNITS = {f"[{unit}]" for unit in ("W", "D", "h", "m", "s", "ms", "us", "ns")}
 
@@ -96,7 +96,7 @@ def make_series(key: Key, samples: SampleArrays) -> pandas.Series:
     make = load_pandas().Series
     values = samples.values
     labels = {
-        "index": _time_index(key, samples.timestamps),
+        "index": time_index(key, samples.timestamps),
         "name": decode_key(encode_key(key)),
     }
     if values.ndim == 1 and _is_column_dtype(values.dtype):
@@ -131,12 +131,12 @@ def _is_column_dtype(dtype: Any) -> bool:
 def _align(column: Any, index: Any) -> Any:
     """Add the missing times to a column, as objects where NaN would make integers inexact."""
     missing = len(index) > len(column)
-    if missing and column.dtype.kind in "iu" and not column.between(-_MAX_EXACT, _MAX_EXACT).all():
+    if missing and column.dtype.kind in "iu" and not column.between(-MAX_EXACT, MAX_EXACT).all():
         column = column.astype(object)
     return column.reindex(index)
 
 
-def _time_index(key: Key, timestamps: Any) -> Any:
+def time_index(key: Key, timestamps: Any) -> Any:
     """Return an index of times in seconds, exact to the nanosecond."""
     if len(timestamps) and timestamps.max() > MAX_TIME:
         raise InvalidTimestampError(
