@@ -7,6 +7,7 @@ from typing import Any, assert_type
 import numpy as np
 import pandas
 import xarray
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import telstate
@@ -44,6 +45,7 @@ from telstate import (
 )
 from telstate.endpoint import endpoint_list_parser, endpoint_parser, endpoints_to_str
 from telstate.overview import KeySummary, key_tree_text, summarise
+from telstate.plot import plot_sensors, plot_sensors_as_text
 from telstate_backends import AsyncMemoryBackend, AsyncRedisBackend, Backend
 
 ts = TelescopeState()
@@ -236,3 +238,8 @@ assert_type(imported, ImportReport)
 assert_type(imported.existing, int)
 import_file(ts, gzip.open("out.rdb.gz"), ["m000_*"], database=2, progress=print)
 import_file(aio.TelescopeState(), "out.rdb")  # type: ignore[arg-type]  # only synchronous ones
+
+figure = plot_sensors(ts, ["a", "m*"], "2026-11-30", 1.0, stacked=True)
+assert_type(figure, Figure)
+assert_type(plot_sensors(ts, b"a", ax=figure.axes), Figure)
+assert_type(plot_sensors_as_text(ts, "a", width=100, color=True), str)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from telstate import endpoint as endpoint
     from telstate import errors as errors
     from telstate import overview as overview
+    from telstate import plot as plot
     from telstate._batch import Queued as Queued
     from telstate._compare import KeyDifference as KeyDifference
     from telstate._compare import ValueDifference as ValueDifference
@@ -85,7 +86,7 @@ else:
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
         {
-            __name__: ("aio", "endpoint", "errors", "overview"),
+            __name__: ("aio", "endpoint", "errors", "overview", "plot"),
             "telstate._batch": ("Queued",),
             "telstate._compare": ("KeyDifference", "ValueDifference", "compare"),
             "telstate._export": ("ExportReport", "export"),

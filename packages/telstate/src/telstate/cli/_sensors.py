@@ -57,8 +57,8 @@ def range_(
       telstate range obs.rdb 'm000_pos_actual_*' --start -1h --fill --csv
     """
     with store.open() as opened:
-        view, names = _resolve(opened.ts, keys)
-        full = [key for name in names for key in _full_names(view, name)]
+        view, names = resolve_sensors(opened.ts, keys)
+        full = [key for name in names for key in full_names(view, name)]
         limits = [
             None if one is None else one.resolve(view, full, opened.is_live) for one in (start, end)
         ]
@@ -78,7 +78,7 @@ def range_(
         print_rows(output, "csv" if as_csv else "table", columns, shown)
 
 
-def _resolve(ts: TelescopeState, keys: Iterable[str]) -> tuple[TelescopeState, list[str]]:
+def resolve_sensors(ts: TelescopeState, keys: Iterable[str]) -> tuple[TelescopeState, list[str]]:
     """Return the names of sensors, and the view in which they are; globs select full names."""
     names: dict[str, None] = {}
     has_globs = False
@@ -93,7 +93,7 @@ def _resolve(ts: TelescopeState, keys: Iterable[str]) -> tuple[TelescopeState, l
     return ts, list(names)
 
 
-def _full_names(ts: TelescopeState, name: str) -> list[str]:
+def full_names(ts: TelescopeState, name: str) -> list[str]:
     return [prefix + name for prefix in ts.prefixes]
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import click
 
-from telstate.cli import _demo, _sensors, _write
+from telstate.cli import _demo, _plot, _sensors, _write
 from telstate.errors import MissingKeyError
 from telstate_backends import TelstateError
 from telstate_rdb import RdbError
@@ -45,6 +45,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     _sensors.range_,
     _sensors.watch,
     _sensors.wait,
+    _plot.plot,
     _write.set_,
     _write.add,
     _write.delete,

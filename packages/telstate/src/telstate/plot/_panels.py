@@ -1,0 +1,504 @@
+"""What is to be drawn of sensors, whatever draws it: panels below one another with one axis of time.
+
+A panel holds sensors of one kind: numbers, bands (values that are labels rather than numbers) or an image
+(one sensor of arrays). A complex sensor has a panel for its amplitude and one for its phase.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any, Literal, Protocol, TypeAlias
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from telstate._pandas import is_glob, list_keys, samples_of, select_mutable
+from telstate.pipeline import Pipeline
+from telstate.plot._pixels import Floats, Integers, columns_with, magnitude
+from telstate_backends import KeyType
+from telstate_codec import (
+    InvalidTimestampError,
+    Key,
+    SampleArrays,
+    Time,
+    decode_key,
+    encode_key,
+    to_seconds,
+)
+from telstate_codec.printable import BoundedRepr, escape
+
+MANY_SAMPLES = 10_000
+"""From so many samples on, columns of pixels are drawn and not every sample."""
+
+MAX_STACKED = 8
+"""The number of sensors that have a panel each, unless it is asked for."""
+
+MAX_ROWS = 48
+"""The number of values that have a row each in a panel of bands."""
+
+MAX_LABEL = 36
+"""The number of characters of a label."""
+
+_YEAR_9999 = 253_370_764_800.0
+_FEWEST_SECONDS = 1e-3  # that a date and time tell apart
+_MARGIN = 0.015  # of the span of the samples, on both sides, so that the last value held is seen
+_TOO_LARGE = 1e307  # matplotlib fails where the range of values exceeds that of floats
+
+_IN_SCALE = (0.5, 99.5)  # percentiles
+_FAR_BEYOND = 4.0
+
+_repr = BoundedRepr(max_length=200, max_items=10).repr
+
+Beyond: TypeAlias = Literal["neither", "min", "max", "both"]
+Part: TypeAlias = Literal["", "amplitude", "phase"]
+Spans: TypeAlias = NDArray[np.float64]
+"""The begin and the end of each span of time, shape (n, 2), in seconds."""
+
+
+class Readable(Protocol):
+    """A synchronous telescope state, as far as plots need it."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]: ...
+
+    def __contains__(self, key: Key) -> bool: ...
+
+    def key_types(self, filter: Key) -> dict[str, KeyType]: ...
+
+    def pipeline(self, raise_errors: bool) -> Pipeline: ...
+
+
+@attrs.frozen(eq=False)
+class Numbers:
+    """A sensor of numbers: times in seconds, and real or complex values, NaN for none."""
+
+    name: str
+    times: Floats
+    values: NDArray[Any]
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Bands:
+    """A sensor of labels: times, and for each the number of its label."""
+
+    name: str
+    times: Floats
+    codes: Integers
+    labels: list[str]
+
+
+@attrs.frozen(eq=False)
+class Image:
+    """A sensor of arrays: times, and elements of shape (samples, elements)."""
+
+    name: str
+    times: Floats
+    values: NDArray[Any]
+    shape: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+Sensor: TypeAlias = Numbers | Bands | Image
+
+
+@attrs.frozen(eq=False)
+class Panel:
+    """Sensors that share an axis, and which part of their values it shows."""
+
+    sensors: Sequence[Sensor]
+    part: Part = ""
+
+    @property
+    def title(self) -> str:
+        """What is shown: the name of a sensor, or what several names have in common."""
+        names = [sensor.name for sensor in self.sensors]
+        name = escape(names[0]) if len(names) == 1 else f"{_common(names)} ({len(names)} sensors)"
+        return f"{name}, {self.part}" if self.part else name
+
+    @property
+    def unit(self) -> str:
+        """The label of the axis of values, as far as a store tells."""
+        return "phase (degrees)" if self.part == "phase" else self.part
+
+    @property
+    def note(self) -> str:
+        """How many samples there are, and what the picture does not show of them."""
+        count = sum(len(sensor.times) for sensor in self.sensors)
+        notes = ["1 sample" if count == 1 else f"{count:,} samples" if count else "no samples"]
+        if any(isinstance(one, Numbers) and len(one.times) >= MANY_SAMPLES for one in self.sensors):
+            notes.append("min/max per pixel")
+        for sensor in self.sensors:
+            if isinstance(sensor, Bands):
+                continue
+            prefix = f"{escape(sensor.name)}: " if len(self.sensors) > 1 else ""
+            notes += [prefix + note for note in sensor.notes]
+        return shorten(", ".join(notes), 90)
+
+
+@attrs.frozen(eq=False)
+class Row:
+    """A row of bands: its label, and the spans of time of each value that is in it."""
+
+    label: str
+    spans: dict[int, Spans]
+
+
+@attrs.frozen(eq=False)
+class Plot:
+    """What to draw: panels, and the range of time in seconds since 1970."""
+
+    panels: Sequence[Panel]
+    begin: float
+    end: float
+
+    @property
+    def has_dates(self) -> bool:
+        """Whether date and time can say what the range is."""
+        return (
+            -_YEAR_9999 / 10 < self.begin
+            and self.end < _YEAR_9999
+            and self.end - self.begin >= _FEWEST_SECONDS
+        )
+
+    @property
+    def time_label(self) -> str:
+        """The label of the axis of time."""
+        if self.has_dates:
+            span = self.end - self.begin
+            return f"UTC, {format_time(self.begin, span)} to {format_time(self.end, span)}"
+        if self.end < _YEAR_9999:
+            return f"seconds after {format_time(self.begin, 0.0)} UTC"
+        return f"seconds after {self.begin!r} s since 1970"
+
+
+def read_plot(
+    ts: Readable,
+    keys: Key | Iterable[Key],
+    start: Time | None,
+    end: Time | None,
+    stacked: bool | None,
+) -> Plot:
+    """Read sensors and arrange them."""
+    begin, until = _bound(start, -math.inf), _bound(end, math.inf)
+    if begin <= 0.0:  # where all samples are asked for
+        begin = -math.inf
+    if begin >= until:
+        raise InvalidTimestampError(
+            f"The range is empty: it begins at {begin!r} s and ends at {until!r} s."
+        )
+    named = list_keys(keys)
+    globs = [key for key in named if is_glob(key) and key not in ts]
+    # Globs are of full names. Where the view is the root, those are the same keys.
+    matching: dict[Key, None] = {
+        one: None for glob in globs for one in select_mutable(ts.key_types(glob), glob)
+    }
+    in_view: dict[Key, None] = {
+        decode_key(encode_key(key)): None for key in named if key not in globs
+    }
+    if ts.prefixes == ("",):
+        in_view |= matching
+        matching = {}
+    span = max(begin, 0.0), until, begin > 0.0
+    with ts.pipeline(raise_errors=False) as p:
+        queued = [(key, p.get_range_arrays(key, *span)) for key in in_view]
+        queued_of_root = [(key, p.root().get_range_arrays(key, *span)) for key in matching]
+    found = [*samples_of(dict(queued)).items(), *samples_of(dict(queued_of_root)).items()]
+    if not found:
+        raise ValueError("There is no key to plot.")
+    first, last = _extent([samples.timestamps for _, samples in found], begin, until)
+    sensors = [_sensor(decode_key(encode_key(key)), samples, first) for key, samples in found]
+    if stacked is None:
+        stacked = len(sensors) <= MAX_STACKED
+    return Plot(_arrange(sensors, stacked), first, last)
+
+
+def _bound(time: Time | None, default: float) -> float:
+    """Return a time in seconds; numbers too large for a float are infinite."""
+    if time is None:
+        return default
+    try:
+        return to_seconds(time)
+    except OverflowError:
+        return math.inf if time > 0 else -math.inf  # type: ignore[operator]  # only numbers overflow
+
+
+def _extent(times: Sequence[Floats], begin: float, until: float) -> tuple[float, float]:
+    """Return the range to show: as asked, or all samples and a little more, to see the last value held."""
+    some = [one for one in times if len(one)]
+    least = min((float(one[0]) for one in some), default=until - 1.0)
+    first = begin if begin > 0.0 else least
+    last = until if until < math.inf else max((float(one[-1]) for one in some), default=first)
+    margin = _MARGIN * (last - first) if last > first else 1.0
+    margin = max(margin, 2 * math.ulp(last))
+    return (
+        first if begin > 0.0 else first - margin,
+        last if until < math.inf else max(last, first) + margin,
+    )
+
+
+# ------------------------------------------------------------------------------- what a sensor holds
+
+
+def _sensor(name: str, samples: SampleArrays, begin: float) -> Sensor:
+    """Return the sensor of a key by what its values are."""
+    times, values = samples
+    if (
+        len(times) > 1 and times[0] < begin == times[1]
+    ):  # the value from before is not held in the range
+        times, values = times[1:], values[1:]
+    missing = "NaN"
+    if values.dtype.kind == "O":
+        values, missing = _unpack(values), "NaN or missing"
+    if values.dtype.kind == "m":
+        values = values / np.timedelta64(1, "s")
+    if values.ndim > 1 and values.size == len(times):
+        values = values.reshape(len(times))
+    if values.ndim > 1 and values.dtype.kind in "biufc" and values.size:
+        shape = values.shape[1:]
+        flat = values.reshape(len(times), -1)
+        return Image(name, times, flat, shape, _notes(flat, missing))
+    if values.ndim == 1 and values.dtype.kind in "iufc":
+        numbers = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+        notes = _notes(numbers, missing)
+        numbers[np.abs(numbers) > _TOO_LARGE] = np.nan
+        return Numbers(name, times, numbers, notes)
+    return _bands(name, times, values)
+
+
+def _unpack(values: NDArray[Any]) -> NDArray[Any]:
+    """Return objects as an array of numbers if they are numbers, or lists of numbers; None is NaN."""
+    if all(_is_number(value) for value in values.tolist()):
+        try:
+            return np.array([math.nan if value is None else float(value) for value in values])
+        except OverflowError:
+            return np.array([_to_float(value) for value in values])
+    rows = []
+    for value in values:
+        if not isinstance(value, (list, tuple, np.ndarray)):
+            return values
+        try:
+            row = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            return values
+        if row.dtype.kind not in "biufc":
+            return values
+        rows.append(row.reshape(-1))
+    dtype = np.result_type(np.float64, *{row.dtype for row in rows})
+    padded = np.full((len(rows), max(len(row) for row in rows)), np.nan, dtype)
+    for target, row in zip(padded, rows):
+        target[: len(row)] = row
+    return padded
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (
+        isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    )
+
+
+def _to_float(value: Any) -> float:
+    """Return a number as a float; infinite if it is too large."""
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _notes(values: NDArray[Any], missing: str) -> tuple[str, ...]:
+    """Say how many values cannot be drawn."""
+    if values.dtype.kind not in "fc":
+        return ()
+    with np.errstate(over="ignore", invalid="ignore"):
+        counts = {
+            missing: np.count_nonzero(np.isnan(values)),
+            "too large": np.count_nonzero(np.abs(values) > _TOO_LARGE),
+        }
+    return tuple(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _bands(name: str, times: Floats, values: NDArray[Any]) -> Bands:
+    """Return a sensor of labels; equal values of one type have one label."""
+    if values.dtype.kind == "b" and values.ndim == 1:
+        return Bands(name, times, 1 - values.astype(np.int64), ["True", "False"])
+    if values.dtype.kind == "M":
+        values = values.astype(str)
+    lookup: dict[object, int] = {}
+    labels: list[str] = []
+    codes = np.empty(len(times), np.int64)
+    for place, value in enumerate(values.tolist() if values.ndim == 1 else values):
+        kind = type(value)
+        # Other values may be equal to each other, or cannot be looked up.
+        known = (kind, value if kind in (str, bytes, bool) else label_of(value))
+        code = lookup.setdefault(known, len(labels))
+        if code == len(labels):
+            labels.append(label_of(value))
+        codes[place] = code
+    return Bands(name, times, codes, labels)
+
+
+def label_of(value: object) -> str:
+    """Return a value as a label, on one line: text as it is unless that shows nothing."""
+    if isinstance(value, str) and value.strip() == value != "":
+        return escape(value[:1000])
+    return _repr(value)
+
+
+# ------------------------------------------------------------------------------------- arrangement
+
+
+def _arrange(sensors: Sequence[Sensor], stacked: bool) -> list[Panel]:
+    """Return the panels: one for each sensor, or one for all sensors of a kind."""
+    groups: dict[object, list[Sensor]] = {}
+    for place, sensor in enumerate(sensors):
+        alone = stacked or isinstance(sensor, Image)
+        groups.setdefault(place if alone else (type(sensor), _is_complex(sensor)), []).append(
+            sensor
+        )
+    panels = []
+    for group in groups.values():
+        parts: tuple[Part, ...] = ("amplitude", "phase") if _is_complex(group[0]) else ("",)
+        panels += [Panel(group, part) for part in parts]
+    return panels
+
+
+def _is_complex(sensor: Sensor) -> bool:
+    return not isinstance(sensor, Bands) and sensor.values.dtype.kind == "c"
+
+
+def part_of(values: NDArray[Any], part: Part) -> Floats:
+    """Return the part of numbers that a panel shows; phases are in degrees, and infinite numbers are NaN."""
+    if part != "phase":
+        return magnitude(values)
+    phases: Floats = np.degrees(np.angle(values))
+    return phases
+
+
+def limits_of(values: Floats, part: Part) -> tuple[float, float, Beyond]:
+    """Return the limits of the scale of an image, and at which ends values are beyond them.
+
+    They are beyond if they are few and would leave all the others almost alike.
+    """
+    if part == "phase":
+        return -180.0, 180.0, "neither"
+    if not len(values):
+        return 0.0, 1.0, "neither"
+    low, high = float(values.min()), float(values.max())
+    first, last = (float(one) for one in np.percentile(values, _IN_SCALE))
+    if high - low <= _FAR_BEYOND * (last - first) or first == last:
+        return low, high, "neither"
+    if low >= first:
+        return first, last, "max"
+    return first, last, "both" if high > last else "min"
+
+
+def arrange_rows(
+    panel: Panel, plot: Plot, edges: Floats, max_values: int = MAX_ROWS, length: int = MAX_LABEL
+) -> tuple[list[Row], list[str]]:
+    """Return the rows of a panel of bands, and the labels of the values.
+
+    A sensor alone has a row for each value, several sensors have a row each. `edges` are those of the columns
+    in which many samples are drawn, `length` is that of labels.
+    """
+    bands = [sensor for sensor in panel.sensors if isinstance(sensor, Bands)]
+    bands, labels = _join_labels(bands, plot, max_values, length)
+    spans = [_spans(one, len(labels), plot.begin, plot.end, edges) for one in bands]
+    if len(bands) > 1:
+        names = shorten_all([escape(one.name) for one in bands], length)
+        return [Row(name, of_sensor) for name, of_sensor in zip(names, spans)], labels
+    none = np.empty((0, 2))
+    return [Row(one, {code: spans[0].get(code, none)}) for code, one in enumerate(labels)], labels
+
+
+def _join_labels(
+    bands: Sequence[Bands], plot: Plot, max_values: int, length: int
+) -> tuple[list[Bands], list[str]]:
+    """Number the labels of all sensors alike; of too many, those of the longest duration have their own."""
+    lookup: dict[tuple[int, str], int] = {}
+    joined = []
+    for one in bands:
+        seen: dict[str, int] = {}  # different values of one sensor may have the same label
+        codes = []
+        for label in one.labels:
+            seen[label] = seen.get(label, 0) + 1
+            codes.append(lookup.setdefault((seen[label], label), len(lookup)))
+        joined.append(attrs.evolve(one, codes=np.array(codes, np.int64)[one.codes]))
+    labels = [label for _, label in lookup]
+    if len(labels) <= max_values:
+        return joined, shorten_all(labels, length)
+    duration = sum(np.bincount(one.codes, _durations(one, plot), len(labels)) for one in joined)
+    kept = np.sort(np.argsort(duration)[::-1][: max_values - 1])
+    renumbered = np.full(len(labels), len(kept))
+    renumbered[kept] = np.arange(len(kept))
+    joined = [attrs.evolve(one, codes=renumbered[one.codes]) for one in joined]
+    names = shorten_all([labels[code] for code in kept], length)
+    return joined, [*names, f"({len(labels) - len(kept):,} other values)"]
+
+
+def _durations(bands: Bands, plot: Plot) -> Floats:
+    """Return for how many seconds each value is held."""
+    return np.diff(np.maximum(bands.times, plot.begin), append=plot.end)
+
+
+def _spans(bands: Bands, count: int, begin: float, end: float, edges: Floats) -> dict[int, Spans]:
+    """Return the spans of time of each value that occurs."""
+    times, codes = np.maximum(bands.times, begin), bands.codes
+    if not len(times):
+        return {}
+    if len(times) < MANY_SAMPLES:
+        starts = np.flatnonzero(np.diff(codes, prepend=codes[0] + 1))
+        begun, ended = times[starts], np.append(times[starts[1:]], end)
+        spans = np.column_stack([begun, ended])
+        return {int(code): spans[codes[starts] == code] for code in np.unique(codes)}
+    held = np.pad(columns_with(times, codes, count, edges, end), ((0, 0), (1, 1)))
+    changes = np.diff(held.astype(np.int8), axis=1)
+    found = {}
+    for code in np.flatnonzero(held.any(axis=1)).tolist():
+        begins, ends = np.flatnonzero(changes[code] > 0), np.flatnonzero(changes[code] < 0)
+        found[code] = np.column_stack([edges[begins], edges[ends]])
+    return found
+
+
+# ------------------------------------------------------------------------------------------- texts
+
+
+def shorten(text: str, length: int = MAX_LABEL) -> str:
+    """Return a text, or its beginning if it is long."""
+    return text if len(text) <= length else f"{text[:length - 1]}…"
+
+
+def shorten_all(labels: Sequence[str], length: int = MAX_LABEL) -> list[str]:
+    """Shorten labels so that different ones remain different; equal ones are numbered."""
+    short = [shorten(label, length) for label in labels]
+    shared = Counter(short)
+    half = length // 2
+    for place, label in enumerate(labels):
+        if shared[short[place]] > 1 and len(label) > length:  # they may differ at their ends
+            short[place] = f"{label[:half - 1]}…{label[-half:]}"
+    counts: Counter[str] = Counter()
+    for place, label in enumerate(short):
+        counts[label] += 1
+        if counts[label] > 1:
+            short[place] = f"{label} ({counts[label]})"
+    return short
+
+
+def _common(names: Sequence[str]) -> str:
+    """Return what names have in common at both ends, or the first of them."""
+    prefix = os.path.commonprefix(list(names))
+    rest = [name[len(prefix) :][::-1] for name in names]
+    suffix = os.path.commonprefix(rest)[::-1]
+    return escape(f"{prefix}…{suffix}") if prefix or suffix else f"{escape(names[0])}, …"
+
+
+def format_time(seconds: float, span: float) -> str:
+    """Return date and time in UTC, as exactly as a range of this many seconds needs."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None)
+    precision = "seconds" if span >= 1000.0 else "milliseconds" if span >= 1.0 else "microseconds"
+    text = moment.isoformat(" ", precision)
+    return text.rstrip("0").removesuffix(".") if "." in text else text

@@ -1,0 +1,110 @@
+"""The command ``telstate plot``."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telstate import TelescopeState
+from telstate.cli.main import main
+from telstate_testing.commands import Command
+
+# These are in the `test` dependency group, but an environment made by hand may not have them.
+pytest.importorskip("matplotlib")
+pytest.importorskip("plotext")
+
+T = 1_700_000_000.0  # 2023-11-14 22:13:20
+
+command = Command("telstate", main)
+run = command.run
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Path:
+    """A snapshot with sensors of numbers and text."""
+    ts = TelescopeState()
+    for number in range(2):
+        ts.add_many(f"m{number:03d}_azim", [1.0, 2.0, 4.0], [T, T + 60, T + 3600])
+    ts.add_many("beam_activity", ["slew", "track"], [T, T + 1800])
+    ts["n_chans"] = 4096
+    path = tmp_path / "obs.rdb"
+    ts.save(path)
+    return path
+
+
+def test_in_a_pipe(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe a plot has no colours, and the width of COLUMNS or 80."""
+    shown = run("plot", snapshot, "beam_activity")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()
+    assert re.sub(" +", " ", lines[0]) == "beam_activity 2 samples"
+    assert lines[2].startswith(" slew┤") and lines[3].startswith("track┤")
+    assert max(map(len, lines)) == 80
+    assert "\x1b" not in shown.stdout
+    monkeypatch.setenv("COLUMNS", "120")
+    assert len(run("plot", snapshot, "beam_activity").stdout.splitlines()[0]) == 120
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_on_a_terminal(snapshot: Path, columns: int) -> None:
+    """On a terminal a plot has colours, and fits its width and height."""
+    status, shown = command.run_on_terminal("plot", str(snapshot), "m000_azim", columns=columns)
+    assert status == 0
+    assert "\x1b[38;5;" in shown
+    lines = re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
+    assert len(lines) == 40
+    assert max(map(len, lines)) == columns
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("azim.png", b"\x89PNG"), ("azim.svg", b"<?xml"), ("azim.PDF", b"%PDF")],
+)
+def test_files(snapshot: Path, tmp_path: Path, name: str, start: bytes) -> None:
+    """With -o the plot is a file, which does not replace another one without --force."""
+    path = tmp_path / name
+    assert run("plot", snapshot, "m*_azim", "-o", path)[:3] == (0, "", "")
+    assert path.read_bytes().startswith(start)
+    path.write_bytes(b"old")
+    refused = run("plot", snapshot, "m*_azim", "-o", path)
+    assert refused.exit_code == 2
+    assert refused.stderr == f"{path} exists. Use --force to overwrite it.\n"
+    assert path.read_bytes() == b"old"
+    assert run("plot", snapshot, "nope", "-o", path, "--force").exit_code == 1
+    assert path.read_bytes() == b"old"
+    assert run("plot", snapshot, "m*_azim", "-o", path, "--force").exit_code == 0
+    assert path.read_bytes().startswith(start)
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([name, "obs.rdb"])
+
+
+def test_range_and_view(snapshot: Path) -> None:
+    """A range is given by times of any form, also relative to the last sample; keys are those of the view."""
+    options = ("--view", "beam", "--start", "-1h", "--end", "2023-11-14T23:00")
+    shown = run("plot", snapshot, "activity", *options).stdout
+    assert shown.endswith("UTC, 2023-11-14 21:43:20 to 2023-11-14 23:00:00\n")
+    shown = run("plot", snapshot, "m*_azim", "--shared", "--start", str(T + 60)).stdout
+    assert "m00…_azim (2 sensors)" in shown
+    assert "A m000_azim  B m001_azim" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("nope",), 1, "'nope' not found"),
+        (("x*",), 1, "No mutable key matches 'x*'"),
+        (("n_chans",), 2, "Only mutable keys have samples, and these are not mutable: 'n_chans'."),
+        (("m000_azim", "-o", "a.gif"), 2, "'a.gif' does not end in .png, .svg or .pdf."),
+        (("m000_azim", "--start", "5", "--end", "4"), 2, "The range is empty"),
+        (("m000_azim", "--start", "soon"), 2, "'soon' is not a time"),
+        ((), 2, "Missing argument"),
+    ],
+)
+def test_errors(
+    snapshot: Path, arguments: tuple[str, ...], status: int, message: str, monkeypatch: Any
+) -> None:
+    """An error is one line, and a key that does not exist the answer "no"."""
+    monkeypatch.chdir(snapshot.parent)
+    refused = run("plot", snapshot, *arguments)
+    assert (refused.exit_code, refused.stdout) == (status, "")
+    assert message in refused.stderr and refused.stderr.count("\n") == 1
