@@ -189,7 +189,7 @@ def describe(encoded: bytes, size: int | None = None) -> str:
     >>> describe(encode_value([1, 2]))
     '[1, 2]'
     >>> describe(encode_value(list(range(1000)))[:20], 2746)
-    'list, 2,746 bytes'
+    'list (2,746 bytes)'
     """
     type_, value = _describe(encoded, size)
     if type_.endswith(")") and not value.startswith(("'", '"', "b'")):
