@@ -203,9 +203,12 @@ class _Branch:
 
 
 def arrange(
-    summaries: Iterable[KeySummary], depth: int | None = None, limit: int | None = None
+    summaries: Iterable[KeySummary],
+    depth: int | None = None,
+    limit: int | None = None,
+    advice: str = "raise the limit, or choose a depth or keys",
 ) -> list[Node]:
-    """Arrange keys as a tree, to a depth, and of a number of lines."""
+    """Arrange keys as a tree, to a depth, and of a number of lines with advice on how to see more."""
     root = _Branch()
     branches = []
     for summary in sorted(summaries, key=lambda summary: natural(summary.name)):
@@ -225,10 +228,10 @@ def arrange(
         below = tuple((part, one.shape) for part, one in branch.below.items())
         branch.shape = shapes.setdefault((kind, below), len(shapes))
     nodes = list(_nodes_below(root, 1, depth))
-    return nodes if limit is None else _shorten(nodes, limit)
+    return nodes if limit is None else _shorten(nodes, limit, advice)
 
 
-def _shorten(nodes: Sequence[Node], limit: int) -> list[Node]:
+def _shorten(nodes: Sequence[Node], limit: int, advice: str) -> list[Node]:
     """Return the first lines of a tree, and a note about the others."""
     lines = sum(1 for _ in walk(nodes))
     if lines <= limit:
@@ -245,7 +248,7 @@ def _shorten(nodes: Sequence[Node], limit: int) -> list[Node]:
             taken.append(attrs.evolve(node, children=take(node.children)))
         return taken
 
-    note = f"{lines - limit:,} more lines: raise the limit, or choose a depth or keys"
+    note = f"{lines - limit:,} more lines: {advice}"
     return [*take(nodes), Node("...", note=note)]
 
 

@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from telstate._display import completions
 from telstate._open import names_snapshot, open_store
 from telstate._sources import is_address
+from telstate.errors import MissingKeyError
 from telstate.telescope_state import TelescopeState
 from telstate_backends import DatabaseCollisionError
 from telstate_codec import set_allow_pickle
@@ -77,6 +78,11 @@ class StoreArgument:
         """Whether it names a snapshot, and not a server."""
         return self.text == "-" or names_snapshot(self.text)
 
+    @property
+    def is_read_once(self) -> bool:
+        """Whether it is standard input, a pipe, or an address from which all would be downloaded again."""
+        return self.text == "-" or is_address(self.text) or not os.path.isfile(self.text)
+
     @contextmanager
     def open(self, keys: Iterable[str] | None = None, writable: bool = False) -> Iterator[Opened]:
         """Open the telescope state.
@@ -107,7 +113,11 @@ class StoreArgument:
         except DatabaseCollisionError as error:
             raise click.ClickException(f"{str(error).removesuffix('.')} with --db.") from error
         with ts:
-            yield Opened(ts, self.name, not self.is_file)
+            try:
+                yield Opened(ts, self.name, not self.is_file)
+            except MissingKeyError as error:
+                str(error)  # which asks the store for similar names, while it is open
+                raise
 
 
 def _prefixes(views: tuple[str, ...]) -> tuple[str, ...]:

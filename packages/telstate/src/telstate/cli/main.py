@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import click
 
-from telstate.cli import _demo, _plot, _sensors, _write
+from telstate.cli import _demo, _look, _plot, _sensors, _write
 from telstate.errors import MissingKeyError
 from telstate_backends import TelstateError
 from telstate_rdb import RdbError
@@ -42,6 +42,8 @@ def main() -> None:
 
 
 _COMMANDS: tuple[click.Command, ...] = (
+    _look.ls,
+    _look.get,
     _sensors.range_,
     _sensors.watch,
     _sensors.wait,

@@ -1,0 +1,458 @@
+"""The commands that look at a store: ls and get."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from telstate._suggest import find_similar
+from telstate._summaries import natural, summarise_keys
+from telstate._tree import arrange, walk
+from telstate.cli._store import (
+    Opened,
+    StoreArgument,
+    globs_argument,
+    key_argument,
+    store_argument,
+)
+from telstate.cli._times import CommandTime, parse_time, show_time, unix_option
+from telstate.cli._values import format_value, parse_value
+from telstate.errors import MissingKeyError
+from telstate.overview import KeySummary, describe, time_of
+from telstate.telescope_state import TelescopeState
+from telstate_backends import Keys, KeyType
+from telstate_codec import DecodeError, encode_key, encode_value
+from telstate_codec.json_form import value_to_json
+from telstate_codec.printable import escape
+from telstate_rdb.cli.group import NO, YES, print_message
+from telstate_rdb.cli.output import Column, Output, json_option, print_json, print_rows, print_to
+
+# How many rows and lines are printed on a terminal, unless --limit says otherwise.
+_LIMIT = 1000
+# What is left for the name and the value on a terminal, or another column goes.
+_LEAST_NAME, _LEAST_VALUE = 28, 12
+_GLOB_CHARACTERS = frozenset("*?[\\")
+_LAST_PICKLE_BYTE = 0x80
+
+_KINDS = [kind.name.lower() for kind in KeyType]
+_SORTS = {
+    "name": None,
+    "size": lambda key: key.size or 0,
+    "samples": lambda key: key.count if key.kind is KeyType.MUTABLE else 0,
+    "last": lambda key: -1.0 if key.last is None else key.last,
+}
+_COLUMNS = {
+    "key": Column("key", "name"),
+    "kind": Column("kind"),
+    "count": Column("count", "number"),
+    "bytes": Column("bytes", "number"),
+    "first": Column("first"),
+    "last": Column("last"),
+    "type": Column("type"),
+    "value": Column("value", "value"),
+}
+
+
+# ---------------------------------------------------------------------------------------------- ls
+
+
+@click.command()
+@store_argument
+@globs_argument
+@click.option("--tree", "as_tree", is_flag=True, help="Draw a tree; what looks alike is one line.")
+@click.option("--depth", type=click.IntRange(1), metavar="N", help="Levels of the tree to draw.")
+@click.option("--kind", type=click.Choice(_KINDS), help="Only keys of this kind.")
+@click.option(
+    "--sort", type=click.Choice(list(_SORTS)), default="name", help="Others than name: most first."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    metavar="N",
+    help=f"Print N keys or lines, 0 for all. Default: {_LIMIT} on a terminal, otherwise all.",
+)
+@json_option
+@unix_option
+@print_to
+def ls(
+    store: StoreArgument,
+    globs: tuple[str, ...],
+    as_tree: bool,
+    depth: int | None,
+    kind: str | None,
+    sort: str,
+    limit: int | None,
+    as_json: bool,
+    as_unix: bool,
+    output: Output,
+) -> int:
+    """List keys: kind, samples and their times, type and value.
+
+    Globs match full names, or names in the views. The count is of samples or sub-keys. On a terminal, columns for
+    which there is no room are left out, and names are folded. The exit status is 1 if a glob matches nothing.
+
+    \b
+    Examples:
+      telstate ls obs.rdb --tree
+      telstate ls obs.rdb '*target*' --kind mutable
+      telstate ls localhost:6379 --sort size --limit 10
+    """
+    if depth is not None and not as_tree:
+        raise click.UsageError("--depth is for --tree.")
+    is_short = limit is None and output.is_terminal and not as_json
+    if limit is None:
+        limit = _LIMIT if is_short else 0
+    patterns = _patterns(store.prefixes, globs)
+    with store.open(keys=patterns or None) as opened:
+        summaries, unmatched = _select(opened, store.prefixes, globs, patterns)
+    if kind is not None:
+        summaries = [key for key in summaries if key.kind.name.lower() == kind]
+    measure = _SORTS[sort]
+    if measure is not None:
+        summaries.sort(key=measure, reverse=True)
+    if as_tree and not as_json:
+        _print_tree(output, summaries, opened.name, depth, limit or None)
+    else:
+        shown = summaries[:limit] if limit else summaries
+        _print_keys(output, shown, sort, as_json, as_unix)
+        if is_short and len(shown) < len(summaries):
+            output.flush()
+            rest = f"{len(summaries) - len(shown):,} more keys"
+            print_message(f"{rest}: --limit 0 shows all, --tree and globs show what there is.")
+    if any(key.type == "pickle" for key in summaries):
+        output.flush()
+        print_message("Pickles are not read. --allow-pickle safe reads those that are plain data.")
+    return NO if unmatched else YES
+
+
+def _patterns(prefixes: Sequence[str], globs: Sequence[str]) -> list[str]:
+    """Return the globs of full names that are asked for; none stands for all keys."""
+    own = [prefix for prefix in prefixes if prefix]
+    if not globs:
+        return [f"{_escape_glob(prefix)}*" for prefix in own]
+    return [*globs, *(_escape_glob(prefix) + glob for prefix in own for glob in globs)]
+
+
+def _escape_glob(text: str) -> str:
+    return "".join(f"\\{one}" if one in _GLOB_CHARACTERS else one for one in text)
+
+
+def _select(
+    opened: Opened, prefixes: Sequence[str], globs: Sequence[str], patterns: Sequence[str]
+) -> tuple[list[KeySummary], list[str]]:
+    """Return the summaries of keys that match, in the order of the view, and the globs that match nothing."""
+    backend = opened.ts.backend
+    found: set[bytes] = set()
+    matched = {}
+    for pattern in patterns or ["*"]:
+        if _GLOB_CHARACTERS.isdisjoint(pattern):
+            keys = [encode_key(pattern)]
+        else:
+            keys = backend.execute(Keys(encode_key(pattern)))
+        matched[pattern] = keys
+        found.update(keys)
+    summaries = summarise_keys(opened.ts, sorted(found))
+    existing = {encode_key(key.name) for key in summaries}
+    unmatched = [
+        glob
+        for glob in globs
+        if not any(existing.intersection(matched[one]) for one in _patterns(prefixes, [glob]))
+    ]
+    for glob in unmatched:
+        print_message(f"No key of {opened.name} matches {escape(glob)!r}.")
+    own = [prefix for prefix in prefixes if prefix]
+    summaries.sort(
+        key=lambda key: next((i for i, one in enumerate(own) if key.name.startswith(one)), len(own))
+    )
+    return summaries, unmatched
+
+
+def _print_keys(
+    output: Output, keys: Sequence[KeySummary], sort: str, as_json: bool, as_unix: bool
+) -> None:
+    """Print one key a row."""
+    names = list(_COLUMNS)
+    is_table = output.is_terminal and not as_json
+    if is_table:
+        day = _common_day(keys) if not as_unix else ""
+        rows = [_row(key, lambda moment: _short_time(moment, day, as_unix), True) for key in keys]
+        names = _fitting(rows, sort, output.width)
+        if day and "last" in names:
+            output.write(f"Times are UTC, of {day}.\n\n")
+    else:
+        rows = [_row(key, lambda moment: show_time(moment, as_unix), False) for key in keys]
+    columns = [_COLUMNS[name] for name in names]
+    cells = ([row[name] for name in names] for row in rows)
+    print_rows(output, "json" if as_json else "table", columns, cells)
+
+
+def _row(key: KeySummary, show: Any, is_table: bool) -> dict[str, Any]:
+    return {
+        "key": key.name,
+        "kind": key.kind.name.lower(),
+        "count": None if is_table and key.kind is KeyType.IMMUTABLE else key.count,
+        "bytes": key.size,
+        "first": show(key.first),
+        "last": show(key.last),
+        "type": key.type,
+        "value": key.value,
+    }
+
+
+def _common_day(keys: Iterable[KeySummary]) -> str:
+    """Return the day of all times, if it is the same."""
+    moments = {moment for key in keys for moment in (key.first, key.last) if moment is not None}
+    days = {time_of(moment)[:10] for moment in moments}
+    return days.pop() if len(days) == 1 else ""
+
+
+def _short_time(moment: float | None, day: str, as_unix: bool) -> str | None:
+    if moment is None:
+        return None
+    if as_unix:
+        return f"{moment:.3f}"
+    return time_of(moment)[11:] if day else time_of(moment)
+
+
+def _fitting(rows: Sequence[dict[str, Any]], sort: str, width: int) -> list[str]:
+    """Return the columns for which there is room, with enough left for names and values."""
+    widths = {
+        name: max([len(name), *(len(column.pretty(row[name])) for row in rows)])
+        for name, column in _COLUMNS.items()
+    }
+    widths["key"] = min(widths["key"], _LEAST_NAME)
+    widths["value"] = min(widths["value"], _LEAST_VALUE)
+    names = [name for name in _COLUMNS if name != "bytes" or sort == "size"]
+    keep = {"size": "bytes", "last": "last", "samples": "count"}.get(sort)
+    for name in ("first", "kind", "last", "count", "type"):
+        if sum(widths[one] for one in names) + 2 * (len(names) - 1) <= width:
+            break
+        if name != keep:
+            names.remove(name)
+    return names
+
+
+def _print_tree(
+    output: Output, keys: Iterable[KeySummary], title: str, depth: int | None, limit: int | None
+) -> None:
+    output.write(_styled(output, escape(title), bold=True) + "\n")
+    width = output.width if output.is_terminal else None
+    for guide, node in walk(arrange(keys, depth, limit, "--limit 0 shows all")):
+        room = None if width is None else max(1, width - len(guide))
+        name, facts, value = node.pieces(room)
+        line = _styled(output, guide, dim=True)
+        line += _styled(output, name, fg="cyan" if node.key else None, bold=node.key is None)
+        if facts:
+            line += "  " + _styled(output, facts, fg="green" if node.key else None)
+        output.write(line + (f"  {value}" if value else "") + "\n")
+
+
+# --------------------------------------------------------------------------------------------- get
+
+
+@click.command()
+@store_argument
+@key_argument
+@click.argument("sub_key", required=False)
+@click.option(
+    "--at",
+    "moment",
+    callback=parse_time,
+    metavar="TIME",
+    help="What a sensor said then: ISO 8601 (UTC), seconds since 1970, or an age such as -1h.",
+)
+@click.option(
+    "--raw", is_flag=True, help="Write text and bytes as they are, an array as a .npy file."
+)
+@json_option
+@unix_option
+@print_to
+def get(
+    store: StoreArgument,
+    key: str,
+    sub_key: str | None,
+    moment: CommandTime | None,
+    raw: bool,
+    as_json: bool,
+    as_unix: bool,
+    output: Output,
+) -> int:
+    """Print the value of a key: of a sensor the latest, of an indexed key one or all.
+
+    SUB_KEY is JSON, or text; a list stands for a tuple. The exit status is 1 if there is no such key, sub-key,
+    or sample.
+
+    \b
+    Examples:
+      telstate get obs.rdb m000_target --at 2020-09-13T12:30
+      telstate get obs.rdb 1600000000_cal_product_G --raw > gains.npy
+      telstate get obs.rdb peak '["J1939-6342", 17]' --json
+    """
+    with _open_key(store, key) as opened:
+        ts = opened.ts
+        kind = ts.key_type(key)
+        if kind is None:
+            ts[key]  # which raises the error that suggests others
+        try:
+            found: tuple[Any, float | None]
+            if sub_key is not None:
+                found = _get_sub_key(ts, key, kind, sub_key)
+            elif moment is not None:
+                found = _get_at(opened, key, kind, moment)
+            elif kind is KeyType.MUTABLE:
+                found = ts.get_range(key)[-1]
+            else:
+                found = ts[key], None
+        except DecodeError as error:
+            raise _unread(ts, key, error) from error
+        _print_value(output, key, kind, found, raw, as_json, as_unix)
+    return YES
+
+
+@contextmanager
+def _open_key(store: StoreArgument, key: str) -> Iterator[Opened]:
+    """Open a store with one key, or with all if there is no such key or the source can be read only once."""
+    if not store.is_file or store.is_read_once:
+        with store.open() as opened:
+            yield opened
+        return
+    names = [f"{prefix}{key}" for prefix in store.prefixes]
+    with store.open(keys=names) as opened:
+        if key in opened.ts:
+            yield opened
+            return
+    with store.open() as opened:
+        yield opened
+
+
+def _get_sub_key(ts: TelescopeState, key: str, kind: KeyType | None, text: str) -> tuple[Any, None]:
+    if kind is not KeyType.INDEXED:
+        raise click.UsageError(f"Key {escape(key)!r} has no sub-keys: it is {_name(kind)}.")
+    missing = object()
+    for wanted in (_hashable(parse_value(text)), text):
+        value = ts.get_indexed(key, wanted, missing)
+        if value is not missing:
+            return value, None
+    names = [format_value(_as_list(one)) for one in ts[key]]
+    similar = " or ".join(map(repr, map(escape, find_similar(text, names))))
+    hint = f"; did you mean {similar}?" if similar else f", such as {escape(names[0])!r}."
+    raise MissingKeyError(f"{escape(text)!r} is not a sub-key of {escape(key)!r}{hint}")
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
+def _as_list(value: Any) -> Any:
+    """Return a sub-key as it is typed."""
+    return list(map(_as_list, value)) if isinstance(value, tuple) else value
+
+
+def _get_at(
+    opened: Opened, key: str, kind: KeyType | None, moment: CommandTime
+) -> tuple[Any, float]:
+    if kind is not KeyType.MUTABLE:
+        raise click.UsageError(f"Key {escape(key)!r} has no times: it is {_name(kind)}.")
+    full = [f"{prefix}{key}" for prefix in opened.ts.prefixes]
+    when = moment.resolve(opened.ts, full, opened.is_live)
+    samples = opened.ts.get_range(key, when, when, include_previous=True, include_end=True)
+    if not samples:
+        first = opened.ts.get_range(key, 0.0, include_previous=True)[0][1]
+        raise MissingKeyError(
+            f"Key {escape(key)!r} has no sample up to {show_time(when)}; the first is of {show_time(first)}."
+        )
+    value, timestamp = samples[-1]
+    return value, timestamp
+
+
+def _name(kind: KeyType | None) -> str:
+    return "" if kind is None else kind.name.lower()
+
+
+def _unread(ts: TelescopeState, key: str, error: DecodeError) -> Exception:
+    """Return the error for a value that is not read: for a pickle, with the option that may read it."""
+    encoded = ts.get(key, return_encoded=True)
+    values = encoded.values() if isinstance(encoded, dict) else [encoded]
+    is_pickle = any(one and one[0] <= _LAST_PICKLE_BYTE for one in values)
+    if not is_pickle or "safe policy" in str(error):
+        return error
+    return click.ClickException(
+        f"Key {escape(key)!r} holds a pickle. --allow-pickle safe reads those that are plain data."
+    )
+
+
+def _print_value(
+    output: Output,
+    key: str,
+    kind: KeyType | None,
+    found: tuple[Any, float | None],
+    raw: bool,
+    as_json: bool,
+    as_unix: bool,
+) -> None:
+    value, timestamp = found
+    moment = show_time(timestamp, as_unix)
+    if raw:
+        output.write_bytes(_raw(key, value))
+    elif as_json:
+        content: dict[str, Any] = {"key": key, "kind": _name(kind)}
+        if timestamp is not None:
+            content["time"] = moment
+        print_json(output, {**content, "value": value_to_json(value)})
+    elif kind is KeyType.INDEXED and isinstance(value, dict):
+        columns = Column("sub-key", "name"), Column("value", "value")
+        rows = sorted(
+            ((format_value(_as_list(one)), text) for one, text in value.items()),
+            key=lambda row: natural(row[0]),
+        )
+        show = _one_line if output.is_terminal else format_value
+        print_rows(output, "table", columns, ((name, show(text)) for name, text in rows))
+    elif output.is_terminal:
+        if moment is not None:
+            output.write(_styled(output, f"{moment}\n", fg="green"))
+        for line in _pretty(value, output.width).split("\n"):
+            output.write(f"{escape(line)}\n")
+    else:
+        output.write(f"{escape(format_value(value))}\n")
+
+
+def _raw(key: str, value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        return value
+    if type(value).__name__ == "ndarray":
+        import numpy
+
+        file = io.BytesIO()
+        numpy.save(file, value, allow_pickle=False)
+        return file.getvalue()
+    raise click.UsageError(
+        f"--raw is for text, bytes and arrays; {escape(key)!r} holds a value of type {type(value).__name__}."
+    )
+
+
+def _one_line(value: Any) -> str:
+    return " ".join(describe(encode_value(value)).split())
+
+
+def _pretty(value: Any, width: int) -> str:
+    """Return a value as text for people, of several lines."""
+    if isinstance(value, str):
+        return value
+    if type(value).__name__ == "ndarray":
+        import numpy
+
+        text = numpy.array2string(value, max_line_width=width, separator=", ", threshold=500)
+        return f"{value.dtype} array, shape {value.shape}\n{text}"
+    from pprint import pformat
+
+    return pformat(value, width=width, sort_dicts=False)
+
+
+def _styled(output: Output, text: str, **style: Any) -> str:
+    return click.style(text, **style) if output.has_colour and text else text
