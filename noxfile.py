@@ -93,6 +93,9 @@ nox.options.reuse_existing_virtualenvs = True
 # A missing interpreter is skipped and named, in CI too.
 nox.options.error_on_missing_interpreters = False
 
+# pip compiles nothing (its option --no-compile): Python does that for the modules that are imported, which are few.
+os.environ["PIP_COMPILE"] = "0"
+
 
 def activate_pyenv() -> None:
     """Make pyenv's ``python3.x`` commands work where pyenv has the version but it is not active."""
