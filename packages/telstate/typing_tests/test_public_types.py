@@ -221,7 +221,7 @@ telstate.merge([ts], "d.rdb", prefer="both")  # type: ignore[arg-type]  # neithe
 assert_type(telstate.find_pickles(ts, ["a"]), list[PickledKey])
 assert_type(telstate.rewrite_pickles("a.rdb", Path("b.rdb")), RewriteReport)
 assert_type(telstate.verify_snapshot(gzip.open("c")), Verification)
-assert_type(telstate.verify_snapshot(b"").problems, list[SnapshotProblem])
+assert_type(telstate.verify_snapshot(Path("a.rdb")).problems, list[SnapshotProblem])
 
 assert_type(endpoint_parser(1)("a"), Endpoint)
 assert_type(endpoint_list_parser(1)("a"), list[Endpoint])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from telstate._base import TelescopeStateBase
-from telstate._sources import Source
+from telstate._sources import Source, open_source
 from telstate.snapshots import Selection, read_contents, split_keys
 from telstate_backends import Backend, Keys, KeyType, translate_rdb_errors
 from telstate_backends.operations.bulk import value_of
@@ -234,16 +234,18 @@ def _read_records(
                     value = value_of(stored)
                     yield KeyRecord(0, key, value), value
         return
-    reader = read_rdb(source, raw=True, keys=wants, auxiliary=auxiliary)
-    for record in reader:
-        if not isinstance(record, KeyRecord) or record.value.type_name not in _KINDS:
-            yield record, None
-            continue
-        try:
-            yield record, decode_raw(record.value)
-        except RdbParseError as error:
-            error.file, error.key, error.offset = reader.name, record.key, None
-            raise
+    with open_source(source) as opened:
+        reader = read_rdb(opened, raw=True, keys=wants, auxiliary=auxiliary)
+        for record in reader:
+            if not isinstance(record, KeyRecord) or record.value.type_name not in _KINDS:
+                yield record, None
+                continue
+            try:
+                value = decode_raw(record.value)
+            except RdbParseError as error:
+                error.file, error.key, error.offset = reader.name, record.key, None
+                raise
+            yield record, value
 
 
 def _convert_record(

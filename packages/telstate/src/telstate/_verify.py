@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import struct
 import tempfile
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from telstate._sources import open_source
+from telstate._sources import Source, is_address, open_source
 from telstate_codec import (
     DecodeError,
     decode_key,
@@ -22,7 +24,7 @@ from telstate_codec import (
 from telstate_codec.printable import escape
 
 if TYPE_CHECKING:
-    from telstate_rdb import RdbSource, Value
+    from telstate_rdb import Value
 
 _LAST_PICKLE_BYTE = 0x80
 _TIME_BYTES = 8
@@ -91,7 +93,7 @@ class Verification:
         return not self.problems
 
 
-def verify_snapshot(source: RdbSource) -> Verification:
+def verify_snapshot(source: Source) -> Verification:
     """Verify that a snapshot is complete and correct, and that every value in it can be decoded.
 
     A server loads the file if this returns no problems, and telstate reads what is in it. Pickles are
@@ -100,8 +102,8 @@ def verify_snapshot(source: RdbSource) -> Verification:
     Parameters
     ----------
     source
-        A path or an address, as for `TelescopeState.from_snapshot`, bytes, or an open binary file. It is read twice, so that a pipe is copied to a temporary
-        file first.
+        A path, an ``https://`` or ``s3://`` address, or an open binary file. It is read twice, so that
+        a pipe is copied to a temporary file first.
 
     Returns
     -------
@@ -115,8 +117,9 @@ def verify_snapshot(source: RdbSource) -> Verification:
 
     Examples
     --------
+    >>> import io
     >>> snapshot = b"REDIS0003" b"\\x00\\x04gain\\x02\\xff\\xc1" b"\\xff"
-    >>> for problem in verify_snapshot(snapshot).problems:
+    >>> for problem in verify_snapshot(io.BytesIO(snapshot)).problems:
     ...     print(problem)
     key gain: The value cannot be decoded: it holds byte 0xc1 where an object should start.
     """
@@ -128,14 +131,16 @@ def verify_snapshot(source: RdbSource) -> Verification:
 def _open_twice(source: Any) -> Iterator[Any]:
     """Yield what can be read twice: the source, or a copy of a pipe."""
     with ExitStack() as stack:
-        if not isinstance(source, bytes | bytearray | memoryview):
-            source = stack.enter_context(open_source(source))
+        if isinstance(source, str | os.PathLike) and not (
+            is_address(source) or os.path.isfile(source)
+        ):
+            source = stack.enter_context(open(source, "rb"))
         if hasattr(source, "read") and not (hasattr(source, "seekable") and source.seekable()):
-            copy = stack.enter_context(tempfile.TemporaryFile())
+            copy = stack.enter_context(tempfile.TemporaryFile(buffering=0))
             shutil.copyfileobj(source, copy)
             copy.seek(0)
-            source = copy
-        yield source
+            source = io.BufferedReader(copy)
+        yield stack.enter_context(open_source(source))
 
 
 def _verify(source: Any) -> Verification:

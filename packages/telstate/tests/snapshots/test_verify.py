@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from telstate import SnapshotProblem, TelescopeState, verify_snapshot
+from telstate import SnapshotProblem, TelescopeState, Verification, verify_snapshot
 from telstate_rdb import Hash, List, RdbWriter, SortedSet
 from telstate_testing.files import OneWayFile
 from telstate_testing.observations import write_old_observation
+
+
+def verify(content: bytes) -> Verification:
+    """Verify the bytes of a file."""
+    return verify_snapshot(io.BytesIO(content))
 
 
 def test_sound_files(real_snapshot: Path, tmp_path: Path) -> None:
@@ -22,11 +29,18 @@ def test_sound_files(real_snapshot: Path, tmp_path: Path) -> None:
     assert (found.sound, found.keys, found.checksum) == (True, 199, "not computed")
     assert (found.problems, found.unread) == ([], [])
     content = real_snapshot.read_bytes()
-    assert verify_snapshot(content) == found
-    assert verify_snapshot(io.BytesIO(content)) == found
+    assert verify(content) == found
     assert verify_snapshot(OneWayFile(content)) == found
-    with gzip.open(io.BytesIO(gzip.compress(content))) as file:
+    compressed = gzip.compress(content)
+    with gzip.open(io.BytesIO(compressed)) as file:
         assert verify_snapshot(file) == found
+    (tmp_path / "compressed").write_bytes(compressed)
+    assert verify_snapshot(tmp_path / "compressed") == found
+    reading, writing = os.pipe()
+    with open(reading, "rb") as file, ThreadPoolExecutor() as threads:
+        with open(writing, "wb") as pipe:
+            threads.submit(pipe.write, compressed).add_done_callback(lambda _: pipe.close())
+            assert verify_snapshot(file) == found
     TelescopeState().save(tmp_path / "empty.rdb", keep_empty=True)
     assert verify_snapshot(tmp_path / "empty.rdb").sound
 
@@ -45,22 +59,23 @@ def test_damaged_files(real_snapshot: Path, tmp_path: Path) -> None:
     """Wherever a file is cut off or changed, it is not sound."""
     TelescopeState.from_snapshot(real_snapshot).save(tmp_path / "with-checksum.rdb")
     content = (tmp_path / "with-checksum.rdb").read_bytes()
-    assert verify_snapshot(content).checksum == "ok"
+    assert verify(content).checksum == "ok"
     for size in (0, 4, 9, 100, len(content) // 2, len(content) - 8, len(content) - 1):
-        found = verify_snapshot(content[:size])
+        found = verify(content[:size])
         assert not found.sound, size
         assert all(map(str, found.problems))
     for place in (20, 1000, len(content) // 2, len(content) - 20, len(content) - 2):
         changed = bytearray(content)
         changed[place] ^= 0x10
-        assert not verify_snapshot(bytes(changed)).sound, place
-    assert not verify_snapshot(content + b"more").sound
+        assert not verify(bytes(changed)).sound, place
+    assert not verify(content + b"more").sound
 
 
-def test_keys_that_are_there_twice() -> None:
+def test_keys_that_are_there_twice(tmp_path: Path) -> None:
     """A key that is in a database twice is named, also if the file cannot be opened again."""
     snapshot = b"REDIS0003" b"\x00\x04gain\x02\xff\x01" b"\x00\x04gain\x02\xff\x02" b"\xff"
-    for source in (snapshot, io.BytesIO(snapshot)):
+    (tmp_path / "twice.rdb").write_bytes(snapshot)
+    for source in (tmp_path / "twice.rdb", io.BytesIO(snapshot), OneWayFile(snapshot)):
         assert [str(problem) for problem in verify_snapshot(source).problems] == [
             "key gain: the key is in the database twice, so that no server loads the file"
         ]
