@@ -4,6 +4,11 @@ Every error that a telstate package raises on purpose derives from `TelstateErro
 clause catches them all.
 """
 
+TRUST_ADVICE = (
+    " If you trust the source of the data, set_allow_pickle(True) loads every valid pickle."
+)
+"""How the text of a `DecodeError` of the safe policy ends."""
+
 
 class TelstateError(RuntimeError):
     """Base class of all errors that the telstate packages raise on purpose."""

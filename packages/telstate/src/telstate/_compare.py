@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from telstate._pickles import convert_pickle
-from telstate._summaries import HasBackend
+from telstate._summaries import HasBackend, describe
 from telstate.snapshots import read_contents, split_keys
 from telstate_backends import Immutable, KeyType, KeyTypes
 from telstate_backends.store import Fields, Samples, Stored, kind_of
@@ -21,11 +21,13 @@ from telstate_codec import (
     decode_sample,
     decode_value,
     encode_key,
+    encode_value,
     equal_encoded_values,
 )
-from telstate_codec.printable import escape
+from telstate_codec.printable import BoundedRepr, bounded_repr, escape
 
 _TIME_BYTES = 8
+_short = BoundedRepr(max_length=60, max_items=4, max_level=3)
 _WHERE = ("only in the first", "only in the second", "with another value")
 
 
@@ -73,8 +75,8 @@ class KeyDifference:
     times : tuple of float or None
         The times of the first and of the last sample that only one of them has, in seconds since 1970.
     values : tuple of ValueDifference
-        The values that only one of them has, if they were requested: of an immutable, of the samples by
-        time, or of the sub-keys. Those of a key that only one of them has are left out.
+        The values that only one of them has: those of an immutable, and, if they were requested, those of the samples by
+        time, or of the sub-keys. It is empty for a key that only one of them has.
     """
 
     name: str
@@ -83,6 +85,27 @@ class KeyDifference:
     changed: int = 0
     times: tuple[float, float] | None = None
     values: tuple[ValueDifference, ...] = ()
+
+    @property
+    def changes(self) -> list[str]:
+        """What is different in the value of an immutable, in words, one text for each item; else empty.
+
+        Examples
+        --------
+        >>> from telstate import TelescopeState
+        >>> before, after = TelescopeState(), TelescopeState()
+        >>> before["config"] = {"version": "3.4", "inputs": [1, 2]}
+        >>> after["config"] = {"version": "3.5", "inputs": [1, 3]}
+        >>> compare(before, after)[0].changes
+        ["['version']: '3.4' -> '3.5'", "['inputs'][1]: 2 -> 3"]
+        """
+        if self.kinds != (KeyType.IMMUTABLE, KeyType.IMMUTABLE):
+            return []
+        first, second = self.values
+        try:
+            return list(_describe_changes("", first.value, second.value))
+        except (DecodeError, EncodeError):
+            return [f"{describe(first.encoded)} -> {describe(second.encoded)}"]
 
     def __str__(self) -> str:
         name = escape(self.name)
@@ -113,7 +136,7 @@ def compare(
     filter
         A Redis glob of full names, or several. Default: all keys.
     full
-        Whether the differences have the values that differ. Default: False.
+        Whether the differences have the samples and sub-keys that differ. Default: False.
 
     Returns
     -------
@@ -127,7 +150,7 @@ def compare(
     >>> before["n_chans"] = 4096
     >>> after["n_chans"] = 32768
     >>> after.add("gain", 1.5, ts=100.0)
-    >>> for difference in compare(before, after, full=True):
+    >>> for difference in compare(before, after):
     ...     print(difference, [(one.sign, one.value) for one in difference.values])
     gain: missing / mutable []
     n_chans: another value [('-', 4096), ('+', 32768)]
@@ -168,13 +191,39 @@ def _compare_contents(
     if isinstance(a, Immutable) and isinstance(b, Immutable):
         if not are_equal(a.value, b.value):
             values = (ValueDifference("-", a.value), ValueDifference("+", b.value))
-            yield attrs.evolve(same, changed=1, values=values if full else ())
+            yield attrs.evolve(same, changed=1, values=values)
     elif isinstance(a, Samples) and isinstance(b, Samples):
         yield from _compare_samples(same, a, b, full)
     elif isinstance(a, Fields) and isinstance(b, Fields):
         yield from _compare_items(same, a, b, full)
     else:  # changed since they were listed
         yield same
+
+
+def _describe_changes(path: str, a: Any, b: Any) -> Iterator[str]:
+    """Yield what is different in two values, with the place in them."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in dict.fromkeys([*a, *b]):
+            place = f"{path}[{bounded_repr(key)}]"
+            if key not in b:
+                yield f"{place}: only in the first"
+            elif key not in a:
+                yield f"{place}: only in the second"
+            else:
+                yield from _describe_changes(place, a[key], b[key])
+        return
+    if type(a) is type(b) and isinstance(a, list | tuple) and len(a) == len(b):
+        for number, pair in enumerate(zip(a, b)):
+            yield from _describe_changes(f"{path}[{number}]", *pair)
+        return
+    if encode_value(a) == encode_value(b):
+        return
+    text = f"{_short.repr(a)} -> {_short.repr(b)}"
+    shape = getattr(a, "shape", ())
+    if shape and shape == getattr(b, "shape", ()) and a.dtype == b.dtype:
+        differ = (a != b) & ((a == a) | (b == b))  # NaN is not equal to itself
+        text = f"{differ.sum():,} of {a.size:,} elements of a {a.dtype} array, shape {shape}"
+    yield f"{path}: {text}" if path else text
 
 
 def _compare_items(

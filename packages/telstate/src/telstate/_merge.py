@@ -11,7 +11,7 @@ import attrs
 from telstate._base import TelescopeStateBase
 from telstate._compare import are_equal, unmatched_samples
 from telstate._sources import Source
-from telstate.overview import describe
+from telstate._summaries import describe
 from telstate.snapshots import (
     RDBWriter,
     Selection,
@@ -26,6 +26,7 @@ from telstate_codec.printable import escape
 from telstate_rdb.printable import escape_path
 
 _SHOWN = 5
+_MAX_LENGTH = 60
 
 
 @attrs.frozen
@@ -248,14 +249,18 @@ def _join(
 def _describe(stored: Stored | None, sub_keys: list[bytes]) -> str:
     """Describe the contents of a key, or the first of its sub-keys that differ, in a few words."""
     if isinstance(stored, Immutable):
-        return describe(stored.value)
+        return _shorten(describe(stored.value))
     if isinstance(stored, Samples):
         return f"{len(stored)} samples"
     if isinstance(stored, Fields):
         if not sub_keys:
             return f"{len(stored)} sub-keys"
-        return describe(stored[sub_keys[0]]) if sub_keys[0] in stored else ""
+        return _shorten(describe(stored[sub_keys[0]])) if sub_keys[0] in stored else ""
     return ""
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..."
 
 
 def _refusal(conflicts: list[MergeConflict], out: str | os.PathLike[str]) -> MergeConflictError:

@@ -30,6 +30,7 @@ from telstate_codec import (
     decode_value,
     encode_value,
 )
+from telstate_codec.errors import TRUST_ADVICE
 from telstate_codec.printable import escape
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class PickledKey:
     total : int
         The number of all its values: samples, sub-keys, or 1 for an immutable.
     types : mapping of str to int
-        What the safe policy reads the pickles as: a type, or dtype and shape of an array, each with the number of pickles.
+        What the safe policy reads the pickles as (a type, or dtype and shape of an array), each with the
+        number of pickles.
     refused : int
         The number of pickles that the safe policy does not read.
     kept : int
@@ -82,11 +84,16 @@ class PickledKey:
     database: int = 0
 
     def __str__(self) -> str:
-        several = self.kind is not KeyType.IMMUTABLE
-        parts = [f"{name} ({count})" if several else name for name, count in self.types.items()]
+        return f"{escape(self.name)}: {self.description}"
+
+    @property
+    def description(self) -> str:
+        """The types, and why a pickle is not read or cannot be rewritten, in words."""
+        is_one = len(self.types) + bool(self.refused) == 1
+        parts = [name if is_one else f"{name} ({count:,})" for name, count in self.types.items()]
         if self.refused:
-            parts.append(f"refused ({self.refused})" if several else "refused")
-        text = f"{escape(self.name)}: {', '.join(parts)}"
+            parts.append("refused" if is_one else f"refused ({self.refused:,})")
+        text = ", ".join(parts)
         return text if self.reason is None else f"{text}. {self.reason}"
 
 
@@ -308,7 +315,7 @@ class _Tally:
             value = decode_value(encoded, "safe")
         except DecodeError as error:
             self.refused += 1
-            self.reason = self.reason or str(error)
+            self.reason = self.reason or str(error).removesuffix(TRUST_ADVICE)
             return encoded
         self.types[_name_type(value)] += 1
         try:
@@ -385,6 +392,6 @@ def _name_type(value: Any) -> str:
     """Return the name of the type of a value; dtype and shape of an array."""
     kind = type(value)
     if getattr(value, "shape", ()):
-        return f"{value.dtype} array, shape {value.shape}"
+        return f"{value.dtype} {value.shape}"
     name = kind.__qualname__
     return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"

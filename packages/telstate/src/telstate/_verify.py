@@ -21,6 +21,7 @@ from telstate_codec import (
     decode_key,
     decode_value,
 )
+from telstate_codec.errors import TRUST_ADVICE
 from telstate_codec.printable import escape
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def _check_values(noun: str, values: list[bytes]) -> tuple[list[str], list[str]]
             decode_value(value, "safe")
         except DecodeError as error:
             is_pickle = value and value[0] <= _LAST_PICKLE_BYTE
-            (skipped if is_pickle else corrupt).append(str(error))
+            (skipped if is_pickle else corrupt).append(str(error).removesuffix(TRUST_ADVICE))
     found = []
     for reasons in (corrupt, skipped):
         several = "" if len(values) == 1 else f"{_count(len(reasons), noun)} of {len(values):,}: "

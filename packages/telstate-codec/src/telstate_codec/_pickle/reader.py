@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
-from ..errors import DecodeError
+from ..errors import TRUST_ADVICE, DecodeError
 from .limits import MAX_DEPTH, Refusal, refuse
 from .machine import DICTIONARIES, Function, Machine, Unfinished
 from .opcodes import HANDLERS
@@ -42,8 +42,7 @@ def load_plain(data: bytes) -> object:
         return value
     except Exception as error:
         raise DecodeError(
-            f"The safe policy does not read this pickle (byte {pos}): {_reason(error)}. "
-            "If you trust the source of the data, set_allow_pickle(True) loads every valid pickle."
+            f"The safe policy does not read this pickle (byte {pos}): {_reason(error)}.{TRUST_ADVICE}"
         ) from error
 
 

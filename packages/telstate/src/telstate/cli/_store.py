@@ -128,55 +128,77 @@ def _prefixes(views: tuple[str, ...]) -> tuple[str, ...]:
     return ts.prefixes
 
 
+_view_option = click.option(
+    "--view",
+    "views",
+    multiple=True,
+    metavar="PREFIX",
+    help="Look keys up with this prefix first; may be repeated.",
+)
+_database_option = click.option(
+    "--db",
+    "database",
+    type=click.IntRange(0),
+    metavar="N",
+    help="The database of the server, or the one to take from a file.",
+)
+_pickle_option = click.option(
+    "--allow-pickle",
+    type=click.Choice(["safe"]),
+    help="Read pickled values that are plain data; nothing in them is executed.",
+)
+
+
 def store_argument(command: CommandT) -> CommandT:
     """Add the argument STORE and its options; the command takes a `StoreArgument` as `store`."""
+    command = _view_option(_convert_stores(command, "store"))
+    return click.argument("store")(command)
+
+
+def two_stores(command: CommandT) -> CommandT:
+    """Add the arguments A and B and their options; the command takes two `StoreArgument`s as `first` and `second`."""
+    command = _convert_stores(command, "first", "second")
+    for name, shown in (("second", "B"), ("first", "A")):
+        command = click.argument(name, metavar=shown)(command)
+    return command
+
+
+def many_stores(command: CommandT) -> CommandT:
+    """Add the argument STORE... and its options; the command takes `StoreArgument`s as `stores`."""
+    command = _convert_stores(command, "stores")
+    return click.argument("stores", metavar="STORE...", nargs=-1, required=True)(command)
+
+
+def _convert_stores(command: CommandT, *names: str) -> CommandT:
+    """Make `StoreArgument`s of what was typed for these arguments, and add the options that go with them."""
 
     @functools.wraps(command)
     def wrapper(
         *args: Any,
-        store: str,
-        views: tuple[str, ...],
         database: int | None,
         allow_pickle: Literal["safe"] | None,
+        views: tuple[str, ...] = (),
         **options: Any,
     ) -> Any:
         if allow_pickle is not None:
             set_allow_pickle(allow_pickle)
-        return command(*args, store=StoreArgument(store, _prefixes(views), database), **options)
+        prefixes = _prefixes(views)
+        for name in names:
+            typed = options[name]
+            if isinstance(typed, str):
+                options[name] = StoreArgument(typed, prefixes, database)
+            else:
+                options[name] = tuple(StoreArgument(one, prefixes, database) for one in typed)
+        return command(*args, **options)
 
-    for add in reversed(
-        (
-            click.argument("store"),
-            click.option(
-                "--view",
-                "views",
-                multiple=True,
-                metavar="PREFIX",
-                help="Look keys up with this prefix first; may be repeated.",
-            ),
-            click.option(
-                "--db",
-                "database",
-                type=click.IntRange(0),
-                metavar="N",
-                help="The database of the server, or the one to take from a file.",
-            ),
-            click.option(
-                "--allow-pickle",
-                type=click.Choice(["safe"]),
-                help="Read pickled values that are plain data; nothing in them is executed.",
-            ),
-        )
-    ):
-        wrapper = add(wrapper)
-    return cast(CommandT, wrapper)
+    return cast(CommandT, _database_option(_pickle_option(wrapper)))
 
 
 def complete_key(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Return the keys of the store on the command line that begin like `incomplete`, or none if it does not answer."""
-    text = context.params.get("store")
+    text = context.params.get("store") or context.params.get("first")
     if text is None:  # click has parsed no argument if the value of an option is being completed
         words = shlex.split(os.environ.get("COMP_WORDS", ""))
         text = next(filter(os.path.isfile, words[1:]), None)

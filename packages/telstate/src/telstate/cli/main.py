@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import click
 
-from telstate.cli import _demo, _look, _plot, _sensors, _write
+from telstate.cli import _compare, _demo, _look, _plot, _sensors, _snapshots, _write
 from telstate.errors import MissingKeyError
 from telstate_backends import TelstateError
 from telstate_rdb import RdbError
@@ -53,6 +53,10 @@ _COMMANDS: tuple[click.Command, ...] = (
     _write.delete,
     _write.clear,
     _demo.demo,
+    _compare.diff,
+    _snapshots.merge,
+    _snapshots.verify,
+    _snapshots.pickles,
 )
 
 for command in _COMMANDS:

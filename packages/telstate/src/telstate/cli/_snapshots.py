@@ -1,0 +1,263 @@
+"""The commands for whole files: merge, verify and pickles."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import attrs
+import click
+
+from telstate._merge import MergeConflict, MergeConflictError
+from telstate._merge import merge as merge_stores
+from telstate._pickles import PickledKey, find_pickles, rewrite_pickles
+from telstate._verify import SnapshotProblem, Verification, verify_snapshot
+from telstate.cli._store import StoreArgument, complete_key, many_stores
+from telstate_codec.printable import escape
+from telstate_rdb.cli.group import NO, YES, print_message
+from telstate_rdb.cli.output import (
+    Column,
+    Output,
+    force_option,
+    json_option,
+    print_json,
+    print_rows,
+    print_to,
+    refuse_existing,
+)
+from telstate_rdb.printable import escape_path
+
+_SHOWN = 10
+_PICKLES = (
+    Column("db", "number"),
+    Column("key", "name"),
+    Column("kind"),
+    Column("values", "number"),
+    Column("pickles", "number"),
+    Column("read as", "name"),
+)
+_MERGED = (Column("keys", "number"), Column("file"))
+
+
+@click.command()
+@many_stores
+@click.option(
+    "-o", "--output", "out", metavar="OUT", required=True, type=click.Path(dir_okay=False)
+)
+@click.option(
+    "--keys",
+    "globs",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_key,
+    help="Only keys that match, or have this name; may be repeated.",
+)
+@click.option(
+    "--prefer",
+    type=click.Choice(["first", "last"]),
+    help="The store that decides where several disagree. [default: refuse]",
+)
+@force_option
+@json_option
+@print_to
+def merge(
+    stores: tuple[StoreArgument, ...],
+    out: str,
+    globs: tuple[str, ...],
+    prefer: Literal["first", "last"] | None,
+    force: bool,
+    as_json: bool,
+    output: Output,
+) -> None:
+    """Join stores into one snapshot file.
+
+    A sensor gets the samples of all stores, equal ones once. Where an immutable or a sub-key has different values,
+    or a key is of different kinds, nothing is written, unless --prefer decides. OUT may be one of
+    the files that are read, with --force. It is replaced as a whole, or left as it was.
+
+    \b
+    Examples:
+      telstate merge monday.rdb tuesday.rdb -o both.rdb
+      telstate merge obs.rdb localhost:6379 -o all.rdb --prefer last
+    """
+    refuse_existing(out, force)
+    if [store.text for store in stores].count("-") > 1:
+        raise click.UsageError("Standard input cannot be read more than once.")
+    with ExitStack() as stack:
+        opened = [stack.enter_context(store.open(globs or None)).ts for store in stores]
+        try:
+            merged = merge_stores(opened, out, prefer=prefer, keys=globs or None)
+        except MergeConflictError as error:
+            _print_conflicts(error.conflicts, "Conflict: ")
+            raise click.ClickException(
+                f"{escape_path(out)} was not written, because the stores disagree on "
+                f"{_count(len(error.conflicts), 'key')}. Use --prefer first or --prefer last."
+            ) from error
+    _print_conflicts(merged.conflicts, f"Taken from the {prefer}: ")
+    if as_json:
+        conflicts = [_conflict_to_json(conflict) for conflict in merged.conflicts]
+        print_json(output, {"keys": merged.keys, "file": out, "conflicts": conflicts})
+    else:
+        print_rows(output, "table", _MERGED, [(merged.keys, escape_path(out))])
+
+
+def _print_conflicts(conflicts: tuple[MergeConflict, ...], start: str) -> None:
+    """Print conflicts on standard error."""
+    for conflict in conflicts[:_SHOWN]:
+        print_message(f"{start}{conflict}")
+    if len(conflicts) > _SHOWN:
+        print_message(f"{start}{len(conflicts) - _SHOWN} more keys")
+
+
+def _conflict_to_json(conflict: MergeConflict) -> dict[str, object]:
+    return {
+        "key": escape(conflict.name),
+        "kinds": [None if kind is None else kind.name.lower() for kind in conflict.kinds],
+        "values": conflict.values,
+        "sub_keys": conflict.sub_keys,
+    }
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing about sound files.")
+@json_option
+@print_to
+def verify(files: tuple[str, ...], quiet: bool, as_json: bool, output: Output) -> int:
+    """Verify that files are complete and correct, and that every value can be decoded.
+
+    The exit status is 0 only if a server would load all files, and nothing in them is corrupt. Problems
+    go to standard error, and so does what is not read: keys of other programs, and pickles that are no
+    plain data. No code in a pickle is run.
+
+    \b
+    Examples:
+      telstate verify obs.rdb
+      telstate verify --quiet archive/*.rdb
+    """
+    status = YES
+    for file in files:
+        store = StoreArgument(file)
+        found = verify_snapshot(_source(store))
+        if not found.sound:
+            status = NO
+        if as_json:
+            print_json(output, _verification_to_json(store.name, found))
+            continue
+        if not (quiet and found.sound):
+            verdict = "sound" if found.sound else "NOT SOUND"
+            output.write(f"{store.name}\t{verdict}\n")
+        output.flush()
+        _print_problems(store.name, found.problems, "")
+        if not quiet:
+            _print_problems(store.name, found.unread, "Not read: ")
+    return status
+
+
+def _source(store: StoreArgument) -> Any:
+    """Return the source of a file."""
+    if store.text == "-":
+        if sys.stdin is None:
+            raise click.ClickException("Standard input cannot be read: it is closed.")
+        return sys.stdin.buffer
+    return store.text
+
+
+def _print_problems(name: str, problems: list[SnapshotProblem], start: str) -> None:
+    """Print problems on standard error."""
+    for problem in problems[:_SHOWN]:
+        print_message(f"{name}: {start}{problem}")
+    if len(problems) > _SHOWN:
+        print_message(f"{name}: {start}{len(problems) - _SHOWN} more")
+
+
+def _verification_to_json(name: str, found: Verification) -> dict[str, object]:
+    return {
+        "file": name,
+        "sound": found.sound,
+        "keys": found.keys,
+        "checksum": found.checksum,
+        "problems": [attrs.asdict(problem) for problem in found.problems],
+        "unread": [attrs.asdict(problem) for problem in found.unread],
+    }
+
+
+@click.command()
+@click.argument("store")
+@click.option(
+    "--rewrite",
+    "out",
+    metavar="OUT",
+    type=click.Path(dir_okay=False),
+    help="Write a file with these values in MessagePack.",
+)
+@force_option
+@json_option
+@print_to
+def pickles(store: str, out: str | None, force: bool, as_json: bool, output: Output) -> None:
+    """List the keys that hold pickles, as MeerKAT wrote before March 2019.
+
+    For each key: how many values it has, how many of them are pickles, the types as which these are read,
+    and why others are not. No code in a pickle is run. With --rewrite, OUT gets everything in the file,
+    with these values in MessagePack; what would change, or is not read, stays a pickle.
+
+    \b
+    Examples:
+      telstate pickles old.rdb
+      telstate pickles old.rdb --rewrite new.rdb
+    """
+    typed = StoreArgument(store)
+    report = None
+    if out is not None:
+        refuse_existing(out, force)
+    with ExitStack() as stack:
+        source: Any
+        if typed.is_file:
+            source = _source(typed)
+        else:
+            source = stack.enter_context(typed.open()).ts
+        if out is None:
+            found = find_pickles(source)
+        else:
+            report = rewrite_pickles(source, out)
+            found = report.pickles
+    if as_json:
+        for key in found:
+            print_json(output, _pickled_to_json(key))
+    else:
+        first = 0 if any(key.database for key in found) else 1  # most files have database 0 only
+        rows = (_pickled_row(key)[first:] for key in found)
+        print_rows(output, "table", _PICKLES[first:], rows)
+    output.flush()
+    left = [key for key in found if key.refused or key.kept]
+    text = f"{typed.name}: {_count(len(found), 'key')} with pickles"
+    if left:
+        text += f", {len(left):,} of them with some that cannot be rewritten"
+    print_message(f"{text}.")
+    if report is not None and out is not None:
+        rewritten = _count(report.rewritten, "pickle")
+        print_message(f"{escape_path(out)}: {_count(report.keys, 'key')}, {rewritten} rewritten.")
+
+
+def _pickled_row(key: PickledKey) -> tuple[object, ...]:
+    kind = key.kind.name.lower()
+    return key.database, key.name, kind, key.total, key.count, key.description
+
+
+def _pickled_to_json(key: PickledKey) -> dict[str, object]:
+    return {
+        "db": key.database,
+        "key": escape(key.name),
+        "kind": key.kind.name.lower(),
+        "values": key.total,
+        "pickles": key.count,
+        "types": dict(key.types),
+        "refused": key.refused,
+        "kept": key.kept,
+        "reason": key.reason,
+    }
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
