@@ -6,6 +6,7 @@ import collections
 import datetime
 import os
 import pickle
+import subprocess
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from telstate import (
     set_allow_pickle,
 )
 from telstate_rdb import Hash, KeyRecord, List, RdbWriter, SortedSet, read_rdb
+from telstate_testing import peer_python
 from telstate_testing.observations import write_old_observation
 
 
@@ -269,3 +271,49 @@ def test_server(newest_port: int, old_file: Path, tmp_path: Path) -> None:
         assert report == rewrite_pickles(old_file, tmp_path / "same.rdb")
         both = [TelescopeState.from_snapshot(tmp_path / f"{name}.rdb") for name in ("new", "same")]
         assert compare(both[0], both[1]) == []
+
+
+# Run by the peer's Python: writes pickles, or prints what it reads in a file without pickles.
+PEER = """
+import sys
+import numpy
+import katsdptelstate
+from katsdptelstate.rdb_writer import RDBWriter
+
+action, path = sys.argv[1:]
+ts = katsdptelstate.TelescopeState()
+if action == "write":
+    def add(*args, **named):
+        ts.add(*args, encoding=katsdptelstate.ENCODING_PICKLE, **named)
+
+    add("config", {"a": [1, (2.5, None)], b"b": numpy.float32(1.5)}, immutable=True)
+    add("bytes", b"\\xff", immutable=True)
+    add("matrix", numpy.asfortranarray(numpy.arange(6).reshape(2, 3)), immutable=True)
+    for number in range(3):
+        add("gain", number / 7, ts=1.6e9 + number)
+        add("mask", numpy.arange(4) == number, ts=1.6e9 + number)
+    with RDBWriter(path) as writer:
+        writer.save(ts)
+else:
+    ts.load_from_file(path)
+for key in ts.keys():
+    found = ts[key] if ts.is_immutable(key) else ts.get_range(key, st=0)
+    print(key, repr(found), isinstance(found, numpy.ndarray) and found.flags.f_contiguous)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(peer_python() is None, reason="there is no katsdptelstate")
+def test_peer(tmp_path: Path) -> None:
+    """What katsdptelstate wrote as pickles, it reads without them after they were rewritten."""
+
+    def run(action: str, path: Path, **environment: str) -> str:
+        command = [str(peer_python()), "-W", "ignore", "-c", PEER, action, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    written = run("write", tmp_path / "old.rdb", KATSDPTELSTATE_ALLOW_PICKLE="1")
+    report = rewrite_pickles(tmp_path / "old.rdb", tmp_path / "new.rdb")
+    assert (report.keys, report.rewritten, report.left) == (5, 9, [])
+    assert run("read", tmp_path / "new.rdb") == written
