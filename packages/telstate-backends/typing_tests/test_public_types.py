@@ -38,6 +38,7 @@ def sync_results(backend: tb.Backend) -> None:
     assert_type(backend.dump(b"k"), bytes | None)
     assert_type(backend.take_snapshot(lambda entries: [key for key, _ in entries]), list[bytes])
     assert_type(backend.execute(tb.Count()), int)
+    assert_type(backend.execute(tb.ServerVersion()), str | None)
     assert_type(backend.execute(tb.SomeKeys(100)), list[bytes])
     assert_type(backend.execute(tb.Peek(b"k")), tb.KeyPreview | None)
     assert_type(backend.execute(tb.Export(b"k")), tb.Immutable | tb.Samples | tb.Fields | None)

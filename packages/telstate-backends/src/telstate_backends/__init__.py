@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from telstate_backends.operations.inspect import KeyTypes as KeyTypes
     from telstate_backends.operations.inspect import Peek as Peek
     from telstate_backends.operations.inspect import SamplePage as SamplePage
+    from telstate_backends.operations.inspect import ServerVersion as ServerVersion
     from telstate_backends.operations.inspect import SomeKeys as SomeKeys
     from telstate_backends.operations.read import Exists as Exists
     from telstate_backends.operations.read import Find as Find
@@ -154,6 +155,7 @@ else:
                 "Keys",
                 "Peek",
                 "SamplePage",
+                "ServerVersion",
                 "SomeKeys",
             ),
             "telstate_backends.operations.read": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -39,7 +40,9 @@ from telstate_backends import (
     Mutable,
     Operation,
     Peek,
+    RefusedError,
     Samples,
+    ServerVersion,
     SetImmutable,
     SetIndexed,
     SomeKeys,
@@ -267,6 +270,18 @@ async def test_counting_keys(subject: Subject) -> None:
     some = await subject.execute(SomeKeys(100))
     assert 100 <= len(some) < 1000 and set(some) <= {*names, *await subject.execute(Keys())}
     assert some == sorted(set(some))
+
+
+async def test_server_version(subject: Subject, request: pytest.FixtureRequest) -> None:
+    """A server says its name and version, unless it does not know the command; memory has none."""
+    kind: str = request.node.callspec.params["subject"]
+    if "fake" in kind:
+        with pytest.raises(RefusedError):
+            await subject.execute(ServerVersion())
+        return
+    version = await subject.execute(ServerVersion())
+    assert re.fullmatch(r"(Redis|Valkey) \d+\.\d+\.\d+|None", str(version))
+    assert (version is None) == ("memory" in kind)
 
 
 async def test_peek(subject: Subject) -> None:

@@ -106,8 +106,8 @@ def fill(client: redis.Redis) -> None:
     client.set("a", encode_value("value"))
     client.zadd("s", dict.fromkeys(SAMPLES, 0))
     client.hset("i", mapping={b"f%d" % number: encode_value(number) for number in range(3)})
-    client.set("big", encode_value(bytes(2 << 20)))
-    client.zadd("bigs", {encode_sample(1.0, encode_value(bytes(2 << 20))): 0})
+    client.set("big", encode_value(bytes(9 << 20)))
+    client.zadd("bigs", {encode_sample(1.0, encode_value(bytes(9 << 20))): 0})
     client.rpush("foreign", "x")
     client.zadd("scored", {SAMPLES[0]: 1.0})
 

@@ -2,7 +2,7 @@
 
 A listing is not atomic: a key that exists all the time is listed once, one that is created or deleted
 meanwhile may be listed or not. The cost of the others is bounded, however many and long the keys are.
-``Count`` and ``SomeKeys`` are not retried after a failure, because they are for people, who should learn
+``Count``, ``ServerVersion`` and ``SomeKeys`` are not retried after a failure, because they are for people, who should learn
 at once that the store cannot be reached.
 """
 
@@ -130,6 +130,37 @@ class Count(Operation[int]):
 
     def merge(self, replies: Sequence[object]) -> object:
         return sum_of(replies)
+
+
+@attrs.frozen
+class ServerVersion(Operation[str | None]):
+    """The name and version of the server, such as "Redis 7.0.15"; None if it has none, or does not say so.
+
+    Examples
+    --------
+    >>> from telstate_backends import MemoryBackend, ServerVersion
+    >>> MemoryBackend().execute(ServerVersion()) is None
+    True
+    """
+
+    is_idempotent: ClassVar[bool] = False
+    for_all_nodes: ClassVar[bool] = True
+
+    def apply(self, store: Store) -> str | None:
+        return None
+
+    def command(self) -> Command:
+        return Command("INFO", (), ("server",))
+
+    def parse(self, reply: object) -> str | None:
+        facts = dict(line.split(b":", 1) for line in as_bytes(reply).splitlines() if b":" in line)
+        for name, field in (("Valkey", b"valkey_version"), ("Redis", b"redis_version")):
+            if field in facts:
+                return f"{name} {facts[field].decode(errors='replace')}"
+        return None
+
+    def merge(self, replies: Sequence[object]) -> object:
+        return replies[0]
 
 
 @attrs.frozen
