@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn
 
 import click
 
+from telstate_rdb.cli import completion  # noqa: F401  # registers completion in bash
 from telstate_rdb.cli.output import OutputError, discard
 from telstate_rdb.errors import RdbError
 from telstate_rdb.printable import escape, escape_path

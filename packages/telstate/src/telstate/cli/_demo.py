@@ -11,8 +11,6 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 import click
-import numpy
-from rich.console import Console
 
 from telstate._open import open_store
 from telstate._pickles import find_pickles
@@ -134,6 +132,8 @@ def print_line(output: Output, text: str = "") -> None:
 
 def print_tree(output: Output, keys: Iterable[KeySummary], title: str) -> None:
     """Print the tree of keys; on a terminal each line is cut at its width."""
+    from rich.console import Console
+
     console = Console(
         file=io.StringIO(),
         width=output.width if output.is_terminal else 200,
@@ -181,6 +181,8 @@ def point(ts: TelescopeState, antenna: str, now: float) -> None:
 
 def calibrate(ts: TelescopeState, capture_block: str, now: float) -> None:
     """Add calibration solutions, as the calibration pipeline does after observing a calibrator."""
+    import numpy  # takes longer to import than the rest of the command
+
     view = ts.view(capture_block).view(ts.join(capture_block, "cal"))
     phase = numpy.exp(1j * numpy.linspace(0, now - START, len(ANTENNAS)))
     view.add("product_G", numpy.stack([phase, phase.conj()]).astype(numpy.complex64), ts=now)

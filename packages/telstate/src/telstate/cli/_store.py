@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,20 +11,17 @@ from typing import Any, Literal, TypeVar, cast
 
 import attrs
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, split_arg_string
 
-from telstate._display import completions
 from telstate._open import names_snapshot, open_store
 from telstate._sources import is_address
+from telstate.cli._complete import complete_name
 from telstate.errors import MissingKeyError
 from telstate.telescope_state import TelescopeState
 from telstate_backends import DatabaseCollisionError
 from telstate_codec import set_allow_pickle
 from telstate_rdb.cli.group import show_progress
 from telstate_rdb.printable import escape_path
-
-COMPLETIONS = 200
-"""The number of keys that completion offers."""
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -149,24 +144,48 @@ _pickle_option = click.option(
 )
 
 
+def complete_store(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_key(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the keys of the store on the command line that begin like `incomplete`."""
+    text = context.params.get("store") or context.params.get("first")
+    if text is None:  # click has parsed no argument if the value of an option is being completed
+        words = split_arg_string(os.environ.get("COMP_WORDS", ""))
+        text = next((word for word in words[2:] if os.path.isfile(word) or ":" in word), None)
+    if not isinstance(text, str):
+        return []
+    prefixes = _prefixes(context.params.get("views") or ())
+    names = complete_name(text, incomplete, prefixes, context.params.get("database"))
+    return [CompletionItem(name) for name in names]
+
+
 def store_argument(command: CommandT) -> CommandT:
     """Add the argument STORE and its options; the command takes a `StoreArgument` as `store`."""
     command = _view_option(_convert_stores(command, "store"))
-    return click.argument("store")(command)
+    return click.argument("store", shell_complete=complete_store)(command)
 
 
 def two_stores(command: CommandT) -> CommandT:
     """Add the arguments A and B and their options; the command takes two `StoreArgument`s as `first` and `second`."""
     command = _convert_stores(command, "first", "second")
     for name, shown in (("second", "B"), ("first", "A")):
-        command = click.argument(name, metavar=shown)(command)
+        command = click.argument(name, metavar=shown, shell_complete=complete_store)(command)
     return command
 
 
 def many_stores(command: CommandT) -> CommandT:
     """Add the argument STORE... and its options; the command takes `StoreArgument`s as `stores`."""
     command = _convert_stores(command, "stores")
-    return click.argument("stores", metavar="STORE...", nargs=-1, required=True)(command)
+    return click.argument(
+        "stores", metavar="STORE...", nargs=-1, required=True, shell_complete=complete_store
+    )(command)
 
 
 def _convert_stores(command: CommandT, *names: str) -> CommandT:
@@ -192,27 +211,6 @@ def _convert_stores(command: CommandT, *names: str) -> CommandT:
         return command(*args, **options)
 
     return cast(CommandT, _database_option(_pickle_option(wrapper)))
-
-
-def complete_key(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Return the keys of the store on the command line that begin like `incomplete`, or none if it does not answer."""
-    text = context.params.get("store") or context.params.get("first")
-    if text is None:  # click has parsed no argument if the value of an option is being completed
-        words = shlex.split(os.environ.get("COMP_WORDS", ""))
-        text = next(filter(os.path.isfile, words[1:]), None)
-    if not isinstance(text, str) or text == "-":
-        return []
-    logging.disable()  # a message would appear in the middle of the line
-    views = context.params.get("views") or ()
-    store = StoreArgument(text, _prefixes(views), context.params.get("database"))
-    try:
-        with store.open() as opened:
-            names = [one for one in completions(opened.ts) if one.startswith(incomplete)]
-    except Exception:  # of whatever type: nothing is offered
-        return []
-    return [CompletionItem(one) for one in names[:COMPLETIONS] if one.isprintable()]
 
 
 key_argument = click.argument("key", shell_complete=complete_key)
