@@ -163,7 +163,7 @@ def complete(monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
         ("range 127.0.0.1:1 m", []),
         ("range 'unfinished m", ["file,unfinished m"]),
         ("range {} 'm001_a", ["plain,m001_activity"]),
-        ("nonsense {} m", []),
+        ("nonsense {} zz", []),
     ],
 )
 def test_what_is_offered(

@@ -15,6 +15,7 @@ import click
 from telstate._open import open_store
 from telstate._pickles import find_pickles
 from telstate.cli import _sensors
+from telstate.cli._store import complete_store
 from telstate.overview import KeySummary, key_tree, summarise
 from telstate.telescope_state import TelescopeState
 from telstate_backends import KeyType, TelstateError
@@ -38,7 +39,7 @@ LINES = 50  # of the tree of keys
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=complete_store)
 @click.option(
     "-o",
     "--output",

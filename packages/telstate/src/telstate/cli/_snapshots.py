@@ -13,7 +13,7 @@ from telstate._merge import MergeConflict, MergeConflictError
 from telstate._merge import merge as merge_stores
 from telstate._pickles import PickledKey, find_pickles, rewrite_pickles
 from telstate._verify import SnapshotProblem, Verification, verify_snapshot
-from telstate.cli._store import StoreArgument, complete_key, many_stores
+from telstate.cli._store import StoreArgument, complete_key, complete_store, many_stores
 from telstate_codec.printable import escape
 from telstate_rdb.cli.group import NO, YES, print_message
 from telstate_rdb.cli.output import (
@@ -120,7 +120,7 @@ def _conflict_to_json(conflict: MergeConflict) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete_store)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing about sound files.")
 @json_option
 @print_to
@@ -184,7 +184,7 @@ def _verification_to_json(name: str, found: Verification) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", shell_complete=complete_store)
 @click.option(
     "--rewrite",
     "out",
