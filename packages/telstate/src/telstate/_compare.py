@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from telstate._pickles import convert_pickle
-from telstate._summaries import HasBackend, describe
+from telstate._summaries import HasBackend, describe, natural
 from telstate.snapshots import read_contents, split_keys
 from telstate_backends import Immutable, KeyType, KeyTypes
 from telstate_backends.store import Fields, Samples, Stored, kind_of
@@ -141,7 +141,7 @@ def compare(
     Returns
     -------
     differences
-        What differs, sorted by name; empty if nothing does.
+        What differs, in natural order of the names; empty if nothing does.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def compare(
         contents = [read_contents(backend, batch) for backend in backends]
         for key, *stored in zip(batch, *contents, strict=True):
             found += _compare_contents(decode_key(key), stored[0], stored[1], full)
-    return sorted(found, key=lambda difference: difference.name)
+    return sorted(found, key=lambda difference: natural(difference.name))
 
 
 def _compare_contents(

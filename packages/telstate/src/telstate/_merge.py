@@ -11,7 +11,7 @@ import attrs
 from telstate._base import TelescopeStateBase
 from telstate._compare import are_equal, unmatched_samples
 from telstate._sources import Source
-from telstate._summaries import describe
+from telstate._summaries import describe, natural
 from telstate.snapshots import (
     RDBWriter,
     Selection,
@@ -69,7 +69,7 @@ class MergeConflictError(TelstateError):
     Attributes
     ----------
     conflicts : tuple of MergeConflict
-        The keys, sorted by name.
+        The keys, in natural order.
     """
 
     def __init__(self, message: str, conflicts: tuple[MergeConflict, ...] = ()) -> None:
@@ -187,7 +187,7 @@ def merge(
                         writer._write_batch((key,), (joined,), must_exist=False)
                 for number in loaded.intersection(numbers):  # which gives the memory back
                     backends[number].execute(Delete(tuple(batch)))
-        conflicts.sort(key=lambda conflict: conflict.name)
+        conflicts.sort(key=lambda conflict: natural(conflict.name))
         if conflicts and prefer is None:
             raise _refusal(conflicts, out)
         selection.check(writer, False, backends[0])

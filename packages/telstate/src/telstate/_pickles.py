@@ -17,6 +17,7 @@ import attrs
 
 from telstate._base import TelescopeStateBase
 from telstate._sources import Source, open_source
+from telstate._summaries import natural
 from telstate.snapshots import Selection, read_contents, split_keys
 from telstate_backends import Backend, Keys, KeyType, translate_rdb_errors
 from telstate_backends.operations.bulk import value_of
@@ -34,7 +35,7 @@ from telstate_codec.errors import TRUST_ADVICE
 from telstate_codec.printable import escape
 
 if TYPE_CHECKING:
-    from telstate_rdb import AuxiliaryRecord, KeyRecord, RawValue, Value
+    from telstate_rdb import AuxiliaryRecord, KeyRecord, Progress, RawValue, Value
 
 _LAST_PICKLE_BYTE = 0x80
 _TIME_BYTES = 8
@@ -122,7 +123,10 @@ class RewriteReport:
 
 
 def find_pickles(
-    source: TelescopeStateBase[Backend] | Source, keys: Iterable[Key] | None = None
+    source: TelescopeStateBase[Backend] | Source,
+    keys: Iterable[Key] | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> list[PickledKey]:
     """List the keys that hold pickles, and what the safe policy reads them as.
 
@@ -135,11 +139,14 @@ def find_pickles(
         A snapshot, of which all databases are read, or a synchronous telescope state.
     keys
         Full names of keys, or glob patterns. Default: all.
+    progress
+        Called from time to time with the number of bytes read and the size of the file (None if that is not known).
+        Default: none.
 
     Returns
     -------
     keys
-        The keys that hold pickles, sorted by name.
+        The keys that hold pickles, in natural order.
 
     Raises
     ------
@@ -158,15 +165,18 @@ def find_pickles(
     wants = Selection(keys).wants
     found: list[PickledKey] = []
     with translate_rdb_errors():
-        for record, value in _read_records(source, wants):
+        for record, value in _read_records(source, wants, progress):
             pickled, _ = _convert_record(record, value)
             if pickled is not None:
                 found.append(pickled)
-    return sorted(found, key=lambda key: (key.name, key.database))
+    return sorted(found, key=_by_name)
 
 
 def rewrite_pickles(
-    source: TelescopeStateBase[Backend] | Source, out: str | os.PathLike[str]
+    source: TelescopeStateBase[Backend] | Source,
+    out: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
 ) -> RewriteReport:
     """Write a snapshot in which pickles are replaced by the same values in MessagePack.
 
@@ -180,6 +190,9 @@ def rewrite_pickles(
         A snapshot, or a synchronous telescope state.
     out
         The path of the new file. It is written as a whole, or left as it was (also if there are no keys).
+    progress
+        Called from time to time with the number of bytes read and the size of the file (None if that is not known).
+        Default: none.
 
     Returns
     -------
@@ -211,7 +224,7 @@ def rewrite_pickles(
     found: list[PickledKey] = []
 
     def convert() -> Iterator[KeyRecord[Value] | KeyRecord[RawValue] | AuxiliaryRecord]:
-        for record, value in _read_records(source, lambda key: True, auxiliary=True):
+        for record, value in _read_records(source, lambda key: True, progress, auxiliary=True):
             if isinstance(record, KeyRecord):
                 pickled, record = _convert_record(record, value)
                 if pickled is not None:
@@ -221,12 +234,17 @@ def rewrite_pickles(
     with translate_rdb_errors(), RdbWriter(out, keep_empty=False) as writer:
         writer.write_records(convert())
     rewritten = sum(key.count - key.refused - key.kept for key in found)
-    return RewriteReport(writer.keys_written, rewritten, sorted(found, key=lambda key: key.name))
+    return RewriteReport(writer.keys_written, rewritten, sorted(found, key=_by_name))
+
+
+def _by_name(key: PickledKey) -> tuple[object, ...]:
+    return natural(key.name), key.database
 
 
 def _read_records(
     source: TelescopeStateBase[Backend] | Source,
     wants: Callable[[bytes], bool],
+    progress: Progress | None,
     auxiliary: bool = False,
 ) -> Iterator[tuple[Any, Value | None]]:
     """Yield the records of a snapshot, or of a store as if it were one; and the values that may hold pickles."""
@@ -242,7 +260,7 @@ def _read_records(
                     yield KeyRecord(0, key, value), value
         return
     with open_source(source) as opened:
-        reader = read_rdb(opened, raw=True, keys=wants, auxiliary=auxiliary)
+        reader = read_rdb(opened, raw=True, keys=wants, auxiliary=auxiliary, progress=progress)
         for record in reader:
             if not isinstance(record, KeyRecord) or record.value.type_name not in _KINDS:
                 yield record, None

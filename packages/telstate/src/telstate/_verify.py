@@ -25,7 +25,7 @@ from telstate_codec.errors import TRUST_ADVICE
 from telstate_codec.printable import escape
 
 if TYPE_CHECKING:
-    from telstate_rdb import Value
+    from telstate_rdb import Progress, Value
 
 _LAST_PICKLE_BYTE = 0x80
 _TIME_BYTES = 8
@@ -94,7 +94,7 @@ class Verification:
         return not self.problems
 
 
-def verify_snapshot(source: Source) -> Verification:
+def verify_snapshot(source: Source, *, progress: Progress | None = None) -> Verification:
     """Verify that a snapshot is complete and correct, and that every value in it can be decoded.
 
     A server loads the file if this returns no problems, and telstate reads what is in it. Pickles are
@@ -105,6 +105,9 @@ def verify_snapshot(source: Source) -> Verification:
     source
         A path, an ``https://`` or ``s3://`` address, or an open binary file. It is read twice, so that
         a pipe is copied to a temporary file first.
+    progress
+        Called from time to time with the number of bytes read and the size of the file (None if that is not known).
+        Default: none.
 
     Returns
     -------
@@ -125,7 +128,7 @@ def verify_snapshot(source: Source) -> Verification:
     key gain: The value cannot be decoded: it holds byte 0xc1 where an object should start.
     """
     with _open_twice(source) as opened:
-        return _verify(opened)
+        return _verify(opened, progress)
 
 
 @contextmanager
@@ -144,7 +147,7 @@ def _open_twice(source: Any) -> Iterator[Any]:
         yield stack.enter_context(open_source(source))
 
 
-def _verify(source: Any) -> Verification:
+def _verify(source: Any, progress: Progress | None) -> Verification:
     from telstate_rdb import RdbParseError, read_rdb
     from telstate_rdb.summary import summarise
 
@@ -163,7 +166,8 @@ def _verify(source: Any) -> Verification:
         source.seek(position)
     counts: Counter[tuple[int, bytes]] = Counter()
     now = time.time() * 1000
-    for record in read_rdb(source, strict=False):
+    # Reading it the first time takes a fraction of the time, because no value is decoded.
+    for record in read_rdb(source, strict=False, progress=progress):
         place = decode_key(record.key), record.database
         corrupt, skipped = _check_value(record.value)
         problems += [SnapshotProblem(reason, *place) for reason in corrupt]

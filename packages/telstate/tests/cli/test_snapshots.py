@@ -210,6 +210,15 @@ def test_merge(a: Path, b: Path, tmp_path: Path) -> None:
         "last.\n",
     )
     assert not out.exists()
+    found = run("merge", a, b, "-o", out, "--json")
+    report = json.loads(found.stdout)
+    assert (found.exit_code, report["keys"], report["file"]) == (2, 0, None)
+    assert report["conflicts"][2] == {
+        "key": "product",
+        "kinds": ["indexed", "indexed"],
+        "values": ["'b'", "'B'"],
+        "sub_keys": ["2"],
+    }
     found = run("merge", a, b, "-o", out, "--prefer", "last")
     assert found[:2] == (0, f"8\t{out}\n")
     assert found.stderr.startswith("Taken from the last: kind: immutable / mutable\n")

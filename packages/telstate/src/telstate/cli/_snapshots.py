@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import attrs
@@ -15,7 +17,8 @@ from telstate._pickles import PickledKey, find_pickles, rewrite_pickles
 from telstate._verify import SnapshotProblem, Verification, verify_snapshot
 from telstate.cli._store import StoreArgument, complete_key, complete_store, many_stores
 from telstate_codec.printable import escape
-from telstate_rdb.cli.group import NO, YES, print_message
+from telstate_rdb import Progress
+from telstate_rdb.cli.group import NO, YES, print_message, show_progress
 from telstate_rdb.cli.output import (
     Column,
     Output,
@@ -29,6 +32,7 @@ from telstate_rdb.cli.output import (
 from telstate_rdb.printable import escape_path
 
 _SHOWN = 10
+_PROGRESS_FROM = 1 << 24  # bytes
 _PICKLES = (
     Column("db", "number"),
     Column("key", "name"),
@@ -90,6 +94,10 @@ def merge(
             merged = merge_stores(opened, out, prefer=prefer, keys=globs or None)
         except MergeConflictError as error:
             _print_conflicts(error.conflicts, "Conflict: ")
+            if as_json:
+                conflicts = [_conflict_to_json(conflict) for conflict in error.conflicts]
+                print_json(output, {"keys": 0, "file": None, "conflicts": conflicts})
+                output.flush()
             raise click.ClickException(
                 f"{escape_path(out)} was not written, because the stores disagree on "
                 f"{_count(len(error.conflicts), 'key')}. Use --prefer first or --prefer last."
@@ -139,7 +147,8 @@ def verify(files: tuple[str, ...], quiet: bool, as_json: bool, output: Output) -
     status = YES
     for file in files:
         store = StoreArgument(file)
-        found = verify_snapshot(_source(store))
+        with _show_progress(store) as progress:
+            found = verify_snapshot(_source(store), progress=progress)
         if not found.sound:
             status = NO
         if as_json:
@@ -162,6 +171,14 @@ def _source(store: StoreArgument) -> Any:
             raise click.ClickException("Standard input cannot be read: it is closed.")
         return sys.stdin.buffer
     return store.text
+
+
+@contextmanager
+def _show_progress(store: StoreArgument) -> Iterator[Progress | None]:
+    """Show a progress bar while a large file is read."""
+    is_large = os.path.isfile(store.text) and os.path.getsize(store.text) >= _PROGRESS_FROM
+    with show_progress({store.text: store.name} if is_large else {}) as progress:
+        yield progress.get(store.text)
 
 
 def _print_problems(name: str, problems: list[SnapshotProblem], start: str) -> None:
@@ -217,10 +234,11 @@ def pickles(store: str, out: str | None, force: bool, as_json: bool, output: Out
             source = _source(typed)
         else:
             source = stack.enter_context(typed.open()).ts
+        progress = stack.enter_context(_show_progress(typed))
         if out is None:
-            found = find_pickles(source)
+            found = find_pickles(source, progress=progress)
         else:
-            report = rewrite_pickles(source, out)
+            report = rewrite_pickles(source, out, progress=progress)
             found = report.pickles
     if as_json:
         for key in found:
