@@ -1,23 +1,22 @@
 """The command ``telstate plot``."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from state_command import run, run_on_terminal
 
-from telstate import TelescopeState
-from telstate.cli.main import main
-from telstate_testing.commands import Command
+from telstate import ENCODING_PICKLE, TelescopeState, set_allow_pickle
+from telstate_backends import AddSample
+from telstate_codec import encode_sample
 
 # These are in the `test` dependency group, but an environment made by hand may not have them.
 pytest.importorskip("matplotlib")
 pytest.importorskip("plotext")
 
 T = 1_700_000_000.0  # 2023-11-14 22:13:20
-
-command = Command("telstate", main)
-run = command.run
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_in_a_pipe(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("columns", [80, 200])
 def test_on_a_terminal(snapshot: Path, columns: int) -> None:
     """On a terminal a plot has colours, and fits its width and height."""
-    status, shown = command.run_on_terminal("plot", str(snapshot), "m000_azim", columns=columns)
+    status, shown = run_on_terminal("plot", str(snapshot), "m000_azim", columns=columns)
     assert status == 0
     assert "\x1b[38;5;" in shown
     lines = re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
@@ -86,6 +85,39 @@ def test_range_and_view(snapshot: Path) -> None:
     shown = run("plot", snapshot, "m*_azim", "--shared", "--start", str(T + 60)).stdout
     assert "m00…_azim (2 sensors)" in shown
     assert "A m000_azim  B m001_azim" in shown
+
+
+def test_unreadable_samples(snapshot: Path, tmp_path: Path) -> None:
+    """The error for samples that cannot be read says why, and pickles of plain data are read with the option."""
+    ts = TelescopeState()
+    ts.add("old", "track", ts=T, encoding=ENCODING_PICKLE)
+    ts.backend.execute(AddSample(b"bad", encode_sample(T, b"?")))
+    path = tmp_path / "old.rdb"
+    ts.save(path)
+    refused = run("plot", path, "old")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        "1 of 1 keys cannot be read: 'old'. They are pickles. --allow-pickle safe reads those that are plain data.\n"
+    )
+    assert run("plot", path, "bad").stderr.startswith(
+        "1 of 1 keys cannot be read: 'bad'. Key 'bad': "
+    )
+    try:
+        assert "track┤" in run("plot", path, "old", "--allow-pickle", "safe").stdout
+    finally:
+        set_allow_pickle(False)
+
+
+def test_not_installed(snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, one line says what to install."""
+    for name in ("matplotlib", "matplotlib.figure", "plotext"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for options in ((), ("-o", tmp_path / "a.png")):
+        refused = run("plot", snapshot, "m000_azim", *options)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert refused.stderr.endswith("pip install 'telstate[plot]'.\n")
+        assert refused.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [snapshot]
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,13 @@ def test_missing_numbers() -> None:
     """NaN, None, infinities and numbers near the largest float are gaps, and counted."""
     ts = sensor([1.0, np.nan, np.inf, 1.7e308, -1.7e308, 2.0])
     add(ts, "none", [1.5, None, 2])
+    add(ts, "complex", [1e308 + 1e308j, complex(0, np.inf), 1.0])
+    add(ts, "short", np.array([np.inf, 1.0], np.float32))
+    add(ts, "array", np.array([[np.inf, np.nan], [1.0, 1e308]]))
+    titles = [axes.get_title("right") for axes in plot_sensors(ts, "*").axes]
+    assert "3 samples, 2 too large" in titles
+    assert "2 samples, 1 too large" in titles
+    assert "2 samples, 1 NaN, 2 too large" in titles
     values = [
         values for axes in plot_sensors(ts, ["key", "none"]).axes for _, values in steps(axes)
     ]
@@ -450,6 +457,15 @@ def test_views_and_globs() -> None:
     assert [steps(axes)[0][1] for axes in figure.axes] == [[2.0], [2.0], [1.0]]
     figure = plot_sensors(ts, iter(["gain", "*gain*"]))
     assert [axes.get_title("left") for axes in figure.axes] == ["gain", "beam_gain"]
+
+
+def test_on_every_backend(ts: TelescopeState) -> None:
+    """Sensors of servers are drawn as those in memory."""
+    add(ts, "gain", [1.5, 2.5])
+    add(ts, "beam_mode", ["a", "b"])
+    figure = plot_sensors(ts.view("beam"), ["mode", "ga*"], T + 5, T + 20)
+    assert bars(figure.axes[0]) == {"a": [(5.0, 10.0)], "b": [(10.0, 20.0)]}
+    assert steps(figure.axes[1]) == [([5.0, 10.0, 20.0], [1.5, 2.5])]
 
 
 def test_given_axes() -> None:

@@ -49,6 +49,7 @@ _FEWEST_SECONDS = 1e-3  # that a date and time tell apart
 _MARGIN = 0.015  # of the span of the samples, on both sides, so that the last value held is seen
 _TOO_LARGE = 1e307  # matplotlib fails where the range of values exceeds that of floats
 
+_BLOCK = 1 << 20  # elements
 _IN_SCALE = (0.5, 99.5)  # percentiles
 _FAR_BEYOND = 4.0
 
@@ -266,7 +267,7 @@ def _sensor(name: str, samples: SampleArrays, begin: float) -> Sensor:
     if values.ndim == 1 and values.dtype.kind in "iufc":
         numbers = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
         notes = _notes(numbers, missing)
-        numbers[np.abs(numbers) > _TOO_LARGE] = np.nan
+        numbers[_is_too_large(numbers)] = np.nan
         return Numbers(name, times, numbers, notes)
     return _bands(name, times, values)
 
@@ -314,12 +315,20 @@ def _notes(values: NDArray[Any], missing: str) -> tuple[str, ...]:
     """Say how many values cannot be drawn."""
     if values.dtype.kind not in "fc":
         return ()
-    with np.errstate(over="ignore", invalid="ignore"):
-        counts = {
-            missing: np.count_nonzero(np.isnan(values)),
-            "too large": np.count_nonzero(np.abs(values) > _TOO_LARGE),
-        }
+    nan = large = 0
+    flat = values.reshape(-1)
+    for begin in range(0, len(flat), _BLOCK):  # without a copy of all of them
+        block = flat[begin : begin + _BLOCK]
+        nan += int(np.count_nonzero(np.isnan(block)))
+        large += int(np.count_nonzero(_is_too_large(block)))
+    counts = {missing: nan, "too large": large}
     return tuple(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _is_too_large(values: NDArray[Any]) -> NDArray[np.bool_]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        sizes: Floats = np.abs(values).astype(np.float64)
+    return sizes > _TOO_LARGE
 
 
 def _bands(name: str, times: Floats, values: NDArray[Any]) -> Bands:
