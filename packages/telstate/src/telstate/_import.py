@@ -10,7 +10,6 @@ import base64
 import gzip
 import json
 import os
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -50,6 +49,7 @@ Progress: TypeAlias = Callable[[int, int], object]
 Row: TypeAlias = tuple[bytes, KeyType, Any]
 
 _MAX_NAMES = 5
+_PIECE = 1 << 18
 _NAMES_AT_ONCE = 1000
 # A batch is sent when it has so many bytes, or operations; a long key is loaded in parts of so many rows.
 _BATCH_BYTES = 1 << 20
@@ -315,7 +315,10 @@ def _open(file: Source) -> Iterator[_Snapshot | _RowFile]:
         name = (escape_path(named) if isinstance(named, str) else "") or "The file"
         if not getattr(opened, "seekable", bool)() or opened.tell():
             copied = stack.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(opened, copied)
+            # Not more at once than there is: Python handles signals only between reads.
+            read = getattr(opened, "read1", opened.read)
+            while piece := read(_PIECE):
+                copied.write(piece)
             copied.seek(0)
             opened, path = copied, None
         head = opened.read(4)
@@ -336,15 +339,18 @@ def _open(file: Source) -> Iterator[_Snapshot | _RowFile]:
 
 
 def _parse_line(line: bytes) -> Row:
-    content = json.loads(line)
-    if not isinstance(content, dict) or not content.keys() >= {"key", "value"}:
-        raise ValueError("it is not an object with a key and a value")
-    unknown = content.keys() - _FIELDS
-    if unknown:
-        raise ValueError(f"field {sorted(unknown)[0]!r:.60} is not known")
-    name = content["key"]
+    content = json.loads(line.decode())
+    try:
+        name, value = content["key"], content["value"]
+    except (TypeError, KeyError):
+        raise ValueError("it is not an object with a key and a value") from None
+    if len(content) > 3 or not _FIELDS.issuperset(content):
+        unknown = sorted(content.keys() - _FIELDS)
+        raise ValueError(
+            f"field {unknown[0]!r:.60} is not known" if unknown else "it has a time and a sub-key"
+        )
     key = encode_key(value_from_json(name) if isinstance(name, dict) else name)
-    return _row(key, content.get("time"), content.get("sub_key", _NONE), content["value"])
+    return _row(key, content.get("time"), content.get("sub_key", _NONE), value)
 
 
 def _parse_columns(
@@ -369,20 +375,23 @@ _NONE: Any = object()  # a sub-key may be null
 def _row(key: bytes, time: Any, sub_key: Any, value: Any) -> Row:
     """Return a row of which time, sub-key and value are in the text form."""
     encoded = _encode(value)
-    if time is None:
-        if sub_key is _NONE:
-            return key, KeyType.IMMUTABLE, encoded
-        return key, KeyType.INDEXED, (_encode(sub_key), encoded)
+    if time is not None:
+        seconds = time if type(time) is float else value_from_json(time)
+        return key, KeyType.MUTABLE, encode_sample(seconds, encoded)
     if sub_key is not _NONE:
-        raise ValueError("it has both a time and a sub-key")
-    return key, KeyType.MUTABLE, encode_sample(value_from_json(time), encoded)
+        return key, KeyType.INDEXED, (_encode(sub_key), encoded)
+    return key, KeyType.IMMUTABLE, encoded
 
 
 def _encode(content: Any) -> bytes:
     """Encode a value in the text form."""
-    if isinstance(content, dict) and content.keys() == {ENCODED}:
-        return base64.b64decode(content[ENCODED], validate=True)
-    return encode_value(value_from_json(content))
+    if isinstance(content, dict):
+        if content.keys() == {ENCODED}:
+            return base64.b64decode(content[ENCODED], validate=True)
+        content = value_from_json(content)
+    elif isinstance(content, list):
+        content = value_from_json(content)
+    return encode_value(content)
 
 
 @attrs.frozen

@@ -606,11 +606,13 @@ def save_store(
     consistent: bool,
     keep_empty: bool,
     exclude: Iterable[Key] = (),
+    progress: Callable[[int, int], object] | None = None,
 ) -> int:
     """Save a store, or some keys of it, to a file of its own: ``ts.save(path, keys)``."""
     make_writer = partial(RDBWriter, path, keep_empty=True)
     selection = Selection(keys, exclude)
-    return write_store(backend, make_writer, selection, consistent, keep_empty).keys_written
+    writer = write_store(backend, make_writer, selection, consistent, keep_empty, progress)
+    return writer.keys_written
 
 
 def write_store(

@@ -118,7 +118,7 @@ def print_message(text: str) -> None:
 
 @contextmanager
 def show_progress(
-    names: Mapping[str, str],
+    names: Mapping[str, str], in_bytes: bool = True
 ) -> Iterator[Mapping[str, Callable[[int, int | None], None]]]:
     """Show a progress bar for each of some long tasks on standard error, if that is a terminal.
 
@@ -126,11 +126,13 @@ def show_progress(
     ----------
     names
         The name of each task, by what identifies it.
+    in_bytes
+        Whether what is counted are bytes (default), and not keys or rows.
 
     Yields
     ------
     progress
-        For each task the function to call with the bytes that are done, and those in all (None if that is not
+        For each task the function to call with the number that is done, and that of all (None if it is not
         known); empty if there is no terminal.
     """
     if not names or sys.stderr is None or not sys.stderr.isatty():
@@ -141,19 +143,30 @@ def show_progress(
     from rich.progress import (
         BarColumn,
         DownloadColumn,
+        MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TaskID,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.text import Text
 
     def follow(task: TaskID) -> Callable[[int, int | None], None]:
         return lambda done, size: bar.update(task, completed=done, total=size)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    speed = (TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, *speed, console=Console(stderr=True), transient=True) as bar:
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f}/s")
+
+    counts = (
+        (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(), Rate())
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield {
             key: follow(bar.add_task(escape_markup(escape(name)), total=None))
             for key, name in names.items()

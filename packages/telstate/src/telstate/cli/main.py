@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import click
 
-from telstate.cli import _compare, _demo, _look, _plot, _sensors, _snapshots, _write
+from telstate.cli import _compare, _demo, _files, _look, _plot, _sensors, _snapshots, _write
 from telstate.errors import MissingKeyError
 from telstate_backends import TelstateError
 from telstate_rdb import RdbError
@@ -48,6 +48,9 @@ _COMMANDS: tuple[click.Command, ...] = (
     _sensors.watch,
     _sensors.wait,
     _plot.plot,
+    _files.export,
+    _files.dump,
+    _files.load,
     _write.set_,
     _write.add,
     _write.delete,
