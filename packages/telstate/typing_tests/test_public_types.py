@@ -44,7 +44,15 @@ from telstate import (
     to_xarray,
 )
 from telstate.endpoint import endpoint_list_parser, endpoint_parser, endpoints_to_str
-from telstate.overview import KeySummary, key_tree_text, summarise
+from telstate.overview import (
+    KeySummary,
+    SnapshotSummary,
+    StoreSummary,
+    describe_snapshot,
+    describe_store,
+    key_tree_text,
+    summarise,
+)
 from telstate.plot import plot_sensors, plot_sensors_as_text
 from telstate_backends import AsyncMemoryBackend, AsyncRedisBackend, Backend
 
@@ -207,7 +215,11 @@ assert_type(telstate.decode_value(b"", allow_pickle="1"), Any)
 telstate.decode_value(b"", allow_pickle="yes")  # type: ignore[arg-type]  # not a policy
 
 assert_type(key_tree_text(summarise(ts), "all"), str)
+assert_type(key_tree_text(summarise(ts), "all", depth=2, limit=100, width=80), str)
 assert_type(summarise(ts, "a*"), list[KeySummary])
+assert_type(describe_store(ts), StoreSummary)
+assert_type(describe_snapshot("obs.rdb", database=0).snapshot, SnapshotSummary | None)
+assert_type(describe_store(ts).keys, dict[KeyType, int])
 
 differences = telstate.compare(ts, ts.view("a"), ["a*", b"b"], full=True)
 assert_type(differences, list[KeyDifference])

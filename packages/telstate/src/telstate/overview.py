@@ -1,12 +1,314 @@
-"""What is in a telescope state, for people: summaries of keys, and a tree of them.
+"""What is in a telescope state, for people: a summary of it, summaries of its keys, and a tree of them.
 
 `summarise` asks the store, in few round trips, and returns plain records; `key_tree` draws them with
-rich, `key_tree_text` as plain text.
+rich, `key_tree_text` as plain text. `describe_store` and `describe_snapshot` say what a store is, and what it
+holds in all. A snapshot is read once, and the samples in it are not decoded.
 """
 
 from __future__ import annotations
 
-from telstate._summaries import KeySummary, describe, summarise, time_of
-from telstate._tree import key_tree, key_tree_text
+import heapq
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["KeySummary", "describe", "key_tree", "key_tree_text", "summarise", "time_of"]
+import attrs
+
+from telstate._sources import Source, open_source
+from telstate._summaries import (
+    HasBackend,
+    KeySummary,
+    describe,
+    natural,
+    summarise,
+    time_of,
+)
+from telstate._tree import key_tree, key_tree_text
+from telstate_backends import KeyType, MemoryBackend, ServerVersion, TelstateError
+from telstate_backends.errors import translate_rdb_errors
+from telstate_codec import decode_key
+from telstate_rdb.printable import escape
+
+if TYPE_CHECKING:
+    from telstate._download import Downloaded
+    from telstate_backends import Backend, LoadReport
+
+__all__ = [
+    "KeySummary",
+    "SnapshotSummary",
+    "StoreSummary",
+    "describe",
+    "describe_snapshot",
+    "describe_store",
+    "key_tree",
+    "key_tree_text",
+    "summarise",
+    "time_of",
+]
+
+# How many of the biggest keys a summary has.
+BIGGEST = 10
+_CAPTURE_BLOCK = re.compile(r"([0-9]{9,11})_")
+_ANTENNA = re.compile(r"([a-z]{1,2}[0-9]{3,4})_")
+_STREAM = re.compile(r"(.+)_stream_type")
+
+
+@attrs.frozen
+class SnapshotSummary:
+    """What a snapshot file is.
+
+    Attributes
+    ----------
+    size : int or None
+        Its bytes; None if it was not read from a file.
+    format : str
+        The version of the format.
+    server : str or None
+        The server that wrote it, if it names one.
+    created : float or None
+        When it was written, in seconds since 1970, if it says so.
+    checksum : str
+        The state of its checksum: "ok", "wrong", "not computed" (by its writer), "none" (in old versions), or
+        "unread" (of a file that ends too early).
+    databases : dict of int to int
+        The number of keys of each database, of whatever kind.
+    problems : tuple of str
+        What is wrong with the file; what could not be read is not in the summary of the store.
+    left_out : dict of str to str
+        The keys that telstate does not read, those of other programs and those that have expired, with the
+        reason.
+    collisions : tuple of str
+        The keys that are in several databases; the last value of each was read.
+    """
+
+    size: int | None
+    format: str
+    server: str | None
+    created: float | None
+    checksum: str
+    databases: dict[int, int]
+    problems: tuple[str, ...]
+    left_out: dict[str, str]
+    collisions: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong with the file, so that a server of its version loads it."""
+        return not self.problems
+
+
+@attrs.frozen
+class StoreSummary:
+    """What a telescope state holds in all.
+
+    Attributes
+    ----------
+    keys : dict of KeyType to int
+        The number of keys of each kind.
+    samples : int
+        The number of samples of all mutable keys.
+    size : int
+        The bytes of all values; estimated where `KeySummary.size` is.
+    first, last : float or None
+        The times of the first and the last of all samples, in seconds since 1970.
+    capture_blocks, streams, antennas : tuple of str
+        The namespaces, by the names of keys: of capture blocks, of streams (which have a key
+        ``..._stream_type``), and of antennas.
+    pickles : tuple of str
+        The keys whose value (of a mutable key the latest, of an indexed key one of them) is a pickle.
+    biggest : tuple of KeySummary
+        The keys with the most bytes, the biggest first.
+    server : str or None
+        The name and version of the server that holds it; None in memory, or if it does not say.
+    snapshot : SnapshotSummary or None
+        What the file is that it was read from, from `describe_snapshot`.
+    """
+
+    keys: dict[KeyType, int]
+    samples: int
+    size: int
+    first: float | None
+    last: float | None
+    capture_blocks: tuple[str, ...]
+    streams: tuple[str, ...]
+    antennas: tuple[str, ...]
+    pickles: tuple[str, ...]
+    biggest: tuple[KeySummary, ...]
+    server: str | None = None
+    snapshot: SnapshotSummary | None = None
+
+
+def describe_store(ts: HasBackend) -> StoreSummary:
+    """Describe what a store is and holds, in every namespace.
+
+    Parameters
+    ----------
+    ts
+        A synchronous telescope state, of any view.
+
+    Examples
+    --------
+    >>> from telstate import TelescopeState
+    >>> ts = TelescopeState()
+    >>> ts["sdp_l0_stream_type"] = "sdp.vis"
+    >>> ts.add("m000_target", "J1939-6342", ts=1.6e9)
+    >>> found = describe_store(ts)
+    >>> found.samples, found.streams, found.antennas
+    (1, ('sdp_l0',), ('m000',))
+    """
+    return _summarise_store(summarise(ts), _server_of(ts.backend))
+
+
+def _server_of(backend: Backend) -> str | None:
+    try:
+        return backend.execute(ServerVersion())
+    except (
+        TelstateError
+    ):  # not permitted, or an imitation of a server; if it is down, other calls say so
+        return None
+
+
+def _summarise_store(summaries: list[KeySummary], server: str | None = None) -> StoreSummary:
+    names = [key.name for key in summaries]
+    times = [time for key in summaries for time in (key.first, key.last) if time is not None]
+    finite = [time for time in times if math.isfinite(time)]
+    return StoreSummary(
+        keys=dict(Counter(key.kind for key in summaries)),
+        samples=sum(key.count for key in summaries if key.kind is KeyType.MUTABLE),
+        size=sum(key.size or 0 for key in summaries),
+        first=min(finite, default=None),
+        last=max(finite, default=None),
+        capture_blocks=_find(_CAPTURE_BLOCK, names),
+        streams=tuple(one for one in _find(_STREAM, names) if not _CAPTURE_BLOCK.match(f"{one}_")),
+        antennas=_find(_ANTENNA, names),
+        pickles=tuple(key.name for key in summaries if key.is_pickle),
+        biggest=tuple(heapq.nlargest(BIGGEST, summaries, key=lambda key: key.size or 0)),
+        server=server,
+    )
+
+
+def _find(pattern: re.Pattern[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Return what a pattern finds at the start of names, each once."""
+    found = {match[1] for match in map(pattern.match, names) if match}
+    return tuple(sorted(found, key=natural))
+
+
+def describe_snapshot(
+    source: Source, database: int | None = None, progress: Downloaded | None = None
+) -> StoreSummary:
+    """Describe what a snapshot is and holds. Of a damaged one, what can be read is described.
+
+    Parameters
+    ----------
+    source
+        A path, an address, or an open binary file, as for `TelescopeState.from_snapshot`.
+    database
+        The database whose keys are described. Default: all.
+    progress
+        As for `open_store`.
+
+    Returns
+    -------
+    summary
+        With what is wrong with the file as ``summary.snapshot.problems``.
+
+    Raises
+    ------
+    RdbParseError
+        If the file does not begin as a snapshot.
+    OSError
+        If it cannot be opened.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from telstate import TelescopeState
+    >>> ts = TelescopeState()
+    >>> ts["n_chans"] = 4096
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "observation.rdb")
+    ...     count = ts.save(path)
+    ...     found = describe_snapshot(path)
+    >>> found.keys, found.snapshot.sound
+    ({<KeyType.IMMUTABLE: 1>: 1}, True)
+    """
+    with open_source(source, progress) as opened, translate_rdb_errors():
+        # What can be read only once is kept in memory, and not more than once.
+        file: Any = opened
+        if hasattr(file, "read"):
+            file = file.read()
+        return _describe_file(file, database)
+
+
+def _describe_file(file: Any, database: int | None) -> StoreSummary:
+    from telstate_rdb import RdbParseError, read_lazily, read_rdb
+    from telstate_rdb.summary import Summary
+
+    version, facts = _read_head(file)
+    head = Summary(version, facts=facts)
+    store = _Holder(MemoryBackend())
+    databases: Counter[int] = Counter()
+    try:
+        reader: Any = read_lazily(file, databases=database)
+        report = _load(store, reader, databases)
+    except RdbParseError:
+        store, databases = _Holder(MemoryBackend()), Counter()
+        reader = read_rdb(file, databases=database, strict=False)
+        report = _load(store, reader, databases)
+    problems = [f"byte {one.offset:,}: {one.reason}" for one in reader.losses]
+    problems += [
+        f"key {escape(key)} is there twice, which no server loads" for key in report.repeated
+    ]
+    described = _summarise_store(summarise(store))
+    created = facts.get("ctime", "")
+    return attrs.evolve(
+        described,
+        snapshot=SnapshotSummary(
+            size=os.path.getsize(file) if isinstance(file, str | os.PathLike) else len(file),
+            format=head.format,
+            server=head.server if {"redis-ver", "valkey-ver"} & facts.keys() else None,
+            created=float(created) if created.isdecimal() else None,
+            checksum=reader.checksum,
+            databases=dict(sorted(databases.items())),
+            problems=tuple(problems),
+            left_out={decode_key(one.key): one.reason for one in report.skipped},
+            collisions=tuple(map(decode_key, report.collisions)),
+        ),
+    )
+
+
+@attrs.frozen
+class _Holder:
+    """What `summarise` needs of a telescope state."""
+
+    backend: MemoryBackend
+
+
+def _read_head(file: Any) -> tuple[int, dict[str, str]]:
+    """Return the version of a file, and the facts about it that come before the first key."""
+    from telstate_rdb import AuxiliaryField, KeyRecord, read_rdb
+
+    facts: dict[str, str] = {}
+    with read_rdb(file, raw=True, auxiliary=True, strict=False) as reader:
+        for record in reader:
+            if isinstance(record, KeyRecord):
+                break
+            if isinstance(record, AuxiliaryField):
+                facts[escape(record.name)] = escape(record.value)
+        return reader.version, facts
+
+
+def _load(store: _Holder, reader: Any, databases: Counter[int]) -> LoadReport:
+    """Load all records that a reader yields, and count those of each database."""
+    from telstate_backends import load_records
+
+    def counted() -> Iterator[Any]:
+        with translate_rdb_errors():
+            for record in reader:
+                databases[record.database] += 1
+                yield record
+
+    return load_records(store.backend, counted(), foreign="skip")

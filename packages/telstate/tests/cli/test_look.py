@@ -12,7 +12,7 @@ import pytest
 from state_command import Result, run, run_in_shell, run_on_terminal
 
 from telstate import TelescopeState, set_allow_pickle
-from telstate_rdb import RdbWriter
+from telstate_rdb import List, RdbWriter
 from telstate_testing import RedisBinary, RedisServer
 from telstate_testing.observations import fill_observation, write_old_observation
 
@@ -53,6 +53,113 @@ def rows(result: Result) -> list[list[str]]:
     """Return the cells of what a command has printed into a pipe."""
     assert result.exit_code == 0, result.stderr
     return [line.split("\t") for line in result.stdout.splitlines()]
+
+
+# -------------------------------------------------------------------------------------------- info
+
+
+def facts(result: Result) -> dict[str, str]:
+    """Return what info has printed above the biggest keys."""
+    lines = result.stdout.split("\n\n")[0].splitlines()
+    return dict(line.split("\t") for line in lines)
+
+
+def test_info(observation: Path) -> None:
+    """A file is described: format, soundness, keys by kind, samples, time span, namespaces, biggest keys."""
+    result = run("info", observation)
+    assert result.exit_code == 0 and result.stderr == ""
+    found = facts(result)
+    total = len(rows(run("ls", observation)))
+    expected = {
+        "file": str(observation),
+        "sound": "yes",
+        "checksum": "ok",
+        "databases": f"0 ({total} keys)",
+        "time span": "2020-09-13T12:26:40Z to 2020-09-13T12:28:38Z (0:01:58)",
+        "capture blocks": "1600000000",
+        "antennas": "m000 ... m011 (12)",
+        "pickles": "none",
+        "bytes": f"{observation.stat().st_size:,} in the file",
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert "sdp_l0_continuum" in found["streams"] and found["format"].startswith("RDB version")
+    assert found["keys"].startswith(f"{total}: ") and found["keys"].endswith(", 8 indexed")
+    biggest = result.stdout.split("biggest keys\n")[1].splitlines()
+    assert len(biggest) == 10 and biggest[0].endswith("sdp_task_details")
+
+
+def test_info_as_json(observation: Path, live: str) -> None:
+    """JSON has the same facts."""
+    found = json.loads(run("info", observation, "--json").stdout)
+    assert found["sound"] is True and len(found["antennas"]) == 12
+    assert found["first"] == "2020-09-13T12:26:40Z" and found["keys"]["indexed"] == 8
+    found = json.loads(run("info", live, "--json", "--unix").stdout)
+    assert found["keys"] == {"immutable": 1, "mutable": 1, "indexed": 1}
+    assert (found["first"], found["last"], found["samples"]) == (1.6e9, 1.6e9 + 60, 2)
+
+
+def test_info_of_a_server(live: str) -> None:
+    """A server is described with its name and version."""
+    found = facts(run("info", live))
+    assert found["store"] == live and found["server"].split(" ")[0] in ("Redis", "Valkey")
+    assert found["keys"] == "3: 1 immutable, 1 mutable, 1 indexed" and "format" not in found
+
+
+def test_info_of_a_damaged_file(observation: Path, tmp_path: Path) -> None:
+    """Of a damaged file, what can be read is described, the damage is named, and the exit status is 1."""
+    content = observation.read_bytes()
+    path = tmp_path / "damaged.rdb"
+    path.write_bytes(content[: len(content) * 7 // 10])
+    result = run("info", path)
+    assert result.exit_code == 1 and result.stderr.startswith(f"{path}, byte ")
+    found = facts(result)
+    assert found["sound"] == "NO (1 problem)" and not found["keys"].startswith("0")
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert facts(run("info", path))["checksum"] == "wrong"
+    path.write_bytes(b"no snapshot")
+    result = run("info", path)
+    assert result.exit_code == 1 and result.stdout == "" and result.stderr.count("\n") == 1
+
+
+def test_info_of_other_contents(tmp_path: Path) -> None:
+    """Databases, keys of the same name in them, keys of other programs and repeated keys are named."""
+    path = tmp_path / "mixed.rdb"
+    with RdbWriter(path) as writer:
+        for database in (0, 2):
+            writer.write(b"n_chans", b"\xff\x01", database=database)
+        writer.write(b"list", List((b"a",)), database=2)
+    result = run("info", path)
+    found = facts(result)
+    assert (result.exit_code, found["databases"]) == (0, "0 (1 key), 2 (2 keys)")
+    assert found[""] == "1 key in several of them, such as n_chans: choose with --db"
+    assert found["left out"] == "1 key with a Redis list, such as list"
+    assert facts(run("info", path, "--db", "0"))["databases"] == "0 (1 key)"
+    twice = b"REDIS0003" + 2 * b"\x00\x04gain\x02\xff\x01" + b"\xff"
+    path.write_bytes(twice)
+    result = run("info", path)
+    assert result.exit_code == 1 and "key gain is there twice" in result.stderr
+
+
+def test_info_of_pickles(old: Path) -> None:
+    """The keys that hold pickles are counted."""
+    found = facts(run("info", old))
+    assert found["pickles"] == f"{found['keys'].split(':')[0]} keys, such as 1600000000_cal_antlist"
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_info_on_a_terminal(observation: Path, columns: int) -> None:
+    """On a terminal, names and facts are aligned, and folded between words."""
+    path = str(observation)
+    status, shown = run_on_terminal("info", path, columns=columns, environment=PLAIN)
+    assert status == 0 and max(map(len, shown.splitlines())) <= columns
+    assert "antennas           m000 ... m011 (12)\n" in shown
+    assert "i0_baseline_correlation_products" in shown
+
+
+def test_info_of_standard_input(observation: Path) -> None:
+    """Standard input is described without a seek."""
+    done = run_in_shell(f'cat {observation} | "$@" info - --json')
+    assert done.returncode == 0 and json.loads(done.stdout)["store"] == "standard input"
 
 
 # ---------------------------------------------------------------------------------------------- ls

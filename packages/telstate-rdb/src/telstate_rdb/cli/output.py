@@ -214,7 +214,7 @@ def print_facts(output: Output, facts: Iterable[tuple[str, str]]) -> None:
     """Print names and texts, one a line; on a terminal aligned and folded."""
     for name, text in facts:
         if output.is_terminal:
-            folded = _fold(text, max(_LEAST_WIDTH, output.width - 19))
+            folded = _wrap(text, max(_LEAST_WIDTH, output.width - 19))
             output.write(f"{name:18} " + f"\n{'':19}".join(folded) + "\n")
         else:
             output.write(f"{name}\t{text}\n")
@@ -302,6 +302,17 @@ def _align(text: str, width: int, column: Column) -> str:
 def _cut(text: str, width: int) -> str:
     """Shorten a text to at most `width` cells."""
     return text if cell_len(text) <= width else _fold(text, width - 1)[0] + "…"
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Divide a text into lines of at most `width` cells, after spaces where there are some."""
+    lines = []
+    while cell_len(text) > width:
+        line = _fold(text, width)[0]
+        end = line.rfind(" ") + 1 or len(line)
+        lines.append(text[:end].rstrip(" "))
+        text = text[end:]
+    return [*lines, text]
 
 
 def _fold(text: str, width: int) -> list[str]:

@@ -1,16 +1,19 @@
-"""The commands that look at a store: ls and get."""
+"""The commands that look at a store: info, ls and get."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
+import attrs
 import click
 
 from telstate._suggest import find_similar
-from telstate._summaries import natural, summarise_keys
+from telstate._summaries import natural, pattern_of, summarise_keys
 from telstate._tree import arrange, walk
 from telstate.cli._store import (
     Opened,
@@ -22,14 +25,29 @@ from telstate.cli._store import (
 from telstate.cli._times import CommandTime, parse_time, show_time, unix_option
 from telstate.cli._values import format_value, parse_value
 from telstate.errors import MissingKeyError
-from telstate.overview import KeySummary, describe, time_of
+from telstate.overview import (
+    KeySummary,
+    StoreSummary,
+    describe,
+    describe_snapshot,
+    describe_store,
+    time_of,
+)
 from telstate.telescope_state import TelescopeState
-from telstate_backends import Keys, KeyType
+from telstate_backends import Keys, KeyType, RdbParseError
 from telstate_codec import DecodeError, encode_key, encode_value
 from telstate_codec.json_form import value_to_json
 from telstate_codec.printable import escape
 from telstate_rdb.cli.group import NO, YES, print_message
-from telstate_rdb.cli.output import Column, Output, json_option, print_json, print_rows, print_to
+from telstate_rdb.cli.output import (
+    Column,
+    Output,
+    json_option,
+    print_facts,
+    print_json,
+    print_rows,
+    print_to,
+)
 
 # How many rows and lines are printed on a terminal, unless --limit says otherwise.
 _LIMIT = 1000
@@ -37,6 +55,8 @@ _LIMIT = 1000
 _LEAST_NAME, _LEAST_VALUE = 28, 12
 _GLOB_CHARACTERS = frozenset("*?[\\")
 _LAST_PICKLE_BYTE = 0x80
+# From this many numbered names on, info shows the first and the last.
+_MIN_RUN = 3
 
 _KINDS = [kind.name.lower() for kind in KeyType]
 _SORTS = {
@@ -55,6 +75,139 @@ _COLUMNS = {
     "type": Column("type"),
     "value": Column("value", "value"),
 }
+
+
+# -------------------------------------------------------------------------------------------- info
+
+
+@click.command()
+@store_argument
+@json_option
+@unix_option
+@print_to
+def info(store: StoreArgument, as_json: bool, as_unix: bool, output: Output) -> int:
+    """Show what a store is, and what it holds in all.
+
+    Server and version; of a file also whether it is sound; time span, keys by kind, samples, bytes, databases,
+    capture blocks, streams, antennas, pickles, and the biggest keys. Of a damaged file, what can be read is shown,
+    and the exit status is 1.
+
+    \b
+    Examples:
+      telstate info obs.rdb
+      telstate info localhost:6379 --json
+    """
+    if store.is_file:
+        try:
+            with store.open_source() as (source, progress):
+                summary = describe_snapshot(source, store.database, progress)
+        except RdbParseError as error:
+            print_message(str(error))
+            return NO
+    else:
+        with store.open() as opened:
+            summary = describe_store(opened.ts)
+    if as_json:
+        print_json(output, _summary_to_json(store.name, summary, as_unix))
+    else:
+        print_facts(output, _facts(store.name, summary, as_unix))
+        if summary.biggest:
+            output.write("\nbiggest keys\n")
+            columns = [_COLUMNS[name] for name in ("bytes", "kind", "count", "type", "key")]
+            rows = [_row(key, str, output.is_terminal) for key in summary.biggest]
+            cells = ([row[column.name] for column in columns] for row in rows)
+            print_rows(output, "table", columns, cells)
+    output.flush()
+    snapshot = summary.snapshot
+    if snapshot is None or snapshot.sound:
+        return YES
+    for problem in snapshot.problems:
+        print_message(f"{store.name}, {problem}")
+    return NO
+
+
+def _facts(name: str, summary: StoreSummary, as_unix: bool) -> Iterator[tuple[str, str]]:
+    """Return what `info` shows above the biggest keys."""
+    snapshot = summary.snapshot
+    if snapshot is None:
+        yield "store", name
+        yield "server", summary.server or "not said"
+    else:
+        yield "file", name
+        yield "format", snapshot.format
+        yield "written by", snapshot.server or "not said"
+        created = show_time(snapshot.created, as_unix)
+        yield "created", "not said" if created is None else str(created)
+        yield "checksum", snapshot.checksum
+        yield "sound", (
+            "yes" if snapshot.sound else f"NO ({_count(len(snapshot.problems), 'problem')})"
+        )
+        databases = (f"{number} ({_count(n, 'key')})" for number, n in snapshot.databases.items())
+        yield "databases", ", ".join(databases) or "none"
+        if snapshot.collisions:
+            common = _count(len(snapshot.collisions), "key")
+            yield "", f"{common} in several of them, such as {escape(snapshot.collisions[0])}: choose with --db"
+        reasons: dict[str, list[str]] = {}
+        for key, reason in snapshot.left_out.items():
+            reasons.setdefault(reason, []).append(key)
+        for reason, keys in reasons.items():
+            yield "left out", f"{_count(len(keys), 'key')} with {reason}, such as {escape(keys[0])}"
+    total = sum(summary.keys.values())
+    kinds = ", ".join(f"{summary.keys.get(kind, 0):,} {_name(kind)}" for kind in KeyType)
+    yield "keys", f"{total:,}: {kinds}"
+    yield "samples", f"{summary.samples:,}"
+    size = f"{summary.size:,} of values"
+    yield "bytes", size if snapshot is None else f"{snapshot.size:,} in the file"
+    yield "time span", _span(summary, as_unix)
+    yield "capture blocks", _list(summary.capture_blocks)
+    yield "streams", _list(summary.streams)
+    yield "antennas", _list(summary.antennas)
+    pickles = summary.pickles
+    count = f"{_count(len(pickles), 'key')}, such as {escape(pickles[0])}" if pickles else "none"
+    yield "pickles", count
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _list(names: Sequence[str]) -> str:
+    """Return names as text; numbered ones as the first and the last."""
+    shown = []
+    for pattern, some in groupby(names, pattern_of):
+        group = [escape(name) for name in some]
+        is_run = pattern != group[0] and len(group) >= _MIN_RUN
+        shown += [f"{group[0]} ... {group[-1]} ({len(group)})"] if is_run else group
+    return ", ".join(shown) or "none"
+
+
+def _span(summary: StoreSummary, as_unix: bool) -> str:
+    if summary.first is None or summary.last is None:
+        return "none"
+    span = timedelta(seconds=round(summary.last - summary.first))
+    first, last = (show_time(time, as_unix) for time in (summary.first, summary.last))
+    return f"{first} to {last} ({span})"
+
+
+def _summary_to_json(name: str, summary: StoreSummary, as_unix: bool) -> dict[str, Any]:
+    """Return a summary in the types of JSON."""
+    snapshot = summary.snapshot
+    content: dict[str, Any] = {"store": name, "server": summary.server}
+    if snapshot is not None:
+        content |= attrs.asdict(snapshot) | {"sound": snapshot.sound}
+        content["created"] = show_time(snapshot.created, as_unix)
+    return content | {
+        "keys": {_name(kind): summary.keys.get(kind, 0) for kind in KeyType},
+        "samples": summary.samples,
+        "value_bytes": summary.size,
+        "first": show_time(summary.first, as_unix),
+        "last": show_time(summary.last, as_unix),
+        "capture_blocks": summary.capture_blocks,
+        "streams": summary.streams,
+        "antennas": summary.antennas,
+        "pickles": summary.pickles,
+        "biggest": [{"key": key.name, "bytes": key.size} for key in summary.biggest],
+    }
 
 
 # ---------------------------------------------------------------------------------------------- ls

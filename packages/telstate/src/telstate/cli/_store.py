@@ -79,6 +79,15 @@ class StoreArgument:
         return self.text == "-" or is_address(self.text) or not os.path.isfile(self.text)
 
     @contextmanager
+    def open_source(self) -> Iterator[tuple[Any, Callable[[int, int | None], None] | None]]:
+        """Yield what to read a snapshot from, and the function that shows the progress of a download."""
+        if self.text == "-" and sys.stdin is None:
+            raise click.ClickException("Standard input cannot be read: it is closed.")
+        downloads = {self.text: "download"} if is_address(self.text) else {}
+        with show_progress(downloads) as progress:
+            yield sys.stdin.buffer if self.text == "-" else self.text, progress.get(self.text)
+
+    @contextmanager
     def open(self, keys: Iterable[str] | None = None, writable: bool = False) -> Iterator[Opened]:
         """Open the telescope state.
 
@@ -91,19 +100,15 @@ class StoreArgument:
         """
         if writable and self.is_file:
             raise click.UsageError(f"{self.name} is a file. This command writes to a server.")
-        if self.text == "-" and sys.stdin is None:
-            raise click.ClickException("Standard input cannot be read: it is closed.")
-        source: Any = sys.stdin.buffer if self.text == "-" else self.text
-        downloads = {self.text: "download"} if is_address(self.text) else {}
         try:
-            with show_progress(downloads) as progress:
+            with self.open_source() as (source, progress):
                 ts = open_store(
                     source,
                     prefixes=self.prefixes,
                     keys=keys,
                     database=self.database,
                     collisions="refuse",
-                    progress=progress.get(self.text),
+                    progress=progress,
                 )
         except DatabaseCollisionError as error:
             raise click.ClickException(f"{str(error).removesuffix('.')} with --db.") from error

@@ -42,6 +42,7 @@ def main() -> None:
 
 
 _COMMANDS: tuple[click.Command, ...] = (
+    _look.info,
     _look.ls,
     _look.get,
     _sensors.range_,
