@@ -1,18 +1,11 @@
 """The entry point of ``telstate`` and ``python -m telstate``; the command is in :mod:`telstate.cli`."""
 
-import sys
+from telstate_rdb.entry_point import run_command
 
 
 def main() -> None:
-    """Run the command; without the packages that it needs, name the extra and exit with status 2."""
-    try:
-        from telstate.cli.main import main as run
-    except ImportError as error:
-        if "telstate[cli]" not in str(error):
-            raise
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    run(prog_name="telstate")
+    """Run the command."""
+    run_command("telstate.cli.main", "telstate", "telstate[cli]")
 
 
 if __name__ == "__main__":

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import shlex
 import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import chdir, nullcontext
 
 import click
 
 from telstate._open import open_store
 from telstate._pickles import find_pickles
-from telstate.cli import _sensors
+from telstate.cli import _look, _sensors
 from telstate.cli._store import complete_store
-from telstate.overview import KeySummary, key_tree, summarise
+from telstate.overview import KeySummary, summarise
 from telstate.telescope_state import TelescopeState
-from telstate_backends import KeyType, TelstateError
+from telstate_backends import TelstateError
 from telstate_rdb import RdbError
 from telstate_rdb.cli.group import FAILED, YES, describe_os_error, print_message
 from telstate_rdb.cli.output import Output, force_option, print_to, refuse_existing
@@ -60,53 +60,58 @@ def demo(files: Sequence[str], kept: str | None, force: bool, output: Output) ->
       telstate demo -o demo.rdb
       telstate demo observation.rdb
     """
+    if kept is not None:
+        refuse_existing(kept, force)
+    played = TelescopeState()
+    observe(played)
+    is_same = True
     with tempfile.TemporaryDirectory(prefix="telstate-") as folder:
-        path = os.path.join(folder, "demo.rdb")
-        if kept is not None:
-            refuse_existing(kept, force)
-            path = kept
-        played = TelescopeState()
-        observe(played)
+        path = kept or os.path.join(folder, "demo.rdb")
         count = played.save(path)
         with open_store(path) as again:
-            same = all(
+            is_same = all(
                 played.get(key, return_encoded=True) == again.get(key, return_encoded=True)
                 for key in played.keys()
             )
         print_line(
             output,
             f"An observation of {DURATION / 60:.0f} minutes was played into memory, and its {count} keys were "
-            f"saved. What was loaded again is {'' if same else 'NOT '}the same.",
+            f"saved. What was loaded again is {'' if is_same else 'NOT '}the same.",
         )
-        failed = not same
-        for file in (path, *files):
-            try:
-                show(file, "demo.rdb" if kept is None and file is path else file, output)
-            except OSError as error:
-                failed = True
-                print_message(describe_os_error(error))
-            except (TelstateError, RdbError, click.ClickException) as error:
-                failed = True
-                print_message(str(error))
-    return FAILED if failed else YES
+        with chdir(folder) if kept is None else nullcontext():
+            show(kept or "demo.rdb", output)
+    is_shown = [try_to_show(file, output) for file in files]
+    if kept is None:
+        print_line(output)
+        print_line(
+            output, "To keep this observation, for other commands: telstate demo -o demo.rdb"
+        )
+    return YES if is_same and all(is_shown) else FAILED
 
 
-def show(file: str, name: str, output: Output) -> None:
+def try_to_show(file: str, output: Output) -> bool:
+    """Show a snapshot, or print why that fails; return whether it was shown."""
+    try:
+        show(file, output)
+    except OSError as error:
+        print_message(describe_os_error(error))
+        return False
+    except (TelstateError, RdbError, click.ClickException) as error:
+        print_message(str(error))
+        return False
+    return True
+
+
+def show(file: str, output: Output) -> None:
     """Show a snapshot with the commands, and say what it takes to read its pickles."""
     with open_store(file) as ts:
         keys = summarise(ts)
         pickled = find_pickles(ts)
-    samples = sum(key.count for key in keys if key.kind is KeyType.MUTABLE)
-    print_line(output)
-    print_tree(output, keys, f"{escape_path(name)}: {len(keys)} keys, {samples} samples")
+    run(_look.ls, [file, "--tree", "--limit", str(LINES)], output)
     unread = {key.name for key in pickled}
     sensor = choose_sensor([key for key in keys if key.name not in unread])
     if sensor is not None:
-        arguments = [sensor, "--last", str(ROWS)]
-        print_line(output)
-        print_line(output, f"$ telstate range {escape_path(shlex.join([name, *arguments]))}")
-        output.flush()
-        _sensors.range_.main([file, *arguments], standalone_mode=False)
+        run(_sensors.range_, [file, sensor, "--last", str(ROWS)], output)
     if pickled:
         plain = sum(not key.refused for key in pickled)
         print_line(output)
@@ -114,8 +119,17 @@ def show(file: str, name: str, output: Output) -> None:
             output,
             f"{len(pickled)} of these keys hold pickles. They can run code, so they are not read by default; "
             f"{plain} of them hold plain data only, which --allow-pickle safe reads, with every command. "
-            f"To list them: telstate pickles {escape_path(shlex.quote(name))}",
+            f"To list them: telstate pickles {escape_path(shlex.quote(file))}",
         )
+
+
+def run(command: click.Command, arguments: Sequence[str], output: Output) -> None:
+    """Print a command, and run it."""
+    shown = shlex.join([f"{command.name}", *arguments])
+    print_line(output)
+    print_line(output, f"$ telstate {escape_path(shown)}")
+    output.flush()
+    command.main(list(arguments), prog_name=f"telstate {command.name}", standalone_mode=False)
 
 
 def choose_sensor(keys: Iterable[KeySummary]) -> str | None:
@@ -129,21 +143,6 @@ def print_line(output: Output, text: str = "") -> None:
     """Print a line, and fold it on a terminal."""
     lines = textwrap.wrap(text, output.width) if output.is_terminal else []
     output.write("\n".join(lines or [text]) + "\n")
-
-
-def print_tree(output: Output, keys: Iterable[KeySummary], title: str) -> None:
-    """Print the tree of keys; on a terminal each line is cut at its width."""
-    from rich.console import Console
-
-    console = Console(
-        file=io.StringIO(),
-        width=output.width if output.is_terminal else 200,
-        force_terminal=output.has_colour,
-        color_system="standard" if output.has_colour else None,
-    )
-    with console.capture() as captured:
-        console.print(key_tree(keys, title, limit=LINES))
-    output.write(captured.get())
 
 
 # ------------------------------------------------------------------------------- the observation

@@ -1,0 +1,42 @@
+"""How a command starts and ends, before anything that it needs is imported and after all is done."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+
+__all__ = ["run_command"]
+
+
+def run_command(module: str, name: str, extra: str) -> None:
+    """Run a command; without the packages that it needs, name the extra and exit with status 2.
+
+    Ctrl-C ends the process at once and without a traceback while modules are imported and while Python exits.
+    Meanwhile it is a `KeyboardInterrupt`, unless it is ignored.
+
+    Parameters
+    ----------
+    module
+        The module whose function ``main`` is the command.
+    name
+        The name of the command.
+    extra
+        What to install, as the error of that module for a package that is missing names it.
+    """
+    interrupted = signal.getsignal(signal.SIGINT)
+    if interrupted is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        run = import_module(module).main
+    except ImportError as error:
+        if extra not in str(error):
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        run(prog_name=name)
+    finally:
+        if interrupted is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
