@@ -7,13 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import NEWEST
 from fakeredis import FakeRedis
 from hypothesis import given
 from state_contents import CONTENTS, filled
 
-from telstate import KeyDifference, KeyType, RedisBackend, TelescopeState, ValueDifference, compare
+from telstate import (
+    ENCODING_PICKLE,
+    KeyDifference,
+    KeyType,
+    RedisBackend,
+    TelescopeState,
+    ValueDifference,
+    compare,
+)
 from telstate_backends import Deadline, KeyTypes, MemoryBackend, Operation, SetImmutable
 from telstate_codec import PicklePolicy, decode_value, encode_value, set_allow_pickle
 
@@ -171,5 +180,79 @@ def test_pickles() -> None:
     set_allow_pickle(PicklePolicy.SAFE)
     try:
         assert compare(old, new) == []
+    finally:
+        set_allow_pickle(False)
+
+
+def nested(depth: int, leaf: object) -> object:
+    """Return a value in lists in lists."""
+    for _ in range(depth):
+        leaf = [leaf]
+    return leaf
+
+
+def doubled(levels: int, leaf: object) -> object:
+    """Return a list that holds the same list twice, and so on."""
+    for _ in range(levels):
+        leaf = [leaf, leaf]
+    return leaf
+
+
+RECORD = np.dtype([("a", "<i4"), ("b", "<f8", (2,))])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "changes"),
+    [
+        (1, 1.0, ["1 -> 1.0"]),
+        (
+            {"a": 1, "b": 2},
+            {"b": 3, "c": 4},
+            [
+                "['a']: only in the first",
+                "['b']: 2 -> 3",
+                "['c']: only in the second",
+            ],
+        ),
+        ([1, (2, {"x": b"y"})], [1, (2, {"x": b"z"})], ["[1][1]['x']: b'y' -> b'z'"]),
+        ([1], [1, 2], ["[1] -> [1, 2]"]),
+        (
+            np.array([1, np.nan, 0.0]),
+            np.array([2, np.nan, -0.0]),
+            ["2 of 3 elements (float64, shape (3,))"],
+        ),
+        (
+            np.zeros((2, 2), RECORD),
+            np.ones((2, 2), RECORD),
+            ["4 of 4 elements ([('a', '<i4'), ('b', '<f8', (2,))], shape (2, 2))"],
+        ),
+        (np.array(["a", "b"]), np.array(["a", "c"]), ["1 of 2 elements (<U1, shape (2,))"]),
+        (
+            np.ones((2, 2)),
+            np.asfortranarray(np.ones((2, 2))),
+            ["the same elements, C order / Fortran order"],
+        ),
+        (nested(900, 1), nested(900, 2), [f"{'[0]' * 20}: [[[[...]]]] -> [[[[...]]]]"]),
+    ],
+)
+def test_changes(a: object, b: object, changes: list[str]) -> None:
+    """The items of a value that differ are described."""
+    states = TelescopeState(), TelescopeState()
+    states[0]["key"], states[1]["key"] = a, b
+    (difference,) = compare(*states)
+    assert difference.changes == changes
+    assert difference.kinds == (KeyType.IMMUTABLE, KeyType.IMMUTABLE)
+
+
+def test_changes_of_pickles_that_would_be_endless() -> None:
+    """Pickles that hold the same object over and over are neither compared nor described item by item."""
+    states = TelescopeState(), TelescopeState()
+    for leaf, ts in enumerate(states):
+        ts.add("key", doubled(40, leaf), immutable=True, encoding=ENCODING_PICKLE)
+    set_allow_pickle(PicklePolicy.SAFE)
+    try:
+        (difference,) = compare(*states)
+        assert len(difference.changes) == 1
+        assert compare(states[0], states[0]) == []
     finally:
         set_allow_pickle(False)

@@ -27,6 +27,8 @@ from telstate_codec import (
 from telstate_codec.printable import BoundedRepr, bounded_repr, escape
 
 _TIME_BYTES = 8
+# Below this depth, values are not compared item by item.
+_MAX_DEPTH = 20
 _short = BoundedRepr(max_length=60, max_items=4, max_level=3)
 _WHERE = ("only in the first", "only in the second", "with another value")
 
@@ -103,7 +105,9 @@ class KeyDifference:
             return []
         first, second = self.values
         try:
-            return list(_describe_changes("", first.value, second.value))
+            # A pickle may hold the same object very many times; `_normal` refuses that.
+            before, after = (decode_value(_normal(one.encoded)) for one in (first, second))
+            return list(_describe_changes("", before, after, 0))
         except (DecodeError, EncodeError):
             return [f"{describe(first.encoded)} -> {describe(second.encoded)}"]
 
@@ -200,9 +204,10 @@ def _compare_contents(
         yield same
 
 
-def _describe_changes(path: str, a: Any, b: Any) -> Iterator[str]:
+def _describe_changes(path: str, a: Any, b: Any, depth: int) -> Iterator[str]:
     """Yield what is different in two values, with the place in them."""
-    if isinstance(a, dict) and isinstance(b, dict):
+    may_descend = depth < _MAX_DEPTH
+    if may_descend and isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys([*a, *b]):
             place = f"{path}[{bounded_repr(key)}]"
             if key not in b:
@@ -210,19 +215,24 @@ def _describe_changes(path: str, a: Any, b: Any) -> Iterator[str]:
             elif key not in a:
                 yield f"{place}: only in the second"
             else:
-                yield from _describe_changes(place, a[key], b[key])
+                yield from _describe_changes(place, a[key], b[key], depth + 1)
         return
-    if type(a) is type(b) and isinstance(a, list | tuple) and len(a) == len(b):
+    is_sequence = type(a) is type(b) and isinstance(a, list | tuple)
+    if may_descend and is_sequence and len(a) == len(b):
         for number, pair in enumerate(zip(a, b)):
-            yield from _describe_changes(f"{path}[{number}]", *pair)
+            yield from _describe_changes(f"{path}[{number}]", *pair, depth + 1)
         return
     if encode_value(a) == encode_value(b):
         return
     text = f"{_short.repr(a)} -> {_short.repr(b)}"
     shape = getattr(a, "shape", ())
     if shape and shape == getattr(b, "shape", ()) and a.dtype == b.dtype:
-        differ = (a != b) & ((a == a) | (b == b))  # NaN is not equal to itself
-        text = f"{differ.sum():,} of {a.size:,} elements of a {a.dtype} array, shape {shape}"
+        # As bytes, so that a NaN is equal to itself.
+        first, second = (array.ravel().view(f"V{array.itemsize}") for array in (a, b))
+        differ = (first != second).sum()
+        text = f"{differ:,} of {a.size:,} elements ({a.dtype}, shape {shape})"
+        if not differ:
+            text = "the same elements, C order / Fortran order"
     yield f"{path}: {text}" if path else text
 
 

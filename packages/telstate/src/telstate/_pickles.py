@@ -384,16 +384,23 @@ def _check_growth(value: object, size: int) -> None:
 
 def _is_same(a: Any, b: Any) -> bool:
     """Return whether two values are the same, types, order and bits included."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict):
-        return (
-            len(a) == len(b)
-            and all(map(_is_same, a, b))
-            and all(map(_is_same, a.values(), b.values()))
-        )
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(_is_same, a, b))
+    todo = [(a, b)]  # without recursion, because values may be nested deeply
+    while todo:
+        a, b = todo.pop()
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, dict | list | tuple):
+            if len(a) != len(b):
+                return False
+            todo += zip(a, b)
+            if isinstance(a, dict):
+                todo += zip(a.values(), b.values())
+        elif not _is_same_leaf(a, b):
+            return False
+    return True
+
+
+def _is_same_leaf(a: Any, b: Any) -> bool:
     if hasattr(a, "dtype"):
         return bool(
             a.dtype == b.dtype

@@ -141,7 +141,7 @@ def test_diff_of_arrays(tmp_path: Path) -> None:
         ts["z"] = 1 if name == "a" else 1.0
         ts.save(tmp_path / f"{name}.rdb")
     assert run("diff", tmp_path / "a.rdb", tmp_path / "b.rdb").stdout.splitlines() == [
-        "value\tx\t2 of 4 elements of a float64 array, shape (4,)",
+        "value\tx\t2 of 4 elements (float64, shape (4,))",
         "value\ty\tarray([ 1., nan]) -> array([ 1., nan, 4.])",
         "value\tz\t1 -> 1.0",
     ]

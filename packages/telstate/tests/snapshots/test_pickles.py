@@ -188,6 +188,18 @@ def test_nothing_changes(protocol: int, tmp_path: Path) -> None:
             )
 
 
+def test_deep_nesting(tmp_path: Path) -> None:
+    """A value that is nested as deeply as the safe policy permits is rewritten."""
+    with RdbWriter(tmp_path / "old.rdb") as writer:
+        writer.write(b"deep", b"\x80\x02" + b"]" * 900 + b"a" * 899 + b".")
+    report = rewrite_pickles(tmp_path / "old.rdb", tmp_path / "new.rdb")
+    assert (report.rewritten, report.left) == (1, [])
+    value = TelescopeState.from_snapshot(tmp_path / "new.rdb")["deep"]
+    for _ in range(899):
+        (value,) = value
+    assert value == []
+
+
 def test_everything_else_is_copied(tmp_path: Path) -> None:
     """Databases, expiries, keys of other programs and values that look like pickles come along."""
     path = tmp_path / "old.rdb"
