@@ -310,6 +310,7 @@ def _draw_image(
     axes: Axes, sensor: Image, panel: Panel, plot: Plot, edges: Floats, max_rows: int
 ) -> Any:
     """Draw arrays as an image of time against index."""
+    from matplotlib import colormaps
     from matplotlib.ticker import MaxNLocator
 
     count = sensor.values.shape[1]
@@ -317,9 +318,12 @@ def _draw_image(
     shown = np.ma.masked_invalid(part_of(pixels, panel.part))
     begin, end = _positions(np.array([plot.begin, plot.end]), plot).tolist()
     low, high, beyond = limits_of(shown.compressed(), panel.part)
+    colors = colormaps["twilight" if panel.part == "phase" else "viridis"]
+    if sensor.values.dtype.kind == "b":
+        low, high, beyond, colors = 0.0, 1.0, "neither", colors.resampled(2)
     image = axes.imshow(
         shown,
-        cmap="twilight" if panel.part == "phase" else "viridis",
+        cmap=colors,
         extent=(begin, end, -0.5, len(pixels) * group - 0.5),
         aspect="auto",
         origin="lower",
@@ -342,7 +346,7 @@ def _label_colors(colorbar: Any, panel: Panel) -> None:
         colorbar.set_ticks(range(-180, 181, 90))
     sensor = panel.sensors[0]
     if isinstance(sensor, Image) and sensor.values.dtype.kind == "b":
-        colorbar.set_ticks([0, 1], labels=["False", "True"])
+        colorbar.set_ticks([0.25, 0.75], labels=["False", "True"])
     colorbar.set_label(panel.unit)
 
 

@@ -38,7 +38,7 @@ _FRAME = 4  # lines of a panel besides its rows: title, frame and labels of time
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase
 _SEVERAL = "*"  # values in one place
 _SHADES = "·░▒▓█"
-_COLORS = ("cyan+", "orange+", "green+", "magenta+", "red+", "blue+")
+_COLORS = ("cyan", "orange", "green", "magenta", "red", "blue+")  # seen on dark and on light
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
 _DAY = 86400
 
