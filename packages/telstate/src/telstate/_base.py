@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
+from collections.abc import Callable
 from typing import ClassVar, Generic, Self, TypeVar
 
 from telstate._view import SEPARATOR, View
 from telstate_backends import AsyncBackend, Backend
 from telstate_codec import Key
 
+Class = TypeVar("Class")
 BackendType = TypeVar("BackendType", bound=Backend | AsyncBackend)
 
 
+def name_methods_after(public_class: str) -> Callable[[type[Class]], type[Class]]:
+    """Return a decorator by which errors name methods of a base class as those of the class that people use."""
+
+    def rename(base: type[Class]) -> type[Class]:
+        for member in vars(base).values():
+            function = getattr(member, "fget", getattr(member, "__func__", member))
+            if inspect.isfunction(function):
+                function.__qualname__ = f"{public_class}.{function.__name__}"
+        return base
+
+    return rename
+
+
+@name_methods_after("TelescopeState")
 class TelescopeStateBase(Generic[BackendType]):
     """A view of a telescope state on some backend.
 

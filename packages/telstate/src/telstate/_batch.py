@@ -153,6 +153,13 @@ class Batch:
         self._items: list[Item] = []
         self._failed: list[tuple[Queued[Any], Exception]] = []
 
+    def describe(self) -> str:
+        """Return how many calls are queued, or why none can be."""
+        if self._state is not _State.OPEN:
+            return "not open" if self._state is _State.NEW else "ended"
+        count = len(self._items)
+        return "1 call queued" if count == 1 else f"{count:,} calls queued"
+
     def open(self) -> None:
         """Begin to collect calls."""
         if self._state is not _State.NEW:

@@ -96,7 +96,7 @@ def plain_repr(ts: Shown) -> str:
     name = type(ts).__name__
     if not _is_open(ts):
         return f"<{name}, not open>"
-    facts = [f"{name} on {_backend_name(ts.backend)}", _size(ts.backend), f"prefixes {ts.prefixes}"]
+    facts = [f"{name} on {backend_name(ts.backend)}", _size(ts.backend), f"prefixes {ts.prefixes}"]
     if ts.read_only:
         facts.append("read-only")
     return f"<{', '.join(filter(None, facts))}>"
@@ -106,7 +106,7 @@ def html_repr(ts: Shown) -> str:
     """Return what a notebook shows: backend, number of keys, prefixes, and a table of some keys."""
     if not _is_open(ts):
         return html.escape(plain_repr(ts))
-    title = f"<b>{html.escape(type(ts).__name__)}</b> on {html.escape(_backend_name(ts.backend))}"
+    title = f"<b>{html.escape(type(ts).__name__)}</b> on {html.escape(backend_name(ts.backend))}"
     prefixes = ", ".join(f"<code>{html.escape(repr(prefix))}</code>" for prefix in ts.prefixes)
     view = f"prefixes {prefixes}{', read-only' if ts.read_only else ''}"
     try:
@@ -166,7 +166,7 @@ def _count_keys(count: int) -> str:
     return "1 key" if count == 1 else f"{count:,} keys"
 
 
-def _backend_name(backend: AnyBackend) -> str:
+def backend_name(backend: AnyBackend) -> str:
     store = backend.uncached
     name = type(store).__name__ if store is backend else f"cached {type(store).__name__}"
     return name if store.address is None else f"{name} at {escape(store.address)}"

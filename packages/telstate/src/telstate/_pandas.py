@@ -7,16 +7,19 @@ for which pandas has no columns (arrays, structures, times in unusual units) bec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from telstate._batch import Queued
+from telstate._calls.common import is_glob
 from telstate.errors import BatchError, MissingKeyError
 from telstate_backends import ImmutableKeyError, KeyType
 from telstate_codec import (
     InvalidTimestampError,
     Key,
     SampleArrays,
+    Time,
     decode_key,
     encode_key,
     key_repr,
@@ -24,6 +27,8 @@ from telstate_codec import (
 
 if TYPE_CHECKING:
     import pandas
+
+    from telstate.pipeline import PipelineBase
 
 ResultT = TypeVar("ResultT")
 
@@ -36,16 +41,17 @@ MAX_EXACT = 2**53
 _UNITS = {f"[{unit}]" for unit in ("W", "D", "h", "m", "s", "ms", "us", "ns")}
 
 
-def is_glob(keys: Key | Iterable[Key]) -> TypeGuard[Key]:
-    """Return whether keys are given by a glob and not by their names."""
-    return isinstance(keys, (str, bytes)) and any(
-        sign in decode_key(encode_key(keys)) for sign in "*?[\\"
-    )
-
-
-def list_keys(keys: Key | Iterable[Key]) -> list[Key]:
-    """Return keys, or a single key, as a list."""
-    return [keys] if isinstance(keys, (str, bytes)) else list(keys)
+def queue_ranges(
+    pipeline: PipelineBase[Any],
+    keys: Mapping[Key, bool],
+    span: tuple[Time | None, Time | None, bool | None, bool],
+) -> dict[Key, Queued[SampleArrays]]:
+    """Queue a `get_range_arrays` of each key; those that map to True are full names."""
+    root = pipeline.root()
+    return {
+        key: (root if is_full else pipeline).get_range_arrays(key, *span)
+        for key, is_full in keys.items()
+    }
 
 
 def select_mutable(kinds: Mapping[str, KeyType], glob: Key) -> list[Key]:
@@ -77,6 +83,17 @@ def samples_of(found: Mapping[Key, Queued[ResultT]]) -> dict[Key, ResultT]:
             list(failed.values()),
         )
     return {key: one.value for key, one in found.items()}
+
+
+@contextmanager
+def advising_table(key: Key) -> Iterator[None]:
+    """Say in the error for a missing key that looks like a glob which method takes globs."""
+    try:
+        yield
+    except MissingKeyError as error:
+        if is_glob(key):
+            error.args = (f"{error.args[0]}; to_dataframe takes globs",)
+        raise
 
 
 def load_pandas() -> Any:

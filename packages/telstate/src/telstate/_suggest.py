@@ -1,4 +1,4 @@
-"""Suggestions of similar keys in the text of errors for missing ones.
+"""Suggestions of similar keys and methods in the text of errors for missing ones.
 
 An error that is caught and discarded costs no more than any `KeyError`: the store is asked only when
 the text of the error is first used, once, briefly, and about a limited number of keys. Any failure
@@ -24,11 +24,12 @@ MIN_SIMILARITY = 0.65
 
 
 class Suggestion:
-    """The suffix that suggests keys similar to a missing one, or an empty string."""
+    """The suffix that suggests keys of a view, or attributes of a class, of a similar name; or an empty string."""
 
-    def __init__(self, view: View, key: Key) -> None:
+    def __init__(self, name: Key, view: View | None, owner: type | None = None) -> None:
+        self._name = name if isinstance(name, str) else decode_key(encode_key(name))
         self._view = view
-        self._key = key
+        self._owner = owner
         self._backend: weakref.ref[Backend | AsyncBackend] | None = None
         self._text = ""
 
@@ -37,47 +38,62 @@ class Suggestion:
         self._backend = weakref.ref(backend)
 
     def __str__(self) -> str:
+        similar, self._owner = self._similar_attributes(self._owner), None
         reference, self._backend = self._backend, None
         backend = None if reference is None else reference()
-        if backend is not None:
+        if backend is not None and self._view is not None:
             try:
-                self._text = self._ask(backend)
+                similar += map(repr, self._similar_keys(self._view, backend))
             except Exception:  # an error message must not fail
                 pass
+        if similar:
+            self._text = f"; did you mean {' or '.join(similar[:MAX_SUGGESTIONS])}?"
         return self._text
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (self._text,)
 
-    def _ask(self, backend: Backend | AsyncBackend) -> str:
+    def _similar_attributes(self, owner: type | None) -> list[str]:
+        names = [] if owner is None else [name for name in dir(owner) if name[0] != "_"]
+        found = find_similar(self._name, names)
+        return [f"{name}()" if callable(getattr(owner, name)) else name for name in found]
+
+    def _similar_keys(self, view: View, backend: Backend | AsyncBackend) -> list[str]:
         from telstate._display import ask  # most errors are never read
         from telstate_backends import SomeKeys
 
         (found,) = ask(backend, [SomeKeys(MAX_KEYS)])
-        names = self._view.first_names(map(decode_key, found))
-        similar = find_similar(decode_key(encode_key(self._key)), names)
-        return f"; did you mean {' or '.join(map(repr, similar))}?" if similar else ""
+        return find_similar(self._name, view.first_names(map(decode_key, found)))
 
 
 def missing_key(view: View, key: Key) -> MissingKeyError:
     """Return the error for a key that no prefix of a view has."""
-    prefixes = ", ".join(map(repr, view.prefixes))
-    where = "" if view.prefixes == ("",) else f" under any of the prefixes {prefixes}"
-    error = MissingKeyError(f"{key_repr(key)} not found{where}")
-    error.suggestion = Suggestion(view, key)
+    error = MissingKeyError(f"{key_repr(key)} not found{_under_prefixes(view)}")
+    error.suggestion = Suggestion(key, view)
     return error
 
 
-def missing_attribute(error: KeyError, name: str) -> MissingAttributeError:
-    """Return the error for an attribute, made from the one for a key of that name."""
+def missing_attribute(owner: type, name: str, view: View | None = None) -> MissingAttributeError:
+    """Return the error for a name that is no attribute of a class, nor a key of the view if there is one."""
+    what = "attribute" if view is None else "attribute or key"
+    where = "" if view is None else _under_prefixes(view)
     # With a name and an object without attributes, Python makes no suggestion of its own; it would
     # have to list all attributes, which are keys.
-    made = MissingAttributeError(*error.args, name=name, obj=None)
-    made.suggestion = getattr(error, "suggestion", "")
-    return made
+    error = MissingAttributeError(
+        f"{owner.__name__!r} object has no {what} {name!r}{where}", name=name, obj=None
+    )
+    error.suggestion = Suggestion(name, view, owner)
+    return error
 
 
-def look_in(error: MissingKeyError, backend: Backend | AsyncBackend) -> None:
+def _under_prefixes(view: View) -> str:
+    prefixes = ", ".join(map(repr, view.prefixes))
+    return "" if view.prefixes == ("",) else f" under any of the prefixes {prefixes}"
+
+
+def look_in(
+    error: MissingKeyError | MissingAttributeError, backend: Backend | AsyncBackend
+) -> None:
     """Let an error suggest keys of a backend."""
     if isinstance(error.suggestion, Suggestion):
         error.suggestion.look_in(backend)

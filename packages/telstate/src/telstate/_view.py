@@ -5,7 +5,7 @@ Reads try the prefixes in order, writes use the first. No backend is used here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from telstate.errors import ReadOnlyError
 from telstate_codec import Key, decode_key, encode_key, key_repr
@@ -102,6 +102,20 @@ class View:
                 if key.startswith(prefix)
             }
         )
+
+    def names(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the full key that this view reads for each name, sorted; a key has the first of its names."""
+        known, found = set(keys), {}
+        for key in known:
+            for prefix in self.prefixes:
+                name = key.removeprefix(prefix)
+                if key.startswith(prefix) and key == self._first(name, known):
+                    found[name] = key
+                    break
+        return dict(sorted(found.items()))
+
+    def _first(self, name: str, known: Container[str]) -> str | None:
+        return next((one + name for one in self.prefixes if one + name in known), None)
 
     def first_names(self, keys: Iterable[str]) -> Iterator[str]:
         """Yield each key that this view can read, without the first prefix that it has."""

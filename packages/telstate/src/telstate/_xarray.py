@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from telstate import _pandas
-from telstate._batch import Queued
+from telstate.pipeline import select_keys
 from telstate.telescope_state import TelescopeState
 from telstate_backends import KeyType
 from telstate_codec import Key, SampleArrays, Time, decode_key, encode_key, key_repr
@@ -34,8 +34,8 @@ def to_xarray(
     ts
         A synchronous telescope state. In a view, keys are looked up under all its prefixes.
     keys
-        A key, several keys, or a Redis glob of full names such as ``"m000_*"``, which selects all mutable
-        keys that match, in every namespace.
+        A key or several. One with glob characters that does not exist is a Redis glob of full names, such as
+        ``"m000_*"``, and selects all mutable keys that match, in every namespace.
     st, et, include_previous, include_end
         As for `TelescopeState.to_pandas`: without a range all samples are returned.
 
@@ -76,15 +76,10 @@ def to_xarray(
     array([3., 4., 5.])
     """
     _load_xarray()  # fails before anything is requested
-    is_single = isinstance(keys, str | bytes) and not _pandas.is_glob(keys)
-    view = ts
-    if _pandas.is_glob(keys):
-        keys, view = _pandas.select_mutable(ts.key_types(keys), keys), ts.root()
-    with view.pipeline(raise_errors=False) as p:
-        found: dict[Key, Queued[SampleArrays]] = {
-            key: p.get_range_arrays(key, st, et, include_previous, include_end)
-            for key in _pandas.list_keys(keys)
-        }
+    selected = select_keys(keys, ts.__contains__, ts.key_types, _pandas.select_mutable)
+    is_single = isinstance(keys, str | bytes) and selected == {keys: False}
+    with ts.pipeline(raise_errors=False) as p:
+        found = _pandas.queue_ranges(p, selected, (st, et, include_previous, include_end))
     arrays = [_make_array(key, one) for key, one in _pandas.samples_of(found).items()]
     result: xarray.DataArray | xarray.Dataset = arrays[0] if is_single else _join(arrays)
     return result

@@ -59,7 +59,7 @@ class MissingKeyError(KeyError):
 
 
 class MissingAttributeError(AttributeError):
-    """There is neither an attribute nor a key of this name; its text is that of `MissingKeyError`."""
+    """There is neither an attribute nor a key of this name; ``str(error)`` adds similar ones, as `MissingKeyError`."""
 
     suggestion: object = ""
 

@@ -6,14 +6,15 @@ asyncio twin in `telstate.aio.pipeline` send the batch, and differ by one ``awai
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeAlias
 
-from telstate._base import BackendType
+from telstate._base import BackendType, name_methods_after
 from telstate._batch import Batch, Queued
 from telstate._calls import read, write
-from telstate._calls.common import check_names
+from telstate._calls.common import is_glob
+from telstate._suggest import missing_attribute
 from telstate._view import View
 from telstate_backends import Backend, KeyType
 from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays, Time
@@ -22,6 +23,7 @@ from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays, Time
 _MISSING = object()
 
 
+@name_methods_after("Pipeline")
 class PipelineBase(Generic[BackendType]):
     """A batch, used through a view: each method queues the call of that name of `TelescopeState`."""
 
@@ -43,8 +45,15 @@ class PipelineBase(Generic[BackendType]):
                 )
             super().__setattr__(name, value)
 
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(type(self), name)
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self._backend!r}, prefixes {self.prefixes}>"
+        from telstate._display import backend_name
+
+        place = backend_name(self._backend)
+        kind = type(self).__name__
+        return f"<{kind} on {place}, {self._batch.describe()}, prefixes {self.prefixes}>"
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -123,13 +132,14 @@ class PipelineBase(Generic[BackendType]):
         """Queue `TelescopeState.key_type`."""
         return self._batch.put("key_type", key, read.key_type(self._view, key))
 
-    def keys(self, filter: Key = "*") -> Queued[list[str]]:
+    def keys(self, filter: Key = "*", *, view: bool = False) -> Queued[list[str]]:
         """Queue `TelescopeState.keys`; on a server this takes additional exchanges."""
-        return self._batch.put("keys", filter, read.keys(filter))
+        return self._batch.put("keys", filter, read.keys(filter, self._view if view else None))
 
-    def key_types(self, filter: Key = "*") -> Queued[dict[str, KeyType]]:
+    def key_types(self, filter: Key = "*", *, view: bool = False) -> Queued[dict[str, KeyType]]:
         """Queue `TelescopeState.key_types`; on a server this takes additional exchanges."""
-        return self._batch.put("key_types", filter, read.key_types(filter))
+        call = read.key_types(filter, self._view if view else None)
+        return self._batch.put("key_types", filter, call)
 
     # Writing
 
@@ -179,12 +189,49 @@ class PipelineBase(Generic[BackendType]):
         return self._batch.put("clear", None, write.clear(self._view))
 
 
+def list_keys(keys: Key | Iterable[Key]) -> list[Key]:
+    """Return keys, or a single key, as a list."""
+    return [keys] if isinstance(keys, (str, bytes)) else list(keys)
+
+
+#: Returns those of the keys that match a glob to read.
+Choose: TypeAlias = "Callable[[Mapping[str, KeyType], Key], Iterable[Key]]"
+
+
+def choose_all(kinds: Mapping[str, KeyType], glob: Key) -> Iterable[Key]:
+    """Return all keys that match a glob."""
+    return kinds
+
+
+def select_keys(
+    keys: Key | Iterable[Key],
+    exists: Callable[[Key], bool],
+    key_types: Callable[[Key], Mapping[str, KeyType]],
+    choose: Choose = choose_all,
+) -> dict[Key, bool]:
+    """Return keys, and full names for those that are globs; the value is whether it is a full name.
+
+    A key whose name looks like a glob is that key, if it exists.
+    """
+    selected: dict[Key, bool] = {}
+    for key in list_keys(keys):
+        if not is_glob(key) or exists(key):
+            selected[key] = False
+        else:
+            for name in choose(key_types(key), key):
+                selected.setdefault(name, True)
+    return selected
+
+
 def queue_gets(
-    pipeline: PipelineBase[Any], keys: Iterable[Key], return_encoded: bool
+    pipeline: PipelineBase[Any], keys: Mapping[Key, bool], return_encoded: bool
 ) -> dict[Key, Queued[Any]]:
-    """Queue a `get` of each key, for ``get_many``."""
-    check_names(keys)
-    return {key: pipeline.get(key, _MISSING, return_encoded) for key in keys}
+    """Queue a `get` of each key, for ``get_many``; those that map to True are full names."""
+    root = pipeline.root()
+    return {
+        key: (root if is_full else pipeline).get(key, _MISSING, return_encoded)
+        for key, is_full in keys.items()
+    }
 
 
 def existing_values(found: dict[Key, Queued[Any]]) -> dict[Key, Any]:

@@ -15,7 +15,7 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
-from telstate._base import TelescopeStateBase
+from telstate._base import TelescopeStateBase, name_methods_after
 from telstate._calls.common import check_names, logger
 from telstate._connect import class_name
 from telstate._sources import Source, open_source, open_source_async
@@ -59,6 +59,7 @@ SIZE_BATCH = 200
 _MAX_NAMES = 5
 _MAX_LOGGED = 100
 _MISSING = "there is no such key"
+_NO_MATCH = "no key matches"
 _GLOB_BYTES = frozenset(b"*?[\\")
 
 Progress = Callable[[int], object]
@@ -219,6 +220,7 @@ class RecordWriter(Protocol):
         """Write a key."""
 
 
+@name_methods_after("RDBWriter")
 class RDBWriterBase:
     """The common part of the synchronous and the asyncio writer: the file and the counts.
 
@@ -316,7 +318,7 @@ class RDBWriterBase:
         for key, stored in zip(keys, contents):
             if stored is None:
                 if must_exist:
-                    self._fail(key, _MISSING)
+                    self._fail(key, _NO_MATCH if _is_glob(key) else _MISSING)
             elif isinstance(stored, TelstateError):
                 self._fail(key, stored)
             elif key in self._names:
@@ -405,7 +407,8 @@ class RDBWriter(RDBWriterBase):
         client
             A telescope state (of any view), a backend, or a redis-py client.
         keys
-            Full names of the keys; keys that do not exist are logged and counted. Default: all.
+            Full names of keys, or glob patterns such as ``"m000_*"``. Names that do not exist, and patterns
+            that match nothing, are logged and counted. Default: all keys.
         progress
             Called from time to time with the number of keys written so far. Default: none.
 
@@ -417,8 +420,9 @@ class RDBWriter(RDBWriterBase):
         self._check_open(progress)
         try:
             with _borrow_backend(client) as backend:
-                wanted = backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
-                self._save_keys(backend, wanted, keys is not None, progress)
+                names = None if keys is None else encode_names(keys)
+                listed = backend.execute(Keys()) if has_globs(names) else []
+                self._save_keys(backend, select_names(names, listed), names is not None, progress)
         finally:
             self._log_failures()
 
@@ -535,7 +539,7 @@ class Selection:
     ) -> None:
         """Raise an error if a file lacks keys that were requested, or has none; log what was left out."""
         for name in self.unmatched(writer._names.union(writer.failures)):
-            writer._fail(name, "no key matches" if _is_glob(name) else _MISSING)
+            writer._fail(name, _NO_MATCH if _is_glob(name) else _MISSING)
         # Keys of other programs (Redis lists, for example) may be left out if they were not named.
         failed = [key for key in writer.failures if self.names is not None and key in self.names]
         if failed:
@@ -578,7 +582,7 @@ def _lacking(
         return error
     missing = MissingKeyError(text)
     if not _is_glob(first):
-        missing.suggestion = Suggestion(View(("",)), first)
+        missing.suggestion = Suggestion(first, View(("",)))
         look_in(missing, backend)
     return missing
 
@@ -659,6 +663,26 @@ def write_snapshot(
             writer._write_batch((key,), (contents,))
         selection.check(writer, keep_empty, backend)
     return writer
+
+
+def has_globs(names: list[bytes] | None) -> bool:
+    """Return whether the keys of the store must be listed to know those that a writer saves."""
+    return names is None or any(map(_is_glob, names))
+
+
+def select_names(names: list[bytes] | None, listed: list[bytes]) -> list[bytes]:
+    """Return the keys that a writer saves; patterns that match nothing stay as they are."""
+    if names is None:
+        return listed
+    wanted: list[bytes] = []
+    for name in names:
+        if _is_glob(name):
+            matches, before = Glob(name).matches, set(wanted)
+            found = [key for key in listed if key == name or matches(key)]
+            wanted += [key for key in found or [name] if key not in before]
+        else:
+            wanted.append(name)
+    return wanted
 
 
 def encode_names(keys: Iterable[Key]) -> list[bytes]:

@@ -135,12 +135,14 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             # Python and its tools look for special methods; no server should be asked about those.
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         try:
             return self[name]
-        except KeyError as error:
+        except KeyError:
+            error = missing_attribute(type(self), name, self._view)
+            look_in(error, self._backend)
             # The cause would only say the same again.
-            raise missing_attribute(error, name) from None
+            raise error from None
 
     def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
         """Return the value of an immutable key, the latest value of a mutable one, or an indexed key's `dict`.
@@ -243,9 +245,27 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         warn_is_immutable()
         return self.key_type(key) is KeyType.IMMUTABLE
 
-    def keys(self, filter: Key = "*") -> list[str]:
-        """Return the full names of all keys that match a Redis glob, in every namespace, sorted."""
-        return self._run(read.keys(filter))
+    def keys(self, filter: Key = "*", *, view: bool = False) -> list[str]:
+        """Return all keys that match a Redis glob, sorted.
+
+        Parameters
+        ----------
+        filter
+            The glob. Default: all keys.
+        view
+            Whether to list what this view sees: the names by which it reads keys, without its prefixes,
+            which must match the glob. Default: the full names of all keys, in every namespace.
+
+        Examples
+        --------
+        >>> ts = TelescopeState()
+        >>> ts["n_chans"], ts["beam_n_pols"] = 4096, 2
+        >>> ts.keys("*n_*")
+        ['beam_n_pols', 'n_chans']
+        >>> ts.view("beam").keys("n_*", view=True)
+        ['n_chans', 'n_pols']
+        """
+        return self._run(read.keys(filter, self._view if view else None))
 
     def __dir__(self) -> Iterable[str]:
         names = self._ipython_key_completions_()
@@ -457,7 +477,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         ----------
         keys
             The keys to watch, under all prefixes of the view. As for `wait_key`, updates of a key
-            that an earlier prefix shadows at the time are left out.
+            that an earlier prefix shadows at the time are left out. A key with glob characters, such as
+            ``"m000_*"``, is one of the `patterns` too.
         patterns
             Redis globs of full names to watch as well, in every namespace. None of their updates is
             left out.
@@ -749,20 +770,23 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
 
         return Pipeline(self._backend, self._view, raise_errors)
 
-    def get_many(self, keys: Iterable[Key], return_encoded: bool = False) -> dict[Key, Any]:
+    def get_many(self, keys: Key | Iterable[Key], return_encoded: bool = False) -> dict[Key, Any]:
         """Return the values of several keys, in one exchange with the store.
 
         Parameters
         ----------
         keys
-            The keys.
+            A key or several. One with glob characters that does not exist is a Redis glob of full names, such as
+            ``"m000_*"``, and stands for all keys that match, in every namespace; to find them takes two more
+            exchanges.
         return_encoded
             Whether to return the stored bytes. Default: False.
 
         Returns
         -------
         values
-            The result of `get` for each key that exists, in the order of `keys`.
+            The result of `get` for each key that exists, in the order of `keys`; what globs select has its
+            full name.
 
         Raises
         ------
@@ -776,16 +800,22 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         >>> ts.get_many(["n_pols", "nope", "n_chans"])
         {'n_pols': 2, 'n_chans': 4096}
         """
-        from telstate.pipeline import existing_values, queue_gets
+        from telstate.pipeline import existing_values, queue_gets, select_keys
 
+        selected = select_keys(keys, self.__contains__, self.key_types)
         with self.pipeline() as p:
-            found = queue_gets(p, keys, return_encoded)
+            found = queue_gets(p, selected, return_encoded)
         return existing_values(found)
 
-    def key_types(self, filter: Key = "*") -> dict[str, KeyType]:
-        """Return the kinds of all keys that match a Redis glob, in every namespace, sorted by name.
+    def key_types(self, filter: Key = "*", *, view: bool = False) -> dict[str, KeyType]:
+        """Return the kinds of all keys that match a Redis glob, sorted by name.
 
         A server is asked for some 2,000 keys at a time. Keys of other programs are left out.
+
+        Parameters
+        ----------
+        filter, view
+            As for `keys`.
 
         Examples
         --------
@@ -795,7 +825,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         >>> ts.key_types()
         {'gain': <KeyType.MUTABLE: 2>, 'n_chans': <KeyType.IMMUTABLE: 1>}
         """
-        return self._run(read.key_types(filter))
+        return self._run(read.key_types(filter, self._view if view else None))
 
     def add_many(
         self,
@@ -885,7 +915,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         """Return the samples of a mutable key as a pandas series; needs the extra ``pandas``.
 
         Parameters and errors are those of `get_range`, except that `st` is 0 by default: without a
-        range all samples are returned.
+        range all samples are returned. For several keys, or a glob, use `to_dataframe`.
 
         Returns
         -------
@@ -900,10 +930,12 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         InvalidTimestampError
             If a sample is from the year 2261 or later, which pandas cannot represent in nanoseconds.
         """
-        from telstate._pandas import load_pandas, make_series
+        from telstate._pandas import advising_table, load_pandas, make_series
 
         load_pandas()  # fails before anything is requested
-        return make_series(key, self.get_range_arrays(key, st, et, include_previous, include_end))
+        with advising_table(key):
+            arrays = self.get_range_arrays(key, st, et, include_previous, include_end)
+        return make_series(key, arrays)
 
     def to_dataframe(
         self,
@@ -920,8 +952,8 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         Parameters
         ----------
         keys
-            The keys, or a Redis glob of full names such as ``"m000_*"``, which selects all mutable
-            keys that match, in every namespace.
+            A key or several. One with glob characters that does not exist is a Redis glob of full names, such as
+            ``"m000_*"``, and selects all mutable keys that match, in every namespace.
         st, et, include_previous, include_end
             As for `to_pandas`; with `include_previous` each column begins with its value at `st`.
 
@@ -935,7 +967,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         Raises
         ------
         KeyError
-            If keys are missing, or no mutable key matches the glob.
+            If keys are missing, or no mutable key matches a glob.
         ImmutableKeyError
             If keys are of another kind; it names all of them.
         BatchError
@@ -946,11 +978,10 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
             As for `to_pandas`.
         """
         from telstate import _pandas
+        from telstate.pipeline import select_keys
 
         _pandas.load_pandas()  # fails before anything is requested
-        view, span = self, (st, et, include_previous, include_end)
-        if _pandas.is_glob(keys):
-            keys, view = _pandas.select_mutable(self.key_types(keys), keys), self.root()
-        with view.pipeline(raise_errors=False) as p:
-            found = {key: p.get_range_arrays(key, *span) for key in _pandas.list_keys(keys)}
+        selected = select_keys(keys, self.__contains__, self.key_types, _pandas.select_mutable)
+        with self.pipeline(raise_errors=False) as p:
+            found = _pandas.queue_ranges(p, selected, (st, et, include_previous, include_end))
         return _pandas.make_frame(_pandas.samples_of(found))

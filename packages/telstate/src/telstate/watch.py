@@ -7,15 +7,17 @@ cannot be decoded is an update all the same, and raises the error when it is rea
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import attrs
 
-from telstate._calls.common import check_names
+from telstate._calls.common import check_names, is_glob
 from telstate._view import View
 from telstate_backends import (
+    AsyncBackend,
     Backend,
     CancelledError,
     CheckDue,
@@ -28,6 +30,9 @@ from telstate_codec import DecodeError, Key, decode_key, decode_value, encode_ke
 from telstate_codec.printable import bounded_repr
 
 __all__ = ["KeyUpdate", "Reconnected", "Watch", "WatchEvent"]
+
+# How many keys a representation names.
+MAX_SHOWN = 5
 
 
 @attrs.frozen(hash=False, repr=False)
@@ -92,12 +97,12 @@ WatchEvent: TypeAlias = KeyUpdate | Reconnected
 
 
 def encode_names(
-    view: View, keys: Iterable[Key], patterns: Iterable[Key]
+    view: View, keys: Collection[Key], patterns: Iterable[Key]
 ) -> tuple[list[tuple[bytes, ...]], list[bytes]]:
-    """Return the candidates of each key, and the patterns."""
+    """Return the candidates of each key, and the patterns; a key that may be a pattern is both."""
     check_names(patterns, "patterns")
     names = [view.candidates(key) for key in keys]
-    globs = [encode_key(pattern) for pattern in patterns]
+    globs = [encode_key(pattern) for pattern in (*patterns, *filter(is_glob, keys))]
     if not any(names) and not globs:
         raise ValueError("There is nothing to watch. Name keys, patterns or both.")
     return names, globs
@@ -118,6 +123,25 @@ def decode_update(change: Update | CheckDue) -> WatchEvent:
     return KeyUpdate(key, change.kind, value, change.timestamp, sub_key)
 
 
+def describe_watch(
+    backend: Backend | AsyncBackend,
+    view: View,
+    keys: Iterable[Key],
+    patterns: Iterable[Key],
+    state: str,
+) -> str:
+    """Return the representation of a watch, without asking the store."""
+    from telstate._display import backend_name
+
+    facts = [f"Watch on {backend_name(backend)}"]
+    for kind, some in ("keys", keys), ("patterns", patterns):
+        shown = [key_repr(name) for name in some]
+        more = ", ..." if len(shown) > MAX_SHOWN else ""
+        if shown:
+            facts.append(f"{kind} {', '.join(shown[:MAX_SHOWN])}{more}")
+    return f"<{', '.join(facts)}, prefixes {view.prefixes}, {state}>"
+
+
 class Watch:
     """Updates of keys as they happen; made by `TelescopeState.watch`.
 
@@ -129,13 +153,19 @@ class Watch:
         self,
         backend: Backend,
         view: View,
-        keys: Iterable[Key],
+        keys: Collection[Key],
         patterns: Iterable[Key],
         timeout: float | None,
     ) -> None:
-        self._follower = Follower(backend, *encode_names(view, keys, patterns))
+        names, globs = encode_names(view, keys, patterns)
+        self._follower = Follower(backend, names, globs)
+        self._describe = partial(describe_watch, backend, view, keys, globs)
         self._begun = False
         self._timeout = timeout
+
+    def __repr__(self) -> str:
+        state = "closed" if self._follower.closed else "open" if self._begun else "not open"
+        return self._describe(state)
 
     def __enter__(self) -> Self:
         if not self._begun:

@@ -286,3 +286,11 @@ def test_order() -> None:
     view = View(("b_", "a_"))
     assert view.sort(["a_k", "z", "b_m", "b_k"]) == ["b_k", "b_m", "a_k"]
     assert list(view.first_names(["a_k", "z", "b_k"])) == ["k", "k"]
+
+
+def test_reprs_without_a_server(server: RedisServer, ours: TelescopeState) -> None:
+    """Pipelines and watches have a representation when the server is down, without the password."""
+    made = [ours.pipeline(), ours.watch("gain")]
+    server.kill()
+    for one in made:
+        assert f"on RedisBackend at 127.0.0.1:{server.port}, " in repr(one)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telstate import MemoryBackend, TelescopeState, aio
+from telstate import MemoryBackend, RDBWriter, TelescopeState, aio
 from telstate._suggest import find_similar  # private: error messages show its results only
 from telstate.errors import MissingKeyError
 from telstate_backends import Operation, SomeKeys
@@ -101,8 +101,68 @@ def test_uncaught() -> None:
     """An uncaught error is printed with our suggestion only."""
     code = "import telstate; ts = telstate.TelescopeState(); ts['n_chans'] = 1; ts.n_chanz"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    last = done.stderr.splitlines()[-1]
-    assert last.endswith("MissingAttributeError: 'n_chanz' not found; did you mean 'n_chans'?")
+    assert done.stderr.splitlines()[-1] == (
+        "telstate.errors.MissingAttributeError: 'TelescopeState' object has no attribute or key 'n_chanz'; "
+        "did you mean 'n_chans'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "similar"),
+    [
+        ("get_rnage", "get_range() or 'get_rang'"),
+        ("get_ragne", "get_range() or get_many() or 'get_rang'"),
+        ("to_panda", "to_pandas()"),
+        ("prefixs", "prefixes"),
+        ("key_typ", "key_type() or key_types()"),
+        ("nothing_like_it", ""),
+    ],
+)
+def test_misspelt_methods(ts: TelescopeState, name: str, similar: str) -> None:
+    """The error for a misspelt method or attribute names the near ones, and a key of such a name after them."""
+    ts["get_rang"] = 1
+    hint = f"; did you mean {similar}?" if similar else ""
+    with pytest.raises(AttributeError) as caught:
+        getattr(ts, name)
+    assert str(caught.value) == f"'TelescopeState' object has no attribute or key {name!r}{hint}"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert (caught.value.name, caught.value.obj) == (name, None)
+
+
+def test_misspelt_methods_elsewhere() -> None:
+    """Asyncio and pipelines suggest the near method too, without a store that can be asked."""
+    owners: list[Any] = [
+        aio.TelescopeState(),
+        TelescopeState().pipeline(),
+        aio.TelescopeState().pipeline(),
+    ]
+    for owner in owners:
+        kind = type(owner).__name__
+        with pytest.raises(AttributeError) as caught:
+            owner.get_rnage("n_chans")
+        assert str(caught.value) == (
+            f"'{kind}' object has no attribute 'get_rnage'; did you mean get_range()?"
+        )
+        lines = "".join(traceback.format_exception(caught.value)).lower()
+        assert lines.count("did you mean") == 1
+        assert not hasattr(owner, "n_chans") and not hasattr(owner, "__array__")
+
+
+@pytest.mark.parametrize("name", ["view", "root", "join"])
+def test_names_of_classes(name: str) -> None:
+    """Wrong calls name the class that people use, and not a base class of it."""
+    made: list[tuple[Any, str]] = [
+        (TelescopeState(), "TelescopeState"),
+        (aio.TelescopeState(), "TelescopeState"),
+        (TelescopeState().pipeline(), "Pipeline"),
+        (aio.TelescopeState().pipeline(), "Pipeline"),
+    ]
+    for owner, kind in made:
+        if hasattr(owner, name):
+            with pytest.raises(TypeError, match=rf"^{kind}\.{name}\(\)"):
+                getattr(owner, name)(nope=1)
+    with pytest.raises(TypeError, match=r"^RDBWriter\.__init__\(\)"):
+        RDBWriter("a", "b")  # type: ignore[misc, arg-type]  # that it is refused is the test
 
 
 def test_pickled_errors() -> None:

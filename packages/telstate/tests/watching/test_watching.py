@@ -106,6 +106,40 @@ async def test_every_kind_in_order(
     assert events == expected
 
 
+async def test_globs_among_keys(subject: state_subjects.Subject) -> None:
+    """A key that looks like a glob is a pattern too; one that exists under such a name is watched like any."""
+    async with watching(subject.view("v"), "m*_gain", "a[1]", patterns=["m000_*"]) as awaited:
+        await subject.add("m000_gain", 1, ts=1.0)
+        await subject.add("m000_name", 2, ts=1.0)
+        await subject.add("unwatched", 2, ts=1.0)
+        await subject.add("v_a[1]", 3, ts=1.0)
+        await subject.add("a[1]", 4, ts=1.0)  # shadowed
+        await subject.add("a1", 5, ts=1.0)
+        events = await awaited.take(4)
+    expected = [sample(*one, 1.0) for one in (("m000_gain", 1), ("m000_name", 2), ("v_a[1]", 3))]
+    assert sorted(events, key=key_of) == sorted([*expected, sample("a1", 5, 1.0)], key=key_of)
+
+
+async def test_reprs(subject: state_subjects.Subject) -> None:
+    """The representation of a watch names backend, keys, patterns and state; no server is asked."""
+    place = repr(subject.state).removeprefix("<TelescopeState on ").partition(", ")[0]
+    made = subject.view("v").state.watch("a", b"b*", patterns=["c*"])
+    facts = f"Watch on {place}, keys 'a', 'b*', patterns 'c*', 'b*', prefixes ('v_', '')"
+    assert repr(made) == f"<{facts}, not open>"
+    if isinstance(made, Watch):
+        with made:
+            assert repr(made) == f"<{facts}, open>"
+    else:
+        async with made:
+            assert repr(made) == f"<{facts}, open>"
+    assert repr(made) == f"<{facts}, closed>"
+    many = repr(subject.state.watch(*map("key\n{}".format, range(10))))
+    assert many == (
+        f"<Watch on {place}, keys {', '.join(repr(f'key{chr(10)}{n}') for n in range(5))}, ..., "
+        "prefixes ('',), not open>"
+    )
+
+
 async def test_patterns(subject: state_subjects.Subject) -> None:
     """Globs match full names, also of new keys; a key that matches twice has one update."""
     view = subject.view("beam")

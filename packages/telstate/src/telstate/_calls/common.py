@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from telstate_backends import Operation
-from telstate_codec import ENCODING_DEFAULT, EncodeError, Key, encode_value, key_repr
+from telstate_codec import (
+    ENCODING_DEFAULT,
+    EncodeError,
+    Key,
+    decode_key,
+    encode_key,
+    encode_value,
+    key_repr,
+)
 from telstate_codec.printable import bounded_repr
 
 logger = logging.getLogger("telstate")
@@ -17,6 +26,8 @@ Result = TypeVar("Result")
 # What the backend executes, and what turns its result into that of the method (or raises). A plain
 # tuple, because one is made for every call and nothing is faster to make.
 Call: TypeAlias = tuple[Operation[Any], Callable[[Any], Result]]
+
+_GLOB_SIGN = re.compile(r"[*?[\\]")
 
 CodecError = TypeVar("CodecError", bound=Exception)
 
@@ -33,6 +44,13 @@ def encode(value: object, key: Key, encoding: bytes = ENCODING_DEFAULT) -> bytes
         return encode_value(value, encoding)
     except EncodeError as error:
         raise with_key(error, key) from error
+
+
+def is_glob(key: Key) -> bool:
+    """Return whether a name has characters by which a Redis glob differs from a name."""
+    return (
+        _GLOB_SIGN.search(key if isinstance(key, str) else decode_key(encode_key(key))) is not None
+    )
 
 
 def check_names(keys: object, what: str = "keys") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from telstate_backends import (
     GetIndexed,
     GetKeyType,
     GetRange,
+    Glob,
     Indexed,
     Keys,
     KeyType,
@@ -50,14 +51,18 @@ def key_type(view: View, key: Key) -> Call[KeyType | None]:
     return GetKeyType(view.candidates(key)), _return_kind
 
 
-def keys(pattern: Key) -> Call[list[str]]:
-    """``ts.keys(filter)``."""
-    return Keys(encode_key(pattern)), _sort_keys
+def keys(pattern: Key, view: View | None = None) -> Call[list[str]]:
+    """``ts.keys(filter)``; with a view, the names in it."""
+    if view is None:
+        return Keys(encode_key(pattern)), _sort_keys
+    return Keys(), partial(_names_in_view, view, Glob(encode_key(pattern)))
 
 
-def key_types(pattern: Key) -> Call[dict[str, KeyType]]:
-    """``ts.key_types(filter)``."""
-    return KeyTypes(encode_key(pattern)), _sort_key_types
+def key_types(pattern: Key, view: View | None = None) -> Call[dict[str, KeyType]]:
+    """``ts.key_types(filter)``; with a view, the names in it."""
+    if view is None:
+        return KeyTypes(encode_key(pattern)), _sort_key_types
+    return KeyTypes(b"*"), partial(_kinds_in_view, view, Glob(encode_key(pattern)))
 
 
 def get(view: View, key: Key, default: object, return_encoded: bool) -> Call[Any]:
@@ -173,6 +178,19 @@ def _sort_keys(found: list[bytes]) -> list[str]:
 
 def _sort_key_types(found: dict[bytes, KeyType]) -> dict[str, KeyType]:
     return dict(sorted((decode_key(key), kind) for key, kind in found.items()))
+
+
+def _names_in_view(view: View, glob: Glob, found: Iterable[bytes]) -> list[str]:
+    return [name for name in view.names(map(decode_key, found)) if glob.matches(encode_key(name))]
+
+
+def _kinds_in_view(view: View, glob: Glob, found: dict[bytes, KeyType]) -> dict[str, KeyType]:
+    names = view.names(map(decode_key, found))
+    return {
+        name: found[encode_key(key)]
+        for name, key in names.items()
+        if glob.matches(encode_key(name))
+    }
 
 
 def _decode_items(items: dict[bytes, bytes]) -> dict[Any, Any]:

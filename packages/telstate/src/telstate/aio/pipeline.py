@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from telstate.pipeline import PipelineBase
-from telstate_backends import AsyncBackend
+from telstate._calls.common import is_glob
+from telstate.pipeline import Choose, PipelineBase, choose_all, list_keys
+from telstate_backends import AsyncBackend, KeyType
+from telstate_codec import Key
 
 __all__ = ["Pipeline"]
+
+
+async def select_keys(
+    keys: Key | Iterable[Key],
+    exists: Callable[[Key], Awaitable[bool]],
+    key_types: Callable[[Key], Awaitable[Mapping[str, KeyType]]],
+    choose: Choose = choose_all,
+) -> dict[Key, bool]:
+    """Return keys, and full names for those that are globs: `telstate.pipeline.select_keys`, awaited."""
+    selected: dict[Key, bool] = {}
+    for key in list_keys(keys):
+        if not is_glob(key) or await exists(key):
+            selected[key] = False
+        else:
+            for name in choose(await key_types(key), key):
+                selected.setdefault(name, True)
+    return selected
 
 
 class Pipeline(PipelineBase[AsyncBackend]):

@@ -22,7 +22,15 @@ from telstate.snapshots import (
     Progress,
 )
 from telstate.snapshots import RDBWriter as SyncRDBWriter
-from telstate.snapshots import RDBWriterBase, Selection, encode_names, split_by_size, write_snapshot
+from telstate.snapshots import (
+    RDBWriterBase,
+    Selection,
+    encode_names,
+    has_globs,
+    select_names,
+    split_by_size,
+    write_snapshot,
+)
 from telstate_backends import AsyncBackend, Export, Keys, Peek
 from telstate_backends.threads import run_in_thread
 from telstate_codec import Key
@@ -77,8 +85,11 @@ class RDBWriter(RDBWriterBase):
         self._check_open(progress)
         try:
             async with _borrow_backend(client) as backend:
-                wanted = await backend.execute(Keys(b"*")) if keys is None else encode_names(keys)
-                await self._save_keys(backend, wanted, keys is not None, progress)
+                names = None if keys is None else encode_names(keys)
+                listed = await backend.execute(Keys()) if has_globs(names) else []
+                await self._save_keys(
+                    backend, select_names(names, listed), names is not None, progress
+                )
         finally:
             self._log_failures()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from telstate._base import TelescopeStateBase, warn_is_immutable
 from telstate._calls import read, write
 from telstate._calls.common import Call
 from telstate._connect import check_async_backend, open_async_backend
-from telstate._suggest import look_in
+from telstate._suggest import look_in, missing_attribute
 from telstate._view import View
 from telstate.errors import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
@@ -106,6 +106,11 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         if self._owner:
             await self._backend.wait_closed()
 
+    if not TYPE_CHECKING:  # type checkers report unknown attributes themselves
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(type(self), name)
+
     # Reading
 
     async def exists(self, key: Key) -> bool:
@@ -148,9 +153,9 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         warn_is_immutable()
         return await self.key_type(key) is KeyType.IMMUTABLE
 
-    async def keys(self, filter: Key = "*") -> list[str]:
-        """Return the full names of all keys that match a Redis glob, in every namespace, sorted."""
-        return await self._run(read.keys(filter))
+    async def keys(self, filter: Key = "*", *, view: bool = False) -> list[str]:
+        """Return all keys that match a Redis glob, sorted: full names, or with `view` the names in this view."""
+        return await self._run(read.keys(filter, self._view if view else None))
 
     # Writing
 
@@ -326,17 +331,21 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
 
         return Pipeline(self._backend, self._view, raise_errors)
 
-    async def get_many(self, keys: Iterable[Key], return_encoded: bool = False) -> dict[Key, Any]:
+    async def get_many(
+        self, keys: Key | Iterable[Key], return_encoded: bool = False
+    ) -> dict[Key, Any]:
         """Return the values of those keys that exist, in one exchange with the store."""
+        from telstate.aio.pipeline import select_keys
         from telstate.pipeline import existing_values, queue_gets
 
+        selected = await select_keys(keys, self.exists, self.key_types)
         async with self.pipeline() as p:
-            found = queue_gets(p, keys, return_encoded)
+            found = queue_gets(p, selected, return_encoded)
         return existing_values(found)
 
-    async def key_types(self, filter: Key = "*") -> dict[str, KeyType]:
-        """Return the kinds of all keys that match a Redis glob, in every namespace, sorted by name."""
-        return await self._run(read.key_types(filter))
+    async def key_types(self, filter: Key = "*", *, view: bool = False) -> dict[str, KeyType]:
+        """Return the kinds of all keys that match a Redis glob, sorted by name, as `keys` lists them."""
+        return await self._run(read.key_types(filter, self._view if view else None))
 
     async def add_many(
         self,
@@ -370,10 +379,11 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         include_end: bool = False,
     ) -> pandas.Series:
         """Return the samples of a mutable key as a pandas series; needs the extra ``pandas``."""
-        from telstate._pandas import load_pandas, make_series
+        from telstate._pandas import advising_table, load_pandas, make_series
 
         load_pandas()  # fails before anything is requested
-        arrays = await self.get_range_arrays(key, st, et, include_previous, include_end)
+        with advising_table(key):
+            arrays = await self.get_range_arrays(key, st, et, include_previous, include_end)
         return make_series(key, arrays)
 
     async def to_dataframe(
@@ -386,11 +396,10 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
     ) -> pandas.DataFrame:
         """Return the samples of several mutable keys as a pandas table; needs the extra ``pandas``."""
         from telstate import _pandas
+        from telstate.aio.pipeline import select_keys
 
         _pandas.load_pandas()  # fails before anything is requested
-        view, span = self, (st, et, include_previous, include_end)
-        if _pandas.is_glob(keys):
-            keys, view = _pandas.select_mutable(await self.key_types(keys), keys), self.root()
-        async with view.pipeline(raise_errors=False) as p:
-            found = {key: p.get_range_arrays(key, *span) for key in _pandas.list_keys(keys)}
+        selected = await select_keys(keys, self.exists, self.key_types, _pandas.select_mutable)
+        async with self.pipeline(raise_errors=False) as p:
+            found = _pandas.queue_ranges(p, selected, (st, et, include_previous, include_end))
         return _pandas.make_frame(_pandas.samples_of(found))

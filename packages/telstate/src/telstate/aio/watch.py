@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from telstate._view import View
-from telstate.watch import WatchEvent, decode_update, encode_names
+from telstate.watch import WatchEvent, decode_update, describe_watch, encode_names
 from telstate_backends import AsyncBackend, AsyncFollower
 from telstate_codec import Key
 
@@ -23,10 +24,16 @@ class Watch:
     """
 
     def __init__(
-        self, backend: AsyncBackend, view: View, keys: Iterable[Key], patterns: Iterable[Key]
+        self, backend: AsyncBackend, view: View, keys: Collection[Key], patterns: Iterable[Key]
     ) -> None:
-        self._follower = AsyncFollower(backend, *encode_names(view, keys, patterns))
+        names, globs = encode_names(view, keys, patterns)
+        self._follower = AsyncFollower(backend, names, globs)
+        self._describe = partial(describe_watch, backend, view, keys, globs)
         self._begun = self._ended = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._ended else "open" if self._begun else "not open"
+        return self._describe(state)
 
     async def __aenter__(self) -> Self:
         if not self._begun:

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from telstate._batch import Queued
-from telstate._pandas import is_glob, samples_of, select_mutable
+from telstate._calls.common import is_glob
+from telstate._pandas import samples_of, select_mutable
 from telstate.cli._store import StoreArgument, key_argument, keys_argument, store_argument
 from telstate.cli._times import CommandTime, show_time, span_options, unix_option
 from telstate.cli._values import format_value, parse_value

@@ -17,8 +17,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from telstate._pandas import is_glob, list_keys, samples_of, select_mutable
-from telstate.pipeline import Pipeline
+from telstate._calls.common import is_glob
+from telstate._pandas import samples_of, select_mutable
+from telstate.pipeline import Pipeline, list_keys
 from telstate.plot._pixels import Floats, Integers, columns_with, magnitude
 from telstate_backends import KeyType
 from telstate_codec import (
