@@ -229,6 +229,8 @@ assert_type(describe_store(ts).keys, dict[KeyType, int])
 differences = telstate.compare(ts, ts.view("a"), ["a*", b"b"], full=True)
 assert_type(differences, list[KeyDifference])
 assert_type(differences[0].values, tuple[ValueDifference, ...])
+assert_type(differences[0].changes, list[str])
+telstate.verify_snapshot("a.rdb", progress=lambda done, size: None)
 merged = telstate.merge(
     [ts, "a.rdb", Path("b.rdb"), gzip.open("c")], "d.rdb", prefer="last", keys=["a"]
 )

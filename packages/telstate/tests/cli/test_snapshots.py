@@ -184,6 +184,16 @@ def test_diff_that_cannot_be_made(a: Path, tmp_path: Path) -> None:
     assert run("diff", "-", "-").exit_code == 2
 
 
+def test_completion(a: Path, b: Path) -> None:
+    """The keys of the first store are offered."""
+    script = (
+        'export COMP_WORDS="telstate diff $4 $5 pro" COMP_CWORD=4 _TELSTATE_COMPLETE=bash_complete; '
+        '"${@:1:3}"'
+    )
+    done = run_in_shell(script, a, b)
+    assert done.stdout == b"plain,product\n"
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 def test_diff_on_a_terminal(columns: int, a: Path, b: Path) -> None:
     """The table fits the terminal."""
@@ -313,7 +323,8 @@ def test_pickles(old_file: Path, tmp_path: Path, real_snapshot: Path) -> None:
     )
     count = len(lines)
     summary = (
-        f"{old_file}: {count} keys with pickles, 1 of them with some that cannot be rewritten.\n"
+        f"{old_file}: {count} keys with pickles, 1 of them with some that cannot be rewritten: "
+        "1600000000_obs_catalogue.\n"
     )
     assert found.stderr == summary
     out = tmp_path / "new.rdb"

@@ -32,6 +32,7 @@ from telstate_rdb.cli.output import (
 from telstate_rdb.printable import escape_path
 
 _SHOWN = 10
+_SHOWN_NAMES = 3
 _PROGRESS_FROM = 1 << 24  # bytes
 _PICKLES = (
     Column("db", "number"),
@@ -251,7 +252,9 @@ def pickles(store: str, out: str | None, force: bool, as_json: bool, output: Out
     left = [key for key in found if key.refused or key.kept]
     text = f"{typed.name}: {_count(len(found), 'key')} with pickles"
     if left:
-        text += f", {len(left):,} of them with some that cannot be rewritten"
+        names = ", ".join(escape(key.name) for key in left[:_SHOWN_NAMES])
+        more = ", ..." if len(left) > _SHOWN_NAMES else ""
+        text += f", {len(left):,} of them with some that cannot be rewritten: {names}{more}"
     print_message(f"{text}.")
     if report is not None and out is not None:
         rewritten = _count(report.rewritten, "pickle")
