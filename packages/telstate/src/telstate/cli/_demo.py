@@ -129,7 +129,9 @@ def run(command: click.Command, arguments: Sequence[str], output: Output) -> Non
     print_line(output)
     print_line(output, f"$ telstate {escape_path(shown)}")
     output.flush()
-    command.main(list(arguments), prog_name=f"telstate {command.name}", standalone_mode=False)
+    # Not `command.main`, which prints an empty line for Ctrl-C.
+    with command.make_context(command.name, list(arguments)) as context:
+        command.invoke(context)
 
 
 def choose_sensor(keys: Iterable[KeySummary]) -> str | None:
