@@ -118,6 +118,9 @@ def test_value_at_the_start() -> None:
     assert steps(axes) == [([100.0, 200.0], [2.0])]
     (axes,) = plot_sensors(ts, "key", T - 20, T - 10).axes
     assert (steps(axes), axes.get_title("right")) == ([], "no samples")
+    add(ts, "other", [1.5])
+    (axes,) = plot_sensors(ts, "*", T - 20, T - 10, stacked=False).axes
+    assert (steps(axes), axes.get_title("right")) == ([], "no samples")
 
 
 @pytest.mark.parametrize("start", [None, 0, -1.0, -(10**400), "1970-01-01"])
@@ -283,6 +286,7 @@ def test_bands() -> None:
         (["$x$", "\x1b[2J", " "], ["$x$", "\\x1b[2J", "' '"]),
         (np.array(["2020", "2021"], "M8[Y]"), ["2020", "2021"]),
         ([("a", 1), ("a", 1)], ["('a', 1)"]),
+        ([np.array("on"), np.array("off")], ["on", "off"]),
     ],
 )
 def test_labels_of_bands(values: Any, labels: list[str]) -> None:
@@ -483,6 +487,11 @@ def test_given_axes() -> None:
     parts: Any = Figure().subfigures(2)
     part = parts[0]
     assert plot_sensors(ts, "a", ax=part.subplots()) is part.figure
+    for number in range(9):
+        add(ts, f"m{number}", [1.0])
+    nine: Any = Figure().subplots(9)
+    plot_sensors(ts, "m*", ax=nine)
+    assert nine[8].get_title("left") == "m8"
     with pytest.raises(ValueError, match="There are 1 axes for 2 panels: c, amplitude, c, phase"):
         plot_sensors(ts, "c", ax=both[0])
 

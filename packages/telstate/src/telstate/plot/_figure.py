@@ -1,4 +1,4 @@
-"""Panels drawn with matplotlib. No pyplot is used, so the state of a program that uses it stays as it is."""
+"""Panels drawn with matplotlib, without pyplot, whose figures and backend belong to the program."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def plot_sensors(
         those of a new figure.
     stacked
         Whether each sensor has a panel, one below the other with one axis of time; otherwise those of a kind
-        share one. Default: for up to eight sensors, and not for a single `ax`.
+        share one. Default: for up to eight sensors; with `ax`, if it is several.
 
     Returns
     -------
@@ -119,8 +119,8 @@ def plot_sensors(
     """
     _load_matplotlib()  # fails before anything is requested
     given: list[Axes] = [] if ax is None else list(np.ravel(np.array(ax, object)))
-    if stacked is None and len(given) == 1:
-        stacked = False
+    if stacked is None and given:
+        stacked = len(given) > 1
     plot = read_plot(ts, keys, start, end, stacked)
     if not given:
         return _draw_figure(plot)
@@ -214,7 +214,7 @@ def _draw_panel(axes: Axes, panel: Panel, plot: Plot, edges: Floats, max_rows: i
     else:
         _draw_numbers(axes, panel, plot, edges)
     # Names may hold what matplotlib takes for formulas.
-    axes.set_title(shorten(panel.title, 80), loc="left", fontsize="medium", parse_math=False)
+    axes.set_title(shorten(panel.title, 70), loc="left", fontsize="medium", parse_math=False)
     axes.set_title(panel.note, loc="right", fontsize="small", color="0.35", parse_math=False)
     axes.set_xlim(_positions(np.array([plot.begin, plot.end]), plot).tolist())
     return image
@@ -260,8 +260,9 @@ def _draw_numbers(axes: Axes, panel: Panel, plot: Plot, edges: Floats) -> None:
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.set_ylabel(panel.unit)
     axes.grid(alpha=0.3)
-    if count > 1:
-        _draw_legend(axes, *axes.get_legend_handles_labels())
+    handles, labels = axes.get_legend_handles_labels()
+    if count > 1 and handles:
+        _draw_legend(axes, handles, labels)
 
 
 def _draw_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
@@ -290,7 +291,7 @@ def _draw_bands(axes: Axes, panel: Panel, plot: Plot, edges: Floats) -> None:
     rows, labels = arrange_rows(panel, plot, edges)
     palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
     colors: list[Any] = [palette(code % palette.N) for code in range(len(labels))]
-    if labels and labels[-1].startswith("("):
+    if labels[-1].endswith(" other values)"):
         colors[-1] = _OTHERS
     for place, row in enumerate(rows):
         for code, spans in row.spans.items():

@@ -1,4 +1,4 @@
-"""What is to be drawn of sensors, whatever draws it: panels below one another with one axis of time.
+"""Sensors read and arranged in panels, which are below one another and have one axis of time.
 
 A panel holds sensors of one kind: numbers, bands (values that are labels rather than numbers) or an image
 (one sensor of arrays). A complex sensor has a panel for its amplitude and one for its phase.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from telstate._calls.common import is_glob
 from telstate._pandas import samples_of, select_mutable
 from telstate.pipeline import Pipeline, list_keys
-from telstate.plot._pixels import Floats, Integers, columns_with, magnitude
+from telstate.plot._pixels import TOO_LARGE, Floats, Integers, columns_with, magnitude
 from telstate_backends import KeyType
 from telstate_codec import (
     InvalidTimestampError,
@@ -48,8 +48,6 @@ MAX_LABEL = 36
 _YEAR_9999 = 253_370_764_800.0
 _FEWEST_SECONDS = 1e-3  # that a date and time tell apart
 _MARGIN = 0.015  # of the span of the samples, on both sides, so that the last value held is seen
-_TOO_LARGE = 1e307  # matplotlib fails where the range of values exceeds that of floats
-
 _BLOCK = 1 << 20  # elements
 _IN_SCALE = (0.5, 99.5)  # percentiles
 _FAR_BEYOND = 4.0
@@ -118,7 +116,7 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """What is shown: the name of a sensor, or what several names have in common."""
+        """The name of the sensor, or the common parts of several names."""
         names = [sensor.name for sensor in self.sensors]
         name = escape(names[0]) if len(names) == 1 else f"{_common(names)} ({len(names)} sensors)"
         return f"{name}, {self.part}" if self.part else name
@@ -130,7 +128,7 @@ class Panel:
 
     @property
     def note(self) -> str:
-        """How many samples there are, and what the picture does not show of them."""
+        """The number of samples, and of the values that are not drawn."""
         count = sum(len(sensor.times) for sensor in self.sensors)
         notes = ["1 sample" if count == 1 else f"{count:,} samples" if count else "no samples"]
         if any(isinstance(one, Numbers) and len(one.times) >= MANY_SAMPLES for one in self.sensors):
@@ -140,7 +138,7 @@ class Panel:
                 continue
             prefix = f"{escape(sensor.name)}: " if len(self.sensors) > 1 else ""
             notes += [prefix + note for note in sensor.notes]
-        return shorten(", ".join(notes), 90)
+        return shorten(", ".join(notes), 60)
 
 
 @attrs.frozen(eq=False)
@@ -153,7 +151,7 @@ class Row:
 
 @attrs.frozen(eq=False)
 class Plot:
-    """What to draw: panels, and the range of time in seconds since 1970."""
+    """Panels, and the range of time in seconds since 1970."""
 
     panels: Sequence[Panel]
     begin: float
@@ -231,7 +229,7 @@ def _bound(time: Time | None, default: float) -> float:
 
 
 def _extent(times: Sequence[Floats], begin: float, until: float) -> tuple[float, float]:
-    """Return the range to show: as asked, or all samples and a little more, to see the last value held."""
+    """Return the range to show: as given, or all samples and a little more on both sides."""
     some = [one for one in times if len(one)]
     least = min((float(one[0]) for one in some), default=until - 1.0)
     first = begin if begin > 0.0 else least
@@ -248,12 +246,10 @@ def _extent(times: Sequence[Floats], begin: float, until: float) -> tuple[float,
 
 
 def _sensor(name: str, samples: SampleArrays, begin: float) -> Sensor:
-    """Return the sensor of a key by what its values are."""
+    """Return the sensor of a key, of the kind of its values."""
     times, values = samples
-    if (
-        len(times) > 1 and times[0] < begin == times[1]
-    ):  # the value from before is not held in the range
-        times, values = times[1:], values[1:]
+    if len(times) > 1 and times[0] < begin == times[1]:
+        times, values = times[1:], values[1:]  # the value before the range is not held in it
     missing = "NaN"
     if values.dtype.kind == "O":
         values, missing = _unpack(values), "NaN or missing"
@@ -313,7 +309,7 @@ def _to_float(value: Any) -> float:
 
 
 def _notes(values: NDArray[Any], missing: str) -> tuple[str, ...]:
-    """Say how many values cannot be drawn."""
+    """Return the numbers of values that cannot be drawn, as text."""
     if values.dtype.kind not in "fc":
         return ()
     nan = large = 0
@@ -329,7 +325,7 @@ def _notes(values: NDArray[Any], missing: str) -> tuple[str, ...]:
 def _is_too_large(values: NDArray[Any]) -> NDArray[np.bool_]:
     with np.errstate(over="ignore", invalid="ignore"):
         sizes: Floats = np.abs(values).astype(np.float64)
-    return sizes > _TOO_LARGE
+    return sizes > TOO_LARGE
 
 
 def _bands(name: str, times: Floats, values: NDArray[Any]) -> Bands:
@@ -390,10 +386,7 @@ def part_of(values: NDArray[Any], part: Part) -> Floats:
 
 
 def limits_of(values: Floats, part: Part) -> tuple[float, float, Beyond]:
-    """Return the limits of the scale of an image, and at which ends values are beyond them.
-
-    They are beyond if they are few and would leave all the others almost alike.
-    """
+    """Return the limits of the scale of an image; a few values that would make all others look alike are beyond."""
     if part == "phase":
         return -180.0, 180.0, "neither"
     if not len(values):
@@ -410,11 +403,7 @@ def limits_of(values: Floats, part: Part) -> tuple[float, float, Beyond]:
 def arrange_rows(
     panel: Panel, plot: Plot, edges: Floats, max_values: int = MAX_ROWS, length: int = MAX_LABEL
 ) -> tuple[list[Row], list[str]]:
-    """Return the rows of a panel of bands, and the labels of the values.
-
-    A sensor alone has a row for each value, several sensors have a row each. `edges` are those of the columns
-    in which many samples are drawn, `length` is that of labels.
-    """
+    """Return a row for each value of a sensor, or for each of several sensors, and the labels of the values."""
     bands = [sensor for sensor in panel.sensors if isinstance(sensor, Bands)]
     bands, labels = _join_labels(bands, plot, max_values, length)
     spans = [_spans(one, len(labels), plot.begin, plot.end, edges) for one in bands]

@@ -1,4 +1,4 @@
-"""Samples reduced to columns of pixels, so that nothing of them is lost to the eye.
+"""Samples reduced to columns of pixels, which show the extremes of the samples in them.
 
 A sensor holds its value until its next sample. A column shows all values that are held at some time in it,
 also the one from before. Columns are given by their edges, ascending times in seconds.
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 
-# How many elements of an array decide which of its values are ordinary.
-_MAX_FOR_MEDIAN = 1 << 20
+TOO_LARGE = 1e307
+"""Numbers beyond it are not drawn: matplotlib fails where the range of values exceeds that of floats."""
+
+_MAX_FOR_MEDIAN = 1 << 20  # elements
 
 
 def held_in_columns(times: Floats, edges: Floats) -> tuple[Integers, Integers]:
@@ -56,16 +58,13 @@ def columns_with(
 def image_of(
     times: Floats, values: NDArray[Any], edges: Floats, max_rows: int
 ) -> tuple[NDArray[Any], int]:
-    """Reduce arrays, shape (samples, elements), to pixels, shape (rows, columns).
-
-    Of the elements of a pixel, it shows the one whose magnitude differs most from the median, so that neither
-    a peak nor a drop-out is lost. Also returns the number of elements in a row.
-    """
+    """Return arrays, shape (samples, elements), as pixels, shape (rows, columns), and the number of elements in a row."""
     elements = values.shape[1]
     group = -(-elements // max_rows)
     rows = -(-elements // group)
     dtype = np.complex128 if values.dtype.kind == "c" else np.float64
     image = np.full((rows, len(edges) - 1), np.nan, dtype)
+    # Of its elements a pixel shows the one furthest from the median, so that peaks and drop-outs remain.
     median = _median(values)
     first, stop = held_in_columns(times, edges)
     shown = (0, 0)
@@ -86,7 +85,7 @@ def magnitude(values: NDArray[Any]) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         sizes = np.abs(values) if values.dtype.kind == "c" else values.astype(np.float64)
     sizes = sizes.astype(np.float64)
-    sizes[np.abs(sizes) > 1e307] = np.nan
+    sizes[np.abs(sizes) > TOO_LARGE] = np.nan
     return sizes
 
 

@@ -56,7 +56,7 @@ class _Series:
 
 @attrs.frozen
 class _Picture:
-    """What a panel shows: rows of characters, the axis of values, and the points for a number of columns."""
+    """A panel as characters: the number of rows, the axis of values, and the points for a number of columns."""
 
     rows: int
     limits: tuple[float, float]
@@ -274,7 +274,7 @@ def _edges(plot: Plot, columns: int) -> Floats:
 
 
 def _legend(names: Sequence[str]) -> str:
-    """Return which letter stands for what."""
+    """Return the meaning of letters."""
     letters = (_LETTERS[place % len(_LETTERS)] for place in range(len(names)))
     return "  ".join(f"{letter} {shorten(escape(name))}" for letter, name in zip(letters, names))
 
