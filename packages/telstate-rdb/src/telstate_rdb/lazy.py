@@ -90,14 +90,18 @@ class LazyTable:
         source = Source(self.raw.body, name=self.file)
         count = source.read_length()
         tail = self._tail_length(source)
-        ends: list[bytes] = []
+        smallest: bytes | None = None
+        largest = b""
         for piece in scan(source, count, Layout(1, tail)):
             if piece is None:
-                ends.append(source.read_string())
+                low = high = source.read_string()
                 source.skip(tail)
             else:
-                ends += piece.ends(0)
-        return min(ends), max(ends)
+                low, high = piece.ends(0)
+            smallest = low if smallest is None else min(smallest, low)
+            largest = max(largest, high)
+        assert smallest is not None  # no table is empty
+        return smallest, largest
 
     def _tail_length(self, source: Source) -> int:
         """Return the number of bytes after each member, from those after the first; all are the same."""

@@ -103,7 +103,7 @@ class KeySummary:
     @property
     def shown_type(self) -> str:
         """The type where the value does not show it; otherwise empty."""
-        return self.type if "(" in self.type or not self.value else ""
+        return _type_before(self.type, self.value)
 
 
 def summarise(ts: HasBackend, filter: str = "*") -> list[KeySummary]:
@@ -189,12 +189,15 @@ def describe(encoded: bytes, size: int | None = None) -> str:
     >>> describe(encode_value([1, 2]))
     '[1, 2]'
     >>> describe(encode_value(list(range(1000)))[:20], 2746)
-    'list (2,746 bytes)'
+    'list of 2,746 bytes'
     """
     type_, value = _describe(encoded, size)
-    if type_.endswith(")") and not value.startswith(("'", '"', "b'")):
-        return f"{type_}  {value}".rstrip()
-    return value
+    return f"{_type_before(type_, value)}  {value}".strip()
+
+
+def _type_before(type_: str, value: str) -> str:
+    """Return a type, unless the value shows it."""
+    return type_ if "(" in type_ or not value else ""
 
 
 def _value_of(encoded: bytes) -> str:
@@ -225,7 +228,7 @@ def _describe_beginning(head: bytes, size: int) -> tuple[str, str]:
         return f"{dtype[:_MAX_DTYPE]} {shape}"[:MAX_LENGTH], ""
     if text.startswith("str "):
         return f"str ({size:,} bytes)", text[4:]
-    return f"{text} ({size:,} bytes)", ""
+    return text, f"{text} of {size:,} bytes"
 
 
 def _type_of(value: Any) -> str:

@@ -189,7 +189,7 @@ def test_html_of_long_values_costs_a_server_little(
     assert after - before < 100_000
     cells = Cells(html).cells
     assert cells[3] == "float64 (5000, 2500)"
-    assert cells[7] == "bytes (20,000,006 bytes)"
+    assert cells[7] == "bytes of 20,000,006 bytes"
     assert cells[11] == "['row'] = (long value, 20,000,006 bytes)"
     assert re.fullmatch("[(]long value, [12][0-9],[0-9]{3},[0-9]{3} bytes[)]", cells[15])
 

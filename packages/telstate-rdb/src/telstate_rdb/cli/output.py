@@ -271,7 +271,7 @@ def _print_table(output: Output, columns: Sequence[Column], rows: Iterable[Seque
     for row in chain(first, texts):
         count += 1
         folded = [
-            [_cut(text, width)] if column.kind == "value" else _fold(text, width)
+            [_cut(text, width)] if column.kind == "value" else _wrap(text, width, "_:/. ")
             for text, width, column in zip(compress(row, shown), widths, columns)
         ]
         for line in zip_longest(*folded, fillvalue=""):
@@ -304,12 +304,14 @@ def _cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else _fold(text, width - 1)[0] + "…"
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    """Divide a text into lines of at most `width` cells, after spaces where there are some."""
+def _wrap(text: str, width: int, separators: str = " ") -> list[str]:
+    """Divide a text into lines of at most `width` cells, where possible after a separator."""
     lines = []
     while cell_len(text) > width:
         line = _fold(text, width)[0]
-        end = line.rfind(" ") + 1 or len(line)
+        end = max(map(line.rfind, separators)) + 1
+        if 2 * end < len(line):  # a line should not be short
+            end = len(line)
         lines.append(text[:end].rstrip(" "))
         text = text[end:]
     return [*lines, text]
