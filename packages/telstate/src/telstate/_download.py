@@ -343,6 +343,8 @@ def _download_object(
             "s3:// addresses need s3fs, which is not installed: pip install 'telstate[remote]'.",
             name="s3fs",
         ) from error
+    if not re.match(r"s3://[^/]+/[^/]", address, re.IGNORECASE):
+        raise ValueError("This s3:// address names no object. Write s3://bucket/name.")
     if re.match(r"s3://[^/]*[:@]", address, re.IGNORECASE):
         raise ValueError(
             "An s3:// address holds no access key. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."

@@ -69,6 +69,25 @@ def test_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert TOKEN not in unwritable.stderr and "is a file" in unwritable.stderr
 
 
+@pytest.mark.parametrize(
+    "store, message",
+    [
+        (f"https://host:port/a.rdb?token={TOKEN}", "This address is not valid."),
+        ("https:///a.rdb", "This address names no host."),
+        ("s3://bucket", "This s3:// address names no object."),
+        ("localhost:x", "'localhost:x' is not an endpoint"),
+        ("ftp://host/a.rdb", "The scheme of a URL must be one of"),
+        ("", "An empty text names no store."),
+    ],
+)
+def test_a_store_that_cannot_be_meant(store: str, message: str) -> None:
+    """One line says what is wrong with it, and nothing secret."""
+    failed = run("count", store)
+    assert (failed.exit_code, failed.stdout) == (2, "")
+    assert failed.stderr.startswith(message) and failed.stderr.count("\n") == 1
+    assert TOKEN not in failed.stderr
+
+
 def test_a_misspelt_file_name() -> None:
     """Both readings are in one line."""
     failed = run("count", "obs.rbd.invalid")

@@ -86,6 +86,8 @@ def test_errors_name_the_object(
     with pytest.raises(ValueError, match="holds no access key") as caught:
         TelescopeState.from_snapshot(f"s3://{KEY}:{SECRET}@1600000000/observation.rdb")
     assert SECRET not in str(caught.value) + caplog.text
+    with pytest.raises(ValueError, match="names no object. Write s3://bucket/name"):
+        TelescopeState.from_snapshot("s3://1600000000")
 
 
 def test_an_object_that_ends_too_early_is_an_error(store: ObjectStore) -> None:

@@ -110,6 +110,8 @@ class StoreArgument:
                     collisions="refuse",
                     progress=progress,
                 )
+        except ValueError as error:  # of what was typed
+            raise click.UsageError(str(error)) from error
         except DatabaseCollisionError as error:
             raise click.ClickException(f"{str(error).removesuffix('.')} with --db.") from error
         with ts:
