@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from state_contents import CONTENTS, filled
 
 from telstate import (
@@ -26,6 +26,7 @@ from telstate import (
 M = KeyType.MUTABLE
 
 
+@settings(deadline=None, max_examples=50)  # files are written to the disk
 @given(CONTENTS, CONTENTS)
 def test_nothing_is_lost(
     tmp_path_factory: pytest.TempPathFactory, first: dict[str, Any], second: dict[str, Any]
@@ -63,6 +64,7 @@ def test_nothing_is_lost(
         assert merge([a, b], out) == merged
 
 
+@settings(deadline=None, max_examples=50)
 @given(CONTENTS)
 def test_merging_with_itself(
     tmp_path_factory: pytest.TempPathFactory, contents: dict[str, Any]
