@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import NEWEST
 from fakeredis import FakeRedis
-from hypothesis import given
+from hypothesis import given, settings
 from state_contents import CONTENTS, filled
 
 from telstate import (
@@ -27,6 +27,7 @@ from telstate_backends import Deadline, KeyTypes, MemoryBackend, Operation, SetI
 from telstate_codec import PicklePolicy, decode_value, encode_value, set_allow_pickle
 
 
+@settings(deadline=None)
 @given(CONTENTS, CONTENTS)
 def test_nothing_is_missed(first: dict[str, Any], second: dict[str, Any]) -> None:
     """Two states have no differences exactly if they are the same, and the reverse has the same in reverse."""
