@@ -370,5 +370,7 @@ def _label_time(axes: Axes, plot: Plot) -> None:
     if plot.has_dates:
         locator = untyped.AutoDateLocator(tz=timezone.utc)
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator, tz=timezone.utc))
+        # The label of the axis has the date.
+        form = untyped.ConciseDateFormatter(locator, tz=timezone.utc, show_offset=False)
+        axes.xaxis.set_major_formatter(form)
     axes.set_xlabel(plot.time_label)
