@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy
 import pytest
+from conftest import NEWEST, NO_NEWEST
 from state_command import Result, run, run_in_shell, run_on_terminal
 
-from telstate import TelescopeState, set_allow_pickle
+from telstate import ENCODING_PICKLE, TelescopeState, set_allow_pickle
 from telstate_rdb import List, RdbWriter
 from telstate_testing import RedisBinary, RedisServer
 from telstate_testing.observations import fill_observation, write_old_observation
@@ -219,10 +220,11 @@ def test_ls_as_json(observation: Path) -> None:
 
 def test_ls_finds_nothing(observation: Path) -> None:
     """A glob or name that matches nothing is named, and the exit status is 1; what others match is listed."""
-    result = run("ls", observation, "sub_*", "nope_*", "nope")
+    result = run("ls", observation, "sub_*", "nope_*", "sub_bend")
     assert result.exit_code == 1 and result.stdout.count("\n") == 6
-    assert result.stderr == "".join(
-        f"No key of {observation} matches {glob!r}.\n" for glob in ("nope_*", "nope")
+    assert result.stderr == (
+        f"No key of {observation} matches 'nope_*'.\n"
+        f"No key of {observation} matches 'sub_bend'; did you mean 'sub_band' or 'sub_sub_nr'?\n"
     )
 
 
@@ -411,6 +413,53 @@ def test_pickles(old: Path) -> None:
     finally:
         set_allow_pickle(False)
     assert unsafe.exit_code == 2 and "katpoint" in unsafe.stderr
+
+
+def test_a_pickle_that_doubles(tmp_path: Path) -> None:
+    """A pickle of a few bytes that stands for 2**60 values is refused when it is printed, and is listed."""
+    doubling: tuple[object, ...] = ()
+    for _ in range(60):
+        doubling = (doubling, doubling)
+    ts = TelescopeState()
+    ts.add("double", doubling, immutable=True, encoding=ENCODING_PICKLE)
+    path = tmp_path / "double.rdb"
+    ts.save(path)
+    try:
+        results = [
+            run(*command, "--allow-pickle", "safe")
+            for command in (
+                ("get", path, "double"),
+                ("get", path, "double", "--json"),
+                ("ls", path),
+            )
+        ]
+    finally:
+        set_allow_pickle(False)
+    assert [result.exit_code for result in results] == [2, 2, 0]
+    assert "too many to print" in results[0].stderr
+
+
+def test_names_that_are_globs(tmp_path: Path) -> None:
+    """A key whose name is a glob is found by its name."""
+    ts = TelescopeState()
+    ts["k[1]"], ts["k1"] = "glob", "name"
+    path = tmp_path / "globs.rdb"
+    ts.save(path)
+    assert [row[0] for row in rows(run("ls", path, "k[1]"))] == ["k1", "k[1]"]
+    assert run("get", path, "k[1]").stdout == "glob\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NEWEST or NO_NEWEST)
+def test_a_cluster(name: str, ports_of_cluster: Callable[[str], list[int]]) -> None:
+    """A cluster is listed and described as one server is."""
+    url = f"redis+cluster://127.0.0.1:{ports_of_cluster(name)[0]}"
+    with TelescopeState(url) as ts:
+        for number in range(50):
+            ts.add(f"m{number:03}_gain", number, ts=1.6e9)
+    assert len(rows(run("ls", url))) == 50
+    assert facts(run("info", url))["keys"] == "50: 0 immutable, 50 mutable, 0 indexed"
+    assert run("get", url, "m049_gain").stdout == "49\n"
 
 
 def test_closed_pipe(observation: Path) -> None:

@@ -55,6 +55,8 @@ _LIMIT = 1000
 _LEAST_NAME, _LEAST_VALUE = 28, 12
 _GLOB_CHARACTERS = frozenset("*?[\\")
 _LAST_PICKLE_BYTE = 0x80
+# A value that has more items, and items of items, is not printed.
+_MAX_ITEMS = 1_000_000
 # From this many numbered names on, info shows the first and the last.
 _MIN_RUN = 3
 
@@ -262,6 +264,8 @@ def ls(
     patterns = _patterns(store.prefixes, globs)
     with store.open(keys=patterns or None) as opened:
         summaries, unmatched = _select(opened, store.prefixes, globs, patterns)
+    if unmatched:
+        _print_unmatched(store, unmatched)
     if kind is not None:
         summaries = [key for key in summaries if key.kind.name.lower() == kind]
     measure = _SORTS[sort]
@@ -302,10 +306,10 @@ def _select(
     found: set[bytes] = set()
     matched = {}
     for pattern in patterns or ["*"]:
-        if _GLOB_CHARACTERS.isdisjoint(pattern):
-            keys = [encode_key(pattern)]
-        else:
-            keys = backend.execute(Keys(encode_key(pattern)))
+        keys = [encode_key(pattern)]  # also a glob may be the name of a key
+        if not _GLOB_CHARACTERS.isdisjoint(pattern):
+            matching = backend.execute(Keys(encode_key(pattern)))
+            keys += matching
         matched[pattern] = keys
         found.update(keys)
     summaries = summarise_keys(opened.ts, sorted(found))
@@ -315,13 +319,25 @@ def _select(
         for glob in globs
         if not any(existing.intersection(matched[one]) for one in _patterns(prefixes, [glob]))
     ]
-    for glob in unmatched:
-        print_message(f"No key of {opened.name} matches {escape(glob)!r}.")
     own = [prefix for prefix in prefixes if prefix]
     summaries.sort(
         key=lambda key: next((i for i, one in enumerate(own) if key.name.startswith(one)), len(own))
     )
     return summaries, unmatched
+
+
+def _print_unmatched(store: StoreArgument, globs: Iterable[str]) -> None:
+    """Print which globs match nothing, and for names the similar ones."""
+    names: list[str] = []
+    if not store.is_read_once:
+        with store.open() as opened:
+            names = opened.ts.keys()
+    for glob in globs:
+        similar = find_similar(glob, names) if _GLOB_CHARACTERS.isdisjoint(glob) else []
+        hint = f"; did you mean {' or '.join(repr(escape(one)) for one in similar)}?" * bool(
+            similar
+        )
+        print_message(f"No key of {store.name} matches {escape(glob)!r}{hint or '.'}")
 
 
 def _print_keys(
@@ -548,6 +564,7 @@ def _print_value(
     as_unix: bool,
 ) -> None:
     value, timestamp = found
+    _check_size(key, value)
     moment = show_time(timestamp, as_unix)
     if raw:
         output.write_bytes(_raw(key, value))
@@ -571,6 +588,26 @@ def _print_value(
             output.write(f"{escape(line)}\n")
     else:
         output.write(f"{escape(format_value(value))}\n")
+
+
+def _check_size(key: str, value: Any) -> None:
+    """Raise an error for a value that would never be printed: a pickle may hold one tuple twice, and so on."""
+    left, todo = _MAX_ITEMS, [iter((value,))]
+    while todo:
+        for item in todo[-1]:
+            left -= 1
+            if isinstance(item, dict):
+                todo += (iter(item), iter(item.values()))
+                break
+            if isinstance(item, list | tuple | set | frozenset):
+                todo.append(iter(item))
+                break
+        else:
+            todo.pop()
+        if left < 0:
+            raise click.ClickException(
+                f"Key {escape(key)!r} holds more than {_MAX_ITEMS:,} values in each other, too many to print."
+            )
 
 
 def _raw(key: str, value: Any) -> bytes:
