@@ -107,6 +107,7 @@ def show(file: str, output: Output) -> None:
     with open_store(file) as ts:
         keys = summarise(ts)
         pickled = find_pickles(ts)
+    run(_look.info, [file], output)
     run(_look.ls, [file, "--tree", "--limit", str(LINES)], output)
     unread = {key.name for key in pickled}
     sensor = choose_sensor([key for key in keys if key.name not in unread])
