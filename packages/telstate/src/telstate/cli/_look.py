@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import attrs
@@ -57,6 +57,7 @@ _GLOB_CHARACTERS = frozenset("*?[\\")
 _LAST_PICKLE_BYTE = 0x80
 # A value that has more items, and items of items, is not printed.
 _MAX_ITEMS = 1_000_000
+_CONTAINERS = (list, tuple, dict, set, frozenset)
 # From this many numbered names on, info shows the first and the last.
 _MIN_RUN = 3
 
@@ -592,22 +593,17 @@ def _print_value(
 
 def _check_size(key: str, value: Any) -> None:
     """Raise an error for a value that would never be printed: a pickle may hold one tuple twice, and so on."""
-    left, todo = _MAX_ITEMS, [iter((value,))]
+    left = _MAX_ITEMS
+    todo = [value] if isinstance(value, _CONTAINERS) else []
     while todo:
-        for item in todo[-1]:
-            left -= 1
-            if isinstance(item, dict):
-                todo += (iter(item), iter(item.values()))
-                break
-            if isinstance(item, list | tuple | set | frozenset):
-                todo.append(iter(item))
-                break
-        else:
-            todo.pop()
+        some = todo.pop()
+        left -= len(some)
         if left < 0:
             raise click.ClickException(
                 f"Key {escape(key)!r} holds more than {_MAX_ITEMS:,} values in each other, too many to print."
             )
+        items = chain(some, some.values()) if isinstance(some, dict) else some
+        todo += [one for one in items if isinstance(one, _CONTAINERS)]
 
 
 def _raw(key: str, value: Any) -> bytes:
