@@ -196,7 +196,9 @@ async def watch_on_asyncio(ts: aio.TelescopeState) -> None:
 
 async def snapshots_on_asyncio() -> None:
     """Snapshots on asyncio."""
-    assert_type(await aio.TelescopeState.from_snapshot("a.rdb"), aio.TelescopeState)
+    opened_one = await aio.TelescopeState.from_snapshot("a.rdb", collisions="refuse")
+    assert_type(opened_one, aio.TelescopeState)
+    assert_type(await opened_one.load_from_file("a.rdb", collisions="warn"), int)
     async with aio.TelescopeState() as opened:
         assert_type(opened, aio.TelescopeState)
         assert_type(opened.view("a", read_only=True), aio.TelescopeState)

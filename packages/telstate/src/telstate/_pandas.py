@@ -87,7 +87,7 @@ def samples_of(found: Mapping[Key, Queued[ResultT]]) -> dict[Key, ResultT]:
 
 @contextmanager
 def advising_table(key: Key) -> Iterator[None]:
-    """Say in the error for a missing key that looks like a glob which method takes globs."""
+    """Add to the error for a missing key that looks like a glob which method takes globs."""
     try:
         yield
     except MissingKeyError as error:

@@ -26,7 +26,7 @@ MIN_SIMILARITY = 0.65
 class Suggestion:
     """The suffix that suggests keys of a view, or attributes of a class, of a similar name; or an empty string."""
 
-    def __init__(self, name: Key, view: View | None, owner: type | None = None) -> None:
+    def __init__(self, name: Key, view: View, owner: type | None = None) -> None:
         self._name = name if isinstance(name, str) else decode_key(encode_key(name))
         self._view = view
         self._owner = owner
@@ -41,7 +41,7 @@ class Suggestion:
         similar, self._owner = self._similar_attributes(self._owner), None
         reference, self._backend = self._backend, None
         backend = None if reference is None else reference()
-        if backend is not None and self._view is not None:
+        if backend is not None:
             try:
                 similar += map(repr, self._similar_keys(self._view, backend))
             except Exception:  # an error message must not fail
@@ -73,14 +73,14 @@ def missing_key(view: View, key: Key) -> MissingKeyError:
     return error
 
 
-def missing_attribute(owner: type, name: str, view: View | None = None) -> MissingAttributeError:
-    """Return the error for a name that is no attribute of a class, nor a key of the view if there is one."""
-    what = "attribute" if view is None else "attribute or key"
-    where = "" if view is None else _under_prefixes(view)
+def missing_attribute(owner: type, name: str, view: View) -> MissingAttributeError:
+    """Return the error for a name that is neither an attribute of a class nor a key of a view."""
     # With a name and an object without attributes, Python makes no suggestion of its own; it would
     # have to list all attributes, which are keys.
     error = MissingAttributeError(
-        f"{owner.__name__!r} object has no {what} {name!r}{where}", name=name, obj=None
+        f"{owner.__name__!r} object has no attribute or key {name!r}{_under_prefixes(view)}",
+        name=name,
+        obj=None,
     )
     error.suggestion = Suggestion(name, view, owner)
     return error

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias
 
 from telstate._base import BackendType, name_methods_after
 from telstate._batch import Batch, Queued
 from telstate._calls import read, write
-from telstate._calls.common import is_glob
-from telstate._suggest import missing_attribute
+from telstate._calls.common import has_glob, is_glob
 from telstate._view import View
 from telstate_backends import Backend, KeyType
 from telstate_codec import ENCODING_DEFAULT, Key, SampleArrays, Time
@@ -44,9 +43,6 @@ class PipelineBase(Generic[BackendType]):
                     f"A pipeline does not set keys as attributes. Use p[{name!r}] = value."
                 )
             super().__setattr__(name, value)
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise missing_attribute(type(self), name)
 
     def __repr__(self) -> str:
         from telstate._display import backend_name
@@ -213,8 +209,11 @@ def select_keys(
 
     A key whose name looks like a glob is that key, if it exists.
     """
+    wanted = list_keys(keys)
+    if not has_glob(wanted):
+        return dict.fromkeys(wanted, False)
     selected: dict[Key, bool] = {}
-    for key in list_keys(keys):
+    for key in wanted:
         if not is_glob(key) or exists(key):
             selected[key] = False
         else:
@@ -227,7 +226,7 @@ def queue_gets(
     pipeline: PipelineBase[Any], keys: Mapping[Key, bool], return_encoded: bool
 ) -> dict[Key, Queued[Any]]:
     """Queue a `get` of each key, for ``get_many``; those that map to True are full names."""
-    root = pipeline.root()
+    root = pipeline.root() if True in keys.values() else pipeline
     return {
         key: (root if is_full else pipeline).get(key, _MISSING, return_encoded)
         for key, is_full in keys.items()

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# The default that stands for a missing key where None may be a value.
+_MISSING = object()
+
 
 class TelescopeState(Closing, TelescopeStateBase[Backend]):
     """Configuration, sensors and lookup tables of a telescope, by key.
@@ -136,13 +139,12 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         if name.startswith("_"):
             # Python and its tools look for special methods; no server should be asked about those.
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        try:
-            return self[name]
-        except KeyError:
+        value = self._run(read.get(self._view, name, _MISSING, False))
+        if value is _MISSING:
             error = missing_attribute(type(self), name, self._view)
             look_in(error, self._backend)
-            # The cause would only say the same again.
-            raise error from None
+            raise error
+        return value
 
     def get(self, key: Key, default: Any = None, return_encoded: bool = False) -> Any:
         """Return the value of an immutable key, the latest value of a mutable one, or an indexed key's `dict`.

@@ -113,7 +113,6 @@ async def test_globs_among_keys(subject: state_subjects.Subject) -> None:
         await subject.add("m000_name", 2, ts=1.0)
         await subject.add("unwatched", 2, ts=1.0)
         await subject.add("v_a[1]", 3, ts=1.0)
-        await subject.add("a[1]", 4, ts=1.0)  # shadowed
         await subject.add("a1", 5, ts=1.0)
         events = await awaited.take(4)
     expected = [sample(*one, 1.0) for one in (("m000_gain", 1), ("m000_name", 2), ("v_a[1]", 3))]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from telstate._calls.common import is_glob
+from telstate._calls.common import has_glob, is_glob
 from telstate.pipeline import Choose, PipelineBase, choose_all, list_keys
 from telstate_backends import AsyncBackend, KeyType
 from telstate_codec import Key
@@ -21,8 +21,11 @@ async def select_keys(
     choose: Choose = choose_all,
 ) -> dict[Key, bool]:
     """Return keys, and full names for those that are globs: `telstate.pipeline.select_keys`, awaited."""
+    wanted = list_keys(keys)
+    if not has_glob(wanted):
+        return dict.fromkeys(wanted, False)
     selected: dict[Key, bool] = {}
-    for key in list_keys(keys):
+    for key in wanted:
         if not is_glob(key) or await exists(key):
             selected[key] = False
         else:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from telstate._base import TelescopeStateBase, warn_is_immutable
 from telstate._calls import read, write
 from telstate._calls.common import Call
 from telstate._connect import check_async_backend, open_async_backend
-from telstate._suggest import look_in, missing_attribute
+from telstate._suggest import look_in
 from telstate._view import View
 from telstate.errors import MissingKeyError
 from telstate_backends import AsyncBackend, KeyType
@@ -105,11 +105,6 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         """Wait until what `close` started is finished."""
         if self._owner:
             await self._backend.wait_closed()
-
-    if not TYPE_CHECKING:  # type checkers report unknown attributes themselves
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise missing_attribute(type(self), name)
 
     # Reading
 
