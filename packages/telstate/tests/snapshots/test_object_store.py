@@ -90,6 +90,7 @@ def test_errors_name_the_object(
         TelescopeState.from_snapshot("s3://1600000000")
 
 
+@pytest.mark.slow
 def test_an_object_that_ends_too_early_is_an_error(store: ObjectStore) -> None:
     """A store that sends less than it announced each time is an error that names the object."""
     store.faults += [lambda handler: handler.answer()] + [truncate(1000)] * 1000
