@@ -434,9 +434,12 @@ class RDBWriter(RDBWriterBase):
         progress: Progress | None = None,
     ) -> None:
         """Write keys of a store; one that has been deleted is a failure if it `must_exist`."""
+        in_memory = backend.uncached.store is not None
         for start in range(0, len(wanted), SIZE_BATCH):
             some = wanted[start : start + SIZE_BATCH]
-            sizes = backend.execute_many([Peek(key, 0) for key in some])
+            sizes: list[Any] = [None] * len(some)  # contents of a store in memory are there anyway
+            if not in_memory:
+                sizes = backend.execute_many([Peek(key, 0) for key in some])
             for batch in split_by_size(some, sizes):
                 contents = backend.execute_many([Export(key) for key in batch])
                 self._write_batch(batch, contents, must_exist)

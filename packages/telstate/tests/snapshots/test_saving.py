@@ -20,7 +20,6 @@ from state_subjects import memory as memory_subject
 from telstate import (
     ForeignKeyError,
     KeyType,
-    MemoryBackend,
     RdbParseError,
     RdbWriteError,
     RDBWriter,
@@ -293,18 +292,22 @@ def test_split_by_size() -> None:
 def test_long_values_are_not_in_memory_together(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long values are read a few at a time."""
-    ts = TelescopeState()
+    """Long values of a server are read a few at a time."""
+    from fakeredis import FakeRedis
+
+    from telstate_backends import RedisBackend
+
+    ts = TelescopeState(RedisBackend(FakeRedis()))
     for number in range(40):
         ts[f"k{number}"] = bytes(1_000_000)
     asked = []
-    original = MemoryBackend.execute_many
+    original = RedisBackend.execute_many
 
-    def execute_many(self: MemoryBackend, operations: Any, /) -> list[Any]:
+    def execute_many(self: RedisBackend, operations: Any, /) -> list[Any]:
         asked.append(sum(isinstance(operation, Export) for operation in operations))
         return original(self, operations)
 
-    monkeypatch.setattr(MemoryBackend, "execute_many", execute_many)
+    monkeypatch.setattr(RedisBackend, "execute_many", execute_many)
     assert ts.save(path) == 40
     assert asked == [0, 16, 16, 8]
 

@@ -105,7 +105,9 @@ class RDBWriter(RDBWriterBase):
         max_keys, step = (MEMORY_BATCH, MEMORY_BATCH) if in_memory else (BATCH, SIZE_BATCH)
         for start in range(0, len(wanted), step):
             some = wanted[start : start + step]
-            sizes = await backend.execute_many([Peek(key, 0) for key in some])
+            sizes: list[Any] = [None] * len(some)  # contents of a store in memory are there anyway
+            if not in_memory:
+                sizes = await backend.execute_many([Peek(key, 0) for key in some])
             for batch in split_by_size(some, sizes, max_keys):
                 contents = await backend.execute_many([Export(key) for key in batch])
                 await run_in_thread(partial(self._write_batch, batch, contents, must_exist))
