@@ -61,6 +61,7 @@ from telstate_rdb import (
     read_selected,
     split_rdb,
 )
+from telstate_rdb.entry_point import run_command
 from telstate_rdb.printable import escape, escape_path
 
 assert_type(read_rdb("dump.rdb"), RdbReader[KeyRecord[Value]])
@@ -168,3 +169,6 @@ def later_versions(array: Array, record: SlotImport, stream: Stream) -> None:
     reader = read_rdb("dump.rdb")
     assert_type(reader.container, Container)
     assert_type(next(reader.batches()), list[KeyRecord[Value]])
+
+
+run_command("telstate_rdb.cli.main", "telstate-rdb", extra="telstate-rdb[cli]")

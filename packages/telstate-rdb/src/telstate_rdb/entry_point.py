@@ -23,6 +23,10 @@ def run_command(module: str, name: str, extra: str) -> None:
         The name of the command.
     extra
         What to install, as the error of that module for a package that is missing names it.
+
+    Examples
+    --------
+    >>> run_command("telstate_rdb.cli.main", "telstate-rdb", "telstate-rdb[cli]")  # doctest: +SKIP
     """
     interrupted = signal.getsignal(signal.SIGINT)
     if interrupted is not signal.SIG_IGN:

@@ -64,7 +64,8 @@ class Shell:
         """Return a line after TAB, as the command gets it when the line is entered."""
         self.type(f"{line}\t")
         self.type("\n")
-        return re.findall(r"<(.*?)>", self.read_until(PROMPT), re.DOTALL)[-1]
+        found: list[str] = re.findall(r"<(.*?)>", self.read_until(PROMPT), re.DOTALL)
+        return found[-1]
 
 
 @contextmanager
