@@ -474,6 +474,8 @@ def split_keys(backends: Sequence[Backend], keys: Sequence[bytes]) -> Iterator[l
         some = keys[start : start + SIZE_BATCH]
         parts = [list(some)]
         for backend in backends:
+            if backend.uncached.store is not None:
+                continue  # what is in memory is there anyway
             previews = backend.execute_many([Peek(key, 0) for key in some])
             sizes = dict(zip(some, previews, strict=True))
             parts = [
