@@ -11,6 +11,7 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from telstate._display import completions
@@ -18,17 +19,15 @@ from telstate._view import View
 
 __all__ = ["load_ipython_extension"]
 
-# A call whose last argument is a string, or a list of strings, that is being typed.
-_CALL = re.compile(
-    r"\.(?P<method>\w+)\((?P<before>[^()]*?)(?P<prefix>[bBrR]?)(?P<quote>[\"'])(?P<text>[^\"'\\\n]*)\Z"
-)
-# The expression in front of it, without nested brackets.
-_OBJECT = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.\w+|\[[^\[\]]*\]|\([^()]*\))*\Z")
+# The arguments of a call whose last one is a string, or a list of strings, that is being typed.
+_ARGUMENTS = re.compile(r"\((?P<before>[^()]*?)[bBrR]?(?P<quote>[\"'])(?P<text>[^\"'\\\n]*)\Z")
+# What is called: an expression without nested brackets.
+_CALLED = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.\w+|\[[^\[\]]*\]|\([^()]*\))*\Z")
 # The parameters whose values are keys, and those of full names.
 _KEYS = {"key", "keys"}
 _FULL_NAMES = {"filter", "patterns"}
-# The methods whose keys are full names.
-_METHODS_OF_STORE = {"save", "load_from_file"}
+# What takes full names as keys.
+_OF_WHOLE_STORES = {"export", "load_from_file", "save"}
 
 
 def load_ipython_extension(ipython: Any) -> None:
@@ -82,16 +81,17 @@ match_keys.matcher_priority = 100  # type: ignore[attr-defined]  # the same
 
 def find_names(code: str, namespace: Mapping[str, Any]) -> tuple[str, list[str] | None]:
     """Return the beginning of a key at the end of code, and the keys that begin so; None if it is no key."""
-    call = _CALL.search(code)
-    expression = None if call is None else _OBJECT.search(code, 0, call.start())
-    if call is None or expression is None:
+    arguments = _ARGUMENTS.search(code)
+    called = None if arguments is None else _CALLED.search(code, 0, arguments.start())
+    if arguments is None or called is None:
         return "", None
-    text, quote = call["text"], call["quote"]
-    ts = _look_up(ast.parse(expression[0], mode="eval").body, namespace)
-    if not _is_state(ts):
-        return "", None
-    parameter = _find_parameter(getattr(type(ts), call["method"]), call["before"])
-    if parameter in _FULL_NAMES or call["method"] in _METHODS_OF_STORE and parameter in _KEYS:
+    text, quote, before = arguments["text"], arguments["quote"], arguments["before"]
+    brackets = "]" * (before.count("[") - before.count("]"))
+    call = ast.parse(f"{called[0]}({before}''{brackets})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    ts, function, place = _find_function(call, namespace)
+    parameter = _find_parameter(function, place, call)
+    if parameter in _FULL_NAMES or (parameter in _KEYS and function.__name__ in _OF_WHOLE_STORES):
         ts = ts.root()
     elif parameter not in _KEYS:
         return "", None
@@ -99,19 +99,27 @@ def find_names(code: str, namespace: Mapping[str, Any]) -> tuple[str, list[str] 
     return text, [name for name in names if name.isprintable() and not {quote, "\\"} & {*name}]
 
 
-def _find_parameter(method: Any, before: str) -> str | None:
-    """Return the name of the parameter for the argument that follows others."""
-    brackets = before.count("[") - before.count("]")
-    call = ast.parse(f"f({before}''{']' * brackets})", mode="eval").body
-    assert isinstance(call, ast.Call)
+def _find_function(call: ast.Call, namespace: Mapping[str, Any]) -> tuple[Any, Any, int]:
+    """Return telescope state, function and index of the first parameter of ``ts.get(...)`` or ``to_xarray(ts, ...)``."""
+    if isinstance(call.func, ast.Attribute):
+        ts = _look_up(call.func.value, namespace)
+        if _is_state(ts):
+            return ts, getattr(type(ts), call.func.attr), 1
+    function, ts = _look_up(call.func, namespace), _look_up(call.args[0], namespace)
+    if not _is_state(ts) or not function.__module__.startswith("telstate."):
+        raise LookupError
+    return ts, function, 0
+
+
+def _find_parameter(function: Any, place: int, call: ast.Call) -> str | None:
+    """Return the name of the parameter for the last argument."""
     argument = call.keywords[-1].value if call.keywords else call.args[-1]
     if not isinstance(argument, ast.Constant | ast.List):
         return None
     if call.keywords:
         return call.keywords[-1].arg
-    _, *parameters = inspect.signature(method).parameters.values()
-    for place, parameter in enumerate(parameters):
-        if place == len(call.args) - 1 or parameter.kind is parameter.VAR_POSITIONAL:
+    for number, parameter in enumerate(inspect.signature(function).parameters.values(), -place):
+        if number == len(call.args) - 1 or parameter.kind is parameter.VAR_POSITIONAL:
             return parameter.name
     return None
 
@@ -127,7 +135,12 @@ def _look_up(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
         case ast.Name(name):
             return namespace.get(name)
         case ast.Attribute(value, name):
-            return inspect.getattr_static(_look_up(value, namespace), name)
+            owner = _look_up(value, namespace)
+            if isinstance(owner, ModuleType):
+                return getattr(
+                    owner, name
+                )  # of which telstate's are loaded when they are first used
+            return inspect.getattr_static(owner, name)
         case ast.Subscript(value, index):
             container = _look_up(value, namespace)
             if type(container) in (dict, list, tuple):

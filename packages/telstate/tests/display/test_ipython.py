@@ -14,7 +14,8 @@ import pytest
 
 #: What a user has defined.
 STATES = """
-from telstate import TelescopeState
+import telstate
+from telstate import TelescopeState, to_xarray
 ts = TelescopeState()
 ts["n_chans"] = 4096
 ts["cal_K"] = 0.25
@@ -71,7 +72,12 @@ CASES: list[tuple[str, list[str] | None]] = [
     ('ts.view("cal").save("file.rdb", keys=["c', ["cal_K"]),
     ('observation.ts.get("n', ["n_chans"]),
     ('observation.views["cal"][0].get("K', ["K"]),
+    ('to_xarray(ts, ["m000_gain", "m001', GAINS[1:]),
+    ('telstate.to_xarray(observation.ts, "m', GAINS),
+    ('telstate.export(ts, "file.csv", ["m', GAINS),
     ('ts.get("nothing', []),
+    ('to_xarray(None, "m', None),
+    ('dir(ts, "m', None),
     ('ts.get_range("m000_gain", "m', None),
     ('ts.get_indexed("cal_K", ("m', None),
     ('observation.expensive.get("m', None),
