@@ -432,7 +432,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         Parameters
         ----------
         keys
-            The keys; each is looked up under all prefixes of the view.
+            The keys, which are no globs; each is looked up under all prefixes of the view.
         require
             ``"all"`` (default): until all of them exist at once; ``"any"``: until one exists.
         timeout
