@@ -52,6 +52,16 @@ class DatabaseCollisionError(TelstateError):
     ----------
     databases : tuple of int
         The numbers of the databases to choose from, in order.
+
+    Examples
+    --------
+    >>> from telstate_backends import MemoryBackend, load_rdb
+    >>> content = b"REDIS0006\\xfe\\x00\\x00\\x01a\\x011\\xfe\\x01\\x00\\x01a\\x012\\xff" + bytes(8)
+    >>> try:
+    ...     load_rdb(MemoryBackend(), content, collisions="refuse")
+    ... except DatabaseCollisionError as error:
+    ...     print(error, error.databases)
+    The file has key 'a' in several of its databases 0 and 1. Choose one of them. (0, 1)
     """
 
     def __init__(self, message: str, databases: Iterable[int] = ()) -> None:

@@ -205,10 +205,7 @@ def select_keys(
     key_types: Callable[[Key], Mapping[str, KeyType]],
     choose: Choose = choose_all,
 ) -> dict[Key, bool]:
-    """Return keys, and full names for those that are globs; the value is whether it is a full name.
-
-    A key whose name looks like a glob is that key, if it exists.
-    """
+    """Return keys, and full names (True) for those that are globs; a key of such a name that exists is no glob."""
     wanted = list_keys(keys)
     if not has_glob(wanted):
         return dict.fromkeys(wanted, False)
