@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from array import array
 from pathlib import Path
 
@@ -28,9 +24,10 @@ from telstate_rdb import (
     StreamPending,
     Value,
 )
+from telstate_testing.console import check_example, console_examples
 
 README = Path(__file__).parents[2] / "README.md"
-EXAMPLES = re.findall(r"^```console\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+EXAMPLES = console_examples(README)
 RDB_OPTIONS = (
     "-c json, -c diff, -c justkeys, -c justkeyvals, -c memory, -c protocol, -f, -n, -k, -o, "
 )
@@ -75,31 +72,9 @@ def test_readme_has_examples() -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples(example: str, tmp_path: Path) -> None:
     """Each command prints what the README shows."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("no bash on this machine")
     make_example(tmp_path / "dump.rdb")
     make_example(tmp_path / "later.rdb", later=True)
-    (tmp_path / "telstate-rdb").write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -m telstate_rdb "$@"\n'
-    )
-    (tmp_path / "telstate-rdb").chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    printed = ""
-    for line in example.splitlines():
-        if line.startswith("$ "):
-            result = subprocess.run(
-                [bash, "-c", line[2:]],
-                cwd=tmp_path,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            printed += f"{line}\n{result.stdout.expandtabs()}"
-    assert [line.rstrip() for line in printed.splitlines()] == [
-        line.rstrip() for line in example.splitlines()
-    ]
+    check_example(example, tmp_path, "telstate-rdb", "telstate_rdb")
 
 
 def test_uses_of_rdbtools() -> None:

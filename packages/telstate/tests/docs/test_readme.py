@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 
 from telstate import KeyType, KeyUpdate, Reconnected
+from telstate_testing.console import check_example, console_examples
 
 README = Path(__file__).parents[2] / "README.md"
+
+
+def test_commands(tmp_path: Path) -> None:
+    """The commands of "In a shell" print what is shown."""
+    (shown,) = console_examples(README)
+    check_example(shown, tmp_path, "telstate", "telstate")
 
 
 def example(part: str) -> str:
