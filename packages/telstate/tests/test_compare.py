@@ -218,6 +218,14 @@ RECORD = np.dtype([("a", "<i4"), ("b", "<f8", (2,))])
         ([1, (2, {"x": b"y"})], [1, (2, {"x": b"z"})], ["[1][1]['x']: b'y' -> b'z'"]),
         ([1], [1, 2], ["[1] -> [1, 2]"]),
         (
+            {"a": 1, "b": {1: 2}},
+            {"b": {1.0: 2}, "a": 1},
+            [
+                "the same keys, in another order or of other types",
+                "['b']: the same keys, in another order or of other types",
+            ],
+        ),
+        (
             np.array([1, np.nan, 0.0]),
             np.array([2, np.nan, -0.0]),
             ["2 of 3 elements (float64, shape (3,))"],

@@ -208,6 +208,9 @@ def _describe_changes(path: str, a: Any, b: Any, depth: int) -> Iterator[str]:
     """Yield what is different in two values, with the place in them."""
     may_descend = depth < _MAX_DEPTH
     if may_descend and isinstance(a, dict) and isinstance(b, dict):
+        if a.keys() == b.keys() and encode_value(list(a)) != encode_value(list(b)):
+            text = "the same keys, in another order or of other types"
+            yield f"{path}: {text}" if path else text
         for key in dict.fromkeys([*a, *b]):
             place = f"{path}[{bounded_repr(key)}]"
             if key not in b:

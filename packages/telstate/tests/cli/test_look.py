@@ -228,17 +228,24 @@ def test_ls_finds_nothing(observation: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("columns", [80, 200])
-def test_ls_on_a_terminal(observation: Path, columns: int) -> None:
-    """On a terminal, rows fit its width; the type stays whole, the value is cut, times show if there is room."""
+@pytest.mark.parametrize(
+    ("columns", "names", "times"),
+    [
+        (200, "key kind count first last type value", ["12:26:40", "12:28:38"]),
+        (80, "key kind count first last value", ["12:26", "12:28"]),
+        (65, "key count last value", ["12:28"]),
+    ],
+)
+def test_ls_on_a_terminal(observation: Path, columns: int, names: str, times: list[str]) -> None:
+    """On a terminal, rows fit its width: values give way before times, and columns last; the type stays whole."""
     path = str(observation)
     status, shown = run_on_terminal("ls", path, columns=columns, environment=PLAIN)
     lines = shown.splitlines()
     assert status == 0 and max(map(len, lines)) <= columns
     assert any("complex64 (8, 2, 12)" in line for line in lines)
     header = next(line for line in lines if line.startswith("key"))
-    assert header.split()[-2:] == ["type", "value"]
-    assert ("first" in header) == (columns == 200) == ("Times are UTC" in shown)
+    assert header.split() == names.split() and "Times are UTC, of 2020-09-13.\n" in shown
+    assert any("  ".join(times) in line for line in lines)
 
 
 def test_ls_of_many_keys_on_a_terminal(tmp_path: Path) -> None:
@@ -325,6 +332,7 @@ def test_get_a_sub_key(observation: Path) -> None:
     assert run("get", observation, key, json.dumps([target, 17])).stdout == "8.5\n"
     missing = run("get", observation, key, json.dumps([target, 99]))
     assert missing.exit_code == 1 and f'["{target}", 9]' in missing.stderr
+    assert run("get", observation, key, "[no JSON").exit_code == 1
     assert run("get", observation, "sub_band", "x").exit_code == 2
 
 

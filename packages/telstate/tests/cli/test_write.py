@@ -66,7 +66,9 @@ def test_add(live: tuple[str, TelescopeState]) -> None:
     assert before - 3600 <= times[1] <= time.time() - 3600
 
 
-@pytest.mark.parametrize("value", ["[1, 2", '{"$tuple": 1}', '{"$array": {}}', '"a'])
+@pytest.mark.parametrize(
+    "value", ["[1, 2", '{"$tuple": 1}', '{"$array": {}}', '"a', "[" * 99_999, "1" * 9999]
+)
 def test_values_that_cannot_be_read(value: str) -> None:
     """What begins like JSON must be JSON; nothing is written."""
     result = run("set", "127.0.0.1:1", "key", value)

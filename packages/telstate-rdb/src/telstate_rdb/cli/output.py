@@ -29,7 +29,7 @@ from telstate_rdb.printable import escape, escape_path
 
 _BUFFER_SIZE = 1 << 16
 _ROWS_FOR_WIDTHS = 500  # the rows that decide how wide the columns of a table are
-_LEAST_WIDTH = 12  # of the last column, in a table
+_LEAST_WIDTH = 12  # of names and values, in a table
 _UNITS = {"s": 1, "ms": 1000}  # in a second
 
 Format = Literal["table", "json", "csv"]
@@ -160,10 +160,12 @@ class Column:
 
     `kind` is "text", "number", "time" (ms since 1970, or None), "name" (text, or bytes from a file; folded where
     there is no room) or "value" (text that is cut short where there is no room, before anything else gives way).
+    Names and values have at least the width `least`.
     """
 
     name: str
     kind: Literal["text", "number", "time", "name", "value"] = "text"
+    least: int = _LEAST_WIDTH
 
     def plain(self, value: Any) -> str:
         """Return a value as text for programs."""
@@ -260,7 +262,7 @@ def _print_table(output: Output, columns: Sequence[Column], rows: Iterable[Seque
     shown = [True] * len(columns)
     widths = [max(map(cell_len, cells)) for cells in zip(*first)]
     least = [
-        min(width, _LEAST_WIDTH) if column.kind in ("name", "value") else width
+        min(width, column.least) if column.kind in ("name", "value") else width
         for width, column in zip(widths, columns)
     ]
     if sum(least) + 2 * (len(least) - 1) > output.width:
@@ -286,11 +288,8 @@ def _narrow(widths: list[int], columns: Sequence[Column], limit: int) -> None:
     excess = sum(widths) + 2 * (len(widths) - 1) - limit
     for kind in ("value", "name"):
         some = [number for number, column in enumerate(columns) if column.kind == kind]
-        while excess > 0 and some:
-            widest = max(some, key=widths.__getitem__)
-            if widths[widest] <= _LEAST_WIDTH:
-                break
-            widths[widest] -= 1
+        while excess > 0 and (wide := [n for n in some if widths[n] > columns[n].least]):
+            widths[max(wide, key=widths.__getitem__)] -= 1
             excess -= 1
 
 
@@ -301,34 +300,31 @@ def _align(text: str, width: int, column: Column) -> str:
 
 def _cut(text: str, width: int) -> str:
     """Shorten a text to at most `width` cells."""
-    return text if cell_len(text) <= width else _fold(text, width - 1)[0] + "…"
+    return text if cell_len(text) <= width else _beginning(text, width - 1) + "…"
 
 
 def _wrap(text: str, width: int, separators: str = " ") -> list[str]:
     """Divide a text into lines of at most `width` cells, where possible after a separator."""
     lines = []
-    while cell_len(text) > width:
-        line = _fold(text, width)[0]
+    start = 0
+    while len(text) - start > width or cell_len(text[start:]) > width:
+        line = _beginning(text[start : start + width], width)
         end = max(map(line.rfind, separators)) + 1
         if 2 * end < len(line):  # a line should not be short
             end = len(line)
-        lines.append(text[:end].rstrip(" "))
-        text = text[end:]
-    return [*lines, text]
+        lines.append(line[:end].rstrip(" "))
+        start += end
+    return [*lines, text[start:]]
 
 
-def _fold(text: str, width: int) -> list[str]:
-    """Divide a text into lines of at most `width` cells."""
-    if cell_len(text) <= width:
-        return [text]
-    lines, size = [""], 0
-    for character in text:
+def _beginning(text: str, width: int) -> str:
+    """Return as much of the beginning of a text as `width` cells hold, at least one character."""
+    size = 0
+    for place, character in enumerate(text):
         size += cell_len(character)
-        if size > width:
-            lines.append("")
-            size = cell_len(character)
-        lines[-1] += character
-    return lines
+        if size > width and place:
+            return text[:place]
+    return text
 
 
 def format_time(

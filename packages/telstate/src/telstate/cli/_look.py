@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import chain, groupby
 from typing import Any
@@ -51,8 +51,11 @@ from telstate_rdb.cli.output import (
 
 # How many rows and lines are printed on a terminal, unless --limit says otherwise.
 _LIMIT = 1000
-# What is left for the name and the value on a terminal, or another column goes.
-_LEAST_NAME, _LEAST_VALUE = 28, 12
+# What is left on a terminal for the name (or, where there is little room, less), for the value, and for the value
+# with its type before it.
+_LEAST_NAMES = (28, 20)
+_LEAST_VALUE, _LEAST_TYPED_VALUE = 12, 26
+_TIME_LENGTH = len("2026-11-30 12:00:00")
 _GLOB_CHARACTERS = frozenset("*?[\\")
 _LAST_PICKLE_BYTE = 0x80
 # A value that has more items, and items of items, is not printed.
@@ -248,8 +251,8 @@ def ls(
 ) -> int:
     """List keys: kind, samples and their times, type and value.
 
-    Globs match full names, or names in the views. The count is of samples or sub-keys. On a terminal, columns for
-    which there is no room are left out, and names are folded. The exit status is 1 if a glob matches nothing.
+    Globs match full names, or names in the views. The count is of samples or sub-keys. On a terminal, values are cut,
+    names are folded, and columns for which there is no room are left out. The exit status is 1 if a glob matches nothing.
 
     \b
     Examples:
@@ -345,18 +348,12 @@ def _print_keys(
     output: Output, keys: Sequence[KeySummary], sort: str, as_json: bool, as_unix: bool
 ) -> None:
     """Print one key a row."""
-    names = list(_COLUMNS)
-    is_table = output.is_terminal and not as_json
-    if is_table:
-        day = _common_day(keys) if not as_unix else ""
-        rows = [_row(key, lambda moment: _short_time(moment, day, as_unix), True) for key in keys]
-        names = _fitting(rows, sort, output.width)
-        if day and "last" in names:
-            output.write(f"Times are UTC, of {day}.\n\n")
+    columns = list(_COLUMNS.values())
+    if output.is_terminal and not as_json:
+        columns, rows = _fit(output, keys, sort, as_unix)
     else:
         rows = [_row(key, lambda moment: show_time(moment, as_unix), False) for key in keys]
-    columns = [_COLUMNS[name] for name in names]
-    cells = ([row[name] for name in names] for row in rows)
+    cells = ([row[column.name] for column in columns] for row in rows)
     print_rows(output, "json" if as_json else "table", columns, cells)
 
 
@@ -373,11 +370,64 @@ def _row(key: KeySummary, show: Any, is_table: bool) -> dict[str, Any]:
     }
 
 
+def _fit(
+    output: Output, keys: Sequence[KeySummary], sort: str, as_unix: bool
+) -> tuple[list[Column], list[dict[str, Any]]]:
+    """Return the columns and rows for which a terminal has room, and print the day of all times."""
+    day = "" if as_unix else _common_day(keys)
+    rows = [_row(key, lambda moment: _short_time(moment, day, as_unix), True) for key in keys]
+    widths = {
+        name: max([len(name), *(len(column.pretty(row[name])) for row in rows)])
+        for name, column in _COLUMNS.items()
+    }
+    widest_type = max((len(key.shown_type) for key in keys), default=0)
+    layouts = list(_layouts(widths, widest_type, sort))
+    needed = [sum(least[name] + 2 for name in names) - 2 for names, least in layouts]
+    fitting = (layout for layout, size in zip(layouts, needed) if size <= output.width)
+    names, least = next(fitting, layouts[-1])
+    for key, row in zip(keys, rows):
+        if "type" not in names:
+            row["value"] = f"{key.shown_type}  {key.value}".strip()
+        if least["last"] < widths["last"]:
+            row |= {name: _without_seconds(row[name]) for name in ("first", "last")}
+    if day and "last" in names:
+        output.write(f"Times are UTC, of {day}.\n\n")
+    return [attrs.evolve(_COLUMNS[name], least=least[name]) for name in names], rows
+
+
+def _layouts(
+    widths: dict[str, int], widest_type: int, sort: str
+) -> Iterator[tuple[list[str], dict[str, int]]]:
+    """Yield the columns to show with their least widths, those that show most first.
+
+    First the value gives way, then the column of types, which are put before the values, the seconds of times, and
+    the width of names; whole columns are the last.
+    """
+    all_names = [name for name in _COLUMNS if name != "bytes" or sort == "size"]
+    names = [name for name in all_names if name != "type"]
+    value = min(widths["value"], _LEAST_VALUE)
+    typed_value = max(value, min(widest_type + 2, _LEAST_TYPED_VALUE))
+    brief = {name: max(len(name), widths[name] - 3) for name in ("first", "last")}
+    least = widths
+    for least_name in _LEAST_NAMES:
+        least = widths | {"key": min(widths["key"], least_name), "value": value}
+        yield all_names, least
+        least = least | {"value": typed_value}
+        yield names, least
+        least = least | brief
+        yield names, least
+    keep = {"size": "bytes", "last": "last", "samples": "count"}.get(sort)
+    for dropped in ("first", "kind", "last", "count"):
+        names = [name for name in names if name != dropped or name == keep]
+        yield names, least
+
+
 def _common_day(keys: Iterable[KeySummary]) -> str:
     """Return the day of all times, if it is the same."""
     moments = {moment for key in keys for moment in (key.first, key.last) if moment is not None}
-    days = {time_of(moment)[:10] for moment in moments}
-    return days.pop() if len(days) == 1 else ""
+    texts = {time_of(moment) for moment in moments}
+    days = {text[:10] for text in texts if len(text) == _TIME_LENGTH}
+    return days.pop() if len(days) == 1 and all(len(text) == _TIME_LENGTH for text in texts) else ""
 
 
 def _short_time(moment: float | None, day: str, as_unix: bool) -> str | None:
@@ -388,22 +438,8 @@ def _short_time(moment: float | None, day: str, as_unix: bool) -> str | None:
     return time_of(moment)[11:] if day else time_of(moment)
 
 
-def _fitting(rows: Sequence[dict[str, Any]], sort: str, width: int) -> list[str]:
-    """Return the columns for which there is room, with enough left for names and values."""
-    widths = {
-        name: max([len(name), *(len(column.pretty(row[name])) for row in rows)])
-        for name, column in _COLUMNS.items()
-    }
-    widths["key"] = min(widths["key"], _LEAST_NAME)
-    widths["value"] = min(widths["value"], _LEAST_VALUE)
-    names = [name for name in _COLUMNS if name != "bytes" or sort == "size"]
-    keep = {"size": "bytes", "last": "last", "samples": "count"}.get(sort)
-    for name in ("first", "kind", "last", "count", "type"):
-        if sum(widths[one] for one in names) + 2 * (len(names) - 1) <= width:
-            break
-        if name != keep:
-            names.remove(name)
-    return names
+def _without_seconds(text: str | None) -> str | None:
+    return text[:-3] if text and text[-3] == ":" else text
 
 
 def _print_tree(
@@ -503,7 +539,10 @@ def _get_sub_key(ts: TelescopeState, key: str, kind: KeyType | None, text: str) 
     if kind is not KeyType.INDEXED:
         raise click.UsageError(f"Key {escape(key)!r} has no sub-keys: it is {_name(kind)}.")
     missing = object()
-    for wanted in (_hashable(parse_value(text)), text):
+    wanted_keys: list[Any] = [text]
+    with suppress(click.UsageError):  # text that looks like JSON
+        wanted_keys.insert(0, _hashable(parse_value(text)))
+    for wanted in wanted_keys:
         value = ts.get_indexed(key, wanted, missing)
         if value is not missing:
             return value, None

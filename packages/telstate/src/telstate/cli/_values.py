@@ -23,12 +23,13 @@ def parse_value(text: str, as_text: bool = False) -> Any:
         return text
     try:
         return value_from_json(json.loads(text))
-    except json.JSONDecodeError as error:
-        if not text.lstrip().startswith(("{", "[", '"')):
-            return text
-        raise click.UsageError(f"The value is not JSON: {error}. For text, use --text.") from error
     except DecodeError as error:
         raise click.UsageError(f"The value cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        is_syntax = isinstance(error, json.JSONDecodeError)
+        if is_syntax and not text.lstrip().startswith(("{", "[", '"')):
+            return text
+        raise click.UsageError(f"The value is not JSON: {error}. For text, use --text.") from error
 
 
 def format_value(value: Any) -> str:
