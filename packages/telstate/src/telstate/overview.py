@@ -30,7 +30,7 @@ from telstate._tree import key_tree, key_tree_text
 from telstate_backends import KeyType, MemoryBackend, ServerVersion, TelstateError
 from telstate_backends.errors import translate_rdb_errors
 from telstate_codec import decode_key
-from telstate_rdb.printable import escape
+from telstate_rdb.printable import escape, escape_path
 
 if TYPE_CHECKING:
     from telstate._download import Downloaded
@@ -49,6 +49,7 @@ __all__ = [
     "time_of",
 ]
 
+_PIECE = 1 << 13
 # How many of the biggest keys a summary has.
 BIGGEST = 10
 _CAPTURE_BLOCK = re.compile(r"([0-9]{9,11})_")
@@ -236,27 +237,49 @@ def describe_snapshot(
     ({<KeyType.IMMUTABLE: 1>: 1}, True)
     """
     with open_source(source, progress) as opened, translate_rdb_errors():
-        # What can be read only once is kept in memory, and not more than once.
         file: Any = opened
-        if hasattr(file, "read"):
-            file = file.read()
-        return _describe_file(file, database)
+        name = escape_path(os.fspath(source)) if isinstance(source, str | os.PathLike) else None
+        if not hasattr(file, "read"):
+            return _describe_file(file, name, database)
+        content, problem = _read_all(file)
+        found = _describe_file(content, name, database)
+        if problem and found.snapshot is not None:
+            problems = (problem, *found.snapshot.problems)
+            found = attrs.evolve(found, snapshot=attrs.evolve(found.snapshot, problems=problems))
+        return found
 
 
-def _describe_file(file: Any, database: int | None) -> StoreSummary:
+def _read_all(file: Any) -> tuple[bytes, str]:
+    """Read what can be read only once, up to what cannot be decompressed; return that as a problem."""
+    from gzip import BadGzipFile
+    from zlib import error as zlib_error
+
+    content = bytearray()
+    try:
+        while piece := file.read(_PIECE):
+            content += piece
+    except (EOFError, zlib_error, BadGzipFile) as error:
+        return (
+            bytes(content),
+            f"what follows {len(content):,} bytes cannot be decompressed: {error}",
+        )
+    return bytes(content), ""
+
+
+def _describe_file(file: Any, name: str | None, database: int | None) -> StoreSummary:
     from telstate_rdb import RdbParseError, read_lazily, read_rdb
     from telstate_rdb.summary import Summary
 
-    version, facts = _read_head(file)
+    version, facts = _read_head(file, name)
     head = Summary(version, facts=facts)
     store = _Holder(MemoryBackend())
     databases: Counter[int] = Counter()
     try:
-        reader: Any = read_lazily(file, databases=database)
+        reader: Any = read_lazily(file, databases=database, name=name)
         report = _load(store, reader, databases)
     except RdbParseError:
         store, databases = _Holder(MemoryBackend()), Counter()
-        reader = read_rdb(file, databases=database, strict=False)
+        reader = read_rdb(file, databases=database, strict=False, name=name)
         report = _load(store, reader, databases)
     problems = [f"byte {one.offset:,}: {one.reason}" for one in reader.losses]
     problems += [
@@ -287,12 +310,12 @@ class _Holder:
     backend: MemoryBackend
 
 
-def _read_head(file: Any) -> tuple[int, dict[str, str]]:
+def _read_head(file: Any, name: str | None) -> tuple[int, dict[str, str]]:
     """Return the version of a file, and the facts about it that come before the first key."""
     from telstate_rdb import AuxiliaryField, KeyRecord, read_rdb
 
     facts: dict[str, str] = {}
-    with read_rdb(file, raw=True, auxiliary=True, strict=False) as reader:
+    with read_rdb(file, raw=True, auxiliary=True, strict=False, name=name) as reader:
         for record in reader:
             if isinstance(record, KeyRecord):
                 break

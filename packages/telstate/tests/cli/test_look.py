@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -120,6 +121,21 @@ def test_info_of_a_damaged_file(observation: Path, tmp_path: Path) -> None:
     path.write_bytes(b"no snapshot")
     result = run("info", path)
     assert result.exit_code == 1 and result.stdout == "" and result.stderr.count("\n") == 1
+
+
+def test_info_of_a_damaged_compressed_file(observation: Path, tmp_path: Path) -> None:
+    """Of a compressed file that ends too early, what can be decompressed is described."""
+    path = tmp_path / "obs.rdb.gz"
+    content = gzip.compress(observation.read_bytes())
+    path.write_bytes(content)
+    assert facts(run("info", path))["sound"] == "yes"
+    path.write_bytes(content[: len(content) // 2])
+    result = run("info", path)
+    assert result.exit_code == 1 and "cannot be decompressed" in result.stderr
+    assert facts(result)["sound"] == "NO (2 problems)"
+    path.write_bytes(content[:20])
+    result = run("info", path)
+    assert (result.exit_code, result.stdout) == (1, "") and str(path) in result.stderr
 
 
 def test_info_of_other_contents(tmp_path: Path) -> None:
