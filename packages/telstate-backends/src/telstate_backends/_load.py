@@ -170,11 +170,11 @@ def load_rdb(
     ForeignKeyError, OSError, ConnectionError, RefusedError
         As for :func:`load_records`.
     """
-    records = _read(backend, source, databases, keys, strict, collisions)
-    load = _LoadState(backend, records, foreign, progress, collisions)
-    report = _load(backend, load)
-    report.losses += records.losses
-    return report
+    with _read(backend, source, databases, keys, strict, collisions) as records:
+        load = _LoadState(backend, records, foreign, progress, collisions)
+        report = _load(backend, load)
+        report.losses += records.losses
+        return report
 
 
 async def load_rdb_async(

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -83,18 +84,19 @@ def test_files_that_exist(observation: Path, tmp_path: Path, command: str) -> No
     """They are overwritten with --force only, and never if a key or a pattern is not there."""
     path = tmp_path / ("out.csv" if command == "export" else "out.rdb")
     path.write_bytes(b"old")
-    target = ["-o", path] if command == "export" else [path]
-    words = [command, observation, *target]
+    target: list[Any] = ["-o", path] if command == "export" else [path]
+    words: list[Any] = [command, observation, *target]
     assert "exists. Use --force" in failed(run(*words))
     empty = tmp_path / "empty.rdb"
     TelescopeState().save(empty, keep_empty=True)
-    for arguments, status, message in [
+    cases: list[tuple[list[Any], int, str]] = [
         ([*words, "nope*"], 1, "'nope*': no key matches"),
         ([*words, "m000_observar"], 1, "m000_observer"),
         ([*words, "m*", "--exclude", "m*"], 1, "'m*': no key matches"),
         ([command, empty, *target], 2, "no keys to save"),
         ([command, tmp_path / "nope.rdb", *target], 2, "nope.rdb"),
-    ]:
+    ]
+    for arguments, status, message in cases:
         assert message in failed(run(*arguments, "--force"), status)
         assert path.read_bytes() == b"old"
     assert run(*words, "m00?_*", "--exclude", "m001_*", "--force").exit_code == 0
@@ -122,7 +124,14 @@ def test_keys_that_exist(observation: Path, newest_port: int) -> None:
     """Nothing is loaded and some are named, unless they are to be replaced or kept."""
     with TelescopeState(address(newest_port)) as ts:
         ts["m000_observer"], ts["m001_observer"] = "old", "old"
-        words = ["load", observation, address(newest_port), "m*_observer", "--exclude", "m002_*"]
+        words: list[Any] = [
+            "load",
+            observation,
+            address(newest_port),
+            "m*_observer",
+            "--exclude",
+            "m002_*",
+        ]
         message = failed(run(*words))
         assert "2 of 2 keys of " in message
         assert message.endswith(": 'm000_observer', 'm001_observer'. Use --replace or --keep.\n")

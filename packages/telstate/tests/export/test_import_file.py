@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import redis
+from archive_server import TOKEN, ArchiveServer
 from conftest import NEWEST, NO_NEWEST
 from fakeredis import FakeRedis
 
 from telstate import (
+    ConnectionError,
     DatabaseCollisionError,
     DecodeError,
     ImmutableKeyError,
@@ -26,12 +28,14 @@ from telstate import (
     ReadOnlyError,
     RedisBackend,
     RefusedError,
+    RetryPolicy,
     TelescopeState,
     compare,
     export,
     import_file,
 )
 from telstate_rdb import RdbWriter
+from telstate_testing import RedisBinary, RedisServer
 from telstate_testing.files import OneWayFile
 
 LINES = b"""\
@@ -51,14 +55,25 @@ def filled() -> TelescopeState:
     return ts
 
 
-@pytest.fixture(params=["memory", "fakeredis", *(NEWEST or NO_NEWEST)])
+@pytest.fixture(
+    params=[
+        "memory",
+        "fakeredis",
+        *(NEWEST or NO_NEWEST),
+        *(pytest.param(f"{name}-cluster", marks=pytest.mark.slow) for name in NEWEST[:1]),
+    ]
+)
 def target(request: pytest.FixtureRequest, server_port: Callable[[str], int]) -> TelescopeState:
     """An empty telescope state on each backend in turn."""
     if request.param == "memory":
         return TelescopeState()
     if request.param == "fakeredis":
         return TelescopeState(RedisBackend(FakeRedis()))
-    ts = TelescopeState(f"127.0.0.1:{server_port(request.param)}")
+    if request.param.endswith("-cluster"):
+        ports = request.getfixturevalue("ports_of_cluster")(request.param.removesuffix("-cluster"))
+        ts = TelescopeState(f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20")
+    else:
+        ts = TelescopeState(f"127.0.0.1:{server_port(request.param)}")
     request.addfinalizer(ts.close)
     return ts
 
@@ -95,6 +110,25 @@ def test_open_files(tmp_path: Path, content: str) -> None:
         ts = TelescopeState()
         assert import_file(ts, file).keys == 3
         assert compare(ts, filled()) == []
+
+
+def test_address(tmp_path: Path) -> None:
+    """A file is downloaded; a token is in no message."""
+    filled().save(tmp_path / "out.rdb")
+    files = {
+        "/out.jsonl": LINES,
+        "/out.gz": gzip.compress(LINES),
+        "/out.rdb": (tmp_path / "out.rdb").read_bytes(),
+        "/bad": LINES + b"{",
+    }
+    with ArchiveServer(files) as server:
+        for path in ("/out.jsonl", "/out.gz", "/out.rdb"):
+            ts = TelescopeState()
+            assert import_file(ts, server.url + path).keys == 3
+            assert compare(ts, filled()) == []
+        with pytest.raises(DecodeError, match=r"127\.0\.0\.1:\d+/bad, line 5: ") as raised:
+            import_file(TelescopeState(), f"{server.url}/bad?token={TOKEN}")
+        assert TOKEN not in str(raised.value)
 
 
 def test_named_pipe(tmp_path: Path) -> None:
@@ -203,7 +237,7 @@ def test_malformed_lines(target: TelescopeState, line: bytes, message: str) -> N
 
 
 def test_malformed_files(tmp_path: Path) -> None:
-    """Damaged compression, other Parquet files and what is no file of ours are errors that name the file."""
+    """Truncated and other files are errors that name the file, and nothing is loaded."""
     ts, path = TelescopeState(), tmp_path / "out.jsonl.gz"
     path.write_bytes(gzip.compress(LINES * 1000)[:-20])
     with pytest.raises(DecodeError, match="out.jsonl.gz.*: .*(ended|not)"):
@@ -223,6 +257,10 @@ def test_malformed_files(tmp_path: Path) -> None:
     path = tmp_path / "out.parquet"
     parquet.write_table(arrow.table({"key": ["a"], "value": [1]}), path)
     with pytest.raises(DecodeError, match="out.parquet: it was not exported by telstate"):
+        import_file(ts, path)
+    filled().save(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(RdbParseError, match="out.parquet"):
         import_file(ts, path)
     export(filled(), path)
     path.write_bytes(path.read_bytes()[:-30])
@@ -263,6 +301,25 @@ def test_server_without_memory(newest_port: int, tmp_path: Path) -> None:
         finally:
             client.config_set("maxmemory", 0)
         assert counts == [(client.dbsize(), 100)]
+
+
+def test_server_that_goes_away(newest: RedisBinary, tmp_path: Path) -> None:
+    """A server that is killed in the middle is an error, once calls have been retried."""
+    path, counts = tmp_path / "out.jsonl", []
+    with path.open("w") as file:
+        for number in range(100):
+            file.write(json.dumps({"key": f"k{number:03}", "value": "x" * 50_000}) + "\n")
+    with RedisServer(newest) as server:
+        policy = RetryPolicy(seconds=0.1)
+        ts = TelescopeState(RedisBackend.from_url(server.url, retry=policy))
+
+        def kill(*count: int) -> None:
+            counts.append(count)
+            server.kill()
+
+        with ts, pytest.raises(ConnectionError, match=str(server.port)):
+            import_file(ts, path, progress=kill)
+        assert len(counts) == 1 and 0 < counts[0][0] < counts[0][1] == 100
 
 
 def test_long_keys(newest_port: int, tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telstate import TelescopeState, compare, export, import_file
+from telstate import TelescopeState, compare, export, import_file, set_allow_pickle
 from telstate_backends import Export, Keys
+from telstate_testing.observations import write_old_observation
 
 #: Formats that lose nothing.
 SUFFIXES = [".jsonl", ".jsonl.gz", ".parquet"]
@@ -86,6 +88,26 @@ def filled(contents: dict[bytes, tuple[str, Any]]) -> TelescopeState:
 def stored(ts: TelescopeState) -> dict[bytes, Any]:
     """Return everything that a telescope state holds, as bytes."""
     return {key: ts.backend.execute(Export(key)) for key in ts.backend.execute(Keys())}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("policy", [False, "safe"])
+def test_pickles(tmp_path: Path, suffix: str, policy: Literal[False, "safe"]) -> None:
+    """Pickles come back as they were, or as their values, if the policy allows to read them."""
+    write_old_observation(tmp_path / "old.rdb")
+    old, copy = TelescopeState.from_snapshot(tmp_path / "old.rdb"), TelescopeState()
+    set_allow_pickle(policy)
+    try:
+        report = export(old, tmp_path / f"out{suffix}")
+        assert import_file(copy, tmp_path / f"out{suffix}").keys == report.keys
+        assert compare(old, copy) == []
+    finally:
+        set_allow_pickle(False)
+    if policy:
+        assert report.encoded == ("1600000000_obs_catalogue",)
+    else:
+        assert len(report.encoded) == report.keys
+        assert stored(copy) == stored(old)
 
 
 @given(contents=CONTENTS)
