@@ -241,7 +241,7 @@ RECORD = np.dtype([("a", "<i4"), ("b", "<f8", (2,))])
             np.asfortranarray(np.ones((2, 2))),
             ["the same elements, C order / Fortran order"],
         ),
-        (nested(900, 1), nested(900, 2), [f"{'[0]' * 20}: [[[[...]]]] -> [[[[...]]]]"]),
+        (nested(500, 1), nested(500, 2), [f"{'[0]' * 20}: [[[[...]]]] -> [[[[...]]]]"]),
     ],
 )
 def test_changes(a: object, b: object, changes: list[str]) -> None:
