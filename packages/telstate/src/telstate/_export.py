@@ -421,7 +421,9 @@ class _ParquetTable(Table):
             strict=True,
         ):
             column.extend(values)
-        self._bytes += sum(len(text) for text in self._columns[-1][-count:] if text)
+        self._bytes += sum(
+            len(text) for column in self._columns[-2:] for text in column[-count:] if text
+        )
         if len(self._columns[0]) >= _GROUP_ROWS or self._bytes >= BATCH_BYTES:
             self._write_group()
 

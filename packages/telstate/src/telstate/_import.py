@@ -292,8 +292,9 @@ class _ParquetFile(_RowFile):
         metadata = parquet.schema_arrow.metadata or {}
         if metadata.get(VERSION[0]) != VERSION[1]:
             raise ValueError("it was not exported by telstate")
-        for batch in parquet.iter_batches(_PART_ROWS, columns=_READ_COLUMNS):
-            columns = batch.to_pydict()
+        # Row groups are of limited size, which a number of rows would not be.
+        for group in range(parquet.num_row_groups):
+            columns = parquet.read_row_group(group, columns=_READ_COLUMNS).to_pydict()
             for row in zip(*(columns[name] for name in _READ_COLUMNS), strict=True):
                 self._number += 1
                 yield _parse_columns(*row)
