@@ -195,7 +195,7 @@ def test_deep_nesting(tmp_path: Path) -> None:
     report = rewrite_pickles(tmp_path / "old.rdb", tmp_path / "new.rdb")
     assert (report.rewritten, report.left) == (1, [])
     value = TelescopeState.from_snapshot(tmp_path / "new.rdb")["deep"]
-    for _ in range(899):
+    for _ in range(499):
         (value,) = value
     assert value == []
 
