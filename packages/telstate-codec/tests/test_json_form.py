@@ -121,6 +121,8 @@ def test_values_without_an_encoding() -> None:
     """A value that cannot be encoded is an error that names its type, once."""
     with pytest.raises(EncodeError, match="^A value of type set has no encoding.$"):
         value_to_json([{1}])
+    with pytest.raises(EncodeError, match="^An integer of 16,610 bits is too long for JSON.$"):
+        value_to_json(10**5000)
 
 
 def test_deep_nesting() -> None:

@@ -35,6 +35,8 @@ from ._numpy.dtypes import DType, describe, dtype_of
 from ._numpy.npy_header import header_end, read_header, write_header
 from .errors import DecodeError, EncodeError
 
+# Python does not print longer integers.
+_MAX_BITS = 14_000
 _NAN = struct.pack(">d", math.nan)
 #: What the content of a mark raises that is of another type, or out of range.
 _MALFORMED = (
@@ -107,7 +109,11 @@ def value_from_json(content: Any) -> Any:
 
 def _to_json(value: Any) -> Any:
     kind = type(value)
-    if kind in (str, bool, int, type(None)):
+    if kind in (str, bool, type(None)):
+        return value
+    if kind is int:
+        if value.bit_length() > _MAX_BITS:
+            raise EncodeError(f"An integer of {value.bit_length():,} bits is too long for JSON.")
         return value
     if kind is float:
         return value if math.isfinite(value) else {"$float": _name_float(value)}

@@ -17,7 +17,7 @@ import attrs
 
 from telstate._base import TelescopeStateBase
 from telstate._sources import Source, open_source
-from telstate._summaries import natural
+from telstate._summaries import is_pickle, natural
 from telstate.snapshots import Selection, read_contents, split_keys
 from telstate_backends import Backend, Keys, KeyType, translate_rdb_errors
 from telstate_backends.operations.bulk import value_of
@@ -37,7 +37,6 @@ from telstate_codec.printable import escape
 if TYPE_CHECKING:
     from telstate_rdb import AuxiliaryRecord, KeyRecord, Progress, RawValue, Value
 
-_LAST_PICKLE_BYTE = 0x80
 _TIME_BYTES = 8
 _KINDS = {"string": KeyType.IMMUTABLE, "zset": KeyType.MUTABLE, "hash": KeyType.INDEXED}
 # A pickle may hold the same object many times. MessagePack repeats it, up to this size.
@@ -326,7 +325,7 @@ class _Tally:
 
     def convert(self, encoded: bytes) -> bytes:
         """Return a value in MessagePack if it is a pickle that can be converted."""
-        if not encoded or encoded[0] > _LAST_PICKLE_BYTE:
+        if not is_pickle(encoded):
             return encoded
         self.count += 1
         try:
@@ -367,7 +366,7 @@ def _check_growth(value: object, size: int) -> None:
     while todo:
         item = todo.pop()
         left -= _ITEM_BYTES
-        if isinstance(item, str | bytes):
+        if isinstance(item, str | bytes | bytearray):
             left -= len(item)
         elif isinstance(item, dict):
             todo += [*item, *item.values()]

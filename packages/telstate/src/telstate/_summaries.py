@@ -154,7 +154,7 @@ def summaries_of(keys: Sequence[bytes], key_previews: Iterable[object]) -> list[
 
 def _summarise_key(name: str, seen: KeyPreview) -> KeySummary:
     type_, value = _describe(seen.head, seen.size)
-    is_pickle = seen.head != b"" and seen.head[0] <= _LAST_PICKLE_BYTE
+    has_pickle = is_pickle(seen.head)
     if seen.kind is KeyType.INDEXED:
         value = f"[{_value_of(seen.sub_key)}] = {value}"
     size = seen.total_size
@@ -162,7 +162,7 @@ def _summarise_key(name: str, seen: KeyPreview) -> KeySummary:
         own = {KeyType.INDEXED: len(seen.sub_key), KeyType.MUTABLE: _TIME_BYTES}
         size = seen.count * (seen.size + own.get(seen.kind, 0))
     summary = KeySummary(
-        name, seen.kind, value, seen.count, type=type_, size=size, is_pickle=is_pickle
+        name, seen.kind, value, seen.count, type=type_, size=size, is_pickle=has_pickle
     )
     if seen.first is None or seen.last is None:
         return summary
@@ -191,7 +191,20 @@ def describe(encoded: bytes, size: int | None = None) -> str:
     >>> describe(encode_value(list(range(1000)))[:20], 2746)
     'list of 2,746 bytes'
     """
-    type_, value = _describe(encoded, size)
+    return _join(*_describe(encoded, size))
+
+
+def describe_value(value: Any) -> str:
+    """Describe a value in a few words, as `describe` does an encoded one."""
+    return _join(_type_of(value), _shown(value))
+
+
+def is_pickle(encoded: bytes) -> bool:
+    """Return whether an encoded value is a pickle, by its first byte."""
+    return encoded != b"" and encoded[0] <= _LAST_PICKLE_BYTE
+
+
+def _join(type_: str, value: str) -> str:
     return f"{_type_before(type_, value)}  {value}".strip()
 
 
@@ -210,13 +223,11 @@ def _describe(encoded: bytes, size: int | None) -> tuple[str, str]:
         return _describe_beginning(encoded, size)
     try:
         value = decode_value(encoded)
-        type_, text = _type_of(value), _text_of(value)
+        return _type_of(value), _shown(value)
     except DecodeError:
-        if encoded and encoded[0] <= _LAST_PICKLE_BYTE:
+        if is_pickle(encoded):
             return "pickle", f"(not read, {len(encoded):,} bytes)"
         return "?", f"(not an encoded value, {len(encoded):,} bytes)"
-    text = escape(" ".join(text.split()))
-    return type_, text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
 
 
 def _describe_beginning(head: bytes, size: int) -> tuple[str, str]:
@@ -243,6 +254,12 @@ def _type_of(value: Any) -> str:
     if isinstance(value, list | tuple | dict):
         return f"{name} ({len(value):,})" if len(value) > _short.maxlist else name
     return name
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a short text on one line."""
+    text = escape(" ".join(_text_of(value).split()))
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
 
 
 def _text_of(value: Any) -> str:

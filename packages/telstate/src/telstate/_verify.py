@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from telstate._sources import Source, is_address, open_source
+from telstate._summaries import is_pickle
 from telstate_codec import (
     DecodeError,
     decode_key,
@@ -27,7 +28,6 @@ from telstate_codec.printable import escape
 if TYPE_CHECKING:
     from telstate_rdb import Progress, Value
 
-_LAST_PICKLE_BYTE = 0x80
 _TIME_BYTES = 8
 _INFINITY = struct.pack(">d", float("inf"))
 _REPEATED = "the key is in the database twice, so that no server loads the file"
@@ -219,8 +219,7 @@ def _check_values(noun: str, values: list[bytes]) -> tuple[list[str], list[str]]
         try:
             decode_value(value, "safe")
         except DecodeError as error:
-            is_pickle = value and value[0] <= _LAST_PICKLE_BYTE
-            (skipped if is_pickle else corrupt).append(str(error).removesuffix(TRUST_ADVICE))
+            (skipped if is_pickle(value) else corrupt).append(str(error).removesuffix(TRUST_ADVICE))
     found = []
     for reasons in (corrupt, skipped):
         several = "" if len(values) == 1 else f"{_count(len(reasons), noun)} of {len(values):,}: "

@@ -463,6 +463,33 @@ def test_a_pickle_that_doubles(tmp_path: Path) -> None:
     assert "too many to print" in results[0].stderr
 
 
+def test_values_that_are_hard_to_print(tmp_path: Path) -> None:
+    """Times a million years apart, deep nesting, and what only pickles hold are printed or refused in one line."""
+    ts = TelescopeState()
+    ts.add_many("sensor", [1, 2], [0, 1e18])
+    deep: list[object] = []
+    for _ in range(400):
+        deep = [deep]
+    ts["deep"] = deep
+    for name, value in (("long", 10**5000), ("text", "\udc80"), ("set", {1})):
+        ts.add(name, value, immutable=True, encoding=ENCODING_PICKLE)
+    path = str(tmp_path / "hard.rdb")
+    ts.save(path)
+    assert facts(run("info", path))["time span"].endswith("(1e+18 s)")
+    status, shown = run_on_terminal("get", path, "deep", environment=PLAIN)
+    assert (status, shown) == (0, f"{401 * '['}{401 * ']'}\n")
+    try:
+        text, long, set_ = (
+            run("get", path, *one, "--allow-pickle", "safe")
+            for one in (("text", "--raw"), ("long",), ("set",))
+        )
+    finally:
+        set_allow_pickle(False)
+    assert text.data == b"\xed\xb2\x80"
+    assert (long.exit_code, long.stderr) == (2, "An integer of 16,610 bits is too long for JSON.\n")
+    assert (set_.exit_code, set_.stderr.count("\n")) == (2, 1)
+
+
 def test_names_that_are_globs(tmp_path: Path) -> None:
     """A key whose name is a glob is found by its name."""
     ts = TelescopeState()

@@ -107,6 +107,7 @@ KEPT: dict[str, Any] = {
     "objects": np.array([None, 1], object),
     "many": shared(40),
     "text": ["x" * 100_000] * 100_000,
+    "bytes": [bytearray(100_000)] * 100_000,
     "endless": endless(),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from telstate._compare import KeyDifference, ValueDifference, compare
-from telstate._summaries import describe
+from telstate._summaries import describe, is_pickle
 from telstate.cli._store import StoreArgument, globs_argument, two_stores
 from telstate.cli._times import show_time, unix_option
 from telstate.cli._values import format_value
@@ -22,7 +22,6 @@ from telstate_codec.printable import escape
 from telstate_rdb.cli.group import NO, YES, print_message
 from telstate_rdb.cli.output import Column, Output, json_option, print_json, print_rows, print_to
 
-_LAST_PICKLE_BYTE = b"\x80"
 _COLUMNS = (Column("difference"), Column("key", "name"), Column("detail", "name"))
 _COUNTS = (Column("keys", "number"), Column("difference"))
 _NAMES = {KeyType.IMMUTABLE: "value", KeyType.MUTABLE: "samples", KeyType.INDEXED: "sub-keys"}
@@ -77,15 +76,11 @@ def diff(
         print_rows(output, "table", _COLUMNS, chain.from_iterable(rows_of))
     output.flush()
     values = chain.from_iterable(difference.values for difference in found)
-    if pickle_policy(None) is PicklePolicy.REFUSE and any(map(_is_pickle, values)):
+    if pickle_policy(None) is PicklePolicy.REFUSE and any(is_pickle(one.encoded) for one in values):
         print_message(
             "Some of these are pickles. --allow-pickle safe reads those that are plain data."
         )
     return NO if found else YES
-
-
-def _is_pickle(one: ValueDifference) -> bool:
-    return one.encoded[:1] <= _LAST_PICKLE_BYTE
 
 
 def _name_difference(difference: KeyDifference) -> str:

@@ -13,7 +13,7 @@ import attrs
 import click
 
 from telstate._suggest import find_similar
-from telstate._summaries import natural, pattern_of, summarise_keys
+from telstate._summaries import describe_value, is_pickle, natural, pattern_of, summarise_keys
 from telstate._tree import arrange, walk
 from telstate.cli._store import (
     Opened,
@@ -28,14 +28,13 @@ from telstate.errors import MissingKeyError
 from telstate.overview import (
     KeySummary,
     StoreSummary,
-    describe,
     describe_snapshot,
     describe_store,
     time_of,
 )
 from telstate.telescope_state import TelescopeState
 from telstate_backends import Keys, KeyType, RdbParseError
-from telstate_codec import DecodeError, encode_key, encode_value
+from telstate_codec import DecodeError, encode_key
 from telstate_codec.json_form import value_to_json
 from telstate_codec.printable import escape
 from telstate_rdb.cli.group import NO, YES, print_message
@@ -57,7 +56,6 @@ _LEAST_NAMES = (28, 20)
 _LEAST_VALUE, _LEAST_TYPED_VALUE = 12, 26
 _TIME_LENGTH = len("2026-11-30 12:00:00")
 _GLOB_CHARACTERS = frozenset("*?[\\")
-_LAST_PICKLE_BYTE = 0x80
 # A value that has more items, and items of items, is not printed.
 _MAX_ITEMS = 1_000_000
 _CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -190,7 +188,11 @@ def _list(names: Sequence[str]) -> str:
 def _span(summary: StoreSummary, as_unix: bool) -> str:
     if summary.first is None or summary.last is None:
         return "none"
-    span = timedelta(seconds=round(summary.last - summary.first))
+    seconds = summary.last - summary.first
+    try:
+        span = str(timedelta(seconds=round(seconds)))
+    except OverflowError:
+        span = f"{seconds:g} s"
     first, last = (show_time(time, as_unix) for time in (summary.first, summary.last))
     return f"{first} to {last} ({span})"
 
@@ -586,8 +588,7 @@ def _unread(ts: TelescopeState, key: str, error: DecodeError) -> Exception:
     """Return the error for a value that is not read: for a pickle, with the option that may read it."""
     encoded = ts.get(key, return_encoded=True)
     values = encoded.values() if isinstance(encoded, dict) else [encoded]
-    is_pickle = any(one and one[0] <= _LAST_PICKLE_BYTE for one in values)
-    if not is_pickle or "safe policy" in str(error):
+    if not any(map(is_pickle, values)) or "safe policy" in str(error):
         return error
     return click.ClickException(
         f"Key {escape(key)!r} holds a pickle. --allow-pickle safe reads those that are plain data."
@@ -619,12 +620,13 @@ def _print_value(
             ((format_value(_as_list(one)), text) for one, text in value.items()),
             key=lambda row: natural(row[0]),
         )
-        show = _one_line if output.is_terminal else format_value
+        show = describe_value if output.is_terminal else format_value
         print_rows(output, "table", columns, ((name, show(text)) for name, text in rows))
     elif output.is_terminal:
+        lines = _pretty(value, output.width).split("\n")
         if moment is not None:
             output.write(_styled(output, f"{moment}\n", fg="green"))
-        for line in _pretty(value, output.width).split("\n"):
+        for line in lines:
             output.write(f"{escape(line)}\n")
     else:
         output.write(f"{escape(format_value(value))}\n")
@@ -647,7 +649,7 @@ def _check_size(key: str, value: Any) -> None:
 
 def _raw(key: str, value: Any) -> bytes:
     if isinstance(value, str):
-        return value.encode()
+        return value.encode(errors="surrogatepass")  # a pickle may hold characters that UTF-8 lacks
     if isinstance(value, bytes):
         return value
     if type(value).__name__ == "ndarray":
@@ -661,10 +663,6 @@ def _raw(key: str, value: Any) -> bytes:
     )
 
 
-def _one_line(value: Any) -> str:
-    return " ".join(describe(encode_value(value)).split())
-
-
 def _pretty(value: Any, width: int) -> str:
     """Return a value as text for people, of several lines."""
     if isinstance(value, str):
@@ -676,7 +674,13 @@ def _pretty(value: Any, width: int) -> str:
         return f"{value.dtype} array, shape {value.shape}\n{text}"
     from pprint import pformat
 
-    return pformat(value, width=width, sort_dicts=False)
+    try:
+        return pformat(value, width=width, sort_dicts=False)
+    except (
+        RecursionError,
+        ValueError,
+    ):  # nested deeply, or an integer that is too long for Python to print
+        return format_value(value)
 
 
 def _styled(output: Output, text: str, **style: Any) -> str:
