@@ -10,6 +10,7 @@ import attrs
 
 from telstate._base import TelescopeStateBase
 from telstate._compare import are_equal, unmatched_samples
+from telstate._pickles import no_keys_error
 from telstate._sources import Source
 from telstate._summaries import describe, natural
 from telstate.snapshots import (
@@ -190,7 +191,9 @@ def merge(
         conflicts.sort(key=lambda conflict: natural(conflict.name))
         if conflicts and prefer is None:
             raise _refusal(conflicts, out)
-        selection.check(writer, False, backends[0])
+        selection.check(writer, selection.names is None, backends[0])
+        if not writer.keys_written:
+            raise no_keys_error(out)
     return Merged(writer.keys_written, tuple(conflicts))
 
 

@@ -19,7 +19,7 @@ from telstate._base import TelescopeStateBase
 from telstate._sources import Source, open_source
 from telstate._summaries import is_pickle, natural
 from telstate.snapshots import Selection, read_contents, split_keys
-from telstate_backends import Backend, Keys, KeyType, translate_rdb_errors
+from telstate_backends import Backend, Keys, KeyType, RdbWriteError, translate_rdb_errors
 from telstate_backends.operations.bulk import value_of
 from telstate_codec import (
     ENCODING_MSGPACK,
@@ -33,6 +33,7 @@ from telstate_codec import (
 )
 from telstate_codec.errors import TRUST_ADVICE
 from telstate_codec.printable import escape
+from telstate_rdb.printable import escape_path
 
 if TYPE_CHECKING:
     from telstate_rdb import AuxiliaryRecord, KeyRecord, Progress, RawValue, Value
@@ -180,15 +181,15 @@ def rewrite_pickles(
     """Write a snapshot in which pickles are replaced by the same values in MessagePack.
 
     No code in a pickle is run. A pickle that the safe policy does not read, or whose value would change (a
-    set would become a list, say), stays as it is. Everything else is copied: all databases, expiries, and keys of
-    other programs.
+    set would become a list, say), stays as it is. Everything else in a snapshot is copied: all databases,
+    expiries, and keys of other programs. From a live store, keys of other programs are left out.
 
     Parameters
     ----------
     source
         A snapshot, or a synchronous telescope state.
     out
-        The path of the new file. It is written as a whole, or left as it was (also if there are no keys).
+        The path of the new file. It is written as a whole, or left as it was.
     progress
         Called from time to time with the number of bytes read and the size of the file (None if that is not known).
         Default: none.
@@ -203,7 +204,7 @@ def rewrite_pickles(
     RdbParseError
         If `source` is corrupt; `out` is left as it was.
     RdbWriteError, OSError
-        If the file cannot be written.
+        If there are no keys, or the file cannot be written.
 
     Examples
     --------
@@ -232,8 +233,17 @@ def rewrite_pickles(
 
     with translate_rdb_errors(), RdbWriter(out, keep_empty=False) as writer:
         writer.write_records(convert())
+    if not writer.keys_written:
+        raise no_keys_error(out)
     rewritten = sum(key.count - key.refused - key.kept for key in found)
     return RewriteReport(writer.keys_written, rewritten, sorted(found, key=_by_name))
+
+
+def no_keys_error(out: str | os.PathLike[str]) -> RdbWriteError:
+    """Return the error for a file that is not replaced by one without keys."""
+    return RdbWriteError(
+        f"There are no keys to save, so {escape_path(os.fspath(out))} was left as it was."
+    )
 
 
 def _by_name(key: PickledKey) -> tuple[object, ...]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
+import struct
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from conftest import NEWEST, NO_NEWEST
 from state_command import Result, run, run_in_shell, run_on_terminal
 
 from telstate import ENCODING_PICKLE, TelescopeState, set_allow_pickle
-from telstate_rdb import List, RdbWriter
+from telstate_rdb import List, RdbWriter, SortedSet
 from telstate_testing import RedisBinary, RedisServer
 from telstate_testing.observations import fill_observation, write_old_observation
 
@@ -488,6 +491,20 @@ def test_values_that_are_hard_to_print(tmp_path: Path) -> None:
     assert text.data == b"\xed\xb2\x80"
     assert (long.exit_code, long.stderr) == (2, "An integer of 16,610 bits is too long for JSON.\n")
     assert (set_.exit_code, set_.stderr.count("\n")) == (2, 1)
+
+
+def test_times_that_are_not_valid(tmp_path: Path) -> None:
+    """A sample whose time is NaN is listed, and neither printed nor plotted."""
+    path = tmp_path / "times.rdb"
+    with RdbWriter(path) as writer:
+        member = struct.pack(">d", math.nan) + b"\xff\x01"
+        writer.write(b"gain", SortedSet((member,), array("d", [0.0])))
+    assert rows(run("ls", path))[0][4:6] == ["nan", "nan"]
+    for options in ((), ("--at", "2020")):
+        result = run("get", path, "gain", *options)
+        assert result[:2] == (1, "")
+        assert result.stderr == "Key 'gain' has no sample with a valid time.\n"
+    assert "no samples" in run("plot", path, "gain").stdout
 
 
 def test_names_that_are_globs(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from telstate import (
     KeyType,
     PickledKey,
     RdbParseError,
+    RdbWriteError,
     TelescopeState,
     compare,
     find_pickles,
@@ -265,7 +266,8 @@ def test_empty_file(tmp_path: Path) -> None:
         pass
     out = tmp_path / "out.rdb"
     out.write_bytes(b"old")
-    assert rewrite_pickles(tmp_path / "empty.rdb", out).keys == 0
+    with pytest.raises(RdbWriteError, match="There are no keys to save"):
+        rewrite_pickles(tmp_path / "empty.rdb", out)
     assert out.read_bytes() == b"old"
 
 

@@ -53,10 +53,9 @@ class Group(click.Group):
             except OSError as error:
                 _end(FAILED, describe_os_error(error))
             except tuple(self.errors) as error:
-                _end(
-                    next(self.errors[one] for one in self.errors if isinstance(error, one)),
-                    str(error),
-                )
+                status = next(self.errors[one] for one in self.errors if isinstance(error, one))
+                text = str(error)
+                _end(status, text if text.endswith((".", "?")) else f"{text}.")
         except KeyboardInterrupt:
             _end_interrupted()
         sys.exit(status or YES)

@@ -18,7 +18,6 @@ from telstate_backends import KeyType
 from telstate_codec import DecodeError, EncodeError, PicklePolicy, decode_value
 from telstate_codec.json_form import value_to_json
 from telstate_codec.pickles import pickle_policy
-from telstate_codec.printable import escape
 from telstate_rdb.cli.group import NO, YES, print_message
 from telstate_rdb.cli.output import Column, Output, json_option, print_json, print_rows, print_to
 
@@ -144,7 +143,7 @@ def _format(encoded: bytes) -> str:
 def _to_json(difference: KeyDifference, as_unix: bool) -> dict[str, object]:
     kinds: Iterable[KeyType | None] = difference.kinds
     found: dict[str, object] = {
-        "key": escape(difference.name),
+        "key": difference.name,
         "difference": _name_difference(difference),
         "kinds": [None if kind is None else kind.name.lower() for kind in kinds],
         "only": difference.only,

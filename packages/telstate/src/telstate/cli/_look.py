@@ -512,7 +512,7 @@ def get(
             elif moment is not None:
                 found = _get_at(opened, key, kind, moment)
             elif kind is KeyType.MUTABLE:
-                found = ts.get_range(key)[-1]
+                found = _get_latest(ts, key)
             else:
                 found = ts[key], None
         except DecodeError as error:
@@ -563,6 +563,13 @@ def _as_list(value: Any) -> Any:
     return list(map(_as_list, value)) if isinstance(value, tuple) else value
 
 
+def _get_latest(ts: TelescopeState, key: str) -> tuple[Any, float]:
+    samples = ts.get_range(key)
+    if not samples:  # its times are NaN or infinite
+        raise MissingKeyError(f"Key {escape(key)!r} has no sample with a valid time.")
+    return samples[-1]
+
+
 def _get_at(
     opened: Opened, key: str, kind: KeyType | None, moment: CommandTime
 ) -> tuple[Any, float]:
@@ -572,7 +579,8 @@ def _get_at(
     when = moment.resolve(opened.ts, full, opened.is_live)
     samples = opened.ts.get_range(key, when, when, include_previous=True, include_end=True)
     if not samples:
-        first = opened.ts.get_range(key, 0.0, include_previous=True)[0][1]
+        all_samples = opened.ts.get_range(key, 0.0, include_previous=True)
+        first = (all_samples or [_get_latest(opened.ts, key)])[0][1]
         raise MissingKeyError(
             f"Key {escape(key)!r} has no sample up to {show_time(when)}; the first is of {show_time(first)}."
         )

@@ -121,7 +121,7 @@ def _print_conflicts(conflicts: tuple[MergeConflict, ...], start: str) -> None:
 
 def _conflict_to_json(conflict: MergeConflict) -> dict[str, object]:
     return {
-        "key": escape(conflict.name),
+        "key": conflict.name,
         "kinds": [None if kind is None else kind.name.lower() for kind in conflict.kinds],
         "values": conflict.values,
         "sub_keys": conflict.sub_keys,
@@ -269,7 +269,7 @@ def _pickled_row(key: PickledKey) -> tuple[object, ...]:
 def _pickled_to_json(key: PickledKey) -> dict[str, object]:
     return {
         "db": key.database,
-        "key": escape(key.name),
+        "key": key.name,
         "kind": key.kind.name.lower(),
         "values": key.total,
         "pickles": key.count,

@@ -231,7 +231,8 @@ def _bound(time: Time | None, default: float) -> float:
 def _extent(times: Sequence[Floats], begin: float, until: float) -> tuple[float, float]:
     """Return the range to show: as given, or all samples and a little more on both sides."""
     some = [one for one in times if len(one)]
-    least = min((float(one[0]) for one in some), default=until - 1.0)
+    # Without a range, there are no samples only if the times of all are NaN or infinite.
+    least = min((float(one[0]) for one in some), default=until - 1.0 if until < math.inf else 0.0)
     first = begin if begin > 0.0 else least
     last = until if until < math.inf else max((float(one[-1]) for one in some), default=first)
     margin = _MARGIN * (last - first) if last > first else 1.0
