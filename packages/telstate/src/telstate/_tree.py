@@ -248,7 +248,8 @@ def _shorten(nodes: Sequence[Node], limit: int, advice: str) -> list[Node]:
             taken.append(attrs.evolve(node, children=take(node.children)))
         return taken
 
-    note = f"{lines - limit:,} more lines: {advice}"
+    more = lines - limit
+    note = f"{more:,} more line{'s' * (more > 1)}: {advice}"
     return [*take(nodes), Node("...", note=note)]
 
 
