@@ -76,6 +76,8 @@ def open_store(
         If it is corrupt.
     ConnectionError
         If a server cannot be reached.
+    ValueError
+        If a URL is not valid, or names another database.
 
     Examples
     --------
@@ -95,9 +97,13 @@ def open_store(
         load_into(ts.backend, store, strict, keys, database, collisions, progress)
         return ts
     assert isinstance(store, str)
+    from telstate_backends import RedisBackend  # which imports redis-py
+
     if not store.strip():
         raise ValueError("An empty text names no store.")
     try:
+        if database == 0 and "://" in store:  # which a URL may contradict
+            return TelescopeState(RedisBackend.from_url(store, 0), prefixes=prefixes)
         return TelescopeState(store, database or 0, prefixes)
     except ConnectionError as error:
         if ":" in store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 import subprocess
 import threading
@@ -14,6 +15,8 @@ import pytest
 from state_command import COMMAND, run, run_on_terminal
 
 from telstate import TelescopeState
+from telstate_backends import Load, Samples
+from telstate_codec import encode_sample
 
 START = 1_600_000_000.0
 """2020-09-13T12:26:40Z."""
@@ -99,6 +102,39 @@ def test_filled_sensors(path: Path) -> None:
         "1600000004.0\t12.5\t-1.0",
         "1600000006.0\t13.5\t-2.0",
     ]
+
+
+def test_a_filled_sensor(path: Path) -> None:
+    """The value before the start is at the start, unless there is a sample at that time."""
+    options = ("m000_azim", "--unix", "--fill", "--end", "1600000004")
+    before = run("range", path, *options, "--start", "1600000001")
+    assert before.stdout.splitlines() == ["1600000001.0\t10.5", "1600000002.0\t11.5"]
+    at_start = run("range", path, *options, "--start", "1600000002")
+    assert at_start.stdout.splitlines() == ["1600000002.0\t11.5"]
+
+
+def test_names_in_json(tmp_path: Path) -> None:
+    """Names that look alike when they are printed are different names in JSON."""
+    ts = TelescopeState()
+    names = [r"\xff", b"\xff", "line\n"]
+    for name in names:
+        ts.add(name, 1, ts=START)
+    ts.save(tmp_path / "names.rdb")
+    result = run("range", tmp_path / "names.rdb", "*", "--json")
+    assert set(json.loads(result.stdout)) == {"time", r"\xff", "\udcff", "line\n"}
+    header = run("range", tmp_path / "names.rdb", "*", "--csv").stdout.splitlines()[0]
+    assert header == r"time,\xff,line\n,\xff"
+
+
+def test_pickled_samples(tmp_path: Path) -> None:
+    """The error for a sample that is a pickle names the key, and the option that may read it."""
+    ts = TelescopeState()
+    pickled = encode_sample(START, pickle.dumps([1.5], protocol=0))
+    ts.backend.execute(Load(b"gain", Samples([pickled])))
+    ts.save(tmp_path / "old.rdb")
+    result = run("range", tmp_path / "old.rdb", "gain")
+    assert result.exit_code == 2
+    assert "'gain'" in result.stderr and "--allow-pickle safe" in result.stderr
 
 
 def test_json(path: Path) -> None:
@@ -210,9 +246,10 @@ def test_watch_ends_in_time(live: tuple[str, TelescopeState]) -> None:
     assert run("watch", address, "gain", "--timeout", "0.1", "--count", "1").exit_code == 1
 
 
-def test_watch_of_a_file(path: Path) -> None:
-    """A file does not change."""
-    result = run("watch", path, "m000_azim")
+@pytest.mark.parametrize("command", ["watch", "wait"])
+def test_following_a_file(path: Path, command: str) -> None:
+    """A file does not change, so nothing would end the wait for a key that it lacks."""
+    result = run(command, path, "m000_azim")
     assert result.exit_code == 2
     assert "does not change" in result.stderr
 
@@ -231,6 +268,8 @@ def test_wait(live: tuple[str, TelescopeState]) -> None:
         {"$array": {"dtype": "<f8", "shape": [2], "data": "AAAAAAAA+D8AAAAAAAAAQA=="}}
     )
     assert run("wait", address, "gains", "--value", gains).exit_code == 0
+    ts.add("elevation", 15.0, ts=START)
+    assert run("wait", address, "elevation", "--value", "15", "--timeout", "0.1").exit_code == 0
     late = run("wait", address, "activity", "--value", "stop", "--timeout", "0.1")
     assert late.exit_code == 1
     assert "activity" in late.stderr and late.stderr.count("\n") == 1

@@ -66,6 +66,16 @@ def test_add(live: tuple[str, TelescopeState]) -> None:
     assert before - 3600 <= times[1] <= time.time() - 3600
 
 
+def test_negative_numbers(live: tuple[str, TelescopeState]) -> None:
+    """A negative number is a value, and not an option; an option that is not known is wrong usage."""
+    url, ts = live
+    assert run("add", url, "gain", "-1.5", "--time", "-1h").exit_code == 0
+    assert run("set", url, "delay", "-5").exit_code == 0
+    assert (ts["gain"], ts["delay"]) == (-1.5, -5)
+    assert run("set", url, "gain_unit", "dB", "--txt").exit_code == 2
+    assert "gain_unit" not in ts
+
+
 @pytest.mark.parametrize(
     "value", ["[1, 2", '{"$tuple": 1}', '{"$array": {}}', '"a', "[" * 99_999, "1" * 9999]
 )
@@ -127,6 +137,8 @@ def test_clear(live: tuple[str, TelescopeState]) -> None:
     assert _answer(b"n\n", "clear", url) == 1
     assert run("clear", url).exit_code == 2
     assert run("clear", url, "--force", "--db", "1").exit_code == 0
+    assert run("clear", f"{url}/0", "--force", "--db", "1").exit_code == 2
+    assert run("clear", f"{url}/1", "--force", "--db", "0").exit_code == 2
     assert ts.keys() == ["a"]
     assert run("clear", url, "--force").exit_code == 0
     assert ts.keys() == []

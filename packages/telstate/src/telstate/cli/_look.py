@@ -13,7 +13,7 @@ import attrs
 import click
 
 from telstate._suggest import find_similar
-from telstate._summaries import describe_value, is_pickle, natural, pattern_of, summarise_keys
+from telstate._summaries import describe_value, natural, pattern_of, summarise_keys
 from telstate._tree import arrange, walk
 from telstate.cli._store import (
     Opened,
@@ -23,7 +23,7 @@ from telstate.cli._store import (
     store_argument,
 )
 from telstate.cli._times import CommandTime, parse_time, show_time, unix_option
-from telstate.cli._values import format_value, parse_value
+from telstate.cli._values import format_value, parse_value, unread_error
 from telstate.errors import MissingKeyError
 from telstate.overview import (
     KeySummary,
@@ -596,11 +596,7 @@ def _unread(ts: TelescopeState, key: str, error: DecodeError) -> Exception:
     """Return the error for a value that is not read: for a pickle, with the option that may read it."""
     encoded = ts.get(key, return_encoded=True)
     values = encoded.values() if isinstance(encoded, dict) else [encoded]
-    if not any(map(is_pickle, values)) or "safe policy" in str(error):
-        return error
-    return click.ClickException(
-        f"Key {escape(key)!r} holds a pickle. --allow-pickle safe reads those that are plain data."
-    )
+    return unread_error(key, values, error)
 
 
 def _print_value(

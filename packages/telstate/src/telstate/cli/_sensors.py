@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Number
 from typing import Any
 
 import click
 
 from telstate._batch import Queued
-from telstate._calls.common import is_glob
+from telstate._calls.common import is_glob, with_key
 from telstate._pandas import samples_of, select_mutable
 from telstate.cli._store import StoreArgument, key_argument, keys_argument, store_argument
 from telstate.cli._times import CommandTime, show_time, span_options, unix_option
-from telstate.cli._values import format_value, parse_value
+from telstate.cli._values import format_value, parse_value, unread_error
 from telstate.overview import describe
 from telstate.telescope_state import TelescopeState
 from telstate.watch import KeyUpdate
 from telstate_backends import KeyType, TimeoutError
-from telstate_codec import Key, decode_value, encode_value, equal_encoded_values
+from telstate_codec import DecodeError, Key, decode_value, encode_value, equal_encoded_values
 from telstate_codec.json_form import value_to_json
 from telstate_codec.printable import bounded_repr, escape
 from telstate_rdb.cli.group import NO, YES, print_message
@@ -66,16 +67,20 @@ def range_(
         rows = _read_rows(view, names, limits[0], limits[1], fill)
     if last is not None:
         rows = rows[-last:]
+    make_text = _formatter(output, as_csv, as_json)
     shown: Iterator[Sequence[Any]] = (
-        (show_time(moment, as_unix), *map(_decoder(output, as_csv, as_json), encoded))
+        (
+            show_time(moment, as_unix),
+            *(None if one is None else make_text(one, name) for one, name in zip(encoded, names)),
+        )
         for moment, *encoded in rows
     )
-    labels = ["value"] if len(names) == 1 else [escape(name) for name in names]
-    columns = [Column("time"), *(Column(label, "value") for label in labels)]
+    labels = ["value"] if len(names) == 1 else names
     if as_json:
         for row in shown:
             print_json(output, dict(zip(["time", *labels], row)))
     else:
+        columns = [Column("time"), *(Column(escape(label), "value") for label in labels)]
         print_rows(output, "csv" if as_csv else "table", columns, shown)
 
 
@@ -109,12 +114,14 @@ def _read_rows(
             for name in names
         }
     found = list(samples_of(queued).values())
+    if fill:
+        found = [_move_to_start(samples, first) for samples in found]
     if len(found) == 1:
-        return [[max(moment, first) if fill else moment, value] for value, moment in found[0]]
+        return [[moment, value] for value, moment in found[0]]
     rows: dict[float, list[Any]] = {}
     for column, samples in enumerate(found):
         for value, moment in samples:
-            row = rows.setdefault(max(moment, first), [None] * len(names))
+            row = rows.setdefault(moment, [None] * len(names))
             row[column] = value
     joined = [[moment, *rows[moment]] for moment in sorted(rows)]
     if fill:
@@ -123,13 +130,27 @@ def _read_rows(
     return joined
 
 
-def _decoder(output: Output, as_csv: bool, as_json: bool) -> Any:
-    """Return the function that makes of an encoded value what is printed."""
-    if as_json:
-        return lambda encoded: None if encoded is None else value_to_json(decode_value(encoded))
-    if output.is_terminal and not as_csv:
-        return lambda encoded: None if encoded is None else describe(encoded)
-    return lambda encoded: None if encoded is None else format_value(decode_value(encoded))
+def _move_to_start(samples: list[tuple[Any, float]], start: float) -> list[tuple[Any, float]]:
+    """Move the sample before a range to its start; leave it out if there is one at the start."""
+    if not samples or samples[0][1] >= start:
+        return samples
+    (value, _), *others = samples
+    return others if others and others[0][1] == start else [(value, start), *others]
+
+
+def _formatter(output: Output, as_csv: bool, as_json: bool) -> Callable[[bytes, str], Any]:
+    """Return the function that makes of an encoded value of a sensor what is printed."""
+    if output.is_terminal and not (as_csv or as_json):
+        return lambda encoded, name: describe(encoded)
+
+    def decode(encoded: bytes, name: str) -> Any:
+        try:
+            value = decode_value(encoded)
+        except DecodeError as error:
+            raise unread_error(name, [encoded], with_key(error, name)) from error
+        return value_to_json(value) if as_json else format_value(value)
+
+    return decode
 
 
 @click.command()
@@ -159,14 +180,11 @@ def watch(
       telstate watch localhost:6379 'm000_*'
       telstate watch localhost:6379 obs_activity --count 1 --timeout 60
     """
-    if store.is_file:
-        raise click.UsageError(f"{store.name} is a file, which does not change. Watch a server.")
+    _refuse_file(store)
     deadline = None if timeout is None else time.monotonic() + timeout
     left = count
     with store.open() as opened:
-        names = [key for key in keys if not is_glob(key)]
-        globs = [key for key in keys if is_glob(key)]
-        with opened.ts.watch(*names, patterns=globs) as events:
+        with opened.ts.watch(*keys) as events:
             while left != 0:
                 wait = None if deadline is None else max(0.0, deadline - time.monotonic())
                 try:
@@ -181,6 +199,11 @@ def watch(
                         "The connection was lost. What was missed meanwhile was read from the store."
                     )
     return YES
+
+
+def _refuse_file(store: StoreArgument) -> None:
+    if store.is_file:
+        raise click.UsageError(f"{store.name} is a file, which does not change. Name a server.")
 
 
 def _print_update(event: KeyUpdate, as_json: bool, as_unix: bool, output: Output) -> None:
@@ -227,13 +250,14 @@ def wait(
 ) -> int:
     """Wait until a key exists, or has a value.
 
-    V is JSON, or text. The exit status is 1 if --timeout ends it.
+    V is JSON, or text; a number equals one of another type, as 1 and 1.0. The exit status is 1 if --timeout ends it.
 
     \b
     Examples:
       telstate wait localhost:6379 capture_block_id --timeout 60
       telstate wait localhost:6379 obs_activity --value track
     """
+    _refuse_file(store)
     with store.open() as opened:
         try:
             opened.ts.wait_key(key, _condition(value, as_text), timeout=timeout)
@@ -243,9 +267,16 @@ def wait(
     return YES
 
 
-def _condition(text: str | None, as_text: bool) -> Any:
+def _condition(text: str | None, as_text: bool) -> Callable[[Any, float | None], bool] | None:
     """Return the condition that the value is the one that was typed, None for any value."""
     if text is None:
         return None
-    wanted = encode_value(parse_value(text, as_text))
-    return lambda value, moment: equal_encoded_values(encode_value(value), wanted)
+    wanted = parse_value(text, as_text)
+    encoded = encode_value(wanted)
+
+    def condition(value: Any, moment: float | None) -> bool:
+        if isinstance(value, Number) and isinstance(wanted, Number):
+            return bool(value == wanted)
+        return equal_encoded_values(encode_value(value), encoded)
+
+    return condition

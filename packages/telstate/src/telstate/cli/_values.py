@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
+from telstate._summaries import is_pickle
 from telstate_codec import DecodeError
 from telstate_codec.json_form import value_from_json, value_to_json
+from telstate_codec.printable import escape
 
 
 def parse_value(text: str, as_text: bool = False) -> Any:
@@ -41,3 +44,12 @@ def format_value(value: Any) -> str:
     ('track', '1.5', '{"$tuple": [1, {"$bytes": "YQ=="}]}')
     """
     return value if isinstance(value, str) else json.dumps(value_to_json(value))
+
+
+def unread_error(key: str, encoded: Iterable[bytes], error: DecodeError) -> Exception:
+    """Return the error for a value that is not read: for a pickle, with the option that may read it."""
+    if not any(map(is_pickle, encoded)) or "safe policy" in str(error):
+        return error
+    return click.ClickException(
+        f"Key {escape(key)!r} holds a pickle. --allow-pickle safe reads those that are plain data."
+    )

@@ -13,13 +13,15 @@ from telstate.errors import MissingKeyError
 from telstate_codec.printable import escape
 from telstate_rdb.cli.group import NO, YES
 
+# So that a negative number is a value, and not an option that does not exist.
+_NUMBERS = {"ignore_unknown_options": True}
 _text_option = click.option(
     "--text", "as_text", is_flag=True, help="Take VALUE as text, not as JSON."
 )
 _force_option = click.option("--force", is_flag=True, help="Do not ask.")
 
 
-@click.command("set")
+@click.command("set", context_settings=_NUMBERS)
 @store_argument
 @key_argument
 @click.argument("value")
@@ -46,7 +48,7 @@ def set_(store: StoreArgument, key: str, value: str, sub_key: str | None, as_tex
             opened.ts.set_indexed(key, parse_value(sub_key), content)
 
 
-@click.command()
+@click.command(context_settings=_NUMBERS)
 @store_argument
 @key_argument
 @click.argument("value")
