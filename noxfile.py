@@ -358,9 +358,8 @@ def stack(session: nox.Session) -> None:
     """Test all packages in one environment, including slow tests and those against katsdptelstate."""
     install(session, [*PACKAGES, "telstate-testing"], "packaging", *needed_by_tests(*PACKAGES))
     for package in PACKAGES:
-        # The quick tests of the upper packages were run with just these packages in `tests`; those of the
-        # lower ones were run without the peer.
-        marks = "slow" if package in PACKAGES[2:] else ""
+        # The quick tests were run in `tests`, but the property tests of the lower packages with few examples.
+        marks = "slow" if package in PACKAGES[2:] else "slow or hypothesis"
         run_tests(session, package, peer_python=peer(session), marks=marks)
     if not session.posargs:
         pytest = ["python", "-m", "pytest", "-q", "-p", "no:randomly"]

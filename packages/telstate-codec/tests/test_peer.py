@@ -20,7 +20,10 @@ PYTHON = peer_python()
 SEEDS = 6000
 PART = 500
 
-pytestmark = pytest.mark.skipif(PYTHON is None, reason="no environment with katsdptelstate")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PYTHON is None, reason="no environment with katsdptelstate"),
+]
 
 
 class Peer:

@@ -38,6 +38,13 @@ BINARIES = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that need the peer as slow: it is there in the session with slow tests only."""
+    for item in items:
+        if "peer" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session", params=BINARIES or [pytest.param(None, marks=NO_SERVER)], ids=str)
 def redis_binary(request: pytest.FixtureRequest) -> RedisBinary:
     """Each server of this machine in turn."""

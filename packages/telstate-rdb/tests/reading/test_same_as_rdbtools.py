@@ -74,6 +74,7 @@ def theirs(*paths: Path) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 @NO_PEER
 @NO_SAMPLES
 def test_as_rdbtools() -> None:
@@ -84,6 +85,7 @@ def test_as_rdbtools() -> None:
         assert [ours(record) for record in reader] == expected, name
 
 
+@pytest.mark.slow
 @NO_PEER
 @NO_SAMPLES
 def test_telescope_state_as_rdbtools() -> None:
