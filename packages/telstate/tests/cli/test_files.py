@@ -261,7 +261,9 @@ def test_full_disk(observation: Path, tmp_path: Path) -> None:
     """A file that cannot be written is an error, and the old one stays."""
     path = tmp_path / "out.parquet"
     path.write_bytes(b"old")
-    done = run_in_shell('ulimit -f 4; exec "$@"', "export", observation, "-o", path, "--force")
+    # Python would also cache parts of modules.
+    script = 'export PYTHONDONTWRITEBYTECODE=1; ulimit -f 4; exec "$@"'
+    done = run_in_shell(script, "export", observation, "-o", path, "--force")
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.count(b"\n") == 1 and b"out.parquet could not be written" in done.stderr
     assert path.read_bytes() == b"old"

@@ -151,6 +151,7 @@ def test_full_disk(tmp_path: Path) -> None:
     target.write_bytes(b"old")
     code = """
 import resource, sys, numpy, telstate
+sys.dont_write_bytecode = True  # Python would cache a part of a module
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 ts = telstate.TelescopeState()
 for number in range(100):
