@@ -333,7 +333,9 @@ def _open(file: Source) -> Iterator[_Snapshot | _RowFile]:
             opened.seek(0)
         if head == b"PAR1":
             yield _ParquetFile(opened, name)
-        elif head.startswith(b"{") or (not head and name.endswith((".jsonl", ".jsonl.gz"))):
+        elif head.lstrip().startswith(b"{") or (
+            not head and name.endswith((".jsonl", ".jsonl.gz"))
+        ):
             yield _JsonFile(opened, name)
         else:
             yield _Snapshot(opened if path is None else path, name)

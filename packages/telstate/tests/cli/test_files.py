@@ -93,7 +93,7 @@ def test_files_that_exist(observation: Path, tmp_path: Path, command: str) -> No
         ([*words, "nope*"], 1, "'nope*': no key matches"),
         ([*words, "m000_observar"], 1, "m000_observer"),
         ([*words, "m*", "--exclude", "m*"], 1, "'m*': no key matches"),
-        ([command, empty, *target], 2, "no keys to save"),
+        ([command, empty, *target], 2, f"no keys to save, so {path} was left as it was.\n"),
         ([command, tmp_path / "nope.rdb", *target], 2, "nope.rdb"),
     ]
     for arguments, status, message in cases:
@@ -113,6 +113,8 @@ def test_wrong_usage(observation: Path, newest_port: int, tmp_path: Path) -> Non
     assert "'-o'" in failed(run("export", observation))
     assert "is a file" in failed(run("load", observation, tmp_path / "other.rdb"))
     server = address(newest_port)
+    # An option that would make no difference is not accepted.
+    assert "--view" in failed(run("dump", observation, tmp_path / "out.rdb", "--view", "m000"))
     assert "exclude each other" in failed(run("load", observation, server, "--keep", "--replace"))
     path.write_text('{"key": 1}\n')
     assert f"{path}, line 1: " in failed(run("load", path, server))

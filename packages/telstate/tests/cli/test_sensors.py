@@ -126,8 +126,8 @@ def test_names_in_json(tmp_path: Path) -> None:
     assert header == r"time,\xff,line\n,\xff"
 
 
-def test_pickled_samples(tmp_path: Path) -> None:
-    """The error for a sample that is a pickle names the key, and the option that may read it."""
+def test_unreadable_samples(tmp_path: Path) -> None:
+    """The error names the key and the reason; for a pickle, the option that may read it."""
     ts = TelescopeState()
     pickled = encode_sample(START, pickle.dumps([1.5], protocol=0))
     ts.backend.execute(Load(b"gain", Samples([pickled])))
@@ -135,6 +135,9 @@ def test_pickled_samples(tmp_path: Path) -> None:
     result = run("range", tmp_path / "old.rdb", "gain")
     assert result.exit_code == 2
     assert "'gain'" in result.stderr and "--allow-pickle safe" in result.stderr
+    ts.backend.execute(Load(b"short", Samples([b"abc"])))
+    ts.save(tmp_path / "short.rdb")
+    assert "it has 3 in all" in run("range", tmp_path / "short.rdb", "short").stderr
 
 
 def test_json(path: Path) -> None:

@@ -136,6 +136,7 @@ def test_clear(live: tuple[str, TelescopeState]) -> None:
     ts["a"] = 1
     assert _answer(b"n\n", "clear", url) == 1
     assert run("clear", url).exit_code == 2
+    assert run("clear", url, "--force", "--view", "sdp").exit_code == 2
     assert run("clear", url, "--force", "--db", "1").exit_code == 0
     assert run("clear", f"{url}/0", "--force", "--db", "1").exit_code == 2
     assert run("clear", f"{url}/1", "--force", "--db", "0").exit_code == 2

@@ -78,6 +78,13 @@ def target(request: pytest.FixtureRequest, server_port: Callable[[str], int]) ->
     return ts
 
 
+def test_blank_lines() -> None:
+    """Blank lines are skipped, also before the first row."""
+    ts = TelescopeState()
+    import_file(ts, io.BytesIO(b"\n" + LINES.replace(b"\n", b"\n \n")))
+    assert compare(ts, filled()) == []
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "parquet", "rdb"])
 def test_formats(target: TelescopeState, tmp_path: Path, suffix: str) -> None:
     """The content says what a file is; progress counts up to all of it."""

@@ -14,10 +14,10 @@ from click.shell_completion import CompletionItem
 from telstate._export import export as export_store
 from telstate._export import find_format
 from telstate._import import Existing, import_file
-from telstate.cli._store import StoreArgument, complete_key, globs_argument, store_argument
+from telstate.cli._store import StoreArgument, complete_key, globs_argument, whole_store_argument
 from telstate.errors import KeysExistError
 from telstate.snapshots import save_store
-from telstate_backends import ConnectionError, DatabaseCollisionError, RefusedError
+from telstate_backends import ConnectionError, DatabaseCollisionError, RdbWriteError, RefusedError
 from telstate_codec.pickles import PicklePolicy, pickle_policy
 from telstate_rdb.cli.group import print_message, show_progress
 from telstate_rdb.cli.output import (
@@ -60,7 +60,7 @@ def _print_result(output: Output, as_json: bool, **facts: int) -> None:
 
 
 @click.command()
-@store_argument
+@whole_store_argument
 @globs_argument
 @click.option(
     "-o",
@@ -105,7 +105,7 @@ def export(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     refuse_existing(path, force)
-    with store.open() as opened, _bar(path) as progress:
+    with store.open() as opened, _bar(path) as progress, _without_advice():
         report = export_store(
             opened.ts,
             path,
@@ -121,7 +121,7 @@ def export(
 
 
 @click.command()
-@store_argument
+@whole_store_argument
 @click.argument("path", metavar="FILE", type=click.Path(dir_okay=False))
 @globs_argument
 @_exclude_option
@@ -149,7 +149,7 @@ def dump(
       telstate dump observation.rdb m000.rdb 'm000_*' --exclude '*_raw'
     """
     refuse_existing(path, force)
-    with store.open() as opened, _bar(path) as progress:
+    with store.open() as opened, _bar(path) as progress, _without_advice():
         count = save_store(
             opened.ts.backend, path, globs or None, consistent, False, exclude, progress
         )
@@ -166,7 +166,7 @@ def _complete_key_of_file(
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
-@store_argument
+@whole_store_argument
 @click.argument("globs", nargs=-1, metavar="[GLOB]...", shell_complete=_complete_key_of_file)
 @click.option(
     "--exclude",
@@ -246,6 +246,15 @@ def load(
     if replace or keep:
         facts["replaced" if replace else "kept"] = report.existing
     _print_result(output, as_json, **facts)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Leave out of the error for a file without keys which argument of the function writes one."""
+    try:
+        yield
+    except RdbWriteError as error:
+        raise click.ClickException(str(error).partition(" For an empty file")[0]) from error
 
 
 @contextmanager

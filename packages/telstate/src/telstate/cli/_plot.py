@@ -6,15 +6,12 @@ import io
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 
-from telstate.cli._sensors import full_names, resolve_sensors
+from telstate.cli._sensors import full_names, resolve_sensors, show_reason
 from telstate.cli._store import StoreArgument, keys_argument, store_argument
 from telstate.cli._times import CommandTime, span_options
-from telstate.errors import BatchError
 from telstate_rdb.cli.output import force_option, open_output
 
 _FORMATS = ("png", "svg", "pdf")
@@ -30,18 +27,6 @@ def parse_path(context: click.Context, parameter: click.Parameter, path: str | N
 
 def _format_of(path: str) -> str:
     return os.path.splitext(path)[1][1:].lower()
-
-
-@contextmanager
-def _show_reason() -> Iterator[None]:
-    """Add to the error for samples that cannot be read why that is."""
-    try:
-        yield
-    except BatchError as error:
-        reason = str(error.exceptions[0])
-        if "is a pickle" in reason:
-            reason = "They are pickles. --allow-pickle safe reads those that are plain data."
-        raise click.ClickException(f"{error.message}. {reason}") from error
 
 
 @click.command()
@@ -84,7 +69,7 @@ def plot(
     # NumPy is slow to import, and other commands do without it.
     from telstate.plot import plot_sensors, plot_sensors_as_text
 
-    with open_output(path, force) as output, store.open() as opened, _show_reason():
+    with open_output(path, force) as output, store.open() as opened, show_reason():
         ts, names = resolve_sensors(opened.ts, keys)
         full = [key for name in names for key in full_names(ts, name)]
         begin, until = (

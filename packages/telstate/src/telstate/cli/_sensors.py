@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Number
 from typing import Any
 
@@ -15,6 +16,7 @@ from telstate._pandas import samples_of, select_mutable
 from telstate.cli._store import StoreArgument, key_argument, keys_argument, store_argument
 from telstate.cli._times import CommandTime, show_time, span_options, unix_option
 from telstate.cli._values import format_value, parse_value, unread_error
+from telstate.errors import BatchError
 from telstate.overview import describe
 from telstate.telescope_state import TelescopeState
 from telstate.watch import KeyUpdate
@@ -64,7 +66,8 @@ def range_(
         limits = [
             None if one is None else one.resolve(view, full, opened.is_live) for one in (start, end)
         ]
-        rows = _read_rows(view, names, limits[0], limits[1], fill)
+        with show_reason():
+            rows = _read_rows(view, names, limits[0], limits[1], fill)
     if last is not None:
         rows = rows[-last:]
     make_text = _formatter(output, as_csv, as_json)
@@ -101,6 +104,18 @@ def resolve_sensors(ts: TelescopeState, keys: Iterable[str]) -> tuple[TelescopeS
 
 def full_names(ts: TelescopeState, name: str) -> list[str]:
     return [prefix + name for prefix in ts.prefixes]
+
+
+@contextmanager
+def show_reason() -> Iterator[None]:
+    """Add to the error for samples that cannot be read why that is."""
+    try:
+        yield
+    except BatchError as error:
+        reason = str(error.exceptions[0])
+        if "is a pickle" in reason:
+            reason = "They are pickles. --allow-pickle safe reads those that are plain data."
+        raise click.ClickException(f"{error.message}. {reason}") from error
 
 
 def _read_rows(

@@ -175,7 +175,12 @@ def complete_key(
 
 def store_argument(command: CommandT) -> CommandT:
     """Add the argument STORE and its options; the command takes a `StoreArgument` as `store`."""
-    command = _view_option(_convert_stores(command, "store"))
+    return _view_option(whole_store_argument(command))
+
+
+def whole_store_argument(command: CommandT) -> CommandT:
+    """Add the argument STORE as `store_argument` does, to a command that works with full names of keys only."""
+    command = _convert_stores(command, "store")
     return click.argument("store", shell_complete=complete_store)(command)
 
 

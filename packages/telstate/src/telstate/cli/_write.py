@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from telstate.cli._store import StoreArgument, key_argument, store_argument
+from telstate.cli._store import StoreArgument, key_argument, store_argument, whole_store_argument
 from telstate.cli._times import CommandTime, parse_time
 from telstate.cli._values import parse_value
 from telstate.errors import MissingKeyError
@@ -100,10 +100,10 @@ def delete(store: StoreArgument, key: str, force: bool) -> int:
 
 
 @click.command()
-@store_argument
+@whole_store_argument
 @_force_option
 def clear(store: StoreArgument, force: bool) -> int:
-    """Delete all keys of a database, whatever the view, also those of other programs.
+    """Delete all keys of a database, also those of other programs.
 
     \b
     Example:
