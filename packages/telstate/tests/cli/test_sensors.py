@@ -140,6 +140,17 @@ def test_unreadable_samples(tmp_path: Path) -> None:
     assert "it has 3 in all" in run("range", tmp_path / "short.rdb", "short").stderr
 
 
+def test_range_to_a_file(path: Path, tmp_path: Path) -> None:
+    """With -o it writes CSV, and does not overwrite unless --force is given."""
+    out = tmp_path / "azimuth.csv"
+    arguments = ("range", path, "m000_azim", "--unix", "--last", "1", "-o", out)
+    assert run(*arguments).exit_code == 0
+    assert out.read_text() == "time,value\n1600000006.0,13.5\n"
+    refused = run(*arguments)
+    assert refused.exit_code == 2 and "--force" in refused.stderr
+    assert run(*arguments, "--force").exit_code == 0
+
+
 def test_json(path: Path) -> None:
     """JSON lines hold times and values in the text form."""
     result = run("range", path, "gains", "target", "--json")

@@ -126,6 +126,8 @@ def test_delete(live: tuple[str, TelescopeState]) -> None:
     assert ts.keys() == ["a", "b"]
     assert _answer(b"y\n", "delete", url, "a") == 0
     assert ts.keys() == ["b"]
+    glob = run("delete", url, "*", "--force")
+    assert glob.exit_code == 2 and "not a glob" in glob.stderr
     missing = run("delete", url, "a", "--force")
     assert missing.exit_code == 1 and "'a'" in missing.stderr
 

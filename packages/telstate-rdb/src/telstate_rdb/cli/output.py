@@ -53,6 +53,7 @@ class Output:
 
     def __init__(self, file: AtomicFile | None = None) -> None:
         self._file = file
+        self.is_file = file is not None
         self._pieces: list[bytes] = []
         self._size = 0
         stream = sys.stdout

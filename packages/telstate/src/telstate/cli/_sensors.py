@@ -25,7 +25,15 @@ from telstate_codec import DecodeError, Key, decode_value, encode_value, equal_e
 from telstate_codec.json_form import value_to_json
 from telstate_codec.printable import bounded_repr, escape
 from telstate_rdb.cli.group import NO, YES, print_message
-from telstate_rdb.cli.output import Column, Output, json_option, print_json, print_rows, print_to
+from telstate_rdb.cli.output import (
+    Column,
+    Output,
+    json_option,
+    output_options,
+    print_json,
+    print_rows,
+    print_to,
+)
 
 
 @click.command("range")
@@ -37,7 +45,7 @@ from telstate_rdb.cli.output import Column, Output, json_option, print_json, pri
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @json_option
 @unix_option
-@print_to
+@output_options
 def range_(
     store: StoreArgument,
     keys: tuple[str, ...],
@@ -49,16 +57,18 @@ def range_(
     as_json: bool,
     as_unix: bool,
     output: Output,
+    force: bool,
 ) -> None:
     """Print the samples of sensors, one row for each time.
 
     Without --start and --end these are all samples. Several sensors are joined on time; where one has no
-    sample, its column is empty. Of several samples of a sensor at one time, the last is shown if sensors are joined.
+    sample, its column is empty. Of several samples of a sensor at one time, the last is shown if sensors are
+    joined. With -o the file is CSV, unless --json is given.
 
     \b
     Examples:
       telstate range obs.rdb m000_pos_actual_scan_azim --last 10
-      telstate range obs.rdb 'm000_pos_actual_*' --start -1h --fill --csv
+      telstate range obs.rdb 'm000_pos_actual_*' --start -1h --fill -o pointing.csv
     """
     with store.open() as opened:
         view, names = resolve_sensors(opened.ts, keys)
@@ -70,6 +80,7 @@ def range_(
             rows = _read_rows(view, names, limits[0], limits[1], fill)
     if last is not None:
         rows = rows[-last:]
+    as_csv = as_csv or (output.is_file and not as_json)
     make_text = _formatter(output, as_csv, as_json)
     shown: Iterator[Sequence[Any]] = (
         (

@@ -6,10 +6,10 @@ import sys
 
 import click
 
+from telstate._calls.common import is_glob
 from telstate.cli._store import StoreArgument, key_argument, store_argument, whole_store_argument
 from telstate.cli._times import CommandTime, parse_time
 from telstate.cli._values import parse_value
-from telstate.errors import MissingKeyError
 from telstate_codec.printable import escape
 from telstate_rdb.cli.group import NO, YES
 
@@ -83,7 +83,7 @@ def add(
 @key_argument
 @_force_option
 def delete(store: StoreArgument, key: str, force: bool) -> int:
-    """Delete a key, with all its samples, in every prefix of the view.
+    """Delete one key, with all its samples, in every prefix of the view.
 
     \b
     Example:
@@ -91,8 +91,11 @@ def delete(store: StoreArgument, key: str, force: bool) -> int:
     """
     with store.open(writable=True) as opened:
         if key not in opened.ts:
+            if is_glob(key):
+                raise click.UsageError(
+                    f"There is no key {escape(key)}. KEY is one name, not a glob."
+                )
             opened.ts[key]  # raises the error that names similar keys
-            raise MissingKeyError(key)
         if not force and not _confirm(f"Delete {escape(key)} from {opened.name}?"):
             return NO
         opened.ts.delete(key)
