@@ -193,6 +193,18 @@ def test_a_view(path: Path) -> None:
     assert run("range", path, "m000_azi?", "--view", "m001").stdout == expected
 
 
+def test_a_glob_in_a_view(tmp_path: Path) -> None:
+    """What a glob selects is read by its full name, also where the view has a key of that name."""
+    ts = TelescopeState()
+    ts.add("gain", 1, ts=START)
+    ts.add("cal_gain", 2, ts=START)
+    path = tmp_path / "gains.rdb"
+    ts.save(path)
+    for key, value in {"gai?": "1", "gain": "2"}.items():
+        result = run("range", path, key, "--view", "cal", "--unix")
+        assert result.stdout == f"{START}\t{value}\n"
+
+
 # ------------------------------------------------------------------------------------------ watch
 
 

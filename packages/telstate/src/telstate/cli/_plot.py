@@ -9,7 +9,7 @@ import warnings
 
 import click
 
-from telstate.cli._sensors import full_names, resolve_sensors, show_reason
+from telstate.cli._sensors import resolve_span, select_sensors, show_reason
 from telstate.cli._store import StoreArgument, keys_argument, store_argument
 from telstate.cli._times import CommandTime, span_options
 from telstate_rdb.cli.output import force_option, open_output
@@ -70,17 +70,14 @@ def plot(
     from telstate.plot import plot_sensors, plot_sensors_as_text
 
     with open_output(path, force) as output, store.open() as opened, show_reason():
-        ts, names = resolve_sensors(opened.ts, keys)
-        full = [key for name in names for key in full_names(ts, name)]
-        begin, until = (
-            None if one is None else one.resolve(ts, full, opened.is_live) for one in (start, end)
-        )
+        ts = opened.ts
+        begin, until = resolve_span(opened, select_sensors(ts, keys), start, end)
         if path is None:
             size = shutil.get_terminal_size()
             height = size.lines if output.is_terminal else _HEIGHT
             text = plot_sensors_as_text(
                 ts,
-                names,
+                keys,
                 begin,
                 until,
                 width=size.columns,
@@ -90,7 +87,7 @@ def plot(
             )
             output.write(text)
         else:
-            figure = plot_sensors(ts, names, begin, until, stacked=stacked)
+            figure = plot_sensors(ts, keys, begin, until, stacked=stacked)
             drawn = io.BytesIO()
             with warnings.catch_warnings():  # characters that fonts lack become boxes
                 warnings.simplefilter("ignore", UserWarning)

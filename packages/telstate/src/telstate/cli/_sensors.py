@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Number
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 import click
 
 from telstate._batch import Queued
-from telstate._calls.common import is_glob, with_key
+from telstate._calls.common import with_key
 from telstate._pandas import samples_of, select_mutable
-from telstate.cli._store import StoreArgument, key_argument, keys_argument, store_argument
+from telstate.cli._store import Opened, StoreArgument, key_argument, keys_argument, store_argument
 from telstate.cli._times import CommandTime, show_time, span_options, unix_option
 from telstate.cli._values import format_value, parse_value, unread_error
 from telstate.errors import BatchError
 from telstate.overview import describe
+from telstate.pipeline import select_keys
 from telstate.telescope_state import TelescopeState
 from telstate.watch import KeyUpdate
 from telstate_backends import KeyType, TimeoutError
@@ -71,13 +72,11 @@ def range_(
       telstate range obs.rdb 'm000_pos_actual_*' --start -1h --fill -o pointing.csv
     """
     with store.open() as opened:
-        view, names = resolve_sensors(opened.ts, keys)
-        full = [key for name in names for key in full_names(view, name)]
-        limits = [
-            None if one is None else one.resolve(view, full, opened.is_live) for one in (start, end)
-        ]
+        selected = select_sensors(opened.ts, keys)
+        names = list(map(str, selected))
+        limits = resolve_span(opened, selected, start, end)
         with show_reason():
-            rows = _read_rows(view, names, limits[0], limits[1], fill)
+            rows = _read_rows(opened.ts, selected, *limits, fill)
     if last is not None:
         rows = rows[-last:]
     as_csv = as_csv or (output.is_file and not as_json)
@@ -98,23 +97,28 @@ def range_(
         print_rows(output, "csv" if as_csv else "table", columns, shown)
 
 
-def resolve_sensors(ts: TelescopeState, keys: Iterable[str]) -> tuple[TelescopeState, list[str]]:
-    """Return the names of sensors, and the view in which they are; globs select full names."""
-    names: dict[str, None] = {}
-    has_globs = False
-    for key in keys:
-        if is_glob(key) and key not in ts:
-            has_globs = True
-            names.update(dict.fromkeys(map(str, select_mutable(ts.key_types(key), key))))
-        else:
-            names[key] = None
-    if has_globs and "" not in ts.prefixes:  # what globs select are full names
-        ts = TelescopeState(ts.backend, prefixes=(*ts.prefixes, ""))
-    return ts, list(names)
+def select_sensors(ts: TelescopeState, keys: Iterable[str]) -> dict[Key, bool]:
+    """Return names of sensors, and full names (True) for those that are globs."""
+    return select_keys(keys, ts.__contains__, ts.key_types, select_mutable)
 
 
-def full_names(ts: TelescopeState, name: str) -> list[str]:
-    return [prefix + name for prefix in ts.prefixes]
+def resolve_span(
+    opened: Opened,
+    selected: Mapping[Key, bool],
+    start: CommandTime | None,
+    end: CommandTime | None,
+) -> tuple[float | None, float | None]:
+    """Return the limits of a range in seconds since 1970, which may be relative to the last sample."""
+    ts = opened.ts
+    names = [
+        prefix + str(name)
+        for name, is_full in selected.items()
+        for prefix in ([""] if is_full else ts.prefixes)
+    ]
+    first, last = (
+        None if one is None else one.resolve(ts, names, opened.is_live) for one in (start, end)
+    )
+    return first, last
 
 
 @contextmanager
@@ -130,14 +134,21 @@ def show_reason() -> Iterator[None]:
 
 
 def _read_rows(
-    ts: TelescopeState, names: Sequence[str], start: float | None, end: float | None, fill: bool
+    ts: TelescopeState,
+    selected: Mapping[Key, bool],
+    start: float | None,
+    end: float | None,
+    fill: bool,
 ) -> list[list[Any]]:
     """Return rows of a time and an encoded value, or None, for each sensor."""
     first = 0.0 if start is None else start
     with ts.pipeline(raise_errors=False) as p:
+        root = p.root()
         queued: dict[Key, Queued[list[tuple[Any, float]]]] = {
-            name: p.get_range(name, first, end, include_previous=fill, return_encoded=True)
-            for name in names
+            name: (root if is_full else p).get_range(
+                name, first, end, include_previous=fill, return_encoded=True
+            )
+            for name, is_full in selected.items()
         }
     found = list(samples_of(queued).values())
     if fill:
@@ -147,7 +158,7 @@ def _read_rows(
     rows: dict[float, list[Any]] = {}
     for column, samples in enumerate(found):
         for value, moment in samples:
-            row = rows.setdefault(moment, [None] * len(names))
+            row = rows.setdefault(moment, [None] * len(selected))
             row[column] = value
     joined = [[moment, *rows[moment]] for moment in sorted(rows)]
     if fill:
