@@ -116,7 +116,7 @@ def test_a_filled_sensor(path: Path) -> None:
 def test_names_in_json(tmp_path: Path) -> None:
     """Names that look alike when they are printed are different names in JSON."""
     ts = TelescopeState()
-    names = [r"\xff", b"\xff", "line\n"]
+    names: list[str | bytes] = [r"\xff", b"\xff", "line\n"]
     for name in names:
         ts.add(name, 1, ts=START)
     ts.save(tmp_path / "names.rdb")
