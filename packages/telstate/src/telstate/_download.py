@@ -94,6 +94,23 @@ def parse_address(text: str) -> Address:
     return Address(url, escape_path(place), authorization)
 
 
+def check_address(text: str) -> None:
+    """Raise a `ValueError` if an address is not valid; it shows nothing of it."""
+    address = text.strip()
+    if not _is_object(address):
+        parse_address(address)
+    elif not re.match(r"s3://[^/]+/[^/]", address, re.IGNORECASE):
+        raise ValueError("This s3:// address names no object. Write s3://bucket/name.")
+    elif re.match(r"s3://[^/]*[:@]", address, re.IGNORECASE):
+        raise ValueError(
+            "An s3:// address holds no access key. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+
+
+def _is_object(address: str) -> bool:
+    return address[:2].lower() == "s3"
+
+
 # ------------------------------------------------------------------------------------- downloads
 
 
@@ -103,10 +120,11 @@ class _Transient(Exception):
 
 def download(text: str, progress: Downloaded | None, stop: threading.Event) -> IO[bytes]:
     """Download a file; return a temporary file, at its start, whose name is the address."""
+    check_address(text)
     report: Downloaded = progress or (lambda received, size: None)
     raw = tempfile.TemporaryFile(buffering=0)
     try:
-        if text.lstrip()[:2].lower() == "s3":
+        if _is_object(text.lstrip()):
             _download_object(text.strip(), raw, report, stop)
         else:
             address = parse_address(text)
@@ -343,12 +361,6 @@ def _download_object(
             "s3:// addresses need s3fs, which is not installed: pip install 'telstate[remote]'.",
             name="s3fs",
         ) from error
-    if not re.match(r"s3://[^/]+/[^/]", address, re.IGNORECASE):
-        raise ValueError("This s3:// address names no object. Write s3://bucket/name.")
-    if re.match(r"s3://[^/]*[:@]", address, re.IGNORECASE):
-        raise ValueError(
-            "An s3:// address holds no access key. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
     shown = file.name = escape_path(address.partition("?")[0])
     with _translated_object_errors(shown):
         # fsspec takes settings from the environment, and the version of an object from its address.

@@ -32,12 +32,14 @@ def test_it_goes_on_after_each_file(real_snapshot: Path, tmp_path: Path) -> None
     broken.write_bytes(b"REDIS0006 and then rubbish")
     write_old_observation(old)
     real.write_bytes(real_snapshot.read_bytes())
-    shown = run("demo", broken, tmp_path / "none.rdb", old, real)
+    shown = run("demo", broken, tmp_path / "none.rdb", "https:///a.rdb", "localhost:x", old, real)
     assert shown.exit_code == 2
     errors = shown.stderr.splitlines()
     assert errors[0].startswith(f"{broken}, byte ")
     assert errors[1] == f"{tmp_path}/none.rdb: No such file or directory."
-    assert errors[2:] == [
+    assert errors[2].startswith("This address names no host.")
+    assert errors[3].startswith("'localhost:x' is not an endpoint")
+    assert errors[4:] == [
         "Pickles are not read. --allow-pickle safe reads those that are plain data."
     ]
     for file in (old, real):

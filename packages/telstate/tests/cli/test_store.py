@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 from archive_server import TOKEN, ArchiveServer
+from state_command import run as run_command
 
 from telstate.cli._store import StoreArgument, store_argument
 from telstate.cli.main import TelstateGroup
@@ -86,6 +87,25 @@ def test_a_store_that_cannot_be_meant(store: str, message: str) -> None:
     assert (failed.exit_code, failed.stdout) == (2, "")
     assert failed.stderr.startswith(message) and failed.stderr.count("\n") == 1
     assert TOKEN not in failed.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("info", "ADDRESS"),
+        ("verify", "ADDRESS"),
+        ("pickles", "ADDRESS"),
+        ("load", "ADDRESS", "localhost"),
+        ("merge", "ADDRESS", "b.rdb", "-o", "c.rdb"),
+    ],
+)
+def test_addresses_that_are_not_valid(arguments: tuple[str, ...]) -> None:
+    """Every command that reads a file says so in one line."""
+    address = f"https://host:port/a.rdb?token={TOKEN}"
+    failed = run_command(*(address if one == "ADDRESS" else one for one in arguments))
+    assert (failed.exit_code, failed.stdout) == (2, "")
+    assert failed.stderr.startswith("This address is not valid.")
+    assert failed.stderr.count("\n") == 1
 
 
 def test_a_misspelt_file_name() -> None:

@@ -15,7 +15,7 @@ import click
 from telstate._open import open_store
 from telstate._pickles import find_pickles
 from telstate.cli import _look, _sensors
-from telstate.cli._store import complete_store
+from telstate.cli._store import StoreArgument, complete_store
 from telstate.overview import KeySummary, summarise
 from telstate.telescope_state import TelescopeState
 from telstate_backends import TelstateError
@@ -104,9 +104,9 @@ def try_to_show(file: str, output: Output) -> bool:
 
 def show(file: str, output: Output) -> None:
     """Show a snapshot with the commands, and say what it takes to read its pickles."""
-    with open_store(file) as ts:
-        keys = summarise(ts)
-        pickled = find_pickles(ts)
+    with StoreArgument(file).open() as opened:
+        keys = summarise(opened.ts)
+        pickled = find_pickles(opened.ts)
     run(_look.info, [file], output)
     run(_look.ls, [file, "--tree", "--limit", str(LINES)], output)
     unread = {key.name for key in pickled}

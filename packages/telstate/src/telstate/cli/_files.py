@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,7 +12,12 @@ from click.shell_completion import CompletionItem
 from telstate._export import export as export_store
 from telstate._export import find_format
 from telstate._import import Existing, import_file
-from telstate.cli._store import StoreArgument, complete_key, globs_argument, whole_store_argument
+from telstate.cli._store import (
+    StoreArgument,
+    complete_key,
+    globs_argument,
+    whole_store_argument,
+)
 from telstate.errors import KeysExistError
 from telstate.snapshots import save_store
 from telstate_backends import ConnectionError, DatabaseCollisionError, RdbWriteError, RefusedError
@@ -210,10 +213,8 @@ def load(
     if replace and keep:
         raise click.UsageError("--replace and --keep exclude each other.")
     existing: Existing = "replace" if replace else "keep" if keep else "refuse"
-    if file == "-" and sys.stdin is None:
-        raise click.ClickException("Standard input cannot be read: it is closed.")
-    source: Any = sys.stdin.buffer if file == "-" else file
-    name = "standard input" if file == "-" else escape_path(file)
+    typed = StoreArgument(file)
+    source = typed.source
     done = [0, 0]
     with store.open(writable=True) as opened, _bar(file) as progress:
 
@@ -240,7 +241,7 @@ def load(
         except (ConnectionError, RefusedError) as error:
             if not done[0]:
                 raise
-            part = f"{100 * done[0] // done[1]} % of {name} was loaded before that."
+            part = f"{100 * done[0] // done[1]} % of {typed.name} was loaded before that."
             raise click.ClickException(f"{error} {part}") from error
     facts = {"keys": report.keys}
     if replace or keep:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
@@ -149,7 +148,7 @@ def verify(files: tuple[str, ...], quiet: bool, as_json: bool, output: Output) -
     for file in files:
         store = StoreArgument(file)
         with _show_progress(store) as progress:
-            found = verify_snapshot(_source(store), progress=progress)
+            found = verify_snapshot(store.source, progress=progress)
         if not found.sound:
             status = NO
         if as_json:
@@ -163,15 +162,6 @@ def verify(files: tuple[str, ...], quiet: bool, as_json: bool, output: Output) -
         if not quiet:
             _print_problems(store.name, found.unread, "Not read: ")
     return status
-
-
-def _source(store: StoreArgument) -> Any:
-    """Return the source of a file."""
-    if store.text == "-":
-        if sys.stdin is None:
-            raise click.ClickException("Standard input cannot be read: it is closed.")
-        return sys.stdin.buffer
-    return store.text
 
 
 @contextmanager
@@ -232,7 +222,7 @@ def pickles(store: str, out: str | None, force: bool, as_json: bool, output: Out
     with ExitStack() as stack:
         source: Any
         if typed.is_file:
-            source = _source(typed)
+            source = typed.source
         else:
             source = stack.enter_context(typed.open()).ts
         progress = stack.enter_context(_show_progress(typed))

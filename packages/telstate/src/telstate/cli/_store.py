@@ -78,14 +78,29 @@ class StoreArgument:
         """Whether it is standard input, a pipe, or an address from which all would be downloaded again."""
         return self.text == "-" or is_address(self.text) or not os.path.isfile(self.text)
 
+    @property
+    def source(self) -> Any:
+        """What to read a snapshot from: standard input, a path or an address, which is valid."""
+        if self.text == "-":
+            if sys.stdin is None:
+                raise click.ClickException("Standard input cannot be read: it is closed.")
+            return sys.stdin.buffer
+        if is_address(self.text):
+            from telstate._download import check_address  # which imports an HTTP client
+
+            try:
+                check_address(self.text)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from error
+        return self.text
+
     @contextmanager
     def open_source(self) -> Iterator[tuple[Any, Callable[[int, int | None], None] | None]]:
         """Yield what to read a snapshot from, and the function that shows the progress of a download."""
-        if self.text == "-" and sys.stdin is None:
-            raise click.ClickException("Standard input cannot be read: it is closed.")
+        source = self.source
         downloads = {self.text: "download"} if is_address(self.text) else {}
         with show_progress(downloads) as progress:
-            yield sys.stdin.buffer if self.text == "-" else self.text, progress.get(self.text)
+            yield source, progress.get(self.text)
 
     @contextmanager
     def open(self, keys: Iterable[str] | None = None, writable: bool = False) -> Iterator[Opened]:
