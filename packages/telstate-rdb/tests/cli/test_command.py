@@ -305,6 +305,7 @@ def test_compressed_file(path: Path) -> None:
     assert run("verify", path).exit_code == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -17,6 +17,9 @@ from state_command import run, run_in_shell
 from telstate import TelescopeState
 from telstate_testing import missing, newest_binaries
 
+# They start many processes, which behave alike on every Python.
+pytestmark = pytest.mark.slow
+
 #: Runs the command, and closes a descriptor when it begins to import modules.
 BEGIN = """
 import os, sys

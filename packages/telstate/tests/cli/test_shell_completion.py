@@ -26,6 +26,9 @@ from telstate.cli.main import main
 from telstate_testing import missing, newest_binaries
 from telstate_testing.commands import Command
 
+# They start many processes, which behave alike on every Python.
+pytestmark = pytest.mark.slow
+
 PROMPT = "ready$ "
 #: How to start each shell without the settings of its user, and to load the completion of the command.
 SHELLS = {

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# They start many processes, which behave alike on every Python.
+pytestmark = pytest.mark.slow
+
 #: What a user has defined.
 STATES = """
 import telstate

@@ -255,8 +255,9 @@ def test_deeply_nested_names(ts: TelescopeState, has_forks: bool) -> None:
     assert sum(line.endswith("  1") for line in lines) == len(names)
     assert "".join(lines).count("p999") == 1
     output = io.StringIO()
-    Console(width=80, file=output).print(key_tree(summarise(ts), "all"))
-    assert output.getvalue().count("\n") == len(lines)
+    if ts.backend.store is not None:  # rich takes seconds, and draws alike on every backend
+        Console(width=80, file=output).print(key_tree(summarise(ts), "all"))
+        assert output.getvalue().count("\n") == len(lines)
     assert repr(ts) and ts._repr_html_() and len(ts.keys()) == len(names)
 
 

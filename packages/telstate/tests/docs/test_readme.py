@@ -13,6 +13,7 @@ from telstate_testing.console import check_example, console_examples
 README = Path(__file__).parents[2] / "README.md"
 
 
+@pytest.mark.slow
 def test_commands(tmp_path: Path) -> None:
     """The commands of "In a shell" print what is shown."""
     (shown,) = console_examples(README)
