@@ -255,8 +255,10 @@ def _read_all(file: Any) -> tuple[bytes, str]:
     from zlib import error as zlib_error
 
     content = bytearray()
+    # GzipFile.read loses what it has decompressed when the rest is missing.
+    read = getattr(file, "read1", file.read)
     try:
-        while piece := file.read(_PIECE):
+        while piece := read(_PIECE):
             content += piece
     except (EOFError, zlib_error, BadGzipFile) as error:
         return (

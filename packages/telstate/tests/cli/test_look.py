@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+import os
 import struct
 from array import array
 from collections.abc import Callable, Iterator
@@ -136,6 +137,13 @@ def test_info_of_a_damaged_compressed_file(observation: Path, tmp_path: Path) ->
     result = run("info", path)
     assert result.exit_code == 1 and "cannot be decompressed" in result.stderr
     assert facts(result)["sound"] == "NO (2 problems)"
+    small = tmp_path / "small.rdb"
+    ts = TelescopeState()
+    ts["noise"] = os.urandom(1000)
+    ts["after"] = os.urandom(1000)
+    ts.save(small)
+    path.write_bytes(gzip.compress(small.read_bytes())[:-500])
+    assert facts(run("info", path))["keys"].startswith("1:")
     path.write_bytes(content[:20])
     result = run("info", path)
     assert (result.exit_code, result.stdout) == (1, "") and str(path) in result.stderr

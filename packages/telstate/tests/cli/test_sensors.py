@@ -174,6 +174,7 @@ def test_range_on_a_terminal(path: Path) -> None:
         (("m000_azmi",), 1, "m000_azmi"),
         (("nothing_*",), 1, "nothing_*"),
         (("n_chans",), 2, "n_chans"),
+        (("m000_azim", "--start", "2", "--end", "1"), 2, "The range is empty"),
         (("m000_azim", "--start", "yesterday"), 2, "'yesterday' is not a time"),
         ((), 2, "Missing argument"),
     ],

@@ -42,6 +42,14 @@ def test_set(live: tuple[str, TelescopeState]) -> None:
     }
 
 
+def test_a_sub_key_that_is_a_list(live: tuple[str, TelescopeState]) -> None:
+    """It is wrong usage."""
+    url, ts = live
+    result = run("set", url, "flux", "14.9", "--sub-key", "[1]")
+    assert result.exit_code == 2 and result.stderr.startswith("A sub-key must be hashable")
+    assert ts.keys() == []
+
+
 def test_set_again(live: tuple[str, TelescopeState]) -> None:
     """An immutable key stays as it is."""
     url, ts = live

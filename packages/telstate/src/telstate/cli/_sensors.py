@@ -118,6 +118,8 @@ def resolve_span(
     first, last = (
         None if one is None else one.resolve(ts, names, opened.is_live) for one in (start, end)
     )
+    if first is not None and last is not None and first >= last:
+        raise click.UsageError("The range is empty: --end is not after --start.")
     return first, last
 
 

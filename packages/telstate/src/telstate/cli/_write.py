@@ -41,11 +41,16 @@ def set_(store: StoreArgument, key: str, value: str, sub_key: str | None, as_tex
       telstate set localhost:6379 targets 'J1939-6342, radec, 19:39:25, -63:42:46'
     """
     content = parse_value(value, as_text)
+    name = None if sub_key is None else parse_value(sub_key)
+    try:
+        hash(name)
+    except TypeError as error:
+        raise click.UsageError(f"A sub-key must be hashable: {error}.") from error
     with store.open(writable=True) as opened:
         if sub_key is None:
             opened.ts[key] = content
         else:
-            opened.ts.set_indexed(key, parse_value(sub_key), content)
+            opened.ts.set_indexed(key, name, content)
 
 
 @click.command(context_settings=_NUMBERS)
