@@ -113,6 +113,7 @@ def test_wrong_usage(observation: Path, newest_port: int, tmp_path: Path) -> Non
     assert "'-o'" in failed(run("export", observation))
     assert "is a file" in failed(run("load", observation, tmp_path / "other.rdb"))
     server = address(newest_port)
+    assert "standard output" in failed(run("dump", observation, "-"))
     # An option that would make no difference is not accepted.
     assert "--view" in failed(run("dump", observation, tmp_path / "out.rdb", "--view", "m000"))
     assert "exclude each other" in failed(run("load", observation, server, "--keep", "--replace"))

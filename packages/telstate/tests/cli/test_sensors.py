@@ -255,7 +255,7 @@ def test_watch(live: tuple[str, TelescopeState]) -> None:
 def test_watch_count(live: tuple[str, TelescopeState]) -> None:
     """It ends after --count updates."""
     address, ts = live
-    arguments = ("watch", address, "gain", "--count", "1")
+    arguments = ("watch", address, "gain", "--count", "1", "--timeout", "60")
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE)
     while process.poll() is None:
         ts.add("gain", 1.5, ts=START)

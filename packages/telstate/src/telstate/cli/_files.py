@@ -151,6 +151,8 @@ def dump(
       telstate dump localhost:6379 observation.rdb --consistent
       telstate dump observation.rdb m000.rdb 'm000_*' --exclude '*_raw'
     """
+    if path == "-":
+        raise click.UsageError("A snapshot is written to a file, not to standard output.")
     refuse_existing(path, force)
     with store.open() as opened, _bar(path) as progress, _without_advice():
         count = save_store(
