@@ -97,8 +97,7 @@ class KeySummary:
         """The number of samples or sub-keys in words; empty for an immutable."""
         if self.kind is KeyType.IMMUTABLE:
             return ""
-        what = "sample" if self.kind is KeyType.MUTABLE else "sub-key"
-        return f"1 {what}" if self.count == 1 else f"{self.count:,} {what}s"
+        return count_of(self.count, "sample" if self.kind is KeyType.MUTABLE else "sub-key")
 
     @property
     def shown_type(self) -> str:
@@ -202,6 +201,17 @@ def describe_value(value: Any) -> str:
 def is_pickle(encoded: bytes) -> bool:
     """Return whether an encoded value is a pickle, by its first byte."""
     return encoded != b"" and encoded[0] <= _LAST_PICKLE_BYTE
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Examples
+    --------
+    >>> count_of(1, "key"), count_of(2000, "key")
+    ('1 key', '2,000 keys')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _join(type_: str, value: str) -> str:

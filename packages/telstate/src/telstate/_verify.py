@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from telstate._sources import Source, is_address, open_source
-from telstate._summaries import is_pickle
+from telstate._summaries import count_of, is_pickle
 from telstate_codec import (
     DecodeError,
     decode_key,
@@ -89,6 +89,11 @@ class Verification:
     unread: list[SnapshotProblem]
 
     @property
+    def has_checksum(self) -> bool:
+        """Whether the file has a checksum. If not, damage inside values cannot be seen."""
+        return self.checksum in ("ok", "wrong")
+
+    @property
     def sound(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
@@ -97,8 +102,9 @@ class Verification:
 def verify_snapshot(source: Source, *, progress: Progress | None = None) -> Verification:
     """Verify that a snapshot is complete and correct, and that every value in it can be decoded.
 
-    A server loads the file if this returns no problems, and telstate reads what is in it. Pickles are
-    read by the safe policy, so no code in them is run. Memory is limited by the largest value.
+    A server loads the file if this returns no problems, and telstate reads what is in it. Damage inside values
+    is only seen if the file has a checksum, see `Verification.has_checksum`. Pickles are read by the safe policy,
+    so no code in them is run. Memory is limited by the largest value.
 
     Parameters
     ----------
@@ -195,7 +201,7 @@ def _check_value(value: Value) -> tuple[list[str], list[str]]:
         corrupt, skipped = _check_values("sample", [m[_TIME_BYTES:] for m in value.members])
         wrong_times = sum(not _is_time(member) for member in value.members)
         if wrong_times:
-            corrupt.insert(0, f"{_count(wrong_times, 'sample')} without a valid time")
+            corrupt.insert(0, f"{count_of(wrong_times, 'sample')} without a valid time")
         return corrupt, skipped
     if isinstance(value, Hash):
         corrupt, skipped = _check_values("sub-key", list(value.fields))
@@ -222,10 +228,6 @@ def _check_values(noun: str, values: list[bytes]) -> tuple[list[str], list[str]]
             (skipped if is_pickle(value) else corrupt).append(str(error).removesuffix(TRUST_ADVICE))
     found = []
     for reasons in (corrupt, skipped):
-        several = "" if len(values) == 1 else f"{_count(len(reasons), noun)} of {len(values):,}: "
+        several = "" if len(values) == 1 else f"{count_of(len(reasons), noun)} of {len(values):,}: "
         found.append([several + reasons[0]] if reasons else [])
     return found[0], found[1]
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count > 1)}"

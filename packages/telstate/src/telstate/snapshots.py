@@ -60,6 +60,8 @@ _MAX_NAMES = 5
 _MAX_LOGGED = 100
 _MISSING = "there is no such key"
 _NO_MATCH = "no key matches"
+#: What the error for a damaged snapshot advises.
+STRICT_ADVICE = "; strict=False loads the intact parts"
 _GLOB_BYTES = frozenset(b"*?[\\")
 
 Progress = Callable[[int], object]
@@ -159,7 +161,7 @@ def _mentioning_strict() -> Iterator[None]:
         yield
     except RdbParseError as error:
         if error.offset:
-            error.reason += "; strict=False loads the intact parts"
+            error.reason += STRICT_ADVICE
         raise
 
 

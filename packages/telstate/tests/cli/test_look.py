@@ -78,14 +78,14 @@ def test_info(observation: Path) -> None:
     total = len(rows(run("ls", observation)))
     expected = {
         "file": str(observation),
-        "sound": "yes",
+        "verdict": "sound",
         "checksum": "ok",
         "databases": f"0 ({total} keys)",
         "time span": "2020-09-13T12:26:40Z to 2020-09-13T12:28:38Z (0:01:58)",
         "capture blocks": "1600000000",
         "antennas": "m000 ... m011 (12)",
-        "pickles": "none",
-        "bytes": f"{observation.stat().st_size:,} in the file",
+        "pickles": "none among the latest values",
+        "bytes": f"{observation.stat().st_size} in the file",
     }
     assert {name: found[name] for name in expected} == expected
     assert "sdp_l0_continuum" in found["streams"] and found["format"].startswith("RDB version")
@@ -119,7 +119,7 @@ def test_info_of_a_damaged_file(observation: Path, tmp_path: Path) -> None:
     result = run("info", path)
     assert result.exit_code == 1 and result.stderr.startswith(f"{path}, byte ")
     found = facts(result)
-    assert found["sound"] == "NO (1 problem)" and not found["keys"].startswith("0")
+    assert found["verdict"] == "NOT SOUND (1 problem)" and not found["keys"].startswith("0")
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert facts(run("info", path))["checksum"] == "wrong"
     path.write_bytes(b"no snapshot")
@@ -132,11 +132,11 @@ def test_info_of_a_damaged_compressed_file(observation: Path, tmp_path: Path) ->
     path = tmp_path / "obs.rdb.gz"
     content = gzip.compress(observation.read_bytes())
     path.write_bytes(content)
-    assert facts(run("info", path))["sound"] == "yes"
+    assert facts(run("info", path))["verdict"] == "sound"
     path.write_bytes(content[: len(content) // 2])
     result = run("info", path)
     assert result.exit_code == 1 and "cannot be decompressed" in result.stderr
-    assert facts(result)["sound"] == "NO (2 problems)"
+    assert facts(result)["verdict"] == "NOT SOUND (2 problems)"
     small = tmp_path / "small.rdb"
     ts = TelescopeState()
     ts["noise"] = os.urandom(1000)
@@ -169,9 +169,12 @@ def test_info_of_other_contents(tmp_path: Path) -> None:
 
 
 def test_info_of_pickles(old: Path) -> None:
-    """The keys that hold pickles are counted."""
+    """The keys that hold pickles are counted, as far as one value of each key tells."""
     found = facts(run("info", old))
-    assert found["pickles"] == f"{found['keys'].split(':')[0]} keys, such as 1600000000_cal_antlist"
+    assert (
+        found["pickles"]
+        == f"at least {found['keys'].split(':')[0]} keys, such as 1600000000_cal_antlist"
+    )
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -448,6 +451,42 @@ def test_pickles(old: Path) -> None:
     finally:
         set_allow_pickle(False)
     assert unsafe.exit_code == 2 and "katpoint" in unsafe.stderr
+    for result in (run("range", old, "anc_air_pressure"), unsafe):
+        assert result.exit_code == 2 and "set_allow_pickle" not in result.stderr
+    assert "--allow-pickle safe reads those" in run("range", old, "anc_air_pressure").stderr
+
+
+def test_damaged_files(observation: Path, tmp_path: Path) -> None:
+    """Commands refuse a damaged file, and read its intact parts with an option."""
+    content = observation.read_bytes()
+    path = tmp_path / "damaged.rdb"
+    path.write_bytes(content[: len(content) * 7 // 10])
+    refused = run("ls", path)
+    assert refused.exit_code == 2 and refused.stdout == ""
+    assert refused.stderr.endswith("; --damaged reads the intact parts.\n")
+    assert ", key b'" not in refused.stderr
+    found = run("ls", path, "--damaged")
+    assert found.exit_code == 0 and found.stdout
+    refused = run("set", "localhost:1", "key", "1", "--damaged")
+    assert refused.exit_code == 2 and "commands that read" in refused.stderr
+
+
+def test_exports_are_not_stores(observation: Path, tmp_path: Path) -> None:
+    """A file that export has written is refused with what can be done with it."""
+    for suffix, advice in ((".jsonl", "telstate load loads it"), (".csv", "CSV cannot be loaded")):
+        path = tmp_path / f"obs{suffix}"
+        assert run("export", observation, "m000_*", "-o", path).exit_code == 0
+        for command in ("ls", "info"):
+            refused = run(command, path)
+            assert (refused.exit_code, refused.stdout) == (2, "")
+            assert "telstate export" in refused.stderr and advice in refused.stderr
+
+
+def test_short_help() -> None:
+    """The summary of each command fits a terminal of 80 columns."""
+    shown = run("--help").stdout.partition("Commands:")[2]
+    assert "verify" in shown and "..." not in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_pickle_that_doubles(tmp_path: Path) -> None:
@@ -542,3 +581,11 @@ def test_closed_pipe(observation: Path) -> None:
     """A reader that has seen enough ends the command quietly."""
     done = run_in_shell(f'"$@" ls {observation} | head -n 1')
     assert done.returncode == 0 and done.stderr == b""
+
+
+@pytest.mark.parametrize("typed", ["azimuth", "*AZIM*"])
+def test_near_misses(observation: Path, typed: str) -> None:
+    """For a glob in another case, or a name that is longer, a glob is suggested that matches."""
+    missed = run("ls", observation, typed)
+    assert missed.exit_code == 1
+    assert f"matches {typed!r}; try '*azim*', for names such as 'm000_" in missed.stderr

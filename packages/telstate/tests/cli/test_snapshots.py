@@ -12,7 +12,14 @@ import pytest
 from state_command import run, run_in_shell, run_on_terminal
 from state_contents import filled
 
-from telstate import ENCODING_PICKLE, KeyType, TelescopeState, compare, find_pickles
+from telstate import (
+    ENCODING_PICKLE,
+    KeyType,
+    TelescopeState,
+    compare,
+    find_pickles,
+    verify_snapshot,
+)
 from telstate_rdb import RdbWriter
 from telstate_testing.observations import fill_observation, write_old_observation
 
@@ -202,6 +209,8 @@ def test_diff_on_a_terminal(columns: int, a: Path, b: Path) -> None:
     assert status == 1
     assert max(map(len, lines)) <= columns + len("\x1b[1m\x1b[0m")
     assert lines[1].split()[:3] == ["samples", "gain", "1"]
+    assert run_on_terminal("diff", a, a) == (0, "7 keys, no difference\n")
+    assert run("diff", a, a)[:2] == (0, "")
 
 
 def test_merge(a: Path, b: Path, tmp_path: Path) -> None:
@@ -273,7 +282,10 @@ def test_merge_of_databases(tmp_path: Path, a: Path) -> None:
 
 def test_verify(real_snapshot: Path, a: Path, old_file: Path, tmp_path: Path) -> None:
     """Each file has a line; problems go to standard error, and the exit status is 1."""
-    assert run("verify", real_snapshot)[:3] == (0, f"{real_snapshot}\tsound\n", "")
+    unseen = "it has no checksum, so that damage inside values cannot be seen"
+    assert run("verify", real_snapshot)[:3] == (0, f"{real_snapshot}\tsound\t{unseen}\n", "")
+    assert json.loads(run("verify", real_snapshot, "--json").stdout)["checksum"] == "not computed"
+    assert not verify_snapshot(real_snapshot).has_checksum and verify_snapshot(a).has_checksum
     damaged, twice, value = (tmp_path / f"{name}.rdb" for name in ("damaged", "twice", "value"))
     content = bytearray(a.read_bytes())
     content[-20] ^= 1
@@ -284,7 +296,8 @@ def test_verify(real_snapshot: Path, a: Path, old_file: Path, tmp_path: Path) ->
     found = run("verify", a, damaged, twice, value, old_file)
     assert found.exit_code == 1
     assert found.stdout == (
-        f"{a}\tsound\n{damaged}\tNOT SOUND\n{twice}\tNOT SOUND\n{value}\tNOT SOUND\n{old_file}\tsound\n"
+        f"{a}\tsound\n{damaged}\tNOT SOUND (1 problem)\n{twice}\tNOT SOUND (1 problem)\n"
+        f"{value}\tNOT SOUND (1 problem)\n{old_file}\tsound\n"
     )
     messages = found.stderr.splitlines()
     assert any(one.startswith(f"{damaged}: byte ") for one in messages)
@@ -323,7 +336,7 @@ def test_pickles(old_file: Path, tmp_path: Path, real_snapshot: Path) -> None:
     )
     count = len(lines)
     summary = (
-        f"{old_file}: {count} keys with pickles, 1 of them with some that cannot be rewritten: "
+        f"{old_file}: {count} keys with pickles; in a rewritten file, some of 1 key stay pickles: "
         "1600000000_obs_catalogue.\n"
     )
     assert found.stderr == summary
@@ -331,6 +344,7 @@ def test_pickles(old_file: Path, tmp_path: Path, real_snapshot: Path) -> None:
     found = run("pickles", old_file, "--rewrite", out, "--json")
     assert len(found.stdout.splitlines()) == count
     number = sum(key.count for key in find_pickles(old_file)) - 1
+    summary = summary.replace("a rewritten file", str(out))
     assert found.stderr == f"{summary}{out}: {count} keys, {number} pickles rewritten.\n"
     refused_key = next(one for one in map(json.loads, found.stdout.splitlines()) if one["refused"])
     assert refused_key | {"reason": None} == {

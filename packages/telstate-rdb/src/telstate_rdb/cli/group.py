@@ -36,9 +36,9 @@ class Group(click.Group):
                 hint = ""
                 if error.ctx is not None:
                     hint = f" Try: {error.ctx.command_path} --help"
-                _end(FAILED, f"{error.format_message()}{hint}")
+                _end(FAILED, f"{self.describe(error)}{hint}")
             except click.ClickException as error:
-                _end(FAILED, error.format_message())
+                _end(FAILED, self.describe(error))
             except click.exceptions.Exit as error:
                 status = error.exit_code
             except (_Interrupted, click.Abort):
@@ -54,11 +54,17 @@ class Group(click.Group):
                 _end(FAILED, describe_os_error(error))
             except tuple(self.errors) as error:
                 status = next(self.errors[one] for one in self.errors if isinstance(error, one))
-                text = str(error)
+                text = self.describe(error)
                 _end(status, text if text.endswith((".", "?")) else f"{text}.")
         except KeyboardInterrupt:
             _end_interrupted()
         sys.exit(status or YES)
+
+    def describe(self, error: Exception) -> str:
+        """Return the message for an error."""
+        if isinstance(error, click.ClickException):
+            return error.format_message()
+        return str(error)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Show the help if there are no arguments, which is wrong usage; releases of click differ in that."""

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from telstate._compare import KeyDifference, ValueDifference, compare
-from telstate._summaries import describe, is_pickle
+from telstate._summaries import count_of, describe, is_pickle
 from telstate.cli._store import StoreArgument, globs_argument, two_stores
 from telstate.cli._times import show_time, unix_option
 from telstate.cli._values import format_value
@@ -62,6 +62,9 @@ def diff(
             if not a.ts.keys(glob) and not b.ts.keys(glob):
                 raise click.ClickException(f"Neither store has a key that matches {glob!r}.")
         found = compare(a.ts, b.ts, globs or "*", full=full)
+        if output.is_terminal and not (found or as_json):
+            keys = {key for glob in globs or ("*",) for key in a.ts.keys(glob)}
+            output.write(f"{count_of(len(keys), 'key')}, no difference\n")
     if summary:
         counts = Counter(map(_name_difference, found))
         rows = [(count, name) for name, count in counts.most_common()]
@@ -101,7 +104,7 @@ def _rows(
     if name != "value":
         detail = " -> ".join(kinds)
         if name in ("samples", "sub-keys"):
-            detail = _count(difference, as_unix)
+            detail = _counts_of(difference, as_unix)
         yield name, key, detail
         for one in difference.values:
             yield one.sign, key, f"{_place(one, as_unix)}  {show(one.encoded)}"
@@ -116,7 +119,7 @@ def _rows(
             yield "", key, change
 
 
-def _count(difference: KeyDifference, as_unix: bool) -> str:
+def _counts_of(difference: KeyDifference, as_unix: bool) -> str:
     """Describe how many samples or sub-keys differ."""
     counts = zip((*difference.only, difference.changed), ("only in A", "only in B", "changed"))
     text = ", ".join(f"{count:,} {where}" for count, where in counts if count)

@@ -50,7 +50,7 @@ LINES = 50  # of the tree of keys
 @force_option
 @print_to
 def demo(files: Sequence[str], kept: str | None, force: bool, output: Output) -> int:
-    """Play an observation, and show it, and snapshots of your own, with the commands.
+    """Show the commands with an observation that is played for it.
 
     No server and no network are needed. The observation lasts for fifteen minutes, and has four antennas.
 

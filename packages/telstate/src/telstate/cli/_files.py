@@ -142,7 +142,7 @@ def dump(
     as_json: bool,
     output: Output,
 ) -> None:
-    """Write keys to a snapshot, which every version of Redis and every reader reads.
+    """Write keys to a snapshot, which every version of Redis reads.
 
     Nothing is written if a GLOB matches no key. GLOB chooses keys by their full names.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -13,7 +14,7 @@ import attrs
 import click
 
 from telstate._suggest import find_similar
-from telstate._summaries import describe_value, natural, pattern_of, summarise_keys
+from telstate._summaries import count_of, describe_value, natural, pattern_of, summarise_keys
 from telstate._tree import arrange, walk
 from telstate.cli._store import (
     Opened,
@@ -23,7 +24,7 @@ from telstate.cli._store import (
     store_argument,
 )
 from telstate.cli._times import CommandTime, parse_time, show_time, unix_option
-from telstate.cli._values import format_value, parse_value, unread_error
+from telstate.cli._values import format_value, parse_value, unread_error, verdict_of
 from telstate.errors import MissingKeyError
 from telstate.overview import (
     KeySummary,
@@ -61,6 +62,10 @@ _MAX_ITEMS = 1_000_000
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 # From this many numbered names on, info shows the first and the last.
 _MIN_RUN = 3
+# So many characters of a name that is not there are looked for in others.
+_LEAST_PART = 4
+# What info shows that has numbers and no names.
+_NUMBERS = frozenset({"verdict", "databases", "keys", "samples", "bytes"})
 
 _KINDS = [kind.name.lower() for kind in KeyType]
 _SORTS = {
@@ -90,7 +95,7 @@ _COLUMNS = {
 @unix_option
 @print_to
 def info(store: StoreArgument, as_json: bool, as_unix: bool, output: Output) -> int:
-    """Show what a store is, and what it holds in all.
+    """Show what a store is, and sums of what it holds.
 
     Server and version; of a file also whether it is sound; time span, keys by kind, samples, bytes, databases,
     capture blocks, streams, antennas, pickles, and the biggest keys. Of a damaged file, what can be read is shown,
@@ -114,11 +119,14 @@ def info(store: StoreArgument, as_json: bool, as_unix: bool, output: Output) -> 
     if as_json:
         print_json(output, _summary_to_json(store.name, summary, as_unix))
     else:
-        print_facts(output, _facts(store.name, summary, as_unix))
+        facts = _facts(store.name, summary, as_unix)
+        if not output.is_terminal:
+            facts = ((name, _plain(text) if name in _NUMBERS else text) for name, text in facts)
+        print_facts(output, facts)
         if summary.biggest:
             output.write("\nbiggest keys\n")
             columns = [_COLUMNS[name] for name in ("bytes", "kind", "count", "type", "key")]
-            rows = [_row(key, str, output.is_terminal) for key in summary.biggest]
+            rows = [_row(key, str) for key in summary.biggest]
             cells = ([row[column.name] for column in columns] for row in rows)
             print_rows(output, "table", columns, cells)
     output.flush()
@@ -143,19 +151,17 @@ def _facts(name: str, summary: StoreSummary, as_unix: bool) -> Iterator[tuple[st
         created = show_time(snapshot.created, as_unix)
         yield "created", "not said" if created is None else str(created)
         yield "checksum", snapshot.checksum
-        yield "sound", (
-            "yes" if snapshot.sound else f"NO ({_count(len(snapshot.problems), 'problem')})"
-        )
-        databases = (f"{number} ({_count(n, 'key')})" for number, n in snapshot.databases.items())
+        yield "verdict", verdict_of(len(snapshot.problems))
+        databases = (f"{number} ({count_of(n, 'key')})" for number, n in snapshot.databases.items())
         yield "databases", ", ".join(databases) or "none"
         if snapshot.collisions:
-            common = _count(len(snapshot.collisions), "key")
+            common = count_of(len(snapshot.collisions), "key")
             yield "", f"{common} in several of them, such as {escape(snapshot.collisions[0])}: choose with --db"
         reasons: dict[str, list[str]] = {}
         for key, reason in snapshot.left_out.items():
             reasons.setdefault(reason, []).append(key)
         for reason, keys in reasons.items():
-            yield "left out", f"{_count(len(keys), 'key')} with {reason}, such as {escape(keys[0])}"
+            yield "left out", f"{count_of(len(keys), 'key')} with {reason}, such as {escape(keys[0])}"
     total = sum(summary.keys.values())
     kinds = ", ".join(f"{summary.keys.get(kind, 0):,} {_name(kind)}" for kind in KeyType)
     yield "keys", f"{total:,}: {kinds}"
@@ -167,12 +173,18 @@ def _facts(name: str, summary: StoreSummary, as_unix: bool) -> Iterator[tuple[st
     yield "streams", _list(summary.streams)
     yield "antennas", _list(summary.antennas)
     pickles = summary.pickles
-    count = f"{_count(len(pickles), 'key')}, such as {escape(pickles[0])}" if pickles else "none"
+    # Of a sensor or an indexed key, only one value has been looked at.
+    is_partial = any(kind is not KeyType.IMMUTABLE for kind in summary.keys)
+    count = "none among the latest values" if is_partial else "none"
+    if pickles:
+        least = "at least " if is_partial else ""
+        count = f"{least}{count_of(len(pickles), 'key')}, such as {escape(pickles[0])}"
     yield "pickles", count
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _plain(text: str) -> str:
+    """Return a text with numbers as programs print them, without separators of thousands."""
+    return re.sub(r"(?<=\d),(?=\d)", "", text)
 
 
 def _list(names: Sequence[str]) -> str:
@@ -181,7 +193,7 @@ def _list(names: Sequence[str]) -> str:
     for pattern, some in groupby(names, pattern_of):
         group = [escape(name) for name in some]
         is_run = pattern != group[0] and len(group) >= _MIN_RUN
-        shown += [f"{group[0]} ... {group[-1]} ({len(group)})"] if is_run else group
+        shown += [f"{group[0]} ... {group[-1]} ({len(group):,})"] if is_run else group
     return ", ".join(shown) or "none"
 
 
@@ -339,11 +351,25 @@ def _print_unmatched(store: StoreArgument, globs: Iterable[str]) -> None:
         with store.open() as opened:
             names = opened.ts.keys()
     for glob in globs:
-        similar = find_similar(glob, names) if _GLOB_CHARACTERS.isdisjoint(glob) else []
+        is_name = _GLOB_CHARACTERS.isdisjoint(glob)
+        similar = find_similar(glob, names) if is_name else []
         hint = f"; did you mean {' or '.join(repr(escape(one)) for one in similar)}?" * bool(
             similar
         )
+        hint = hint or _containing(glob.strip("*"), names, _LEAST_PART if is_name else len(glob))
         print_message(f"No key of {store.name} matches {escape(glob)!r}{hint or '.'}")
+
+
+def _containing(part: str, names: Sequence[str], least: int) -> str:
+    """Return a hint at the names that contain a part of a name, or its beginning, in any case."""
+    for length in range(len(part), min(least, len(part)) - 1, -1):
+        some = part[:length].lower()
+        found = [name for name in names if some in name.lower()] if some else []
+        if found:
+            start = found[0].lower().index(some)
+            glob = f"*{found[0][start : start + length]}*"
+            return f"; try {escape(glob)!r}, for names such as {escape(found[0])!r}."
+    return ""
 
 
 def _print_keys(
@@ -354,16 +380,16 @@ def _print_keys(
     if output.is_terminal and not as_json:
         columns, rows = _fit(output, keys, sort, as_unix)
     else:
-        rows = [_row(key, lambda moment: show_time(moment, as_unix), False) for key in keys]
+        rows = [_row(key, lambda moment: show_time(moment, as_unix)) for key in keys]
     cells = ([row[column.name] for column in columns] for row in rows)
     print_rows(output, "json" if as_json else "table", columns, cells)
 
 
-def _row(key: KeySummary, show: Any, is_table: bool) -> dict[str, Any]:
+def _row(key: KeySummary, show: Any) -> dict[str, Any]:
     return {
         "key": key.name,
         "kind": key.kind.name.lower(),
-        "count": None if is_table and key.kind is KeyType.IMMUTABLE else key.count,
+        "count": key.count,
         "bytes": key.size,
         "first": show(key.first),
         "last": show(key.last),
@@ -377,7 +403,7 @@ def _fit(
 ) -> tuple[list[Column], list[dict[str, Any]]]:
     """Return the columns and rows for which a terminal has room, and print the day of all times."""
     day = "" if as_unix else _common_day(keys)
-    rows = [_row(key, lambda moment: _short_time(moment, day, as_unix), True) for key in keys]
+    rows = [_row(key, lambda moment: _short_time(moment, day, as_unix)) for key in keys]
     widths = {
         name: max([len(name), *(len(column.pretty(row[name])) for row in rows)])
         for name, column in _COLUMNS.items()
@@ -489,7 +515,7 @@ def get(
     as_unix: bool,
     output: Output,
 ) -> int:
-    """Print the value of a key: of a sensor the latest, of an indexed key one or all.
+    """Print the value of a key, of a sensor the latest one.
 
     SUB_KEY is JSON, or text; a list stands for a tuple. The exit status is 1 if there is no such key, sub-key,
     or sample.

@@ -13,8 +13,10 @@ import click
 from telstate._merge import MergeConflict, MergeConflictError
 from telstate._merge import merge as merge_stores
 from telstate._pickles import PickledKey, find_pickles, rewrite_pickles
+from telstate._summaries import count_of
 from telstate._verify import SnapshotProblem, Verification, verify_snapshot
 from telstate.cli._store import StoreArgument, complete_key, complete_store, many_stores
+from telstate.cli._values import verdict_of
 from telstate_codec.printable import escape
 from telstate_rdb import Progress
 from telstate_rdb.cli.group import NO, YES, print_message, show_progress
@@ -44,7 +46,7 @@ _PICKLES = (
 _MERGED = (Column("keys", "number"), Column("file"))
 
 
-@click.command()
+@click.command(options_metavar="[OPTIONS] -o OUT")
 @many_stores
 @click.option(
     "-o", "--output", "out", metavar="OUT", required=True, type=click.Path(dir_okay=False)
@@ -100,7 +102,7 @@ def merge(
                 output.flush()
             raise click.ClickException(
                 f"{escape_path(out)} was not written, because the stores disagree on "
-                f"{_count(len(error.conflicts), 'key')}. Use --prefer first or --prefer last."
+                f"{count_of(len(error.conflicts), 'key')}. Use --prefer first or --prefer last."
             ) from error
     _print_conflicts(merged.conflicts, f"Taken from the {prefer}: ")
     if as_json:
@@ -133,11 +135,12 @@ def _conflict_to_json(conflict: MergeConflict) -> dict[str, object]:
 @json_option
 @print_to
 def verify(files: tuple[str, ...], quiet: bool, as_json: bool, output: Output) -> int:
-    """Verify that files are complete and correct, and that every value can be decoded.
+    """Verify that files are complete, and that every value can be read.
 
-    The exit status is 0 only if a server would load all files, and nothing in them is corrupt. Problems
-    go to standard error, and so does what is not read: keys of other programs, and pickles that are no
-    plain data. No code in a pickle is run.
+    The exit status is 0 only if a server would load all files, and nothing in them is found to be corrupt. In a
+    file without a checksum, damage inside values cannot be seen, which the output says. Problems go to standard
+    error, and so do the names of keys that telstate cannot read: those of other programs, and those with pickles
+    of more than plain data. No code in a pickle is run.
 
     \b
     Examples:
@@ -155,13 +158,19 @@ def verify(files: tuple[str, ...], quiet: bool, as_json: bool, output: Output) -
             print_json(output, _verification_to_json(store.name, found))
             continue
         if not (quiet and found.sound):
-            verdict = "sound" if found.sound else "NOT SOUND"
-            output.write(f"{store.name}\t{verdict}\n")
+            output.write(f"{store.name}\t{verdict_of(len(found.problems))}{_unseen(found)}\n")
         output.flush()
         _print_problems(store.name, found.problems, "")
         if not quiet:
             _print_problems(store.name, found.unread, "Not read: ")
     return status
+
+
+def _unseen(found: Verification) -> str:
+    """Return what the verdict on a file cannot say, after a tab."""
+    if not found.sound or found.has_checksum:
+        return ""
+    return "\tit has no checksum, so that damage inside values cannot be seen"
 
 
 @contextmanager
@@ -204,9 +213,9 @@ def _verification_to_json(name: str, found: Verification) -> dict[str, object]:
 @json_option
 @print_to
 def pickles(store: str, out: str | None, force: bool, as_json: bool, output: Output) -> None:
-    """List the keys that hold pickles, as MeerKAT wrote before March 2019.
+    """List the keys that hold pickles, or rewrite them.
 
-    For each key: how many values it has, how many of them are pickles, the types as which these are read,
+    MeerKAT wrote pickles before March 2019. For each key: how many values it has, how many of them are pickles, the types as which these are read,
     and why others are not. No code in a pickle is run. With --rewrite, OUT gets everything in the file,
     with these values in MessagePack; what would change, or is not read, stays a pickle.
 
@@ -240,15 +249,16 @@ def pickles(store: str, out: str | None, force: bool, as_json: bool, output: Out
         print_rows(output, "table", _PICKLES[first:], rows)
     output.flush()
     left = [key for key in found if key.refused or key.kept]
-    text = f"{typed.name}: {_count(len(found), 'key')} with pickles"
+    text = f"{typed.name}: {count_of(len(found), 'key')} with pickles"
     if left:
         names = ", ".join(escape(key.name) for key in left[:_SHOWN_NAMES])
         more = ", ..." if len(left) > _SHOWN_NAMES else ""
-        text += f", {len(left):,} of them with some that cannot be rewritten: {names}{more}"
+        new = "a rewritten file" if out is None else escape_path(out)
+        text += f"; in {new}, some of {count_of(len(left), 'key')} stay pickles: {names}{more}"
     print_message(f"{text}.")
     if report is not None and out is not None:
-        rewritten = _count(report.rewritten, "pickle")
-        print_message(f"{escape_path(out)}: {_count(report.keys, 'key')}, {rewritten} rewritten.")
+        rewritten = count_of(report.rewritten, "pickle")
+        print_message(f"{escape_path(out)}: {count_of(report.keys, 'key')}, {rewritten} rewritten.")
 
 
 def _pickled_row(key: PickledKey) -> tuple[object, ...]:
@@ -268,7 +278,3 @@ def _pickled_to_json(key: PickledKey) -> dict[str, object]:
         "kept": key.kept,
         "reason": key.reason,
     }
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

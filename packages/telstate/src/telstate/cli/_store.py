@@ -18,10 +18,16 @@ from telstate._sources import is_address
 from telstate.cli._complete import complete_name
 from telstate.errors import MissingKeyError
 from telstate.telescope_state import TelescopeState
-from telstate_backends import DatabaseCollisionError
+from telstate_backends import DatabaseCollisionError, RdbParseError
 from telstate_codec import set_allow_pickle
 from telstate_rdb.cli.group import show_progress
 from telstate_rdb.printable import escape_path
+
+_EXPORTS = {
+    **dict.fromkeys((".jsonl", ".parquet"), "telstate load loads it into a server"),
+    ".csv": "CSV cannot be loaded, but JSON lines and Parquet can",
+}
+"""What can be done with the formats of export."""
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -57,11 +63,14 @@ class StoreArgument:
         The prefixes of the view.
     database : int or None
         The database, if one was chosen.
+    damaged : bool
+        Whether the intact parts of a damaged file are wanted.
     """
 
     text: str
     prefixes: tuple[str, ...] = ("",)
     database: int | None = None
+    damaged: bool = False
 
     @property
     def name(self) -> str:
@@ -100,7 +109,15 @@ class StoreArgument:
         source = self.source
         downloads = {self.text: "download"} if is_address(self.text) else {}
         with show_progress(downloads) as progress:
-            yield source, progress.get(self.text)
+            try:
+                yield source, progress.get(self.text)
+            except RdbParseError as error:
+                advice = "" if error.offset else _EXPORTS.get(os.path.splitext(self.text)[1], "")
+                if not advice:
+                    raise
+                raise click.ClickException(
+                    f"{self.name} is not a snapshot, but looks like a file of telstate export: {advice}."
+                ) from error
 
     @contextmanager
     def open(self, keys: Iterable[str] | None = None, writable: bool = False) -> Iterator[Opened]:
@@ -115,6 +132,8 @@ class StoreArgument:
         """
         if writable and self.is_file:
             raise click.UsageError(f"{self.name} is a file. This command writes to a server.")
+        if writable and self.damaged:
+            raise click.UsageError("--damaged is for commands that read a store.")
         try:
             with self.open_source() as (source, progress):
                 ts = open_store(
@@ -122,6 +141,7 @@ class StoreArgument:
                     prefixes=self.prefixes,
                     keys=keys,
                     database=self.database,
+                    strict=not self.damaged,
                     collisions="refuse",
                     progress=progress,
                 )
@@ -163,6 +183,9 @@ _pickle_option = click.option(
     "--allow-pickle",
     type=click.Choice(["safe"]),
     help="Read pickled values that are plain data; nothing in them is executed.",
+)
+_damaged_option = click.option(
+    "--damaged", is_flag=True, help="Read the intact parts of a damaged file."
 )
 
 
@@ -223,6 +246,7 @@ def _convert_stores(command: CommandT, *names: str) -> CommandT:
         *args: Any,
         database: int | None,
         allow_pickle: Literal["safe"] | None,
+        damaged: bool,
         views: tuple[str, ...] = (),
         **options: Any,
     ) -> Any:
@@ -232,12 +256,14 @@ def _convert_stores(command: CommandT, *names: str) -> CommandT:
         for name in names:
             typed = options[name]
             if isinstance(typed, str):
-                options[name] = StoreArgument(typed, prefixes, database)
+                options[name] = StoreArgument(typed, prefixes, database, damaged)
             else:
-                options[name] = tuple(StoreArgument(one, prefixes, database) for one in typed)
+                options[name] = tuple(
+                    StoreArgument(one, prefixes, database, damaged) for one in typed
+                )
         return command(*args, **options)
 
-    return cast(CommandT, _database_option(_pickle_option(wrapper)))
+    return cast(CommandT, _database_option(_pickle_option(_damaged_option(wrapper))))
 
 
 key_argument = click.argument("key", shell_complete=complete_key)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from telstate._summaries import is_pickle
+from telstate._summaries import count_of, is_pickle
 from telstate_codec import DecodeError
 from telstate_codec.json_form import value_from_json, value_to_json
 from telstate_codec.printable import escape
@@ -44,6 +44,11 @@ def format_value(value: Any) -> str:
     ('track', '1.5', '{"$tuple": [1, {"$bytes": "YQ=="}]}')
     """
     return value if isinstance(value, str) else json.dumps(value_to_json(value))
+
+
+def verdict_of(problems: int) -> str:
+    """Return in words whether a file with so many problems is sound."""
+    return f"NOT SOUND ({count_of(problems, 'problem')})" if problems else "sound"
 
 
 def unread_error(key: str, encoded: Iterable[bytes], error: DecodeError) -> Exception:

@@ -88,7 +88,7 @@ def add(
 @key_argument
 @_force_option
 def delete(store: StoreArgument, key: str, force: bool) -> int:
-    """Delete one key, with all its samples, in every prefix of the view.
+    """Delete one key and all its samples, in every prefix of the view.
 
     \b
     Example:

@@ -13,9 +13,22 @@ import click
 
 from telstate.cli import _compare, _demo, _files, _look, _plot, _sensors, _snapshots, _write
 from telstate.errors import MissingKeyError
+from telstate.snapshots import STRICT_ADVICE
 from telstate_backends import TelstateError
-from telstate_rdb import RdbError
+from telstate_codec.errors import TRUST_ADVICE
+from telstate_codec.pickles import REFUSAL
+from telstate_rdb import RdbError, RdbParseError
 from telstate_rdb.cli.group import FAILED, NO, Group
+from telstate_rdb.printable import escape
+
+_ADVICE = {
+    REFUSAL: "The value is a pickle, as MeerKAT wrote before March 2019. "
+    "--allow-pickle safe reads those that are plain data.",
+    "set_allow_pickle('safe') shows": "--allow-pickle safe shows",
+    TRUST_ADVICE: "",
+    STRICT_ADVICE: "; --damaged reads the intact parts",
+}
+"""What commands say instead of the advice that is for programmers."""
 
 
 class TelstateGroup(Group):
@@ -27,6 +40,15 @@ class TelstateGroup(Group):
         RdbError: FAILED,
         ImportError: FAILED,  # of an extra that is not installed
     }
+
+    def describe(self, error: Exception) -> str:
+        """Return the message for an error, with advice for users of commands."""
+        text = super().describe(error)
+        if isinstance(error, RdbParseError) and error.key is not None:
+            text = text.replace(f"key {error.key!r}", f"key {escape(error.key)}", 1)
+        for advice, instead in _ADVICE.items():
+            text = text.replace(advice, instead)
+        return text
 
 
 @click.group(cls=TelstateGroup, context_settings={"help_option_names": ["-h", "--help"]})
