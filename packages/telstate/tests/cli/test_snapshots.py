@@ -399,3 +399,18 @@ def test_two_observations(tmp_path: Path) -> None:
     assert "more keys" in found.stderr
     both = TelescopeState.from_snapshot(tmp_path / "out.rdb")
     assert all(one.only[0] == one.changed == 0 for one in compare(states[1], both))
+
+
+def test_times_in_tables_stay_whole(tmp_path: Path) -> None:
+    """A table breaks lines between words, and no time in the middle."""
+    paths = []
+    for number, times in enumerate(([1.7e9], [1.7e9 + 1, 1.7e9 + 2])):
+        ts = TelescopeState()
+        ts.add_many("sensor_with_a_name_that_is_long_enough_to_fold_on_this_terminal", times, times)
+        paths.append(str(tmp_path / f"{number}.rdb"))
+        ts.save(paths[-1])
+    for columns in (60, 66, 72, 80):
+        _, shown = run_on_terminal("diff", *paths, columns=columns, environment={"NO_COLOR": "1"})
+        assert max(map(len, shown.splitlines())) <= columns
+        for second in (20, 22):
+            assert f"2023-11-14T22:13:{second}Z" in shown

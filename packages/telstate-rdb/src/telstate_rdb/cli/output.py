@@ -305,14 +305,17 @@ def _cut(text: str, width: int) -> str:
 
 
 def _wrap(text: str, width: int, separators: str = " ") -> list[str]:
-    """Divide a text into lines of at most `width` cells, where possible after a separator."""
+    """Divide a text into lines of at most `width` cells, where possible after a space, else after a separator."""
     lines = []
     start = 0
     while len(text) - start > width or cell_len(text[start:]) > width:
         line = _beginning(text[start : start + width], width)
-        end = max(map(line.rfind, separators)) + 1
-        if 2 * end < len(line):  # a line should not be short
-            end = len(line)
+        end = max(text.rfind(" ", start, start + len(line) + 1) + 1 - start, 0)
+        word = text[start + end :].split(" ", 1)[0]
+        if not line[:end].strip() or cell_len(word) > width:  # no word is whole, or this one
+            end = max(map(line.rfind, separators)) + 1
+            if 2 * end < len(line):  # a line should not be short
+                end = len(line)
         lines.append(line[:end].rstrip(" "))
         start += end
     return [*lines, text[start:]]

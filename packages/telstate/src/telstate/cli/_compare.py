@@ -21,7 +21,12 @@ from telstate_codec.pickles import pickle_policy
 from telstate_rdb.cli.group import NO, YES, print_message
 from telstate_rdb.cli.output import Column, Output, json_option, print_json, print_rows, print_to
 
-_COLUMNS = (Column("difference"), Column("key", "name"), Column("detail", "name"))
+_TIME_LENGTH = len("2026-11-30T09:05:40Z")
+_COLUMNS = (
+    Column("difference"),
+    Column("key", "name"),
+    Column("detail", "name", least=_TIME_LENGTH),
+)
 _COUNTS = (Column("keys", "number"), Column("difference"))
 _NAMES = {KeyType.IMMUTABLE: "value", KeyType.MUTABLE: "samples", KeyType.INDEXED: "sub-keys"}
 

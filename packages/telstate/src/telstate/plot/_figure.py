@@ -38,6 +38,7 @@ _MAX_HEIGHT = 300.0  # inches; files have at most 65,536 pixels
 _HEIGHTS = {Numbers: 1.9, Image: 2.8}
 _ROW_HEIGHT, _FEWEST_ROWS = 0.24, 4
 _FEW_SAMPLES = 60  # up to which each has a dot
+_LEGEND_LABEL = 24
 _MAX_IN_LEGEND = 60
 _FEWEST_PIXELS = 100
 _OTHERS = "0.75"  # grey, for values without a colour of their own
@@ -271,7 +272,7 @@ def _draw_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str]) -> N
     title = f"the first {len(shown)} of {len(labels)}" if len(shown) < len(labels) else None
     legend = axes.legend(
         [handle for handle, _ in shown],
-        [label for _, label in shown],
+        shorten_all([label for _, label in shown], _LEGEND_LABEL),
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
         fontsize="x-small",

@@ -47,6 +47,9 @@ MAX_LABEL = 36
 
 _YEAR_9999 = 253_370_764_800.0
 _FEWEST_SECONDS = 1e-3  # that a date and time tell apart
+# Lists of different lengths become one array up to this size, or to so many times their elements.
+_MOST_PADDED = 1 << 20
+_MOST_PADDING = 8
 _MARGIN = 0.015  # of the span of the samples, on both sides, so that the last value held is seen
 _BLOCK = 1 << 20  # elements
 _IN_SCALE = (0.5, 99.5)  # percentiles
@@ -151,11 +154,12 @@ class Row:
 
 @attrs.frozen(eq=False)
 class Plot:
-    """Panels, and the range of time in seconds since 1970."""
+    """Panels, and the range of time in seconds since 1970: as it is drawn, and that of what is in it or was asked for."""
 
     panels: Sequence[Panel]
     begin: float
     end: float
+    span: tuple[float, float]
 
     @property
     def has_dates(self) -> bool:
@@ -170,8 +174,8 @@ class Plot:
     def time_label(self) -> str:
         """The label of the axis of time."""
         if self.has_dates:
-            span = self.end - self.begin
-            return f"UTC, {format_time(self.begin, span)} to {format_time(self.end, span)}"
+            times = [format_time(one, self.end - self.begin) for one in self.span]
+            return f"UTC, {' to '.join(dict.fromkeys(times))}"
         if self.end < _YEAR_9999:
             return f"seconds after {format_time(self.begin, 0.0)} UTC"
         return f"seconds after {self.begin!r} s since 1970"
@@ -211,11 +215,12 @@ def read_plot(
     found = [*samples_of(dict(queued)).items(), *samples_of(dict(queued_of_root)).items()]
     if not found:
         raise ValueError("There is no key to plot.")
-    first, last = _extent([samples.timestamps for _, samples in found], begin, until)
+    shown = _extent([samples.timestamps for _, samples in found], begin, until)
+    first, last = _with_margins(*shown, begin, until)
     sensors = [_sensor(decode_key(encode_key(key)), samples, first) for key, samples in found]
     if stacked is None:
         stacked = len(sensors) <= MAX_STACKED
-    return Plot(_arrange(sensors, stacked), first, last)
+    return Plot(_arrange(sensors, stacked), first, last, shown)
 
 
 def _bound(time: Time | None, default: float) -> float:
@@ -229,17 +234,22 @@ def _bound(time: Time | None, default: float) -> float:
 
 
 def _extent(times: Sequence[Floats], begin: float, until: float) -> tuple[float, float]:
-    """Return the range to show: as given, or all samples and a little more on both sides."""
+    """Return the range to show: as given, or that of all samples."""
     some = [one for one in times if len(one)]
     # Without a range, there are no samples only if the times of all are NaN or infinite.
     least = min((float(one[0]) for one in some), default=until - 1.0 if until < math.inf else 0.0)
     first = begin if begin > 0.0 else least
     last = until if until < math.inf else max((float(one[-1]) for one in some), default=first)
+    return first, max(first, last)
+
+
+def _with_margins(first: float, last: float, begin: float, until: float) -> tuple[float, float]:
+    """Return a range with a little more on the sides that were not given."""
     margin = _MARGIN * (last - first) if last > first else 1.0
     margin = max(margin, 2 * math.ulp(last))
     return (
         first if begin > 0.0 else first - margin,
-        last if until < math.inf else max(last, first) + margin,
+        last if until < math.inf else last + margin,
     )
 
 
@@ -289,7 +299,10 @@ def _unpack(values: NDArray[Any]) -> NDArray[Any]:
             return values
         rows.append(row.reshape(-1))
     dtype = np.result_type(np.float64, *{row.dtype for row in rows})
-    padded = np.full((len(rows), max(len(row) for row in rows)), np.nan, dtype)
+    longest = max(len(row) for row in rows)
+    if len(rows) * longest > max(_MOST_PADDED, _MOST_PADDING * sum(map(len, rows))):
+        return values
+    padded = np.full((len(rows), longest), np.nan, dtype)
     for target, row in zip(padded, rows):
         target[: len(row)] = row
     return padded

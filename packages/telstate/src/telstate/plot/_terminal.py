@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from telstate.plot._panels import (
+    MAX_LABEL,
     MAX_ROWS,
     Bands,
     Image,
@@ -210,7 +211,9 @@ def _bands_picture(panel: Panel, plot: Plot, rows: int, width: int) -> _Picture:
     """Return a row of blocks for each value of a sensor, or a row of letters for each of several sensors."""
     several = len(panel.sensors) > 1
     max_values = MAX_ROWS if several else max(rows, _FEWEST_VALUES)
-    arranged, values = arrange_rows(panel, plot, _edges(plot, 2 * width), max_values, width // 3)
+    arranged, values = arrange_rows(
+        panel, plot, _edges(plot, 2 * width), max_values, min(width // 3, MAX_LABEL)
+    )
 
     def draw(columns: int) -> list[_Series]:
         scale = columns / (plot.end - plot.begin)
