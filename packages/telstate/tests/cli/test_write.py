@@ -81,6 +81,7 @@ def test_negative_numbers(live: tuple[str, TelescopeState]) -> None:
     assert run("set", url, "delay", "-5").exit_code == 0
     assert (ts["gain"], ts["delay"]) == (-1.5, -5)
     assert run("set", url, "gain_unit", "dB", "--txt").exit_code == 2
+    assert run("set", url, "gain_unit", "--txt").exit_code == 2
     assert "gain_unit" not in ts
 
 

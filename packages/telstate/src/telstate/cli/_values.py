@@ -30,6 +30,10 @@ def parse_value(text: str, as_text: bool = False) -> Any:
         raise click.UsageError(f"The value cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
         is_syntax = isinstance(error, json.JSONDecodeError)
+        if is_syntax and text.startswith(
+            "--"
+        ):  # the commands take negative numbers, so click does not see it
+            raise click.UsageError(f"No such option {text!r}. For text, use --text.") from error
         if is_syntax and not text.lstrip().startswith(("{", "[", '"')):
             return text
         raise click.UsageError(f"The value is not JSON: {error}. For text, use --text.") from error
