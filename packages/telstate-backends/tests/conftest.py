@@ -44,7 +44,7 @@ KINDS += [f"{name}-resp3" for name in NEWEST[:1]]
 CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in NEWEST)]
 SLOW = pytest.mark.slow
 #: The kinds that are tested on every Python; the others are tested on one only.
-QUICK_KINDS = ["memory", "fakeredis", *NEWEST, CACHED_KINDS[0]]
+QUICK_KINDS = ["memory", *(NEWEST or ["fakeredis"]), CACHED_KINDS[0]]
 
 
 def marked(kinds: list[str]) -> list[Any]:

@@ -80,6 +80,7 @@ def changes(data: bytes) -> Iterator[bytes]:
                 yield data[:position] + bytes([byte]) + data[position + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "protocol"), CHANGED)
 def test_every_change_of_a_byte(name: str, protocol: int) -> None:
     """A pickle with any one byte changed has a value or raises DecodeError."""
@@ -96,6 +97,7 @@ def test_every_change_of_a_byte(name: str, protocol: int) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", [0, 1, 2])
 def test_every_truncation(protocol: int) -> None:
     """No pickle without its end has a value, and bytes after the end are ignored."""
@@ -106,6 +108,7 @@ def test_every_truncation(protocol: int) -> None:
             assert check_all([data + b"x", data + b"\x80\x02cposix\nsystem\n"]) == 2, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "protocol"), CHANGED)
 def test_bytes_left_out_or_doubled(name: str, protocol: int) -> None:
     """A pickle with a byte missing or doubled has a value or raises DecodeError."""
