@@ -300,3 +300,14 @@ def test_interruption(newest_port: int, tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGINT
     with redis.Redis(port=newest_port) as client:
         assert client.dbsize() == 0
+
+
+def test_dump_without_a_file(
+    observation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A glob in place of the file is wrong usage, and writes nothing."""
+    monkeypatch.chdir(tmp_path)
+    before = list(tmp_path.iterdir())
+    done = run("dump", observation, "m000_*")
+    assert done.exit_code == 2 and "FILE comes before it" in done.stderr
+    assert list(tmp_path.iterdir()) == before

@@ -176,6 +176,10 @@ def test_range_on_a_terminal(path: Path) -> None:
         (("n_chans",), 2, "n_chans"),
         (("m000_azim", "--start", "2", "--end", "1"), 2, "The range is empty"),
         (("m000_azim", "--start", "yesterday"), 2, "'yesterday' is not a time"),
+        (("m000_azim", "--start", "-10"), 2, "'-10' is not a time"),
+        (("m000_azim", "--end", "inf"), 2, "'inf' is not a time"),
+        (("m000_azim", "--start", "2025-01-01"), 0, "There are no samples in this range."),
+        (("m000_azim", "--db", "3"), 2, "has no keys in database 3."),
         ((), 2, "Missing argument"),
     ],
 )

@@ -702,7 +702,9 @@ def test_long_labels_and_the_caption() -> None:
     assert max(line.find("┤") for line in lines) == 36
     assert lines[-1] == "UTC, 2023-11-14 22:13:20 to 2023-11-14 22:13:30"
     (axes,) = plot_sensors(ts, [f"m00{n}_{'b' * 60}" for n in range(2)], stacked=False).axes
-    labels = [one.get_text() for one in axes.get_legend().get_texts()]
+    legend = axes.get_legend()
+    assert legend is not None
+    labels = [one.get_text() for one in legend.get_texts()]
     assert len(set(labels)) == 2 and max(map(len, labels)) == 24
 
 

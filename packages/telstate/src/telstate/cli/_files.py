@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 from click.shell_completion import CompletionItem
 
+from telstate._calls.common import is_glob
 from telstate._export import export as export_store
 from telstate._export import find_format
 from telstate._import import Existing, import_file
@@ -153,6 +154,8 @@ def dump(
     """
     if path == "-":
         raise click.UsageError("A snapshot is written to a file, not to standard output.")
+    if is_glob(path) and not globs:
+        raise click.UsageError(f"{path!r} looks like a GLOB. FILE comes before it.")
     refuse_existing(path, force)
     with store.open() as opened, _bar(path) as progress, _without_advice():
         count = save_store(

@@ -77,6 +77,8 @@ def range_(
         limits = resolve_span(opened, selected, start, end)
         with show_reason():
             rows = _read_rows(opened.ts, selected, *limits, fill)
+    if not rows:
+        print_message("There are no samples in this range.")
     if last is not None:
         rows = rows[-last:]
     as_csv = as_csv or (output.is_file and not as_json)

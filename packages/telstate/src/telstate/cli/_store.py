@@ -150,6 +150,8 @@ class StoreArgument:
         except DatabaseCollisionError as error:
             raise click.ClickException(f"{str(error).removesuffix('.')} with --db.") from error
         with ts:
+            if self.is_file and self.database is not None and keys is None and not ts.keys():
+                raise click.ClickException(f"{self.name} has no keys in database {self.database}.")
             try:
                 yield Opened(ts, self.name, not self.is_file)
             except MissingKeyError as error:

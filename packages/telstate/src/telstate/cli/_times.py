@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -71,11 +72,14 @@ def parse_time(
     if match:
         return CommandTime(-float(match[1]) * _SECONDS[match[2]], is_relative=True)
     try:
-        return CommandTime(to_seconds(text))
-    except InvalidTimestampError as error:
-        raise click.BadParameter(
-            f"{text!r} is not a time such as 2026-11-30T12:00:00, 1796040000 or -1h."
-        ) from error
+        seconds = to_seconds(text)
+        if 0 <= seconds < math.inf:
+            return CommandTime(seconds)
+    except InvalidTimestampError:
+        pass
+    raise click.BadParameter(
+        f"{text!r} is not a time such as 2026-11-30T12:00:00, 1796040000 or -1h (s, m, min, h, d)."
+    )
 
 
 unix_option = click.option(
@@ -90,7 +94,7 @@ def span_options(command: CommandT) -> CommandT:
             name,
             callback=parse_time,
             metavar="TIME",
-            help=f"{what}: ISO 8601 (UTC), seconds since 1970, or an age such as -1h.",
+            help=f"{what}: ISO 8601 (UTC), seconds since 1970, or an age such as -1h: before now, of a file before its last sample.",
         )(command)
     return command
 
