@@ -269,7 +269,7 @@ def run_tests(
     variables = {
         "TELSTATE_REDIS_SERVER": servers(session, family),
         "TELSTATE_PEER_PYTHON": peer_python,
-        # Property tests try all their examples in the runs with slow tests, and a third elsewhere.
+        # Property tests try all their examples in the runs with slow tests, and a fifth elsewhere.
         "TELSTATE_EXAMPLES": "few" if marks == "not slow" else "all",
     }
     pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
@@ -358,9 +358,8 @@ def stack(session: nox.Session) -> None:
     """Test all packages in one environment, including slow tests and those against katsdptelstate."""
     install(session, [*PACKAGES, "telstate-testing"], "packaging", *needed_by_tests(*PACKAGES))
     for package in PACKAGES:
-        # The quick tests were run in `tests`, but the property tests of the lower packages with few examples.
-        marks = "slow" if package in PACKAGES[2:] else "slow or hypothesis"
-        run_tests(session, package, peer_python=peer(session), marks=marks)
+        # The quick tests were run in `tests`, but property tests with few examples.
+        run_tests(session, package, peer_python=peer(session), marks="slow or hypothesis")
     if not session.posargs:
         pytest = ["python", "-m", "pytest", "-q", "-p", "no:randomly"]
         session.run(*pytest, "README.md", "testing/tests")

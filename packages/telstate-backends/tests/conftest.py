@@ -14,12 +14,14 @@ from typing import Any
 import fakeredis
 import pytest
 import redis
+from hypothesis import settings
 
 from telstate_backends import Store
 from telstate_testing import (
     RedisBinary,
     RedisServer,
     clusters,
+    example_count,
     missing,
     newest_binaries,
     redis_binaries,
@@ -29,6 +31,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import subjects  # noqa: E402  # a helper beside the tests, found by the line above
 from proxy import Proxy  # noqa: E402  # the same
+
+# No deadline: a test that stands or falls with the machine's load says nothing.
+settings.register_profile("telstate-backends", deadline=None, max_examples=example_count(100))
+settings.load_profile("telstate-backends")
 
 SERVERS = {str(binary): binary for binary in redis_binaries()}
 #: The newest Redis and the newest Valkey.

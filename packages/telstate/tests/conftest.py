@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import settings
 
 from telstate import TelescopeState, aio
 from telstate_backends import AsyncRedisBackend, RedisBackend
@@ -19,6 +20,7 @@ from telstate_testing import (
     RedisBinary,
     RedisServer,
     clusters,
+    example_count,
     missing,
     newest_binaries,
     redis_binaries,
@@ -30,6 +32,10 @@ import dropin_modules  # noqa: E402  # a helper beside the tests, found by the l
 import state_subjects  # noqa: E402  # the same
 
 DATA = Path(__file__).parent / "data"
+# No deadline: a test that stands or falls with the machine's load says nothing.
+settings.register_profile("telstate", deadline=None, max_examples=example_count(100))
+settings.load_profile("telstate")
+
 SERVERS = {str(binary): binary for binary in redis_binaries()}
 #: The newest Redis and the newest Valkey.
 NEWEST = [str(binary) for binary in newest_binaries()]

@@ -48,5 +48,5 @@ def peer_python() -> Path | None:
 
 
 def example_count(full: int) -> int:
-    """Return how many examples a property test tries: a third if ``TELSTATE_EXAMPLES`` is ``few``."""
-    return full // 3 if os.environ.get(EXAMPLES_VARIABLE) == "few" else full
+    """Return how many examples a property test tries: a fifth if ``TELSTATE_EXAMPLES`` is ``few``."""
+    return full // 5 if os.environ.get(EXAMPLES_VARIABLE) == "few" else full

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from telstate import TelescopeState, compare, export, import_file, set_allow_pickle
 from telstate_backends import Export, Keys
+from telstate_testing import example_count
 from telstate_testing.observations import write_old_observation
 
 #: Formats that lose nothing.
@@ -111,7 +112,7 @@ def test_pickles(tmp_path: Path, suffix: str, policy: Literal[False, "safe"]) ->
 
 
 @given(contents=CONTENTS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=example_count(50))
 def test_any_store(contents: dict[bytes, tuple[str, Any]]) -> None:
     """A store comes back byte for byte, whatever it holds."""
     ts = filled(contents)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telstate import InvalidTimestampError, TelescopeState, aio
+from telstate_testing import example_count
 
 NOON = 1796040000.0
 FORMS = [
@@ -100,7 +101,7 @@ def numpy_time(moment: datetime.datetime) -> np.datetime64:
     return np.datetime64(utc(moment))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=example_count(60))
 @given(
     st.datetimes(
         datetime.datetime(1970, 1, 2), datetime.datetime(2190, 1, 1), timezones=st.timezones()

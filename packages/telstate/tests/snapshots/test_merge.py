@@ -22,11 +22,12 @@ from telstate import (
     merge,
     set_allow_pickle,
 )
+from telstate_testing import example_count
 
 M = KeyType.MUTABLE
 
 
-@settings(deadline=None, max_examples=50)  # files are written to the disk
+@settings(max_examples=example_count(50))  # files are written to the disk
 @given(CONTENTS, CONTENTS)
 def test_nothing_is_lost(
     tmp_path_factory: pytest.TempPathFactory, first: dict[str, Any], second: dict[str, Any]
@@ -64,7 +65,7 @@ def test_nothing_is_lost(
         assert merge([a, b], out) == merged
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=example_count(50))
 @given(CONTENTS)
 def test_merging_with_itself(
     tmp_path_factory: pytest.TempPathFactory, contents: dict[str, Any]
