@@ -89,6 +89,14 @@ def newest_port(newest: RedisBinary, server_port: Callable[[str], int]) -> int:
     return server_port(str(newest))
 
 
+@pytest.fixture
+def any_port(server_port: Callable[[str], int]) -> int:
+    """The port of an empty server, of whichever version."""
+    if not NEWEST:
+        pytest.skip(NO_SERVER)
+    return server_port(NEWEST[0])
+
+
 @pytest.fixture(scope="session")
 def ports_of_cluster() -> Iterator[Callable[[str], list[int]]]:
     """Return the ports of the cluster of a version, which is started on first use and emptied."""

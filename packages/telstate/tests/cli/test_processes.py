@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from state_command import run, run_in_shell
 
 from telstate import TelescopeState
-from telstate_testing import missing, newest_binaries
 
 # They start many processes, which behave alike on every Python.
 pytestmark = pytest.mark.slow
@@ -34,15 +33,6 @@ sys.addaudithook(notice)
 from telstate.__main__ import main
 main()
 """
-
-
-@pytest.fixture
-def any_port(server_port: Callable[[str], int]) -> int:
-    """The port of an empty server, of whichever version."""
-    binaries = newest_binaries()
-    if not binaries:
-        pytest.skip(missing("Redis or Valkey server"))
-    return server_port(str(binaries[0]))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import pytest
 from telstate import TelescopeState
 from telstate.cli import _complete
 from telstate.cli.main import main
-from telstate_testing import missing, newest_binaries
+from telstate_testing import missing
 from telstate_testing.commands import Command
 
 # They start many processes, which behave alike on every Python.
@@ -113,15 +113,6 @@ def open_shell(name: str, folder: Path) -> Iterator[Shell]:
         process.kill()
         process.wait()
         os.close(ours)
-
-
-@pytest.fixture
-def any_port(server_port: Callable[[str], int]) -> int:
-    """The port of an empty server, of whichever version."""
-    binaries = newest_binaries()
-    if not binaries:
-        pytest.skip(missing("Redis or Valkey server"))
-    return server_port(str(binaries[0]))
 
 
 @pytest.fixture
