@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-from telstate._summaries import KeySummary, natural, pattern_of, peek_at, summaries_of
+from telstate._summaries import KeySummary, natural, pattern_of, peek_at, shorten, summaries_of
 from telstate._tree import MIN_SIMILAR
 from telstate._view import View
 from telstate_backends import (
@@ -263,5 +263,4 @@ def _row_html(prefixes: Sequence[str], row: _Row) -> str:
 
 
 def _shorten(words: str) -> str:
-    words = escape(words)
-    return words if len(words) <= MAX_LENGTH else words[: MAX_LENGTH - 3] + "..."
+    return shorten(escape(words), MAX_LENGTH)

@@ -12,7 +12,7 @@ from telstate._base import TelescopeStateBase
 from telstate._compare import are_equal, unmatched_samples
 from telstate._pickles import no_keys_error
 from telstate._sources import Source
-from telstate._summaries import describe, natural
+from telstate._summaries import describe, natural, shorten
 from telstate.snapshots import (
     RDBWriter,
     Selection,
@@ -252,18 +252,14 @@ def _join(
 def _describe(stored: Stored | None, sub_keys: list[bytes]) -> str:
     """Describe the contents of a key, or the first of its sub-keys that differ, in a few words."""
     if isinstance(stored, Immutable):
-        return _shorten(describe(stored.value))
+        return shorten(describe(stored.value), _MAX_LENGTH)
     if isinstance(stored, Samples):
         return f"{len(stored)} samples"
     if isinstance(stored, Fields):
         if not sub_keys:
             return f"{len(stored)} sub-keys"
-        return _shorten(describe(stored[sub_keys[0]])) if sub_keys[0] in stored else ""
+        return shorten(describe(stored[sub_keys[0]]), _MAX_LENGTH) if sub_keys[0] in stored else ""
     return ""
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..."
 
 
 def _refusal(conflicts: list[MergeConflict], out: str | os.PathLike[str]) -> MergeConflictError:

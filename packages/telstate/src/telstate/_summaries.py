@@ -268,8 +268,12 @@ def _type_of(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """Return a value as a short text on one line."""
-    text = escape(" ".join(_text_of(value).split()))
-    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
+    return shorten(escape(" ".join(_text_of(value).split())), MAX_LENGTH)
+
+
+def shorten(text: str, length: int) -> str:
+    """Return a text, or its beginning and three dots if it is longer."""
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _text_of(value: Any) -> str:

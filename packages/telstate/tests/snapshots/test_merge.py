@@ -40,7 +40,7 @@ def test_nothing_is_lost(
     merged = merge([a, b], out, prefer="first")
     both = TelescopeState.from_snapshot(out)
     names = [conflict.name for conflict in merged.conflicts]
-    # Everything of the first is there, and of the second what is no conflict.
+    # All of the first is there, and all of the second that does not conflict with it.
     assert all(one.only[0] == one.changed == 0 for one in compare(a, both) if one.kinds[0])
     lost = [one for one in compare(b, both) if one.kinds[0] and (one.only[0] or one.changed)]
     lost += [one for one in compare(b, both) if one.kinds[0] not in (None, one.kinds[1])]

@@ -215,9 +215,10 @@ def _verification_to_json(name: str, found: Verification) -> dict[str, object]:
 def pickles(store: str, out: str | None, force: bool, as_json: bool, output: Output) -> None:
     """List the keys that hold pickles, or rewrite them.
 
-    MeerKAT wrote pickles before March 2019. For each key: how many values it has, how many of them are pickles, the types as which these are read,
-    and why others are not. No code in a pickle is run. With --rewrite, OUT gets everything in the file,
-    with these values in MessagePack; what would change, or is not read, stays a pickle.
+    MeerKAT wrote pickles before March 2019. For each key this prints the number of its values and of its
+    pickles, the types of those that are read, and why others are not. No code in a pickle is run. With --rewrite,
+    OUT gets everything in the file, with these values in MessagePack; values that would change, or that are not
+    read, stay pickles.
 
     \b
     Examples:

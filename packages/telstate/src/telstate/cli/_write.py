@@ -10,6 +10,7 @@ from telstate._calls.common import is_glob
 from telstate.cli._store import StoreArgument, key_argument, store_argument, whole_store_argument
 from telstate.cli._times import CommandTime, parse_time
 from telstate.cli._values import parse_value
+from telstate_backends import Count
 from telstate_codec.printable import escape
 from telstate_rdb.cli.group import NO, YES
 
@@ -118,9 +119,10 @@ def clear(store: StoreArgument, force: bool) -> int:
       telstate clear localhost:6379 --db 1
     """
     with store.open(writable=True) as opened:
-        count = len(opened.ts.keys())
-        if not force and not _confirm(f"Delete all {count:,} keys of {opened.name}?"):
-            return NO
+        if not force:
+            count = opened.ts.backend.execute(Count())
+            if not _confirm(f"Delete all {count:,} keys of {opened.name}?"):
+                return NO
         opened.ts.clear()
     return YES
 

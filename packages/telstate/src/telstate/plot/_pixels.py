@@ -30,7 +30,7 @@ def held_in_columns(times: Floats, edges: Floats) -> tuple[Integers, Integers]:
 
 
 def envelope(times: Floats, values: Floats, edges: Floats) -> tuple[Floats, Floats]:
-    """Return the least and the greatest value in each column; NaN where there is none."""
+    """Return the least and the greatest value in each column; NaN in a column without values."""
     first, stop = held_in_columns(times, edges)
     padded = np.append(values, np.nan)  # reduceat takes no index after the end
     bounds = np.column_stack([first, stop]).ravel()

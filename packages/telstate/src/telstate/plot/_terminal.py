@@ -258,7 +258,7 @@ def _image_picture(sensor: Image, panel: Panel, plot: Plot, rows: int, width: in
         levels = np.clip((shown - low) / span * len(_SHADES), 0, len(_SHADES) - 1)
         series = []
         for level, shade in enumerate(_SHADES):
-            y, x = np.nonzero(np.floor(levels) == level)  # NaN is none of them
+            y, x = np.nonzero(np.floor(levels) == level)  # NaN equals no level
             if len(x):
                 series.append(_Series(shade, x.tolist(), y.tolist()))
         return series
