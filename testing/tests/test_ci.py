@@ -12,5 +12,5 @@ def test_every_session_runs_in_ci() -> None:
     (default,) = re.findall(
         r"^nox\.options\.sessions = (\[.*?\])", (ROOT / "noxfile.py").read_text(), re.M | re.S
     )
-    in_ci = re.findall(r"nox -s ([\w ]+?)(?= >| \|\|)", (ROOT / ".ci" / "run").read_text())
+    in_ci = re.findall(r"nox -s ([\w.\- ]+?)(?= >| \|\|)", (ROOT / ".ci" / "run").read_text())
     assert sorted(" ".join(in_ci).split()) == sorted(ast.literal_eval(default))
