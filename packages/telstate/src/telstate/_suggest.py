@@ -1,14 +1,15 @@
 """Suggestions of similar keys and methods in the text of errors for missing ones.
 
-An error that is caught and discarded costs no more than any `KeyError`: the store is asked only when
-the text of the error is first used, once, briefly, and about a limited number of keys. Any failure
-means that there is no suggestion. An error does not keep a backend alive, and can be pickled.
+Only a store in memory or in a file is searched, never a server, which a line in a log must not wait for. An error
+that is caught and discarded costs no more than any `KeyError`: the search is made when the text of the error is
+first used, once, among a limited number of keys. Any failure means that there is no suggestion. An error does not
+keep a backend alive, and can be pickled.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from telstate._view import SEPARATOR, View
 from telstate.errors import MissingAttributeError, MissingKeyError
@@ -46,8 +47,7 @@ class Suggestion:
                 similar += map(repr, self._similar_keys(self._view, backend))
             except Exception:  # an error message must not fail
                 pass
-        if similar:
-            self._text = f"; did you mean {' or '.join(similar[:MAX_SUGGESTIONS])}?"
+        self._text = format_suggestion(similar[:MAX_SUGGESTIONS])
         return self._text
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
@@ -62,6 +62,8 @@ class Suggestion:
         from telstate._display import ask  # most errors are never read
         from telstate_backends import SomeKeys
 
+        if backend.uncached.store is None:
+            return []
         (found,) = ask(backend, [SomeKeys(MAX_KEYS)])
         return find_similar(self._name, view.first_names(map(decode_key, found)))
 
@@ -97,6 +99,11 @@ def look_in(
     """Let an error suggest keys of a backend."""
     if isinstance(error.suggestion, Suggestion):
         error.suggestion.look_in(backend)
+
+
+def format_suggestion(similar: Sequence[str]) -> str:
+    """Return the end of a message that suggests names, or an empty string if there are none."""
+    return f"; did you mean {' or '.join(similar)}?" if similar else ""
 
 
 def find_similar(wanted: str, names: Iterable[str]) -> list[str]:

@@ -47,8 +47,8 @@ class KeysExistError(ImmutableKeyError):
 class MissingKeyError(KeyError):
     """No prefix of the view has the key.
 
-    ``args[0]`` is the plain message; ``str(error)`` adds keys with a similar name. They are looked up
-    when the text is first used, not when the error is raised.
+    ``args[0]`` is the plain message; ``str(error)`` adds keys with a similar name if the store is in memory or
+    in a file. They are looked up when the text is first used, not when the error is raised.
     """
 
     #: Its text is appended to the message. Pickling keeps the text only.

@@ -235,8 +235,9 @@ async def test_except_star() -> None:
     assert (type(again), str(again)) == (BatchError, str(seen[0]))
 
 
-async def test_similar_key(ts: TelescopeState) -> None:
+async def test_similar_key() -> None:
     """The error for a missing key suggests a similar one, as outside a batch."""
+    ts = TelescopeState()
     ts["n_chans"] = 4096
     with ts.pipeline(raise_errors=False) as p:
         handle = p["n_chan"]

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import click
 
-from telstate._suggest import find_similar
+from telstate._suggest import find_similar, format_suggestion
 from telstate._summaries import count_of, describe_value, natural, pattern_of, summarise_keys
 from telstate._tree import arrange, walk
 from telstate.cli._store import (
@@ -344,6 +344,10 @@ def _select(
     return summaries, unmatched
 
 
+def _suggest(similar: Iterable[str]) -> str:
+    return format_suggestion([repr(escape(name)) for name in similar])
+
+
 def _print_unmatched(store: StoreArgument, globs: Iterable[str]) -> None:
     """Print which globs match nothing, and for names the similar ones."""
     names: list[str] = []
@@ -353,9 +357,7 @@ def _print_unmatched(store: StoreArgument, globs: Iterable[str]) -> None:
     for glob in globs:
         is_name = _GLOB_CHARACTERS.isdisjoint(glob)
         similar = find_similar(glob, names) if is_name else []
-        hint = f"; did you mean {' or '.join(repr(escape(one)) for one in similar)}?" * bool(
-            similar
-        )
+        hint = _suggest(similar)
         hint = hint or _containing(glob.strip("*"), names, _LEAST_PART if is_name else len(glob))
         print_message(f"No key of {store.name} matches {escape(glob)!r}{hint or '.'}")
 
@@ -530,7 +532,11 @@ def get(
         ts = opened.ts
         kind = ts.key_type(key)
         if kind is None:
-            ts[key]  # which raises the error that suggests others
+            try:
+                ts[key]
+            except MissingKeyError as error:  # of a server it suggests nothing by itself
+                error.suggestion = _suggest(find_similar(key, ts.keys(view=True)))
+                raise
         try:
             found: tuple[Any, float | None]
             if sub_key is not None:
@@ -575,8 +581,7 @@ def _get_sub_key(ts: TelescopeState, key: str, kind: KeyType | None, text: str) 
         if value is not missing:
             return value, None
     names = [format_value(_as_list(one)) for one in ts[key]]
-    similar = " or ".join(map(repr, map(escape, find_similar(text, names))))
-    hint = f"; did you mean {similar}?" if similar else f", such as {escape(names[0])!r}."
+    hint = _suggest(find_similar(text, names)) or f", such as {escape(names[0])!r}."
     raise MissingKeyError(f"{escape(text)!r} is not a sub-key of {escape(key)!r}{hint}")
 
 
