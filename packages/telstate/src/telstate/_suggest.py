@@ -47,7 +47,8 @@ class Suggestion:
                 similar += map(repr, self._similar_keys(self._view, backend))
             except Exception:  # an error message must not fail
                 pass
-        self._text = format_suggestion(similar[:MAX_SUGGESTIONS])
+        if similar:
+            self._text = format_suggestion(similar[:MAX_SUGGESTIONS])
         return self._text
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
