@@ -88,6 +88,7 @@ nox.options.sessions = [
     "clients",
     "compat",
     "katdal",
+    "docs",
 ]
 nox.options.reuse_existing_virtualenvs = True
 # A missing interpreter is skipped and named, in CI too.
@@ -313,6 +314,7 @@ def lint(session: nox.Session) -> None:
         *LINTERS,
         *nox.project.load_toml("testing/pyproject.toml")["project"]["dependencies"],
         *needed_by_tests(*PACKAGES),
+        *nox.project.dependency_groups(nox.project.load_toml(), "docs"),
     }
     for package in PACKAGES:
         every.update(texts(REQUIREMENTS.foreign(package, REQUIREMENTS.extras(package))))
@@ -430,6 +432,36 @@ def clients(session: nox.Session, redis: str) -> None:
     ours = [*REQUIREMENTS.own(package), "telstate-testing"]
     install(session, ours, *needed_by_tests(package), f"redis=={redis}.*")
     run_tests(session, package, files=CLIENT_TESTS, marks="", family=FAMILIES[redis])
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run the examples of the documentation, build it in docs/_build/html and check its links."""
+    group = nox.project.dependency_groups(nox.project.load_toml(), "docs")
+    extras = texts(
+        one
+        for package in PACKAGES
+        for one in REQUIREMENTS.foreign(package, REQUIREMENTS.extras(package))
+    )
+    ours = [*PACKAGES, "telstate-testing"]
+    install(session, ours, *group, *extras, *needed_by_tests("telstate"))
+    variables = {"TELSTATE_REDIS_SERVER": servers(session)}
+    # Each page by itself and in order.
+    pytest = ["python", "-m", "pytest", "-q", "-rs", "-p", "no:randomly", "-n", "2"]
+    session.run(*pytest, "--dist", "loadfile", *(session.posargs or ["docs"]), env=variables)
+    if session.posargs:
+        return
+    if shutil.which("dot") is None:
+        reason = "The diagrams need dot of Graphviz (on Debian: apt install graphviz)."
+        if os.environ.get("TELSTATE_REQUIRE"):
+            session.error(reason)
+        session.skip(f"The examples ran, but the site was not built. {reason}")
+    built = Path("docs/_build/html")
+    shutil.rmtree(built, ignore_errors=True)
+    sphinx = ["python", "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "2"]
+    session.run(*sphinx, "-d", "docs/_build/doctrees", "docs", str(built), env=variables)
+    session.run("python", "testing/check_site.py", str(built))
+    session.log(f"Read the documentation at {(built / 'index.html').resolve().as_uri()}")
 
 
 @nox.session(venv_backend="none")

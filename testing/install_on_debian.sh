@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what the tests need from Debian: install_on_debian.sh FOLDER (as root).
 #
-# A C compiler, openssl, zsh, redis-server of this Debian, and Redis 8.0 and Valkey 8.1 of Debian 13 (trixie). On an
+# A C compiler, openssl, zsh, graphviz, redis-server of this Debian, and Redis 8.0 and Valkey 8.1 of Debian 13 (trixie). On an
 # older Debian those two are unpacked into FOLDER with the libraries that they need, and run through trixie's
 # own loader; on trixie or later its own packages are installed. What is there is left as it is.
 set -euo pipefail
@@ -73,6 +73,7 @@ folder=$(realpath "$1")
 command -v redis-server >/dev/null || install redis-server
 command -v openssl >/dev/null || install openssl # makes the certificates for tests of TLS
 command -v zsh >/dev/null || install zsh # for tests of completion
+command -v dot >/dev/null || install graphviz # for diagrams of the documentation
 command -v cc >/dev/null || install gcc libc6-dev
 if [ "${VERSION_ID:-99}" -ge 13 ]; then
     command -v valkey-server >/dev/null || install valkey-server

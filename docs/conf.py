@@ -1,0 +1,59 @@
+"""Configuration of the documentation: `nox -s docs` builds it, with warnings as errors and without a network."""
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "telstate"
+author = "the telstate authors"
+copyright = author
+release = metadata.version("telstate")
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.graphviz",
+    "sphinx_click",
+    "sphinx_design",
+    "telstate_reference",
+]
+exclude_patterns = ["_build", "samples", "pictures", "**/.ipynb_checkpoints"]
+nitpicky = True
+
+# Pages
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+
+# Docstrings
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autosummary_generate = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+# Diagrams
+graphviz_output_format = "svg"
+
+# The look. Everything is in the build: no page needs a network.
+html_theme = "pydata_sphinx_theme"
+html_title = "telstate"
+html_static_path = ["_static"]
+html_css_files = ["telstate.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
