@@ -36,6 +36,14 @@ def test_invalid_keys_are_refused() -> None:
             key_repr(wrong)  # type: ignore[arg-type]  # the wrong type is the test
 
 
+def test_error_for_many_keys() -> None:
+    """The error for a list of keys that is taken for one shows only a few of them."""
+    keys: Any = [f"key_{number}" for number in range(1000)]
+    with pytest.raises(TypeError, match="not list: \\['key_0'") as caught:
+        encode_key(keys)
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize("wrong", ["a", None, 3, ["a"]])
 def test_keys_from_the_store_are_bytes(wrong: Any) -> None:
     """Anything but bytes raises TypeError, which names the type."""

@@ -45,7 +45,11 @@ def encode_key(key: Key) -> bytes:
             ) from error
     if isinstance(key, bytes):
         return key
-    raise TypeError(f"A key must be str or bytes, not {type(key).__name__}: {key!r}.")
+    from telstate_codec.printable import (
+        bounded_repr,
+    )  # a list of thousands of keys, passed by mistake
+
+    raise TypeError(f"A key must be str or bytes, not {type(key).__name__}: {bounded_repr(key)}.")
 
 
 def decode_key(key: bytes) -> str:
