@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from .errors import InvalidKeyError
+from .printable import bounded_repr
 
 Key: TypeAlias = str | bytes
 """A key as functions accept it: text, or the bytes in the store."""
