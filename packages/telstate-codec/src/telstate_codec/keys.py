@@ -46,10 +46,6 @@ def encode_key(key: Key) -> bytes:
             ) from error
     if isinstance(key, bytes):
         return key
-    from telstate_codec.printable import (
-        bounded_repr,
-    )  # a list of thousands of keys, passed by mistake
-
     raise TypeError(f"A key must be str or bytes, not {type(key).__name__}: {bounded_repr(key)}.")
 
 
