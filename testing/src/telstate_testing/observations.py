@@ -9,23 +9,29 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import random
 import struct
 from array import array
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Floats = NDArray[numpy.float64]
 
 CAPTURE_BLOCK = "1600000000"
 #: The time of the first sample: 2020-09-13 12:26:40 UTC.
 START = 1_600_000_000.0
 TARGETS = [
     "J1939-6342 | PKS1934-63, radec bpcal, 19:39:25.03, -63:42:45.6",
-    "J0408-6545, radec bpcal, 4:08:20.38, -65:45:09.1",
+    "J1744-5144, radec gaincal, 17:44:25.45, -51:44:43.8",
+    "ESO 137-G006, radec target, 16:15:03.84, -60:54:26.1",
     "J1331+3030 | 3C286, radec polcal, 13:31:08.29, 30:30:33.0",
-    "NGC 253, radec target, 0:47:33.12, -25:17:17.6",
 ]
-# Seconds that a slew to a target takes, and seconds until the next slew.
-SLEW, SCAN = 10.0, 60.0
+# Seconds from a slew to the next, and the part of them that a slew takes.
+SCAN, SLEW = 60.0, 1 / 6
 
 #: A key: its full name, its kind ("immutable", "mutable" or "indexed"), and the value, the samples as
 #: pairs of time and value, or the values by sub-key.
@@ -33,7 +39,11 @@ Key = tuple[str, str, Any]
 
 
 def observation(
-    antennas: int = 4, channels: int = 32, seconds: float = 120, seed: int = 0
+    antennas: int = 4,
+    channels: int = 32,
+    seconds: float = 120,
+    seed: int = 0,
+    scan: float = SCAN,
 ) -> Iterator[Key]:
     """Return the keys of an observation.
 
@@ -45,19 +55,26 @@ def observation(
         How long the observation is. There are 2 pointing samples for each antenna and second.
     seed
         The seed of the random numbers.
+    scan
+        How many seconds each target is observed; the bandpass calibrator is observed in every eighth scan.
     """
     names = [f"m{number:03}" for number in range(antennas)]
     inputs = [f"{name}{pol}" for name in names for pol in "hv"]
     yield from _attributes(names, inputs, channels, seconds)
-    yield from _sensors(names, inputs, channels, seconds, random.Random(seed))
-    yield from _products(names, channels, seconds, seed)
+    yield from _sensors(names, inputs, channels, seconds, scan, seed)
+    yield from _products(names, channels, seconds, scan, seed)
 
 
 def fill_observation(
-    ts: Any, antennas: int = 4, channels: int = 32, seconds: float = 120, seed: int = 0
+    ts: Any,
+    antennas: int = 4,
+    channels: int = 32,
+    seconds: float = 120,
+    seed: int = 0,
+    scan: float = SCAN,
 ) -> None:
     """Add the keys of `observation` to a synchronous telescope state, on whatever backend."""
-    for name, kind, content in observation(antennas, channels, seconds, seed):
+    for name, kind, content in observation(antennas, channels, seconds, seed, scan):
         if kind == "immutable":
             ts[name] = content
         elif kind == "mutable":
@@ -225,38 +242,59 @@ def _attributes(
 
 
 def _sensors(
-    names: list[str], inputs: list[str], channels: int, seconds: float, rng: random.Random
+    names: list[str], inputs: list[str], channels: int, seconds: float, scan: float, seed: int
 ) -> Iterator[Key]:
     """The mutable keys but for calibration products."""
     import numpy
 
-    def every(period: float, value: Callable[[float], Any]) -> list[tuple[float, Any]]:
-        """Return samples from the start on, with a period in seconds."""
-        count = max(1, int(seconds / period))
-        return [(START + i * period, value(i * period)) for i in range(count)]
+    rng = numpy.random.default_rng(seed)
+
+    def elapsed(period: float) -> Floats:
+        """Return the times of samples with a period, in seconds since the start."""
+        return numpy.arange(max(1, int(seconds / period)), dtype=numpy.float64) * period
+
+    def series(times: Floats, values: Any) -> list[tuple[float, Any]]:
+        return list(zip((START + times).tolist(), values.tolist()))
 
     def once(value: Any) -> list[tuple[float, Any]]:
         return [(START, value)]
 
-    def noise(centre: float, width: float) -> Callable[[float], float]:
-        return lambda elapsed: rng.gauss(centre, width)
+    def wander(count: int, width: float) -> Floats:
+        """Return random numbers that change slowly, with a standard deviation of about `width`."""
+        length = min(90, count)
+        noise = rng.normal(0, width * length**0.5, count + length - 1)
+        smooth: Floats = numpy.convolve(noise, numpy.full(length, 1 / length), "valid")
+        return smooth
 
-    scans = [i * SCAN for i in range(max(1, int(seconds / SCAN)))]
-    targets = [(START + begin, TARGETS[i % len(TARGETS)]) for i, begin in enumerate(scans)]
-    activities = [(START + begin + at, what) for begin in scans for at, what in _ACTIVITIES]
-    labels = [(START + begin, "track") for begin in scans]
+    begins = elapsed(scan)
+    targets = [(START + begin, TARGETS[_target_of(i)]) for i, begin in enumerate(begins.tolist())]
+    activities = [
+        sample
+        for begin in begins.tolist()
+        for sample in ((START + begin, "slew"), (START + begin + scan * SLEW, "track"))
+    ]
+    labels = [(START + begin, "track") for begin in begins.tolist()]
+    lines = elapsed(5)
+    weather = elapsed(10)
+    if seconds >= 3600:  # the weather station fails for a while
+        weather = weather[(weather < 0.60 * seconds) | (weather >= 0.68 * seconds)]
+    count = len(weather)
+    warmth = numpy.cos(
+        2 * numpy.pi * weather / 86400
+    )  # it is warmest at the start, in the afternoon
     voltage = "i0_antenna_channelised_voltage"
     sensors: dict[str, list[tuple[float, Any]]] = {
         f"{CAPTURE_BLOCK}_obs_activity": activities,
         f"{CAPTURE_BLOCK}_obs_label": labels,
-        f"{CAPTURE_BLOCK}_obs_script_log": every(
-            5, lambda elapsed: f"2020-09-13 - observe.py - INFO - {elapsed:.0f} s after the start"
-        ),
-        "anc_air_pressure": every(10, noise(900, 0.5)),
-        "anc_air_relative_humidity": every(10, noise(40, 2)),
-        "anc_air_temperature": every(10, noise(15, 0.5)),
-        "anc_mean_wind_speed": every(10, noise(4, 1)),
-        "anc_wind_direction": every(10, noise(180, 20)),
+        f"{CAPTURE_BLOCK}_obs_script_log": [
+            (START + at, f"2020-09-13 - observe.py - INFO - {at:.0f} s after the start")
+            for at in lines.tolist()
+        ],
+        "anc_air_pressure": series(weather, 900 - 1.5 * warmth + wander(count, 0.1)),
+        "anc_air_relative_humidity": series(weather, 50 - 25 * warmth + wander(count, 1)),
+        "anc_air_temperature": series(weather, 14 + 9 * warmth + wander(count, 0.3)),
+        "anc_mean_wind_speed": series(weather, abs(4 + 2 * warmth + wander(count, 1.2))),
+        "anc_wind_direction": series(weather, (190 + wander(count, 25)) % 360),
         "cbf_target": targets,
         f"{voltage}_channel_mask": once(numpy.arange(channels) % 16 == 0),
         f"{voltage}_input_data_suspect": once(numpy.zeros(len(inputs), bool)),
@@ -264,10 +302,13 @@ def _sensors(
         "sdp_capture_block_id": once(CAPTURE_BLOCK),
     }
     for name in inputs:
-        sensors[f"{voltage}_{name}_delay"] = every(
-            45, lambda elapsed: (rng.randrange(10**12), 1e-9, 1e-12, 0.1, 1e-4)
-        )
-        sensors[f"{voltage}_{name}_eq"] = every(seconds / 2, lambda elapsed: [200 + 0j])
+        sensors[f"{voltage}_{name}_delay"] = [
+            (START + at, (int(rng.integers(10**12)), 1e-9, 1e-12, 0.1, 1e-4))
+            for at in elapsed(45).tolist()
+        ]
+        sensors[f"{voltage}_{name}_eq"] = [
+            (START + at, [200 + 0j]) for at in elapsed(seconds / 2).tolist()
+        ]
     for name in names:
         sensors |= {
             f"{name}_activity": activities,
@@ -277,12 +318,15 @@ def _sensors(
             f"{name}_dig_l_band_noise_diode": once(False),
             f"{name}_target": targets,
         }
-        for axis, centre in (("azim", 120.0), ("elev", 45.0)):
-            pointing = _pointing(centre, noise(0, 0.01))
-            sensors[f"{name}_ap_tilt_corr_{axis}"] = every(60, noise(0, 1))
-            sensors[f"{name}_pos_adjust_pointm_{axis}"] = every(60, noise(0, 1))
-            sensors[f"{name}_pos_actual_scan_{axis}"] = every(2, pointing)
-            sensors[f"{name}_pos_request_scan_{axis}"] = every(2, _pointing(centre, None))
+        times, minutes = elapsed(2), elapsed(60)
+        requested = _pointing(times, scan)
+        for axis, angles in zip(("azim", "elev"), requested):
+            actual = angles + rng.normal(0, 0.002, len(times))
+            tilt, model = rng.normal(0, 1, (2, len(minutes)))
+            sensors[f"{name}_ap_tilt_corr_{axis}"] = series(minutes, tilt)
+            sensors[f"{name}_pos_adjust_pointm_{axis}"] = series(minutes, model)
+            sensors[f"{name}_pos_actual_scan_{axis}"] = series(times, actual)
+            sensors[f"{name}_pos_request_scan_{axis}"] = series(times, angles)
     # The last antenna is silent for a while.
     for axis in ("azim", "elev"):
         key = f"{names[-1]}_pos_actual_scan_{axis}"
@@ -292,38 +336,97 @@ def _sensors(
         yield name, "mutable", samples
 
 
-_ACTIVITIES = [(0.0, "slew"), (SLEW, "track")]
+def _target_of(scan: int) -> int:
+    """Return the place of the target of a scan: calibrators, then a gain calibrator and the target in turn."""
+    if scan % 8 == 0:
+        return 0
+    return 3 if scan == 1 else 1 + scan % 2
 
 
-def _pointing(centre: float, noise: Callable[[float], float] | None) -> Callable[[float], float]:
-    """Return the coordinate, in degrees, that an antenna has at a time since the start."""
+def _pointing(elapsed: Floats, scan: float) -> tuple[Floats, Floats]:
+    """Return azimuth and elevation in degrees at times since the start; the antenna slews at first in each scan."""
+    import numpy
 
-    def pointing(elapsed: float) -> float:
-        scan, within = divmod(elapsed, SCAN)
-        before, after = (centre + 25 * ((number % 4) - 1.5) for number in (scan - 1, scan))
-        slewed = min(within / SLEW, 1)
-        return before + (after - before) * slewed + elapsed / 240 + (noise(0) if noise else 0)
+    scans, within = numpy.divmod(elapsed, scan)
+    slewed = (1 - numpy.cos(numpy.pi * numpy.minimum(within / (scan * SLEW), 1))) / 2
+    places = numpy.array([_target_of(number) for number in range(int(scans[-1]) + 1)])
+    before = places[numpy.maximum(scans.astype(int) - 1, 0)]
+    after = places[scans.astype(int)]
+    tracks = numpy.array([_track(target, elapsed) for target in TARGETS])
+    here = numpy.arange(len(elapsed))
+    old, new = tracks[before, :, here].T, tracks[after, :, here].T
+    azimuth, elevation = old + (new - old) * slewed
+    return azimuth, elevation
 
-    return pointing
+
+def _track(target: str, elapsed: Floats) -> tuple[Floats, Floats]:
+    """Return azimuth and elevation in degrees of a target over the Karoo, at times since the start."""
+    import numpy
+
+    latitude, longitude = numpy.radians(-30.713), 21.444
+    hours, degrees = ([float(part) for part in text.split(":")] for text in target.split(",")[-2:])
+    right_ascension = 15 * (hours[0] + hours[1] / 60 + hours[2] / 3600)
+    size = abs(degrees[0]) + degrees[1] / 60 + degrees[2] / 3600
+    declination = numpy.radians(numpy.copysign(size, degrees[0]))
+    days = (START + elapsed) / 86400 - 10_957.5  # since 2000-01-01 12:00
+    sidereal = 280.46062 + 360.98564737 * days + longitude
+    angle = numpy.radians(sidereal - right_ascension)
+    north = numpy.sin(declination) * numpy.cos(latitude)
+    north = north - numpy.cos(declination) * numpy.sin(latitude) * numpy.cos(angle)
+    east = -numpy.cos(declination) * numpy.sin(angle)
+    up = numpy.sin(declination) * numpy.sin(latitude)
+    up = up + numpy.cos(declination) * numpy.cos(latitude) * numpy.cos(angle)
+    # Between -90 and 270 degrees, where no target of ours wraps.
+    azimuth = (numpy.degrees(numpy.arctan2(east, north)) + 90) % 360 - 90
+    return azimuth, numpy.degrees(numpy.arcsin(up))
 
 
-def _products(names: list[str], channels: int, seconds: float, seed: int) -> Iterator[Key]:
+def _products(
+    names: list[str], channels: int, seconds: float, scan: float, seed: int
+) -> Iterator[Key]:
     """What the calibration pipeline and the imagers write."""
     import numpy
 
-    rng = numpy.random.default_rng(seed)
+    rng = numpy.random.default_rng(seed + 1)
     cal = f"{CAPTURE_BLOCK}_cal"
+    one = (2, len(names))
+    hour = 2 * numpy.pi / 3600
+    # What differs from input to input: size, delay (in periods over the band), ripple and drift.
+    size, delay = rng.uniform(0.8, 1.2, one), rng.normal(0, 0.8, one)
+    ripple, rate = rng.uniform(0, 2 * numpy.pi, one), rng.uniform(0.1, 0.4, one) * hour
+    delay[:, 0] = rate[:, 0] = ripple[:, 0] = 0  # the reference antenna
 
-    def gains(*shape: int) -> Any:
-        values = rng.normal(1, 0.1, shape) + 1j * rng.normal(0, 0.1, shape)
+    def noise(shape: tuple[int, ...], width: float) -> Any:
+        return rng.normal(0, width, shape) + 1j * rng.normal(0, width, shape)
+
+    def gains(at: float) -> Any:
+        phase = numpy.sin(rate * at + ripple) - numpy.sin(ripple)
+        values = size * numpy.exp(1j * phase) + noise(one, 0.01)
         return values.astype(numpy.complex64)
 
-    def ratios(*shape: int) -> Any:
-        return rng.uniform(10, 50, shape).astype(numpy.float32)
+    def delays(at: float) -> Any:
+        drift = numpy.sin(rate * at + ripple) - numpy.sin(ripple)
+        values = 1e-9 * (delay + 0.3 * drift + rng.normal(0, 0.01, one) * (delay != 0))
+        return values.astype(numpy.float32)
 
-    def every(period: float, make: Callable[..., Any], *shape: int) -> list[tuple[float, Any]]:
+    def bandpass(at: float, part: int) -> Any:
+        count = channels // 4
+        band = (numpy.arange(part * count, (part + 1) * count) + 0.5) / channels
+        band = band[:, numpy.newaxis, numpy.newaxis]
+        edges = 1 / (1 + abs(2 * band - 1) ** 20)  # the filter
+        waves = 1 + 0.08 * numpy.cos(2 * numpy.pi * 5 * band + ripple)
+        turns = delay * (band - 0.5) * (1 + 0.2 * numpy.sin(rate * at))
+        values = size * edges * waves * numpy.exp(2j * numpy.pi * turns)
+        values = values + noise(values.shape, 0.02)
+        satellites = (0.80 < band) & (band < 0.86)
+        return numpy.where(satellites, numpy.nan, values).astype(numpy.complex64)
+
+    def ratios(at: float = 0.0) -> Any:
+        return rng.uniform(10, 50, one).astype(numpy.float32)
+
+    def every(period: float, make: Callable[[float], Any]) -> list[tuple[float, Any]]:
         count = max(1, int(seconds / period))
-        return [(START + i * period, make(*shape)) for i in range(count)]
+        return [(START + i * period, make(i * period)) for i in range(count)]
 
     inputs = [f"{name}{pol}" for name in names for pol in "hv"]
     yield f"{cal}_antlist", "immutable", names
@@ -331,16 +434,15 @@ def _products(names: list[str], channels: int, seconds: float, seed: int) -> Ite
     yield f"{cal}_pol_ordering", "immutable", ["v", "h"]
     yield f"{cal}_product_B_parts", "immutable", 4
     yield f"{cal}_refant", "immutable", names[0]
-    one = (2, len(names))
     for part in range(4):
-        yield f"{cal}_product_B{part}", "mutable", every(300, gains, channels // 4, *one)
-        yield f"{cal}_product_SNR_B{part}", "mutable", every(300, ratios, *one)
-    yield f"{cal}_product_G", "mutable", every(SCAN, gains, *one)
-    yield f"{cal}_product_K", "mutable", every(SCAN, ratios, *one)
-    yield f"{cal}_product_SNR_G", "mutable", every(SCAN, ratios, *one)
-    yield f"{cal}_product_SNR_K", "mutable", every(SCAN, ratios, *one)
+        yield f"{cal}_product_B{part}", "mutable", every(300, partial(bandpass, part=part))
+        yield f"{cal}_product_SNR_B{part}", "mutable", every(300, ratios)
+    yield f"{cal}_product_G", "mutable", every(scan, gains)
+    yield f"{cal}_product_K", "mutable", every(scan, delays)
+    yield f"{cal}_product_SNR_G", "mutable", every(scan, ratios)
+    yield f"{cal}_product_SNR_K", "mutable", every(scan, ratios)
     for number in range(60):
-        yield f"{cal}_shared_{number}", "immutable", ("CalSolution", "K", gains(*one), START)
+        yield f"{cal}_shared_{number}", "immutable", ("CalSolution", "K", gains(0.0), START)
     spectral = f"{CAPTURE_BLOCK}_spectral_image"
     for name in ("major", "minor", "noise", "normalized_noise", "peak", "pixels", "w_slices"):
         values = {(TARGETS[0], channel): channel / 2 for channel in range(channels)}
