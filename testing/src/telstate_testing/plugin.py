@@ -10,6 +10,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from telstate_testing.environment import is_required, peer_python
+from telstate_testing.pages import Page
 from telstate_testing.servers import redis_binaries
 
 
@@ -47,7 +48,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect the Python examples of a README or a page in docs; each file has one namespace."""
+    """Collect the examples of a page of the documentation, or the Python examples of a README."""
+    if file_path.suffix == ".md" and any((p / "conf.py").is_file() for p in file_path.parents):
+        return None if "_build" in file_path.parts else Page(file_path).collect(parent)
     if file_path.name != "README.md" and not file_path.match("docs/*.md"):
         return None
     sybil = Sybil(

@@ -74,7 +74,7 @@ def test_examples(example: str, tmp_path: Path) -> None:
     """Each command prints what the README shows."""
     make_example(tmp_path / "dump.rdb")
     make_example(tmp_path / "later.rdb", later=True)
-    check_example(example, tmp_path, "telstate-rdb", "telstate_rdb")
+    check_example(example, tmp_path)
 
 
 def test_uses_of_rdbtools() -> None:

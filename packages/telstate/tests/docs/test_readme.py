@@ -17,7 +17,7 @@ README = Path(__file__).parents[2] / "README.md"
 def test_commands(tmp_path: Path) -> None:
     """The commands of "In a shell" print what is shown."""
     (shown,) = console_examples(README)
-    check_example(shown, tmp_path, "telstate", "telstate")
+    check_example(shown, tmp_path)
 
 
 def example(part: str) -> str:
