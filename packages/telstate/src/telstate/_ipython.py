@@ -49,10 +49,29 @@ def load_ipython_extension(ipython: Any) -> None:
 
 def register() -> None:
     """Load the extension into the IPython shell that runs in this process, if there is one."""
-    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    shell = None if find is None else find()
+    shell = _find_shell()
     if shell is not None:
         load_ipython_extension(shell)
+
+
+def display_figures() -> None:
+    """Let a notebook display figures of matplotlib, which it does by itself only after pyplot was imported."""
+    shell = _find_shell()
+    if shell is None:
+        return
+    from IPython.core import pylabtools
+    from matplotlib.figure import Figure
+
+    displayed = [one for one in shell.display_formatter.formatters.values() if Figure in one]
+    if not displayed:  # otherwise, the user may have chosen a format
+        untyped: Any = pylabtools
+        untyped.select_figure_formats(shell, {"png"})
+
+
+def _find_shell() -> Any:
+    """Return the IPython shell that runs in this process, or None."""
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return None if find is None else find()
 
 
 def match_keys(context: Any) -> dict[str, Any]:

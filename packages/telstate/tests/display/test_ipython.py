@@ -162,3 +162,35 @@ def test_tab(environment: dict[str, str]) -> None:
         process.kill()
         process.wait()
         os.close(ours)
+
+
+#: Formats in which a figure is displayed: before pyplot is imported, and after the user chose one.
+SHOW_FIGURES = """
+import json
+from telstate import TelescopeState
+from telstate.plot import plot_sensors
+ts = TelescopeState()
+ts.add("gain", 1.5, ts=100.0)
+format = get_ipython().display_formatter.format
+get_ipython().display_formatter.active_types = ["image/png", "image/svg+xml"]
+shown = [list(format(plot_sensors(ts, "gain"))[0])]
+from IPython.core.pylabtools import select_figure_formats
+select_figure_formats(get_ipython(), {"svg"})
+shown.append(list(format(plot_sensors(ts, "gain"))[0]))
+print("RESULTS" + json.dumps(shown))
+"""
+
+
+def test_figures_are_displayed(tmp_path: Path) -> None:
+    """A notebook displays a figure although pyplot was not imported, and in the format that the user chose."""
+    script = tmp_path / "show.ipy"
+    script.write_text(SHOW_FIGURES)
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "IPython", "--quick", "--colors=NoColor", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    results = [one for one in done.stdout.splitlines() if one.startswith("RESULTS")]
+    assert len(results) == 1, done.stderr
+    assert json.loads(results[0].removeprefix("RESULTS")) == [
+        ["text/plain", "image/png"],
+        ["text/plain", "image/svg+xml"],
+    ]

@@ -409,6 +409,36 @@ def test_shapes(values: Any, expected: list[list[float]] | None, label: str) -> 
         np.testing.assert_array_equal(pixels[:, columns].T, expected)
 
 
+def test_blocks_of_an_image() -> None:
+    """Elements along the longest axis are next to each other, and each such block has its index as a label."""
+    values = np.arange(24).reshape(2, 6, 2)  # two samples of six channels and two polarisations
+    ts = sensor(values)
+    axes = plot_sensors(ts, "key", T, T + 20).axes[0]
+    pixels = picture(axes)
+    expected = values.transpose(0, 2, 1).reshape(2, 12)
+    columns = [pixels.shape[1] // 4, 3 * pixels.shape[1] // 4]
+    np.testing.assert_array_equal(pixels[:, columns].T, expected)
+    labels = [(label.get_position()[1], label.get_text()) for label in axes.get_yticklabels()]
+    assert labels == [(2.5, "[:, 0]"), (8.5, "[:, 1]")]
+    lines = text(ts, "key")
+    assert any(line.startswith("[2, 1]┤") for line in lines), lines
+
+
+def test_labels_of_many_blocks() -> None:
+    """Not every block has a label where there are many."""
+    axes = plot_sensors(sensor(np.ones((2, 100, 9, 9))), "key").axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[:2] == ["[:, 0, 0]", "[:, 0, 3]"] and len(labels) == 27
+
+
+def test_flat_envelope() -> None:
+    """The area between the least and the greatest of many samples is visible where both are the same."""
+    axes = plot_sensors(sensor(np.full(10_000, 2.5)), "key").axes[0]
+    (patch,) = (one for one in axes.patches if isinstance(one, StepPatch))
+    assert patch.get_edgecolor() == patch.get_facecolor()
+    assert patch.get_linewidth() > 0.5
+
+
 # ----------------------------------------------------------------------------------- several keys
 
 
@@ -439,10 +469,11 @@ def test_shared() -> None:
     assert len(steps(azim)) == 5
     legend = azim.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()][1] == "m001_azim"
+    assert [text.get_text() for text in legend.get_texts()][1] == "m001"
+    assert activity.get_title("left") == "m00…_activity (5 sensors)"
     found = bars(activity)
-    assert found["m000_activity"] == [(0.0, 10.0), (10.0, 20.0)]
-    assert found["m001_activity"] == [(0.0, 20.0)]
+    assert found["m000"] == [(0.0, 10.0), (10.0, 20.0)]
+    assert found["m001"] == [(0.0, 20.0)]
     legend = activity.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["slew", "track"]
@@ -690,18 +721,19 @@ def test_real_observation(real_snapshot: Path) -> None:
     assert len(target.get_yticklabels()) == 48
     assert list(bars(activity)) == ["stop", "slew", "track"]
     lines = text(ts, "m0*_activity", width=100)
-    assert sum("_activity┤" in line for line in lines) == 59
+    assert "_activity (59 sensors)" in lines[0]
+    assert sum(line.startswith("m0") and line[4] == "┤" for line in lines) == 59
 
 
 def test_long_labels_and_the_caption() -> None:
     """Long labels leave room for the plot, and the caption has the times of the samples."""
     ts = sensor(["x" * 60, "y"], key="long")
     for antenna in range(2):
-        add(ts, f"m00{antenna}_{'b' * 60}", [1.0, 2.0])
+        add(ts, f"{'b' * 60}{antenna}", [1.0, 2.0])
     lines = text(ts, "long", width=200, height=10)
     assert max(line.find("┤") for line in lines) == 36
     assert lines[-1] == "UTC, 2023-11-14 22:13:20 to 2023-11-14 22:13:30"
-    (axes,) = plot_sensors(ts, [f"m00{n}_{'b' * 60}" for n in range(2)], stacked=False).axes
+    (axes,) = plot_sensors(ts, [f"{'b' * 60}{n}" for n in range(2)], stacked=False).axes
     legend = axes.get_legend()
     assert legend is not None
     labels = [one.get_text() for one in legend.get_texts()]

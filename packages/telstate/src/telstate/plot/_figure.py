@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from telstate._ipython import display_figures
 from telstate.plot._panels import (
     MANY_SAMPLES,
     MAX_ROWS,
@@ -26,7 +27,6 @@ from telstate.plot._panels import (
 )
 from telstate.plot._pixels import Floats, envelope, image_of
 from telstate_codec import Key, Time
-from telstate_codec.printable import escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,8 @@ _FEW_SAMPLES = 60  # up to which each has a dot
 _LEGEND_LABEL = 24
 _MAX_IN_LEGEND = 60
 _FEWEST_PIXELS = 100
+_FEW_COLORS = "petroff10"  # which colour-blind readers tell apart
+_MAX_BLOCKS = 32  # of an image, with lines between them
 _OTHERS = "0.75"  # grey, for values without a colour of their own
 
 
@@ -119,6 +121,7 @@ def plot_sensors(
     'UTC, 2023-11-14 22:13:20 to 2023-11-14 22:16:00'
     """
     _load_matplotlib()  # fails before anything is requested
+    display_figures()
     given: list[Axes] = [] if ax is None else list(np.ravel(np.array(ax, object)))
     if stacked is None and given:
         stacked = len(given) > 1
@@ -223,17 +226,19 @@ def _draw_panel(axes: Axes, panel: Panel, plot: Plot, edges: Floats, max_rows: i
 
 def _draw_numbers(axes: Axes, panel: Panel, plot: Plot, edges: Floats) -> None:
     """Draw numbers as steps, many of them as the area between the least and the greatest."""
-    from matplotlib import colormaps
+    from matplotlib import color_sequences, colormaps
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     count = len(panel.sensors)
-    names = shorten_all([escape(sensor.name) for sensor in panel.sensors])
+    names = shorten_all(panel.names)
+    few: Any = color_sequences[_FEW_COLORS]
     integers = True
     for place, sensor in enumerate(panel.sensors):
         assert isinstance(sensor, Numbers)
         if not len(sensor.times):
             continue
-        color = f"C{place}" if count <= 10 else colormaps["turbo"](0.05 + 0.9 * place / (count - 1))
+        spread = colormaps["turbo"]
+        color = few[place] if count <= len(few) else spread(0.05 + 0.9 * place / (count - 1))
         values = part_of(sensor.values, panel.part)
         integers = integers and bool(np.all((values == np.rint(values)) | np.isnan(values)))
         if len(values) < MANY_SAMPLES:
@@ -251,7 +256,8 @@ def _draw_numbers(axes: Axes, panel: Panel, plot: Plot, edges: Floats) -> None:
                 _positions(edges, plot),
                 baseline=low,
                 fill=True,
-                color=color,
+                facecolor=color,
+                edgecolor=color,  # or the area would be invisible where it is flat
                 linewidth=0.8,
                 label=names[place],
             )
@@ -286,12 +292,12 @@ def _draw_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str]) -> N
 
 def _draw_bands(axes: Axes, panel: Panel, plot: Plot, edges: Floats) -> None:
     """Draw a row of bars for each value of a sensor, or for each of several sensors."""
-    from matplotlib import colormaps
+    from matplotlib import color_sequences
     from matplotlib.patches import Patch
 
     rows, labels = arrange_rows(panel, plot, edges)
-    palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
-    colors: list[Any] = [palette(code % palette.N) for code in range(len(labels))]
+    palette: Any = color_sequences[_FEW_COLORS if len(labels) <= 10 else "tab20"]
+    colors: list[Any] = [palette[code % len(palette)] for code in range(len(labels))]
     if labels[-1].endswith(" other values)"):
         colors[-1] = _OTHERS
     for place, row in enumerate(rows):
@@ -336,7 +342,16 @@ def _draw_image(
     image.cmap.colorbar_extend = beyond  # type: ignore[assignment]  # is declared as a bool
     axes.set_facecolor("0.85")  # where there is no value
     axes.set_ylim(-0.5, count - 0.5)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    blocks = sensor.blocks
+    if len(blocks) > 1:
+        size = count / len(blocks)
+        step = -(-len(blocks) // _MAX_BLOCKS)
+        places = [(number + 0.5) * size - 0.5 for number in range(0, len(blocks), step)]
+        axes.set_yticks(places, blocks[::step], fontsize="x-small")
+        for number in range(1, len(blocks) if step == 1 and size > 1 else 1):
+            axes.axhline(number * size - 0.5, color="white", linewidth=0.5)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     shape = sensor.shape
     axes.set_ylabel("index" if len(shape) == 1 else f"index in shape {shape}")
     return image

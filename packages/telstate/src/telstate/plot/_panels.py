@@ -6,6 +6,7 @@ A panel holds sensors of one kind: numbers, bands (values that are labels rather
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections import Counter
@@ -98,13 +99,34 @@ class Bands:
 
 @attrs.frozen(eq=False)
 class Image:
-    """A sensor of arrays: times, and elements of shape (samples, elements)."""
+    """A sensor of arrays: times, and elements of shape (samples, elements).
+
+    Elements along the longest axis are next to each other, so that each spectrum, for example, is a block.
+    """
 
     name: str
     times: Floats
     values: NDArray[Any]
     shape: tuple[int, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def blocks(self) -> list[str]:
+        """The index of each block, such as ``[:, 0, 3]``."""
+        axis = longest_axis(self.shape)
+        others = [[":"] if place == axis else range(n) for place, n in enumerate(self.shape)]
+        return [f"[{', '.join(map(str, index))}]" for index in itertools.product(*others)]
+
+    def label(self, element: int) -> str:
+        """Return the index of an element as text."""
+        size = self.shape[longest_axis(self.shape)]
+        block, place = divmod(element, size)
+        return str(place) if len(self.shape) == 1 else self.blocks[block].replace(":", str(place))
+
+
+def longest_axis(shape: tuple[int, ...]) -> int:
+    """Return the longest axis of an array, of several the last."""
+    return max(range(len(shape)), key=lambda axis: (shape[axis], axis))
 
 
 Sensor: TypeAlias = Numbers | Bands | Image
@@ -123,6 +145,15 @@ class Panel:
         names = [sensor.name for sensor in self.sensors]
         name = escape(names[0]) if len(names) == 1 else f"{_common(names)} ({len(names)} sensors)"
         return f"{name}, {self.part}" if self.part else name
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the sensors, without the parts that all have in common."""
+        names = [sensor.name for sensor in self.sensors]
+        prefix, suffix = _common_ends(names)
+        first, last = prefix.rfind("_") + 1, len(suffix) - max(suffix.find("_"), 0)
+        last = last if "_" in suffix else 0
+        return [escape(name[first : len(name) - last] or name) for name in names]
 
     @property
     def unit(self) -> str:
@@ -270,7 +301,7 @@ def _sensor(name: str, samples: SampleArrays, begin: float) -> Sensor:
         values = values.reshape(len(times))
     if values.ndim > 1 and values.dtype.kind in "biufc" and values.size:
         shape = values.shape[1:]
-        flat = values.reshape(len(times), -1)
+        flat = np.moveaxis(values, longest_axis(shape) + 1, -1).reshape(len(times), -1)
         return Image(name, times, flat, shape, _notes(flat, missing))
     if values.ndim == 1 and values.dtype.kind in "iufc":
         numbers = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
@@ -422,7 +453,7 @@ def arrange_rows(
     bands, labels = _join_labels(bands, plot, max_values, length)
     spans = [_spans(one, len(labels), plot.begin, plot.end, edges) for one in bands]
     if len(bands) > 1:
-        names = shorten_all([escape(one.name) for one in bands], length)
+        names = shorten_all(panel.names, length)
         return [Row(name, of_sensor) for name, of_sensor in zip(names, spans)], labels
     none = np.empty((0, 2))
     return [Row(one, {code: spans[0].get(code, none)}) for code, one in enumerate(labels)], labels
@@ -503,10 +534,15 @@ def shorten_all(labels: Sequence[str], length: int = MAX_LABEL) -> list[str]:
 
 def _common(names: Sequence[str]) -> str:
     """Return what names have in common at both ends, or the first of them."""
+    prefix, suffix = _common_ends(names)
+    return escape(f"{prefix}…{suffix}") if prefix or suffix else f"{escape(names[0])}, …"
+
+
+def _common_ends(names: Sequence[str]) -> tuple[str, str]:
+    """Return the beginning and the end that names have in common, which do not overlap."""
     prefix = os.path.commonprefix(list(names))
     rest = [name[len(prefix) :][::-1] for name in names]
-    suffix = os.path.commonprefix(rest)[::-1]
-    return escape(f"{prefix}…{suffix}") if prefix or suffix else f"{escape(names[0])}, …"
+    return prefix, os.path.commonprefix(rest)[::-1]
 
 
 def format_time(seconds: float, span: float) -> str:

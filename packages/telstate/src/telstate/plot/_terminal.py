@@ -264,7 +264,7 @@ def _image_picture(sensor: Image, panel: Panel, plot: Plot, rows: int, width: in
         return series
 
     ticks = list(range(0, count, max(1, count // 3)))
-    labels = [str(tick * group) for tick in ticks]
+    labels = [sensor.label(tick * group) for tick in ticks]
     less = " and less" if beyond in ("min", "both") else ""
     more = " and more" if beyond in ("max", "both") else ""
     legend = f"{_SHADES[0]} {low:.4g}{less} to {_SHADES[-1]} {high:.4g}{more}"
