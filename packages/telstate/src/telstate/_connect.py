@@ -49,9 +49,16 @@ def _connect(endpoint: str | Endpoint, db: int) -> Backend:
         port: dict[str, Any] = {} if address.port is None else {"port": address.port}
         client = mocked_client(host=address.host, db=db, **port)
         if client is None:
-            place = Endpoint(address.host, port.get("port", REDIS_PORT))
-            return RedisBackend.from_url(f"redis://{place}", db)
+            return RedisBackend.from_url(url_of(endpoint), db)
     return RedisBackend(client)
+
+
+def url_of(endpoint: str | Endpoint) -> str:
+    """Return the URL of a server."""
+    if isinstance(endpoint, str) and _is_url(endpoint):
+        return endpoint
+    address = _parse_address(endpoint)
+    return f"redis://{Endpoint(address.host, REDIS_PORT if address.port is None else address.port)}"
 
 
 def open_async_backend(backend: AsyncBackend | None, cache_size: int) -> AsyncBackend:

@@ -41,12 +41,13 @@ def _times(key: KeySummary) -> tuple[str, ...]:
 
 @attrs.frozen
 class Node:
-    """A line of the tree, and what is below it."""
+    """A line of the tree, and what is below it; where it stands for several that are alike, each of them."""
 
     name: str
     key: KeySummary | None = None
     note: str = ""
     children: Sequence[Node] = ()
+    alike: Sequence[Node] = ()
 
     def facts(self, width: int | None) -> str:
         """Return what stands before the value: of the times as much as there is room for."""
@@ -207,8 +208,12 @@ def arrange(
     depth: int | None = None,
     limit: int | None = None,
     advice: str = "raise the limit, or choose a depth or keys",
+    expand: bool = False,
 ) -> list[Node]:
-    """Arrange keys as a tree, to a depth, and of a number of lines with advice on how to see more."""
+    """Arrange keys as a tree, to a depth, and of a number of lines with advice on how to see more.
+
+    With `expand`, a node for several that are alike has all of them as `Node.alike`.
+    """
     root = _Branch()
     branches = []
     for summary in sorted(summaries, key=lambda summary: natural(summary.name)):
@@ -227,7 +232,7 @@ def arrange(
         kind = None if branch.key is None else branch.key.kind
         below = tuple((part, one.shape) for part, one in branch.below.items())
         branch.shape = shapes.setdefault((kind, below), len(shapes))
-    nodes = list(_nodes_below(root, 1, depth))
+    nodes = list(_nodes_below(root, 1, depth, expand))
     return nodes if limit is None else _shorten(nodes, limit, advice)
 
 
@@ -253,7 +258,7 @@ def _shorten(nodes: Sequence[Node], limit: int, advice: str) -> list[Node]:
     return [*take(nodes), Node("...", note=note)]
 
 
-def _nodes_below(branch: _Branch, level: int, depth: int | None) -> Iterator[Node]:
+def _nodes_below(branch: _Branch, level: int, depth: int | None, expand: bool) -> Iterator[Node]:
     groups: dict[object, list[tuple[str, _Branch]]] = {}
     for part, below in branch.below.items():
         name, below = _join(part, below)
@@ -264,15 +269,19 @@ def _nodes_below(branch: _Branch, level: int, depth: int | None) -> Iterator[Nod
     for group in groups.values():
         if len(group) < MIN_SIMILAR:
             for name, below in group:
-                yield from _draw(name, below, level, depth)
+                yield from _draw(name, below, level, depth, expand)
+            continue
+        name, below = group[0]
+        label, note = f"{name} ... {group[-1][0]}", f"{len(group):,} alike"
+        if expand:
+            members = [node for one in group for node in _draw(*one, level, depth, expand)]
+            yield Node(label, None, note, (), members)
         else:
-            name, below = group[0]
-            note = f"{len(group):,} alike"
-            yield from _draw(f"{name} ... {group[-1][0]}", below, level, depth, note)
+            yield from _draw(label, below, level, depth, expand, note)
 
 
 def _draw(
-    name: str, branch: _Branch, level: int, depth: int | None, note: str = ""
+    name: str, branch: _Branch, level: int, depth: int | None, expand: bool, note: str = ""
 ) -> Iterator[Node]:
     """Draw a branch, and what is below it down to a depth."""
     if level == MAX_DEPTH:
@@ -280,7 +289,7 @@ def _draw(
         return
     children: list[Node] = []
     if depth is None or level < depth:
-        children = list(_nodes_below(branch, level + 1, depth))
+        children = list(_nodes_below(branch, level + 1, depth, expand))
     elif branch.below:
         hidden = branch.size - (branch.key is not None)
         below = f"{hidden:,} keys" if hidden > 1 else "1 key"

@@ -160,7 +160,7 @@ def describe_store(ts: HasBackend) -> StoreSummary:
     >>> found.samples, found.streams, found.antennas
     (1, ('sdp_l0',), ('m000',))
     """
-    return _summarise_store(summarise(ts), _server_of(ts.backend))
+    return summarise_store(summarise(ts), _server_of(ts.backend))
 
 
 def _server_of(backend: Backend) -> str | None:
@@ -172,7 +172,8 @@ def _server_of(backend: Backend) -> str | None:
         return None
 
 
-def _summarise_store(summaries: list[KeySummary], server: str | None = None) -> StoreSummary:
+def summarise_store(summaries: list[KeySummary], server: str | None = None) -> StoreSummary:
+    """Return what a store holds in all, given the summaries of its keys."""
     names = [key.name for key in summaries]
     times = [time for key in summaries for time in (key.first, key.last) if time is not None]
     finite = [time for time in times if math.isfinite(time)]
@@ -272,7 +273,7 @@ def _describe_file(file: Any, name: str | None, database: int | None) -> StoreSu
     from telstate_rdb import RdbParseError, read_lazily, read_rdb
     from telstate_rdb.summary import Summary
 
-    version, facts = _read_head(file, name)
+    version, facts = read_head(file, name)
     head = Summary(version, facts=facts)
     store = _Holder(MemoryBackend())
     databases: Counter[int] = Counter()
@@ -287,7 +288,7 @@ def _describe_file(file: Any, name: str | None, database: int | None) -> StoreSu
     problems += [
         f"key {escape(key)} is there twice, which no server loads" for key in report.repeated
     ]
-    described = _summarise_store(summarise(store))
+    described = summarise_store(summarise(store))
     created = facts.get("ctime", "")
     return attrs.evolve(
         described,
@@ -312,7 +313,7 @@ class _Holder:
     backend: MemoryBackend
 
 
-def _read_head(file: Any, name: str | None) -> tuple[int, dict[str, str]]:
+def read_head(file: Any, name: str | None) -> tuple[int, dict[str, str]]:
     """Return the version of a file, and the facts about it that come before the first key."""
     from telstate_rdb import AuxiliaryField, KeyRecord, read_rdb
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from state_command import COMMAND, run
 
 from telstate import TelescopeState
-from telstate.cli._values import format_value, parse_value
+from telstate._texts import format_value
+from telstate.cli._values import parse_value
 
 
 @pytest.fixture

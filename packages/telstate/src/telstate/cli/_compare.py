@@ -11,9 +11,9 @@ import click
 
 from telstate._compare import KeyDifference, ValueDifference, compare
 from telstate._summaries import count_of, describe, is_pickle
+from telstate._texts import format_value, show_time
 from telstate.cli._store import StoreArgument, globs_argument, two_stores
-from telstate.cli._times import show_time, unix_option
-from telstate.cli._values import format_value
+from telstate.cli._times import unix_option
 from telstate_backends import KeyType
 from telstate_codec import DecodeError, EncodeError, PicklePolicy, decode_value
 from telstate_codec.json_form import value_to_json

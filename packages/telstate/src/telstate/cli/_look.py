@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any
 
 import attrs
@@ -15,6 +15,7 @@ import click
 
 from telstate._suggest import find_similar, format_suggestion
 from telstate._summaries import count_of, describe_value, natural, pattern_of, summarise_keys
+from telstate._texts import format_value, has_more_items, pretty_value, show_time
 from telstate._tree import arrange, walk
 from telstate.cli._store import (
     Opened,
@@ -23,8 +24,8 @@ from telstate.cli._store import (
     key_argument,
     store_argument,
 )
-from telstate.cli._times import CommandTime, parse_time, show_time, unix_option
-from telstate.cli._values import format_value, parse_value, unread_error, verdict_of
+from telstate.cli._times import CommandTime, parse_time, unix_option
+from telstate.cli._values import parse_value, unread_error, verdict_of
 from telstate.errors import MissingKeyError
 from telstate.overview import (
     KeySummary,
@@ -59,7 +60,6 @@ _TIME_LENGTH = len("2026-11-30 12:00:00")
 _GLOB_CHARACTERS = frozenset("*?[\\")
 # A value that has more items, and items of items, is not printed.
 _MAX_ITEMS = 1_000_000
-_CONTAINERS = (list, tuple, dict, set, frozenset)
 # From this many numbered names on, info shows the first and the last.
 _MIN_RUN = 3
 # So many characters of a name that is not there are looked for in others.
@@ -640,7 +640,10 @@ def _print_value(
     as_unix: bool,
 ) -> None:
     value, timestamp = found
-    _check_size(key, value)
+    if has_more_items(value, _MAX_ITEMS):
+        raise click.ClickException(
+            f"Key {escape(key)!r} holds more than {_MAX_ITEMS:,} values in each other, too many to print."
+        )
     moment = show_time(timestamp, as_unix)
     if raw:
         output.write_bytes(_raw(key, value))
@@ -658,28 +661,13 @@ def _print_value(
         show = describe_value if output.is_terminal else format_value
         print_rows(output, "table", columns, ((name, show(text)) for name, text in rows))
     elif output.is_terminal:
-        lines = _pretty(value, output.width).split("\n")
+        lines = pretty_value(value, output.width).split("\n")
         if moment is not None:
             output.write(_styled(output, f"{moment}\n", fg="green"))
         for line in lines:
             output.write(f"{escape(line)}\n")
     else:
         output.write(f"{escape(format_value(value))}\n")
-
-
-def _check_size(key: str, value: Any) -> None:
-    """Raise an error for a value that would never be printed: a pickle may hold one tuple twice, and so on."""
-    left = _MAX_ITEMS
-    todo = [value] if isinstance(value, _CONTAINERS) else []
-    while todo:
-        some = todo.pop()
-        left -= len(some)
-        if left < 0:
-            raise click.ClickException(
-                f"Key {escape(key)!r} holds more than {_MAX_ITEMS:,} values in each other, too many to print."
-            )
-        items = chain(some, some.values()) if isinstance(some, dict) else some
-        todo += [one for one in items if isinstance(one, _CONTAINERS)]
 
 
 def _raw(key: str, value: Any) -> bytes:
@@ -696,26 +684,6 @@ def _raw(key: str, value: Any) -> bytes:
     raise click.UsageError(
         f"--raw is for text, bytes and arrays; {escape(key)!r} holds a value of type {type(value).__name__}."
     )
-
-
-def _pretty(value: Any, width: int) -> str:
-    """Return a value as text for people, of several lines."""
-    if isinstance(value, str):
-        return value
-    if type(value).__name__ == "ndarray":
-        import numpy
-
-        text = numpy.array2string(value, max_line_width=width, separator=", ", threshold=500)
-        return f"{value.dtype} array, shape {value.shape}\n{text}"
-    from pprint import pformat
-
-    try:
-        return pformat(value, width=width, sort_dicts=False)
-    except (
-        RecursionError,
-        ValueError,
-    ):  # nested deeply, or an integer that is too long for Python to print
-        return format_value(value)
 
 
 def _styled(output: Output, text: str, **style: Any) -> str:

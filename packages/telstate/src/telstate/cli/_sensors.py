@@ -13,9 +13,10 @@ import click
 from telstate._batch import Queued
 from telstate._calls.common import with_key
 from telstate._pandas import samples_of, select_mutable
+from telstate._texts import format_value, show_time
 from telstate.cli._store import Opened, StoreArgument, key_argument, keys_argument, store_argument
-from telstate.cli._times import CommandTime, show_time, span_options, unix_option
-from telstate.cli._values import format_value, parse_value, unread_error
+from telstate.cli._times import CommandTime, span_options, unix_option
+from telstate.cli._values import parse_value, unread_error
 from telstate.errors import BatchError
 from telstate.overview import describe
 from telstate.pipeline import select_keys

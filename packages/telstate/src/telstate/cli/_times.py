@@ -1,4 +1,4 @@
-"""Times on the command line: options that take them, and how they are printed."""
+"""Times on the command line: options that take them, and the choice of how they are printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import attrs
@@ -97,23 +96,3 @@ def span_options(command: CommandT) -> CommandT:
             help=f"{what}: ISO 8601 (UTC), seconds since 1970, or an age such as -1h: before now, of a file before its last sample.",
         )(command)
     return command
-
-
-def show_time(seconds: float | None, as_unix: bool = False) -> str | float | None:
-    """Return a time as ISO 8601 in UTC, or as it is.
-
-    Examples
-    --------
-    >>> show_time(1796040000.25), show_time(1796040000.0), show_time(1e20), show_time(None)
-    ('2026-11-30T12:00:00.250Z', '2026-11-30T12:00:00Z', '1e+20', None)
-    """
-    if seconds is None or as_unix:
-        return seconds
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError, OSError):  # outside the years of datetime
-        return str(seconds)
-    digits = "seconds" if moment.microsecond == 0 else "milliseconds"
-    if moment.microsecond % 1000:
-        digits = "microseconds"
-    return moment.isoformat(timespec=digits) + "Z"

@@ -10,7 +10,7 @@ import click
 
 from telstate._summaries import count_of, is_pickle
 from telstate_codec import DecodeError
-from telstate_codec.json_form import value_from_json, value_to_json
+from telstate_codec.json_form import value_from_json
 from telstate_codec.printable import escape
 
 
@@ -37,17 +37,6 @@ def parse_value(text: str, as_text: bool = False) -> Any:
         if is_syntax and not text.lstrip().startswith(("{", "[", '"')):
             return text
         raise click.UsageError(f"The value is not JSON: {error}. For text, use --text.") from error
-
-
-def format_value(value: Any) -> str:
-    """Return a value as text that loses nothing: text as it is, everything else as `parse_value` reads it.
-
-    Examples
-    --------
-    >>> format_value("track"), format_value(1.5), format_value((1, b"a"))
-    ('track', '1.5', '{"$tuple": [1, {"$bytes": "YQ=="}]}')
-    """
-    return value if isinstance(value, str) else json.dumps(value_to_json(value))
 
 
 def verdict_of(problems: int) -> str:

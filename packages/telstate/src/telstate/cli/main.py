@@ -11,7 +11,17 @@ from typing import ClassVar
 
 import click
 
-from telstate.cli import _compare, _demo, _files, _look, _plot, _sensors, _snapshots, _write
+from telstate.cli import (
+    _compare,
+    _demo,
+    _files,
+    _look,
+    _plot,
+    _sensors,
+    _serve,
+    _snapshots,
+    _write,
+)
 from telstate.errors import MissingKeyError
 from telstate.snapshots import STRICT_ADVICE
 from telstate_backends import TelstateError
@@ -71,6 +81,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     _sensors.watch,
     _sensors.wait,
     _plot.plot,
+    _serve.serve,
     _files.export,
     _files.dump,
     _files.load,

@@ -248,7 +248,7 @@ def read_plot(
         raise ValueError("There is no key to plot.")
     shown = _extent([samples.timestamps for _, samples in found], begin, until)
     first, last = _with_margins(*shown, begin, until)
-    sensors = [_sensor(decode_key(encode_key(key)), samples, first) for key, samples in found]
+    sensors = [sensor_of(decode_key(encode_key(key)), samples, first) for key, samples in found]
     if stacked is None:
         stacked = len(sensors) <= MAX_STACKED
     return Plot(_arrange(sensors, stacked), first, last, shown)
@@ -287,7 +287,7 @@ def _with_margins(first: float, last: float, begin: float, until: float) -> tupl
 # ------------------------------------------------------------------------------- what a sensor holds
 
 
-def _sensor(name: str, samples: SampleArrays, begin: float) -> Sensor:
+def sensor_of(name: str, samples: SampleArrays, begin: float) -> Sensor:
     """Return the sensor of a key, of the kind of its values."""
     times, values = samples
     if len(times) > 1 and times[0] < begin == times[1]:
@@ -308,7 +308,7 @@ def _sensor(name: str, samples: SampleArrays, begin: float) -> Sensor:
         notes = _notes(numbers, missing)
         numbers[_is_too_large(numbers)] = np.nan
         return Numbers(name, times, numbers, notes)
-    return _bands(name, times, values)
+    return bands_of(name, times, values)
 
 
 def _unpack(values: NDArray[Any]) -> NDArray[Any]:
@@ -373,7 +373,7 @@ def _is_too_large(values: NDArray[Any]) -> NDArray[np.bool_]:
     return sizes > TOO_LARGE
 
 
-def _bands(name: str, times: Floats, values: NDArray[Any]) -> Bands:
+def bands_of(name: str, times: Floats, values: NDArray[Any]) -> Bands:
     """Return a sensor of labels; equal values of one type have one label."""
     if values.dtype.kind == "b" and values.ndim == 1:
         return Bands(name, times, 1 - values.astype(np.int64), ["True", "False"])
@@ -446,12 +446,20 @@ def limits_of(values: Floats, part: Part) -> tuple[float, float, Beyond]:
 
 
 def arrange_rows(
-    panel: Panel, plot: Plot, edges: Floats, max_values: int = MAX_ROWS, length: int = MAX_LABEL
+    panel: Panel,
+    plot: Plot,
+    edges: Floats,
+    max_values: int = MAX_ROWS,
+    length: int = MAX_LABEL,
+    many: float = MANY_SAMPLES,
 ) -> tuple[list[Row], list[str]]:
-    """Return a row for each value of a sensor, or for each of several sensors, and the labels of the values."""
+    """Return a row for each value of a sensor, or for each of several sensors, and the labels of the values.
+
+    From `many` samples of a sensor on, its spans are those of columns of pixels.
+    """
     bands = [sensor for sensor in panel.sensors if isinstance(sensor, Bands)]
     bands, labels = _join_labels(bands, plot, max_values, length)
-    spans = [_spans(one, len(labels), plot.begin, plot.end, edges) for one in bands]
+    spans = [_spans(one, len(labels), plot, edges, many) for one in bands]
     if len(bands) > 1:
         names = shorten_all(panel.names, length)
         return [Row(name, of_sensor) for name, of_sensor in zip(names, spans)], labels
@@ -489,12 +497,12 @@ def _durations(bands: Bands, plot: Plot) -> Floats:
     return np.diff(np.maximum(bands.times, plot.begin), append=plot.end)
 
 
-def _spans(bands: Bands, count: int, begin: float, end: float, edges: Floats) -> dict[int, Spans]:
+def _spans(bands: Bands, count: int, plot: Plot, edges: Floats, many: float) -> dict[int, Spans]:
     """Return the spans of time of each value that occurs."""
-    times, codes = np.maximum(bands.times, begin), bands.codes
+    times, codes, end = np.maximum(bands.times, plot.begin), bands.codes, plot.end
     if not len(times):
         return {}
-    if len(times) < MANY_SAMPLES:
+    if len(times) < many:
         starts = np.flatnonzero(np.diff(codes, prepend=codes[0] + 1))
         begun, ended = times[starts], np.append(times[starts[1:]], end)
         spans = np.column_stack([begun, ended])

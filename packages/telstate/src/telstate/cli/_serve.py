@@ -1,0 +1,150 @@
+"""The command serve."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from telstate.cli._store import StoreArgument, store_argument
+from telstate.endpoint import Endpoint
+from telstate_rdb.cli.output import Output, print_to
+
+if TYPE_CHECKING:
+    from telstate.web._app import Pages
+
+_BACKLOG = 128
+_TOKEN_BYTES = 24
+_GRACE = 2  # seconds for answers that are on their way when the command is interrupted
+_MAX_CONNECTIONS = 1000
+_MAX_HEADERS = 1 << 18  # bytes; the names of keys are in the address of a request
+
+
+@click.command()
+@store_argument
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on. Beyond this machine, the page needs a token.",
+)
+@click.option(
+    "--token",
+    envvar="TELSTATE_TOKEN",
+    show_envvar=True,
+    help="The token that the page needs. Default: a new one where one is needed.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which browsers reach the page, such as that of a proxy; may be repeated.",
+)
+@click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+@print_to
+def serve(
+    store: StoreArgument,
+    port: int,
+    host: str,
+    token: str | None,
+    allowed_hosts: tuple[str, ...],
+    opens: bool,
+    output: Output,
+) -> None:
+    """Show a store as a web page, until interrupted.
+
+    The page finds keys, shows values, and plots sensors; those of a server change as updates arrive. Nothing can be
+    written through it. It can be reached from this machine only, unless --host says otherwise. With --view it lists
+    the keys that begin with the prefix.
+
+    \b
+    Examples:
+      telstate serve obs.rdb --open
+      telstate serve localhost:6379 --port 8081
+      telstate serve obs.rdb --host 0.0.0.0
+    """
+    from telstate.web._app import make_app  # which needs an extra
+
+    with _listen(host, port) as listener, _open(store) as pages:
+        address, port = listener.getsockname()[:2]
+        is_local = ip_address(address).is_loopback
+        if token is None and not is_local:
+            token = secrets.token_urlsafe(_TOKEN_BYTES)
+            fragment = f"#token={token}"
+        else:
+            fragment = ""
+        if not is_local:
+            allowed_hosts = (*allowed_hosts, host, socket.gethostname())
+        is_any = ip_address(address).is_unspecified
+        url = f"http://{Endpoint(socket.gethostname() if is_any else address, port)}/"
+        output.write(f"{url}{fragment}\n")
+        output.flush()
+        app = make_app(pages, token, allowed_hosts)
+        if opens:
+            import webbrowser
+
+            # Without the token, because other users see the arguments of a browser.
+            webbrowser.open(url)
+        _run(app, listener)
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen on an address, before a long file is read."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise click.UsageError(f"{host!r} is not an address of this machine.") from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            place = Endpoint(host, port)
+            raise click.ClickException(
+                f"Cannot listen on {place}: {error.strerror}. Choose another with --port or --host."
+            ) from error
+        yield listener
+
+
+@contextmanager
+def _open(store: StoreArgument) -> Iterator[Pages]:
+    """Open a store, so that what is wrong with it is known before the page is served."""
+    from telstate.web._app import Pages
+
+    with store.open() as opened:
+        if store.is_file:
+            file = None if store.is_read_once or store.damaged else store.text
+            yield Pages(opened.ts, opened.name, database=store.database, file=file)
+            return
+    yield Pages(store.text, opened.name, prefixes=store.prefixes, database=store.database)
+
+
+def _run(app: Any, listener: socket.socket) -> None:
+    """Answer requests until a signal ends the process."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_graceful_shutdown=_GRACE,
+        h11_max_incomplete_event_size=_MAX_HEADERS,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
