@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import attrs
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -33,6 +34,7 @@ from telstate.overview import describe_snapshot
 from telstate.telescope_state import TelescopeState
 from telstate.web import _content, _plots
 from telstate.web._guard import LOOPBACK, Guard, Token, error_body
+from telstate.web._live import Hub, Page
 from telstate.web._reader import Reader, RequestError
 from telstate_backends import (
     AsyncBackend,
@@ -57,6 +59,9 @@ MAX_ROWS = 1000
 
 MAX_CSV_KEYS = 32
 """The most sensors of a CSV file."""
+
+HEARTBEAT = 15
+"""Seconds after which a stream without events has a heartbeat."""
 
 _OVERVIEW_SECONDS = 10.0  # for which the overview of a live store is kept
 _COMPRESS_FROM = 4096  # bytes of an answer
@@ -156,6 +161,7 @@ class Pages:
         self._file = file
         self._opening = asyncio.Lock()
         self._reader: Reader | None = None
+        self._hub: Hub | None = None
         self._opened: AsyncBackend | None = None
         self._writer: str | None = None
         self._overview: tuple[float, Json] | None = None
@@ -193,10 +199,15 @@ class Pages:
             self._name = escape_path(os.fspath(store))
         if isinstance(store, TelescopeState | aio.TelescopeState):
             self._prefixes = store.prefixes
-        return Reader(backend, [encode_key(prefix) for prefix in self._prefixes if prefix])
+        reader = Reader(backend, [encode_key(prefix) for prefix in self._prefixes if prefix])
+        if self._live:
+            self._hub = Hub(reader)
+        return reader
 
     async def close(self) -> None:
         """Close what was opened here."""
+        if self._hub is not None:
+            await self._hub.close()
         if self._reader is not None:
             self._reader.close()
         if self._opened is not None:
@@ -321,6 +332,21 @@ class Pages:
         headers = {"content-disposition": 'attachment; filename="samples.csv"'}
         return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
 
+    async def events(self, request: Request) -> Response:
+        """What happens to keys from now on, as server-sent events; nothing, of an archive."""
+        await self.reader()
+        hub = self._hub
+        if hub is None or request.method == "HEAD":
+            return Response(status_code=204)
+        parameters = Parameters.of(request)
+        keys = parameters.keys() if parameters.text("key") else []
+        page = hub.open(map(encode_key, keys))
+        return EventSourceResponse(
+            _stream(hub, page),
+            ping=HEARTBEAT,
+            ping_message_factory=lambda: ServerSentEvent(event="heartbeat", data="{}"),
+        )
+
     async def index(self, request: Request) -> Response:
         """The page."""
         path = _STATIC / "index.html"
@@ -355,6 +381,8 @@ class Pages:
 
         async def endpoint(request: Request) -> Response:
             reader, parameters = await self.reader(), Parameters.of(request)
+            if self._hub is not None and self._hub.trouble is not None:
+                raise RequestError(503, self._hub.trouble)
 
             async def job() -> Response:
                 content = await answer(reader, parameters)
@@ -371,6 +399,7 @@ class Pages:
             Route("/", self.index),
             *(self.route(name, getattr(self, name)) for name in named),
             Route("/api/csv", self.csv),
+            Route("/api/events", self.events),
             Route("/static/plotly.min.js", self.plotly),
             Mount("/static", StaticFiles(directory=_STATIC, check_dir=False)),
         ]
@@ -381,6 +410,16 @@ def _plotly_script() -> Path:
     spec = find_spec("plotly")
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "package_data" / "plotly.min.js"
+
+
+async def _stream(hub: Hub, page: Page) -> AsyncIterator[ServerSentEvent]:
+    """Yield the events of a page."""
+    try:
+        async for messages in page.messages():
+            for name, content in messages:
+                yield ServerSentEvent(event=name, data=json.dumps(content, allow_nan=False))
+    finally:
+        hub.leave(page)
 
 
 def _takes_gzip(request: Request) -> bool:

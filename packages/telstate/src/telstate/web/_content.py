@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
+from zlib import crc32
 
 import attrs
 import numpy as np
@@ -58,7 +59,16 @@ def list_keys(kinds: Mapping[bytes, KeyType]) -> Json:
     bare = [KeySummary(decode_key(key), kind, "") for key, kind in kinds.items()]
     bare.sort(key=lambda summary: natural(summary.name))
     names = [[summary.name, KINDS[summary.kind]] for summary in bare]
-    return {"keys": names, "tree": [_node_to_json(node) for node in arrange(bare, expand=True)]}
+    tree = [_node_to_json(node) for node in arrange(bare, expand=True)]
+    return {"digest": digest_of(kinds), "keys": names, "tree": tree}
+
+
+def digest_of(kinds: Mapping[bytes, KeyType]) -> str:
+    """Return a text that is the same for the same keys and kinds."""
+    content = b"".join(
+        b"%d%d:%b" % (kind.value, len(key), key) for key, kind in sorted(kinds.items())
+    )
+    return f"{crc32(content):08x}"
 
 
 def _node_to_json(node: Node) -> Json:

@@ -124,7 +124,7 @@ class Reader:
 
     def __init__(self, backend: AsyncBackend, prefixes: Sequence[bytes] = ()) -> None:
         self._backend = backend.uncached
-        self._prefixes = tuple(prefixes)
+        self.prefixes = tuple(prefixes)
         # A store in memory is read in threads, because unpacking a long sensor takes long.
         self._memory = None if backend.store is None else MemoryBackend(backend.store)
         self._pool = ThreadPoolExecutor(WORKERS, "telstate web")
@@ -195,13 +195,13 @@ class Reader:
     async def kinds(self) -> dict[bytes, KeyType]:
         """Return the kinds of all keys that are shown."""
         found = await self.execute(KeyTypes())
-        if not self._prefixes:
+        if not self.prefixes:
             return found
         return {key: kind for key, kind in found.items() if self.shows(key)}
 
     def shows(self, key: bytes) -> bool:
         """Return whether a key is listed."""
-        return not self._prefixes or key.startswith(self._prefixes)
+        return not self.prefixes or key.startswith(self.prefixes)
 
     async def summaries(self, keys: Sequence[bytes]) -> list[KeySummary]:
         """Summarise keys, in natural order; those that do not exist or are foreign are left out."""
