@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -364,7 +365,11 @@ def stack(session: nox.Session) -> None:
         run_tests(session, package, peer_python=peer(session), marks="slow or hypothesis")
     if not session.posargs:
         pytest = ["python", "-m", "pytest", "-q", "-p", "no:randomly"]
-        session.run(*pytest, "README.md", "testing/tests")
+        variables = {
+            "TELSTATE_REDIS_SERVER": servers(session),
+            "TELSTATE_PEER_PYTHON": peer(session),
+        }
+        session.run(*pytest, "README.md", "testing/tests", env=variables)
 
 
 @nox.session(python=PYTHONS[0])
@@ -483,11 +488,17 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time everything side by side with katsdptelstate; ``-- --paths`` counts calls instead."""
+    """Time everything side by side with katsdptelstate.
+
+    ``-- --quick`` only shows that it runs; ``-- --paths`` counts calls.
+    """
     install(session, [*PACKAGES, "telstate-testing"])
     variables = {"TELSTATE_REDIS_SERVER": servers(session)}
-    if "--paths" in session.posargs:
-        options = [option for option in session.posargs if option != "--paths"]
-        session.run("python", "benchmarks/call_paths.py", *options, env=variables)
-        return
-    session.run("python", "benchmarks/run.py", peer(session), *session.posargs, env=variables)
+    programs = {"--paths": "call_paths.py"}
+    wanted = next((option for option in programs if option in session.posargs), None)
+    arguments = [option for option in session.posargs if option != wanted]
+    program = programs[wanted] if wanted else "run.py"
+    command = ["python", f"benchmarks/{program}", *([] if wanted else [peer(session)]), *arguments]
+    # When nox is terminated, it terminates the program, which needs a moment to end its servers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    session.run(*command, env=variables, terminate_timeout=30.0)

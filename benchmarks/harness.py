@@ -1,7 +1,7 @@
 """What a benchmark row is, and how one is timed; imported in both environments.
 
 A row is a function of a `Side` that prepares everything and returns the callable to time, for our
-packages or for the peer (katsdptelstate), or None if that side lacks the feature::
+packages or for the peer (katsdptelstate). If a side lacks the feature, it returns a text that says so::
 
     from harness import Side, Timed, row
 
@@ -14,6 +14,10 @@ packages or for the peer (katsdptelstate), or None if that side lacks the featur
             from katsdptelstate.encoding import encode_value
         return lambda: encode_value(value)
 
+`growth` defines a row for each of several sizes, and the report fits an exponent to their times. A row
+that measures something else than the time of the whole call returns `Measured`; it can count things
+(connections, round trips) beside it.
+
 Rows are defined in files named ``rows_*.py`` beside this one. At the top of such a file only the standard
 library and NumPy may be imported, because it is loaded in both environments.
 """
@@ -25,22 +29,34 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Timed = Callable[[], object] | None
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one call of a row measured: a value in the unit of the row, and counts by name."""
+
+    value: float
+    counts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class SelfTimed:
-    """A callable that returns the seconds it took, for rows where not the whole call is timed."""
+class Measured:
+    """A callable that measures something itself, for rows where not the whole call is timed."""
 
-    seconds: Callable[[], float]
+    measure: Callable[[], Measurement]
 
-    def __call__(self) -> float:
-        return self.seconds()
+    def __call__(self) -> Measurement:
+        return self.measure()
+
+
+#: What a row prepares: a callable, or a text that says why this side has none.
+Timed = Callable[[], object] | Measured | str
+
+NO_SERVER = "no server"
 
 
 @dataclass(frozen=True)
@@ -52,9 +68,9 @@ class Side:
     name
         ``'ours'`` or ``'peer'``.
     settings
-        ``test_data`` (a folder with a real snapshot), ``snapshot`` (a large one of Redis 7, if there is
-        one), ``snapshot_version_6`` (its contents for older readers) and ``redis_url`` (a server for this
-        side only, if there is one).
+        ``test_data`` (a folder with a real snapshot), ``shared`` (a folder that both sides use; ours
+        prepares first), ``redis_url`` (a server for this side only, if there is one) and ``quick``
+        (whether rows should be small; empty if not).
     folder
         A temporary folder for this side only.
     """
@@ -68,28 +84,101 @@ class Side:
         """Whether our packages are timed."""
         return self.name == "ours"
 
+    @property
+    def package(self) -> str:
+        """The name of the package of this side."""
+        return "telstate" if self.is_ours else "katsdptelstate"
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the run only shows that every row works."""
+        return bool(self.settings["quick"])
+
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: its title, the required ratio to the peer's speed, and its preparation."""
+    """One comparison.
+
+    Attributes
+    ----------
+    title
+        What is compared; unique.
+    at_least
+        The required ratio to the peer's speed, if there is one.
+    prepare
+        Returns what to time.
+    unit
+        ``'s'``, or ``'B'`` for bytes of memory.
+    rounds
+        The most rounds, of one call each, for rows that take long; None: as many as are asked for.
+    group, size
+        For the rows of a `growth`: their common title, and the size.
+    is_quick
+        Whether the row is part of quick runs.
+    """
 
     title: str
     at_least: float | None
     prepare: Callable[[Side], Timed] = field(repr=False)
+    unit: str = "s"
+    rounds: int | None = None
+    group: str = ""
+    size: int = 0
+    is_quick: bool = True
 
 
 REGISTRY: dict[str, Row] = {}
 
 
+def add_row(new: Row) -> None:
+    """Register a row."""
+    if new.title in REGISTRY:
+        raise ValueError(f"There are two rows with the title {new.title!r}. Rename one.")
+    REGISTRY[new.title] = new
+
+
 def row(
-    title: str, *, at_least: float | None = None
+    title: str, *, at_least: float | None = None, unit: str = "s", rounds: int | None = None
 ) -> Callable[[Callable[[Side], Timed]], Callable[[Side], Timed]]:
-    """Register a row; `at_least` is the required ratio (None: for information only)."""
+    """Register a row; the arguments are attributes of `Row`."""
 
     def register(prepare: Callable[[Side], Timed]) -> Callable[[Side], Timed]:
-        if title in REGISTRY:
-            raise ValueError(f"There are two rows with the title {title!r}. Rename one.")
-        REGISTRY[title] = Row(title, at_least, prepare)
+        add_row(Row(title, at_least, prepare, unit, rounds))
+        return prepare
+
+    return register
+
+
+def growth(
+    title: str,
+    sizes: Sequence[int],
+    *,
+    quick_up_to: int | None = None,
+    at_least: float | None = None,
+    unit: str = "s",
+    rounds: int | None = None,
+) -> Callable[[Callable[[Side, int], Timed]], Callable[[Side, int], Timed]]:
+    """Register a row for each size; quick runs have those up to `quick_up_to` (default: the first two)."""
+
+    def register(prepare: Callable[[Side, int], Timed]) -> Callable[[Side, int], Timed]:
+        largest = sizes[:2][-1] if quick_up_to is None else quick_up_to
+        for size in sizes:
+
+            def prepare_size(side: Side, size: int = size) -> Timed:
+                return prepare(side, size)
+
+            add_row(
+                Row(
+                    f"{title}: {size:,}",
+                    at_least,
+                    prepare_size,
+                    unit,
+                    rounds,
+                    title,
+                    size,
+                    size <= largest,
+                )
+            )
         return prepare
 
     return register
@@ -116,23 +205,31 @@ def _loop(timed: Callable[[], object], loops: int) -> float:
         gc.enable()
 
 
-def seconds_of(timed: Callable[[], object], loops: int) -> float:
-    """Time `loops` calls, less the time of as many calls of an empty function.
+def measure(timed: Callable[[], object], loops: int) -> Measurement:
+    """Measure the mean of `loops` calls, less the time of as many calls of an empty function.
 
     Otherwise the ratio of two calls of some 100 ns would be too close to 1.
     """
-    if isinstance(timed, SelfTimed):
-        return sum(timed() for _ in range(loops))
+    if isinstance(timed, Measured):
+        all_measured = [timed() for _ in range(loops)]
+        mean = sum(each.value for each in all_measured) / loops
+        return Measurement(mean, all_measured[-1].counts)
     taken = _loop(timed, loops)
-    return max(taken - _loop(lambda: None, loops), taken / 10) if loops > 100 else taken
+    net = max(taken - _loop(lambda: None, loops), taken / 10) if loops > 100 else taken
+    return Measurement(net / loops)
 
 
 def loops_for(timed: Callable[[], object], seconds: float) -> int:
     """Return how many calls take about `seconds`; finding out also warms everything up."""
+    start = time.perf_counter()
     timed()
+    if time.perf_counter() - start >= seconds:
+        return 1
     loops = 1
     while True:
-        taken = seconds_of(timed, loops)
+        start = time.perf_counter()
+        measure(timed, loops)
+        taken = time.perf_counter() - start
         if taken >= seconds / 4:
             return max(1, round(loops * seconds / taken))
         loops *= 4 if taken > 0.001 else 16
@@ -141,8 +238,8 @@ def loops_for(timed: Callable[[], object], seconds: float) -> int:
 def serve(side: Side) -> None:
     """Answer the requests of `run.py` over standard input and output, one JSON object a line.
 
-    ``{"prepare": title, "seconds": s}`` is answered by ``{"loops": n}`` (0: this side lacks the feature),
-    ``{"time": title, "loops": n}`` by ``{"seconds": taken}`` for all loops together, and
+    ``{"prepare": title, "seconds": s}`` is answered by ``{"loops": n}`` or ``{"lacks": why}``,
+    ``{"time": title, "loops": n}`` by ``{"value": mean of the loops, "counts": {...}}``, and
     ``{"drop": title}`` by ``{}``; it discards what was prepared.
     """
     rows = load_rows()
@@ -151,18 +248,21 @@ def serve(side: Side) -> None:
     sys.stdout = sys.stderr  # Output of a row must not mix with the answers.
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
-        answer: dict[str, float] = {}
+        answer: dict[str, Any] = {}
         if "prepare" in request:
-            timed = rows[request["prepare"]].prepare(side)
-            if timed is None:
-                answer["loops"] = 0
+            wanted = rows[request["prepare"]]
+            timed = wanted.prepare(side)
+            if isinstance(timed, str):
+                answer["lacks"] = timed
             else:
-                prepared[request["prepare"]] = timed
-                answer["loops"] = loops_for(timed, request["seconds"])
+                prepared[wanted.title] = timed
+                answer["loops"] = 1 if wanted.rounds else loops_for(timed, request["seconds"])
         elif "time" in request:
-            answer["seconds"] = seconds_of(prepared[request["time"]], request["loops"])
+            measured = measure(prepared[request["time"]], request["loops"])
+            answer = {"value": measured.value, "counts": measured.counts}
         else:
             prepared.pop(request["drop"], None)
+            gc.collect()
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -4,13 +4,12 @@ Each timed call makes several operations, because entering and leaving the event
 """
 
 import asyncio
-import atexit
 import importlib
 import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from harness import Side, Timed, row
+from harness import NO_SERVER, Side, Timed, row
 
 SAMPLES = 1000
 TIMES = 20
@@ -20,13 +19,11 @@ class Loop:
     """An event loop and the asyncio package of either side."""
 
     def __init__(self, side: Side) -> None:
-        name = "telstate" if side.is_ours else "katsdptelstate"
-        self._aio: Any = importlib.import_module(f"{name}.aio")
-        self._redis: Any = importlib.import_module(f"{name}.aio.redis")
+        self._aio: Any = importlib.import_module(f"{side.package}.aio")
+        self._redis: Any = importlib.import_module(f"{side.package}.aio.redis")
+        self._samples = SAMPLES // 10 if side.is_quick else SAMPLES
         self._url = side.settings["redis_url"]
         self.loop = asyncio.new_event_loop()
-        self._backends: list[Any] = []
-        atexit.register(self.end)
 
     def run(self, work: Awaitable[Any]) -> Any:
         """Run a coroutine and return its result."""
@@ -35,25 +32,14 @@ class Loop:
     async def connect(self) -> Any:
         """Connect a telescope state to the server."""
         backend = await self._redis.RedisBackend.from_url(self._url)
-        self._backends.append(backend)
         return self._aio.TelescopeState(backend)
-
-    def end(self) -> None:
-        """Close all connections and the loop, to avoid warnings when the process ends."""
-        self.run(self._close())
-        self.loop.close()
-
-    async def _close(self) -> None:
-        for backend in self._backends:
-            backend.close()
-            await backend.wait_closed()
 
     async def filled(self, depth: int) -> Any:
         """Return a view of `depth` prefixes of a filled server, with all keys in the root."""
         ts = await self.connect()
         await ts.clear()
         await ts.set("n_chans", 4096)
-        for number in range(SAMPLES):
+        for number in range(self._samples):
             await ts.add("gain", number / 7, ts=float(number))
         for number in range(depth - 1):
             ts = ts.view(f"prefix{number}")
@@ -66,7 +52,7 @@ def define(title: str, depth: int, call: Callable[[Any], Awaitable[Any]], times:
     @row(f"redis, asyncio: {title}")
     def prepare(side: Side) -> Timed:
         if "redis_url" not in side.settings:
-            return None
+            return NO_SERVER
         loop = Loop(side)
         ts = loop.run(loop.filled(depth))
 
@@ -88,7 +74,7 @@ define(f"{TIMES} adds", 1, lambda ts: ts.add("gain", 1.5, ts=float(next(CLOCK)))
 @row(f"redis, asyncio: {TIMES} gets at once in the root")
 def gather(side: Side) -> Timed:
     if "redis_url" not in side.settings:
-        return None
+        return NO_SERVER
     loop = Loop(side)
     ts = loop.run(loop.filled(1))
 
@@ -101,7 +87,7 @@ def gather(side: Side) -> Timed:
 @row("redis, asyncio: wake-up after a write", at_least=1)
 def wake_up(side: Side) -> Timed:
     if "redis_url" not in side.settings:
-        return None
+        return NO_SERVER
     loop = Loop(side)
     writer, waiter = loop.run(loop.filled(1)), loop.run(loop.connect())
     names = map("key{}".format, itertools.count())

@@ -4,9 +4,9 @@ import itertools
 from typing import Any
 
 import numpy as np
-from harness import Side, Timed, row
+from harness import NO_SERVER, Side, Timed, row
 from rows_redis import connect
-from rows_telstate import new
+from rows_telstate import arrays_of, new
 
 SAMPLES = 1000
 KEYS = 1500
@@ -23,7 +23,7 @@ def add_each(ts: Any, clock: "itertools.count[int]") -> None:
 def add_many(side: Side) -> Timed:
     ts = connect(side)
     if ts is None:
-        return None
+        return NO_SERVER
     clock = itertools.count()
     if not side.is_ours:
         return lambda: add_each(ts, clock)
@@ -35,7 +35,7 @@ def add_many(side: Side) -> Timed:
 def pipeline(side: Side) -> Timed:
     ts = connect(side)
     if ts is None:
-        return None
+        return NO_SERVER
     clock = itertools.count()
     if not side.is_ours:
         return lambda: add_each(ts, clock)
@@ -51,7 +51,7 @@ def pipeline(side: Side) -> Timed:
 def get_many(side: Side) -> Timed:
     ts = connect(side)
     if ts is None:
-        return None
+        return NO_SERVER
     names = [f"key{number}" for number in range(100)]
     for name in names:
         ts[name] = 4096
@@ -64,7 +64,7 @@ def get_many(side: Side) -> Timed:
 def key_types(side: Side) -> Timed:
     ts = connect(side)
     if ts is None:
-        return None
+        return NO_SERVER
     for number in range(KEYS):
         ts[f"key{number}"] = number
     if side.is_ours:
@@ -79,17 +79,10 @@ def define_range(where: str, what: str, value: Any) -> None:
     def get_range_arrays(side: Side) -> Timed:
         ts = new(side) if where == "memory" else connect(side)
         if ts is None:
-            return None
+            return NO_SERVER
         for number in range(SAMPLES):
             ts.add("gain", value + number, ts=float(number))
-        if side.is_ours:
-            return lambda: ts.get_range_arrays("gain", st=0)
-
-        def arrays() -> Any:
-            samples = ts.get_range("gain", st=0)
-            return np.array([t for _, t in samples]), np.array([value for value, _ in samples])
-
-        return arrays
+        return arrays_of(ts, side.is_ours)
 
 
 for place in ("memory", "redis"):

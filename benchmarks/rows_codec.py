@@ -72,6 +72,21 @@ def add_rows(name: str, value: Any, encoding: float, decoding: float) -> None:
         return partial(decode_value, encoded)
 
 
+def add_kept_rows(name: str, value: Any) -> None:
+    """Register the rows of a value whose results are kept, so that memory is not used again at once."""
+
+    @row(f"codec: encode {name} 1,000 times and keep the results", at_least=1)
+    def encode(side: Side) -> Timed:
+        encode_value, _ = functions(side)
+        return lambda: [encode_value(value) for _ in range(1000)]
+
+    @row(f"codec: decode {name} 1,000 times and keep the results", at_least=1)
+    def decode(side: Side) -> Timed:
+        encode_value, decode_value = functions(side)
+        encoded = encode_value(value)
+        return lambda: [decode_value(encoded) for _ in range(1000)]
+
+
 def functions(side: Side) -> tuple[Callable[[object], bytes], Callable[[bytes], Any]]:
     """Import the functions of a side."""
     if side.is_ours:
@@ -85,3 +100,12 @@ def functions(side: Side) -> tuple[Callable[[object], bytes], Callable[[bytes], 
 
 for one in VALUES:
     add_rows(*one)
+for one in VALUES:
+    if one[0] in (
+        "float",
+        "nested tuples",
+        "float64 scalar",
+        "array of 8 floats",
+        "array of 64 kB",
+    ):
+        add_kept_rows(one[0], one[1])

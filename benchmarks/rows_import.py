@@ -1,29 +1,31 @@
-"""The time to import a package in a new process, without the start of Python."""
+"""The time to import a package in a new process, without the start of Python, and to connect."""
 
-import subprocess
-import sys
-
-from harness import SelfTimed, Side, Timed, row
-
-CODE = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
-
-
-def fresh(statement: str) -> SelfTimed:
-    """Time a statement in a new interpreter."""
-    command = [sys.executable, "-c", CODE.format(statement)]
-
-    def seconds() -> float:
-        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-    return SelfTimed(seconds)
+from harness import NO_SERVER, Side, Timed, row
+from processes import time_fresh
 
 
 @row("import the package", at_least=3)
 def import_package(side: Side) -> Timed:
-    return fresh(f"import {'telstate' if side.is_ours else 'katsdptelstate'}")
+    return time_fresh(f"import {side.package}")
 
 
 @row("import the package and write a sample into memory")
 def import_and_use(side: Side) -> Timed:
-    name = "telstate" if side.is_ours else "katsdptelstate"
-    return fresh(f"import {name}; {name}.TelescopeState().add('gain', 1.5, ts=1.0)")
+    name = side.package
+    return time_fresh(f"import {name}; {name}.TelescopeState().add('gain', 1.5, ts=1.0)")
+
+
+def define_connect(what: str, setup: str) -> None:
+    """Define the row for connecting to a server and reading a key that is missing."""
+
+    @row(f"redis: {what}", at_least=1)
+    def connect(side: Side) -> Timed:
+        if "redis_url" not in side.settings:
+            return NO_SERVER
+        name, address = side.package, side.settings["redis_url"].removeprefix("redis://")
+        use = f"{name}.TelescopeState({address!r}).get('missing')"
+        return time_fresh(f"import {name}; {use}", setup.format(name=name, use=use))
+
+
+define_connect("import, connect and get, in a new process", "")
+define_connect("connect and get, in a process that did it before", "import {name}; {use}")

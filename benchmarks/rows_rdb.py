@@ -3,10 +3,11 @@
 Reading is compared with rdbtools and a callback that does nothing; our reader returns whole records.
 Writing is done from records and from DUMP payloads, and compared with katsdptelstate for payloads.
 
-The file has 80 MB and is what Redis 6.2 would save (rdbtools reads nothing newer): 200,000 strings of 100
-bytes, half of them compressible, a sorted set of a million members, and 20,000 sorted sets of 20 members.
-Strings and small sets are compressed. Our wheel contains a decompressor in C, and rdbtools uses python-lzf,
-also in C, if there is a compiler to install it. A row says so in its title if both use Python instead.
+One file has 80 MB and is made up here, in a version that rdbtools reads: 200,000 strings, half of them
+text, a sorted set of a million members, and 20,000 sorted sets of 10 to 30 members. Texts and small sets
+differ in length and content and are compressed. The other file is made by Redis 6.2: strings, hashes, lists
+and sets of various sizes. Our wheel contains a decompressor in C, and katsdptelstate's extra ``rdb`` installs
+python-lzf, also in C. A row says so in its title if both use Python instead.
 """
 
 import importlib
@@ -21,72 +22,122 @@ from unittest import mock
 
 from harness import Side, Timed, row
 
-STRINGS = 200_000
-MEMBERS = 1_000_000
-SETS = 20_000
-SET_SIZE = 20
-VALUE_SIZE = 28  # of a member: timestamp and value
+# Quick runs have a hundredth of these.
+STRINGS, MEMBERS, SETS = 200_000, 1_000_000, 20_000
+VALUE_SIZES = range(12, 30)  # of the values of members, which follow 8 bytes of time
+Compress = Callable[[bytes], bytes | None]
 KINDS = ("strings", "large", "small")
+SYLLABLES = (
+    "ka ro mee ska tel sta ant beam cal del fre gai hor int lam mod noi pol ref sen tar vis".split()
+)
 
 
-def strings(chooser: random.Random) -> Iterator[bytes]:
-    """Yield the records of the strings; Redis compresses the compressible ones in the same way."""
-    for number in range(STRINGS):
+def words(chooser: random.Random, least: int, most: int) -> bytes:
+    """Return a text of made-up words of various lengths."""
+    count = chooser.randint(least, most)
+    names = ("".join(chooser.choices(SYLLABLES, k=chooser.randint(1, 4))) for _ in range(count))
+    return " ".join(names).encode()
+
+
+def length(size: int) -> bytes:
+    """Return the length of a string as RDB files have it."""
+    return bytes([size]) if size < 64 else struct.pack(">H", 0x4000 | size)
+
+
+def string(value: bytes, compress: Compress) -> bytes:
+    """Return a string as RDB files have it, compressed where that makes it shorter."""
+    packed = compress(value)
+    if packed is None:
+        return length(len(value)) + value
+    return b"\xc3" + length(len(packed)) + length(len(value)) + packed
+
+
+def strings(chooser: random.Random, compress: Compress, part: int) -> Iterator[bytes]:
+    """Yield the records of the strings: every second one is text, the others are random bytes."""
+    for number in range(STRINGS // part):
         key = b"string:%06d" % number
-        if number % 2:
-            value = b"\x40\x64" + chooser.randbytes(100)
-        else:  # It holds the number twice, "abcdefgh" ten times and "tail".
-            value = b"\xc3\x1c\x40\x64\x07%08d\xc0\x07\x07abcdefgh\xe0\x3f\x07\x03tail" % number
-        yield bytes([0, len(key)]) + key + value
+        value = chooser.randbytes(100) if number % 2 else words(chooser, 12, 40)
+        yield bytes([0, len(key)]) + key + string(value, compress)
 
 
-def large_set(chooser: random.Random) -> Iterator[bytes]:
+def large_set(chooser: random.Random, compress: Compress, part: int) -> Iterator[bytes]:
     """Yield the parts of the record of the large sorted set, the greatest member first."""
-    yield b"\x05\x03big\x80" + struct.pack(">I", MEMBERS)
-    for number in range(MEMBERS, 0, -1):
+    yield b"\x05\x03big\x80" + struct.pack(">I", MEMBERS // part)
+    for number in range(MEMBERS // part, 0, -1):
         yield b"\x27" + struct.pack(">d", 1.5e9 + number) + chooser.randbytes(31) + bytes(8)
 
 
-def small_sets(chooser: random.Random) -> Iterator[bytes]:
-    """Yield the records of the small sorted sets: ziplists, compressed as Redis does it.
-
-    Nine bytes of a member repeat in the next and are compressed: the score, the sizes and the start of the
-    timestamp.
-    """
-    stride = VALUE_SIZE + 4
-    size = 10 + SET_SIZE * stride + 1
-    head = struct.pack("<IIH", size, size - 3, 2 * SET_SIZE)
-    for number in range(SETS):
-        members = [
-            struct.pack(">d", 1.5e9 + i / 16) + chooser.randbytes(VALUE_SIZE - 8)
-            for i in range(SET_SIZE)
-        ]
-        first = head + bytes([0, VALUE_SIZE]) + members[0] + bytes([VALUE_SIZE + 2, 0xF1, 2])
-        first += bytes([VALUE_SIZE]) + members[1]
-        data = b"".join(
-            bytes([len(part) - 1]) + part for part in (first[i : i + 32] for i in range(0, 78, 32))
-        )
-        for member in members[2:]:
-            data += bytes([0xE0, 0, stride - 1, VALUE_SIZE - 6]) + member[5:]
-        data += bytes([1, VALUE_SIZE + 2, 0xF1, 0, 0xFF])
+def small_sets(chooser: random.Random, compress: Compress, part: int) -> Iterator[bytes]:
+    """Yield the records of the small sorted sets: ziplists, of various lengths, compressed."""
+    for number in range(SETS // part):
+        size = chooser.choice(VALUE_SIZES)
+        count = chooser.randint(10, 30)
+        before, entries = 0, b""
+        for i in range(count):
+            member = struct.pack(">d", 1.5e9 + i / 16) + chooser.randbytes(size)
+            # An entry: the size of the one before, its own encoding, the content. 0xf1 is the number 0.
+            entries += bytes([before, len(member)]) + member + bytes([len(member) + 2, 0xF1])
+            before = 2
+        head = struct.pack("<IIH", 11 + len(entries), 8 + len(entries), 2 * count)
         key = b"small:%05d" % number
-        sizes = struct.pack(">HH", 0x4000 | len(data), 0x4000 | size)
-        yield bytes([12, len(key)]) + key + b"\xc3" + sizes + data
+        yield bytes([12, len(key)]) + key + string(head + entries + b"\xff", compress)
 
 
-def write(path: Path, *kinds: str) -> None:
+def write(path: Path, *kinds: str, part: int) -> None:
     """Write a snapshot without a checksum."""
-    makers: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
+    makers: dict[str, Callable[[random.Random, Compress, int], Iterator[bytes]]] = {
         "strings": strings,
         "large": large_set,
         "small": small_sets,
     }
+    lzf: Any = importlib.import_module("telstate_rdb.lzf")
     chooser = random.Random(1)
     with path.open("wb") as file:
         file.write(b"REDIS0009\xfe\x00")
         for kind in kinds:
-            file.writelines(makers[kind](chooser))
+            file.writelines(makers[kind](chooser, lzf.compress_lzf, part))
         file.write(b"\xff" + bytes(8))
+
+
+def shared(side: Side, *kinds: str) -> Path:
+    """Return the path of the snapshot with these kinds of key, which our side makes for both."""
+    path = Path(side.settings["shared"], f"{'-'.join(kinds)}.rdb")
+    if not path.exists():
+        write(path, *kinds, part=100 if side.is_quick else 1)
+    return path
+
+
+def from_server(side: Side) -> Path | None:
+    """Return the path of a snapshot that a real server made, which the peer can read, if there is one."""
+    path = Path(side.settings["shared"], "server.rdb")
+    if side.is_ours and not path.exists():
+        testing: Any = importlib.import_module("telstate_testing")
+        readable = [one for one in testing.redis_binaries() if one.version < (7,)]
+        if readable:
+            redis: Any = importlib.import_module("redis")
+            with testing.RedisServer(readable[0]) as server:
+                with redis.Redis.from_url(server.url) as client:
+                    fill(client, 200 if side.is_quick else 20_000)
+                    client.save()
+                (server.folder / "dump.rdb").rename(path)
+    return path if path.exists() else None
+
+
+def fill(client: Any, count: int) -> None:
+    """Write so many strings, hashes, lists and sets each, of various sizes, to a server."""
+    chooser = random.Random(1)
+    for start in range(0, count, 1000):
+        with client.pipeline(transaction=False) as p:
+            for number in range(start, min(start + 1000, count)):
+                size = chooser.choice((100, 300) if number % 50 == 0 else (1, 3, 10, 30))
+                texts = [words(chooser, 1, 12) for _ in range(size)]
+                p.set(f"text:{number}", b"; ".join(texts))
+                p.set(f"number:{number}", chooser.randrange(10 ** chooser.randrange(1, 18)))
+                p.hset(f"hash:{number}", mapping={f"f{i}": one for i, one in enumerate(texts)})
+                p.rpush(f"list:{number}", *texts)
+                p.sadd(f"set:{number}", *texts)
+                p.sadd(f"numbers:{number}", *(chooser.randrange(10**6) for _ in texts))
+            p.execute()
 
 
 def modules_with_decompressor(path: Path, compiled: bool) -> dict[str, Any]:
@@ -111,7 +162,7 @@ def reader(side: Side, path: Path, compiled: bool = True, **options: Any) -> Tim
         compiled
         and importlib.util.find_spec("telstate_rdb._lzf" if side.is_ours else "lzf") is None
     ):
-        return None
+        return "no decompressor in C"
     if side.is_ours:
         modules = modules_with_decompressor(path, compiled)
         read_rdb = modules["telstate_rdb"].read_rdb
@@ -132,37 +183,32 @@ def reader(side: Side, path: Path, compiled: bool = True, **options: Any) -> Tim
     return theirs
 
 
-@row("rdb: read 80 MB of strings, a large and small sorted sets", at_least=5)
+@row("rdb: read 80 MB of strings, a large and small sorted sets", at_least=5, rounds=5)
 def read_all(side: Side) -> Timed:
-    path = side.folder / "all.rdb"
-    write(path, *KINDS)
+    path = shared(side, *KINDS)
     return reader(side, path)
 
 
-@row("rdb: the same, decompressed in Python on both sides")
+@row("rdb: the same, decompressed in Python on both sides", rounds=5)
 def read_all_in_python(side: Side) -> Timed:
-    path = side.folder / "all-in-python.rdb"
-    write(path, *KINDS)
+    path = shared(side, *KINDS)
     return reader(side, path, compiled=False)
 
 
-@row("rdb: read 200,000 strings, half of them compressed")
+@row("rdb: read 200,000 strings, half of them text", rounds=5)
 def read_strings(side: Side) -> Timed:
-    path = side.folder / "strings.rdb"
-    write(path, "strings")
+    path = shared(side, "strings")
     return reader(side, path)
 
 
 def define_read(how: str, **options: Any) -> None:
     """Define the row for reading the strings with options that the peer lacks."""
 
-    @row(f"rdb: read 200,000 strings {how}")
+    @row(f"rdb: read 200,000 strings {how}", rounds=5)
     def read_with_options(side: Side) -> Timed:
         if not side.is_ours:
-            return None
-        path = side.folder / "strings.rdb"
-        write(path, "strings")
-        return reader(side, path, **options)
+            return "has no such option"
+        return reader(side, shared(side, "strings"), **options)
 
 
 define_read("as raw records", raw=True)
@@ -170,25 +216,22 @@ define_read("and keep none of them", keys="nothing*")
 define_read("and recover from damage", strict=False)
 
 
-@row("rdb: read a sorted set of a million members")
+@row("rdb: read a sorted set of a million members", rounds=5)
 def read_large(side: Side) -> Timed:
-    path = side.folder / "large.rdb"
-    write(path, "large")
+    path = shared(side, "large")
     return reader(side, path)
 
 
-@row("rdb: read 20,000 compressed sorted sets of 20 members")
+@row("rdb: read 20,000 compressed sorted sets of 10 to 30 members", rounds=5)
 def read_small(side: Side) -> Timed:
-    path = side.folder / "small.rdb"
-    write(path, "small")
+    path = shared(side, "small")
     return reader(side, path)
 
 
-@row("rdb: read a snapshot of telescope state, written by the peer")
-def read_snapshot(side: Side) -> Timed:
-    if "snapshot_version_6" not in side.settings:
-        return None
-    return reader(side, Path(side.settings["snapshot_version_6"]))
+@row("rdb: read strings, hashes, lists and sets that a server saved", rounds=5)
+def read_from_server(side: Side) -> Timed:
+    path = from_server(side)
+    return reader(side, path) if path else "no server older than Redis 7"
 
 
 # ---------------------------------------------------------------------------------- writing
@@ -197,14 +240,12 @@ def read_snapshot(side: Side) -> Timed:
 def define_write(what: str, *kinds: str) -> None:
     """Define the row for writing the records of a file that another row reads."""
 
-    @row(f"rdb: write {what}")
+    @row(f"rdb: write {what}", rounds=5)
     def write_records(side: Side) -> Timed:
         if not side.is_ours:
-            return None
+            return "writes no records"
         rdb = importlib.import_module("telstate_rdb")
-        path = side.folder / "source.rdb"
-        write(path, *kinds)
-        records = list(rdb.read_rdb(path))
+        records = list(rdb.read_rdb(shared(side, *kinds)))
 
         def ours() -> None:
             with rdb.RdbWriter(side.folder / "written.rdb") as writer:
@@ -216,7 +257,7 @@ def define_write(what: str, *kinds: str) -> None:
 define_write("80 MB of strings, a large and small sorted sets, from records", *KINDS)
 define_write("200,000 strings, from records", "strings")
 define_write("a sorted set of a million members, from records", "large")
-define_write("20,000 sorted sets of 20 members, from records", "small")
+define_write("20,000 sorted sets of 10 to 30 members, from records", "small")
 
 
 def checksum(data: bytes) -> int:

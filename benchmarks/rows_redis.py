@@ -3,11 +3,15 @@
 import importlib
 import itertools
 import queue
+import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
-from harness import Side, Timed, row
+from harness import NO_SERVER, Measured, Measurement, Side, Timed, growth, row
+from processes import run_together
+from rows_telstate import CALLS, SIZES, arrays_of, error_text, fill, late_samples, view_of
 
 SAMPLES = 1000
 
@@ -17,8 +21,7 @@ def connect(side: Side) -> Any:
     url = side.settings.get("redis_url")
     if url is None:
         return None
-    package = importlib.import_module("telstate" if side.is_ours else "katsdptelstate")
-    ts = package.TelescopeState(url.removeprefix("redis://"))
+    ts = importlib.import_module(side.package).TelescopeState(url.removeprefix("redis://"))
     ts.clear()
     return ts
 
@@ -26,14 +29,7 @@ def connect(side: Side) -> Any:
 def filled(side: Side, depth: int) -> Any:
     """Return a view of `depth` prefixes, with all keys in the root."""
     ts = connect(side)
-    if ts is None:
-        return None
-    ts["n_chans"] = 4096
-    for number in range(SAMPLES):
-        ts.add("gain", number / 7, ts=float(number))
-    for number in range(depth - 1):
-        ts = ts.view(f"prefix{number}")
-    return ts
+    return None if ts is None else view_of(fill(side, ts), depth)
 
 
 def define_get(depth: int, at_least: float) -> None:
@@ -42,7 +38,7 @@ def define_get(depth: int, at_least: float) -> None:
     @row(f"redis: get in a view of {depth}", at_least=at_least)
     def get(side: Side) -> Timed:
         ts = filled(side, depth)
-        return None if ts is None else lambda: ts.get("n_chans")
+        return NO_SERVER if ts is None else lambda: ts.get("n_chans")
 
 
 for number_of_prefixes, ratio in ((1, 1), (4, 3), (8, 6)):
@@ -56,7 +52,7 @@ def define_cached_get(depth: int) -> None:
     def get(side: Side) -> Timed:
         ts = filled(side, depth)
         if ts is None or not side.is_ours:
-            return None if ts is None else lambda: ts.get("n_chans")
+            return NO_SERVER if ts is None else lambda: ts.get("n_chans")
         ts = type(ts)(side.settings["redis_url"], prefixes=ts.prefixes, cache_size=100)
         for _ in range(20):
             ts.get("n_chans")
@@ -71,27 +67,27 @@ for number_of_prefixes in (1, 4):
 @row("redis: latest sample in a view of 4", at_least=3)
 def latest(side: Side) -> Timed:
     ts = filled(side, 4)
-    return None if ts is None else lambda: ts["gain"]
+    return NO_SERVER if ts is None else lambda: ts["gain"]
 
 
 @row("redis: add")
 def add(side: Side) -> Timed:
     ts = connect(side)
     clock = itertools.count()
-    return None if ts is None else lambda: ts.add("gain", 1.5, ts=float(next(clock)))
+    return NO_SERVER if ts is None else lambda: ts.add("gain", 1.5, ts=float(next(clock)))
 
 
 @row("redis: range of 1000 samples", at_least=1.5)
 def get_range(side: Side) -> Timed:
     ts = filled(side, 1)
-    return None if ts is None else lambda: ts.get_range("gain", st=0)
+    return NO_SERVER if ts is None else lambda: ts.get_range("gain", st=0)
 
 
 @row("redis: 1000 samples in a batch, against 1000 adds", at_least=20)
 def batch(side: Side) -> Timed:
     ts = connect(side)
     if ts is None:
-        return None
+        return NO_SERVER
     clock = itertools.count()
     if not side.is_ours:
 
@@ -117,7 +113,7 @@ def batch(side: Side) -> Timed:
 def wake_up(side: Side) -> Timed:
     writer, waiter = connect(side), connect(side)
     if writer is None:
-        return None
+        return NO_SERVER
     wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
     names = map("key{}".format, itertools.count())
@@ -139,51 +135,110 @@ def wake_up(side: Side) -> Timed:
     return write
 
 
-def written_by_itself(side: Side) -> str | None:
-    """Return the path of the snapshot of 28 MB; the peer gets a copy in a version that it can read."""
-    if side.is_ours:
-        return side.settings.get("snapshot")
-    path = side.settings.get("snapshot_version_6")
-    if path is None:
-        return None
-    peer: Any = importlib.import_module("katsdptelstate")
-    writer_module: Any = importlib.import_module("katsdptelstate.rdb_writer")
-    own = side.folder / "snapshot.rdb"
-    if not own.exists():
-        ts = peer.TelescopeState()
-        ts.load_from_file(path)
-        with writer_module.RDBWriter(str(own)) as writer:
-            writer.save(ts)
-    return str(own)
+def define_call(what: str, call: Callable[[Any], object]) -> None:
+    """Define the row for a call on a server."""
+
+    @row(f"redis: {what}", at_least=1)
+    def prepare(side: Side) -> Timed:
+        ts = filled(side, 1)
+        return NO_SERVER if ts is None else lambda: call(ts)
 
 
-@row("load a snapshot of 28 MB into memory", at_least=6)
-def load_into_memory(side: Side) -> Timed:
-    path = written_by_itself(side)
-    package = importlib.import_module("telstate" if side.is_ours else "katsdptelstate")
-    return None if path is None else lambda: package.TelescopeState().load_from_file(path)
+for title, function in CALLS.items():
+    define_call(title, function)
 
 
-@row("load a snapshot of 28 MB into Redis", at_least=5)
-def load_into_redis(side: Side) -> Timed:
-    path = written_by_itself(side)
+# ---------------------------------------------------------------------------------- growth
+
+
+def fill_by_client(side: Side, count: int) -> Any:
+    """Return a telescope state on a server with so many immutables, written in pipelines."""
     ts = connect(side)
-    if path is None or ts is None:
+    if ts is None:
         return None
     redis: Any = importlib.import_module("redis")
-    flush = redis.Redis.from_url(side.settings["redis_url"]).flushdb
-
-    def load() -> None:
-        # Both sides load into an empty database, as the peer's commands do nothing to keys that exist.
-        # The server deletes the old keys in the background.
-        flush(asynchronous=True)
-        ts.load_from_file(path)
-
-    return load
+    with redis.Redis.from_url(side.settings["redis_url"]) as client:
+        for start in range(0, count, 10_000):
+            with client.pipeline(transaction=False) as p:
+                for number in range(start, min(start + 10_000, count)):
+                    p.set(f"m{number:06}_serial", b"\xff\x01")
+                p.execute()
+    return ts
 
 
-@row("load a snapshot of 28 MB into Redis, where it is already")
-def load_again(side: Side) -> Timed:
-    path = written_by_itself(side)
+@growth("redis: keys(), by keys", (100, 1_000, 10_000, 100_000))
+def keys_among(side: Side, size: int) -> Timed:
+    ts = fill_by_client(side, size)
+    return NO_SERVER if ts is None else lambda: ts.keys()
+
+
+@growth("redis: keys(glob) of 10 keys, by keys", (100, 1_000, 10_000, 100_000))
+def glob_among(side: Side, size: int) -> Timed:
+    ts = fill_by_client(side, size)
+    return NO_SERVER if ts is None else lambda: ts.keys("m00001?_*")
+
+
+@growth("redis: text of a missing-key error, by keys", (100, 1_000, 10_000, 100_000))
+def missing_text(side: Side, size: int) -> Timed:
+    ts = fill_by_client(side, size)
+    return NO_SERVER if ts is None else error_text(ts)
+
+
+@growth("redis: add_many of samples between as many others", SIZES, rounds=5)
+def add_late(side: Side, size: int) -> Timed:
+    if not side.is_ours and size > 10_000:
+        return "not measured: takes too long sample by sample"
     ts = connect(side)
-    return None if path is None or ts is None else lambda: ts.load_from_file(path)
+    return NO_SERVER if ts is None else late_samples(ts, size, side.is_ours)
+
+
+def fill_sensor(side: Side, size: int) -> Any:
+    """Return a telescope state on a server with one sensor of so many float samples."""
+    ts = connect(side)
+    if ts is None:
+        return None
+    ts.add("gain", 0.5, ts=0.0)
+    redis: Any = importlib.import_module("redis")
+    with redis.Redis.from_url(side.settings["redis_url"]) as client:
+        # Samples as both sides store them; only the time differs.
+        sample = client.zrange("gain", 0, 0)[0]
+        for start in range(0, size, 10_000):
+            times = range(start, min(start + 10_000, size))
+            members = {struct.pack(">d", at) + sample[8:]: 0 for at in times}
+            client.zadd("gain", members)
+    return ts
+
+
+@growth("redis: get_range_arrays, by samples", (1_000, 10_000, 100_000, 1_000_000), rounds=5)
+def range_arrays(side: Side, size: int) -> Timed:
+    ts = fill_sensor(side, size)
+    return NO_SERVER if ts is None else arrays_of(ts, side.is_ours)
+
+
+# What one of several processes does: it adds and reads in turn, and prints how long that took.
+CLIENT = """
+import json, time, {package}
+ts = {package}.TelescopeState({address!r})
+ts.add("gain{number}", 1.5)
+print("ready", flush=True)
+input()
+start = time.perf_counter()
+for _ in range({count}):
+    ts.add("gain{number}", 1.5)
+    ts.get("gain{number}")
+print(json.dumps([time.perf_counter() - start]))
+"""
+
+
+@growth(
+    "redis: 500 adds and gets in each of several processes", (1, 4, 16), quick_up_to=1, rounds=5
+)
+def processes(side: Side, size: int) -> Timed:
+    if connect(side) is None:
+        return NO_SERVER
+    address = side.settings["redis_url"].removeprefix("redis://")
+    codes = [
+        CLIENT.format(package=side.package, address=address, number=number, count=500)
+        for number in range(size)
+    ]
+    return Measured(lambda: Measurement(max(seconds for (seconds,) in run_together(codes))))

@@ -1,23 +1,31 @@
-"""Time our packages and katsdptelstate side by side, and print and save the ratios.
+"""Time our packages and katsdptelstate side by side, and print and save the results.
 
-Each side runs in its own process and environment, on the same version of Python. A row is prepared on
-both sides and timed in interleaved rounds (ours, peer, ours, peer ...), so that other load on the machine
-affects both. The ratio is the peer's median time over ours; above 1 we are faster.
+Each side runs in its own process and environment, on the same version of Python, and has a server of its
+own. A row is prepared on both sides and timed in interleaved rounds (ours, peer, ours, peer ...), so that
+other load on the machine affects both. The ratio is the peer's median over ours; above 1 we are faster.
 
-Usage: ``python run.py PEER_PYTHON [--rows GLOB] [--rounds N] [--seconds S] [--json FILE]``
+Usage: ``python run.py PEER_PYTHON [--quick] [--rows GLOB] [--rounds N] [--seconds S] [--json FILE]``
+
+`--quick` runs small rows briefly, to show that all of them work. `report.py` makes the documentation of a
+JSON file. An interrupted run (SIGINT, SIGTERM) ends all its processes and removes its files.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import fnmatch
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
@@ -25,13 +33,14 @@ from types import TracebackType
 from typing import Any
 
 from harness import Row, load_rows
+from report import Result, line_of, title_line
 
-from telstate import RDBWriter, TelescopeState
 from telstate_testing import RedisServer, newest_binaries
 
 HERE = Path(__file__).parent
-SHARED_DATA = Path(os.environ.get("TELSTATE_SHARED_DATA", HERE.parents[1] / "shared" / "data"))
 TEST_DATA = HERE.parent / "packages" / "telstate" / "tests" / "data"
+# A watch of an older server is disconnected for falling behind; rows write faster than anybody reads.
+SERVER_OPTIONS = ("--client-output-buffer-limit", "pubsub 0 0 0")
 
 
 class Worker:
@@ -40,8 +49,14 @@ class Worker:
     def __init__(self, name: str, python: str, settings: dict[str, str], folder: Path) -> None:
         command = [python, str(HERE / "harness.py"), name, json.dumps(settings), str(folder)]
         self.name = name
+        # In a group of its own, so that it can be ended together with all processes that it started.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(folder)},
         )
 
     def ask(self, **request: object) -> dict[str, Any]:
@@ -66,68 +81,43 @@ class Worker:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
 
 
-def spread(times: list[float]) -> float:
-    """Return half the interquartile range of `times`, as a fraction of their median."""
-    if len(times) < 4:
-        return (max(times) - min(times)) / 2 / statistics.median(times)
-    low, middle, high = statistics.quantiles(times, n=4)
+def spread(values: list[float]) -> float:
+    """Return half the interquartile range, as a fraction of the median."""
+    if len(values) < 4:
+        return (max(values) - min(values)) / 2 / statistics.median(values)
+    low, middle, high = statistics.quantiles(values, n=4)
     return (high - low) / 2 / middle
 
 
-def compare(
-    row: Row, ours: Worker, peer: Worker, rounds: int, seconds: float
-) -> dict[str, float | str | bool | None]:
+def compare(row: Row, sides: list[Worker], rounds: int, seconds: float) -> Result:
     """Time one row on both sides and return its results."""
-    loops = {side: side.ask(prepare=row.title, seconds=seconds)["loops"] for side in (ours, peer)}
-    times: dict[Worker, list[float]] = {ours: [], peer: []}
-    for _ in range(rounds):
-        for side, count in loops.items():
-            if count:
-                taken = side.ask(time=row.title, loops=count)["seconds"]
-                times[side].append(taken / count)
-    for side in (ours, peer):
+    prepared = {side: side.ask(prepare=row.title, seconds=seconds) for side in sides}
+    values: dict[Worker, list[float]] = {side: [] for side in sides}
+    counts: dict[Worker, dict[str, float]] = {side: {} for side in sides}
+    for _ in range(min(rounds, row.rounds or rounds)):
+        for side in sides:
+            if "loops" in prepared[side]:
+                answer = side.ask(time=row.title, loops=prepared[side]["loops"])
+                values[side].append(answer["value"])
+                counts[side] = answer["counts"]
+    result: Result = {"row": row.title, "unit": row.unit, "at_least": row.at_least}
+    if row.group:
+        result |= {"group": row.group, "size": row.size}
+    for side in sides:
         side.ask(drop=row.title)
-    result: dict[str, float | str | bool | None] = {"row": row.title, "at_least": row.at_least}
-    for side, measured in times.items():
-        result[f"{side.name}_seconds"] = statistics.median(measured) if measured else None
+        measured = values[side]
+        result[side.name] = statistics.median(measured) if measured else None
         result[f"{side.name}_spread"] = spread(measured) if measured else None
-    ratio = None
-    if times[ours] and times[peer]:
-        ratio = statistics.median(times[peer]) / statistics.median(times[ours])
-    result["ratio"] = ratio
-    result["met"] = None if ratio is None or row.at_least is None else ratio >= row.at_least
+        result[f"{side.name}_counts"] = counts[side]
+        result[f"{side.name}_lacks"] = prepared[side].get("lacks", "")
+    ours, peer = result["ours"], result["peer"]
+    result["ratio"] = peer / ours if ours and peer else None
     return result
-
-
-def duration(seconds: float | None) -> str:
-    """Format a time with a suitable unit."""
-    if seconds is None:
-        return "-"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
-
-
-def line_of(result: dict[str, Any]) -> str:
-    """Format one line of the table."""
-    columns = [f"{result['row']:<58}"]
-    for side in ("ours", "peer"):
-        time, width = result[f"{side}_seconds"], result[f"{side}_spread"]
-        columns.append(f"{duration(time):>8} {'' if width is None else f'±{width:.0%}':>5}")
-    columns.append("     -" if result["ratio"] is None else f"{result['ratio']:>6.2f}")
-    columns.append("    -" if result["at_least"] is None else f"{result['at_least']:>5g}")
-    columns.append({None: "", True: "met", False: "MISSED"}[result["met"]])
-    return "  ".join(columns).rstrip()
 
 
 def versions(python: str) -> dict[str, str]:
@@ -141,16 +131,46 @@ def versions(python: str) -> dict[str, str]:
     return {name: found[name] for name in sorted(found, key=str.lower)}
 
 
-def snapshots(folder: Path) -> dict[str, str]:
-    """Return the large snapshot, if there is one, and a copy that the peer can read."""
-    path = SHARED_DATA / "telstate" / "m64-redis7.rdb"
-    if not path.exists():
-        return {}
-    ts = TelescopeState()
-    ts.load_from_file(path)
-    with RDBWriter(folder / "version6.rdb") as writer:
-        writer.save(ts)
-    return {"snapshot": str(path), "snapshot_version_6": str(folder / "version6.rdb")}
+def machine() -> dict[str, Any]:
+    """Return what is known of this machine, and of what else it is doing."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.release()}",
+        "load": os.getloadavg()[0],
+    }
+
+
+@contextlib.contextmanager
+def both_sides(peer_python: str, quick: bool) -> Iterator[list[Worker]]:
+    """Start both sides, ours first; at the end their processes, servers and files are gone."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telstate-bench-")))
+        workers = []
+        for name, python in (("ours", sys.executable), ("peer", peer_python)):
+            settings = {
+                "test_data": str(TEST_DATA),
+                "shared": str(folder),
+                "quick": "yes" if quick else "",
+            }
+            if newest_binaries():
+                server = stack.enter_context(RedisServer(newest_binaries()[0], SERVER_OPTIONS))
+                settings["redis_url"] = server.url
+            own = folder / name
+            own.mkdir()
+            workers.append(stack.enter_context(Worker(name, python, settings, own)))
+        yield workers
+
+
+def end(number: int, frame: object) -> None:
+    """Leave all blocks, undisturbed by further signals."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def main() -> None:
@@ -158,51 +178,52 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peer_python", help="interpreter of the environment with katsdptelstate")
     parser.add_argument("--rows", default="*", help="run only rows whose title matches this glob")
+    parser.add_argument("--quick", action="store_true", help="run small rows, briefly")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument(
-        "--seconds", type=float, default=0.1, help="length of one round on one side"
-    )
+    parser.add_argument("--seconds", type=float, default=0.1, help="of one round on one side")
+    parser.add_argument("--note", default="", help="a sentence on the conditions, for the report")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
     arguments = parser.parse_args()
-    rows = [row for row in load_rows().values() if fnmatch.fnmatch(row.title, arguments.rows)]
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    rounds, seconds = (1, 0.001) if arguments.quick else (arguments.rounds, arguments.seconds)
+    rows = [
+        # In a quick run, the first call of everything is timed.
+        dataclasses.replace(row, at_least=None) if arguments.quick else row
+        for row in load_rows().values()
+        if fnmatch.fnmatch(row.title, arguments.rows) and (row.is_quick or not arguments.quick)
+    ]
     if not rows:
         raise SystemExit(f"No row has a title that matches {arguments.rows!r}.")
-    print(
-        f"Python {platform.python_version()}, {os.cpu_count()} cores; NumPy here "
-        f"{metadata.version('numpy')}; {arguments.rounds} interleaved rounds, medians"
-    )
-    print(f"{'row':<58}  {'ours':>8} {'':>5}  {'peer':>8} {'':>5}  {'ratio':>6}  {'min':>5}")
-    results = []
-    with ExitStack() as stack:
-        workers = []
-        shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telstate-")))
-        common = {"test_data": str(TEST_DATA), **snapshots(shared)}
-        for name, python in (("ours", sys.executable), ("peer", arguments.peer_python)):
-            settings = dict(common)
-            if newest_binaries():
-                server = stack.enter_context(RedisServer(newest_binaries()[0]))
-                settings["redis_url"] = server.url
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telstate-")))
-            workers.append(stack.enter_context(Worker(name, python, settings, folder)))
-        for row in rows:
-            result = compare(row, workers[0], workers[1], arguments.rounds, arguments.seconds)
-            print(line_of(result), flush=True)
-            results.append(result)
-    report = {
+    report: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": machine(),
         "python": platform.python_version(),
-        "processor": platform.processor() or platform.machine(),
+        "server": str(newest_binaries()[0]) if newest_binaries() else None,
         "ours": versions(sys.executable),
         "peer": versions(arguments.peer_python),
-        "rounds": arguments.rounds,
-        "results": results,
+        "rounds": rounds,
+        "conditions": arguments.note,
     }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
-    missed = [result for result in results if result["met"] is False]
     print(
-        f"{len(results)} rows, {len(missed)} below the required ratio; saved to {arguments.json.name}"
+        f"Python {platform.python_version()}, {os.cpu_count()} cores; NumPy here "
+        f"{metadata.version('numpy')}; {rounds} interleaved rounds, medians"
     )
-    for result in missed:
+    print(title_line())
+    results = []
+    with both_sides(arguments.peer_python, arguments.quick) as sides:
+        for row in rows:
+            result = compare(row, sides, rounds, seconds)
+            print(line_of(result), flush=True)
+            results.append(result)
+    report |= {"load at the end": os.getloadavg()[0], "results": results}
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    slower = [result for result in results if (result["ratio"] or 1) < (result["at_least"] or 0)]
+    print(
+        f"{len(results)} rows, {len(slower)} below the required ratio; saved to {arguments.json.name}"
+    )
+    for result in slower:
         print(f"missed: {result['row']} ({result['ratio']:.2f}, required {result['at_least']:g})")
 
 

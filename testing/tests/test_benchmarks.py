@@ -1,0 +1,50 @@
+"""An interrupted benchmark leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from telstate_testing import missing, peer_python, redis_binaries
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def command_lines() -> list[bytes]:
+    """Return the command lines of all processes of this machine."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_bytes())
+        except OSError:  # It has just ended.
+            pass
+    return lines
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_process_and_no_file(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """Servers, both sides, their proxies and their temporary files are gone when the benchmark has ended."""
+    peer = peer_python()
+    if peer is None:
+        pytest.skip(missing("katsdptelstate"))
+    if not redis_binaries():
+        pytest.skip(missing("server"))
+    command = [sys.executable, "-u", str(BENCHMARKS / "run.py"), str(peer), "--rows", "network*"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as run:
+        assert run.stdout is not None
+        lines = [run.stdout.readline() for _ in range(3)]  # The third is that of the first row.
+        assert "connect and get" in lines[2]
+        assert any(os.fsencode(tmp_path) in line for line in command_lines())
+        run.send_signal(number)
+        run.stdout.read()
+    assert run.returncode == 128 + number
+    assert [] == [line for line in command_lines() if os.fsencode(tmp_path) in line]
+    assert [] == list(tmp_path.iterdir())
