@@ -41,6 +41,25 @@ numpydoc_xref_param_type = False
 
 # Diagrams
 graphviz_output_format = "svg"
+# Colours that read well on light and on dark pages.
+_DIAGRAM = {
+    "G": {"bgcolor": "transparent", "fontname": "sans-serif", "fontsize": "11"},
+    "N": {
+        "fontname": "sans-serif",
+        "fontsize": "11",
+        "shape": "box",
+        "style": "filled,rounded",
+        "fillcolor": "#dce9f5",
+        "color": "#4a7fb0",
+        "fontcolor": "#102030",
+    },
+    "E": {"fontname": "sans-serif", "fontsize": "10", "color": "#808080", "fontcolor": "#808080"},
+}
+graphviz_dot_args = [
+    f"-{kind}{name}={value}"
+    for kind, attributes in _DIAGRAM.items()
+    for name, value in attributes.items()
+]
 
 # The look. Everything is in the build: no page needs a network.
 html_theme = "pydata_sphinx_theme"
