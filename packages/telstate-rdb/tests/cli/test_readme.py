@@ -1,4 +1,4 @@
-"""The README: its commands print what it shows, and it names the counterpart of each option of rdbtools."""
+"""The README and the pages about the commands: they show each command and each option of rdbtools."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from telstate_rdb import (
 from telstate_testing.console import check_example, console_examples
 
 README = Path(__file__).parents[2] / "README.md"
+DOCS = Path(__file__).parents[4] / "docs"
+PAGES = [README, *sorted(DOCS.glob("how-to/rdb-*.md"))]
 EXAMPLES = console_examples(README)
 RDB_OPTIONS = (
     "-c json, -c diff, -c justkeys, -c justkeyvals, -c memory, -c protocol, -f, -n, -k, -o, "
@@ -62,11 +64,18 @@ def make_example(path: Path, *, later: bool = False) -> None:
         writer.write_records(KeyRecord(0, *value) for value in values)
 
 
-def test_readme_has_examples() -> None:
-    """Every command is shown."""
-    shown = set(re.findall(r"^\$ telstate-rdb (\w+)", "".join(EXAMPLES), re.MULTILINE))
+@pytest.mark.parametrize("name", ["dump.rdb", "later.rdb"])
+def test_samples(name: str, tmp_path: Path) -> None:
+    """The files of the documentation's examples are those made here."""
+    make_example(tmp_path / name, later=name == "later.rdb")
+    assert (DOCS / "samples" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_every_command_has_an_example() -> None:
+    """The README or a page shows each command."""
+    shown = "".join(example for page in PAGES for example in console_examples(page))
     commands = "info keys get json resp memory diff convert merge split verify"
-    assert shown == set(commands.split())
+    assert set(re.findall(r"\btelstate-rdb (\w+)", shown)) == set(commands.split())
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -78,8 +87,8 @@ def test_examples(example: str, tmp_path: Path) -> None:
 
 
 def test_uses_of_rdbtools() -> None:
-    """The README says what to use in place of each option of rdbtools."""
-    table = README.read_text().partition("## From rdbtools")[2].partition("\n## ")[0]
+    """The page says what to use in place of each option of rdbtools."""
+    table = (DOCS / "how-to" / "rdb-from-rdbtools.md").read_text().partition("\n## ")[0]
     left = " ".join(row.split("|")[1] for row in table.splitlines() if row.startswith("|"))
     for use in RDB_OPTIONS.split(", "):
         assert re.search(rf"`(rdb )?{use}\b", left), use
