@@ -62,7 +62,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         The number of immutable keys to cache, so that they are not requested from the server again.
         Keys that a view does not find before it finds another are counted too. Deletions by this
         client, and by others that use this package, are noticed at once; those by katsdptelstate
-        within a minute. `base` shares its cache. Default: 0, no cache. See "Caching" in the README.
+        within a minute. `base` shares its cache. Default: 0, no cache.
 
     Raises
     ------
