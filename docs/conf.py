@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.graphviz",
     "sphinx_click",
     "sphinx_design",
+    "telstate_kernel",
     "telstate_reference",
 ]
 exclude_patterns = ["_build", "samples", "pictures", "**/.ipynb_checkpoints"]
@@ -30,6 +31,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
+nb_execution_in_temp = True
 nb_merge_streams = True
 
 # Docstrings
@@ -67,6 +69,10 @@ html_title = "telstate"
 html_static_path = ["_static"]
 html_css_files = ["telstate.css"]
 html_show_sourcelink = False
+# Without a mode, the theme reports an error to the console of the browser.
+html_context = {"default_mode": "auto"}
+# There is nothing beside the gallery, and pictures need the width.
+html_sidebars = {"gallery/*": []}
 html_copy_source = False
 html_theme_options = {
     "navbar_align": "left",

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from telstate_testing.environment import REQUIRE_VARIABLE
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 WIDTHS = (1280, 400)
-THEMES = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 HEIGHT = 900
 LOCAL = ("file:", "data:", "blob:", "about:", "http://127.0.0.1:", "http://localhost:")
 # The first run of a new profile asks servers for updates otherwise.
@@ -91,10 +91,8 @@ def browse(page: Page, file: Path, screenshots: Path | None, name: str) -> Itera
         if wide:
             faults.append(f"at {width} pixels it is wider than the window: {'; '.join(wide)}")
         for theme in THEMES:
-            page.evaluate(
-                "theme => { document.documentElement.dataset.theme = theme; }",
-                theme,
-            )
+            page.emulate_media(color_scheme=theme)
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
             if screenshots is not None:
                 target = screenshots / f"{name}-{width}-{theme}.png"
                 page.screenshot(path=target, full_page=True)

@@ -322,9 +322,9 @@ def _sensors(
         requested = _pointing(times, scan)
         for axis, angles in zip(("azim", "elev"), requested):
             actual = angles + rng.normal(0, 0.002, len(times))
-            tilt, model = rng.normal(0, 1, (2, len(minutes)))
-            sensors[f"{name}_ap_tilt_corr_{axis}"] = series(minutes, tilt)
-            sensors[f"{name}_pos_adjust_pointm_{axis}"] = series(minutes, model)
+            for sensor in ("ap_tilt_corr", "pos_adjust_pointm"):
+                corrections = wander(len(minutes), 1)
+                sensors[f"{name}_{sensor}_{axis}"] = series(minutes, corrections)
             sensors[f"{name}_pos_actual_scan_{axis}"] = series(times, actual)
             sensors[f"{name}_pos_request_scan_{axis}"] = series(times, angles)
     # The last antenna is silent for a while.
