@@ -491,11 +491,11 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time everything side by side with katsdptelstate.
 
-    ``-- --quick`` only shows that it runs; ``-- --paths`` counts calls.
+    ``-- --quick`` only shows that it runs; ``-- --fleet`` simulates many clients; ``-- --paths`` counts calls.
     """
     install(session, [*PACKAGES, "telstate-testing"])
     variables = {"TELSTATE_REDIS_SERVER": servers(session)}
-    programs = {"--paths": "call_paths.py"}
+    programs = {"--paths": "call_paths.py", "--fleet": "fleet.py"}
     wanted = next((option for option in programs if option in session.posargs), None)
     arguments = [option for option in session.posargs if option != wanted]
     program = programs[wanted] if wanted else "run.py"

@@ -1,13 +1,84 @@
-"""Measuring in new processes: time, memory, and many processes at once."""
+"""Processes: children that answer requests, measuring in new ones, and many at once."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from harness import Measured, Measurement
+
+
+def end_on_signals() -> None:
+    """Make SIGINT and SIGTERM leave all blocks, undisturbed by further signals."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+
+
+class Child:
+    """A process that answers requests, one JSON object a line, as a context manager.
+
+    It is in a process group of its own, which is killed at the end with all that the child started.
+    Temporary files of the group are in `folder`.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(folder)},
+        )
+
+    def send(self, **request: object) -> None:
+        """Send a request."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the answer to a request."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"The process {self.name!r} ended. Its output is above.")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Send a request and wait for the answer."""
+        self.send(**request)
+        return self.receive()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
 
 # What a new process does: it measures how long the statement takes, how much private memory it leaves, and
 # how much memory the process had at most. Anonymous memory is what does not belong to files.

@@ -15,6 +15,10 @@ SAMPLES = 1000
 TIMES = 20
 
 
+# They live as long as the process: the peer's connections complain when they are collected.
+LOOPS: list["Loop"] = []
+
+
 class Loop:
     """An event loop and the asyncio package of either side."""
 
@@ -24,6 +28,7 @@ class Loop:
         self._samples = SAMPLES // 10 if side.is_quick else SAMPLES
         self._url = side.settings["redis_url"]
         self.loop = asyncio.new_event_loop()
+        LOOPS.append(self)
 
     def run(self, work: Awaitable[Any]) -> Any:
         """Run a coroutine and return its result."""

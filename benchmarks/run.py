@@ -19,7 +19,6 @@ import fnmatch
 import json
 import os
 import platform
-import signal
 import statistics
 import subprocess
 import sys
@@ -29,10 +28,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from harness import Row, load_rows
+from processes import Child, end_on_signals
 from report import Result, line_of, title_line
 
 from telstate_testing import RedisServer, newest_binaries
@@ -43,49 +42,6 @@ TEST_DATA = HERE.parent / "packages" / "telstate" / "tests" / "data"
 SERVER_OPTIONS = ("--client-output-buffer-limit", "pubsub 0 0 0")
 
 
-class Worker:
-    """One side, in its own process; use it as a context manager."""
-
-    def __init__(self, name: str, python: str, settings: dict[str, str], folder: Path) -> None:
-        command = [python, str(HERE / "harness.py"), name, json.dumps(settings), str(folder)]
-        self.name = name
-        # In a group of its own, so that it can be ended together with all processes that it started.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, "TMPDIR": str(folder)},
-        )
-
-    def ask(self, **request: object) -> dict[str, Any]:
-        """Send a request (see `harness.serve`) and wait for the answer."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(
-                f"The process of {self.name!r} ended at {request}. Its output is above."
-            )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.communicate()
-
-
 def spread(values: list[float]) -> float:
     """Return half the interquartile range, as a fraction of the median."""
     if len(values) < 4:
@@ -94,11 +50,11 @@ def spread(values: list[float]) -> float:
     return (high - low) / 2 / middle
 
 
-def compare(row: Row, sides: list[Worker], rounds: int, seconds: float) -> Result:
+def compare(row: Row, sides: list[Child], rounds: int, seconds: float) -> Result:
     """Time one row on both sides and return its results."""
     prepared = {side: side.ask(prepare=row.title, seconds=seconds) for side in sides}
-    values: dict[Worker, list[float]] = {side: [] for side in sides}
-    counts: dict[Worker, dict[str, float]] = {side: {} for side in sides}
+    values: dict[Child, list[float]] = {side: [] for side in sides}
+    counts: dict[Child, dict[str, float]] = {side: {} for side in sides}
     for _ in range(min(rounds, row.rounds or rounds)):
         for side in sides:
             if "loops" in prepared[side]:
@@ -146,7 +102,7 @@ def machine() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def both_sides(peer_python: str, quick: bool) -> Iterator[list[Worker]]:
+def both_sides(peer_python: str, quick: bool) -> Iterator[list[Child]]:
     """Start both sides, ours first; at the end their processes, servers and files are gone."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telstate-bench-")))
@@ -162,15 +118,9 @@ def both_sides(peer_python: str, quick: bool) -> Iterator[list[Worker]]:
                 settings["redis_url"] = server.url
             own = folder / name
             own.mkdir()
-            workers.append(stack.enter_context(Worker(name, python, settings, own)))
+            command = [python, str(HERE / "harness.py"), name, json.dumps(settings), str(own)]
+            workers.append(stack.enter_context(Child(name, command, own)))
         yield workers
-
-
-def end(number: int, frame: object) -> None:
-    """Leave all blocks, undisturbed by further signals."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(128 + number)
 
 
 def main() -> None:
@@ -184,8 +134,7 @@ def main() -> None:
     parser.add_argument("--note", default="", help="a sentence on the conditions, for the report")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGTERM, end)
+    end_on_signals()
     rounds, seconds = (1, 0.001) if arguments.quick else (arguments.rounds, arguments.seconds)
     rows = [
         # In a quick run, the first call of everything is timed.

@@ -39,16 +39,20 @@ def _port_with_bus() -> int:
 
 @contextmanager
 def running_cluster(
-    binary: RedisBinary, replicas: bool = False, spare: bool = False
+    binary: RedisBinary,
+    replicas: bool = False,
+    spare: bool = False,
+    node_timeout: int | None = None,
 ) -> Iterator[list[RedisServer]]:
     """Run three masters that serve all slots.
 
-    On request they are followed by a replica of each, or by a master without slots.
+    On request they are followed by a replica of each, or by a master without slots. A node is declared down
+    that does not answer for `node_timeout` milliseconds.
     """
     # Tests with replicas want a master to be replaced soon. In the others a node that is only slow, on a
     # busy machine, must not be declared down.
-    node_timeout = "1000" if replicas else "15000"
-    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", node_timeout]
+    timeout = node_timeout or (1000 if replicas else 15000)
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout)]
     # Redis would turn a master without slots into a replica.
     options += ["--cluster-allow-replica-migration", "no"] if spare else []
     with ExitStack() as stack:
