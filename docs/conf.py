@@ -24,8 +24,11 @@ extensions = [
 ]
 exclude_patterns = ["_build", "samples", "pictures", "**/.ipynb_checkpoints"]
 nitpicky = True
+# A name of a type that several modules have leads to one of them.
+suppress_warnings = ["ref.python"]
 
 # Pages
+smartquotes = False
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
@@ -35,8 +38,17 @@ nb_execution_in_temp = True
 nb_merge_streams = True
 
 # Docstrings
+default_role = "link-or-code"
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
+autodoc_typehints_format = "short"
+autodoc_type_aliases = {
+    "AllowPickle": "telstate_codec.AllowPickle",
+    "Key": "telstate_codec.Key",
+    "Time": "telstate_codec.Time",
+}
+add_module_names = False
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
 autosummary_generate = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
