@@ -29,6 +29,7 @@ import importlib
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -240,29 +241,35 @@ def serve(side: Side) -> None:
 
     ``{"prepare": title, "seconds": s}`` is answered by ``{"loops": n}`` or ``{"lacks": why}``,
     ``{"time": title, "loops": n}`` by ``{"value": mean of the loops, "counts": {...}}``, and
-    ``{"drop": title}`` by ``{}``; it discards what was prepared.
+    ``{"drop": title}`` by ``{}``; it discards what was prepared. What fails is answered by
+    ``{"error": text}``.
     """
     rows = load_rows()
     prepared: dict[str, Callable[[], object]] = {}
-    answers = sys.stdout
-    sys.stdout = sys.stderr  # Output of a row must not mix with the answers.
-    for line in sys.stdin:
-        request: dict[str, Any] = json.loads(line)
-        answer: dict[str, Any] = {}
+
+    def answer_to(request: dict[str, Any]) -> dict[str, Any]:
         if "prepare" in request:
             wanted = rows[request["prepare"]]
             timed = wanted.prepare(side)
             if isinstance(timed, str):
-                answer["lacks"] = timed
-            else:
-                prepared[wanted.title] = timed
-                answer["loops"] = 1 if wanted.rounds else loops_for(timed, request["seconds"])
-        elif "time" in request:
+                return {"lacks": timed}
+            prepared[wanted.title] = timed
+            return {"loops": 1 if wanted.rounds else loops_for(timed, request["seconds"])}
+        if "time" in request:
             measured = measure(prepared[request["time"]], request["loops"])
-            answer = {"value": measured.value, "counts": measured.counts}
-        else:
-            prepared.pop(request["drop"], None)
-            gc.collect()
+            return {"value": measured.value, "counts": measured.counts}
+        prepared.pop(request["drop"], None)
+        gc.collect()
+        return {}
+
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # Output of a row must not mix with the answers.
+    for line in sys.stdin:
+        try:
+            answer = answer_to(json.loads(line))
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"error": repr(error)}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -28,6 +28,10 @@ def end_on_signals() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
+class ChildError(Exception):
+    """A request failed in a child, which has printed why."""
+
+
 class Child:
     """A process that answers requests, one JSON object a line, as a context manager.
 
@@ -59,6 +63,8 @@ class Child:
         if not line:
             raise RuntimeError(f"The process {self.name!r} ended. Its output is above.")
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ChildError(f"{self.name}: {answer['error']}")
         return answer
 
     def ask(self, **request: object) -> dict[str, Any]:

@@ -178,7 +178,8 @@ def late_samples(ts: Any, size: int, is_ours: bool) -> Timed:
 def add_all(ts: Any, key: str, values: Any, times: Any, is_ours: bool) -> None:
     """Add samples with `add_many`, or one by one."""
     if is_ours:
-        ts.add_many(key, values, times)
+        for start in range(0, len(times), 100_000):  # as many as a call takes
+            ts.add_many(key, values[start : start + 100_000], times[start : start + 100_000])
         return
     for value, timestamp in zip(values.tolist(), times.tolist()):
         ts.add(key, value, ts=timestamp)

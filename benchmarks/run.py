@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Row, load_rows
-from processes import Child, end_on_signals
+from processes import Child, ChildError, end_on_signals
 from report import Result, line_of, title_line
 
 from telstate_testing import RedisServer, newest_binaries
@@ -159,10 +159,16 @@ def main() -> None:
         f"{metadata.version('numpy')}; {rounds} interleaved rounds, medians"
     )
     print(title_line())
-    results = []
+    results: list[Result] = []
+    failed: list[str] = []
     with both_sides(arguments.peer_python, arguments.quick) as sides:
         for row in rows:
-            result = compare(row, sides, rounds, seconds)
+            try:
+                result = compare(row, sides, rounds, seconds)
+            except ChildError as error:
+                print(f"FAILED: {row.title}: {error}", flush=True)
+                failed.append(row.title)
+                continue
             print(line_of(result), flush=True)
             results.append(result)
     report |= {"load at the end": os.getloadavg()[0], "results": results}
@@ -174,6 +180,8 @@ def main() -> None:
     )
     for result in slower:
         print(f"missed: {result['row']} ({result['ratio']:.2f}, required {result['at_least']:g})")
+    if failed:
+        raise SystemExit(f"These rows failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
