@@ -2,7 +2,7 @@
 
 Usage: ``python original_suite.py FOLDER``, where FOLDER has a folder ``katsdptelstate`` with the tests of the
 original's wheel and nothing else. It fails unless as many tests pass as did with the original, except for
-those that test what docs/moving-from-katsdptelstate.md names as different, which must fail.
+those that test what docs/how-to/moving-from-katsdptelstate.md names as different, which must fail.
 """
 
 from __future__ import annotations

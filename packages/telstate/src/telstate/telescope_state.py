@@ -512,7 +512,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         client's processor, and 0.6 s of the server's in steps of a millisecond. A store in memory
         loses nothing, so nothing is read or kept. Late samples are found like any others. The only
         change that is not noticed is a key that was deleted and set again to the same content while
-        the connection was lost. Loading a snapshot reports the latest sample of each key only. Redis
+        the connection was lost. Loading a snapshot reports each of its samples and sub-keys. Redis
         does not say in which database a key was written: updates of keys of the same name in other
         databases are reported as well.
 

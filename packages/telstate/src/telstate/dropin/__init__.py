@@ -3,7 +3,7 @@
 `install_as_katsdptelstate` replaces it in one process; ``python -m telstate.dropin`` runs a program that
 cannot be changed. The folder ``katsdptelstate`` beside this file has one thin module for each module of
 katsdptelstate, with the same names and, where necessary, the conventions of the old API. Those modules
-import `telstate` by its name, never relatively. docs/moving-from-katsdptelstate.md lists the differences.
+import `telstate` by its name, never relatively. docs/how-to/moving-from-katsdptelstate.md lists the differences.
 """
 
 from __future__ import annotations
