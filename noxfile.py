@@ -263,7 +263,7 @@ def run_tests(
     marks: str = "not slow",
     family: str = "",
 ) -> None:
-    """Run the tests of a package that have the marks, and the examples of its README, docs and docstrings.
+    """Run the tests of a package that have the marks, and the examples of its README and docstrings.
 
     If test files are named, only those are run, and no examples.
     """
@@ -291,7 +291,6 @@ def run_tests(
             "--pyargs",
             package.replace("-", "_"),
             f"{folder}/README.md",
-            *map(str, sorted(Path(folder, "docs").glob("*.md"))),
         ]
         session.run(*pytest, "-p", "no:randomly", *examples, env=variables)
     # A worker without tests takes some from the others, which may be busy with long ones.
