@@ -9,6 +9,7 @@ import pandas
 import xarray
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from starlette.applications import Starlette
 
 import telstate
 from telstate import (
@@ -54,6 +55,7 @@ from telstate.overview import (
     summarise,
 )
 from telstate.plot import plot_sensors, plot_sensors_as_text
+from telstate.web import create_app
 from telstate_backends import AsyncMemoryBackend, AsyncRedisBackend, Backend
 
 ts = TelescopeState()
@@ -264,3 +266,8 @@ figure = plot_sensors(ts, ["a", "m*"], "2026-11-30", 1.0, stacked=True)
 assert_type(figure, Figure)
 assert_type(plot_sensors(ts, b"a", ax=figure.axes), Figure)
 assert_type(plot_sensors_as_text(ts, "a", width=100, color=True), str)
+
+app = create_app("a.rdb", token="t", allowed_hosts=["b"], prefixes=["c_"], database=1, live=False)
+assert_type(app, Starlette)
+create_app(aio.TelescopeState(), name="d")
+create_app(1)  # type: ignore[arg-type]  # no store

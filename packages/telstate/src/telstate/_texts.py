@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
+from telstate_codec.errors import TRUST_ADVICE
 from telstate_codec.json_form import value_to_json
+from telstate_codec.pickles import REFUSAL
+
+_ADVICE = {
+    REFUSAL: "The value is a pickle, as MeerKAT wrote before March 2019. "
+    "--allow-pickle safe reads those that are plain data.",
+    "set_allow_pickle('safe') shows": "--allow-pickle safe shows",
+    TRUST_ADVICE: "",
+}
 
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 
@@ -54,6 +63,13 @@ def pretty_value(value: Any, width: int) -> str:
         ValueError,
     ):  # nested deeply, or an integer that is too long for Python to print
         return format_value(value)
+
+
+def advise_on_options(message: str) -> str:
+    """Return a message with options of commands instead of the advice that is for programmers."""
+    for advice, instead in _ADVICE.items():
+        message = message.replace(advice, instead)
+    return message
 
 
 def show_time(seconds: float | None, as_unix: bool = False) -> str | float | None:

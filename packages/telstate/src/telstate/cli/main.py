@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import click
 
+from telstate._texts import advise_on_options
 from telstate.cli import (
     _compare,
     _demo,
@@ -25,20 +26,11 @@ from telstate.cli import (
 from telstate.errors import MissingKeyError
 from telstate.snapshots import STRICT_ADVICE
 from telstate_backends import TelstateError
-from telstate_codec.errors import TRUST_ADVICE
-from telstate_codec.pickles import REFUSAL
 from telstate_rdb import RdbError, RdbParseError
 from telstate_rdb.cli.group import FAILED, NO, Group
 from telstate_rdb.printable import escape
 
-_ADVICE = {
-    REFUSAL: "The value is a pickle, as MeerKAT wrote before March 2019. "
-    "--allow-pickle safe reads those that are plain data.",
-    "set_allow_pickle('safe') shows": "--allow-pickle safe shows",
-    TRUST_ADVICE: "",
-    STRICT_ADVICE: "; --damaged reads the intact parts",
-}
-"""What commands say instead of the advice that is for programmers."""
+_STRICT_ADVICE = "; --damaged reads the intact parts"
 
 
 class TelstateGroup(Group):
@@ -56,9 +48,7 @@ class TelstateGroup(Group):
         text = super().describe(error)
         if isinstance(error, RdbParseError) and error.key is not None:
             text = text.replace(f"key {error.key!r}", f"key {escape(error.key)}", 1)
-        for advice, instead in _ADVICE.items():
-            text = text.replace(advice, instead)
-        return text
+        return advise_on_options(text).replace(STRICT_ADVICE, _STRICT_ADVICE)
 
 
 @click.group(cls=TelstateGroup, context_settings={"help_option_names": ["-h", "--help"]})

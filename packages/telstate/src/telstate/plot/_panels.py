@@ -308,7 +308,7 @@ def sensor_of(name: str, samples: SampleArrays, begin: float) -> Sensor:
         notes = _notes(numbers, missing)
         numbers[_is_too_large(numbers)] = np.nan
         return Numbers(name, times, numbers, notes)
-    return bands_of(name, times, values)
+    return _bands(name, times, values)
 
 
 def _unpack(values: NDArray[Any]) -> NDArray[Any]:
@@ -373,7 +373,7 @@ def _is_too_large(values: NDArray[Any]) -> NDArray[np.bool_]:
     return sizes > TOO_LARGE
 
 
-def bands_of(name: str, times: Floats, values: NDArray[Any]) -> Bands:
+def _bands(name: str, times: Floats, values: NDArray[Any]) -> Bands:
     """Return a sensor of labels; equal values of one type have one label."""
     if values.dtype.kind == "b" and values.ndim == 1:
         return Bands(name, times, 1 - values.astype(np.int64), ["True", "False"])

@@ -30,6 +30,7 @@ from telstate import aio
 from telstate._connect import class_name, url_of
 from telstate._open import names_snapshot, open_store
 from telstate._sources import Source
+from telstate._texts import advise_on_options
 from telstate.overview import describe_snapshot
 from telstate.telescope_state import TelescopeState
 from telstate.web import _content, _plots
@@ -310,7 +311,7 @@ class Pages:
         try:
             found = await reader.samples(key, begin, end)
         except DecodeError as error:
-            return {"type": "none", "why": str(error), "begin": begin, "end": end, "n": 0}
+            return {"type": "none", "why": advise_on_options(str(error)), "n": 0, "key": key}
         begin = found.first if begin == -math.inf else begin
         end = found.last if end == math.inf else end
         if begin >= end:  # one sample, or a range that begins after the last
@@ -381,8 +382,8 @@ class Pages:
 
         async def endpoint(request: Request) -> Response:
             reader, parameters = await self.reader(), Parameters.of(request)
-            if self._hub is not None and self._hub.trouble is not None:
-                raise RequestError(503, self._hub.trouble)
+            if self._hub is not None and self._hub.is_lost:
+                raise RequestError(503, self._hub.trouble or "The server cannot be reached.")
 
             async def job() -> Response:
                 content = await answer(reader, parameters)
@@ -461,7 +462,68 @@ def create_app(
     name: str | None = None,
     live: bool | None = None,
 ) -> Starlette:
-    """Return the web page over a telescope state as an ASGI application; needs the extra ``web``."""
+    """Return the web page over a telescope state as an ASGI application; needs the extra ``web``.
+
+    The page shows keys, values and plots, and updates as they arrive. It only reads: no route writes, and no
+    operation that writes is ever executed. ``telstate serve`` runs this application.
+
+    Parameters
+    ----------
+    store
+        What is shown: a snapshot or a server, as `open_store` takes it, which is opened when the application
+        starts (or else by the first request) and closed when it ends; or a telescope state that is open, of
+        asyncio, or in memory. Of a telescope state on a server, the application must run in its event loop.
+    token
+        What a page must know before it is answered. The page takes it from the fragment of its address
+        (``#token=...``), or asks for it, and is given a cookie then. Default: none is needed.
+    allowed_hosts
+        The names, besides those of loopback, by which browsers reach the page: requests with another
+        ``Host`` header are refused, so that a page elsewhere cannot read this one by DNS rebinding. The address
+        at which a connection arrives is always allowed.
+    prefixes
+        The view, as for `open_store`: only keys that begin with one of these are listed. A telescope state
+        that is open has its own. Default: all keys.
+    database
+        The database, as for `open_store`.
+    name
+        What the page calls the store. Default: its path, or its address without a password.
+    live
+        Whether keys may change, so that pages follow them. Default: whether it is on a server.
+
+    Returns
+    -------
+    app : starlette.applications.Starlette
+        The application. It can be mounted in another one; whether the lifespan of that one includes this one's
+        depends on the framework.
+
+    Raises
+    ------
+    TypeError
+        If `store` is a synchronous telescope state on a server.
+    ValueError
+        If `token` is empty.
+
+    Notes
+    -----
+    What requests may cost is limited. A request is refused (status 413) that would read more than 5,000,000
+    samples or 128 MiB of them, a value or an indexed key of more than 64 MiB, or more than 200 keys. Tables have
+    at most 1000 rows in an answer, plots 4096 columns or 4000 bands, images 512 x 512 pixels. Four requests are
+    answered at a time, at most 100 more wait, none longer than 30 seconds (status 503); 100 pages can be
+    open for updates, and each is sent the latest value of a key five times a second at most. Up to 256 MiB of
+    decoded samples are kept, so that zooming is quick.
+
+    Pickled values are read as `set_allow_pickle` says; by default they are not.
+
+    Examples
+    --------
+    >>> from telstate import TelescopeState
+    >>> from telstate.web import create_app
+    >>> ts = TelescopeState()
+    >>> ts["n_chans"] = 4096
+    >>> app = create_app(ts, token="a long secret", allowed_hosts=["telstate.example.org"])
+    >>> sorted(route.path for route in app.routes)[:3]
+    ['/', '/api/csv', '/api/events']
+    """
     if isinstance(store, TelescopeState) and store.backend.store is None:
         raise TypeError(
             f"A {class_name(store)} on a server blocks. Pass its URL, or a telstate.aio.TelescopeState."

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from telstate._summaries import KeySummary, describe, describe_value, natural
-from telstate._texts import format_value, has_more_items, pretty_value, show_time
+from telstate._texts import advise_on_options, format_value, has_more_items, pretty_value, show_time
 from telstate._tree import Node, arrange
 from telstate.overview import StoreSummary, summarise_store
 from telstate.plot._panels import Bands
@@ -107,7 +107,7 @@ def describe_contents(kind: KeyType, encoded: bytes, time: float | None, part: s
     try:
         value = decode_value(encoded)
     except DecodeError as error:
-        return answer | {"error": str(error)}
+        return answer | {"error": advise_on_options(str(error))}
     if isinstance(value, np.ndarray):
         answer["array"] = describe_array(value, part)
     text = (

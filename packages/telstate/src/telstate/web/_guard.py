@@ -7,6 +7,7 @@ address cannot be rebound, so the address at which a request arrived is allowed 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -23,6 +24,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 LOGIN = "/api/login"
 _BODY = 4096  # bytes of a login
+_WRONG_SECONDS = 0.5  # for each wrong token, one after the other
+_MAX_WRONG = 20
 
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
@@ -97,6 +100,8 @@ class Guard:
         self._app = app
         self._hosts = frozenset(map(_normal_host, hosts))
         self._token = token
+        self._wrong = 0  # tokens that are being refused
+        self._one_by_one = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -109,8 +114,12 @@ class Guard:
         path = _path_of(scope)
         is_api = path.startswith("/api/")
 
+        has_begun = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 headers = [*message.get("headers", ()), *_HEADERS]
                 if is_api:
                     headers = [one for one in headers if one[0].lower() != b"cache-control"]
@@ -124,7 +133,12 @@ class Guard:
         elif path == LOGIN:
             await self._log_in(scope, receive, send_with_headers)
         else:
-            await self._app(scope, receive, send_with_headers)
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except Exception:
+                if not has_begun:  # otherwise the answer would lack the headers
+                    await send_error(send_with_headers, 500, "The request failed; see the log.")
+                raise
 
     def _refuse(self, scope: Scope, path: str) -> tuple[int, str] | None:
         """Return status and message if a request is not answered."""
@@ -174,7 +188,7 @@ class Guard:
             content = None
         given = content.get("token") if isinstance(content, dict) else None
         if self._token is not None and not self._token.matches(given):
-            await send_error(send, 401, "The token is not right.")
+            await self._refuse_token(send)
             return
         headers: list[tuple[bytes, bytes]] = []
         if self._token is not None:
@@ -183,6 +197,19 @@ class Guard:
             headers.append((b"set-cookie", cookie.encode("latin-1", "replace")))
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
+
+    async def _refuse_token(self, send: Send) -> None:
+        """Refuse a wrong token, so slowly that guessing takes for ever."""
+        if self._wrong >= _MAX_WRONG:
+            await send_error(send, 503, "Too many wrong tokens have been given. Try again later.")
+            return
+        self._wrong += 1
+        try:
+            async with self._one_by_one:
+                await asyncio.sleep(_WRONG_SECONDS)
+        finally:
+            self._wrong -= 1
+        await send_error(send, 401, "The token is not right.")
 
 
 def _header(scope: Scope, name: bytes) -> list[str]:

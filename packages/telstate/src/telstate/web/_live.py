@@ -172,8 +172,10 @@ class Hub:
         self._last_update: dict[bytes, int] = {}  # of keys that pages show
         self._must_list = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        #: Why the store cannot be read now, if that is known.
+        #: Why the store cannot be watched now, if that is known.
         self.trouble: str | None = None
+        #: Whether the server did not answer the last check.
+        self.is_lost = False
 
     @property
     def pages(self) -> int:
@@ -223,7 +225,7 @@ class Hub:
             task.cancel()
         self._tasks = []
         self._last_update.clear()
-        self.trouble = None
+        self.trouble, self.is_lost = None, False
 
     # What arrives
 
@@ -299,6 +301,7 @@ class Hub:
             try:
                 async with asyncio.timeout(_PING_SECONDS):
                     await self._reader.backend.execute(Count())
+                self.is_lost = False
                 if self.trouble is not None and not self._tasks[0].done():
                     self._report(None)
                 if self._must_list.is_set() or clock() - listed >= _LIST_SECONDS:
@@ -307,9 +310,11 @@ class Hub:
                     await self._list_keys()
                     await self._send_states(self._pages)
             except TimeoutError:
+                self.is_lost = True
                 self._report(f"The server does not answer within {_PING_SECONDS:g} s.")
                 self._must_list.clear()
             except (ConnectionError, RefusedError) as error:
+                self.is_lost = isinstance(error, ConnectionError)
                 self._report(str(error))
                 self._must_list.clear()  # it is set when the server is back
             with suppress(TimeoutError):

@@ -19,7 +19,7 @@ import numpy as np
 
 from telstate._calls.common import with_key
 from telstate._summaries import BATCH, KeySummary, natural, peek_at, summaries_of
-from telstate.plot._panels import Bands, Image, Sensor, bands_of, sensor_of
+from telstate.plot._panels import Bands, Image, Sensor, sensor_of
 from telstate_backends import (
     AsyncBackend,
     Get,
@@ -36,6 +36,7 @@ from telstate_backends import (
 )
 from telstate_codec import (
     DecodeError,
+    SampleArrays,
     decode_sample_arrays,
     decode_timestamp,
     decode_value,
@@ -66,6 +67,8 @@ TIME_LIMIT = 30.0
 """Seconds that a request may take, with the time that it waits."""
 
 _TIME_BYTES = 8
+_PROBED = 1000  # samples
+_DECODED_ONCE = frozenset({str, bytes, list, tuple, dict, type(None)})
 
 Result = TypeVar("Result")
 Ends: TypeAlias = tuple[int, bytes, bytes]
@@ -341,15 +344,24 @@ def _range(name: str, begin: float, end: float, previous: bool) -> GetRange:
 def decode_sensor(name: str, members: Sequence[bytes]) -> Sensor:
     """Decode samples."""
     try:
-        # Text is decoded once for each value that occurs, which is faster by far.
-        if members and isinstance(decode_value(members[-1][_TIME_BYTES:]), str | bytes):
-            return _decode_bands(name, members)
-        return sensor_of(name, decode_sample_arrays(members), -math.inf)
+        if _are_columns(members):
+            return sensor_of(name, decode_sample_arrays(members), -math.inf)
+        return _decode_distinct(name, members)
     except DecodeError as error:
         raise with_key(error, name) from error
 
 
-def _decode_bands(name: str, members: Sequence[bytes]) -> Bands:
+def _are_columns(members: Sequence[bytes]) -> bool:
+    """Return whether samples are likely to be of one numeric type, which is decoded at once."""
+    some = members[:: len(members) // _PROBED + 1]
+    types = {type(decode_value(member[_TIME_BYTES:])) for member in some}
+    if len(types) > 1:
+        return types <= {int, float}
+    return types.isdisjoint(_DECODED_ONCE)
+
+
+def _decode_distinct(name: str, members: Sequence[bytes]) -> Sensor:
+    """Decode each value that occurs once, which is faster where few different ones do."""
     lookup: dict[bytes, int] = {}
     encoded = (member[_TIME_BYTES:] for member in members)
     codes = np.fromiter(
@@ -359,8 +371,11 @@ def _decode_bands(name: str, members: Sequence[bytes]) -> Bands:
     values = np.empty(len(lookup), object)
     for place, one in enumerate(lookup):
         values[place] = decode_value(one)
-    distinct = bands_of(name, np.arange(len(values), dtype=np.float64), values)
-    return Bands(name, times.astype(np.float64), distinct.codes[codes], distinct.labels)
+    sensor = sensor_of(name, SampleArrays(np.arange(float(len(values))), values), -math.inf)
+    times = times.astype(np.float64)
+    if isinstance(sensor, Bands):
+        return attrs.evolve(sensor, times=times, codes=sensor.codes[codes])
+    return attrs.evolve(sensor, times=times, values=sensor.values[codes])
 
 
 def cut(sensor: Sensor, begin: float, end: float) -> Sensor:
