@@ -141,7 +141,9 @@ def test_parameters() -> None:
 
 def test_new_names_are_documented() -> None:
     """The page on moving lists every new attribute of our class, which hides a key of that name."""
-    page = (Path(__file__).parents[4] / "docs" / "how-to" / "moving-from-katsdptelstate.md").read_text()
+    page = (
+        Path(__file__).parents[4] / "docs" / "how-to" / "moving-from-katsdptelstate.md"
+    ).read_text()
     (theirs,) = ask("members", [["katsdptelstate", "TelescopeState"]])
     new = set(dropin_peer_calls.members(["telstate", "TelescopeState"])) - set(theirs)
     assert [name for name in sorted(new) if f"`{name}`" not in page] == []

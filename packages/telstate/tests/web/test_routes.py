@@ -256,11 +256,11 @@ def test_hostile_keys() -> None:
 def test_hostile_values() -> None:
     """A value is text in JSON, whatever it holds."""
     ts = TelescopeState()
-    values = ["</script><script>", "\ud800", b"\x00" * 10, "\u202e", "x" * 1_000_000, [[[]]] * 1000]
+    values = ["</script><script>", b"\x00" * 10, "\u202e", "x" * 1_000_000, [[[]]] * 1000]
     for number, value in enumerate(values):
-        ts.add("text", value, ts=float(number)) if value != "\ud800" else None
+        ts.add("text", value, ts=float(number))
     with serve(create_app(ts)) as client:
-        assert client.json("samples", "text")["total"] == len(values) - 1
+        assert client.json("samples", "text")["total"] == len(values)
         assert client.json("plot", "text")["type"] == "bands"
 
 

@@ -312,10 +312,7 @@ class Pages:
             found = await reader.samples(key, begin, end)
         except DecodeError as error:
             return {"type": "none", "why": advise_on_options(str(error)), "n": 0, "key": key}
-        begin = found.first if begin == -math.inf else begin
-        end = found.last if end == math.inf else end
-        if begin >= end:  # one sample, or a range that begins after the last
-            end = begin + 1.0 + abs(begin) * 1e-12
+        begin, end = _plots.window(begin, end, found.first, found.last)
         part = parameters.text("part")
         drawn = await reader.compute(_plots.plot_of, found.sensor, begin, end, width, part)
         return drawn | {"key": key, "first": found.first, "last": found.last}

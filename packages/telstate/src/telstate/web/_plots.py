@@ -7,6 +7,7 @@ the extremes of its samples, and none is left out. Numbers that JSON lacks are n
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -40,6 +41,8 @@ MAX_POINTS = 2048
 """The most points of the line of an array."""
 
 _LABEL = 200  # characters
+_EARLIEST = -1e15  # seconds
+_MARGIN = 0.015  # of the span of the samples
 _FEWEST_COLUMNS = 16
 _DIGITS = 6  # of the numbers of an image
 
@@ -73,6 +76,16 @@ def plot_of(sensor: Sensor, begin: float, end: float, width: int, part: str) -> 
     if isinstance(sensor, Image):
         return answer | _plot_image(sensor, edges, shown)
     return answer | _plot_numbers(sensor, edges, shown)
+
+
+def window(begin: float, end: float, first: float, last: float) -> tuple[float, float]:
+    """Return the range to draw, of finite length: as given, or that of the first and the last sample."""
+    begin = first if begin == -math.inf else max(begin, _EARLIEST)
+    if end == math.inf:  # a little later than the last sample, so that its value is seen
+        latest = max(begin, last)
+        margin = max(_MARGIN * (latest - begin), 4 * math.ulp(latest))
+        end = latest + (margin if latest > begin else max(margin, 1.0))
+    return begin, min(max(end, math.nextafter(begin, math.inf)), sys.float_info.max)
 
 
 def _edges(begin: float, end: float, count: int) -> Floats:

@@ -256,10 +256,10 @@ class Reader:
         first, last = decode_timestamp(preview.first), decode_timestamp(preview.last)
         if preview.count > MAX_SAMPLES or size_of(preview) > MAX_BYTES:
             members = await self.members(name, begin, end, True)
-            return Samples(await self.compute(decode_sensor, name, members), first, last)
-        sensor = await self._whole_sensor(
-            name, preview, (preview.count, preview.first, preview.last)
-        )
+            sensor = await self.compute(decode_sensor, name, members)
+        else:
+            ends = preview.count, preview.first, preview.last
+            sensor = await self._whole_sensor(name, ends)
         return Samples(await self.compute(cut, sensor, begin, end), first, last)
 
     async def _sensor_preview(self, name: str) -> KeyPreview:
@@ -284,7 +284,7 @@ class Reader:
                 "too many for one request. Choose a shorter range.",
             )
 
-    async def _whole_sensor(self, name: str, preview: KeyPreview, ends: Ends) -> Sensor:
+    async def _whole_sensor(self, name: str, ends: Ends) -> Sensor:
         """Return a sensor with all its samples, of which only those since the last request are read."""
         key = encode_key(name)
         entry = self._cache.get(key)
