@@ -115,7 +115,7 @@ with ts.watch("a", b"b", patterns=["c*"], timeout=1.0) as watch:
             assert_type(event.error, DecodeError | None)
         else:
             assert_type(event, Reconnected)
-    for event in watch:  # as in the README
+    for event in watch:  # as in the documentation
         match event:
             case KeyUpdate(key, kind, value, timestamp, sub_key):
                 assert_type((key, kind, timestamp), tuple[str, KeyType, float | None])

@@ -54,7 +54,7 @@ from telstate_testing import RedisServer
 
 pytestmark = needs_server
 
-README = Path(__file__).parents[2] / "README.md"
+HOW_TO = Path(__file__).parents[4] / "docs" / "how-to"
 MAX = b"\xff" * 8
 SAMPLES = tuple(encode_sample(float(time), encode_value(time)) for time in range(3000))
 CANDIDATES = [
@@ -292,7 +292,8 @@ def test_permissions_that_change(any_url: str) -> None:
 
 def documented(name: str, admin: redis.Redis) -> list[str]:
     """Return the arguments of the documented ``ACL SETUSER`` for a user on a server."""
-    lines = re.findall(r"^# (.*)\nACL SETUSER (\w+) (.*)$", README.read_text(), re.MULTILINE)
+    page = (HOW_TO / "run-a-server.md").read_text()
+    lines = re.findall(r"^# (.*)\nACL SETUSER (\w+) (.*)$", page, re.MULTILINE)
     modern = has_key_permissions(admin)
     (rights,) = (
         rights
@@ -485,7 +486,8 @@ IN_CLUSTER = "+cluster|slots +cluster|nodes +command +asking"
 @pytest.mark.parametrize("way", WAYS)
 async def test_reading_from_a_cluster(cluster_ports: list[int], way: str) -> None:
     """The candidates of a read may be on several nodes, whatever a user may use to read."""
-    assert IN_CLUSTER in README.read_text()
+    for page in ("run-a-server.md", "sentinel-and-cluster.md"):
+        assert IN_CLUSTER in (HOW_TO / page).read_text()
     nodes = [redis.Redis(port=port) for port in cluster_ports]
     url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}"
     candidates = tuple(b"key%d" % number for number in range(8))

@@ -1,4 +1,4 @@
-"""Examples of the README in situations that their doctest does not reach."""
+"""Examples of the documentation in situations that running them does not reach."""
 
 import doctest
 from collections.abc import Iterator
@@ -8,21 +8,13 @@ from typing import Any
 import pytest
 
 from telstate import KeyType, KeyUpdate, Reconnected
-from telstate_testing.console import check_example, console_examples
 
-README = Path(__file__).parents[2] / "README.md"
-
-
-@pytest.mark.slow
-def test_commands(tmp_path: Path) -> None:
-    """The commands of "In a shell" print what is shown."""
-    (shown,) = console_examples(README)
-    check_example(shown, tmp_path)
+PAGE = Path(__file__).parents[4] / "docs" / "how-to" / "wait-and-watch.md"
 
 
 def example(part: str) -> str:
     """Return the source of the example that contains a text."""
-    examples = doctest.DocTestParser().get_examples(README.read_text())
+    examples = doctest.DocTestParser().get_examples(PAGE.read_text())
     (source,) = [one.source for one in examples if part in one.source]
     return source
 
