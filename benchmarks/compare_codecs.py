@@ -12,8 +12,10 @@ import importlib
 import pickle
 import platform
 import sys
+import time
 import timeit
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -151,12 +153,15 @@ def runs_code(codec: Codec) -> str:
     return "yes" if Program.ran else "no"
 
 
-def shortest(call: Callable[[], object]) -> float:
-    """Return the microseconds of a call: the shortest of several rounds."""
-    timer = timeit.Timer(call)
-    number, seconds = timer.autorange()
-    number = max(1, int(number * 0.05 / seconds))
-    return min(timer.repeat(9, number)) / number * 1e6
+def shortest(*calls: Callable[[], object]) -> list[float]:
+    """Return the microseconds of processor time of each call: the shortest of rounds in turn."""
+    timers = [timeit.Timer(call, timer=time.process_time) for call in calls]
+    numbers = []
+    for timer in timers:
+        number, seconds = timer.autorange()
+        numbers.append(max(1, int(number * 0.02 / seconds)))
+    rounds = [[t.timeit(n) / n * 1e6 for t, n in zip(timers, numbers)] for _ in range(25)]
+    return [min(times) for times in zip(*rounds)]
 
 
 def print_row(*cells: str) -> None:
@@ -174,15 +179,24 @@ def main() -> None:
     print_row("decoded arrays can be changed", *map(is_writable, CODECS.values()))
     print_row("decoding can run code that the bytes name", *map(runs_code, CODECS.values()))
     print()
-    print_row("value", *(f"{name}: bytes, encode, decode" for name in CODECS))
+    print_row("bytes", *CODECS)
     print("|---|" + "---:|" * 3)
+    times = []
     for title, value in TIMED:
-        cells = []
+        sizes: list[str] = []
+        calls: list[Callable[[], object]] = []
         for encode, decode in CODECS.values():
             data = encode(value)
-            encoding, decoding = shortest(lambda: encode(value)), shortest(lambda: decode(data))
-            cells.append(f"{len(data):,}, {encoding:,.1f} µs, {decoding:,.1f} µs")
-        print_row(title, *cells)
+            sizes.append(f"{len(data):,}")
+            calls += [partial(encode, value), partial(decode, data)]
+        print_row(title, *sizes)
+        taken = [f"{one:,.1f}" for one in shortest(*calls)]
+        times.append((title, *map(" + ".join, zip(taken[::2], taken[1::2]))))
+    print()
+    print_row("µs to encode + decode", *CODECS)
+    print("|---|" + "---:|" * 3)
+    for row in times:
+        print_row(*row)
     cpu = "processor unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

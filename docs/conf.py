@@ -57,17 +57,17 @@ numpydoc_xref_param_type = False
 graphviz_output_format = "svg"
 # Colours that read well on light and on dark pages.
 _DIAGRAM = {
-    "G": {"bgcolor": "transparent", "fontname": "sans-serif", "fontsize": "11"},
+    "G": {"bgcolor": "transparent", "fontname": "sans-serif", "fontsize": "12"},
     "N": {
         "fontname": "sans-serif",
-        "fontsize": "11",
+        "fontsize": "12",
         "shape": "box",
         "style": "filled,rounded",
         "fillcolor": "#dce9f5",
         "color": "#4a7fb0",
         "fontcolor": "#102030",
     },
-    "E": {"fontname": "sans-serif", "fontsize": "10", "color": "#808080", "fontcolor": "#808080"},
+    "E": {"fontname": "sans-serif", "fontsize": "11", "color": "#808080", "fontcolor": "#808080"},
 }
 graphviz_dot_args = [
     f"-{kind}{name}={value}"
