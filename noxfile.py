@@ -465,6 +465,7 @@ def docs(session: nox.Session) -> None:
     sphinx = ["python", "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "2"]
     session.run(*sphinx, "-d", "docs/_build/doctrees", "docs", str(built), env=variables)
     session.run("python", "testing/check_site.py", str(built))
+    session.run("python", "testing/check_reference.py", str(built))
     session.run("python", "docs/pictures/browse_site.py", str(built))
     session.log(f"Read the documentation at {(built / 'index.html').resolve().as_uri()}")
 

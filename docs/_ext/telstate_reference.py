@@ -22,6 +22,8 @@ from sphinx.domains.python import PyXRefRole
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
+import telstate
+
 # From the bottom of the stack to the top.
 PACKAGES = ["telstate_codec", "telstate_rdb", "telstate_backends", "telstate"]
 
@@ -30,7 +32,8 @@ def documented_name(module: str, name: str) -> str:
     """Return the full name under which an object is described: that of the lowest package which exports it."""
     value = getattr(importlib.import_module(module), name)
     package = module.partition(".")[0]
-    for lower in PACKAGES[: PACKAGES.index(package)]:
+    lower_or_own = PACKAGES[: PACKAGES.index(package) + (package != module)]
+    for lower in lower_or_own:
         exported = importlib.import_module(lower)
         if name in exported.__all__ and getattr(exported, name) is value:
             return f"{lower}.{name}"
@@ -180,6 +183,16 @@ def exists(target: str) -> bool:
     return True
 
 
+def refer_to_synchronous(
+    app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
+) -> None:
+    """Link a method of the asyncio telescope state to the synchronous one, which has its parameters."""
+    prefix, _, method = name.rpartition(".")
+    if prefix == "telstate.aio.TelescopeState" and hasattr(telstate.TelescopeState, method):
+        same = f"telstate.TelescopeState.{method}"
+        lines += ["", f"Parameters, result and errors are those of :py:meth:`{same}`.", ""]
+
+
 def format_description(app: Sphinx, context: object, lines: list[str]) -> None:
     """Show the examples of a command as code, and everything else as the terminal shows it."""
     shown: list[str] = []
@@ -212,6 +225,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("methods", Methods)
     app.add_role("link-or-code", link_or_code)
     app.connect("missing-reference", resolve)
+    app.connect("autodoc-process-docstring", refer_to_synchronous)
     app.connect("sphinx-click-process-description", format_description)
     app.connect("sphinx-click-process-options", format_options)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -191,7 +191,7 @@ class ChangeTracker:
         return self._outbox.popleft() if self._outbox else None
 
     def process(self) -> Plan[None]:
-        """Process all events in the queue."""
+        """Process all events in the queue; return a plan of what to query for that."""
         while self._inbox:
             event = self._inbox[0]
             if isinstance(event, Update):

@@ -146,7 +146,7 @@ class AsyncWatcher(_AnyWatcher, Protocol):
     """Events of an asyncio backend, one at a time, in order; :meth:`AsyncBackend.watch` returns it."""
 
     async def next(self) -> Event:
-        """Wait for the next event.
+        """Wait for the next event and return it.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class Backend(Capabilities, Closing, ABC):
     def execute(
         self, operation: Operation[Result], /, *, deadline: Deadline | None = None
     ) -> Result:
-        """Execute one operation, atomically.
+        """Execute one operation, atomically, and return its result.
 
         Parameters
         ----------
@@ -211,7 +211,10 @@ class Backend(Capabilities, Closing, ABC):
     def execute_many(
         self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
     ) -> list[Any]:
-        """Execute operations in order, in one round trip; the error of a failed one is its result."""
+        """Execute operations in order, in one round trip, and return their results.
+
+        The result of an operation that failed is its error. `deadline` is that of :meth:`execute`.
+        """
 
     @abstractmethod
     def watch(
@@ -219,8 +222,9 @@ class Backend(Capabilities, Closing, ABC):
     ) -> AbstractContextManager[Watcher]:
         """Watch keys, and all keys that match glob patterns, from now on.
 
-        The first event is :attr:`CheckDue.SUBSCRIBED`; no update after it is missed. With
-        `deletions`, deletions are events too (:class:`Deleted` and :class:`Cleared`), if the writer
+        Returns a context manager that yields a :class:`Watcher`. Its first event is
+        :attr:`CheckDue.SUBSCRIBED`; no update of `keys`, or of a key that matches one of `patterns`, is
+        missed after it. With `deletions`, deletions are events too (:class:`Deleted` and :class:`Cleared`), if the writer
         publishes them: this package does, katsdptelstate does not.
         """
 
@@ -289,7 +293,10 @@ class AsyncBackend(Capabilities, AsyncClosing, ABC):
     async def execute_many(
         self, operations: Sequence[Operation[Any]], /, *, deadline: Deadline | None = None
     ) -> list[Any]:
-        """Execute operations in order, in one round trip; the error of a failed one is its result."""
+        """Execute operations in order, in one round trip, and return their results.
+
+        The result of an operation that failed is its error. `deadline` is that of :meth:`execute`.
+        """
 
     @abstractmethod
     def watch(

@@ -43,7 +43,10 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None, is_cancelled: Callable[[], bool] = bool) -> Deadline:
-        """Return the deadline in so many seconds from now, an infinite one for None."""
+        """Return the deadline in so many seconds from now, an infinite one for None.
+
+        `is_cancelled` is called now and then; the deadline has passed as soon as it returns true.
+        """
         end = math.inf if seconds is None else time.monotonic() + seconds
         return cls(end, is_cancelled)
 

@@ -118,9 +118,9 @@ class RdbWriteError(telstate_rdb.errors.RdbWriteError, TelstateError):
 
 @contextmanager
 def translate_rdb_errors() -> Iterator[None]:
-    """Raise errors of telstate_rdb as those of this module, with the same message and cause.
+    """Return a context manager that raises errors of telstate_rdb as those of this module.
 
-    It can also be used as a decorator.
+    They have the same message and cause. It can also be used as a decorator.
 
     Examples
     --------

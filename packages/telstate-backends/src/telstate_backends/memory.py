@@ -328,7 +328,7 @@ class AsyncMemoryBackend(_MemoryBase, AsyncBackend):
 
     @classmethod
     def from_sync(cls, sync: MemoryBackend) -> AsyncMemoryBackend:
-        """Return an asyncio backend that shares the data of a synchronous one."""
+        """Return an asyncio backend that shares the data of a synchronous one, `sync`."""
         return cls(sync.store)
 
     def to_sync(self) -> MemoryBackend:

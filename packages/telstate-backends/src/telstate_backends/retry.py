@@ -45,13 +45,26 @@ class RetryPolicy:
     longest_delay: float = 1.0
 
     def delay(self, attempt: int, fraction: float) -> float:
-        """Return the delay after this many failures (from 1), with jitter `fraction` in [0, 1)."""
+        """Return the delay, in seconds, before the next attempt.
+
+        Parameters
+        ----------
+        attempt : int
+            The number of failures so far, from 1.
+        fraction : float
+            Of the part that jitter may leave out, from 0 to 1.
+
+        Returns
+        -------
+        float
+            The delay.
+        """
         # The bound on the exponent keeps a wait of days from overflowing.
         whole = min(self.longest_delay, self.first_delay * 2.0 ** min(attempt - 1, 60))
         return whole * (1.0 - 0.5 * fraction)
 
     def begin(self, outages: OutageLog | None = None) -> Attempts:
-        """Start to count time and attempts of one call."""
+        """Return an object that counts time and attempts of one call, and logs its `outages`."""
         return Attempts(self, outages)
 
 

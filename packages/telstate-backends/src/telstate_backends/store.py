@@ -33,7 +33,7 @@ class Samples(list[bytes]):
     __slots__ = ()
 
     def insert_sample(self, member: bytes) -> bool:
-        """Insert a sample; return whether it is new."""
+        """Insert a sample, by its member of the sorted set; return whether it is new."""
         if not self or self[-1] < member:
             self.append(member)
             return True
@@ -135,7 +135,7 @@ class Store:
         return self.unpack(key, stored) if type(stored) is Packed else stored
 
     def find(self, keys: tuple[bytes, ...]) -> tuple[bytes, Stored] | None:
-        """Return the first of the candidate keys that exists, with its contents."""
+        """Return the first of the candidate `keys` that exists, with its contents."""
         data = self.data
         for key in keys:
             stored = data.get(key)
@@ -144,7 +144,7 @@ class Store:
         return None
 
     def find_kind(self, keys: tuple[bytes, ...]) -> tuple[bytes, KeyType] | None:
-        """Return the first of the candidate keys that exists, with its kind."""
+        """Return the first of the candidate `keys` that exists, with its kind."""
         data = self.data
         for key in keys:
             stored = data.get(key)
@@ -153,7 +153,7 @@ class Store:
         return None
 
     def unpack(self, key: bytes, packed: Packed) -> Stored:
-        """Decode the contents of a key and store them decoded; after an error they are unchanged."""
+        """Store the packed contents of a key decoded, and return them; after an error they are unchanged."""
         stored = self.data[key] = packed.unpack()
         return stored
 
@@ -170,7 +170,7 @@ class Store:
         )
 
     def publish(self, change: Change) -> None:
-        """Call each listener for the key once."""
+        """Call each listener for the key of a change once."""
         channel_prefix, key = place_of(change)
         listeners = list(self.listeners.get(channel_prefix + key, ()))
         listeners += [
@@ -198,7 +198,7 @@ class Store:
     def listen_to_patterns(
         self, listener: Listener, globs: Iterable[Glob], prefixes: Iterable[bytes]
     ) -> None:
-        """Call a listener for all keys that match, on channels with these prefixes, from now on."""
+        """Call a listener for all keys that match one of the globs, on channels with these prefixes, from now on."""
         self.pattern_listeners += [
             (prefix, glob, listener) for glob in globs for prefix in prefixes
         ]

@@ -56,7 +56,7 @@ class Mutable:
 
     @classmethod
     def of_member(cls, member: bytes, key: bytes) -> Mutable:
-        """Split a member of the sorted set of a key into timestamp and value.
+        """Return the timestamp and value in a member of the sorted set of a key.
 
         Raises
         ------

@@ -169,7 +169,7 @@ def encode_timestamp(timestamp: Time) -> bytes:
 
 
 def decode_timestamp(encoded: bytes) -> float:
-    r"""Return the timestamp, in seconds, of eight bytes.
+    r"""Return the timestamp, in seconds, that eight encoded bytes represent.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def encode_sample(timestamp: Time, value: bytes) -> bytes:
 
 
 def decode_sample(member: bytes) -> tuple[float, bytes]:
-    r"""Split a member of a sensor's sorted set into timestamp (seconds) and encoded value.
+    r"""Return the timestamp, in seconds, and the encoded value in a member of a sensor's sorted set.
 
     Raises
     ------

@@ -12,7 +12,7 @@ _calculate = _model.calc
 
 
 def crc64(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
-    """Compute the checksum of `data`.
+    """Return the checksum of `data`.
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ class LazyTable:
         return 1 + (0 if length in SPECIAL_SCORES else length)
 
     def decode(self) -> SortedSet | Hash:
-        """Decode the value.
+        """Return the decoded value.
 
         Raises
         ------

@@ -113,7 +113,7 @@ class RdbReader(Generic[RecordT]):
         return next(self._records)
 
     def batches(self) -> Iterator[list[RecordT]]:
-        """Iterate over the same records in lists, which is faster where whole lists can be handled.
+        """Return an iterator over the same records in lists, which is faster where whole lists can be handled.
 
         The records of a list are of one database. It takes no more memory than a few hundred kilobytes of
         the file, or than a single record. After records have been read one by one, it goes on with the next
@@ -130,7 +130,7 @@ class RdbReader(Generic[RecordT]):
                 yield batch
 
     def measures(self) -> Iterator[list[Measure] | list[AuxiliaryRecord]]:
-        """Iterate over the sizes of keys in place of their records, see `RecordParser.measure`."""
+        """Return an iterator over the sizes of keys, in lists, in place of their records."""
         self._parser.measure()
         batches: Iterator[Any] = self.batches()
         return batches

@@ -81,7 +81,7 @@ class Selection:
         )
 
     def accepts_measure(self, measure: Measure) -> bool:
-        """Return whether a key with this size, expiry, type and name is chosen."""
+        """Return whether a key is chosen, by a measure of it: size, expiry, type and name."""
         database, key, type_, size, expiry = measure
         matches = self.matcher
         return (

@@ -110,7 +110,7 @@ class StreamId(NamedTuple):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> StreamId:
-        """Make an id from its 16 bytes in a file, which are big-endian."""
+        """Return the id of 16 bytes of data in a file, which are big-endian."""
         return cls(int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big"))
 
 

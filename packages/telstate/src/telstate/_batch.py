@@ -124,7 +124,7 @@ class Queued(Generic[Result_co]):
             )
 
     def settle(self, result: object, error: Exception | None) -> None:
-        """Set the result; called by the batch."""
+        """Set the result or the error; called by the batch."""
         self._result, self._error, self._done = result, error, True
 
     def __repr__(self) -> str:

@@ -106,7 +106,7 @@ class KeySummary:
 
 
 def summarise(ts: HasBackend, filter: str = "*") -> list[KeySummary]:
-    """Summarise the keys of a store that match a glob, in every namespace, in natural order.
+    """Return summaries of the keys of a store that match a glob, in every namespace, in natural order.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def _summarise_key(name: str, seen: KeyPreview) -> KeySummary:
 
 
 def describe(encoded: bytes, size: int | None = None) -> str:
-    """Describe an encoded value in a few words; never raises.
+    """Return a description of an encoded value in a few words; never raises.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def _element_text(element: Any) -> str:
 
 
 def time_of(timestamp: float) -> str:
-    """Format a time in seconds since 1970 as date and time in UTC."""
+    """Return a timestamp, in seconds since 1970, as date and time in UTC."""
     try:
         moment = datetime.fromtimestamp(timestamp, timezone.utc)
     except (OverflowError, ValueError, OSError):  # outside the years of datetime

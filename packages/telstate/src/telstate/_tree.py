@@ -152,7 +152,7 @@ def key_tree_text(
     limit: int | None = None,
     width: int | None = None,
 ) -> str:
-    """Draw keys as `key_tree` does, as plain text.
+    """Return keys drawn as `key_tree` does, as plain text.
 
     Parameters
     ----------

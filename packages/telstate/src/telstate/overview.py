@@ -143,7 +143,7 @@ class StoreSummary:
 
 
 def describe_store(ts: HasBackend) -> StoreSummary:
-    """Describe what a store is and holds, in every namespace.
+    """Return a summary of what a store is and holds, in every namespace.
 
     Parameters
     ----------

@@ -72,6 +72,7 @@ class KeyUpdate:
 
     @property
     def value(self) -> Any:
+        """The new value; if it cannot be decoded, this raises `error`."""
         if self.error is not None:
             raise self.error
         return self._value
@@ -190,7 +191,7 @@ class Watch:
         return event
 
     def next(self, timeout: float | None = None) -> WatchEvent:
-        """Wait for the next update.
+        """Wait for the next update and return it.
 
         Parameters
         ----------

@@ -145,7 +145,7 @@ class Operation(ABC, Generic[Result]):
 
     @abstractmethod
     def apply(self, store: Store) -> Result:
-        """Execute it on the in-memory store."""
+        """Execute it on the in-memory store and return its result."""
 
     @abstractmethod
     def command(self) -> Command:
@@ -153,10 +153,10 @@ class Operation(ABC, Generic[Result]):
 
     @abstractmethod
     def parse(self, reply: object) -> Result:
-        """Convert the reply to :meth:`command`."""
+        """Return the result that a reply to :meth:`command` means."""
 
     def merge(self, replies: Sequence[object]) -> object:
-        """Combine the replies for each candidate key, or of each node, in order, into one."""
+        """Return one reply in place of the replies for each candidate key, or of each node, in order."""
         return next((reply for reply in replies if reply is not None), None)
 
     def affected_keys(self) -> Sequence[bytes] | None:

@@ -114,7 +114,10 @@ class RedisBackend(Backend):
     @classmethod
     @contextmanager
     def borrow(cls, client: redis.Redis) -> Iterator[RedisBackend]:
-        """Use a client for a while; afterwards it has its own retries and all its connections again."""
+        """Return a context manager that yields a backend which uses a client for a while.
+
+        Afterwards the client has its own retries and all its connections again.
+        """
         backend = cls(client)
         try:
             yield backend

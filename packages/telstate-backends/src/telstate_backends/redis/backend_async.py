@@ -109,7 +109,7 @@ class AsyncRedisBackend(AsyncBackend):
     @classmethod
     @asynccontextmanager
     async def borrow(cls, client: redis.asyncio.Redis) -> AsyncIterator[AsyncRedisBackend]:
-        """Use a client for a while; afterwards it has its own retries and all its connections again."""
+        """Return a context manager that yields a backend: :meth:`RedisBackend.borrow`, awaited."""
         backend = cls(client)
         try:
             yield backend

@@ -146,7 +146,7 @@ def _uniform_layout(width: int, code: int, size: int) -> UniformLayout | None:
 
 
 def encode_ziplist(texts: Iterable[bytes]) -> bytes:
-    """Encode texts as a ziplist.
+    """Return texts encoded as a ziplist.
 
     Examples
     --------
