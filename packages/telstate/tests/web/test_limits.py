@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from web_client import Answer, Client, serve
+from web_client import TIMEOUT, Answer, Client, serve
 
 from telstate import TelescopeState
 from telstate.web import _app, _content, _live, _plots, _reader, create_app
@@ -92,6 +94,32 @@ def test_bytes(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.json("plot", "arrays", start=10, end=20)["n"] == 11
     for path, key in (("value", "value"), ("value", "indexed"), ("indexed", "indexed")):
         assert f"{key!r}" in refused(client.get(f"api/{path}", key))
+
+
+def test_bytes_of_several_sensors(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sensors in one file are limited in all."""
+    monkeypatch.setattr(_reader, "MAX_BYTES", 500_000)
+    assert client.get("api/csv", "long").status == 200
+    assert "These sensors have more" in refused(client.get("api/csv", "long", "few"))
+
+
+def test_downloads(client: Client, ts: TelescopeState) -> None:
+    """Few files are downloaded at a time, and the place of one that is given up is free again."""
+    connections = []
+    try:
+        for _ in range(_app.MAX_DOWNLOADS):
+            connection = socket.create_connection(("127.0.0.1", client.port))
+            connection.sendall(b"GET /api/csv?key=arrays HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(20).startswith(b"HTTP/1.1 200")
+            connections.append(connection)
+        assert "being downloaded" in refused(client.get("api/csv", "long"), 503)
+        connections.pop().close()
+        deadline = time.monotonic() + TIMEOUT
+        while client.get("api/csv", "long").status != 200:
+            assert time.monotonic() < deadline
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 def test_rows(client: Client) -> None:

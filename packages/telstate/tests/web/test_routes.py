@@ -199,8 +199,18 @@ def test_samples_are_paged(client: Client) -> None:
 def test_indexed(client: Client) -> None:
     """Sub-keys are in natural order."""
     rows = client.json("indexed", "peak")["rows"]
-    assert [value for _, value in rows] == ["2.5", "1.5"]
+    assert rows == [["('J1939-6342', 3)", "2.5"], ["('J1939-6342', 17)", "1.5"]]
     assert client.json("indexed", "peak", offset=1)["rows"] == rows[1:]
+
+
+def test_csv_of_an_indexed_key(client: Client) -> None:
+    """The rows of an indexed key are its sub-keys and values, in full."""
+    rows = list(csv.reader(io.StringIO(client.get("api/csv", "peak").body.decode())))
+    assert rows == [
+        ["sub_key", "value"],
+        ['{"$tuple": ["J1939-6342", 17]}', "1.5"],
+        ['{"$tuple": ["J1939-6342", 3]}', "2.5"],
+    ]
 
 
 def test_csv_is_what_the_command_prints(client: Client, ts: TelescopeState, tmp_path: Path) -> None:

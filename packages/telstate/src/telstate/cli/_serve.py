@@ -72,6 +72,8 @@ def serve(
     """
     from telstate.web._app import make_app  # which needs an extra
 
+    if token == "":
+        raise click.UsageError("--token is empty. Leave it out, or choose a long one.")
     with _listen(host, port) as listener, _open(store) as pages:
         address, port = listener.getsockname()[:2]
         is_local = ip_address(address).is_loopback
@@ -92,7 +94,7 @@ def serve(
 
             # Without the token, because other users see the arguments of a browser.
             webbrowser.open(url)
-        _run(app, listener)
+        _run(app, pages, listener)
 
 
 @contextmanager
@@ -130,9 +132,20 @@ def _open(store: StoreArgument) -> Iterator[Pages]:
     yield Pages(store.text, opened.name, prefixes=store.prefixes, database=store.database)
 
 
-def _run(app: Any, listener: socket.socket) -> None:
+def _run(app: Any, pages: Pages, listener: socket.socket) -> None:
     """Answer requests until a signal ends the process."""
     import uvicorn
+    from sse_starlette.sse import AppStatus
+
+    class Server(uvicorn.Server):
+        """A server that ends streams in good order before it waits for answers that are on their way."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await pages.end_streams()
+            await super().shutdown(sockets)
+
+    # Which would cut streams off.
+    AppStatus.enable_automatic_graceful_drain = False
 
     config = uvicorn.Config(
         app,
@@ -147,4 +160,4 @@ def _run(app: Any, listener: socket.socket) -> None:
         timeout_graceful_shutdown=_GRACE,
         h11_max_incomplete_event_size=_MAX_HEADERS,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(config).run(sockets=[listener])

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 for name in ("starlette", "sse_starlette", "uvicorn", "plotly"):
     if find_spec(name) is None:
         raise ImportError(
-            f"The web page needs {name}. Install it with: pip install 'telstate[web]'", name=name
+            f"The web page needs {name}, which is not installed: pip install 'telstate[web]'.",
+            name=name,
         )
 
 from telstate.web._app import create_app  # noqa: E402  # needs them

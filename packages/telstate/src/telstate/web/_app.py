@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from importlib.resources import files
@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from telstate import aio
 from telstate._connect import class_name, url_of
@@ -40,7 +41,6 @@ from telstate.web._reader import Reader, RequestError
 from telstate_backends import (
     AsyncBackend,
     AsyncMemoryBackend,
-    AsyncRedisBackend,
     ConnectionError,
     Indexed,
     KeyType,
@@ -60,6 +60,12 @@ MAX_ROWS = 1000
 
 MAX_CSV_KEYS = 32
 """The most sensors of a CSV file."""
+
+MAX_DOWNLOADS = 4
+"""The most files that are downloaded at the same time."""
+
+DOWNLOAD_SECONDS = 600.0
+"""Seconds after which a download is cut off."""
 
 HEARTBEAT = 15
 """Seconds after which a stream without events has a heartbeat."""
@@ -168,6 +174,7 @@ class Pages:
         self._overview: tuple[float, Json] | None = None
         self._describing = asyncio.Lock()
         self._plotly: bytes | None = None
+        self._downloads = 0
 
     # Opening
 
@@ -192,6 +199,8 @@ class Pages:
             backend = self._opened = AsyncMemoryBackend(ts.backend.store)
         else:
             assert isinstance(store, str)
+            from telstate_backends import AsyncRedisBackend  # which imports redis-py
+
             backend = await AsyncRedisBackend.from_url(url_of(store), self._database)
             self._opened = backend
         if self._live is None:
@@ -207,13 +216,17 @@ class Pages:
 
     async def close(self) -> None:
         """Close what was opened here."""
-        if self._hub is not None:
-            await self._hub.close()
+        await self.end_streams()
         if self._reader is not None:
             self._reader.close()
         if self._opened is not None:
             self._opened.close()
             await self._opened.wait_closed()
+
+    async def end_streams(self) -> None:
+        """End the streams of events."""
+        if self._hub is not None:
+            await self._hub.close()
 
     # Routes
 
@@ -322,13 +335,26 @@ class Pages:
         reader, parameters = await self.reader(), Parameters.of(request)
         names, span = parameters.keys(MAX_CSV_KEYS), parameters.span()
 
-        async def read() -> list[list[bytes]]:
-            return [await reader.members(name, *span, False) for name in names]
+        if self._downloads >= MAX_DOWNLOADS:
+            raise RequestError(503, f"{MAX_DOWNLOADS} files are being downloaded. Try again later.")
 
-        found = await reader.work(read)
-        rows = _content.write_csv(names, found)
-        headers = {"content-disposition": 'attachment; filename="samples.csv"'}
-        return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
+        async def read() -> Iterator[bytes]:
+            if len(names) == 1 and (await reader.preview(names[0])).kind is KeyType.INDEXED:
+                contents = await reader.contents(names[0])
+                assert isinstance(contents, Indexed)
+                return _content.write_items(contents.items)
+            return _content.write_csv(names, await reader.members_of_all(names, *span))
+
+        self._downloads += 1
+        try:
+            rows = await reader.work(read)
+        except BaseException:
+            self._downloads -= 1
+            raise
+        return _Download(rows, self._end_download)
+
+    def _end_download(self) -> None:
+        self._downloads -= 1
 
     async def events(self, request: Request) -> Response:
         """What happens to keys from now on, as server-sent events; nothing, of an archive."""
@@ -408,6 +434,23 @@ def _plotly_script() -> Path:
     spec = find_spec("plotly")
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "package_data" / "plotly.min.js"
+
+
+class _Download(StreamingResponse):
+    """A file in CSV; when it has been sent or given up, `end` is called."""
+
+    def __init__(self, rows: Iterator[bytes], end: Callable[[], None]) -> None:
+        headers = {"content-disposition": 'attachment; filename="telstate.csv"'}
+        super().__init__(rows, media_type="text/csv; charset=utf-8", headers=headers)
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file."""
+        try:
+            async with asyncio.timeout(DOWNLOAD_SECONDS):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._end()
 
 
 async def _stream(hub: Hub, page: Page) -> AsyncIterator[ServerSentEvent]:
@@ -505,8 +548,9 @@ def create_app(
     What requests may cost is limited. A request is refused (status 413) that would read more than 5,000,000
     samples or 128 MiB of them, a value or an indexed key of more than 64 MiB, or more than 200 keys. Tables have
     at most 1000 rows in an answer, plots 4096 columns or 4000 bands, images 512 x 512 pixels. Four requests are
-    answered at a time, at most 100 more wait, none longer than 30 seconds (status 503); 100 pages can be
-    open for updates, and each is sent the latest value of a key five times a second at most. Up to 256 MiB of
+    answered at a time, at most 100 more wait, none longer than 30 seconds (status 503). Four files in CSV can be
+    downloaded at a time, each within 10 minutes, and 100 pages can be open for updates, each of which is sent the
+    latest value of a key five times a second at most. Up to 256 MiB of
     decoded samples are kept, so that zooming is quick.
 
     Pickled values are read as `set_allow_pickle` says; by default they are not.

@@ -29,13 +29,16 @@ from telstate_codec import (
     decode_value,
 )
 from telstate_codec.json_form import value_to_json
-from telstate_codec.printable import escape
+from telstate_codec.printable import bounded_repr, escape
 
 MAX_TEXT = 200_000
 """The most characters of a value as text."""
 
 MAX_JSON = 1_000_000
 """The most bytes of a value as JSON."""
+
+MAX_NAMES = 500
+"""The most names of a list in the overview."""
 
 MAX_ITEMS = 100_000
 """The most items of a value that is shown whole."""
@@ -137,9 +140,9 @@ def list_sub_keys(items: Mapping[bytes, bytes], offset: int, limit: int) -> Json
 def _sub_key_text(encoded: bytes) -> str:
     try:
         value = decode_value(encoded)
-        return value if isinstance(value, str) else format_value(value)
-    except (DecodeError, EncodeError):
+    except DecodeError:
         return describe(encoded)
+    return value if isinstance(value, str) else bounded_repr(value)
 
 
 def list_samples(members: Sequence[bytes], offset: int, limit: int) -> Json:
@@ -153,11 +156,21 @@ def list_samples(members: Sequence[bytes], offset: int, limit: int) -> Json:
 
 def write_csv(names: Sequence[str], found: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
     """Yield the samples of sensors as CSV, joined on time, as ``telstate range --csv`` does."""
+    labels = ["value"] if len(names) == 1 else [escape(name) for name in names]
+    rows = _joined(found) if len(found) > 1 else _single(found[0])
+    return _write(["time", *labels], rows)
+
+
+def write_items(items: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    """Yield the sub-keys and values of an indexed key as CSV."""
+    return _write(["sub_key", "value"], ([_cell(one), _cell(items[one])] for one in items))
+
+
+def _write(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
-    labels = ["value"] if len(names) == 1 else [escape(name) for name in names]
-    writer.writerow(["time", *labels])
-    for row in _joined(found) if len(found) > 1 else _single(found[0]):
+    writer.writerow(header)
+    for row in rows:
         writer.writerow(row)
         if buffer.tell() >= _CHUNK:
             yield buffer.getvalue().encode(errors="backslashreplace")
@@ -216,10 +229,11 @@ def _summary_to_json(summary: StoreSummary) -> Json:
         "bytes": summary.size,
         "first": summary.first,
         "last": summary.last,
-        "capture_blocks": summary.capture_blocks,
-        "streams": summary.streams,
-        "antennas": summary.antennas,
-        "pickles": summary.pickles,
+        "capture_blocks": summary.capture_blocks[:MAX_NAMES],
+        "streams": summary.streams[:MAX_NAMES],
+        "antennas": summary.antennas[:MAX_NAMES],
+        "pickles": summary.pickles[:MAX_NAMES],
+        "pickles_total": len(summary.pickles),
         "biggest": [summary_to_json(key) for key in summary.biggest],
     }
 
@@ -238,7 +252,10 @@ def _rates(summaries: Iterable[KeySummary]) -> list[Json]:
         if key.first is not None and key.last is not None and key.last > key.first
     ]
     busiest = heapq.nlargest(_MOST, rates, key=lambda pair: pair[0])
-    return [{"key": key.name, "rate": rate, "samples": key.count} for rate, key in busiest]
+    return [
+        {"key": key.name, "rate": rate, "samples": key.count, "last": key.last}
+        for rate, key in busiest
+    ]
 
 
 def target_sensors(summaries: Iterable[KeySummary], antennas: Sequence[str]) -> list[KeySummary]:

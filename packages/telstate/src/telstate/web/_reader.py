@@ -246,6 +246,21 @@ class Reader:
             raise missing(name)
         return found
 
+    async def members_of_all(
+        self, names: Sequence[str], begin: float, end: float
+    ) -> list[list[bytes]]:
+        """Return the encoded samples of several sensors, which are limited in all."""
+        found, size = [], 0
+        for name in names:
+            members = await self.members(name, begin, end, False)
+            size += sum(map(len, members))
+            if size > MAX_BYTES:
+                raise RequestError(
+                    413, f"These sensors have more than {MAX_BYTES:,} bytes in this range."
+                )
+            found.append(members)
+        return found
+
     async def samples(self, name: str, begin: float, end: float) -> Samples:
         """Return the decoded samples from `begin` to `end`, with the one before."""
         preview = await self._sensor_preview(name)
