@@ -1,4 +1,4 @@
-"""Read and write Redis snapshots (RDB files) and DUMP payloads of every Redis version.
+"""Read and write snapshots (RDB files) and DUMP payloads of every version of Redis and Valkey.
 
 Start with `read_rdb` and `RdbWriter`; `decode_dump` and `encode_dump` are for payloads of ``DUMP``.
 

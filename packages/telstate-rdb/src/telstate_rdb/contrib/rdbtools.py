@@ -19,7 +19,8 @@ The calls were found by observing the parser of rdbtools:
 * Files that no Redis writes can differ: keys before the first database (they are taken to be in database 0),
   an empty database, or one that is selected twice in a row.
 
-Nothing of rdbtools is imported: a callback only needs the methods.
+Nothing of rdbtools is imported: a callback only needs the methods. On Python 3.12 and later rdbtools needs
+setuptools before version 81, which the extra ``rdbtools`` installs.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def dump(
     as_json: bool,
     output: Output,
 ) -> None:
-    """Write keys to a snapshot, which every version of Redis reads.
+    """Write keys to a snapshot, which Redis since 2.6 and Valkey read.
 
     Nothing is written if a GLOB matches no key. GLOB chooses keys by their full names.
 
