@@ -1,6 +1,6 @@
 """Open every page of a built site in Chromium: python docs/pictures/browse_site.py FOLDER.
 
-Each page is shown 1,280 and 400 pixels wide, light and dark. It fails on an error in the console, a request that
+Each page is shown 1,280 and 400 pixels wide; ``--screenshots FOLDER`` saves pictures, light and dark. It fails on an error in the console, a request that
 leaves this machine, an image that is not there, and a page that is wider than the window.
 """
 
@@ -70,9 +70,8 @@ def pages_of(folder: Path, pattern: str) -> list[Path]:
     return sorted(p for p in pages if fnmatch(str(p), pattern) and "_static" not in p.parts)
 
 
-def browse(page: Page, file: Path, screenshots: Path | None, name: str) -> Iterator[str]:
-    """Show a page in all ways and yield what is wrong with it."""
-    faults: list[str] = []
+def listen(page: Page, faults: list[str]) -> None:
+    """Add what goes wrong in the pages that are opened to a list."""
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("requestfailed", lambda request: faults.append(f"{request.url} cannot be loaded"))
@@ -82,21 +81,24 @@ def browse(page: Page, file: Path, screenshots: Path | None, name: str) -> Itera
             None if request.url.startswith(LOCAL) else faults.append(f"{request.url} is requested")
         ),
     )
+
+
+def browse(page: Page, file: Path, screenshots: Path | None, name: str) -> Iterator[str]:
+    """Show a page in all ways and yield what is wrong with its layout."""
     page.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
     page.goto(file.resolve().as_uri())
-    faults += [f"image {source} is missing" for source in page.evaluate(MISSING_IMAGES)]
+    yield from (f"image {source} is missing" for source in page.evaluate(MISSING_IMAGES))
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": HEIGHT})
         wide = page.evaluate(TOO_WIDE)
         if wide:
-            faults.append(f"at {width} pixels it is wider than the window: {'; '.join(wide)}")
+            yield f"at {width} pixels it is wider than the window: {'; '.join(wide)}"
+        if screenshots is None:
+            continue
         for theme in THEMES:
             page.emulate_media(color_scheme=theme)
             page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-            if screenshots is not None:
-                target = screenshots / f"{name}-{width}-{theme}.png"
-                page.screenshot(path=target, full_page=True)
-    yield from faults
+            page.screenshot(path=screenshots / f"{name}-{width}-{theme}.png", full_page=True)
 
 
 def main() -> int:
@@ -120,14 +122,16 @@ def main() -> int:
     count = 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
-        context = browser.new_context()
+        page = browser.new_page()
+        faults: list[str] = []
+        listen(page, faults)
         for path in pages:
-            page = context.new_page()
             name = str(path.with_suffix("")).replace(os.sep, "-")
-            for fault in browse(page, options.folder / path, options.screenshots, name):
+            faults += browse(page, options.folder / path, options.screenshots, name)
+            for fault in faults:
                 print(f"{path}: {fault}")
-                count += 1
-            page.close()
+            count += len(faults)
+            faults.clear()
         browser.close()
     print(f"{len(pages)} pages, {count} faults.")
     return 1 if count else 0
