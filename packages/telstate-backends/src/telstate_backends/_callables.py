@@ -7,11 +7,30 @@ Such a function is refused at once where inspection shows it, and otherwise when
 from __future__ import annotations
 
 import inspect
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from collections.abc import Callable
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
+
+# How a function is defined if it is asynchronous or a generator.
+_NOT_SYNCHRONOUS = (
+    inspect.CO_COROUTINE
+    | inspect.CO_ITERABLE_COROUTINE
+    | inspect.CO_ASYNC_GENERATOR
+    | inspect.CO_GENERATOR
+)
 
 
-def check_function(function: object, name: str) -> None:
-    """Raise `TypeError` if an argument is not a synchronous function; `name` is what the message calls it."""
+def check_function(function: object, name: str | Callable[[], str]) -> None:
+    """Raise `TypeError` if an argument is not a synchronous function.
+
+    `name` is what the message calls it, or returns that.
+    """
+    if (
+        type(function) is FunctionType
+        and not function.__code__.co_flags & _NOT_SYNCHRONOUS
+        and not function.__dict__  # It may be marked as a coroutine function.
+    ):
+        return
+    name = name if isinstance(name, str) else name()
     if not callable(function):
         raise TypeError(f"The {name} must be a function, not {type(function).__name__!r}.")
     if (

@@ -77,7 +77,42 @@ class Wait(Protocol, Generic[Reply]):
         """Judge an update that was published after the last reply."""
 
 
-class KeyWait:
+class _ConditionalWait(Generic[Argument]):
+    """A wait with a condition, or without."""
+
+    _condition: Callable[[Argument], object] | None
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    def _what(self) -> str:
+        return f"condition of the wait for {self.name}"
+
+    def _set_condition(self, condition: Callable[[Argument], object] | None) -> None:
+        """Set the condition, which must be a synchronous function."""
+        if condition is not None:
+            check_function(condition, self._what)
+        self._condition = condition
+
+    def _holds(self, argument: Argument) -> bool:
+        """Return whether the condition is true, or missing; a note on its errors names the wait."""
+        if self._condition is None:
+            return True
+        try:
+            result = self._condition(argument)
+            if result is not True and result is not False:
+                check_result(result, self._what(), refuse_awaitables=True)
+            return bool(result)
+        except Exception as error:
+            note = f"This is from the {self._what()}."
+            # A condition may raise the same error object again and again.
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+            raise
+
+
+class KeyWait(_ConditionalWait[Contents]):
     """A wait until a key exists, or until a condition on its contents is true.
 
     Parameters
@@ -98,7 +133,7 @@ class KeyWait:
         self, keys: tuple[bytes, ...], condition: Callable[[Contents], object] | None = None
     ) -> None:
         self.keys = keys
-        self._condition = None if condition is None else _checked(condition, self.name)
+        self._set_condition(condition)
         #: Index of the first candidate that exists, as far as is known.
         self._first = len(keys)
 
@@ -114,7 +149,7 @@ class KeyWait:
             self._first = len(self.keys)
             return False
         self._first = self.keys.index(reply.key)
-        return self._condition is None or self._condition(reply.contents)
+        return self._holds(reply.contents)
 
     def check_update(self, update: Update) -> Verdict:
         index = self.keys.index(update.key)
@@ -128,10 +163,10 @@ class KeyWait:
         contents: Contents = Immutable(update.value)
         if update.timestamp is not None:
             contents = Mutable(update.value, update.timestamp)
-        return Verdict.DONE if self._condition(contents) else Verdict.IGNORE
+        return Verdict.DONE if self._holds(contents) else Verdict.IGNORE
 
 
-class IndexedWait:
+class IndexedWait(_ConditionalWait[bytes]):
     """A wait until a sub-key of an indexed key exists, or until a condition on its value is true.
 
     Parameters
@@ -158,7 +193,7 @@ class IndexedWait:
     ) -> None:
         self.keys = keys
         self.sub_key = sub_key
-        self._condition = None if condition is None else _checked(condition, self.name)
+        self._set_condition(condition)
 
     @property
     def name(self) -> str:
@@ -172,7 +207,7 @@ class IndexedWait:
         return GetIndexed(self.keys, self.sub_key)
 
     def check_reply(self, reply: bytes | None) -> bool:
-        return reply is not None and (self._condition is None or self._condition(reply))
+        return reply is not None and self._holds(reply)
 
     def check_update(self, update: Update) -> Verdict:
         if update.key != self.keys[0]:
@@ -248,27 +283,6 @@ class KeysWait:
 
 def _name_of(keys: tuple[bytes, ...]) -> str:
     return "key " + " or ".join(map(key_repr, keys))
-
-
-def _checked(condition: Callable[[Argument], object], name: str) -> Callable[[Argument], bool]:
-    """Return a condition that returns a `bool`, and names the wait in a note on its errors."""
-    what = f"condition of the wait for {name}"
-    check_function(condition, what)
-    note = f"This is from the {what}."
-
-    def check(argument: Argument) -> bool:
-        try:
-            result = condition(argument)
-            if result is not True and result is not False:
-                check_result(result, what, refuse_awaitables=True)
-            return bool(result)
-        except Exception as error:
-            # A condition may raise the same error object again and again.
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-            raise
-
-    return check
 
 
 class CancelFuture(Protocol):

@@ -83,7 +83,8 @@ class Packed:
 
 Listener: TypeAlias = Callable[[Event], None]
 
-_KINDS: dict[type, KeyType] = {
+#: The kind of key that has contents of a class.
+KINDS: dict[type[Stored], KeyType] = {
     Immutable: KeyType.IMMUTABLE,
     Samples: KeyType.MUTABLE,
     Fields: KeyType.INDEXED,
@@ -92,7 +93,7 @@ _KINDS: dict[type, KeyType] = {
 
 def kind_of(stored: Stored | Packed) -> KeyType:
     """Return the kind of key that has such contents."""
-    return stored.kind if type(stored) is Packed else _KINDS[type(stored)]
+    return stored.kind if type(stored) is Packed else KINDS[type(stored)]
 
 
 def contents_of(key: bytes, stored: Stored) -> Immutable | Mutable | Indexed:

@@ -272,6 +272,8 @@ def range_bounds(start: Time, end: Time, include_end: bool) -> tuple[bytes, byte
 
 def _bound(time: Time, after: bool) -> bytes:
     """Return the smallest possible member at a time, or the smallest after it."""
+    if type(time) is float and time >= 0.0 and not after:  # what most calls ask for
+        return _FLOAT.pack(time + 0.0)
     try:
         seconds = to_seconds(time)
     except OverflowError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 _STAR, _ANY, _OPEN, _CLOSE, _BACKSLASH, _MINUS, _CARET = b"*?[]\\-^"
 _ALL_BYTES = frozenset(range(256))
@@ -46,7 +47,7 @@ class Glob:
 
     def __init__(self, pattern: bytes) -> None:
         self.pattern = pattern
-        self.fullmatch = re.compile(_expression(pattern), re.DOTALL).fullmatch
+        self.fullmatch = _compiled(pattern).fullmatch
 
     def __repr__(self) -> str:
         return f"Glob({self.pattern!r})"
@@ -54,6 +55,11 @@ class Glob:
     def matches(self, text: bytes) -> bool:
         """Return whether all of `text` matches the pattern."""
         return self.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(_expression(pattern), re.DOTALL)
 
 
 def _expression(pattern: bytes) -> bytes:

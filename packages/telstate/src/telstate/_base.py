@@ -61,8 +61,7 @@ class TelescopeStateBase(Generic[BackendType]):
         """Return another view of the same backend, of the same class."""
         sibling = type(self).__new__(type(self))
         # A subclass may have private attributes that its methods need.
-        vars(sibling).update(vars(self))
-        sibling._setup(self._backend, view)
+        sibling.__dict__.update(self.__dict__, _view=view, _owner=False)
         return sibling
 
     @property

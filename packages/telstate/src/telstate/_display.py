@@ -92,7 +92,7 @@ def ask(backend: AnyBackend, operations: Sequence[Operation[Any]]) -> list[Any]:
 
 
 def plain_repr(ts: Shown) -> str:
-    """Return the plain representation: backend, number of keys, prefixes."""
+    """Return the plain representation: backend, number of keys in memory, prefixes."""
     name = type(ts).__name__
     if not _is_open(ts):
         return f"<{name}, not open>"
@@ -146,15 +146,9 @@ def _is_open(ts: Shown) -> bool:
 
 
 def _size(backend: AnyBackend) -> str:
-    """Return how many keys a store has, or why that is unknown; empty if it cannot be asked."""
-    try:
-        (count,) = ask(backend, [Count()])
-    except NotAskable:
-        return ""
-    except Exception as error:
-        return _describe_error(error)
-    # A user may not be permitted to count, and still use the store.
-    return _count_keys(count) if isinstance(count, int) else ""
+    """Return how many keys a store in memory has; empty for a server, which a log line must not wait for."""
+    store = backend.uncached.store
+    return "" if store is None else _count_keys(MemoryBackend(store).execute(Count()))
 
 
 def _describe_error(error: Exception) -> str:

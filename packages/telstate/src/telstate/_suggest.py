@@ -8,6 +8,8 @@ keep a backend alive, and can be pickled.
 
 from __future__ import annotations
 
+import heapq
+import time
 import weakref
 from collections.abc import Iterable, Sequence
 
@@ -17,11 +19,14 @@ from telstate_backends import AsyncBackend, Backend
 from telstate_codec import Key, decode_key, encode_key, key_repr
 
 # The number of keys that are compared.
-MAX_KEYS = 10_000
+MAX_KEYS = 5_000
 MAX_SUGGESTIONS = 3
 MAX_LENGTH = 200
 # How similar two names must be, from 0 to 1.
 MIN_SIMILARITY = 0.65
+# How many names are compared in any case, and how long others are. Likely ones come first.
+MIN_COMPARED = 20
+MAX_SECONDS = 0.001
 
 
 class Suggestion:
@@ -109,11 +114,29 @@ def format_suggestion(similar: Sequence[str]) -> str:
 
 def find_similar(wanted: str, names: Iterable[str]) -> list[str]:
     """Return at most three names: the most similar ones, then those that only have a prefix in front."""
-    from difflib import get_close_matches
-
     if not wanted or len(wanted) > MAX_LENGTH:
         return []
     candidates = [name for name in names if len(name) <= MAX_LENGTH]
     prefixed = sorted(name for name in candidates if name.endswith(SEPARATOR + wanted))
-    close = get_close_matches(wanted, candidates, MAX_SUGGESTIONS, MIN_SIMILARITY)
+    # One slip of the finger leaves one half as it is.
+    start, end = wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]
+    candidates.sort(key=lambda name: not (name.startswith(start) or name.endswith(end)))
+    close = _find_closest(wanted, candidates)
     return list(dict.fromkeys([*close, *prefixed]))[:MAX_SUGGESTIONS]
+
+
+def _find_closest(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return the most similar of the names that can be compared in time, like `difflib.get_close_matches`."""
+    from difflib import SequenceMatcher
+
+    matcher = SequenceMatcher(b=wanted)
+    deadline = time.monotonic() + MAX_SECONDS
+    found = []
+    for count, name in enumerate(names):
+        if count >= MIN_COMPARED and time.monotonic() > deadline:
+            break
+        matcher.set_seq1(name)
+        ratios = matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio
+        if all(ratio() >= MIN_SIMILARITY for ratio in ratios):
+            found.append((matcher.ratio(), name))
+    return [name for _, name in heapq.nlargest(MAX_SUGGESTIONS, found)]

@@ -11,6 +11,7 @@ from telstate.errors import ReadOnlyError
 from telstate_codec import Key, decode_key, encode_key, key_repr
 
 SEPARATOR = "_"
+_ENCODED_SEPARATOR = SEPARATOR.encode()
 # Programs use the same few keys again and again, so a small cache is enough.
 MAX_CACHED_KEYS = 1024
 
@@ -76,21 +77,27 @@ class View:
         read_only: bool = False,
     ) -> View:
         """Return a view in which `name` is the first prefix, or the only one."""
-        flags: tuple[object, ...] = (add_separator, exclusive)
-        if any(isinstance(flag, (str, bytes)) for flag in flags):  # meant as another prefix
+        flags: tuple[object, object] = (add_separator, exclusive)
+        if isinstance(flags[0], (str, bytes)) or isinstance(flags[1], (str, bytes)):
+            # It is meant as another prefix.
             raise TypeError(
                 "add_separator and exclusive must be True or False. A view takes one prefix at a "
                 "time: ts.view('a').view('b')."
             )
-        prefix = decode_key(encode_key(name))
-        if add_separator and prefix and not prefix.endswith(SEPARATOR):
-            prefix += SEPARATOR
-        prefixes = (prefix,) if exclusive else (prefix, *self.prefixes)
-        return View(prefixes, read_only or self.read_only)
+        encoded = encode_key(name)
+        if add_separator and encoded and not encoded.endswith(_ENCODED_SEPARATOR):
+            encoded += _ENCODED_SEPARATOR
+        view = View.__new__(View)  # the other prefixes are encoded already
+        view.read_only = read_only or self.read_only
+        view._encoded = (encoded,) if exclusive else (encoded, *self._encoded)
+        prefix = decode_key(encoded)
+        view.prefixes = (prefix,) if exclusive else (prefix, *self.prefixes)
+        view._cache = {}
+        return view
 
     def root(self, read_only: bool = False) -> View:
         """Return the view with the empty prefix only; it is read-only if this one is."""
-        return View(("",), read_only or self.read_only)
+        return _ROOTS[bool(read_only or self.read_only)]
 
     def short_names(self, keys: Iterable[str]) -> list[str]:
         """Return all names under which this view can read the keys, sorted."""
@@ -137,3 +144,7 @@ class View:
 
     def __repr__(self) -> str:
         return f"View({self.prefixes!r}{', read_only=True' if self.read_only else ''})"
+
+
+# By whether it is read-only.
+_ROOTS = (View(("",)), View(("",), read_only=True))

@@ -392,10 +392,10 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         TypeError
             If `condition` is not an ordinary function.
         """
-        from telstate._calls.wait import key_wait
-        from telstate_backends import wait
+        from telstate._calls import wait as calls
 
-        wait(self._backend, key_wait(self._view, key, condition), timeout, cancel_future)
+        wanted = calls.key_wait(self._view, key, condition)
+        calls.wait(self._backend, wanted, timeout, cancel_future)
 
     def wait_indexed(
         self,
@@ -414,11 +414,10 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         ImmutableKeyError
             If the key is of another kind, now or when it appears.
         """
-        from telstate._calls.wait import indexed_wait
-        from telstate_backends import wait
+        from telstate._calls import wait as calls
 
-        wanted = indexed_wait(self._view, key, sub_key, condition)
-        wait(self._backend, wanted, timeout, cancel_future)
+        wanted = calls.indexed_wait(self._view, key, sub_key, condition)
+        calls.wait(self._backend, wanted, timeout, cancel_future)
 
     def wait_keys(
         self,
@@ -459,11 +458,10 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         >>> ts.wait_keys(["n_pols", "n_chans"], require="any")
         ('n_chans',)
         """
-        from telstate._calls.wait import keys_wait
-        from telstate_backends import wait
+        from telstate._calls import wait as calls
 
-        wanted, existing = keys_wait(self._view, keys, require)
-        wait(self._backend, wanted, timeout, cancel_future)
+        wanted, existing = calls.keys_wait(self._view, keys, require)
+        calls.wait(self._backend, wanted, timeout, cancel_future)
         return existing()
 
     def watch(

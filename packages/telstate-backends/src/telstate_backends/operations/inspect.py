@@ -60,7 +60,9 @@ class Keys(Operation[list[bytes]]):
     pattern: bytes = b"*"
 
     def apply(self, store: Store) -> list[bytes]:
-        return sorted(filter(Glob(self.pattern).matches, store.data))
+        if self.pattern == b"*":
+            return sorted(store.data)
+        return sorted(filter(Glob(self.pattern).fullmatch, store.data))
 
     def command(self) -> Command:
         return Command("SCAN", (), ("MATCH", self.pattern, "COUNT", KEYS_PER_PAGE), pages=((),))
@@ -88,7 +90,7 @@ class KeyTypes(Operation[dict[bytes, KeyType]]):
     pattern: bytes = b"*"
 
     def apply(self, store: Store) -> dict[bytes, KeyType]:
-        matches = Glob(self.pattern).matches
+        matches = Glob(self.pattern).fullmatch
         return {key: kind_of(store.data[key]) for key in sorted(filter(matches, store.data))}
 
     def command(self) -> Command:

@@ -26,7 +26,7 @@ from telstate_backends.operations.base import (
     unexpected,
     wrong_kind,
 )
-from telstate_backends.store import Fields, Samples, Store, contents_of, kind_of
+from telstate_backends.store import KINDS, Fields, Samples, Store, contents_of, kind_of
 from telstate_backends.types import (
     REDIS_TYPES,
     TYPE_NAMES,
@@ -36,6 +36,9 @@ from telstate_backends.types import (
     KeyType,
     Mutable,
 )
+
+# By the class of decoded contents; an enumeration is slower to look up.
+_TYPE_NAMES = {one: TYPE_NAMES[kind] for one, kind in KINDS.items()}
 
 
 @final
@@ -114,7 +117,7 @@ class Find(Read[Found | None]):
         if found is None:
             return None
         key, stored = found
-        return Found(key, TYPE_NAMES[kind_of(stored)], contents_of(key, stored))
+        return Found(key, _TYPE_NAMES[type(stored)], contents_of(key, stored))
 
     def command(self) -> Command:
         return Command("get" if self.needs_contents else "key_type", self.keys, is_script=True)
@@ -312,7 +315,7 @@ class GetRange(Operation[list[bytes] | None]):
         if type(samples) is not Samples:
             raise wrong_kind(key, kind_of(samples), KeyType.MUTABLE)
         first = bisect_left(samples, self.start)
-        stop = bisect_left(samples, self.end)
+        stop = first if self.end == self.start else bisect_left(samples, self.end)
         if self.include_previous and first:
             first -= 1
         return samples[first:stop]

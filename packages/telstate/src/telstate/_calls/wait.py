@@ -16,8 +16,19 @@ from telstate_backends import (
     KeyWait,
     Mutable,
     check_function,
+    wait,
 )
 from telstate_codec import DecodeError, Key, decode_key, decode_value, encode_key, key_repr
+
+__all__ = [
+    "IndexedCondition",
+    "KeyCondition",
+    "Require",
+    "indexed_wait",
+    "key_wait",
+    "keys_wait",
+    "wait",
+]
 
 Require = Literal["all", "any"]
 KeyCondition = Callable[[Any, float | None], object]
@@ -30,7 +41,7 @@ def key_wait(view: View, key: Key, condition: KeyCondition | None) -> KeyWait:
     if condition is None:
         return KeyWait(keys)
     # The backend would only check the function below.
-    check_function(condition, f"condition of the wait for key {key_repr(key)}")
+    check_function(condition, lambda: f"condition of the wait for key {key_repr(key)}")
     check = condition
 
     def holds(contents: Contents) -> object:
@@ -47,7 +58,7 @@ def indexed_wait(
     keys, encoded = view.candidates(key), encode(sub_key, key)
     if condition is None:
         return IndexedWait(keys, encoded)
-    check_function(condition, f"condition of the wait for key {key_repr(key)}")
+    check_function(condition, lambda: f"condition of the wait for key {key_repr(key)}")
     check = condition
 
     def holds(stored: bytes) -> object:
