@@ -136,24 +136,25 @@ OPEN = "import {name}\nts = {name}.TelescopeState()\nts.load_from_file({path!r})
 OPEN_OURS = "import {name}\nts = {name}.TelescopeState.from_snapshot({path!r})\n"
 
 
-def define_open(what: str, use: str) -> None:
+def define_open(what: str, use: str, megabytes: tuple[int, ...]) -> None:
     """Define the rows for opening files of various sizes in a new process, and using them."""
 
-    @growth(f"files: {what}, by megabytes", MEGABYTES, quick_up_to=1, rounds=3)
+    @growth(f"files: {what}, by megabytes", megabytes, quick_up_to=1, rounds=3)
     def opening(side: Side, size: int) -> Timed:
         statement = (OPEN_OURS if side.is_ours else OPEN) + use
         return time_fresh(statement.format(name=side.package, path=large_file(side, size)))
 
 
-define_open("import, open and read one key", "ts['m00003_gains']")
-define_open("import, open and touch every key", "for key in ts.keys(): ts[key]")
+define_open("import, open and read one key", "ts['m00003_gains']", MEGABYTES)
+define_open("import, open and touch every key", "for key in ts.keys(): ts[key]", MEGABYTES)
 define_open(
     "import, open and read every sample",
     "for key in ts.keys(): ts.get_range(key, st=0) if key.endswith('sensor') else ts[key]",
+    MEGABYTES[:3],
 )
 
 
-@growth("files: load into memory and save, by megabytes", MEGABYTES, quick_up_to=1, rounds=3)
+@growth("files: load into memory and save, by megabytes", MEGABYTES[:3], quick_up_to=1, rounds=3)
 def load_and_save(side: Side, size: int) -> Timed:
     path = large_file(side, size)
     target = str(side.folder / "saved.rdb")
