@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from web_client import Answer, Client, serve
 
 from telstate import TelescopeState
@@ -178,6 +180,27 @@ def test_the_page_itself_needs_no_token(locked: Client) -> None:
     """The page, which asks for the token, and its scripts have no data."""
     assert locked.get("").status == 200
     assert locked.get("static/plotly.min.js").status == 200
+
+
+def test_mounted() -> None:
+    """Below a path of another application, the same is refused, and the cookie is for that path."""
+    app = Starlette(routes=[Mount("/below/this", create_app(state(), token=TOKEN))])
+    with serve(app) as client:
+        below = "/below/this"
+        assert client.request("GET", f"{below}/").status == 200
+        assert client.request("GET", f"{below}/static/plotly.min.js").status == 200
+        assert client.request("GET", f"{below}/api/store").status == 401
+        assert client.request("GET", f"{below}/api/store", Host="evil.example").status == 403
+        assert client.request("POST", f"{below}/api/store", b"").status == 405
+        body = json.dumps({"token": TOKEN}).encode()
+        cookie, *attributes = (
+            client.request("POST", f"{below}/api/login", body).headers["set-cookie"].split("; ")
+        )
+        assert f"Path={below}/" in attributes
+        answer = client.request("GET", f"{below}/api/keys", Cookie=cookie)
+        assert answer.json()["keys"] == [["gain", "m"]]
+        for path in ("//api/keys", "/static/../api/keys", "/static/%2e%2e/api/keys", "/api//keys"):
+            assert client.request("GET", below + path).status in (401, 404)
 
 
 def test_cookie(locked: Client) -> None:

@@ -153,7 +153,7 @@ class Guard:
             return None if method == "POST" else (405, "Log in with POST.")
         if method not in ("GET", "HEAD"):
             return 405, "Nothing can be written here: use GET."
-        if self._token is not None and path.startswith("/api/"):
+        if self._token is not None and not (path == "/" or path.startswith("/static/")):
             cookies = _header(scope, b"cookie")
             if not any(map(self._token.is_in, cookies)):
                 return 401, "A token is needed."
