@@ -11,7 +11,7 @@ import redis
 from web_client import TIMEOUT, Client, query, serve
 
 from telstate import TelescopeState
-from telstate.web import create_app
+from telstate.web import _live, create_app
 from telstate.web._live import MAX_CHANGES, MAX_STREAMS, Page
 from telstate_backends import KeyType
 from telstate_testing import RedisBinary, RedisServer
@@ -98,9 +98,10 @@ def test_view(newest_port: int, ts: TelescopeState) -> None:
 
 
 def test_one_subscription_for_all_pages(
-    client: Client, ts: TelescopeState, newest_port: int
+    client: Client, ts: TelescopeState, newest_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many pages are open, the server has one subscriber; when all are closed, it has none."""
+    monkeypatch.setattr(_live, "LINGER", 0.0)
     with redis.Redis(port=newest_port) as connection:
         before = len(connection.client_list())
         with client.stream("gain") as first, client.stream("gain") as second:
@@ -117,6 +118,21 @@ def test_one_subscription_for_all_pages(
         while subscriptions(newest_port):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_a_page_that_opens_again(client: Client, ts: TelescopeState, newest_port: int) -> None:
+    """A page that opens again for other keys finds the store still watched, and has the state of now."""
+    ts.add("gain", 1, ts=1.0)
+    with client.stream("gain") as stream:
+        stream.until("update", text="1")
+    with redis.Redis(port=newest_port) as connection:
+        before = connection.info("stats")["total_connections_received"]
+        for number in range(3):
+            ts.add("gain", number, ts=2.0 + number)
+            with client.stream("gain") as stream:
+                stream.until("ready")
+                stream.until("update", text=str(number))
+        assert connection.info("stats")["total_connections_received"] == before
 
 
 def test_lost_and_regained(server: RedisServer) -> None:

@@ -43,6 +43,9 @@ MAX_CHANGES = 1000
 INTERVAL = 0.2
 """Seconds between two updates of a key on a page."""
 
+LINGER = 5.0
+"""Seconds for which the store is watched without a page, because a page that shows other keys opens again."""
+
 _CHECK_SECONDS = 2.0
 _LIST_SECONDS = 30.0
 _PING_SECONDS = 5.0  # how long the server may take to answer a check
@@ -205,11 +208,11 @@ class Hub:
         return page
 
     def leave(self, page: Page) -> None:
-        """Close a page; without pages, the store is not watched."""
+        """Close a page; a while after the last one, the store is not watched any more."""
         page.close()
         self._pages.discard(page)
         if not self._pages:
-            self._stop()
+            asyncio.get_running_loop().call_later(LINGER, self._stop_without_pages)
 
     async def close(self) -> None:
         """Close all pages."""
@@ -219,6 +222,10 @@ class Hub:
         self._stop()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _stop_without_pages(self) -> None:
+        if not self._pages:
+            self._stop()
 
     def _stop(self) -> None:
         for task in list(self._tasks):
