@@ -4,6 +4,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import matplotlib
+
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "telstate"
@@ -78,7 +80,12 @@ graphviz_dot_args = [
 # The look. Everything is in the build: no page needs a network.
 html_theme = "pydata_sphinx_theme"
 html_title = "telstate"
-html_static_path = ["_static"]
+# Fonts in which plots of text line up: the first has the characters of lines, which the second lacks.
+_FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
+html_static_path = [
+    "_static",
+    *(str(_FONTS / f"{name}.ttf") for name in ("DejaVuSans", "DejaVuSansMono")),
+]
 html_css_files = ["telstate.css"]
 html_show_sourcelink = False
 # Without a mode, the theme reports an error to the console of the browser.
