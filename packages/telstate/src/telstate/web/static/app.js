@@ -11,6 +11,7 @@ const status = byId("status");
 let store = null;
 let view = parse("");
 let shown = null;
+let shownName = "";
 let tree = null;
 let live = null;
 // The clock of the server, as far as it differs from that of this machine, in seconds.
@@ -26,27 +27,27 @@ function go(changes, { replace = false } = {}) {
   follow();
 }
 
-/** Show what the address says. */
+const nameOf = ({ keys }) => keys.join("\0");
+
+/** Show what the address says; that may be called twice for one change. */
 async function follow() {
   const before = view;
   view = parse(location.hash);
-  const sameKeys = before.keys.join("\0") === view.keys.join("\0");
-  tree.searchFor(view.search);
-  if (!sameKeys || !shown) tree.select(view.keys);
+  const wanted = nameOf(view);
+  // Otherwise the text that has just been typed stays.
+  if (view.search !== before.search) tree.searchFor(view.search);
   document.title = [...view.keys.map(printable).slice(0, 2), printable(store.title)].join(" · ").slice(0, 200);
-  if (!view.keys.length) {
-    if (!(shown instanceof Overview)) show(new Overview(context));
-  } else if (sameKeys && shown?.change) shown.change(view);
-  else {
-    const wanted = view;
-    const { Detail } = await import("./detail.js");
-    if (wanted === view) show(new Detail(context, view));
-  }
+  if (shown && shownName === wanted) return shown.change?.(view);
+  tree.select(view.keys);
+  const { Detail } = view.keys.length ? await import("./detail.js") : {};
+  if (nameOf(view) === wanted && !(shown && shownName === wanted))
+    show(Detail ? new Detail(context, view) : new Overview(context), wanted);
 }
 
-function show(panel) {
+function show(panel, name) {
   shown?.close();
   shown = panel;
+  shownName = name;
   main.replaceChildren(panel.element);
   main.scrollTop = 0;
   watch();
@@ -78,7 +79,7 @@ async function start() {
   }
   if (store.now) ahead = store.now - Date.now() / 1000;
   // Of a path, the name of the file says most.
-  store.title = store.name.includes("://") ? store.name : store.name.replace(/^.*\/(?=[^/]+$)/, "");
+  store.title = store.name.replace(/^\/.*\/(?=[^/]+$)/, "");
   byId("store").textContent = printable(store.title);
   byId("store").title = printable(store.name);
   tree ??= new Tree({

@@ -4,6 +4,8 @@ import { count, el, message, printable, shorten, time } from "./dom.js";
 import { Rows } from "./rows.js";
 
 const PAGE = 200;
+// So many rows above those in sight are fetched too.
+const BEYOND = 10;
 // So many pages are kept.
 const MAX_PAGES = 30;
 
@@ -57,7 +59,8 @@ class Table {
   async #load() {
     const [first, end] = this.#rows.sight;
     const wanted = [];
-    for (let page = Math.floor(first / PAGE); page * PAGE < Math.max(end, 1); page++)
+    const from = Math.max(0, first - BEYOND);
+    for (let page = Math.floor(from / PAGE); page * PAGE < Math.max(end, 1); page++)
       if (this.#stale || !this.#pages.has(page)) wanted.push(page);
     if (!wanted.length) return;
     const isFirst = !this.#pages.size;

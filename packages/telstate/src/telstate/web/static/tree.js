@@ -174,7 +174,7 @@ export class Tree {
     if (opened && !this.#isList) this.#arrange(false);
     else this.#rows.refresh(this.#lines.length);
     const index = this.#lines.findIndex((line) => line.key === keys[0]);
-    if (index >= 0 && this.#lines[this.#active]?.key !== keys[0]) this.#activate(index, true);
+    if (index >= 0 && document.activeElement !== this.#box) this.#activate(index, true);
   }
 
   get #isList() {

@@ -1,0 +1,189 @@
+"""The page in a real browser: Debian's Chromium, one for all tests, with a new profile for each.
+
+These tests run in the nox session `web`, where Playwright is installed; elsewhere they are not collected.
+Every page that a test visits must ask no other host than its own and leave no error on the console.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+import pytest
+
+from telstate import TelescopeState
+from telstate_testing import missing
+from telstate_testing.observations import START, fill_observation
+
+if find_spec("playwright") is None:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    from playwright.sync_api import expect
+
+    # A page that takes longer hangs.
+    TIMEOUT = 8_000.0
+    expect.set_options(timeout=TIMEOUT)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+#: Chromium without a graphics card says these on the console, as soon as something draws.
+DRIVER = re.compile("GL Driver|WebGL|GroupMarkerNotSet|swiftshader", re.IGNORECASE)
+#: What the browser itself logs about requests that fail.
+FAILED = re.compile("Failed to load resource|ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|ERR_ABORTED")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Whatever asks for another host learns that there is none.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+class Visit(Protocol):
+    """Opens a page in a profile of its own."""
+
+    def __call__(
+        self,
+        address: str,
+        *,
+        width: int = ...,
+        height: int = ...,
+        scheme: str = ...,
+        may_fail: bool = ...,
+        reduced_motion: bool = ...,
+    ) -> Page: ...
+
+
+class Site:
+    """The page over a store, served from a thread of this process at `url`."""
+
+    def __init__(self, store: Any, **options: Any) -> None:
+        import uvicorn
+
+        from telstate.web import create_app
+
+        app = create_app(store, **options)
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+        arguments = {"sockets": [self._socket]}
+        self._thread = threading.Thread(target=self._server.run, kwargs=arguments)
+
+    def __enter__(self) -> Site:
+        # The socket listens already, so the first request waits until the server answers.
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def add_long_sensor(ts: TelescopeState, name: str, samples: int) -> None:
+    """Add a sensor whose samples are too many for a plot of their own."""
+    times = [START + number * 0.01 for number in range(samples)]
+    ts.add_many(name, [float(number % 977) for number in range(samples)], times)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip(missing("Chromium"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visit]:
+    """Open pages; what they must never do is checked at the end."""
+    foreign: list[str] = []
+    problems: list[str] = []
+    with ExitStack() as stack:
+
+        def visit(
+            address: str,
+            *,
+            width: int = 1280,
+            height: int = 900,
+            scheme: str = "light",
+            may_fail: bool = False,
+            reduced_motion: bool = False,
+        ) -> Page:
+            size: ViewportSize = {"width": width, "height": height}
+            context = chromium.new_context(
+                viewport=size,
+                color_scheme="dark" if scheme == "dark" else "light",
+                reduced_motion="reduce" if reduced_motion else "no-preference",
+                accept_downloads=True,
+            )
+            stack.callback(context.close)
+            context.set_default_timeout(TIMEOUT)
+            own = urlsplit(address).netloc
+
+            def on_request(request: Request) -> None:
+                parts = urlsplit(request.url)
+                if parts.scheme not in ("data", "blob") and parts.netloc != own:
+                    foreign.append(request.url)
+
+            def on_console(message: ConsoleMessage) -> None:
+                if message.type != "error" and message.type != "warning":
+                    return
+                if not DRIVER.search(message.text) and not (may_fail and FAILED.search(message.text)):
+                    problems.append(message.text)
+
+            page = context.new_page()
+            page.on("request", on_request)
+            page.on("console", on_console)
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.goto(address)
+            return page
+
+        yield visit
+    assert foreign == []
+    assert problems == []
+
+
+@pytest.fixture(scope="session")
+def sites() -> Iterator[Callable[..., str]]:
+    """Serve stores until the end of all tests; returns the address."""
+    with ExitStack() as stack:
+        yield lambda store, **options: stack.enter_context(Site(store, **options)).url
+
+
+@pytest.fixture(scope="session")
+def array(sites: Callable[..., str]) -> str:
+    """The address of an observation with 64 antennas, and a sensor with many samples."""
+    ts = TelescopeState()
+    fill_observation(ts, antennas=64, channels=64, seconds=120)
+    add_long_sensor(ts, "long_sensor", 100_000)
+    return sites(ts, name="array", live=False)
+
+
+@pytest.fixture(scope="session")
+def real(sites: Callable[..., str]) -> str:
+    """The address of a real snapshot."""
+    return sites(Path(__file__).parents[2] / "data" / "1testdata_sdp_l0.rdb")
