@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's Chromium, one for all tests, with a new profile for each.
+"""The page in a real browser: Debian's Chromium, one for all tests.
 
 These tests run in the nox session `web`, where Playwright is installed; elsewhere they are not collected.
 Every page that a test visits must ask no other host than its own and leave no error on the console.
@@ -30,11 +30,11 @@ else:
     from playwright.sync_api import expect
 
     # A page that takes longer hangs.
-    TIMEOUT = 8_000.0
+    TIMEOUT = 60_000.0
     expect.set_options(timeout=TIMEOUT)
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -56,7 +56,7 @@ ARGUMENTS = [
 
 
 class Visit(Protocol):
-    """Opens a page in a profile of its own."""
+    """Opens a page, which is closed after the test."""
 
     def __call__(
         self,
@@ -104,8 +104,8 @@ def add_long_sensor(ts: TelescopeState, name: str, samples: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """The browser."""
+def chromium() -> Iterator[BrowserContext]:
+    """The browser; Plotly is cached in it."""
     from playwright.sync_api import sync_playwright
 
     found = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -113,12 +113,14 @@ def chromium() -> Iterator[Browser]:
         pytest.skip(missing("Chromium"))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield browser
+        context = browser.new_context()
+        context.set_default_timeout(TIMEOUT)
+        yield context
         browser.close()
 
 
 @pytest.fixture
-def visit(chromium: Browser) -> Iterator[Visit]:
+def visit(chromium: BrowserContext) -> Iterator[Visit]:
     """Open pages; what they must never do is checked at the end."""
     foreign: list[str] = []
     problems: list[str] = []
@@ -133,15 +135,13 @@ def visit(chromium: Browser) -> Iterator[Visit]:
             may_fail: bool = False,
             reduced_motion: bool = False,
         ) -> Page:
-            size: ViewportSize = {"width": width, "height": height}
-            context = chromium.new_context(
-                viewport=size,
+            page = chromium.new_page()
+            stack.callback(page.close)
+            page.set_viewport_size({"width": width, "height": height})
+            page.emulate_media(
                 color_scheme="dark" if scheme == "dark" else "light",
                 reduced_motion="reduce" if reduced_motion else "no-preference",
-                accept_downloads=True,
             )
-            stack.callback(context.close)
-            context.set_default_timeout(TIMEOUT)
             own = urlsplit(address).netloc
 
             def on_request(request: Request) -> None:
@@ -152,10 +152,11 @@ def visit(chromium: Browser) -> Iterator[Visit]:
             def on_console(message: ConsoleMessage) -> None:
                 if message.type != "error" and message.type != "warning":
                     return
-                if not DRIVER.search(message.text) and not (may_fail and FAILED.search(message.text)):
+                if not DRIVER.search(message.text) and not (
+                    may_fail and FAILED.search(message.text)
+                ):
                     problems.append(message.text)
 
-            page = context.new_page()
             page.on("request", on_request)
             page.on("console", on_console)
             page.on("pageerror", lambda error: problems.append(str(error)))

@@ -35,7 +35,14 @@ def test_first_is_an_overview_with_links(visit: Visit, array: str) -> None:
     expect(page.locator("h1")).to_have_text("array")
     facts = page.locator(".facts")
     expect(facts).to_contain_text("1,516")
-    for title in ("Targets", "Antennas", "Streams", "Capture blocks", "Biggest keys", "Busiest sensors"):
+    for title in (
+        "Targets",
+        "Antennas",
+        "Streams",
+        "Capture blocks",
+        "Biggest keys",
+        "Busiest sensors",
+    ):
         expect(page.get_by_role("heading", name=re.compile(f"^{title}"))).to_be_visible()
     page.get_by_role("link", name="m007", exact=True).click()
     expect(page.locator("#search")).to_have_value("m007_*")
@@ -173,7 +180,9 @@ def test_address_back_and_forward(visit: Visit, array: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["attribute", "sensor"])
-def test_hostile_names_and_values_are_text(visit: Visit, sites: Callable[..., str], kind: str) -> None:
+def test_hostile_names_and_values_are_text(
+    visit: Visit, sites: Callable[..., str], kind: str
+) -> None:
     """Whatever a key is called or holds, it is shown as text."""
     ts = TelescopeState()
     for name, value in HOSTILE.items():
@@ -194,7 +203,14 @@ def test_hostile_names_and_values_are_text(visit: Visit, sites: Callable[..., st
         expect(page.locator("main .card").nth(1)).not_to_have_attribute("aria-busy", "true")
         expect(page.locator("main [role=alert]")).to_have_count(0)
     shown = page.locator("#tree").inner_text()
-    for text in ("<script>", "<img src=x", "two\\nlines", "turned\\u202ename", "bytes\\xff", "&lt;b&gt;"):
+    for text in (
+        "<script>",
+        "<img src=x",
+        "two\\nlines",
+        "turned\\u202ename",
+        "bytes\\xff",
+        "&lt;b&gt;",
+    ):
         assert text in shown
     assert page.locator("#tree script, #tree img, main script, main img").count() == 0
     assert "broken" not in page.title()

@@ -13,7 +13,8 @@ from conftest import Visit
 from playwright.sync_api import expect
 
 from telstate import TelescopeState
-from telstate_testing import RedisServer, free_port, missing, newest_binaries
+from telstate_testing import RedisServer, missing, newest_binaries
+from telstate_testing.servers import free_port
 
 
 class Served:
@@ -89,8 +90,9 @@ def test_live_observation(visit: Visit, server: RedisServer) -> None:
         ts.add("new_sensor", 1)
         expect(page.locator("#tree")).to_contain_text("new_sensor")
         expect(page.locator("#found")).to_have_text("4 keys")
-        del ts["new_sensor"]
+        ts.delete("new_sensor")
         expect(page.locator("#found")).to_have_text("3 keys")
+        page.close()
     ts.backend.close()
 
 
@@ -126,6 +128,7 @@ def test_hidden_pages_are_quiet(visit: Visit, server: RedisServer) -> None:
         value = page.locator(".latest .now")
         expect(page.locator("#status")).to_have_text("Live")
         expect(value).to_have_text("1.0")
+        expect(page.locator(".figure[data-points]")).to_be_visible()
         hide = """(hidden) => {
           Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
           document.dispatchEvent(new Event("visibilitychange"));
@@ -140,6 +143,7 @@ def test_hidden_pages_are_quiet(visit: Visit, server: RedisServer) -> None:
         assert requests == []
         page.evaluate(hide, False)
         expect(value).to_have_text("19.0")
+        page.close()
     ts.backend.close()
 
 
@@ -161,6 +165,7 @@ def test_open_page_does_not_grow(visit: Visit, server: RedisServer) -> None:
         points = page.evaluate("document.querySelector('.figure').data[0].x.length")
         assert points < 4000
         assert page.evaluate("document.querySelectorAll('*').length") < elements + 300
+        page.close()
     ts.backend.close()
 
 

@@ -2,7 +2,7 @@
 import { debounce, get, path } from "./api.js";
 
 const MAX_KEYS = 200;
-const PAUSES = [1000, 2000, 5000, 10_000];
+const PAUSES = [500, 1000, 2000, 5000];
 // After so much time without events, the server is asked whether it is there.
 const QUIET = 30_000;
 

@@ -9,7 +9,8 @@ const SHORTEST = 1e-3;
 // A store whose last sample is older shows the time up to that sample, not up to now.
 const RECENT = 3600;
 // Live plots are fetched at most so often (milliseconds), and pause for so many times what fetching took.
-const LEAST_PAUSE = 1500;
+const LEAST_PAUSE = 1000;
+const MOST_PAUSE = 15_000;
 const PAUSE_FACTOR = 8;
 const SPANS = [["All", null], ["1 d", 86400], ["1 h", 3600], ["10 min", 600], ["1 min", 60]];
 const PHASES = [[0, "#2b3a67"], [0.25, "#4aa3a2"], [0.5, "#f0e6c8"], [0.75, "#c9616a"], [1, "#2b3a67"]];
@@ -260,20 +261,11 @@ export class Plots {
     const [start, end] = this.#chosen;
     const { part } = this.#context.view;
     const query = { start, end, width: Math.min(4000, Math.round(this.#area)), part };
-    const began = performance.now();
     this.element.setAttribute("aria-busy", "true");
     let done;
     try {
       done = await this.#latest.run((signal) =>
-        Promise.all([
-          loadPlotly(this.#context.store.plotly),
-          ...this.#keys.map((key) =>
-            get("plot", { key, ...query }, signal).catch((error) => {
-              if (signal.aborted || error.status === 0) throw error;
-              return { type: "none", why: error.message };
-            }),
-          ),
-        ]),
+        Promise.all([loadPlotly(this.#context.store.plotly), this.#request(query, signal)]),
       );
     } catch (error) {
       this.#problem.replaceChildren(message(error.message, { title: "The plot could not be drawn.", retry: () => this.fetch() }));
@@ -281,12 +273,26 @@ export class Plots {
       return;
     }
     if (!done) return;
-    [this.#plotly, ...this.#answers] = done;
+    [this.#plotly, this.#answers] = done;
     this.#window = [start, end];
-    this.#took = performance.now() - began;
     this.#problem.replaceChildren();
     await this.#draw();
     this.element.removeAttribute("aria-busy");
+  }
+
+  /** Return the answers for all keys; one that cannot be plotted does not keep the others from it. */
+  async #request(query, signal) {
+    const began = performance.now();
+    const answers = await Promise.all(
+      this.#keys.map((key) =>
+        get("plot", { key, ...query }, signal).catch((error) => {
+          if (signal.aborted || error.status === 0) throw error;
+          return { type: "none", why: error.message };
+        }),
+      ),
+    );
+    this.#took = performance.now() - began;
+    return answers;
   }
 
   change() {
@@ -309,7 +315,7 @@ export class Plots {
     this.#timer = setTimeout(() => {
       this.#timer = 0;
       this.fetch();
-    }, Math.max(LEAST_PAUSE, PAUSE_FACTOR * this.#took));
+    }, Math.min(Math.max(LEAST_PAUSE, PAUSE_FACTOR * this.#took), MOST_PAUSE));
   }
 
   // Drawing
