@@ -90,6 +90,7 @@ nox.options.sessions = [
     "compat",
     "katdal",
     "docs",
+    "web",
 ]
 nox.options.reuse_existing_virtualenvs = True
 # A missing interpreter is skipped and named, in CI too.
@@ -326,7 +327,9 @@ def lint(session: nox.Session) -> None:
 def typecheck(session: nox.Session) -> None:
     """Check each package where only what it declares is installed, then its tests, and our tools."""
     needed = needed_by_tests(*PACKAGES)
-    install(session, [*PACKAGES, "telstate-testing"], MYPY, "nox", "packaging", *needed)
+    browser = nox.project.dependency_groups(nox.project.load_toml(), "browser")
+    ours = [*PACKAGES, "telstate-testing"]
+    install(session, ours, MYPY, "nox", "packaging", *needed, *browser)
     for package in PACKAGES:
         folder = Path("packages") / package
         alone = environment(session, f"alone-{package}")
@@ -468,6 +471,17 @@ def docs(session: nox.Session) -> None:
     session.run("python", "testing/check_reference.py", str(built))
     session.run("python", "docs/pictures/browse_site.py", str(built))
     session.log(f"Read the documentation at {(built / 'index.html').resolve().as_uri()}")
+
+
+@nox.session
+def web(session: nox.Session) -> None:
+    """Test the web page in Debian's Chromium, with Playwright."""
+    browser = nox.project.dependency_groups(nox.project.load_toml(), "browser")
+    install(session, [*PACKAGES, "telstate-testing"], *browser, *needed_by_tests("telstate"))
+    variables = {"TELSTATE_REDIS_SERVER": servers(session, "redis")}
+    pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
+    tested = "packages/telstate/tests/web/browser"
+    session.run(*pytest, tested, *session.posargs, env=variables)
 
 
 @nox.session(venv_backend="none")

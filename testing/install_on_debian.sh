@@ -74,7 +74,7 @@ command -v redis-server >/dev/null || install redis-server
 command -v openssl >/dev/null || install openssl # makes the certificates for tests of TLS
 command -v zsh >/dev/null || install zsh # for tests of completion
 command -v dot >/dev/null || install graphviz # for diagrams of the documentation
-command -v chromium >/dev/null || install chromium # opens the pages of the documentation
+command -v chromium >/dev/null || install chromium # opens the pages of the documentation, and the web page
 command -v cc >/dev/null || install gcc libc6-dev
 if [ "${VERSION_ID:-99}" -ge 13 ]; then
     command -v valkey-server >/dev/null || install valkey-server

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from browsing import Site, Visit  # noqa: E402  # a helper beside the tests, found by the line above
+
 #: Chromium without a graphics card says these on the console, as soon as something draws.
 DRIVER = re.compile("GL Driver|WebGL|GroupMarkerNotSet|swiftshader", re.IGNORECASE)
 #: What the browser itself logs about requests that fail.
@@ -53,48 +53,6 @@ ARGUMENTS = [
     # Whatever asks for another host learns that there is none.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-
-
-class Visit(Protocol):
-    """Opens a page, which is closed after the test."""
-
-    def __call__(
-        self,
-        address: str,
-        *,
-        width: int = ...,
-        height: int = ...,
-        scheme: str = ...,
-        may_fail: bool = ...,
-        reduced_motion: bool = ...,
-    ) -> Page: ...
-
-
-class Site:
-    """The page over a store, served from a thread of this process at `url`."""
-
-    def __init__(self, store: Any, **options: Any) -> None:
-        import uvicorn
-
-        from telstate.web import create_app
-
-        app = create_app(store, **options)
-        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
-        arguments = {"sockets": [self._socket]}
-        self._thread = threading.Thread(target=self._server.run, kwargs=arguments)
-
-    def __enter__(self) -> Site:
-        # The socket listens already, so the first request waits until the server answers.
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
 
 
 def add_long_sensor(ts: TelescopeState, name: str, samples: int) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from conftest import Visit
+from browsing import Visit
 from playwright.sync_api import Page, expect
 
 from telstate import TelescopeState

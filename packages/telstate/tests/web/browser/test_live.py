@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Visit
+from browsing import Visit
 from playwright.sync_api import expect
 
 from telstate import TelescopeState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from conftest import Visit
+from browsing import Visit
 from playwright.sync_api import Page, expect
 
 # Returns the texts whose contrast with what is behind them is below that of WCAG AA.

@@ -6,7 +6,7 @@ import re
 import struct
 from pathlib import Path
 
-from conftest import Visit
+from browsing import Visit
 from playwright.sync_api import Locator, Page, expect
 
 from telstate_testing.observations import START
