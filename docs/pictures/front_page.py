@@ -40,7 +40,8 @@ def draw_plot(ts: TelescopeState, width: float, height: float) -> str:
         axes.set_facecolor(BACKGROUND)
     output = io.StringIO()
     figure.savefig(output, format="svg", metadata={"Date": None})
-    return re.sub(r"(\d+\.\d)\d+", r"\1", output.getvalue())  # tenths of a point suffice
+    # Tenths of a point suffice, but not for the scale of glyphs.
+    return re.sub(r"(?<!scale\()(\d+\.\d)\d+", r"\1", output.getvalue())
 
 
 def size_of(svg: str) -> tuple[float, float]:

@@ -16,6 +16,7 @@ def check(picture: Path) -> None:
     """Check that a picture is an SVG file that fetches nothing."""
     content = picture.read_text()
     assert len(content) < 150_000
+    assert "scale(0.0)" not in content  # by which the labels of the plot were not visible
     assert "telstate&#160;info&#160;observation.rdb" in content and "@font-face" not in content
     assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
 
