@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WIDTHS = (1280, 400)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 HEIGHT = 900
+MAX_WAIT = 300_000  # ms; what takes longer hangs
 LOCAL = ("file:", "data:", "blob:", "about:", "http://127.0.0.1:", "http://localhost:")
 # The first run of a new profile asks servers for updates otherwise.
 OPTIONS = [
@@ -123,6 +124,7 @@ def main() -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         page = browser.new_page()
+        page.set_default_timeout(MAX_WAIT)
         faults: list[str] = []
         listen(page, faults)
         for path in pages:
