@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WIDTHS = (1280, 400)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-HEIGHT = 900
+HEIGHT, MAX_HEIGHT = 900, 12_000  # of the window; of a picture
 MAX_WAIT = 300_000  # ms; what takes longer hangs
 LOCAL = ("file:", "data:", "blob:", "about:", "http://127.0.0.1:", "http://localhost:")
 # The first run of a new profile asks servers for updates otherwise.
@@ -99,7 +99,12 @@ def browse(page: Page, file: Path, screenshots: Path | None, name: str) -> Itera
         for theme in THEMES:
             page.emulate_media(color_scheme=theme)
             page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-            page.screenshot(path=screenshots / f"{name}-{width}-{theme}.png", full_page=True)
+            height = min(page.evaluate("document.documentElement.scrollHeight"), MAX_HEIGHT)
+            page.screenshot(
+                path=screenshots / f"{name}-{width}-{theme}.png",
+                full_page=True,
+                clip={"x": 0, "y": 0, "width": width, "height": height},
+            )
 
 
 def main() -> int:
