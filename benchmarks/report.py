@@ -1,6 +1,7 @@
 """Format the results of `run.py`: lines for a terminal, and tables and a picture for the documentation.
 
-Usage: ``python report.py RESULTS.json FOLDER`` writes ``speed-tables.md`` and ``speed.svg``.
+Usage: ``python report.py FOLDER`` makes ``speed*.md`` and ``speed.svg`` of ``speed.json`` (of `run.py`),
+and ``fleet-tables.md`` of ``fleet.json`` (of `fleet.py`); the documentation includes them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,12 @@ def quantity(value: float | None, unit: str) -> str:
 
 def counts_of(result: Result, side: str) -> str:
     """Return what was counted beside the time, such as ``5 round trips``."""
-    return ", ".join(f"{count:g} {name}" for name, count in result[f"{side}_counts"].items())
+    counts: dict[str, float] = result[f"{side}_counts"]
+    return ", ".join(
+        f"{count:g} {name.removesuffix('s') if count == 1 else name}"
+        for name, count in counts.items()
+        if count
+    )
 
 
 def ratio_of(result: Result) -> str:
@@ -184,8 +190,8 @@ def about(report: dict[str, Any]) -> str:
     )
 
 
-def tables(report: dict[str, Any]) -> str:
-    """Return the Markdown of a report."""
+def summary(report: dict[str, Any]) -> str:
+    """Return the Markdown of what is slower and of what grows."""
     results: list[Result] = report["results"]
     slower = [each for each in results if each["ratio"] is not None and each["ratio"] < 1]
     faster = [each for each in results if each["ratio"] is not None and each["ratio"] >= 1]
@@ -198,9 +204,15 @@ def tables(report: dict[str, Any]) -> str:
         "The time is proportional to the size to the power of the exponent: 1 is linear, 2 is quadratic.",
         growth_table(results),
     ]
+    return "\n\n".join(parts) + "\n"
+
+
+def tables(report: dict[str, Any]) -> str:
+    """Return the Markdown of all rows, by section."""
+    parts = []
     for title, start in SECTIONS:
-        if found := section(results, start):
-            parts += [f"## {title}", rows_table(found)]
+        if found := section(report["results"], start):
+            parts += [f"### {title}", rows_table(found)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -250,12 +262,93 @@ def picture(report: dict[str, Any]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
+def milliseconds(values: dict[str, float]) -> str:
+    """Format the median and the 99th percentile of some times."""
+    if not values["count"]:
+        return "-"
+    return " / ".join(quantity(values[name], "s") for name in ("p50", "p99"))
+
+
+def fleet_tables(report: dict[str, Any]) -> str:
+    """Return the Markdown of a simulated fleet."""
+    lines = []
+    for store in ("one server", "cluster"):
+        for phase in report[store]["phases"]:
+            times = [
+                milliseconds(phase[name]) for name in ("writes", "reads", "waits", "deliveries")
+            ]
+            lines.append(
+                [
+                    f"{store}, {phase['speed']:g} ×",
+                    f"{phase['writes per second']:.0f}",
+                    f"{phase['deliveries per second']:,.0f}",
+                    *times,
+                    quantity(phase["late"].get("p99"), "s"),
+                    f"{phase['lost']} / {phase['doubled']}",
+                    f"{phase['cores of servers']:.2f}",
+                ]
+            )
+    head = [
+        "store, speed",
+        "writes/s",
+        "updates delivered/s",
+        "write",
+        "read",
+        "wait",
+        "watch",
+        "late",
+        "lost / doubled",
+        "processors of the servers",
+    ]
+    host, clients = report["machine"], report["clients"]
+    errors = sum(
+        sum(phase["errors"].values())
+        for store in ("one server", "cluster")
+        for phase in report[store]["phases"]
+    )
+    memory = [
+        [
+            store,
+            quantity(report[store]["bytes for each process"], "B"),
+            quantity(report[store]["bytes for each asyncio client"], "B"),
+        ]
+        for store in ("one server", "cluster")
+    ]
+    return (
+        "\n\n".join(
+            [
+                f"Measured on {report['date']} with telstate {report['ours']['telstate']} and "
+                f"{report['server']}, all on one machine: {host['processor']}, {host['cores']} cores. "
+                f"{report['antennas']} processes write; of the asyncio clients {clients['read']} read, "
+                f"{clients['wait']} wait and {clients['watch']} watch. Each phase took "
+                f"{report['seconds']:g} s. {report['conditions']}",
+                table(head, lines),
+                "Times are medians and 99th percentiles. A write is *late* by the time from when it was due "
+                f"to when it began. In all phases together, calls failed {errors} times.",
+                table(["private memory", "each process", "each asyncio client"], memory),
+            ]
+        )
+        + "\n"
+    )
+
+
+def documents(folder: Path) -> dict[str, str]:
+    """Return what belongs beside the results in a folder: the contents by file name."""
+    speed = json.loads((folder / "speed.json").read_text())
+    fleet = json.loads((folder / "fleet.json").read_text())
+    return {
+        "speed-summary.md": summary(speed),
+        "speed-tables.md": tables(speed),
+        "speed.svg": picture(speed),
+        "fleet-tables.md": fleet_tables(fleet),
+    }
+
+
 def main() -> None:
     """Write the tables and the picture."""
-    report = json.loads(Path(sys.argv[1]).read_text())
-    folder = Path(sys.argv[2])
-    (folder / "speed-tables.md").write_text(tables(report))
-    (folder / "speed.svg").write_text(picture(report))
+    folder = Path(sys.argv[1])
+    for name, content in documents(folder).items():
+        (folder / name).write_text(content)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ from telstate_backends import (
     SomeKeys,
     Update,
 )
+from telstate_backends.operations import inspect
 from telstate_codec import DecodeError
 from telstate_codec.timestamps import encode_sample
 
@@ -246,8 +247,9 @@ async def test_listing_keys(subject: Subject) -> None:
     }
 
 
-async def test_listing_many_keys(subject: Subject) -> None:
+async def test_listing_many_keys(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing of more keys than fit on a page is complete and has no duplicates."""
+    monkeypatch.setattr(inspect, "KEYS_PER_PAGE", 500)
     names = sorted(b"key%d" % number for number in range(5000))
     await subject.execute_many([SetImmutable(name, b"x") for name in names])
     assert await subject.execute(Keys()) == names
