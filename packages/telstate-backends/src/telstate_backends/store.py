@@ -25,6 +25,9 @@ from telstate_backends.events import CHANNEL_PREFIX, Change, Event, place_of
 from telstate_backends.types import Immutable, Indexed, KeyType, Mutable
 from telstate_rdb.globs import Glob
 
+# Among more than so many times as many later samples, inserting samples one by one is faster than sorting.
+_FEW = 100
+
 
 @final
 class Samples(list[bytes]):
@@ -42,6 +45,17 @@ class Samples(list[bytes]):
             return False
         self.insert(index, member)
         return True
+
+    def insert_samples(self, members: Iterable[bytes]) -> None:
+        """Insert one or more samples: one by one if there are few, and otherwise by sorting."""
+        new = sorted(set(members))
+        start = bisect_left(self, new[0])
+        if len(self) - start > _FEW * len(new):
+            for member in new:
+                self.insert_sample(member)
+        else:
+            # Sorting merges the two runs.
+            self[start:] = dict.fromkeys(sorted([*self[start:], *new]))
 
 
 @final

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
+
+import pytest
 
 from telstate_backends import (
     AddSample,
@@ -11,11 +15,14 @@ from telstate_backends import (
     AsyncMemoryBackend,
     CheckDue,
     Get,
+    GetRange,
     Immutable,
     MemoryBackend,
     SetImmutable,
 )
-from telstate_codec import encode_sample
+from telstate_codec import encode_sample, range_bounds
+
+ALL_TIME = range_bounds(0.0, math.inf, include_end=False)
 
 
 def test_a_million_samples_cost_as_much_as_ten() -> None:
@@ -35,6 +42,20 @@ def test_a_million_samples_cost_as_much_as_ten() -> None:
         costs.append(min(blocks))
     # If it were proportional, it would be thousands of times as much; noise is less than five times.
     assert costs[1] < 5 * costs[0]
+
+
+@pytest.mark.parametrize("present", [0, 3, 1000])
+@pytest.mark.parametrize("added", [1, 5, 200])
+def test_samples_at_any_times_are_sorted_and_unique(present: int, added: int) -> None:
+    """Few and many samples, before, between and after those that are there, are added once, in order."""
+    chooser = random.Random(present + added)
+    backend = MemoryBackend()
+    expected: set[bytes] = set()
+    for count in (present, added, added):
+        members = [encode_sample(float(chooser.randrange(500)), b"") for _ in range(count)]
+        backend.execute(AddSamples(b"s", tuple(members)))
+        expected.update(members)
+    assert sorted(expected) == backend.execute(GetRange((b"s",), *ALL_TIME))
 
 
 def test_writing_after_the_loop_of_a_watch_was_closed() -> None:

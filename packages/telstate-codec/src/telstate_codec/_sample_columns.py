@@ -139,7 +139,7 @@ def _decode_extensions(members: Sequence[bytes]) -> tuple[Array, Array] | None:
     """Decode samples of an extension type that differ only in their numbers."""
     first = members[0]
     size = len(first)
-    if any(len(member) != size for member in members):
+    if set(map(len, members)) != {size}:
         return None
     layout = _find_layout(first[SIZE:])
     if layout is None:

@@ -121,8 +121,13 @@ class AddSamples(_Adding):
         present = store.get(self.key)
         if present is not None and type(present) is not Samples:
             raise wrong_kind(self.key, kind_of(present), KeyType.MUTABLE)
-        for member in self.members:
-            AddSample(self.key, member).apply(store)
+        if store.watched:
+            for member in self.members:
+                AddSample(self.key, member).apply(store)
+        elif self.members:
+            samples = Samples() if present is None else present
+            samples.insert_samples(self.members)
+            store.data[self.key] = samples
 
     def command(self) -> Command:
         # Without duplicates: the script publishes all that do not exist before it adds any.
