@@ -216,7 +216,7 @@ def tables(report: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-WIDTH, LEFT, RIGHT, TOP, STRIP = 760, 190, 24, 42, 30
+WIDTH, LEFT, RIGHT, TOP, STRIP = 760, 220, 28, 42, 30
 LIMITS = (0.1, 1000.0)
 
 
@@ -240,7 +240,7 @@ def picture(report: dict[str, Any]) -> str:
         parts.append(
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 12}" y2="{bottom}" stroke="currentColor" '
             f'stroke-width="{width}" opacity="0.55"/>'
-            f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick:g}×</text>'
+            f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{"≤ " if tick == LIMITS[0] else ""}{tick:g}×</text>'
         )
     middle = x_of(1)
     parts += [

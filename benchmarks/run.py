@@ -4,7 +4,7 @@ Each side runs in its own process and environment, on the same version of Python
 own. A row is prepared on both sides and timed in interleaved rounds (ours, peer, ours, peer ...), so that
 other load on the machine affects both. The ratio is the peer's median over ours; above 1 we are faster.
 
-Usage: ``python run.py PEER_PYTHON [--quick] [--rows GLOB] [--rounds N] [--seconds S] [--json FILE]``
+Usage: ``python run.py PEER_PYTHON [--quick] [--rows GLOB] [--rounds N] [--seconds S] [--json FILE] [--update]``
 
 `--quick` runs small rows briefly, to show that all of them work. `report.py` makes the documentation of a
 JSON file. An interrupted run (SIGINT, SIGTERM) ends all its processes and removes its files.
@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.1, help="of one round on one side")
     parser.add_argument("--note", default="", help="a sentence on the conditions, for the report")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
+    parser.add_argument("--update", action="store_true", help="replace only these rows in the file")
     arguments = parser.parse_args()
     end_on_signals()
     rounds, seconds = (1, 0.001) if arguments.quick else (arguments.rounds, arguments.seconds)
@@ -171,7 +172,13 @@ def main() -> None:
                 continue
             print(line_of(result), flush=True)
             results.append(result)
+    if arguments.update:
+        earlier = json.loads(arguments.json.read_text())
+        found = {one["row"]: one for one in [*earlier["results"], *results]}
+        report = earlier
+        results = [found[title] for title in load_rows() if title in found]
     report |= {"load at the end": os.getloadavg()[0], "results": results}
+    report["conditions"] = arguments.note or report["conditions"]
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report, indent=1) + "\n")
     slower = [result for result in results if (result["ratio"] or 1) < (result["at_least"] or 0)]
