@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from web_client import Answer, Client, serve
 
 from telstate import TelescopeState, aio, set_allow_pickle
 from telstate.web import create_app
-from telstate_backends import SetImmutable
-from telstate_codec import ENCODING_PICKLE, decode_key, encode_key
+from telstate_backends import AddSample, SetImmutable
+from telstate_codec import ENCODING_PICKLE, decode_key, encode_key, encode_value
 
 #: Names that a page might take for markup, other keys, or nothing.
 HOSTILE: list[str | bytes] = [
@@ -272,6 +273,30 @@ def test_hostile_values() -> None:
     with serve(create_app(ts)) as client:
         assert client.json("samples", "text")["total"] == len(values)
         assert client.json("plot", "text")["type"] == "bands"
+
+
+def test_corrupt_samples() -> None:
+    """Times that are no times, and samples that are none, do not keep the page from the others."""
+    ts = TelescopeState()
+    for key, times in {
+        "some": [1.0, 2.0, math.inf, math.nan],
+        "none": [math.inf, math.nan],
+    }.items():
+        for time in times:
+            member = struct.pack(">d", time) + encode_value(1.5)
+            ts.backend.execute(AddSample(encode_key(key), member))
+    ts.add("values", 1, ts=1.0)
+    ts.backend.execute(AddSample(b"values", struct.pack(">d", 2.0) + b"\xff\xc1"))
+    with serve(create_app(ts)) as client:
+        client.json("overview")
+        client.json("summary", "some", "none", "values")
+        assert client.json("plot", "some")["high"] == [1.5, 1.5]
+        assert client.json("plot", "none")["type"] == "none"
+        assert client.json("plot", "values")["type"] == "none"
+        for key, count in {"some": 2, "none": 0, "values": 2}.items():
+            assert client.json("samples", key)["total"] == count
+            assert client.get("api/csv", key).status == 200
+            client.get("api/value", key).json()
 
 
 async def test_an_open_asyncio_state() -> None:

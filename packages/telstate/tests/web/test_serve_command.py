@@ -104,6 +104,22 @@ def test_a_server(any_port: int) -> None:
 
 
 @slow
+def test_a_download_that_is_not_read(tmp_path: Path) -> None:
+    """Ctrl-C does not wait for a browser that does not read, and prints nothing."""
+    path = tmp_path / "long.rdb"
+    ts = TelescopeState()
+    ts.add_many("long", range(100_000), range(100_000))
+    ts.add_many("text", ["x" * 1000] * 10_000, range(10_000))
+    ts.save(path)
+    with serving(path) as served:
+        with socket.create_connection(("127.0.0.1", served.client.port)) as connection:
+            request = "GET /api/csv?key=text&key=long HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            connection.sendall(request.encode())
+            assert connection.recv(20).startswith(b"HTTP/1.1 200")
+            assert served.interrupt() == (-signal.SIGINT, "")
+
+
+@slow
 def test_termination(observation: Path) -> None:
     """SIGTERM ends it too."""
     with serving(observation) as served:

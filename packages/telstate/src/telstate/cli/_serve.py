@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 from collections.abc import Iterator
@@ -141,6 +142,8 @@ def _run(app: Any, pages: Pages, listener: socket.socket) -> None:
         """A server that ends streams in good order before it waits for answers that are on their way."""
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Downloads that are cut off by the user are no errors.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             await pages.end_streams()
             await super().shutdown(sockets)
 

@@ -254,6 +254,8 @@ class Pages:
 
     async def overview(self, reader: Reader, parameters: Parameters) -> Json:
         """What the store holds in all."""
+        if self._overview is not None and self._describing.locked():
+            return self._overview[1]  # soon there is a newer one
         async with self._describing:
             now = time.monotonic()
             if self._overview is not None and (
@@ -458,7 +460,7 @@ async def _stream(hub: Hub, page: Page) -> AsyncIterator[ServerSentEvent]:
     try:
         async for messages in page.messages():
             for name, content in messages:
-                yield ServerSentEvent(event=name, data=json.dumps(content, allow_nan=False))
+                yield ServerSentEvent(event=name, data=_to_text(content))
     finally:
         hub.leave(page)
 
@@ -469,12 +471,21 @@ def _takes_gzip(request: Request) -> bool:
 
 def _respond(content: Json, takes_gzip: bool) -> Response:
     """Return an answer in JSON."""
-    body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    body = _to_text(content).encode()
     headers = {}
     if takes_gzip and len(body) >= _COMPRESS_FROM:
         body = gzip.compress(body, 1)
         headers["content-encoding"] = "gzip"
     return Response(body, media_type="application/json", headers=headers)
+
+
+def _to_text(content: Json) -> str:
+    """Return JSON, in which times of a corrupt store that are infinite or NaN are null."""
+    try:
+        return json.dumps(content, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(content)
+        return json.dumps(json.loads(text, parse_constant=lambda _: None), separators=(",", ":"))
 
 
 def _error(status: int, message: str) -> Response:

@@ -275,6 +275,8 @@ class Reader:
         else:
             ends = preview.count, preview.first, preview.last
             sensor = await self._whole_sensor(name, ends)
+            times = sensor.times  # of a corrupt store, those of the preview may be infinite
+            first, last = (float(times[0]), float(times[-1])) if len(times) else (0.0, 0.0)
         return Samples(await self.compute(cut, sensor, begin, end), first, last)
 
     async def _sensor_preview(self, name: str) -> KeyPreview:
@@ -311,9 +313,10 @@ class Reader:
             sensor, ends = await self._read_tail(name, entry)
         if sensor is None:
             members = await self.execute(_range(name, -math.inf, math.inf, False))
-            if not members:
+            if members is None:
                 raise missing(name)
-            ends = (len(members), members[0][:_TIME_BYTES], members[-1][:_TIME_BYTES])
+            if members:
+                ends = (len(members), members[0][:_TIME_BYTES], members[-1][:_TIME_BYTES])
             sensor = await self.compute(decode_sensor, name, members)
         self._remember(key, _Entry(sensor, ends, _size_in_memory(sensor)))
         return sensor
