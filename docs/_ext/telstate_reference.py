@@ -193,6 +193,21 @@ def refer_to_synchronous(
         lines += ["", f"Parameters, result and errors are those of :py:meth:`{same}`.", ""]
 
 
+def show_aliases(
+    app: Sphinx,
+    what: str,
+    name: str,
+    value: object,
+    options: object,
+    signature: str | None,
+    result: str | None,
+) -> tuple[str | None, str | None]:
+    """Show type aliases by their names inside other types, too."""
+    alias = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")
+    shown = [None if text is None else alias.sub(r"~\1", text) for text in (signature, result)]
+    return shown[0], shown[1]
+
+
 def format_description(app: Sphinx, context: object, lines: list[str]) -> None:
     """Show the examples of a command as code, and everything else as the terminal shows it."""
     shown: list[str] = []
@@ -215,16 +230,11 @@ def format_options(app: Sphinx, context: object, lines: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
-    import logging
-
-    # Folders whose pages are still to come.
-    logging.getLogger("sphinx.sphinx.directives.other").addFilter(
-        lambda record: "didn't match any documents" not in record.getMessage()
-    )
     app.add_directive("objects", Objects)
     app.add_directive("methods", Methods)
     app.add_role("link-or-code", link_or_code)
     app.connect("missing-reference", resolve)
+    app.connect("autodoc-process-signature", show_aliases)
     app.connect("autodoc-process-docstring", refer_to_synchronous)
     app.connect("sphinx-click-process-description", format_description)
     app.connect("sphinx-click-process-options", format_options)

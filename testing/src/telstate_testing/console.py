@@ -21,7 +21,7 @@ import pytest
 
 COLUMNS = 100
 #: A command of an example that has not ended by then hangs.
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 300
 _COMMAND = re.compile(r"^\$ (.*\n(?:> .*\n)*)", re.MULTILINE)
 
 
