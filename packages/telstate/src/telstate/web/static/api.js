@@ -82,3 +82,26 @@ export function debounce(delay, work) {
     timer = setTimeout(work, delay, ...args);
   };
 }
+
+/**
+ * Return a function that has work done soon, however often it is called: at most every `least` milliseconds, and
+ * with pauses of several times what the work takes. Its `cancel` forgets what is to be done.
+ */
+export function paced(work, least = 1000, most = 15_000) {
+  let timer = 0;
+  let took = 0;
+  const run = async () => {
+    timer = 0;
+    const began = performance.now();
+    await work();
+    took = performance.now() - began;
+  };
+  const call = () => {
+    timer ||= setTimeout(run, Math.min(Math.max(least, 8 * took), most));
+  };
+  call.cancel = () => {
+    clearTimeout(timer);
+    timer = 0;
+  };
+  return call;
+}

@@ -1,6 +1,6 @@
 // Brings the parts of the page together: what the address says is shown, on the left and on the right.
 import { format, parse } from "./address.js";
-import { debounce, get, login } from "./api.js";
+import { debounce, get, login, paced } from "./api.js";
 import { age, byId, el, message, printable } from "./dom.js";
 import { Live } from "./live.js";
 import { Overview } from "./overview.js";
@@ -119,19 +119,18 @@ function setStatus(state = store.live ? "wait" : "archive", why = "") {
     wait: "Connecting",
     live: "Live",
     lost: "Connection lost. Trying again …",
-    "store-lost": `The store does not answer${why ? `: ${printable(why)}` : "."} Trying again …`,
+    "store-lost": "The store does not answer. Trying again …",
     archive: store.sound === false ? "Archive, damaged" : "Archive",
   };
+  status.title = printable(why);
   if (status.textContent !== texts[state]) status.textContent = texts[state];
 }
 
 // Live
 
-const reloadKeys = debounce(1000, async () => {
+const reloadKeys = paced(async () => {
   try {
     tree.load(await get("keys"));
-    tree.select(view.keys);
-    shown?.refresh?.();
   } catch (error) {
     if (error.status === 401) askForToken();
     // Otherwise the status line shows that the server is gone, and all is read again when it is back.
@@ -144,11 +143,15 @@ function startLive() {
       tree.update(update.key, update.text, update.time);
       shown?.update?.(update);
     },
-    keys: reloadKeys,
+    keys(change) {
+      reloadKeys();
+      shown?.changed?.(change);
+    },
     state: setStatus,
     back() {
       tree.forget();
       reloadKeys();
+      shown?.refresh?.();
     },
     failed: askForToken,
   });

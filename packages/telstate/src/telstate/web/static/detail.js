@@ -1,5 +1,5 @@
 // The keys that are chosen: their latest values, plots, samples and contents.
-import { path, get, Latest } from "./api.js";
+import { get, Latest, paced, path } from "./api.js";
 import { count, el, kindSign, KINDS, message, printable, shownName, time } from "./dom.js";
 import { flash } from "./overview.js";
 import { Plots } from "./plots.js";
@@ -43,8 +43,32 @@ export class Detail {
       return;
     }
     if (!answer) return;
-    this.#summaries = new Map(answer.keys.map((one) => [one.key, one]));
+    const before = this.#kinds;
+    const summaries = new Map(answer.keys.map((one) => [one.key, one]));
+    if (this.#panels.length && this.#kindsOf(summaries) === before) {
+      for (const one of answer.keys)
+        if (one.kind === "m") this.update({ key: one.key, text: one.value || one.type, time: one.last });
+      await Promise.all(this.#panels.map((panel) => panel.refresh()));
+      return;
+    }
+    this.#summaries = summaries;
     this.#draw();
+  }
+
+  #kindsOf(summaries) {
+    return this.keys.map((key) => summaries.get(key)?.kind ?? "-").join("");
+  }
+
+  get #kinds() {
+    return this.#kindsOf(this.#summaries);
+  }
+
+  #soon = paced(() => this.refresh());
+
+  /** Keys were added or deleted. */
+  changed({ added = [], deleted = [], reload }) {
+    const names = [...added.map(([name]) => name), ...deleted];
+    if (reload || names.some((name) => this.keys.includes(name))) this.#soon();
   }
 
   #of(...kinds) {
@@ -232,7 +256,7 @@ export class Detail {
   update(update) {
     const line = this.#lines.get(update.key);
     if (!line) {
-      if (this.keys.includes(update.key)) this.refresh();
+      if (this.keys.includes(update.key)) this.#soon();
       return;
     }
     const summary = this.#summaries.get(update.key);
@@ -248,18 +272,7 @@ export class Detail {
       line.value.textContent = shown;
       flash(line.value);
     }
-    for (const panel of this.#panels) {
-      if (panel instanceof Plots || panel instanceof Value) panel.update(update);
-      else this.#refreshTable(panel);
-    }
-  }
-
-  #tableTimer = 0;
-  #refreshTable(table) {
-    this.#tableTimer ||= setTimeout(() => {
-      this.#tableTimer = 0;
-      table.refresh();
-    }, 1500);
+    for (const panel of this.#panels) panel.update(update);
   }
 
   recolour() {
@@ -267,8 +280,6 @@ export class Detail {
   }
 
   #closePanels() {
-    clearTimeout(this.#tableTimer);
-    this.#tableTimer = 0;
     for (const panel of this.#panels) panel.close();
     this.#panels = [];
     this.#body.replaceChildren();
@@ -276,6 +287,7 @@ export class Detail {
 
   close() {
     this.#latest.cancel();
+    this.#soon.cancel();
     this.#closePanels();
   }
 }

@@ -100,6 +100,9 @@ export function short(number) {
   return String(Number(number.toPrecision(6)));
 }
 
+/** Return a number with three significant digits. */
+export const rate = (number) => (number >= 100 ? grouped.format(Math.round(number)) : String(Number(number.toPrecision(3))));
+
 export const KINDS = {
   a: { name: "attribute", plural: "Attributes" },
   m: { name: "sensor", plural: "Sensors" },

@@ -1,7 +1,7 @@
 // The first thing that one sees: what the store is and holds, with links to keys.
 import { linkTo, linkToSearch } from "./address.js";
 import { get, Latest } from "./api.js";
-import { bytes, count, duration, el, kindSign, message, printable, short, shownName, time } from "./dom.js";
+import { bytes, count, duration, el, kindSign, message, printable, rate, shownName, time } from "./dom.js";
 
 // So many names are shown of each list; the search shows all.
 const MAX_NAMES = 80;
@@ -15,6 +15,7 @@ export class Overview {
   #latest = new Latest();
   #values = new Map();
   #read = 0;
+  #last = null;
 
   constructor(context) {
     this.#context = context;
@@ -22,7 +23,9 @@ export class Overview {
   }
 
   async refresh() {
-    if (this.#context.now() - this.#read < REFRESH) return;
+    const { element } = this;
+    // Drawing anew would take the focus away.
+    if (this.#context.now() - this.#read < REFRESH || element.contains(document.activeElement)) return;
     this.#read = this.#context.now();
     let answer;
     try {
@@ -41,13 +44,20 @@ export class Overview {
     this.#latest.cancel();
   }
 
+  changed() {
+    this.refresh();
+  }
+
   /** Show a value that has just arrived. */
   update({ key, text, time: at }) {
+    this.refresh();
+    if (this.#last && at > Number(this.#last.dataset.age)) this.#last.dataset.age = at;
     const cell = this.#values.get(key);
     if (!cell) return;
     const [value, age] = cell;
     if (age && at !== null) age.dataset.age = at;
-    const shown = shownName(text, 120);
+    // Of a number, as many digits as there is room for.
+    const shown = /^-?\d+\.\d{4,}$/.test(text) ? String(Number(Number(text).toPrecision(6))) : shownName(text, 120);
     if (value.textContent === shown) return;
     const known = value.textContent !== "";
     value.textContent = shown;
@@ -62,12 +72,12 @@ export class Overview {
     const facts = [
       ["Time span", span === null ? "–" : duration(span), span === null ? "no samples" : [time(found.first, 0), " to ", time(found.last, 0), " UTC"]],
       ["Keys", count(store.keys ?? 0), `${count(kinds.a ?? 0, "attribute")}, ${count(kinds.m ?? 0, "sensor")}, ${count(kinds.i ?? 0)} indexed`],
-      ["Samples", count(found.samples ?? 0), span ? `${short(found.samples / span)} a second on average` : ""],
+      ["Samples", count(found.samples ?? 0), span ? `${rate(found.samples / span)} a second on average` : ""],
       ["Size", bytes(found.bytes), found.snapshot?.size ? `${bytes(found.snapshot.size)} as a file` : "of all values"],
       this.#origin(found, store),
     ];
-    if (store.live && found.last !== null)
-      facts[0][2] = [...facts[0][2], el("br"), "Last sample ", el("span", { "data-age": found.last })];
+    this.#last = store.live && found.last !== null ? el("span", { "data-age": found.last }) : null;
+    if (this.#last) facts[0][2] = [...facts[0][2], el("br"), "Last sample ", this.#last];
     this.element.replaceChildren();
     this.element.append(
       ...[
@@ -160,12 +170,12 @@ export class Overview {
     );
   }
 
-  /** A cell whose value changes as samples arrive. */
-  #cell(key, last) {
-    const value = el("span.now", {});
-    const age = this.#context.store.live ? el("span.dim", last === null || last === undefined ? {} : { "data-age": last }) : null;
+  /** Elements for a value that changes as samples arrive, and perhaps for how old it is. */
+  #cell(key, hasAge) {
+    const value = el("bdi.now", {});
+    const age = hasAge ? el("span.dim", {}) : null;
     this.#values.set(key, [value, age]);
-    return age ? [value, age] : [value];
+    return [value, age];
   }
 
   #targets(found) {
@@ -177,7 +187,7 @@ export class Overview {
       "Targets",
       count(total),
       sensors.map(({ key, targets }) => [
-        el("p.line.sensor", {}, el("a", { href: linkTo(key) }, el("bdi", {}, shownName(key, 80))), live ? this.#cell(key, null) : null),
+        el("p.line.sensor", {}, el("a", { href: linkTo(key) }, el("bdi", {}, shownName(key, 80))), live ? this.#cell(key, true) : null),
         el(
           "ul.lines",
           {},
@@ -208,8 +218,8 @@ export class Overview {
             "li",
             {},
             el("a", { href: linkTo(one.key) }, el("bdi", {}, shownName(one.key, 80))),
-            live ? this.#cell(one.key, one.last) : null,
-            el("span.number", {}, short(one.rate)),
+            live ? this.#cell(one.key, false) : null,
+            el("span.number", {}, rate(one.rate)),
           ),
         ),
       ),

@@ -1,5 +1,5 @@
 // Plots of sensors against UTC, stacked on one time axis, and pictures of arrays. Plotly is loaded for the first.
-import { debounce, get, Latest } from "./api.js";
+import { debounce, get, Latest, paced } from "./api.js";
 import { colour, count, duration, el, fileName, message, printable, shorten, shownName, time } from "./dom.js";
 
 // Labels up to this number have a lane each; more are told apart by colour.
@@ -8,10 +8,6 @@ const MAX_LANES = 12;
 const SHORTEST = 1e-3;
 // A store whose last sample is older shows the time up to that sample, not up to now.
 const RECENT = 3600;
-// Live plots are fetched at most so often (milliseconds), and pause for so many times what fetching took.
-const LEAST_PAUSE = 1000;
-const MOST_PAUSE = 15_000;
-const PAUSE_FACTOR = 8;
 const SPANS = [["All", null], ["1 d", 86400], ["1 h", 3600], ["10 min", 600], ["1 min", 60]];
 const PHASES = [[0, "#2b3a67"], [0.25, "#4aa3a2"], [0.5, "#f0e6c8"], [0.75, "#c9616a"], [1, "#2b3a67"]];
 const BANDS = ["#4a86d8", "#d08a3c", "#4fa37a", "#b0699f", "#8a8f3c", "#5aa2b5", "#c4635c", "#7d78c9"];
@@ -156,8 +152,6 @@ export class Plots {
   #answers = null;
   #drawn = "";
   #window = null;
-  #timer = 0;
-  #took = 0;
   #plotly = null;
 
   /** `ranges` is a map of the keys to the times of their first and last samples. */
@@ -182,10 +176,14 @@ export class Plots {
         this.#spans,
         el("span.grow", {}),
         this.#parts,
-        button("←", "Earlier", () => this.#move(-0.5)),
-        button("→", "Later", () => this.#move(0.5)),
-        button("+", "Zoom in", () => this.#zoom(0.5)),
-        button("−", "Zoom out", () => this.#zoom(2)),
+        el(
+          "span.moves",
+          {},
+          button("←", "Earlier", () => this.#move(-0.5)),
+          button("→", "Later", () => this.#move(0.5)),
+          button("+", "Zoom in", () => this.#zoom(0.5)),
+          button("−", "Zoom out", () => this.#zoom(2)),
+        ),
       ),
       this.#problem,
       this.#figure,
@@ -282,17 +280,15 @@ export class Plots {
 
   /** Return the answers for all keys; one that cannot be plotted does not keep the others from it. */
   async #request(query, signal) {
-    const began = performance.now();
-    const answers = await Promise.all(
+    return Promise.all(
       this.#keys.map((key) =>
         get("plot", { key, ...query }, signal).catch((error) => {
-          if (signal.aborted || error.status === 0) throw error;
+          // A refusal is about this sensor; other errors leave what is drawn as it is.
+          if (signal.aborted || error.status < 400 || error.status >= 500) throw error;
           return { type: "none", why: error.message };
         }),
       ),
     );
-    this.#took = performance.now() - began;
-    return answers;
   }
 
   change() {
@@ -311,11 +307,13 @@ export class Plots {
     }
     const { end } = this.#context.view;
     if (end !== null && at !== null && at > end) return;
-    if (this.#timer) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = 0;
-      this.fetch();
-    }, Math.min(Math.max(LEAST_PAUSE, PAUSE_FACTOR * this.#took), MOST_PAUSE));
+    this.#soon();
+  }
+
+  #soon = paced(() => this.fetch());
+
+  refresh() {
+    return this.fetch();
   }
 
   // Drawing
@@ -375,7 +373,7 @@ export class Plots {
       const axis = (layout[`yaxis${number}`] = { ...axisLook, domain, fixedrange: true, anchor: "x", nticks: heights[index] > 250 ? 8 : 4 });
       if (answer.type === "bands") {
         const lanes = answer.labels.length <= MAX_LANES;
-        const room = this.#narrow ? 11 : 18;
+        const room = this.#narrow ? 10 : 16;
         const shown = lanes ? answer.labels.map((one) => label(one, room)) : [];
         const last = Math.max(shown.length, 1) - 0.5;
         Object.assign(axis, { tickmode: "array", tickvals: shown.map((_, lane) => lane), ticktext: shown, range: [last, -0.5], showgrid: false });
@@ -452,7 +450,7 @@ export class Plots {
   }
 
   close() {
-    clearTimeout(this.#timer);
+    this.#soon.cancel();
     this.observer.disconnect();
     this.#latest.cancel();
     this.#plotly?.purge(this.#figure);

@@ -1,5 +1,5 @@
 // Tables of any length, of which only the pages in sight are fetched.
-import { debounce, get, Latest } from "./api.js";
+import { debounce, get, Latest, paced } from "./api.js";
 import { count, el, message, printable, shorten, time } from "./dom.js";
 import { Rows } from "./rows.js";
 
@@ -91,10 +91,13 @@ class Table {
   /** Read again what is in sight, because there may be more. */
   refresh() {
     this.#stale = true;
-    this.#load();
+    return this.#load();
   }
 
+  update = paced(() => this.refresh());
+
   close() {
+    this.update.cancel();
     this.#latest.cancel();
     this.#rows.close();
   }

@@ -1,5 +1,5 @@
 // The value of a key: foldable, arrays with statistics and a picture. The JSON form is that of `get --json`.
-import { get, Latest } from "./api.js";
+import { get, Latest, paced } from "./api.js";
 import { count, el, fileName, message, printable, save, short } from "./dom.js";
 import { arrayFigure } from "./plots.js";
 
@@ -116,8 +116,6 @@ export class Value {
   #latest = new Latest();
   #figure = null;
   #answer = null;
-  #timer = 0;
-  #at = 0;
 
   constructor(context, key) {
     this.#context = context;
@@ -126,7 +124,6 @@ export class Value {
   }
 
   async load() {
-    this.#at = Date.now();
     const query = { key: this.#key, part: this.#context.view.part };
     let answer;
     try {
@@ -138,13 +135,11 @@ export class Value {
     if (answer) this.#draw(answer);
   }
 
-  /** Read the value again soon, at most once a second. */
-  update() {
-    if (this.#timer) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = 0;
-      this.load();
-    }, Math.max(0, this.#at + 1000 - Date.now()));
+  /** Read the value again soon. */
+  update = paced(() => this.load());
+
+  refresh() {
+    return this.load();
   }
 
   #draw(answer) {
@@ -197,7 +192,7 @@ export class Value {
   }
 
   close() {
-    clearTimeout(this.#timer);
+    this.update.cancel();
     this.#latest.cancel();
     this.#figure?.close();
   }
