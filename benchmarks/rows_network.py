@@ -157,7 +157,7 @@ def enter_watch(side: Side, size: int) -> Timed:
 @growth("network of 10 ms: save, by keys", (100, 1_000, 10_000), quick_up_to=100, rounds=3)
 def save(side: Side, size: int) -> Timed:
     if not side.is_ours and size > 1_000:
-        return "takes minutes, a round trip for each key"
+        return "not measured: takes minutes, a round trip for each key"
     if fill_by_client(side, size) is None:
         return NO_SERVER
     server = delayed(side, 10)

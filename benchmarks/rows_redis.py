@@ -187,7 +187,7 @@ def missing_text(side: Side, size: int) -> Timed:
 @growth("redis: add_many of samples between as many others", SIZES, rounds=5)
 def add_late(side: Side, size: int) -> Timed:
     if not side.is_ours and size > 10_000:
-        return "not measured: takes too long sample by sample"
+        return "not measured: takes half a minute, sample by sample"
     ts = connect(side)
     return NO_SERVER if ts is None else late_samples(ts, size, side.is_ours)
 
