@@ -1,8 +1,9 @@
-"""An interrupted benchmark leaves nothing behind."""
+"""An interrupted benchmark leaves nothing behind, and the documentation has the recorded results."""
 
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -48,3 +49,11 @@ def test_an_interrupted_run_leaves_no_process_and_no_file(
     assert run.returncode == 128 + number
     assert [] == [line for line in command_lines() if os.fsencode(tmp_path) in line]
     assert [] == list(tmp_path.iterdir())
+
+
+def test_documents_are_those_of_the_recorded_results() -> None:
+    """`python benchmarks/report.py benchmarks/recorded` would change nothing."""
+    folder = BENCHMARKS / "recorded"
+    documents = runpy.run_path(str(BENCHMARKS / "report.py"))["documents"](folder)
+    for name, content in documents.items():
+        assert content == (folder / name).read_text(), name
