@@ -126,6 +126,17 @@ def test_nothing_can_be_written(client: Client, path: str, method: str) -> None:
     assert client.request(method, path, b"{}").status == 405
 
 
+@pytest.mark.parametrize(
+    "site, status",
+    [("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403), ("x", 403)],
+)
+def test_other_sites_cause_no_work(client: Client, site: str, status: int) -> None:
+    """A browser that shows another site has nothing computed, but may follow a link to the page."""
+    for path in ("/api/overview", "/api/plot?key=gain", "/api/csv?key=gain"):
+        assert client.request("GET", path, Sec_Fetch_Site=site).status == status
+    assert client.request("GET", "/", Sec_Fetch_Site=site).status == 200
+
+
 def test_head(client: Client) -> None:
     """HEAD is answered without a body."""
     for path in ("/", "/api/store", "/api/csv?key=gain", "/api/events"):

@@ -70,7 +70,7 @@ def test_keys(client: Client) -> None:
     many = [f"k{number}" for number in range(_app.MAX_KEYS + 1)]
     assert client.get("api/summary", *many[:-1]).status == 200
     assert "200 keys" in refused(client.get("api/summary", *many))
-    assert "At most 1 keys" in refused(client.get("api/plot", "long", "few"))
+    assert "At most 1 key can" in refused(client.get("api/plot", "long", "few"))
     refused(client.get("api/csv", *many[: _app.MAX_CSV_KEYS + 1]))
     assert "200 keys" in refused(client.get("api/summary", *(many * 3)))
 

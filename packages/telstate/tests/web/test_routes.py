@@ -276,7 +276,7 @@ def test_hostile_values() -> None:
 
 
 def test_corrupt_samples() -> None:
-    """Times that are no times, and samples that are none, do not keep the page from the others."""
+    """Invalid times and samples do not hide the others."""
     ts = TelescopeState()
     for key, times in {
         "some": [1.0, 2.0, math.inf, math.nan],

@@ -31,6 +31,7 @@ from telstate import aio
 from telstate._connect import class_name, url_of
 from telstate._open import names_snapshot, open_store
 from telstate._sources import Source
+from telstate._summaries import count_of
 from telstate._texts import advise_on_options
 from telstate.overview import describe_snapshot
 from telstate.telescope_state import TelescopeState
@@ -110,7 +111,8 @@ class Parameters:
         if not found:
             raise RequestError(400, "The parameter key is missing.")
         if len(found) > limit:
-            raise RequestError(413, f"At most {limit} keys can be named in this request.")
+            keys = count_of(limit, "key")
+            raise RequestError(413, f"At most {keys} can be named in this request.")
         return found
 
     def key(self) -> str:

@@ -38,7 +38,6 @@ _HEADERS = [
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
@@ -153,6 +152,10 @@ class Guard:
             return None if method == "POST" else (405, "Log in with POST.")
         if method not in ("GET", "HEAD"):
             return 405, "Nothing can be written here: use GET."
+        # Browsers say from where a request comes. Another site could not read the answer, but cause its cost.
+        sites = _header(scope, b"sec-fetch-site")
+        if path.startswith("/api/") and not set(sites) <= {"same-origin", "none"}:
+            return 403, "This request comes from another site."
         if self._token is not None and not (path == "/" or path.startswith("/static/")):
             cookies = _header(scope, b"cookie")
             if not any(map(self._token.is_in, cookies)):
