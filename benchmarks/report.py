@@ -266,70 +266,46 @@ def milliseconds(values: dict[str, float]) -> str:
     """Format the median and the 99th percentile of some times."""
     if not values["count"]:
         return "-"
-    return " / ".join(quantity(values[name], "s") for name in ("p50", "p99"))
+    return " / ".join(unbroken(quantity(values[name], "s")) for name in ("p50", "p99"))
+
+
+def unbroken(text: str) -> str:
+    """Keep a text on one line."""
+    return text.replace(" ", "\u00a0")
 
 
 def fleet_tables(report: dict[str, Any]) -> str:
     """Return the Markdown of a simulated fleet."""
-    lines = []
+    rates, times, memory = [], [], []
+    errors = 0
     for store in ("one server", "cluster"):
         for phase in report[store]["phases"]:
-            times = [
-                milliseconds(phase[name]) for name in ("writes", "reads", "waits", "deliveries")
-            ]
-            lines.append(
-                [
-                    f"{store}, {phase['speed']:g} ×",
-                    f"{phase['writes per second']:.0f}",
-                    f"{phase['deliveries per second']:,.0f}",
-                    *times,
-                    quantity(phase["late"].get("p99"), "s"),
-                    f"{phase['lost']} / {phase['doubled']}",
-                    f"{phase['cores of servers']:.2f}",
-                ]
-            )
-    head = [
-        "store, speed",
-        "writes/s",
-        "updates delivered/s",
-        "write",
-        "read",
-        "wait",
-        "watch",
-        "late",
-        "lost / doubled",
-        "processors of the servers",
-    ]
+            name = f"{store},\u00a0{phase['speed']:g}\u00a0×"
+            numbers = [f"{phase[f'{what} per second']:,.0f}" for what in ("writes", "deliveries")]
+            late = unbroken(quantity(phase["late"].get("p99"), "s"))
+            doubled = f"{phase['lost']} / {phase['doubled']}"
+            rates.append([name, *numbers, late, doubled, f"{phase['cores of servers']:.2f}"])
+            kinds = ("writes", "reads", "waits", "deliveries")
+            times.append([name, *(milliseconds(phase[kind]) for kind in kinds)])
+            errors += sum(phase["errors"].values())
+        sizes = [report[store][f"bytes for each {who}"] for who in ("process", "asyncio client")]
+        memory.append([store, *(quantity(size, "B") for size in sizes)])
     host, clients = report["machine"], report["clients"]
-    errors = sum(
-        sum(phase["errors"].values())
-        for store in ("one server", "cluster")
-        for phase in report[store]["phases"]
-    )
-    memory = [
-        [
-            store,
-            quantity(report[store]["bytes for each process"], "B"),
-            quantity(report[store]["bytes for each asyncio client"], "B"),
-        ]
-        for store in ("one server", "cluster")
+    parts = [
+        f"Measured on {report['date']} with telstate {report['ours']['telstate']} and "
+        f"{report['server']}, all on one machine: {host['processor']}, {host['cores']} cores. "
+        f"{report['antennas']} processes write; of the asyncio clients {clients['read']} read, "
+        f"{clients['wait']} wait and {clients['watch']} watch. Each phase took "
+        f"{report['seconds']:g} s. {report['conditions']}",
+        table(["", "writes/s", "updates/s", "late", "lost / doubled", "processors"], rates),
+        "A write is *late* by the time from when it was due to when it began; the 99th percentile is shown. "
+        "The last column is what the servers used. In all phases together, calls failed "
+        f"{errors} times. Medians and 99th percentiles of how long calls took, and of how old updates were "
+        "when they arrived at a wait or a watch:",
+        table(["", "write", "read", "wait", "watch"], times),
+        table(["private memory", "each process", "each asyncio client"], memory),
     ]
-    return (
-        "\n\n".join(
-            [
-                f"Measured on {report['date']} with telstate {report['ours']['telstate']} and "
-                f"{report['server']}, all on one machine: {host['processor']}, {host['cores']} cores. "
-                f"{report['antennas']} processes write; of the asyncio clients {clients['read']} read, "
-                f"{clients['wait']} wait and {clients['watch']} watch. Each phase took "
-                f"{report['seconds']:g} s. {report['conditions']}",
-                table(head, lines),
-                "Times are medians and 99th percentiles. A write is *late* by the time from when it was due "
-                f"to when it began. In all phases together, calls failed {errors} times.",
-                table(["private memory", "each process", "each asyncio client"], memory),
-            ]
-        )
-        + "\n"
-    )
+    return "\n\n".join(parts) + "\n"
 
 
 def documents(folder: Path) -> dict[str, str]:
