@@ -207,6 +207,9 @@ class Page:
             self._addresses[address] = f"localhost:{port}"
 
     def _tear_down(self, namespace: dict[str, Any]) -> None:
+        # A page may have set the policy for pickles of this process, which runs other pages too.
+        if codec := sys.modules.get("telstate_codec"):
+            codec.set_allow_pickle(False)
         with self._resources:
             for process in self._background:
                 process.check()
