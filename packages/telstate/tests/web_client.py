@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -79,10 +80,12 @@ class Stream:
 
     def until(self, name: str, **wanted: Any) -> Any:
         """Return the content of the next event of a name, whose content has these items."""
-        while True:
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:  # heartbeats arrive even if it never does
             event = self.next()
             if event.name == name and wanted.items() <= event.content.items():
                 return event.content
+        raise TimeoutError(f"There was no event {name} with {wanted}.")
 
 
 @attrs.frozen
