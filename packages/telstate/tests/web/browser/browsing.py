@@ -21,7 +21,6 @@ class Visit(Protocol):
         height: int = ...,
         scheme: str = ...,
         may_fail: bool = ...,
-        reduced_motion: bool = ...,
     ) -> Page: ...
 
 

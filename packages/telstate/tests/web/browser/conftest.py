@@ -91,14 +91,13 @@ def visit(chromium: BrowserContext) -> Iterator[Visit]:
             height: int = 900,
             scheme: str = "light",
             may_fail: bool = False,
-            reduced_motion: bool = False,
         ) -> Page:
             page = chromium.new_page()
             stack.callback(page.close)
             page.set_viewport_size({"width": width, "height": height})
             page.emulate_media(
                 color_scheme="dark" if scheme == "dark" else "light",
-                reduced_motion="reduce" if reduced_motion else "no-preference",
+                reduced_motion="reduce",
             )
             own = urlsplit(address).netloc
 

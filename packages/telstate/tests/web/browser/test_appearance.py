@@ -148,9 +148,21 @@ def test_drawer_on_a_phone(visit: Visit, array: str) -> None:
     expect(page.locator("#side")).not_to_be_in_viewport()
 
 
+def test_motion_is_reduced(visit: Visit, array: str) -> None:
+    """With reduced motion, changes are shown without an animation."""
+    page = visit(array)
+    timing = """() => {
+      const changed = document.createElement("span");
+      changed.className = "flash";
+      document.body.append(changed);
+      return getComputedStyle(changed).animationTimingFunction;
+    }"""
+    assert page.evaluate(timing) == "steps(1)"
+
+
 def test_focus_can_be_seen(visit: Visit, array: str) -> None:
     """What has the focus has an outline."""
-    page = visit(array + "#keys=anc_air_temperature", reduced_motion=True)
+    page = visit(array + "#keys=anc_air_temperature")
     wait_until_shown(page)
     expect(page.locator(".figure[data-points]")).to_be_visible()
     seen = set()
