@@ -416,7 +416,6 @@ export class Plots {
         const words = [];
         if (answer.n !== undefined) words.push(count(answer.n, "sample") + " in sight");
         if (answer.type === "steps" && !answer.exact) words.push("minimum and maximum per pixel");
-        if (answer.merged) words.push("changes narrower than a pixel are merged");
         words.push(...(answer.notes ?? []));
         return el("li", {}, this.#keys.length > 1 ? el("bdi", {}, `${shownName(this.#keys[index], 80)}: `) : null, printable([...new Set(words)].join("; ")));
       }),
