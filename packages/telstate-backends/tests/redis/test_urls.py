@@ -40,7 +40,7 @@ REFUSED = [
     ("unix://", "absolute path"),
     ("http://host", "one of redis, rediss"),
     ("hush1:hush@host://", "scheme"),
-    ("host:6379", "scheme"),
+    ("host:6379", "begins with its scheme, such as redis://"),
 ]
 
 

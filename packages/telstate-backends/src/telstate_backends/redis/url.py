@@ -119,7 +119,9 @@ def parse_url(url: str, db: int | None) -> ParsedUrl:
     # Blanks around it come of copying.
     scheme, separator, rest = url.strip().partition("://")
     scheme = scheme.lower()
-    if not separator or scheme not in _PORTS:
+    if not separator:
+        raise ValueError(f"A URL begins with its scheme, such as redis://. {_FORMS}")
+    if scheme not in _PORTS:
         raise ValueError(f"The scheme of a URL must be one of {', '.join(_PORTS)}. {_FORMS}")
     base, _, variant = scheme.partition("+")
     try:
