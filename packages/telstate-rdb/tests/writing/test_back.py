@@ -95,6 +95,8 @@ def test_latest_expiry_of_redis() -> None:
         RdbWriteError, match="RDB version 12 cannot hold this hash. Write version 80"
     ):
         encode_dump(Hash(FIELDS, {b"a": 2**48}), 12)
+    with pytest.raises(RdbWriteError, match=r"version 12 \(Redis 7.4\) or 80 \(Valkey 9.0\)\."):
+        encode_dump(Hash(FIELDS, {b"a": 1000}), 11)
     with pytest.raises(RdbWriteError, match="above 0 and below 2\\*\\*63"):
         encode_dump(Hash(FIELDS, {b"a": 2**63}))
 

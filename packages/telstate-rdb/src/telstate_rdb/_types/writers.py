@@ -99,9 +99,11 @@ def encode_value(
             if isinstance(value, Stream) and version >= c.TYPE_VERSIONS[c.TYPE_STREAM_LISTPACKS]
             else ""
         )
+        # Valkey refuses version 12, and Redis refuses 80.
+        later = f"or 80 ({c.VERSION_RELEASES[80]})" if needed == 12 else "or later"
         raise RdbWriteError(
             f"RDB version {version} cannot hold this {name}. Write version {needed} "
-            f"({c.VERSION_RELEASES[needed]}) or later{advice}."
+            f"({c.VERSION_RELEASES[needed]}) {later}{advice}."
         )
     try:
         return (*encode(value, version, compress), version)
