@@ -1,12 +1,16 @@
-"""Builds the C extension, if there is a compiler; everything else is in pyproject.toml."""
+"""Builds the C extensions, if there is a compiler; everything else is in pyproject.toml."""
 
 from setuptools import Extension, setup
 
 setup(
     ext_modules=[
         Extension(
-            "telstate_rdb._lzf", ["src/telstate_rdb/_lzf.c"], py_limited_api=True, optional=True
+            f"telstate_rdb.{name}",
+            [f"src/telstate_rdb/{name}.c"],
+            py_limited_api=True,
+            optional=True,
         )
+        for name in ("_lzf", "_walk")
     ],
     # One wheel for CPython 3.11 and later.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},

@@ -44,13 +44,13 @@ NO_NEWEST: list[Any] = [pytest.param("", marks=pytest.mark.skip(reason=NO_SERVER
 #: Marks tests that need a real server, whichever version.
 needs_server = pytest.mark.skipif(not SERVERS, reason=NO_SERVER)
 #: The newest servers are also tested as a cluster, and the newest Redis with the other protocol.
-KINDS = ["memory", "fakeredis", *SERVERS, *(f"{name}-cluster" for name in NEWEST)]
+KINDS = ["memory", "memory-archive", "fakeredis", *SERVERS, *(f"{name}-cluster" for name in NEWEST)]
 KINDS += [f"{name}-resp3" for name in NEWEST[:1]]
 #: Those with a cache in front.
 CACHED_KINDS = ["cached-memory", *(f"cached-{name}" for name in NEWEST)]
 SLOW = pytest.mark.slow
 #: The kinds that are tested on every Python; the others are tested on one only.
-QUICK_KINDS = ["memory", *(NEWEST or ["fakeredis"]), CACHED_KINDS[0]]
+QUICK_KINDS = ["memory", "memory-archive", *(NEWEST or ["fakeredis"]), CACHED_KINDS[0]]
 
 
 def marked(kinds: list[str]) -> list[Any]:
@@ -160,13 +160,15 @@ def _maker(
     if kind.endswith("-cluster"):
         ports = request.getfixturevalue("ports_of_cluster")(kind.removesuffix("-cluster"))
         url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=20"
-    elif kind not in ("memory", "fakeredis"):
+    elif kind not in ("memory", "memory-archive", "fakeredis"):
         url = _emptied(request.getfixturevalue("server_urls")[kind.removesuffix("-resp3")])
         url += f"?protocol={3 if kind.endswith('-resp3') else 2}&socket_timeout=20"
 
     async def make() -> subjects.Subject:
         if kind == "memory":
             return subjects.memory(asynchronous, store)
+        if kind == "memory-archive":
+            return subjects.archived(asynchronous, store)
         if kind == "fakeredis":
             return subjects.fake(asynchronous, server)
         if kind.endswith("-cluster"):

@@ -6,6 +6,7 @@ A subject is awaited. It calls a synchronous backend directly, or in a thread wh
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -26,16 +27,23 @@ from telstate_backends import (
     Backend,
     CachedBackend,
     Event,
+    Fields,
+    Immutable,
     MemoryBackend,
     Operation,
     RedisBackend,
     RetryPolicy,
+    Samples,
     Store,
     Wait,
     Watcher,
+    load_rdb,
     wait,
     wait_async,
 )
+from telstate_backends.operations.bulk import unpacked
+from telstate_backends.store import Packed, Stored
+from telstate_rdb.dump import crc64
 
 Result = TypeVar("Result")
 
@@ -148,11 +156,72 @@ class AsyncSubject(Subject):
         await self.backend.wait_closed()
 
 
+class _Archived(Subject):
+    """A subject in memory whose contents are left in a file again before each operation."""
+
+    backend: Any
+
+    async def execute(self, operation: Operation[Result]) -> Result:
+        leave_in_file(self.backend.store)
+        return await super().execute(operation)  # type: ignore[safe-super]  # of a class beside it
+
+    async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        leave_in_file(self.backend.store)
+        return await super().execute_many(operations)  # type: ignore[safe-super]  # the same
+
+
+class _SyncArchived(_Archived, SyncSubject):
+    pass
+
+
+class _AsyncArchived(_Archived, AsyncSubject):
+    pass
+
+
+def leave_in_file(store: Store) -> None:
+    """Leave all contents of a store in a file, in forms that stay there however short they are."""
+    data = store.data
+    if all(type(stored) is Packed for stored in data.values()):
+        return
+    content = b"REDIS0009" + b"".join(map(_record, data, map(unpacked, data.values()))) + b"\xff"
+    other = Store()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content + crc64(content).to_bytes(8, "little"))
+        file.flush()
+        load_rdb(MemoryBackend(other), file.name, in_place=True)
+    assert all(type(stored) is Packed for stored in other.data.values())
+    assert data.keys() == other.data.keys()
+    data.update(other.data)
+
+
+def _record(key: bytes, stored: Stored) -> bytes:
+    """Return the record of a key in a file."""
+    start = _string(key)
+    if type(stored) is Immutable:
+        return b"\0" + start + _string(stored.value)
+    count = b"\x80" + len(stored).to_bytes(4, "big")
+    if type(stored) is Samples:
+        return b"\x05" + start + count + b"".join(_string(one) + bytes(8) for one in stored)
+    assert type(stored) is Fields
+    return b"\x04" + start + count + b"".join(_string(a) + _string(b) for a, b in stored.items())
+
+
+def _string(data: bytes) -> bytes:
+    return b"\x80" + len(data).to_bytes(4, "big") + data
+
+
 def memory(asynchronous: bool, store: Store) -> Subject:
     """Return a subject in memory."""
     if asynchronous:
         return AsyncSubject(AsyncMemoryBackend(store))
     return SyncSubject(MemoryBackend(store))
+
+
+def archived(asynchronous: bool, store: Store) -> Subject:
+    """Return a subject whose contents are in a file."""
+    if asynchronous:
+        return _AsyncArchived(AsyncMemoryBackend(store))
+    return _SyncArchived(MemoryBackend(store))
 
 
 def fake(asynchronous: bool, server: fakeredis.FakeServer) -> Subject:

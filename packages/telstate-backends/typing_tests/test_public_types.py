@@ -44,6 +44,7 @@ def sync_results(backend: tb.Backend) -> None:
     assert_type(backend.execute(tb.Export(b"k")), tb.Immutable | tb.Samples | tb.Fields | None)
     assert_type(backend.execute_many([tb.Keys(), tb.Exists(())]), list[Any])
     assert_type(tb.load_rdb(backend, "file.rdb"), tb.LoadReport)
+    assert_type(tb.load_rdb(backend, "file.rdb", in_place=True), tb.LoadReport)
     with backend.watch([b"k"]) as watcher:
         assert_type(watcher.next(), tb.Event | None)
     with backend.watch([b"k"], deletions=True) as watcher:

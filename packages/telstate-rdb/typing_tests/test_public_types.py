@@ -40,6 +40,7 @@ from telstate_rdb import (
     Set,
     SlotImport,
     SortedSet,
+    StoredValue,
     Stream,
     StreamEntry,
     StreamProducers,
@@ -56,6 +57,7 @@ from telstate_rdb import (
     measure_key,
     merge_rdb,
     parse_dump,
+    read_in_place,
     read_lazily,
     read_rdb,
     read_selected,
@@ -74,6 +76,7 @@ assert_type(
 )
 assert_type(read_rdb("dump.rdb", strict=False).losses, list[Loss])
 assert_type(read_rdb("dump.rdb").checksum, Checksum)
+assert_type(read_in_place("dump.rdb"), RdbReader[KeyRecord[Value] | KeyRecord[StoredValue]])
 assert_type(read_lazily("dump.rdb"), RdbReader[KeyRecord[Value] | KeyRecord[LazyTable]])
 assert_type(
     read_lazily("dump.rdb", raw=True), RdbReader[KeyRecord[RawValue] | KeyRecord[LazyTable]]

@@ -11,15 +11,18 @@ server, a file that can be read twice is read to its end before the first write.
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
+import telstate_rdb
 from telstate_backends._callables import check_function, check_result
 from telstate_backends._load_operations import (
     EXPIRED,
@@ -36,9 +39,11 @@ from telstate_backends.errors import (
     RefusedError,
     translate_rdb_errors,
 )
+from telstate_backends.memory import MemoryBackend
 from telstate_backends.operations.bulk import Load, Restore
+from telstate_backends.store import Store
 from telstate_codec.keys import Key, encode_key, key_repr
-from telstate_rdb import Loss, RdbReader, RdbSource, read_lazily, read_rdb
+from telstate_rdb import Loss, RdbReader, RdbSource, read_in_place, read_lazily, read_rdb
 from telstate_rdb.globs import Glob
 from telstate_rdb.printable import escape_path
 from telstate_rdb.reader import verify_checksum
@@ -132,6 +137,7 @@ def load_rdb(
     keys: Patterns | None = None,
     strict: bool = True,
     collisions: Collisions = "accept",
+    in_place: bool = False,
 ) -> LoadReport:
     """Load a snapshot into a backend, in the way that is fastest for it.
 
@@ -153,6 +159,10 @@ def load_rdb(
     collisions : {"accept", "refuse"}
         Whether the last value of a key that is in several databases is loaded (default), or such a key
         is an error.
+    in_place : bool
+        Whether a store in memory leaves long values in the file (default: no), if the source is the path of
+        a regular file, or such a file that is open. It stays open as long as the store refers to it; if it is
+        changed, reading a value is an `RdbParseError`. Not for `strict=False`.
 
     Returns
     -------
@@ -170,6 +180,10 @@ def load_rdb(
     ForeignKeyError, OSError, ConnectionError, RefusedError
         As for :func:`load_records`.
     """
+    if in_place and (store := backend.uncached.store) is not None and strict:
+        report = _load_in_place(store, source, foreign, progress, databases, keys, collisions)
+        if report is not None:
+            return report
     with _read(backend, source, databases, keys, strict, collisions) as records:
         load = _LoadState(backend, records, foreign, progress, collisions)
         report = _load(backend, load)
@@ -187,6 +201,7 @@ async def load_rdb_async(
     keys: Patterns | None = None,
     strict: bool = True,
     collisions: Collisions = "accept",
+    in_place: bool = False,
 ) -> LoadReport:
     """Load a snapshot into an asyncio backend: :func:`load_rdb`, awaited.
 
@@ -195,11 +210,48 @@ async def load_rdb_async(
     # Imported here because synchronous programs do not need it.
     from asyncio import to_thread
 
-    records = await to_thread(_read, backend, source, databases, keys, strict, collisions)
-    load = _LoadState(backend, records, foreign, progress, collisions)
-    report = await _load_async(backend, load)
-    report.losses += records.losses
-    return report
+    if in_place and (store := backend.uncached.store) is not None and strict:
+        load_in_place = partial(_load_in_place, store, source, foreign, progress)
+        report_in_place = await to_thread(load_in_place, databases, keys, collisions)
+        if report_in_place is not None:
+            return report_in_place
+    with await to_thread(_read, backend, source, databases, keys, strict, collisions) as records:
+        load = _LoadState(backend, records, foreign, progress, collisions)
+        report = await _load_async(backend, load)
+        report.losses += records.losses
+        return report
+
+
+def _load_in_place(
+    store: Store,
+    source: RdbSource,
+    foreign: Foreign,
+    progress: Progress | None,
+    databases: Collection[int] | int | None,
+    keys: Patterns | None,
+    collisions: Collisions,
+) -> LoadReport | None:
+    """Load a file without its long values; return None if it must be read as others are.
+
+    It must be if anything is wrong with it: then what was read before the checksum may be wrong, too.
+    """
+    if not isinstance(source, str | os.PathLike | io.BufferedReader) or not hasattr(os, "pread"):
+        return None  # Windows has no pread, and an open file could not be replaced there
+    name: object = None
+    if isinstance(source, io.BufferedReader):
+        name = source.name
+    elif not os.path.isfile(source):
+        return None
+    name = name if isinstance(name, str) else None
+    try:
+        with read_in_place(
+            source, databases=databases, keys=_choice_of(keys), name=name
+        ) as records:
+            backend = MemoryBackend(store)
+            load = _LoadState(backend, records, foreign, progress, collisions)
+            return _load(backend, load)
+    except (telstate_rdb.RdbParseError, ForeignKeyError):
+        return None
 
 
 @translate_rdb_errors()
@@ -213,11 +265,7 @@ def _read(
 ) -> RdbReader[Any]:
     """Open a file, after checking it first if its records go to a server."""
     raw = backend.takes_payloads
-    choice: KeyChoice | None
-    if keys is None or isinstance(keys, str | bytes) or callable(keys):
-        choice = keys
-    else:
-        choice = _choice(keys)
+    choice = _choice_of(keys)
 
     def open_file() -> RdbReader[Any]:
         if strict:
@@ -263,8 +311,10 @@ def _validate(source: RdbSource) -> None:
         pass
 
 
-def _choice(keys: Iterable[Key]) -> Callable[[bytes], bool]:
-    """Return a function that returns whether a key has one of these names, or matches one as a pattern."""
+def _choice_of(keys: Patterns | None) -> KeyChoice | None:
+    """Return one pattern, or a function that returns whether a key has one of some names, or matches one."""
+    if keys is None or isinstance(keys, str | bytes) or callable(keys):
+        return keys
     names = {encode_key(key) for key in keys}
     globs = [Glob(name).fullmatch for name in names]
     return lambda key: key in names or any(matches(key) for matches in globs)

@@ -8,28 +8,20 @@ server does not check them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from functools import partial
 from itertools import islice
-from operator import eq
 from typing import TypeAlias
 
 import telstate_rdb
-from telstate_backends.errors import RdbParseError, translate_rdb_errors
+from telstate_backends.errors import RdbParseError
 from telstate_backends.operations.bulk import Load, Restore, unpacked
-from telstate_backends.store import Fields, Packed, Samples, Stored
+from telstate_backends.store import SCORES, Fields, Packed, Samples, Stored, stored_of
 from telstate_backends.types import Immutable, KeyType
-from telstate_rdb import (
-    Hash,
-    KeyRecord,
-    LazyTable,
-    RawValue,
-    SortedSet,
-    Value,
-    decode_raw,
-)
+from telstate_rdb import KeyRecord, LazyTable, RawValue, StoredValue, Value, decode_raw
 from telstate_rdb.constants import TYPE_VERSIONS
 
-Record: TypeAlias = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable]
+Record: TypeAlias = (
+    KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable] | KeyRecord[StoredValue]
+)
 
 #: The maximum number of samples or sub-keys in one operation.
 PART_LENGTH = 20_000
@@ -37,20 +29,19 @@ PART_LENGTH = 20_000
 PAYLOAD_VERSION = 6
 
 EXPIRED = "a value that has expired"
-_SCORES = "a sorted set with scores that are not 0"
 
 
 def contents_of_record(
     record: Record, now: float, file: str | None = None
 ) -> Stored | Packed | str:
     """Return the contents of a key, or a description of what telstate does not support."""
-    value: Value | RawValue | LazyTable = record.value
+    value: Value | RawValue | LazyTable | StoredValue = record.value
     if record.expiry is not None and record.expiry <= now * 1000:
         return EXPIRED
     if isinstance(value, bytes):
         return Immutable(value)
-    if isinstance(value, LazyTable):
-        return _SCORES if value.score else _packed_table(value)
+    if isinstance(value, LazyTable | StoredValue):
+        return SCORES if value.score else Packed(_KINDS[value.type_name], value)
     if isinstance(value, RawValue):
         if value.type_name not in ("string", "zset", "hash"):
             return f"a Redis {value.type_name}"
@@ -58,54 +49,18 @@ def contents_of_record(
             value = decode_raw(value)
         except telstate_rdb.RdbParseError as error:
             raise RdbParseError(file, error.reason, key=record.key) from error
-    return _contents(value)
+    return stored_of(value)
 
 
-def _contents(value: Value) -> Stored | str:
-    if isinstance(value, bytes):
-        return Immutable(value)
-    if isinstance(value, SortedSet):
-        # Bytes are compared much faster than floats; -0.0 is the only other zero.
-        scores = value.scores
-        if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
-            return _SCORES
-        return _samples(value.members) if value.members else "an empty sorted set"
-    if isinstance(value, Hash):
-        if value.expiries:
-            return "a hash with fields that expire"
-        return Fields(value.fields) if value.fields else "an empty hash"
-    return f"a Redis {value.type_name}"
-
-
-def _packed_table(table: LazyTable) -> Packed:
-    unpack = partial(_decoded_table, table)
-    if table.score is None:
-        return Packed(KeyType.INDEXED, table.size, unpack, table.count)
-    find_ends = translate_rdb_errors()(table.find_ends)
-    return Packed(KeyType.MUTABLE, table.size, unpack, table.count, find_ends)
-
-
-@translate_rdb_errors()
-def _decoded_table(table: LazyTable) -> Stored:
-    contents = _contents(table.decode())
-    assert not isinstance(contents, str)  # its scores were checked before
-    return contents
-
-
-def _samples(members: Iterable[bytes]) -> Samples:
-    samples = Samples(sorted(members))
-    if any(map(eq, samples, islice(samples, 1, None))):
-        # No server writes a member twice, but a broken file may.
-        return Samples(dict.fromkeys(samples))
-    return samples
+_KINDS = {"string": KeyType.IMMUTABLE, "zset": KeyType.MUTABLE, "hash": KeyType.INDEXED}
 
 
 def operations_for(
     record: Record, contents: Stored | Packed, refused: Collection[int] | None = None
 ) -> Iterable[Load | Restore]:
     """Return the operations that write a record; `refused` are the payload types not to use, `None` all."""
-    value: Value | RawValue | LazyTable = record.value
-    if refused is not None and isinstance(value, RawValue | LazyTable):
+    value: Value | RawValue | LazyTable | StoredValue = record.value
+    if refused is not None and isinstance(value, RawValue | LazyTable | StoredValue):
         if value.type not in refused:
             # The oldest version that has the type, which most servers accept.
             version = max(TYPE_VERSIONS[value.type], PAYLOAD_VERSION)

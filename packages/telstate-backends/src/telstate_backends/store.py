@@ -17,13 +17,19 @@ import threading
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from typing import TypeAlias, final
+from itertools import islice
+from operator import eq
+from typing import TYPE_CHECKING, TypeAlias, cast, final
 
 import attrs
 
+from telstate_backends.errors import translate_rdb_errors
 from telstate_backends.events import CHANNEL_PREFIX, Change, Event, place_of
-from telstate_backends.types import Immutable, Indexed, KeyType, Mutable
+from telstate_backends.types import Contents, Immutable, Indexed, KeyType, Mutable
 from telstate_rdb.globs import Glob
+
+if TYPE_CHECKING:
+    from telstate_rdb import LazyTable, StoredValue, Value
 
 # Among more than so many times as many later samples, inserting samples one by one is faster than sorting.
 _FEW = 100
@@ -67,6 +73,11 @@ class Fields(dict[bytes, bytes]):
 
 Stored: TypeAlias = Immutable | Samples | Fields
 
+#: The sum of the sizes in files of what is cached decoded; at least one key is.
+MAX_DECODED = 4 << 20
+#: A range of samples that take more bytes in a file is read from there by itself.
+LONG = 1 << 20
+
 
 @final
 @attrs.frozen(eq=False)
@@ -77,22 +88,103 @@ class Packed:
     ----------
     kind : KeyType
         The kind of key.
-    size : int
-        Their size in bytes.
-    unpack : callable
-        Returns the decoded contents, which are not empty. It may raise
-        :exc:`~telstate_backends.RdbParseError`.
-    count : int
-        The number of samples or sub-keys; in a broken file, equal ones count twice.
-    find_ends : callable or None
-        For samples: returns the first and the last of them without decoding the others.
+    value : LazyTable or StoredValue
+        The value in memory, or in the file that it was loaded from.
     """
 
     kind: KeyType
-    size: int
-    unpack: Callable[[], Stored]
-    count: int = 0
-    find_ends: Callable[[], tuple[bytes, bytes]] | None = None
+    value: LazyTable | StoredValue
+
+    @property
+    def size(self) -> int:
+        """Their size in bytes in the file."""
+        return self.value.size
+
+    @property
+    def count(self) -> int:
+        """The number of samples or sub-keys; in a broken file, equal ones count twice."""
+        return self.value.count
+
+    @translate_rdb_errors()
+    def unpack(self) -> Stored:
+        """Return the decoded contents, which are not empty."""
+        contents = stored_of(self.value.decode())
+        assert not isinstance(contents, str)  # its scores were checked before
+        return contents
+
+    @property
+    def in_file(self) -> StoredValue | None:
+        """The value in its file, `None` if it is in memory."""
+        return cast("StoredValue", self.value) if self.value.is_stored else None
+
+    @property
+    def _ordered(self) -> StoredValue | None:
+        """The samples in a file of which some can be read without the others."""
+        value = self.in_file
+        return value if value is not None and value.is_ordered else None
+
+    @translate_rdb_errors()
+    def find_ends(self) -> tuple[bytes, bytes] | None:
+        """Return the first and the last sample without decoding the others, if that can be done."""
+        if self.kind is not KeyType.MUTABLE or self.in_file is not self._ordered:
+            return None
+        return self.value.find_ends()
+
+    @translate_rdb_errors()
+    def find_latest(self) -> bytes | None:
+        """Return the latest sample if it can be read from a file by itself."""
+        value = self._ordered
+        return None if value is None else value.find_ends()[1]
+
+    @translate_rdb_errors()
+    def find_range(self, start: bytes, end: bytes) -> Samples | None:
+        """Return all samples around a range if these can be read from a file by themselves.
+
+        The first is before the range, if there is any.
+        """
+        value = self._ordered
+        if value is None or not value.has_ranges:
+            return None
+        return Samples(value.read_range(start, end))
+
+    @translate_rdb_errors()
+    def read_head(self, limit: int) -> tuple[bytes, int] | None:
+        """Return the beginning of an immutable value in a file, and the length of all of it."""
+        value = self.in_file
+        if value is None or self.kind is not KeyType.IMMUTABLE:
+            return None
+        return value.read_head(limit)
+
+
+SCORES = "a sorted set with scores that are not 0"
+
+
+def stored_of(value: Value) -> Stored | str:
+    """Return a value of a snapshot as the contents of a key, or a description of what is not supported."""
+    # Imported here because few programs read snapshots.
+    from telstate_rdb import Hash, SortedSet
+
+    if isinstance(value, bytes):
+        return Immutable(value)
+    if isinstance(value, SortedSet):
+        # Bytes are compared much faster than floats; -0.0 is the only other zero.
+        scores = value.scores
+        if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
+            return SCORES
+        return _samples(value.members) if value.members else "an empty sorted set"
+    if isinstance(value, Hash):
+        if value.expiries:
+            return "a hash with fields that expire"
+        return Fields(value.fields) if value.fields else "an empty hash"
+    return f"a Redis {value.type_name}"
+
+
+def _samples(members: Iterable[bytes]) -> Samples:
+    samples = Samples(sorted(members))
+    if any(map(eq, samples, islice(samples, 1, None))):
+        # No server writes a member twice, but a broken file may.
+        return Samples(dict.fromkeys(samples))
+    return samples
 
 
 Listener: TypeAlias = Callable[[Event], None]
@@ -134,28 +226,71 @@ class Store:
         Called with each event on a channel that has this prefix, followed by a key that matches.
     """
 
-    __slots__ = ("__weakref__", "data", "listeners", "lock", "pattern_listeners")
+    __slots__ = (
+        "__weakref__",
+        "_decoded",
+        "_decoded_size",
+        "data",
+        "listeners",
+        "lock",
+        "pattern_listeners",
+    )
 
     def __init__(self) -> None:
         with _forking:
             _in_this_process.add(self)
         self.lock = threading.RLock()
         self.data: dict[bytes, Stored | Packed] = {}
+        #: What was decoded from files last, in the order of use.
+        self._decoded: dict[Packed, Stored] = {}
+        self._decoded_size = 0
         self.listeners: dict[bytes, list[Listener]] = {}
         self.pattern_listeners: list[tuple[bytes, Glob, Listener]] = []
 
     def get(self, key: bytes) -> Stored | None:
-        """Return the contents of a key, `None` if it does not exist."""
+        """Return the contents of a key to be read or changed, `None` if it does not exist."""
         stored = self.data.get(key)
         return self.unpack(key, stored) if type(stored) is Packed else stored
 
+    def read(self, key: bytes) -> Stored | None:
+        """Return the contents of a key only to be read, `None` if it does not exist."""
+        stored = self.data.get(key)
+        return self.decode(key, stored) if type(stored) is Packed else stored
+
     def find(self, keys: tuple[bytes, ...]) -> tuple[bytes, Stored] | None:
-        """Return the first of the candidate `keys` that exists, with its contents."""
+        """Return the first of the candidate keys that exists, with its contents, only to be read."""
         data = self.data
         for key in keys:
             stored = data.get(key)
             if stored is not None:
-                return key, self.unpack(key, stored) if type(stored) is Packed else stored
+                return key, self.decode(key, stored) if type(stored) is Packed else stored
+        return None
+
+    def find_contents(self, keys: tuple[bytes, ...]) -> tuple[bytes, Contents] | None:
+        """Return the first of the candidate keys that exists, with what a reader sees of its contents."""
+        data = self.data
+        for key in keys:
+            stored = data.get(key)
+            if stored is not None:
+                if type(stored) is Packed:
+                    if stored not in self._decoded and (latest := stored.find_latest()) is not None:
+                        return key, Mutable.of_member(latest, key)
+                    stored = self.decode(key, stored)
+                return key, contents_of(key, stored)
+        return None
+
+    def find_range(
+        self, keys: tuple[bytes, ...], start: bytes, end: bytes
+    ) -> tuple[bytes, Stored] | None:
+        """Return the first of the candidate keys that exists, with its samples around a range, or its contents."""
+        for key in keys:
+            stored = self.data.get(key)
+            if stored is not None:
+                if type(stored) is Packed:
+                    if stored.size > LONG and (some := stored.find_range(start, end)):
+                        return key, some
+                    stored = self.decode(key, stored)
+                return key, stored
         return None
 
     def find_kind(self, keys: tuple[bytes, ...]) -> tuple[bytes, KeyType] | None:
@@ -168,8 +303,33 @@ class Store:
         return None
 
     def unpack(self, key: bytes, packed: Packed) -> Stored:
-        """Store the packed contents of a key decoded, and return them; after an error they are unchanged."""
-        stored = self.data[key] = packed.unpack()
+        """Decode the contents of a key and store them decoded; after an error they are unchanged."""
+        stored = self.data[key] = self._forget_decoded(packed) or packed.unpack()
+        return stored
+
+    def decode(self, key: bytes, packed: Packed) -> Stored:
+        """Decode the contents of a key only to be read.
+
+        They are stored decoded; those that are in a file stay there, and what was decoded last is cached.
+        """
+        if packed.in_file is None:
+            return self.unpack(key, packed)
+        decoded = self._decoded
+        stored = decoded.pop(packed, None)
+        if stored is None:
+            stored = packed.unpack()
+            if type(stored) is Immutable and packed.size > MAX_DECODED:
+                return stored  # reading it again costs little more
+            self._decoded_size += packed.size
+        decoded[packed] = stored
+        while self._decoded_size > MAX_DECODED and len(decoded) > 1:
+            self._forget_decoded(next(iter(decoded)))
+        return stored
+
+    def _forget_decoded(self, packed: Packed) -> Stored | None:
+        stored = self._decoded.pop(packed, None)
+        if stored is not None:
+            self._decoded_size -= packed.size
         return stored
 
     @property

@@ -155,15 +155,17 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 
 @pytest.mark.parametrize("version", [6, 9, 11])
-def test_every_operation(snapshots: dict[int, Path], version: int) -> None:
+@pytest.mark.parametrize("in_place", [False, True])
+def test_every_operation(snapshots: dict[int, Path], version: int, in_place: bool) -> None:
     """Operations have the same results on a store whose contents are packed as on a decoded one."""
 
     @settings(deadline=None, max_examples=30)
     @given(st.lists(operations(), max_size=8))
     def run(steps: list[Operation[Any]]) -> None:
         lazy = MemoryBackend()
-        load_rdb(lazy, snapshots[version])
-        assert type(lazy.store.data[b"sensor"]) is Packed
+        load_rdb(lazy, snapshots[version], in_place=in_place)
+        packed = lazy.store.data[b"sensor"]
+        assert type(packed) is Packed and packed.value.is_stored is in_place
         expected, _ = eager(snapshots[version])
         for step in steps:
             assert outcome(lazy, step) == outcome(expected, step)

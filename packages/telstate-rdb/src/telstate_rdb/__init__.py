@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from telstate_rdb.json_form import JsonFormError as JsonFormError
     from telstate_rdb.json_form import decode_json as decode_json
     from telstate_rdb.json_form import encode_json as encode_json
-    from telstate_rdb.lazy import AnyRecord as AnyRecord
     from telstate_rdb.lazy import LazyTable as LazyTable
     from telstate_rdb.memory import KeyMemory as KeyMemory
     from telstate_rdb.memory import ServerName as ServerName
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from telstate_rdb.prefixes import PrefixSum as PrefixSum
     from telstate_rdb.prefixes import PrefixTree as PrefixTree
     from telstate_rdb.reader import RdbReader as RdbReader
+    from telstate_rdb.reader import read_in_place as read_in_place
     from telstate_rdb.reader import read_lazily as read_lazily
     from telstate_rdb.reader import read_rdb as read_rdb
     from telstate_rdb.records import AuxiliaryField as AuxiliaryField
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from telstate_rdb.selection import Selection as Selection
     from telstate_rdb.selection import list_keys as list_keys
     from telstate_rdb.selection import read_selected as read_selected
+    from telstate_rdb.stored import AnyRecord as AnyRecord
+    from telstate_rdb.stored import StoredValue as StoredValue
     from telstate_rdb.values import Array as Array
     from telstate_rdb.values import Hash as Hash
     from telstate_rdb.values import List as List
@@ -96,14 +98,15 @@ _EXPORTS = {
     "dump": "decode_dump decode_raw encode_dump parse_dump",
     "errors": "RdbError RdbParseError RdbWriteError",
     "json_form": "JsonFormError decode_json encode_json",
-    "lazy": "AnyRecord LazyTable",
+    "lazy": "LazyTable",
     "memory": "KeyMemory ServerName measure_key",
     "prefixes": "PrefixSum PrefixTree",
-    "reader": "RdbReader read_lazily read_rdb",
+    "reader": "RdbReader read_in_place read_lazily read_rdb",
     "records": "AuxiliaryField AuxiliaryRecord DatabaseSize FunctionLibrary KeyRecord ModuleAuxiliary "
     "PreReleaseFunction SlotImport SlotInformation",
     "resp": "Command CommandMaker encode_command",
     "selection": "Selection list_keys read_selected",
+    "stored": "AnyRecord StoredValue",
     "values": "Array Hash List Module RawValue Set SortedSet Stream StreamConsumer StreamEntry StreamGroup "
     "StreamId StreamPending StreamProducers Value",
     "writer": "RdbWriter",

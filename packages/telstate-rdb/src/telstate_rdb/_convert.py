@@ -22,6 +22,7 @@ from telstate_rdb._types.writers import default_version, encode_value
 from telstate_rdb._types.zsets import check_sorted_set
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.lzf import Compress
+from telstate_rdb.stored import StoredValue
 from telstate_rdb.values import Hash, List, RawValue, Set, SortedSet, Value
 
 _RAW_NAME = "raw value"  # the name of the file in errors
@@ -52,7 +53,7 @@ def _is_plain_string(raw: RawValue) -> bool:
     return first == c.LENGTH_32BIT and len(body) == 5 + int.from_bytes(body[1:5], "big")
 
 
-def can_copy(raw: RawValue, version: int) -> bool:
+def can_copy(raw: RawValue | StoredValue, version: int) -> bool:
     """Return whether a raw value can be written to a file of `version` as it is."""
     if raw.type in _NEVER_COPIED or raw.type not in c.TYPE_VERSIONS:
         return False

@@ -32,7 +32,7 @@ from telstate_rdb.values import RawValue, SortedSet, Value
 
 if TYPE_CHECKING:  # most readers do not need them
     from telstate_rdb._filter import Filter
-    from telstate_rdb.lazy import AnyRecord, LazyReader
+    from telstate_rdb.stored import AnyRecord, LazyReader
 
 LOOK_AHEAD = 1 << 16
 """More than a key and a value of 16383 bytes each, the longest that are parsed from the buffer."""
@@ -143,6 +143,7 @@ class RecordParser:
         validates: bool = False,  # but decode them too, to find malformed ones
         auxiliary: bool = False,  # return records that are not keys
         lazy_readers: Mapping[int, LazyReader] = MappingProxyType({}),  # by type byte
+        longest_packed: int = 1 << 14,  # leave longer packed values to the lazy readers
         recovers: bool = False,  # keep the current record for `go_back`, and check keys for being text
     ) -> None:
         self.source = source
@@ -162,6 +163,7 @@ class RecordParser:
         self._auxiliary_readers = auxiliary_readers(version)
         self._other_readers = other_readers(version)
         self._lazy_readers = lazy_readers
+        self._longest_packed = longest_packed
         self._decoders = self._make_decoders()
         self._new_keys: list[bytes] = []  # not checked for being text yet
         self._reset()
@@ -260,6 +262,7 @@ class RecordParser:
         is_wanted: object = True
         raw, recovers, version = self._raw, self._recovers, self.version
         measures = self._measures
+        longest = self._longest_packed
         is_plain = not (raw or recovers or measures)
         decodes = not raw or self._validates
         before_short, before_long = (0, 0) if raw else (1, 2)  # bytes of a length to leave out
@@ -298,7 +301,10 @@ class RecordParser:
                     stop = body + 1 + form
                     data = buffer[body + before_short : stop]
                 elif form < 128:
-                    stop = body + 2 + ((form & 63) << 8 | buffer[body + 1])
+                    size = (form & 63) << 8 | buffer[body + 1]
+                    if size > longest:
+                        break
+                    stop = body + 2 + size
                     data = buffer[body + before_long : stop]
                 elif form == string_lzf:
                     size = buffer[body + 1]
@@ -315,6 +321,8 @@ class RecordParser:
                             break
                         full_size = (full_size & 63) << 8 | buffer[place]
                         place += 1
+                    if full_size > longest:
+                        break
                     stop = place + size
                     if decodes and is_wanted:
                         data = decompress_quickly(buffer[place:stop], full_size)

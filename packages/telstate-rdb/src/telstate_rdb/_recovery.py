@@ -19,8 +19,8 @@ from telstate_rdb._parser import RecordParser
 from telstate_rdb._resync import Search
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.lazy import AnyRecord
 from telstate_rdb.records import KeyRecord
+from telstate_rdb.stored import AnyRecord
 from telstate_rdb.values import RawValue
 
 

@@ -10,9 +10,11 @@ decoded at once.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from functools import partial
 from struct import Struct
+from typing import ClassVar
 
 import attrs
 
@@ -22,10 +24,25 @@ from telstate_rdb._bulk.runs import PAIRS, Layout, scan
 from telstate_rdb._source import Source
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.records import AuxiliaryRecord, KeyRecord
-from telstate_rdb.values import Hash, RawValue, SortedSet, Value, make_payload
+from telstate_rdb.values import Hash, RawValue, SortedSet, make_payload
 
+_Walk = Callable[
+    [bytes, int, int, bytes, bytes, int, int, bool],
+    tuple[int, int, int, int, int, int, bytes, int],
+]
+
+try:
+    from telstate_rdb import _walk
+except ImportError:  # the extension was not built
+    walk: _Walk | None = None
+else:
+    walk = _walk.walk
+
+NO_ORDER = 2
 _DOUBLE = Struct("<d")
+_WINDOW = 1 << 17
+# More than the extension must have to take a string: two lengths and the beginning.
+_STRING_START = 128
 
 
 @attrs.frozen
@@ -47,6 +64,8 @@ class LazyTable:
     file, offset, key
         The name of the file, the offset of the value in it and its key, for error messages.
     """
+
+    is_stored: ClassVar[bool] = False
 
     type: int
     parts: tuple[bytes, ...]
@@ -132,15 +151,11 @@ class LazyTable:
         return value
 
 
-AnyRecord = KeyRecord[Value] | KeyRecord[RawValue] | KeyRecord[LazyTable] | AuxiliaryRecord
-"""A record of any kind."""
-
-
-LazyReader = Callable[[Source, int, bytes, int], "LazyTable | None"]
+_LazyReader = Callable[[Source, int, bytes, int], "LazyTable | None"]
 """A function of a source, the file's version, a key and a type byte; None: the value must be decoded."""
 
 
-def make_lazy_readers(*, is_trusted: bool, with_hashes: bool) -> dict[int, LazyReader]:
+def make_lazy_readers(*, is_trusted: bool, with_hashes: bool) -> dict[int, _LazyReader]:
     """Return the readers of the types that are read lazily; none has another meaning in Valkey."""
     types = _SKIPPERS.keys() if with_hashes else _SKIPPERS.keys() - {c.TYPE_HASH}
     return dict.fromkeys(types, partial(_read_lazy_table, is_trusted))
@@ -183,33 +198,126 @@ def _skip_text_sorted_set(source: Source, is_trusted: bool) -> tuple[int, float 
     if not count:
         return 0, None
     _skip_string(source, is_trusted)
-    length = source.read_byte()
-    tail = bytes((length,))
-    text = SPECIAL_SCORES.get(length)
-    if text is None:
-        text = source.read(length)
-        tail += text
+    tail, text = read_text_tail(source)
     if not _skip_with_tail(source, count - 1, tail, is_trusted):
         return 0, None
     return count, parse_score(text)
 
 
+def read_text_tail(source: Source) -> tuple[bytes, bytes]:
+    """Read a score as text; return its bytes in the file, and the text."""
+    length = source.read_byte()
+    text = SPECIAL_SCORES.get(length)
+    if text is None:
+        text = source.read(length)
+        return bytes((length,)) + text, text
+    return bytes((length,)), text
+
+
 def _skip_with_tail(source: Source, count: int, tail: bytes, is_trusted: bool) -> bool:
     """Skip strings, each followed by the same bytes; return whether they all are."""
+    if walk is not None:
+        return TableWalk(source, is_trusted).skip(count, tail)
     start = source.position
     for piece in scan(source, count, Layout(1, len(tail)), ends_only=True):
         if piece is None:
             _skip_string(source, is_trusted)
-            source.look_ahead(len(tail))  # a shorter score may be the last bytes of a file
-            stop = source.position + len(tail)
-            if source.buffer[source.position : stop] != tail:
+            if not skip_tail(source, tail):
                 return False
-            source.position = stop
         elif piece.tails() != tail * piece.count:
             source.position = start  # where the piece ends may not even be in the table
             return False
         start = source.position
     return True
+
+
+def skip_tail(source: Source, tail: bytes) -> bool:
+    """Skip the bytes after a string if they are these; return whether they are."""
+    source.look_ahead(len(tail))  # a shorter score may be the last bytes of a file
+    stop = source.position + len(tail)
+    if source.buffer[source.position : stop] != tail:
+        return False
+    source.position = stop
+    return True
+
+
+class TableWalk:
+    """A walk over the strings of a table by the extension in C, which notes their order.
+
+    Attributes
+    ----------
+    order
+        1 if each string is greater than the one before it, -1 if each is less, otherwise another number.
+    windows
+        The offset of a string at every 128 KB or so, and how many strings are before it, in turn.
+    last_offset
+        The offset of the last string, if they are in order.
+    done
+        How many strings have been passed.
+    is_after_string
+        Whether the last of them was passed, but not the bytes after it, which are others than expected.
+    """
+
+    def __init__(self, source: Source, is_trusted: bool, windows: array[int] | None = None) -> None:
+        self._source = source
+        self._is_trusted = is_trusted
+        self._last: tuple[int, bytes, int] = (
+            0,
+            b"",
+            0,
+        )  # order, beginning and size of the last string
+        self.last_offset = 0
+        self.done = 0
+        self.is_after_string = False
+        self.windows = windows
+
+    @property
+    def order(self) -> int:
+        return self._last[0]
+
+    def skip(self, count: int, tail: bytes) -> bool:
+        """Skip strings, each followed by the same bytes; return whether they all are.
+
+        If not, the source is before the string with another tail, or after it, and `is_after_string`.
+        """
+        assert walk is not None
+        source = self._source
+        stop = self.done + count
+        while self.done < stop:
+            source.look_ahead(_STRING_START)
+            if self.windows is not None:
+                self._note_window(self.windows)
+            order, head, last_size = self._last
+            position, walked, start, rest, is_uniform, order, head, last_size = walk(
+                source.buffer,
+                source.position,
+                stop - self.done,
+                tail,
+                head,
+                last_size,
+                order,
+                self._is_trusted,
+            )
+            self.last_offset = source.base + start
+            source.position = position
+            self._last = order, head, last_size
+            if rest:
+                source.skip(rest)
+            elif is_uniform and not walked:  # an unusual string
+                _skip_string(source, self._is_trusted)
+                self._last = NO_ORDER, b"", 0
+                walked = rest = 1
+            self.done += walked
+            if not is_uniform or rest and not skip_tail(source, tail):
+                self.is_after_string = rest > 0
+                return False
+        return True
+
+    def _note_window(self, windows: array[int]) -> None:
+        offset = self._source.offset
+        if not windows or offset - windows[-2] >= _WINDOW:
+            windows.append(offset)
+            windows.append(self.done)
 
 
 def _skip_string(source: Source, is_trusted: bool) -> None:

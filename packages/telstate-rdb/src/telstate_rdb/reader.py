@@ -30,13 +30,15 @@ from telstate_rdb._crc64 import crc64
 from telstate_rdb._parser import Checksum, Container, Measure, RecordParser, read_header
 from telstate_rdb._source import Progress, RdbSource, Source, open_path, size_of
 from telstate_rdb.constants import TypeName
+from telstate_rdb.errors import RdbParseError
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
 
 if TYPE_CHECKING:  # imported where they are used: few readers need them
     from telstate_rdb._filter import Filter, KeyChoice
     from telstate_rdb._recovery import Loss
-    from telstate_rdb.lazy import AnyRecord, LazyTable
+    from telstate_rdb.lazy import LazyTable
+    from telstate_rdb.stored import AnyRecord, StoredValue
 
 RecordT = TypeVar("RecordT", covariant=True)
 
@@ -389,6 +391,77 @@ def read_lazily(
         opened, version, key_filter=key_filter, raw=raw, lazy_readers=lazy_readers
     )
     return RdbReader(parser, _parse(parser), [])
+
+
+def read_in_place(
+    source: str | os.PathLike[str] | io.BufferedReader,
+    *,
+    databases: Collection[int] | int | None = None,
+    keys: KeyChoice | None = None,
+    name: str | None = None,
+) -> RdbReader[KeyRecord[Value] | KeyRecord[StoredValue]]:
+    """Read a file like :func:`read_lazily`, but leave all values in it that are not short.
+
+    Strings, sorted sets and hashes of more than about 500 bytes are returned as
+    :class:`~telstate_rdb.stored.StoredValue`. They are read from the file, which stays open, when they are
+    decoded. The file is read once: **until the last record has been returned, its checksum is not verified**.
+
+    Parameters
+    ----------
+    source
+        The path of a regular file, or such a file that is open; all of it is read.
+    databases, keys, name
+        As in :func:`read_rdb`.
+
+    Returns
+    -------
+    RdbReader
+        An iterator over the records, in the order of the file.
+
+    Raises
+    ------
+    RdbParseError
+        As from :func:`read_rdb`. A file that is corrupt may have had other records before the error.
+    OSError
+        If the file cannot be opened or read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from telstate_rdb import RdbWriter
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "example.rdb"
+    >>> with RdbWriter(path) as writer:
+    ...     writer.write(b"long", bytes(1000))
+    >>> (record,) = read_in_place(path)
+    >>> record.value.type_name, record.value.size, record.value.decode() == bytes(1000)
+    ('string', 1002, True)
+    """
+    from telstate_rdb.stored import LEAST_SIZE, OpenFile, make_stored_readers
+
+    _keep_freed_memory()
+    key_filter = _make_filter(databases, keys, None)
+    stored = OpenFile(source, name)
+    opened = stored.open()
+    stored.version = read_header(opened)
+    # The header has been read, so the file is not shorter than a checksum.
+    last = stored.read(stored.size - c.CHECKSUM_SIZE, c.CHECKSUM_SIZE)
+    is_trusted = any(last) and _has_checksum(stored.read(0, c.HEADER_SIZE))
+    parser = RecordParser(
+        opened,
+        stored.version,
+        key_filter=key_filter,
+        lazy_readers=make_stored_readers(stored, is_trusted=is_trusted),
+        longest_packed=LEAST_SIZE,
+    )
+    records: Iterator[Any] = _parse_in_place(parser, is_trusted)
+    return RdbReader(parser, records, [])
+
+
+def _parse_in_place(parser: RecordParser, is_trusted: bool) -> Iterator[Iterable[AnyRecord]]:
+    """Parse a file to its end; one that was trusted must have the right checksum."""
+    yield from _parse(parser)
+    if is_trusted and parser.checksum != "ok":
+        raise RdbParseError("the checksum is missing", file=parser.source.name)
 
 
 def _make_filter(

@@ -21,7 +21,7 @@ from types import TracebackType
 
 from telstate_rdb._auxiliary import encode_auxiliary
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string
-from telstate_rdb._convert import convert_value
+from telstate_rdb._convert import can_copy, convert_value
 from telstate_rdb._crc64 import combine_crc64, crc64
 from telstate_rdb._record_headers import (
     encode_database,
@@ -37,6 +37,7 @@ from telstate_rdb.dump import PAYLOAD_NAME, parse_dump
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.lzf import compress_lzf
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
+from telstate_rdb.stored import StoredValue
 from telstate_rdb.values import RawValue, Value
 
 _FLUSH_BYTES = 1 << 18  # still in the processor's cache when it is written
@@ -126,7 +127,7 @@ class RdbWriter:
     def write(
         self,
         key: bytes,
-        value: Value | RawValue,
+        value: Value | RawValue | StoredValue,
         expiry: int | None = None,
         database: int = 0,
         *,
@@ -141,7 +142,8 @@ class RdbWriter:
             The key. It must not have been written to this database before: servers refuse a file
             that has a key twice.
         value
-            Its value: bytes for a string, otherwise one of the classes of :mod:`telstate_rdb.values`.
+            Its value: bytes for a string, otherwise one of the classes of :mod:`telstate_rdb.values`, or a
+            value in another file (:class:`~telstate_rdb.StoredValue`), which is copied from there.
         expiry
             The time at which it expires, in milliseconds since 1970; None for never.
         database
@@ -155,7 +157,7 @@ class RdbWriter:
         RdbWriteError
             If the key cannot be written (other keys still can), or the file cannot.
         RdbParseError
-            If the value is a raw value that is malformed.
+            If the value is a raw value that is malformed, or a value in a file that was changed.
         TypeError
             If the key, the value or a number has the wrong type.
         """
@@ -179,6 +181,14 @@ class RdbWriter:
             use = encode_use(key, idle, frequency)
             if self._requested is not None and self._requested >= _USE_VERSION:
                 head += use
+        if isinstance(value, StoredValue):
+            if self.can_copy(value):
+                self._put(b"%b%c%b" % (head, value.type, encode_string(key)))
+                self._copy(value)
+                self._database = database
+                keys.add(key)
+                return
+            value = value.decode()
         if self._compress is None and type(value) is bytes and len(value) >= _FLUSH_BYTES:
             self._put(head + b"\0" + encode_string(key) + encode_length(len(value)))
             self._flush()
@@ -208,6 +218,10 @@ class RdbWriter:
         self._database = database
         keys.add(key)
         self._put(data)
+
+    def can_copy(self, value: StoredValue) -> bool:
+        """Return whether `write` copies a value in another file as it is, without decoding it."""
+        return self._compress is None and value.can_be_copied and can_copy(value, self._version)
 
     def write_dump(
         self, key: bytes, payload: bytes, expiry: int | None = None, database: int = 0
@@ -369,6 +383,15 @@ class RdbWriter:
         keys.clear()
         values.clear()
         self._put(data)
+
+    def _copy(self, value: StoredValue) -> None:
+        """Copy a value from another file; if that cannot be read, nothing is left of this one."""
+        try:
+            for piece in value.pieces():
+                self._put(piece)
+        except RdbParseError:
+            self._file.discard()
+            raise
 
     def _check_open(self) -> None:
         if not self._file.is_open:

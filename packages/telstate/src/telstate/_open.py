@@ -94,7 +94,7 @@ def open_store(
     """
     if names_snapshot(store):
         ts = TelescopeState(prefixes=prefixes)
-        load_into(ts.backend, store, strict, keys, database, collisions, progress)
+        load_into(ts.backend, store, strict, keys, database, collisions, progress, in_place=True)
         return ts
     assert isinstance(store, str)
     from telstate_backends import RedisBackend  # which imports redis-py

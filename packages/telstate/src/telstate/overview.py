@@ -12,12 +12,14 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from io import BufferedReader
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from telstate._sources import Source, open_source
+from telstate._sources import Source, is_address, open_source
 from telstate._summaries import (
     HasBackend,
     KeySummary,
@@ -240,7 +242,8 @@ def describe_snapshot(
     with open_source(source, progress) as opened, translate_rdb_errors():
         file: Any = opened
         name = escape_path(os.fspath(source)) if isinstance(source, str | os.PathLike) else None
-        if not hasattr(file, "read"):
+        # A path, or a file that was downloaded, which nobody else reads.
+        if not hasattr(file, "read") or is_address(source) and isinstance(file, BufferedReader):
             return _describe_file(file, name, database)
         content, problem = _read_all(file)
         found = _describe_file(content, name, database)
@@ -270,20 +273,11 @@ def _read_all(file: Any) -> tuple[bytes, str]:
 
 
 def _describe_file(file: Any, name: str | None, database: int | None) -> StoreSummary:
-    from telstate_rdb import RdbParseError, read_lazily, read_rdb
     from telstate_rdb.summary import Summary
 
     version, facts = read_head(file, name)
     head = Summary(version, facts=facts)
-    store = _Holder(MemoryBackend())
-    databases: Counter[int] = Counter()
-    try:
-        reader: Any = read_lazily(file, databases=database, name=name)
-        report = _load(store, reader, databases)
-    except RdbParseError:
-        store, databases = _Holder(MemoryBackend()), Counter()
-        reader = read_rdb(file, databases=database, strict=False, name=name)
-        report = _load(store, reader, databases)
+    store, reader, report, databases = _load_all(file, name, database)
     problems = [f"byte {one.offset:,}: {one.reason}" for one in reader.losses]
     problems += [
         f"key {escape(key)} is there twice, which no server loads" for key in report.repeated
@@ -293,7 +287,7 @@ def _describe_file(file: Any, name: str | None, database: int | None) -> StoreSu
     return attrs.evolve(
         described,
         snapshot=SnapshotSummary(
-            size=os.path.getsize(file) if isinstance(file, str | os.PathLike) else len(file),
+            size=len(file) if isinstance(file, bytes) else reader.size,
             format=head.format,
             server=head.server if {"redis-ver", "valkey-ver"} & facts.keys() else None,
             created=float(created) if created.isdecimal() else None,
@@ -304,6 +298,28 @@ def _describe_file(file: Any, name: str | None, database: int | None) -> StoreSu
             collisions=tuple(map(decode_key, report.collisions)),
         ),
     )
+
+
+def _load_all(
+    file: Any, name: str | None, database: int | None
+) -> tuple[_Holder, Any, LoadReport, Counter[int]]:
+    """Load what can be read of a file; return the store, the reader, the report and the keys of each database."""
+    from telstate_rdb import RdbParseError, read_in_place, read_lazily, read_rdb
+
+    def load(read: Callable[..., Any]) -> tuple[_Holder, Any, LoadReport, Counter[int]]:
+        if hasattr(file, "seek"):
+            file.seek(0)
+        store, databases = _Holder(MemoryBackend()), Counter[int]()
+        reader = read(file, databases=database, name=name)
+        return store, reader, _load(store, reader, databases), databases
+
+    in_place = not isinstance(file, bytes) and hasattr(os, "pread")
+    for read in (read_in_place, read_lazily) if in_place else (read_lazily,):
+        try:
+            return load(read)
+        except RdbParseError:
+            pass
+    return load(partial(read_rdb, strict=False))
 
 
 @attrs.frozen

@@ -37,8 +37,8 @@ from telstate_backends import (
     check_function,
 )
 from telstate_backends.errors import RdbParseError, RdbWriteError, translate_rdb_errors
-from telstate_backends.operations.bulk import value_of
-from telstate_backends.store import Stored
+from telstate_backends.operations.bulk import ExportPacked, value_of
+from telstate_backends.store import Packed, Stored
 from telstate_codec import Key, encode_key, key_repr
 from telstate_rdb.printable import escape_path
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from telstate._download import Downloaded
     from telstate_backends import LoadReport
     from telstate_backends.abc import SnapshotEntry
-    from telstate_rdb import RawValue, Value
+    from telstate_rdb import RawValue, StoredValue, Value
 
 # The contents of so many keys, or bytes, are in memory at once; a larger key is alone.
 BATCH = 100
@@ -77,11 +77,15 @@ def load_into(
     database: int | None = None,
     collisions: Collisions = "warn",
     progress: Downloaded | None = None,
+    in_place: bool = False,
 ) -> int:
-    """Load a snapshot into a backend: ``ts.load_from_file(file, strict=strict)``."""
+    """Load a snapshot into a backend: ``ts.load_from_file(file, strict=strict)``.
+
+    With `in_place`, long values stay in the file, which is a path or an address.
+    """
     from telstate_backends import load_rdb
 
-    options = _load_options(strict, keys, database, collisions)
+    options = _load_options(file, strict, keys, database, collisions, in_place)
     with open_source(file, progress) as opened, _mentioning_strict():
         report = load_rdb(backend, opened, **options)
         return _log_report(report, opened)
@@ -120,11 +124,12 @@ async def load_into_async(
     keys: Iterable[Key] | None = None,
     database: int | None = None,
     collisions: Collisions = "warn",
+    in_place: bool = False,
 ) -> int:
     """Load a snapshot into an asyncio backend: `load_into`, awaited."""
     from asyncio import to_thread
 
-    options = _load_options(strict, keys, database, collisions)
+    options = _load_options(file, strict, keys, database, collisions, in_place)
     # The first import takes long enough to delay other tasks.
     load_rdb_async = await to_thread(_import_async_loading)
     async with open_source_async(file) as opened:
@@ -134,7 +139,12 @@ async def load_into_async(
 
 
 def _load_options(
-    strict: bool, keys: Iterable[Key] | None, database: int | None, collisions: Collisions
+    file: Source,
+    strict: bool,
+    keys: Iterable[Key] | None,
+    database: int | None,
+    collisions: Collisions,
+    in_place: bool,
 ) -> dict[str, Any]:
     """Return the options of `load_rdb` and of its asyncio twin."""
     if collisions not in ("warn", "refuse"):
@@ -145,6 +155,8 @@ def _load_options(
         "keys": None if keys is None else encode_names(keys),
         "strict": strict,
         "collisions": "accept" if collisions == "warn" else "refuse",
+        # A file that the caller opened may be written to afterwards.
+        "in_place": in_place and isinstance(file, str | os.PathLike),
     }
 
 
@@ -218,8 +230,8 @@ class RecordWriter(Protocol):
         /,
     ) -> None: ...
 
-    def write(self, key: bytes, value: Value | RawValue, /) -> None:
-        """Write a key."""
+    def write(self, key: bytes, value: Any, /) -> None:
+        """Write a key: a value of telstate_rdb, or one that is in a file if the writer takes these."""
 
 
 @name_methods_after("RDBWriter")
@@ -313,11 +325,16 @@ class RDBWriterBase:
     def _write_batch(
         self,
         keys: Iterable[bytes],
-        contents: Iterable[Stored | TelstateError | None],
+        contents: Iterable[Stored | Packed | TelstateError | None],
         must_exist: bool = True,
     ) -> None:
         """Write keys; count those that cannot be written. Errors of the file are raised."""
         for key, stored in zip(keys, contents):
+            if type(stored) is Packed and not self._can_copy(stored):
+                try:
+                    stored = stored.unpack()
+                except TelstateError as error:
+                    stored = error
             if stored is None:
                 if must_exist:
                     self._fail(key, _NO_MATCH if _is_glob(key) else _MISSING)
@@ -330,7 +347,18 @@ class RDBWriterBase:
                 self._names.add(key)
                 self.keys_written += 1
 
-    def _repeat(self, key: bytes, value: Value | RawValue) -> None:
+    def _can_copy(self, packed: Packed) -> bool:
+        """Return whether contents that are in a file can be copied from there as they are."""
+        from telstate_rdb import RdbWriter, StoredValue
+
+        writer, value = self._writer, packed.value
+        return (
+            isinstance(writer, RdbWriter)
+            and isinstance(value, StoredValue)
+            and writer.can_copy(value)
+        )
+
+    def _repeat(self, key: bytes, value: Value | RawValue | StoredValue) -> None:
         """Handle a key that is in the file already; no server reads a file with duplicate keys."""
         self._fail(key, "the file has a key of that name already")
 
@@ -443,7 +471,7 @@ class RDBWriter(RDBWriterBase):
             if not in_memory:
                 sizes = backend.execute_many([Peek(key, 0) for key in some])
             for batch in split_by_size(some, sizes):
-                contents = backend.execute_many([Export(key) for key in batch])
+                contents = backend.execute_many([ExportPacked(key) for key in batch])
                 self._write_batch(batch, contents, must_exist)
                 if progress is not None:
                     progress(self.keys_written)

@@ -544,7 +544,10 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         database: int | None = None,
         collisions: Collisions = "warn",
     ) -> Self:
-        """Return a telescope state in memory with the contents of a snapshot.
+        """Return a telescope state with the contents of a snapshot, and changes kept in memory.
+
+        Of a path or an address, long values stay in the file until they are asked for. The file stays open: it
+        may be replaced or deleted, but if it is changed, reading a value is an `RdbParseError`.
 
         Parameters
         ----------
@@ -577,7 +580,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         from telstate.snapshots import load_into
 
         ts = cls(prefixes=prefixes)
-        load_into(ts.backend, file, strict, keys, database, collisions)
+        load_into(ts.backend, file, strict, keys, database, collisions, in_place=True)
         return ts
 
     def save(

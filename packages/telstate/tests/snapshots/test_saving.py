@@ -30,7 +30,8 @@ from telstate import (
 from telstate.aio.memory import MemoryBackend as AsyncMemoryBackend
 from telstate.aio.rdb_writer import RDBWriter as AsyncRDBWriter
 from telstate.snapshots import split_by_size
-from telstate_backends import Export, KeyPreview
+from telstate_backends import KeyPreview
+from telstate_backends.operations.bulk import ExportPacked
 from telstate_rdb import RdbWriter, read_rdb
 from telstate_testing.files import OneWayFile
 
@@ -304,7 +305,7 @@ def test_long_values_are_not_in_memory_together(
     original = RedisBackend.execute_many
 
     def execute_many(self: RedisBackend, operations: Any, /) -> list[Any]:
-        asked.append(sum(isinstance(operation, Export) for operation in operations))
+        asked.append(sum(isinstance(operation, ExportPacked) for operation in operations))
         return original(self, operations)
 
     monkeypatch.setattr(RedisBackend, "execute_many", execute_many)

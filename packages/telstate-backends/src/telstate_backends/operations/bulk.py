@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, overload
 
 import attrs
 
@@ -34,7 +34,7 @@ from telstate_codec.errors import DecodeError
 from telstate_codec.timestamps import decode_sample
 
 if TYPE_CHECKING:
-    from telstate_rdb import Value
+    from telstate_rdb import StoredValue, Value
 
 #: Up to this size a payload is passed to a script, which copies it; for a larger one a transaction is
 #: faster.
@@ -194,7 +194,7 @@ class Export(KeyOperation[Stored | None]):
     key: bytes
 
     def apply(self, store: Store) -> Stored | None:
-        stored = store.get(self.key)
+        stored = store.read(self.key)
         return None if stored is None else copy_contents(stored)
 
     def command(self) -> Command:
@@ -212,6 +212,31 @@ class Export(KeyOperation[Stored | None]):
         return Fields(as_pairs(body))
 
 
+@attrs.frozen
+class ExportPacked(KeyOperation[Stored | Packed | None]):
+    """All that a key holds, as `Export`; what is still in the file that was opened stays packed.
+
+    Attributes
+    ----------
+    key : bytes
+        The full key.
+    """
+
+    key: bytes
+
+    def apply(self, store: Store) -> Stored | Packed | None:
+        stored = store.data.get(self.key)
+        if type(stored) is Packed and stored.in_file is not None:
+            return stored
+        return Export(self.key).apply(store)
+
+    def command(self) -> Command:
+        return Export(self.key).command()
+
+    def parse(self, reply: object) -> Stored | None:
+        return Export(self.key).parse(reply)
+
+
 @translate_rdb_errors()
 def dump_payload(stored: Stored | None) -> bytes | None:
     """Return the DUMP payload of the result of an :class:`Export`, `None` for `None`.
@@ -227,8 +252,18 @@ def dump_payload(stored: Stored | None) -> bytes | None:
     return None if stored is None else encode_dump(value_of(stored))
 
 
-def value_of(stored: Stored) -> Value:
-    """Return the contents of a key as a value of :mod:`telstate_rdb`."""
+@overload
+def value_of(stored: Stored) -> Value: ...
+
+
+@overload
+def value_of(stored: Stored | Packed) -> Value | StoredValue: ...
+
+
+def value_of(stored: Stored | Packed) -> Value | StoredValue:
+    """Return the contents of a key as a value of :mod:`telstate_rdb`; what is in a file stays there."""
+    if type(stored) is Packed:
+        return stored.in_file or value_of(stored.unpack())
     # Imported here for the same reason.
     from telstate_rdb import Hash, SortedSet
 

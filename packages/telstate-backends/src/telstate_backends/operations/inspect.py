@@ -264,9 +264,12 @@ class Peek(KeyOperation[KeyPreview | None]):
         # What is packed stays so: to look at all keys of a snapshot should not take more memory than loading it.
         stored, total_size = store.data.get(self.key), None
         if type(stored) is Packed:
+            if (ends := stored.find_ends()) is not None:
+                return self._preview_samples(stored.count, *ends, stored.size)
+            if (beginning := stored.read_head(self.limit)) is not None:
+                head, size = beginning
+                return KeyPreview(KeyType.IMMUTABLE, 1, size, head, total_size=size)
             total_size = stored.size
-            if stored.find_ends is not None:
-                return self._preview_samples(stored.count, *stored.find_ends(), total_size)
             stored = stored.unpack()
         if stored is None:
             return None
@@ -350,7 +353,7 @@ class GetPage(KeyOperation[Immutable | Indexed | SamplePage | None]):
     rank: int = 0
 
     def apply(self, store: Store) -> Immutable | Indexed | SamplePage | None:
-        stored = store.get(self.key)
+        stored = store.read(self.key)
         if stored is None:
             return None
         if type(stored) is not Samples:

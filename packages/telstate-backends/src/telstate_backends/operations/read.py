@@ -26,7 +26,7 @@ from telstate_backends.operations.base import (
     unexpected,
     wrong_kind,
 )
-from telstate_backends.store import KINDS, Fields, Samples, Store, contents_of, kind_of
+from telstate_backends.store import Fields, Samples, Store, kind_of
 from telstate_backends.types import (
     REDIS_TYPES,
     TYPE_NAMES,
@@ -38,7 +38,11 @@ from telstate_backends.types import (
 )
 
 # By the class of decoded contents; an enumeration is slower to look up.
-_TYPE_NAMES = {one: TYPE_NAMES[kind] for one, kind in KINDS.items()}
+_TYPE_NAMES: dict[type[Contents], bytes] = {
+    Immutable: TYPE_NAMES[KeyType.IMMUTABLE],
+    Mutable: TYPE_NAMES[KeyType.MUTABLE],
+    Indexed: TYPE_NAMES[KeyType.INDEXED],
+}
 
 
 @final
@@ -113,11 +117,11 @@ class Find(Read[Found | None]):
         if not self.needs_contents:
             seen = store.find_kind(self.keys)
             return None if seen is None else Found(seen[0], TYPE_NAMES[seen[1]], None)
-        found = store.find(self.keys)
+        found = store.find_contents(self.keys)
         if found is None:
             return None
-        key, stored = found
-        return Found(key, _TYPE_NAMES[type(stored)], contents_of(key, stored))
+        key, contents = found
+        return Found(key, _TYPE_NAMES[type(contents)], contents)
 
     def command(self) -> Command:
         return Command("get" if self.needs_contents else "key_type", self.keys, is_script=True)
@@ -234,8 +238,8 @@ class Get(Read[Contents | None]):
         return None if found is None else found.contents
 
     def apply(self, store: Store) -> Contents | None:
-        found = store.find(self.keys)
-        return None if found is None else contents_of(*found)
+        found = store.find_contents(self.keys)
+        return None if found is None else found[1]
 
     def command(self) -> Command:
         return Command("get", self.keys, is_script=True)
@@ -308,7 +312,7 @@ class GetRange(Operation[list[bytes] | None]):
     include_previous: bool = False
 
     def apply(self, store: Store) -> list[bytes] | None:
-        found = store.find(self.keys)
+        found = store.find_range(self.keys, self.start, self.end)
         if found is None:
             return None
         key, samples = found

@@ -41,7 +41,7 @@ class SetImmutable(KeyOperation[bytes | None]):
     value: bytes
 
     def apply(self, store: Store) -> bytes | None:
-        present = store.get(self.key)
+        present = store.read(self.key)
         if present is None:
             store.data[self.key] = Immutable(self.value)
             if store.watched:

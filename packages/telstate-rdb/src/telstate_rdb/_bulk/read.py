@@ -109,6 +109,12 @@ def skip_table(source: Source, layout: Layout) -> int:
     """Skip a count and so many items; return the count."""
     count = source.read_length()
     source.expect(count * (layout.strings + layout.tail))
+    skip_items(source, count, layout)
+    return count
+
+
+def skip_items(source: Source, count: int, layout: Layout) -> None:
+    """Skip so many items."""
     strings = layout.strings - layout.has_text_score
     for piece in scan(source, count, layout):
         if piece is None:
@@ -118,4 +124,3 @@ def skip_table(source: Source, layout: Layout) -> int:
                 length = source.read_byte()
                 source.skip(length if length < c.SCORE_NAN else 0)
             source.skip(layout.tail)
-    return count

@@ -31,7 +31,8 @@ from telstate.snapshots import (
     split_by_size,
     write_snapshot,
 )
-from telstate_backends import AsyncBackend, Export, Keys, Peek
+from telstate_backends import AsyncBackend, Keys, Peek
+from telstate_backends.operations.bulk import ExportPacked
 from telstate_backends.threads import run_in_thread
 from telstate_codec import Key
 
@@ -109,7 +110,7 @@ class RDBWriter(RDBWriterBase):
             if not in_memory:
                 sizes = await backend.execute_many([Peek(key, 0) for key in some])
             for batch in split_by_size(some, sizes, max_keys):
-                contents = await backend.execute_many([Export(key) for key in batch])
+                contents = await backend.execute_many([ExportPacked(key) for key in batch])
                 await run_in_thread(partial(self._write_batch, batch, contents, must_exist))
                 if progress is not None:
                     progress(self.keys_written)

@@ -256,14 +256,14 @@ class TelescopeState(AsyncClosing, TelescopeStateBase[AsyncBackend]):
         database: int | None = None,
         collisions: Collisions = "warn",
     ) -> Self:
-        """Return a telescope state in memory with the contents of a snapshot.
+        """Return a telescope state with the contents of a snapshot, and changes kept in memory.
 
-        The file is read in a thread, so that other tasks can run.
+        The file is read in a thread, so that other tasks can run. Long values stay in it until they are asked for.
         """
         from telstate.snapshots import load_into_async
 
         ts = cls(prefixes=prefixes)
-        await load_into_async(ts.backend, file, strict, keys, database, collisions)
+        await load_into_async(ts.backend, file, strict, keys, database, collisions, in_place=True)
         return ts
 
     async def save(

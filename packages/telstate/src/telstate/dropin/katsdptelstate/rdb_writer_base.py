@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from telstate import snapshots
 from telstate_backends.errors import translate_rdb_errors
-from telstate_rdb import RawValue, RdbWriter, Value, parse_dump, read_rdb
+from telstate_rdb import RawValue, RdbWriter, StoredValue, Value, parse_dump, read_rdb
 from telstate_rdb.constants import DUMP_FOOTER_SIZE
 from telstate_rdb.dump import crc64, encode_length
 
@@ -54,7 +54,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
 
     def __init__(self, filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
         super().__init__(os.fsdecode(filename))
-        self._later: dict[bytes, Value | RawValue] = {}
+        self._later: dict[bytes, Value | RawValue | StoredValue] = {}
         self._open()
 
     @translate_rdb_errors()
@@ -82,7 +82,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
     ) -> None:
         self._close(exception)
 
-    def _repeat(self, key: bytes, value: Value | RawValue) -> None:
+    def _repeat(self, key: bytes, value: Value | RawValue | StoredValue) -> None:
         self._check_open()
         self._later[key] = value
         self.keys_written += 1
@@ -94,7 +94,7 @@ class RDBWriterBase(snapshots.RDBWriterBase):
 
 
 @translate_rdb_errors()
-def _replace_values(path: str, values: dict[bytes, Value | RawValue]) -> None:
+def _replace_values(path: str, values: dict[bytes, Value | RawValue | StoredValue]) -> None:
     """Replace the values of some keys of a file."""
     with RdbWriter(path) as writer, read_rdb(path, raw=True) as reader:
         for record in reader:
