@@ -100,7 +100,10 @@ def _bash() -> str:
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, **changes}
+    variables = {**os.environ, "PATH": path, **changes}
+    # A program that prints to a pipe writes whole lines, as it does for readers.
+    variables.pop("PYTHONUNBUFFERED", None)
+    return variables
 
 
 def _continued(command: str) -> str:

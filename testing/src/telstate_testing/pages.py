@@ -11,7 +11,8 @@ The code blocks of a page run in order, in one namespace and in a temporary fold
 - A block that cannot be run says why: ``sh not-run="installs packages"``.
 
 ``localhost:6379`` is a server of the page's own, on a free port. The page may declare other addresses, and the
-kind of server, in HTML comments: ``<!-- localhost:6380 is Valkey -->``. The kinds are the keys of `KINDS`.
+kind of server, in HTML comments: ``<!-- localhost:6380 is Valkey -->``. The kinds are the keys of `KINDS`; the newest server of a kind is used, or the newest
+of a version: ``<!-- localhost:6380 is Redis 8 -->``.
 """
 
 from __future__ import annotations
@@ -199,10 +200,16 @@ class Page:
 
     def _start_servers(self) -> None:
         for address, kind in self._declared.items():
-            family, run = KINDS[kind]
-            binaries = [one for one in redis_binaries() if family in ("", one.family)]
+            name, _, version = kind.partition(" ") if kind[-1].isdigit() else (kind, "", "")
+            family, run = KINDS[name]
+            binaries = [
+                one
+                for one in redis_binaries()
+                if family in ("", one.family) and str(one).startswith(f"{one.family}-{version}")
+            ]
             if not binaries:
-                pytest.skip(missing(f"{family.capitalize() or 'Redis or Valkey'} server"))
+                wanted = kind if family else "Redis or Valkey"
+                pytest.skip(missing(f"{wanted} server"))
             port = self._resources.enter_context(run(binaries[-1]))
             self._addresses[address] = f"localhost:{port}"
 
