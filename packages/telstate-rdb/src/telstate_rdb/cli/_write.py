@@ -177,6 +177,7 @@ def convert(
     \b
     Examples:
       telstate-rdb convert dump.rdb old.rdb --version 9
+      telstate-rdb convert redis8.rdb valkey9.rdb --version 80
       telstate-rdb convert dump.rdb users.rdb --keys 'user:*' --to-db 0
     """
     refuse_existing(target, force)
