@@ -44,6 +44,7 @@ from telstate_backends import (
 from telstate_backends.operations.bulk import unpacked
 from telstate_backends.store import Packed, Stored
 from telstate_rdb.dump import crc64
+from telstate_rdb.lazy import walk
 
 Result = TypeVar("Result")
 
@@ -189,7 +190,8 @@ def leave_in_file(store: Store) -> None:
         file.write(content + crc64(content).to_bytes(8, "little"))
         file.flush()
         load_rdb(MemoryBackend(other), file.name, in_place=True)
-    assert all(type(stored) is Packed for stored in other.data.values())
+    # Without the extension in C, short tables are read.
+    assert walk is None or all(type(stored) is Packed for stored in other.data.values())
     assert data.keys() == other.data.keys()
     data.update(other.data)
 
