@@ -53,7 +53,7 @@ class Samples(list[bytes]):
         return True
 
     def insert_samples(self, members: Iterable[bytes]) -> None:
-        """Insert one or more samples: one by one if there are few, and otherwise by sorting."""
+        """Insert one or more members of the sorted set: one by one if there are few, else by sorting."""
         new = sorted(set(members))
         start = bisect_left(self, new[0])
         if len(self) - start > _FEW * len(new):
@@ -282,7 +282,10 @@ class Store:
     def find_range(
         self, keys: tuple[bytes, ...], start: bytes, end: bytes
     ) -> tuple[bytes, Stored] | None:
-        """Return the first of the candidate keys that exists, with its samples around a range, or its contents."""
+        """Return the first of the candidate `keys` that exists, with its contents.
+
+        Of a long value in a file these may be only the samples around `start` and `end`.
+        """
         for key in keys:
             stored = self.data.get(key)
             if stored is not None:
@@ -303,12 +306,12 @@ class Store:
         return None
 
     def unpack(self, key: bytes, packed: Packed) -> Stored:
-        """Decode the contents of a key and store them decoded; after an error they are unchanged."""
+        """Return the packed contents of a key, which are stored decoded; after an error they are unchanged."""
         stored = self.data[key] = self._forget_decoded(packed) or packed.unpack()
         return stored
 
     def decode(self, key: bytes, packed: Packed) -> Stored:
-        """Decode the contents of a key only to be read.
+        """Return the packed contents of a key decoded, only to be read.
 
         They are stored decoded; those that are in a file stay there, and what was decoded last is cached.
         """

@@ -211,7 +211,7 @@ class StoredValue:
         return self._windows is not None
 
     def pieces(self) -> Iterator[bytes]:
-        """Iterate over the bytes of the value, a megabyte at a time."""
+        """Return an iterator over the bytes of the value, a megabyte at a time."""
         for start in range(self.offset, self.offset + self.size, _PIECE):
             yield self.file.read(start, min(_PIECE, self.offset + self.size - start), self.key)
 
@@ -220,7 +220,7 @@ class StoredValue:
         return self.raw.dump(version)
 
     def decode(self) -> Value:
-        """Read and decode the value.
+        """Return the value, read and decoded.
 
         Raises
         ------
