@@ -13,7 +13,6 @@ import hmac
 import json
 import re
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -68,12 +67,12 @@ class Token:
 
     def is_in(self, header: str) -> bool:
         """Return whether a Cookie header has the cookie."""
-        try:
-            morsel = SimpleCookie(header).get(self._name)
-        except CookieError:
-            return False
-        return morsel is not None and hmac.compare_digest(
-            morsel.value.encode(errors="replace"), self._value.encode()
+        # Those of other applications at this host may be of any form.
+        pairs = (pair.strip().partition("=") for pair in header.split(";"))
+        return any(
+            name == self._name
+            and hmac.compare_digest(value.encode(errors="replace"), self._value.encode())
+            for name, _, value in pairs
         )
 
     def cookie(self, path: str, secure: bool) -> str:
