@@ -205,12 +205,12 @@ def test_indexed(client: Client) -> None:
 
 
 def test_csv_of_an_indexed_key(client: Client) -> None:
-    """The rows of an indexed key are its sub-keys and values, in full."""
+    """The rows of an indexed key are its sub-keys and values, in full and in natural order."""
     rows = list(csv.reader(io.StringIO(client.get("api/csv", "peak").body.decode())))
     assert rows == [
         ["sub_key", "value"],
-        ['{"$tuple": ["J1939-6342", 17]}', "1.5"],
         ['{"$tuple": ["J1939-6342", 3]}', "2.5"],
+        ['{"$tuple": ["J1939-6342", 17]}', "1.5"],
     ]
 
 

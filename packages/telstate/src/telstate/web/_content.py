@@ -129,12 +129,17 @@ def describe_contents(kind: KeyType, encoded: bytes, time: float | None, part: s
 
 def list_sub_keys(items: Mapping[bytes, bytes], offset: int, limit: int) -> Json:
     """Return some of the sub-keys and values of an indexed key, in natural order."""
-    named = sorted(
-        ((_sub_key_text(sub_key), value) for sub_key, value in items.items()),
-        key=lambda pair: natural(pair[0]),
-    )
-    rows = [[name, describe(value)] for name, value in named[offset : offset + limit]]
-    return {"kind": KINDS[KeyType.INDEXED], "total": len(named), "offset": offset, "rows": rows}
+    rows = [
+        [name, describe(items[sub_key])]
+        for name, sub_key in _named_sub_keys(items)[offset : offset + limit]
+    ]
+    return {"kind": KINDS[KeyType.INDEXED], "total": len(items), "offset": offset, "rows": rows}
+
+
+def _named_sub_keys(items: Iterable[bytes]) -> list[tuple[str, bytes]]:
+    """Return sub-keys with their texts, in natural order."""
+    named = [(_sub_key_text(sub_key), sub_key) for sub_key in items]
+    return sorted(named, key=lambda pair: natural(pair[0]))
 
 
 def _sub_key_text(encoded: bytes) -> str:
@@ -162,8 +167,9 @@ def write_csv(names: Sequence[str], found: Sequence[Sequence[bytes]]) -> Iterato
 
 
 def write_items(items: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    """Yield the sub-keys and values of an indexed key as CSV."""
-    return _write(["sub_key", "value"], ([_cell(one), _cell(items[one])] for one in items))
+    """Yield the sub-keys and values of an indexed key as CSV, in natural order."""
+    sub_keys = (sub_key for _, sub_key in _named_sub_keys(items))
+    return _write(["sub_key", "value"], ([_cell(one), _cell(items[one])] for one in sub_keys))
 
 
 def _write(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:

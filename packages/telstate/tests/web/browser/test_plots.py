@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from browsing import Visit
 from playwright.sync_api import Locator, Page, expect
 
+from telstate import TelescopeState
+from telstate_backends import SetImmutable
 from telstate_testing.observations import START
 
 ZOOMED = re.compile(r"[?&]width=\d+")
@@ -170,3 +174,42 @@ def test_downloads(visit: Visit, array: str, tmp_path: Path) -> None:
     with page.expect_download() as json:
         page.get_by_role("button", name="JSON").click()
     assert json.value.suggested_filename == "sdp_config.json"
+
+
+def test_offers_only_what_there_is(visit: Visit, sites: Callable[..., str]) -> None:
+    """A value without a picture has no PNG, a pickle no JSON, and the table of an indexed key a CSV."""
+    ts = TelescopeState()
+    ts["text"] = "a"
+    ts["array"] = np.arange(9.0)
+    ts.set_indexed("peaks", "a", 1)
+    ts.backend.execute(SetImmutable(b"corrupt", b"\xff\xc1"))
+    address = sites(ts)
+    page = visit(address + "#keys=text")
+    actions = page.locator(".actions")
+    expect(actions).to_have_text("JSON")
+    page.goto(address + "#keys=array")
+    expect(actions).to_have_text("PNGJSON")
+    page.goto(address + "#keys=corrupt")
+    expect(page.get_by_text("The value could not be read.")).to_be_visible()
+    expect(actions).to_have_text("")
+    page.goto(address + "#keys=peaks")
+    with page.expect_download() as table:
+        page.get_by_role("link", name="CSV").click()
+    assert table.value.path().read_bytes() == b"sub_key,value\r\na,1\r\n"
+
+
+def test_numbers_that_differ_by_rounding(visit: Visit, sites: Callable[..., str]) -> None:
+    """Numbers that differ by rounding only are a flat line on an axis with ticks."""
+    ts = TelescopeState()
+    values = [1.0, 1.0 + 2**-52, 1.0 - 2**-53] * 5
+    ts["array"] = np.array(values)
+    ts.add_many("sensor", values, [START + number for number in range(15)])
+    ts.add_many("arrays", [np.array(values)] * 2, [START, START + 1])
+    address = sites(ts)
+    page = visit(address + "#keys=sensor")
+    ticks = page.locator(".figure .ytick")
+    expect(ticks.first).to_be_visible()
+    page.goto(address + "#keys=array")
+    expect(page.locator(".value .figure .ytick").first).to_be_visible()
+    page.goto(address + "#keys=arrays")
+    expect(page.locator(".plots .figure .colorbar text").first).to_be_visible()

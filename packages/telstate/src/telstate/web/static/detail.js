@@ -1,6 +1,6 @@
 // The keys that are chosen: their latest values, plots, samples and contents.
 import { get, Latest, paced, path } from "./api.js";
-import { count, el, kindSign, KINDS, message, printable, shownName, time } from "./dom.js";
+import { age, count, el, kindSign, KINDS, message, printable, shownName, time } from "./dom.js";
 import { flash } from "./overview.js";
 import { Plots } from "./plots.js";
 import { indexedTable, samplesTable } from "./tables.js";
@@ -24,6 +24,7 @@ export class Detail {
   #actions = el("div.actions", {});
   #panels = [];
   #sampleKey = null;
+  #offered = "";
 
   constructor(context, view) {
     this.#context = context;
@@ -103,10 +104,11 @@ export class Detail {
     const line = (key) => {
       const one = this.#summaries.get(key);
       const value = el("bdi.now", { "data-long": one.value.length > 48 }, shownName(one.value || one.type, 300));
-      const age = el("span", one.last === null ? {} : { "data-age": one.last });
-      const at = el("span.dim", {}, one.last === null ? "" : `${time(one.last)} UTC`);
       const { live } = this.#context.store;
-      this.#lines.set(key, { value, age, at });
+      const since = el("span", one.last === null ? {} : { "data-age": one.last });
+      if (one.last !== null) since.textContent = age(one.last, this.#context.now());
+      const at = el("span.dim", {}, one.last === null ? "" : `${time(one.last)} UTC`);
+      this.#lines.set(key, { value, since, at });
       const facts = [KINDS[one.kind].name];
       if (one.kind === "m") facts.push(count(one.samples, "sample"));
       if (one.kind === "i") facts.push(count(one.samples, "sub-key"));
@@ -119,8 +121,8 @@ export class Detail {
         one.kind !== "m" || one.last === null
           ? null
           : single
-            ? el("div.when", {}, "Last sample ", live ? [age, " · "] : null, at)
-            : el("div.when", {}, live ? age : time(one.last)),
+            ? el("div.when", {}, "Last sample ", live ? [since, " · "] : null, at)
+            : el("div.when", {}, live ? since : time(one.last)),
         single
           ? null
           : el("button.quiet", { type: "button", "aria-label": `Remove ${shownName(key)}`, onclick: () => this.#context.go({ keys: this.keys.filter((other) => other !== key) }) }, "×"),
@@ -162,13 +164,20 @@ export class Detail {
         this.#body.append(message(`The first ${MAX_PLOTS} of ${sensors.length} sensors are plotted.`, { kind: "warn" }));
       add(new Plots(this.#context, sensors.slice(0, MAX_PLOTS), ranges));
     } else if (sensors.length && tab === "samples") this.#addSamples(sensors, add);
-    else if (sensors.length) for (const key of sensors) add(new Value(this.#context, key), sensors.length > 1 ? shownName(key) : null);
+    else if (sensors.length) for (const key of sensors) add(this.#value(key), sensors.length > 1 ? shownName(key) : null);
     const named = this.keys.length > 1;
     for (const key of others) {
       const isIndexed = this.#summaries.get(key).kind === "i";
-      add(isIndexed ? indexedTable(key) : new Value(this.#context, key), named ? shownName(key) : null);
+      add(isIndexed ? indexedTable(key) : this.#value(key), named ? shownName(key) : null);
     }
-    this.#drawActions(sensors);
+    this.#drawActions();
+  }
+
+  /** A value; what can be downloaded depends on what it is. */
+  #value(key) {
+    return new Value(this.#context, key, () => {
+      if (this.#offers !== this.#offered) this.#drawActions();
+    });
   }
 
   #addSamples(sensors, add) {
@@ -217,24 +226,34 @@ export class Detail {
     this.#tabs.querySelector(`#tab-${next}`)?.focus();
   }
 
-  #drawActions(sensors) {
+  /** What the panels have for download. */
+  get #offers() {
+    return this.#panels.map((panel) => `${Boolean(panel.figure)} ${Boolean(panel.canDownload)}`).join();
+  }
+
+  #drawActions() {
+    this.#offered = this.#offers;
+    // The rows of an indexed key are a file of their own.
+    const sensors = this.#of("m");
+    const inFile = this.keys.length === 1 ? this.#of("m", "i") : sensors;
     const button = (name, label, work) => el("button", { type: "button", "aria-label": label, onclick: work }, name);
     const actions = [];
-    if (sensors.length) {
-      const [start, end] = this.#range;
-      actions.push(el("a.button", { href: path("csv", { key: sensors, start, end }), download: "", "aria-label": "Download the samples as CSV" }, "CSV"));
+    if (inFile.length) {
+      const [start, end] = sensors.length ? this.#range : [null, null];
+      const content = sensors.length ? "samples" : "table";
+      actions.push(el("a.button", { href: path("csv", { key: inFile, start, end }), download: "", "aria-label": `Download the ${content} as CSV` }, "CSV"));
     }
-    if (this.#panels.some((panel) => panel instanceof Plots || panel instanceof Value && this.#of("a").length))
+    if (this.#picture())
       actions.push(button("PNG", "Download the picture as PNG", () => this.#picture()?.png()));
-    if (this.#panels.some((panel) => panel instanceof Value))
-      actions.push(button("JSON", "Download the value as JSON", () => this.#panels.find((panel) => panel instanceof Value).download()));
+    if (this.#panels.some((panel) => panel.canDownload))
+      actions.push(button("JSON", "Download the value as JSON", () => this.#panels.find((panel) => panel.canDownload)?.download()));
     this.#actions.replaceChildren(...actions);
   }
 
   #picture() {
     for (const panel of this.#panels) {
       if (panel instanceof Plots) return panel;
-      if (panel instanceof Value && panel.figure) return panel.figure;
+      if (panel.figure) return panel.figure;
     }
     return null;
   }
@@ -248,7 +267,7 @@ export class Detail {
     if (before.tab !== view.tab || (before.part !== view.part && !plots)) this.#show();
     else if (plots) {
       plots.change();
-      this.#drawActions(this.#of("m"));
+      this.#drawActions();
     } else if (before.start !== view.start || before.end !== view.end || before.last !== view.last) this.#show();
   }
 
@@ -265,7 +284,7 @@ export class Detail {
     if (!isNew) return;
     summary.last = update.time;
     if (update.time !== null) {
-      line.age.dataset.age = update.time;
+      line.since.dataset.age = update.time;
       line.at.textContent = `${time(update.time)} UTC`;
     }
     if (line.value.textContent !== shown) {

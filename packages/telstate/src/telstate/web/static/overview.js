@@ -1,7 +1,7 @@
 // The first thing that one sees: what the store is and holds, with links to keys.
 import { linkTo, linkToSearch } from "./address.js";
 import { get, Latest } from "./api.js";
-import { bytes, count, duration, el, kindSign, message, printable, rate, shownName, time } from "./dom.js";
+import { age, bytes, count, duration, el, kindSign, message, printable, rate, shownName, time } from "./dom.js";
 
 // So many names are shown of each list; the search shows all.
 const MAX_NAMES = 80;
@@ -54,8 +54,8 @@ export class Overview {
     if (this.#last && at > Number(this.#last.dataset.age)) this.#last.dataset.age = at;
     const cell = this.#values.get(key);
     if (!cell) return;
-    const [value, age] = cell;
-    if (age && at !== null) age.dataset.age = at;
+    const [value, since] = cell;
+    if (since && at !== null) since.dataset.age = at;
     // Of a number, as many digits as there is room for.
     const shown = /^-?\d+\.\d{4,}$/.test(text) ? String(Number(Number(text).toPrecision(6))) : shownName(text, 120);
     if (value.textContent === shown) return;
@@ -76,7 +76,7 @@ export class Overview {
       ["Size", bytes(found.bytes), found.snapshot?.size ? `${bytes(found.snapshot.size)} as a file` : "of all values"],
       this.#origin(found, store),
     ];
-    this.#last = store.live && found.last !== null ? el("span", { "data-age": found.last }) : null;
+    this.#last = store.live && found.last !== null ? el("span", { "data-age": found.last }, age(found.last, this.#context.now())) : null;
     if (this.#last) facts[0][2] = [...facts[0][2], el("br"), "Last sample ", this.#last];
     this.element.replaceChildren();
     this.element.append(
@@ -173,9 +173,9 @@ export class Overview {
   /** Elements for a value that changes as samples arrive, and perhaps for how old it is. */
   #cell(key, hasAge) {
     const value = el("bdi.now", {});
-    const age = hasAge ? el("span.dim", {}) : null;
-    this.#values.set(key, [value, age]);
-    return [value, age];
+    const since = hasAge ? el("span.dim", {}) : null;
+    this.#values.set(key, [value, since]);
+    return [value, since];
   }
 
   #targets(found) {

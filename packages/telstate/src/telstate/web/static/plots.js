@@ -31,6 +31,22 @@ function loadPlotly(version) {
   return loading;
 }
 
+/** Return limits of a scale for numbers that differ by rounding only, for which Plotly has no ticks, or else null. */
+function flatScale(numbers) {
+  const known = numbers.filter((one) => one !== null && one !== undefined);
+  if (!known.length) return null;
+  const low = known.reduce((a, b) => Math.min(a, b));
+  const high = known.reduce((a, b) => Math.max(a, b));
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  return high - low > 1e-12 * size ? null : [low - (0.1 * size || 1), high + (0.1 * size || 1)];
+}
+
+/** The limits of the colours of an image. */
+function colourScale(low, high) {
+  const [zmin, zmax] = flatScale([low, high]) ?? [low ?? undefined, high ?? undefined];
+  return { zmin, zmax };
+}
+
 /** Text for Plotly, which takes some HTML. */
 const escape = (text, length = 200) =>
   shownName(text, length).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -124,7 +140,7 @@ function waterfallTraces(answer, axis, look, domain) {
       type: "heatmap", yaxis: axis, z,
       x: [...times, end].map(milliseconds),
       y: [...index, Math.max(rows, index.at(-1) + (group ?? 1))],
-      zmin: low ?? undefined, zmax: high ?? undefined,
+      ...colourScale(low, high),
       colorscale: part === "phase" ? PHASES : "Viridis",
       colorbar: {
         len: domain[1] - domain[0], y: domain[0], yanchor: "bottom", lenmode: "fraction", thickness: 10, outlinewidth: 0,
@@ -325,7 +341,7 @@ export class Plots {
   get #margins() {
     const lanes = this.#answers?.some(({ type, labels }) => type === "bands" && labels.length <= MAX_LANES);
     const bars = this.#answers?.some(({ type }) => type === "waterfall");
-    return { l: this.#narrow ? (lanes ? 84 : 48) : lanes ? 132 : 64, r: bars ? (this.#narrow ? 48 : 64) : 12, t: 26, b: 44 };
+    return { l: this.#narrow ? (lanes ? 84 : 48) : lanes ? 132 : 64, r: bars ? (this.#narrow ? 48 : 64) : 12, t: 26, b: 52 };
   }
 
   #height({ type, labels }) {
@@ -357,10 +373,11 @@ export class Plots {
       hovermode: "closest",
       hoverlabel: { bgcolor: look.surface, bordercolor: look.border, font: { family: look.mono, size: 12, color: look.text } },
       uniformtext: { minsize: 10, mode: "hide" },
-      annotations: [],
+      annotations: [
+        { text: "UTC", xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "bottom", yshift: -margin.b, showarrow: false, font: { size: 11, color: look.dim } },
+      ],
       xaxis: {
         ...axisLook, type: "date", range: [milliseconds(start), milliseconds(end)], anchor: `y${heights.length > 1 ? heights.length : ""}`,
-        title: { text: "UTC", font: { size: 11, color: look.dim }, standoff: 4 },
         showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: look.dim, spikesnap: "cursor", nticks: this.#narrow ? 4 : 9,
       },
     };
@@ -381,6 +398,10 @@ export class Plots {
         Object.assign(axis, { visible: false, range: [0, 1] });
         layout.annotations.push({ text: escape(answer.why ?? "Nothing to plot.", this.#narrow ? 50 : 140), xref: "paper", yref: "paper", x: 0, y: (domain[0] + domain[1]) / 2, xanchor: "left", showarrow: false, font: { color: look.dim } });
       } else if (answer.type === "waterfall") Object.assign(axis, { showgrid: false });
+      else {
+        const range = flatScale([...answer.low, ...answer.high]);
+        if (range) axis.range = range;
+      }
       layout.annotations.push({
         text: `<b>${escape(this.#keys[index], Math.floor(this.#figure.clientWidth / 8.5))}</b>` + (answer.part && !this.#narrow ? `  ${answer.part}` : ""),
         xref: "paper", yref: "paper", x: 0, xshift: 4 - margin.l, y: domain[1], xanchor: "left", yanchor: "bottom", yshift: 3, showarrow: false, font: { size: 12, color: look.text },
@@ -496,7 +517,7 @@ export function arrayFigure(context, array, key) {
       layout.yaxis.autorange = "reversed";
       traces = [
         {
-          type: "heatmap", z: image.z, x: places(image.column_range, columns), y: places(image.row_range, rows), zmin: image.low ?? undefined, zmax: image.high ?? undefined,
+          type: "heatmap", z: image.z, x: places(image.column_range, columns), y: places(image.row_range, rows), ...colourScale(image.low, image.high),
           colorscale: part === "phase" ? PHASES : "Viridis", colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: look.dim } },
           hovertemplate: "row %{y}, column %{x}<br>%{z}<extra></extra>",
         },
@@ -512,6 +533,8 @@ export function arrayFigure(context, array, key) {
           y.push(line.high[index]);
         }
       });
+      const range = flatScale(y);
+      if (range) layout.yaxis.range = range;
       traces = [{ type: "scatter", mode: x.length <= 100 ? "lines+markers" : "lines", x, y, line: { width: 1.4, color: look.line }, marker: { size: 5 }, hovertemplate: "element %{x}<br>%{y}<extra></extra>" }];
     }
     plotly = await loadPlotly(context.store.plotly);

@@ -117,9 +117,11 @@ export class Value {
   #figure = null;
   #answer = null;
 
-  constructor(context, key) {
+  /** `ondraw` is called when it has been drawn. */
+  constructor(context, key, ondraw) {
     this.#context = context;
     this.#key = key;
+    this.ondraw = ondraw;
     this.load();
   }
 
@@ -132,7 +134,9 @@ export class Value {
       this.element.replaceChildren(message(error.message, { title: "The value could not be read.", retry: () => this.load() }));
     }
     this.element.removeAttribute("aria-busy");
-    if (answer) this.#draw(answer);
+    if (!answer) return;
+    this.#draw(answer);
+    this.ondraw();
   }
 
   /** Read the value again soon. */
@@ -178,9 +182,13 @@ export class Value {
 
   /** Offer the exact JSON form for download. */
   download() {
-    const { value, text: shown, value_cut: cut } = this.#answer ?? {};
+    const { value, text: shown, value_cut: cut } = this.#answer;
     const name = fileName([this.#key], cut ? ".txt" : ".json");
     save(name, cut ? shown : JSON.stringify(value, null, 2) + "\n", cut ? "text/plain" : "application/json");
+  }
+
+  get canDownload() {
+    return this.#answer !== null && !this.#answer.error;
   }
 
   get figure() {
