@@ -38,7 +38,7 @@ function flatScale(numbers) {
   const low = known.reduce((a, b) => Math.min(a, b));
   const high = known.reduce((a, b) => Math.max(a, b));
   const size = Math.max(Math.abs(low), Math.abs(high));
-  return high - low > 1e-12 * size ? null : [low - (0.1 * size || 1), high + (0.1 * size || 1)];
+  return high - low > 1e-12 * size ? null : [low - (0.15 * size || 1), high + (0.15 * size || 1)];
 }
 
 /** The limits of the colours of an image. */
