@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +86,33 @@ def test_samples(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (part["n"], part["exact"], part["high"][:2]) == (901, True, [100, 101])
     assert part["last"] == 19_999.0
     assert client.json("samples", "long", start=100, end=1000)["total"] == 901
+
+
+def test_pages_of_a_long_sensor(
+    client: Client, ts: TelescopeState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of a table has the right samples, and those of other pages are not read again for it."""
+    ts.add_many("ties", range(12_000), [number // 4 for number in range(12_000)])
+    client.json("samples", "ties")
+    read: list[int] = []
+    members = _reader.Reader.members
+
+    async def count(*arguments: Any) -> list[bytes]:
+        found = await members(*arguments)
+        read.append(len(found))
+        return found
+
+    # What is read cannot be seen from outside.
+    monkeypatch.setattr(_reader.Reader, "members", count)
+    for options in ({}, {"start": 100}, {"start": 100, "end": 2500}, {"start": 0.5, "end": 1e9}):
+        first = 4 * math.ceil(options.get("start", 0))
+        stop = min(12_000, 4 * (int(options.get("end", 3000)) + 1))
+        for offset in (0, 2, 1001, 9001, 20_000):
+            answer = client.json("samples", "ties", offset=offset, limit=5, **options)
+            assert answer["total"] == stop - first
+            numbers = range(first, stop)[offset : offset + 5]
+            assert answer["samples"] == [[number // 4, str(number)] for number in numbers]
+    assert max(read) <= 12
 
 
 def test_bytes(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,10 +306,11 @@ class Pages:
 
     async def samples(self, reader: Reader, parameters: Parameters) -> Json:
         """Some of the samples of a sensor."""
-        members = await reader.members(parameters.key(), *parameters.span(), False)
+        key, span = parameters.key(), parameters.span()
         offset = parameters.count("offset", 0, 1 << 53)
         limit = parameters.count("limit", MAX_ROWS, MAX_ROWS)
-        return await reader.compute(_content.list_samples, members, offset, limit)
+        members, total = await reader.page_of_samples(key, *span, offset, limit)
+        return await reader.compute(_content.list_samples, members, total, offset)
 
     async def indexed(self, reader: Reader, parameters: Parameters) -> Json:
         """Some of the sub-keys of an indexed key."""

@@ -150,13 +150,13 @@ def _sub_key_text(encoded: bytes) -> str:
     return value if isinstance(value, str) else bounded_repr(value)
 
 
-def list_samples(members: Sequence[bytes], offset: int, limit: int) -> Json:
+def list_samples(members: Sequence[bytes], total: int, offset: int) -> Json:
     """Return some of the samples of a sensor as times and short texts."""
     rows = []
-    for member in members[offset : offset + limit]:
+    for member in members:
         time, encoded = decode_sample(member)
         rows.append([time, describe(encoded)])
-    return {"total": len(members), "offset": offset, "samples": rows}
+    return {"total": total, "offset": offset, "samples": rows}
 
 
 def write_csv(names: Sequence[str], found: Sequence[Sequence[bytes]]) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from telstate._calls.common import with_key
 from telstate._summaries import BATCH, KeySummary, natural, peek_at, summaries_of
@@ -68,6 +69,7 @@ TIME_LIMIT = 30.0
 
 _TIME_BYTES = 8
 _PROBED = 1000  # samples
+_FEW = 10_000  # samples, which are read at once
 _DECODED_ONCE = frozenset({str, bytes, list, tuple, dict, type(None)})
 
 Result = TypeVar("Result")
@@ -245,6 +247,39 @@ class Reader:
         if found is None:
             raise missing(name)
         return found
+
+    async def page_of_samples(
+        self, name: str, begin: float, end: float, offset: int, limit: int
+    ) -> tuple[list[bytes], int]:
+        """Return some of the encoded samples from `begin` to `end`, and the number of all of these.
+
+        The times of a long sensor are known from its plot, so that only a part of it need be read.
+        """
+        times = await self._times_of_long_sensor(name)
+        if times is None:
+            members = await self.members(name, begin, end, False)
+            return members[offset : offset + limit], len(members)
+        start, stop = np.searchsorted(times, begin), np.searchsorted(times, end, "right")
+        total = max(0, int(stop - start))
+        shown = times[start:stop][offset : offset + limit]
+        if not len(shown):
+            return [], total
+        members = await self.members(name, float(shown[0]), float(shown[-1]), False)
+        # Several samples may have the time of the first one.
+        skipped = int(start) + offset - int(np.searchsorted(times, shown[0]))
+        return members[skipped : skipped + len(shown)], total
+
+    async def _times_of_long_sensor(self, name: str) -> NDArray[np.float64] | None:
+        preview = await self._sensor_preview(name)
+        if not _FEW < preview.count <= MAX_SAMPLES or size_of(preview) > MAX_BYTES:
+            return None
+        if preview.first is None or preview.last is None:
+            return None
+        try:
+            sensor = await self._whole_sensor(name, (preview.count, preview.first, preview.last))
+        except DecodeError:  # such as a pickle
+            return None
+        return sensor.times if len(sensor.times) >= preview.count else None
 
     async def members_of_all(
         self, names: Sequence[str], begin: float, end: float
