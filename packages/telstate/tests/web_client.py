@@ -132,7 +132,7 @@ def query(*keys: str | bytes, **parameters: object) -> str:
 
 
 @contextmanager
-def serve(app: Starlette, address: str = "127.0.0.1") -> Iterator[Client]:
+def serve(app: Starlette, address: str = "127.0.0.1", **options: Any) -> Iterator[Client]:
     """Serve an application in a thread."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as listener:
@@ -144,6 +144,7 @@ def serve(app: Starlette, address: str = "127.0.0.1") -> Iterator[Client]:
             access_log=False,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=1 << 18,
+            **options,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))

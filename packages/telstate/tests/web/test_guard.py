@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from web_client import Answer, Client, serve
+from web_client import TIMEOUT, Answer, Client, serve
 
 from telstate import TelescopeState
-from telstate.web import create_app
+from telstate.web import _guard, create_app
 
 TOKEN = "correct horse battery staple"
 API = (
@@ -240,6 +241,15 @@ def test_long_logins_are_refused(locked: Client) -> None:
     """A body of a login is short."""
     assert locked.request("POST", "/api/login", b" " * 100_000).status == 413
     assert locked.request("POST", "/api/login", b"[" * 4000).status == 401
+
+
+def test_slow_logins_are_refused(locked: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login whose body does not arrive does not keep its connection."""
+    monkeypatch.setattr(_guard, "_BODY_SECONDS", 0.1)
+    head = b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", locked.port), TIMEOUT) as connection:
+        connection.sendall(head)
+        assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_login_without_a_token(client: Client) -> None:

@@ -20,9 +20,11 @@ from pathlib import Path
 import attrs
 import pytest
 from state_command import COMMAND, run
-from web_client import TIMEOUT, Client
+from web_client import TIMEOUT, Client, serve
 
 from telstate import TelescopeState
+from telstate.cli import _serve
+from telstate.web import create_app
 
 slow = pytest.mark.slow  # they start processes, which behave alike on every Python
 
@@ -249,3 +251,22 @@ def test_without_the_extra(observation: Path, package: str) -> None:
     assert result.stderr == (
         f"The web page needs {package}, which is not installed: pip install 'telstate[web]'.\n"
     )
+
+
+def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection on which no request arrives, or no other one, is closed; an open stream is not."""
+    monkeypatch.setattr(_serve, "_HEAD_SECONDS", 0.2)
+    request = b"GET /api/store HTTP/1.1\r\nHost: localhost\r\n"
+    ts = TelescopeState()
+    with (
+        serve(create_app(ts, live=True), http=_serve.make_protocol()) as client,
+        client.stream() as stream,
+    ):
+        stream.until("ready")
+        for begun in (b"", request, request + b"\r\n" + request):
+            with socket.create_connection(("127.0.0.1", client.port), TIMEOUT) as connection:
+                connection.sendall(begun)
+                while connection.recv(10_000):
+                    pass
+        ts["new"] = 1
+        stream.until("keys")

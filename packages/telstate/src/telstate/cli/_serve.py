@@ -17,12 +17,15 @@ from telstate.endpoint import Endpoint
 from telstate_rdb.cli.output import Output, print_to
 
 if TYPE_CHECKING:
+    import asyncio
+
     from telstate.web._app import Pages
 
 _BACKLOG = 128
 _TOKEN_BYTES = 24
 _GRACE = 2  # seconds for answers that are on their way when the command is interrupted
 _MAX_CONNECTIONS = 1000
+_HEAD_SECONDS = 20.0  # for the head of a request, so that idle connections do not take all places
 _MAX_HEADERS = 1 << 18  # bytes; the names of keys are in the address of a request
 
 
@@ -133,6 +136,32 @@ def _open(store: StoreArgument) -> Iterator[Pages]:
     yield Pages(store.text, opened.name, prefixes=store.prefixes, database=store.database)
 
 
+def make_protocol() -> type[asyncio.Protocol]:
+    """Return the protocol of HTTP of uvicorn, which alone would wait for requests for ever."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Protocol(H11Protocol):
+        """A connection that is closed if no request arrives in time."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as there
+            super().connection_made(transport)
+            self._expect_request(self.cycle)
+
+        def on_response_complete(self) -> None:
+            answered = self.cycle
+            super().on_response_complete()
+            self._expect_request(answered)
+
+        def _expect_request(self, answered: object) -> None:
+            self.loop.call_later(_HEAD_SECONDS, self._close_without_request, answered)
+
+        def _close_without_request(self, answered: object) -> None:
+            if self.cycle is answered:  # each request has its own
+                self.transport.close()
+
+    return Protocol
+
+
 def _run(app: Any, pages: Pages, listener: socket.socket) -> None:
     """Answer requests until a signal ends the process."""
     import uvicorn
@@ -153,7 +182,7 @@ def _run(app: Any, pages: Pages, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=make_protocol(),
         ws="none",
         lifespan="on",
         log_level="warning",

@@ -23,6 +23,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 LOGIN = "/api/login"
 _BODY = 4096  # bytes of a login
+_BODY_SECONDS = 20.0
 _WRONG_SECONDS = 0.5  # for each wrong token, one after the other
 _MAX_WRONG = 20
 
@@ -173,17 +174,17 @@ class Guard:
         return server is not None and _is_address(name) and name == _normal_host(str(server[0]))
 
     async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if message["type"] == "http.disconnect":
-                return
-            if len(body) > _BODY:
-                await send_error(send, 413, "The login is too long.")
-                return
-            if not message.get("more_body"):
-                break
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await _read_body(receive)
+        except TimeoutError:
+            await send_error(send, 408, "The login takes too long.")
+            return
+        if body is None:
+            return
+        if len(body) > _BODY:
+            await send_error(send, 413, "The login is too long.")
+            return
         try:
             content = json.loads(body)
         except (ValueError, RecursionError):
@@ -212,6 +213,19 @@ class Guard:
         finally:
             self._wrong -= 1
         await send_error(send, 401, "The token is not right.")
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the body of a login, of which too much is not read; None if the client has gone."""
+    body = b""
+    while len(body) <= _BODY:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return body
 
 
 def _header(scope: Scope, name: bytes) -> list[str]:
