@@ -189,9 +189,7 @@ def test_missing_keys_are_an_error(ts: TelescopeState, path: Path) -> None:
     """A missing key raises an error with its name, and the old file is unchanged."""
     fill(ts)
     path.write_bytes(b"old")
-    with pytest.raises(
-        KeyError, match="left as it was.*'n_chanz': there is no such key.*'n_chans'"
-    ):
+    with pytest.raises(KeyError, match="left as it was.*'n_chanz': there is no such key"):
         ts.save(path, keys=["n_chans", "n_chanz"])
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
