@@ -57,7 +57,10 @@ Message: TypeAlias = tuple[str, dict[str, Any]]
 
 @attrs.define(eq=False)
 class State:
-    """The latest value of a key: the beginning of its encoded form."""
+    """The latest value of a key: the beginning of its encoded form.
+
+    Of an indexed key, an update has the sub-key that was set, and `is_any` one has any of its sub-keys.
+    """
 
     key: bytes
     kind: KeyType
@@ -65,6 +68,7 @@ class State:
     head: bytes
     size: int
     sub_key: bytes = b""
+    is_any: bool = False
     _text: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +77,13 @@ class State:
             value = describe(self.head, self.size)
             self._text = f"[{describe(self.sub_key)}] = {value}" if self.sub_key else value
         kind = KINDS[self.kind]
-        return {"key": decode_key(self.key), "kind": kind, "time": self.time, "text": self._text}
+        return {
+            "key": decode_key(self.key),
+            "kind": kind,
+            "time": self.time,
+            "text": self._text,
+            "any": self.is_any,
+        }
 
 
 class Page:
@@ -366,7 +376,8 @@ def _state_of(key: bytes, preview: KeyPreview) -> State:
     time = None
     with suppress(DecodeError):  # of a corrupt store
         time = None if preview.last is None else decode_timestamp(preview.last)
-    return State(key, preview.kind, time, preview.head, preview.size, preview.sub_key)
+    is_any = preview.kind is KeyType.INDEXED
+    return State(key, preview.kind, time, preview.head, preview.size, preview.sub_key, is_any)
 
 
 def _escape(prefix: bytes) -> bytes:

@@ -140,7 +140,7 @@ const reloadKeys = paced(async () => {
 function startLive() {
   live ??= new Live({
     update(update) {
-      tree.update(update.key, update.text, update.time);
+      tree.update(update);
       shown?.update?.(update);
     },
     keys(change) {

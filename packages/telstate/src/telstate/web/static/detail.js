@@ -287,7 +287,7 @@ export class Detail {
       line.since.dataset.age = update.time;
       line.at.textContent = `${time(update.time)} UTC`;
     }
-    if (line.value.textContent !== shown) {
+    if (!update.any && line.value.textContent !== shown) {
       line.value.textContent = shown;
       flash(line.value);
     }

@@ -397,9 +397,10 @@ export class Tree {
   }
 
   /** Show a value that has just arrived. */
-  update(key, text, time) {
+  update({ key, text, time, any }) {
     const before = this.#previews.get(key);
-    if (before && before.time === time && before.text === text) return;
+    // Another sub-key of an indexed key is no news.
+    if (before && (any || (before.time === time && before.text === text))) return;
     this.#previews.set(key, { text, time, changed: before !== undefined });
     this.#redraw(new Set([key]));
   }
