@@ -30,7 +30,6 @@ from telstate_rdb._crc64 import crc64
 from telstate_rdb._parser import Checksum, Container, Measure, RecordParser, read_header
 from telstate_rdb._source import Progress, RdbSource, Source, open_path, size_of
 from telstate_rdb.constants import TypeName
-from telstate_rdb.errors import RdbParseError
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import RawValue, Value
 
@@ -446,22 +445,29 @@ def read_in_place(
     # The header has been read, so the file is not shorter than a checksum.
     last = stored.read(stored.size - c.CHECKSUM_SIZE, c.CHECKSUM_SIZE)
     is_trusted = any(last) and _has_checksum(stored.read(0, c.HEADER_SIZE))
-    parser = RecordParser(
-        opened,
-        stored.version,
-        key_filter=key_filter,
-        lazy_readers=make_stored_readers(stored, is_trusted=is_trusted),
-        longest_packed=LEAST_SIZE,
-    )
-    records: Iterator[Any] = _parse_in_place(parser, is_trusted)
+
+    def make_parser(opened: Source, is_trusted: bool) -> RecordParser:
+        return RecordParser(
+            opened,
+            stored.version,
+            key_filter=key_filter,
+            lazy_readers=make_stored_readers(stored, is_trusted=is_trusted),
+            longest_packed=LEAST_SIZE,
+        )
+
+    parser = make_parser(opened, is_trusted)
+
+    def parse() -> Iterator[Iterable[AnyRecord]]:
+        yield from _parse(parser)
+        if is_trusted and parser.checksum != "ok":
+            # There is no checksum: a mark of replication follows the end, and was taken for it.
+            again = stored.open()
+            read_header(again)
+            for _ in _parse(make_parser(again, False)):
+                pass
+
+    records: Iterator[Any] = parse()
     return RdbReader(parser, records, [])
-
-
-def _parse_in_place(parser: RecordParser, is_trusted: bool) -> Iterator[Iterable[AnyRecord]]:
-    """Parse a file to its end; one that was trusted must have the right checksum."""
-    yield from _parse(parser)
-    if is_trusted and parser.checksum != "ok":
-        raise RdbParseError("the checksum is missing", file=parser.source.name)
 
 
 def _make_filter(

@@ -93,6 +93,26 @@ def test_every_encoding(
         assert read_and_decode(path) == list(read_rdb(path))
 
 
+def test_a_mark_after_a_file_without_checksum(tmp_path: Path, compiled: bool) -> None:
+    """A mark of replication is not taken for a checksum: sound values are read, others raise an error."""
+    path = tmp_path / "x.rdb"
+    members = [b"%06d%b" % (number, bytes(100)) for number in range(1000)]
+    with RdbWriter(path) as writer:
+        writer.write(b"sensor", SortedSet(members, array("d", bytes(8 * 1000))))
+    content = bytearray(path.read_bytes()[:-8] + bytes(8) + b"0123456789" * 4)
+    path.write_bytes(content)
+    assert read_and_decode(path) == list(read_rdb(path))
+    content[content.index(b"000500") - 1] = (
+        0xFF  # the compressed member refers to what is not there
+    )
+    path.write_bytes(content)
+    with pytest.raises(RdbParseError) as expected:
+        list(read_rdb(path))
+    with pytest.raises(RdbParseError) as caught:
+        list(read_in_place(path))
+    assert str(caught.value) == str(expected.value)
+
+
 @NO_SAMPLES
 @pytest.mark.parametrize(
     "row", sample_rows() or [{"file": "no samples"}], ids=lambda row: row["file"]
