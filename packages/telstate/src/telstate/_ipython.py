@@ -11,6 +11,7 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -59,13 +60,12 @@ def display_figures() -> None:
     shell = _find_shell()
     if shell is None:
         return
-    from IPython.core import pylabtools
     from matplotlib.figure import Figure
 
     displayed = [one for one in shell.display_formatter.formatters.values() if Figure in one]
     if not displayed:  # otherwise, the user may have chosen a format
-        untyped: Any = pylabtools
-        untyped.select_figure_formats(shell, {"png"})
+        pylabtools = import_module("IPython.core.pylabtools")
+        pylabtools.select_figure_formats(shell, {"png"})
 
 
 def _find_shell() -> Any:
