@@ -150,8 +150,8 @@ async def test_all_go_on_with_the_new_master(newest: RedisBinary, fault: str) ->
                 with backend.watch([b"k"]) as watcher:
                     assert await asyncio.to_thread(watcher.next, LONG) is CheckDue.SUBSCRIBED
                     await grow(writers)
-                    await asyncio.to_thread(replicate, scenery.group.master.port)
                     before = [len(each.acknowledged) for each in writers]
+                    await asyncio.to_thread(replicate, scenery.group.master.port)
                     if fault == "isolated":
                         scenery.isolate()
                         await grow(writers)  # which is lost in any case
