@@ -39,8 +39,17 @@ def run_command(module: str, name: str, extra: str) -> None:
         print(error, file=sys.stderr)
         sys.exit(2)
     signal.signal(signal.SIGINT, interrupted)
+    sys.unraisablehook = _end_if_interrupted
     try:
         run(prog_name=name)
     finally:
         if interrupted is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
+    """End the process where Python would report and ignore Ctrl-C: in destructors and callbacks of weak references."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    sys.__unraisablehook__(unraisable)

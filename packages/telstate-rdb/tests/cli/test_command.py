@@ -487,3 +487,23 @@ def test_missing_extra(missing: str, path: Path) -> None:
     (line,) = result.stderr.splitlines()
     assert f"needs {missing}." in line
     assert "pip install 'telstate-rdb[cli]'" in line
+
+
+def test_interrupt_in_a_destructor(tmp_path: Path) -> None:
+    """Ctrl-C in a destructor ends the command too, without a message; Python would report and ignore it."""
+    (tmp_path / "command.py").write_text(
+        "import os, signal\n"
+        "class Value:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        [None for _ in range(1000)]\n"
+        "def main(prog_name):\n"
+        "    value = Value()\n"
+        "    del value\n"
+        "    print('not ended')\n"
+    )
+    code = "from telstate_rdb.entry_point import run_command; run_command('command', 'x', 'x[cli]')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
