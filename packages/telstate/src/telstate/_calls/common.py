@@ -53,6 +53,11 @@ def is_glob(key: Key) -> bool:
     )
 
 
+def escape_glob(name: str) -> str:
+    """Return the glob that matches a name only."""
+    return _GLOB_SIGN.sub(r"\\\g<0>", name)
+
+
 def has_glob(keys: list[Key]) -> bool:
     """Return whether `is_glob` is true for one of several keys, faster than asking it for each."""
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import click
 
+from telstate._calls.common import escape_glob, is_glob
 from telstate._suggest import find_similar, format_suggestion
 from telstate._summaries import count_of, describe_value, natural, pattern_of, summarise_keys
 from telstate._texts import format_value, has_more_items, pretty_value, show_time
@@ -57,7 +58,6 @@ _LIMIT = 1000
 _LEAST_NAMES = (28, 20)
 _LEAST_VALUE, _LEAST_TYPED_VALUE = 12, 26
 _TIME_LENGTH = len("2026-11-30 12:00:00")
-_GLOB_CHARACTERS = frozenset("*?[\\")
 # A value that has more items, and items of items, is not printed.
 _MAX_ITEMS = 1_000_000
 # From this many numbered names on, info shows the first and the last.
@@ -308,12 +308,8 @@ def _patterns(prefixes: Sequence[str], globs: Sequence[str]) -> list[str]:
     """Return the globs of full names that are asked for; none stands for all keys."""
     own = [prefix for prefix in prefixes if prefix]
     if not globs:
-        return [f"{_escape_glob(prefix)}*" for prefix in own]
-    return [*globs, *(_escape_glob(prefix) + glob for prefix in own for glob in globs)]
-
-
-def _escape_glob(text: str) -> str:
-    return "".join(f"\\{one}" if one in _GLOB_CHARACTERS else one for one in text)
+        return [f"{escape_glob(prefix)}*" for prefix in own]
+    return [*globs, *(escape_glob(prefix) + glob for prefix in own for glob in globs)]
 
 
 def _select(
@@ -325,7 +321,7 @@ def _select(
     matched = {}
     for pattern in patterns or ["*"]:
         keys = [encode_key(pattern)]  # also a glob may be the name of a key
-        if not _GLOB_CHARACTERS.isdisjoint(pattern):
+        if is_glob(pattern):
             matching = backend.execute(Keys(encode_key(pattern)))
             keys += matching
         matched[pattern] = keys
@@ -355,7 +351,7 @@ def _print_unmatched(store: StoreArgument, globs: Iterable[str]) -> None:
         with store.open() as opened:
             names = opened.ts.keys()
     for glob in globs:
-        is_name = _GLOB_CHARACTERS.isdisjoint(glob)
+        is_name = not is_glob(glob)
         similar = find_similar(glob, names) if is_name else []
         hint = _suggest(similar)
         hint = hint or _containing(glob.strip("*"), names, _LEAST_PART if is_name else len(glob))

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from telstate._calls.common import escape_glob
 from telstate._summaries import PREVIEW_BYTES, describe
 from telstate.web._content import KINDS, digest_of
 from telstate.web._reader import Reader, RequestError
@@ -32,7 +33,7 @@ from telstate_backends import (
     Update,
 )
 from telstate_backends.events import Event
-from telstate_codec import DecodeError, decode_key, decode_timestamp
+from telstate_codec import DecodeError, decode_key, decode_timestamp, encode_key
 
 MAX_STREAMS = 100
 """The most pages that are open."""
@@ -49,7 +50,6 @@ LINGER = 5.0
 _CHECK_SECONDS = 2.0
 _LIST_SECONDS = 30.0
 _PING_SECONDS = 5.0  # how long the server may take to answer a check
-_GLOB_CHARACTERS = b"*?[\\"
 
 Message: TypeAlias = tuple[str, dict[str, Any]]
 """The name of an event, and what is sent with it."""
@@ -270,7 +270,7 @@ class Hub:
 
     def _patterns(self) -> list[bytes]:
         prefixes = self._reader.prefixes or (b"",)
-        return [_escape(prefix) + b"*" for prefix in prefixes]
+        return [encode_key(escape_glob(decode_key(prefix)) + "*") for prefix in prefixes]
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Update):
@@ -378,10 +378,3 @@ def _state_of(key: bytes, preview: KeyPreview) -> State:
         time = None if preview.last is None else decode_timestamp(preview.last)
     is_any = preview.kind is KeyType.INDEXED
     return State(key, preview.kind, time, preview.head, preview.size, preview.sub_key, is_any)
-
-
-def _escape(prefix: bytes) -> bytes:
-    """Return a glob that matches a name only."""
-    return b"".join(
-        b"\\" + bytes((one,)) if one in _GLOB_CHARACTERS else bytes((one,)) for one in prefix
-    )

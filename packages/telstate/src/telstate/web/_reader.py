@@ -369,7 +369,7 @@ class Reader:
             return None, entry.ends
         more = await self.compute(decode_sensor, name, tail)
         ends = (now.count, entry.ends[1], tail[-1][:_TIME_BYTES])
-        return await self.compute(_join, cut_before(entry.sensor, kept), more), ends
+        return await self.compute(_join, _slice(entry.sensor, 0, kept), more), ends
 
     def _remember(self, key: bytes, entry: _Entry) -> None:
         previous = self._cache.pop(key, None)
@@ -436,11 +436,6 @@ def cut(sensor: Sensor, begin: float, end: float) -> Sensor:
     first = max(0, int(np.searchsorted(sensor.times, begin, "right")) - 1)
     stop = int(np.searchsorted(sensor.times, end, "right"))
     return _slice(sensor, first, max(first, stop))
-
-
-def cut_before(sensor: Sensor, stop: int) -> Sensor:
-    """Return the first samples."""
-    return _slice(sensor, 0, stop)
 
 
 def _slice(sensor: Sensor, first: int, stop: int) -> Sensor:
