@@ -249,7 +249,7 @@ class TableWalk:
     order
         1 if each string is greater than the one before it, -1 if each is less, otherwise another number.
     windows
-        The offset of a string at every 128 KB or so, and how many strings are before it, in turn.
+        The offset of a string at every 256 KB or so, and how many strings are before it, in turn.
     last_offset
         The offset of the last string, if they are in order.
     done

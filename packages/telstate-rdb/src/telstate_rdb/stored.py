@@ -6,7 +6,7 @@ changed is noticed at the next read, because its size or its time of modificatio
 that is truncated would kill the process.)
 
 Nothing that is in memory depends on the size of a value: of a long sorted set whose members are in order,
-only the offset of a member at every 128 KB or so is kept, so that a range of it, or its ends, can be
+only the offset of a member at every 256 KB or so is kept, so that a range of it, or its ends, can be
 read without the rest.
 """
 
