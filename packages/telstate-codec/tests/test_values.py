@@ -150,6 +150,7 @@ def test_timestamps_of_msgpack_are_passed_through() -> None:
             lambda one: one,
             lambda one: [one],
             lambda one: [0, "a", [1.5, [one]]],
+            lambda one: [*[1.5] * 20, one],
             lambda one: (one,),
             lambda one: {"a": {"b": [one]}},
             lambda one: {one: 1},

@@ -10,6 +10,7 @@ import pytest
 
 from telstate_codec import decode_value
 from telstate_codec._msgpack.format import FORMS, extension_header  # the table is not public
+from telstate_codec._msgpack.list_limits import is_list_of_floats  # nor is what depends on it
 
 
 def content_of(kind: str, length: int) -> bytes:
@@ -60,3 +61,20 @@ def test_every_number_is_read() -> None:
             content = bytes(range(1, form.length + 1))
             expected = np.frombuffer(content, f">{form.number}")[0]
             assert decode_value(b"\xff" + bytes([byte]) + content) == expected
+
+
+@pytest.mark.parametrize("count", [0, 15, 16, 1000, 2**16])
+@pytest.mark.parametrize("start", [0, 2])
+def test_lists_of_floats_are_recognised(count: int, start: int) -> None:
+    """Long lists of floats are, and no list that has, or seems to have, anything else in it."""
+    floats = [index * 0.7 for index in range(count)]
+    others: list[list[Any]] = [
+        [*floats, 1],
+        [*floats[1:], bytes(7)],
+        [*floats, [1.5]],
+        [*floats[1:], (1,)],
+    ]
+    prefix = bytes(start)
+
+    assert is_list_of_floats(prefix + msgpack.packb(floats), start) == (count > 15)
+    assert not any(is_list_of_floats(prefix + msgpack.packb(other), start) for other in others)

@@ -33,6 +33,7 @@ from .format import (
     TEXT_32,
     extension_header,
 )
+from .list_limits import is_list_of_floats
 
 Parts: TypeAlias = tuple[Any, ...]
 """Bytes and arrays, for ``b"".join``; each large array is then copied only once."""
@@ -134,7 +135,7 @@ def pack_at(depth: int, value: object) -> Packed:
         worker = _Worker(depth)
     # After an error the worker is dropped, because its state is unknown.
     data = worker.pack(value)
-    if type(value) in _CONTAINERS and _may_have_extension(data):
+    if type(value) in _CONTAINERS and _may_have_extension(data) and not is_list_of_floats(data):
         _refuse_extensions(value)
     packed: Packed = worker.insert_large(data) if worker.large else data
     if len(data) <= _MAX_KEPT:

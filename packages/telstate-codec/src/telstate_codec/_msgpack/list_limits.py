@@ -21,6 +21,7 @@ SMALL_TUPLE: Final = 128
 
 _MAX_UNMARKED: Final = 15  # lists of up to so many items start with neither of the two bytes
 _MARK_16, _MARK_32, _FLOAT = bytes([LIST_16]), bytes([LIST_32]), bytes([FLOAT_64])
+_HEADER_SIZES: Final = {_MARK_16: 3, _MARK_32: 5}
 _FLOAT_SIZE: Final = 1 + FORMS[FLOAT_64].length
 _CLAIMS_PER_BYTE: Final = 4  # items of long lists that may be claimed, per byte of the value
 _BYTES_PER_MARK: Final = 256  # if marks are more frequent, checking each takes too long
@@ -38,20 +39,22 @@ def limit_of(data: bytes, start: int) -> int:
     It is the length of the outermost list where the lists inside cannot abuse such a limit, and
     `QUICK_ITEMS` otherwise.
     """
-    form = data[start : start + 1]
-    if form == _MARK_16:
-        items = start + 3
-    elif form == _MARK_32:
-        items = start + 5
-    else:
-        return QUICK_ITEMS
+    items = start + _HEADER_SIZES.get(data[start : start + 1], 0)
     count = int.from_bytes(data[start + 1 : items], "big")
     if count <= QUICK_ITEMS or count > len(data):
         return QUICK_ITEMS
-    if data[items : items + 1] == _FLOAT and len(data) - items == _FLOAT_SIZE * count:
-        if data[items::_FLOAT_SIZE] == _FLOAT * count:  # floats only: there is no list inside
-            return count
-    return count if _is_harmless(data, items, count) else QUICK_ITEMS
+    if is_list_of_floats(data, start) or _is_harmless(data, items, count):
+        return count
+    return QUICK_ITEMS
+
+
+def is_list_of_floats(data: bytes, start: int = 0) -> bool:
+    """Return whether the MessagePack from an offset on is a list of more than 15 floats and nothing else."""
+    items = start + _HEADER_SIZES.get(data[start : start + 1], 0)
+    count = int.from_bytes(data[start + 1 : items], "big")
+    return (
+        len(data) - items == _FLOAT_SIZE * count > 0 and data[items::_FLOAT_SIZE] == _FLOAT * count
+    )
 
 
 def _is_harmless(data: bytes, start: int, limit: int) -> bool:
