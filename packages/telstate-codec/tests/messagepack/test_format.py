@@ -74,7 +74,7 @@ def test_lists_of_floats_are_recognised(count: int, start: int) -> None:
         [*floats, [1.5]],
         [*floats[1:], (1,)],
     ]
-    prefix = bytes(start)
+    prefix, pack = bytes(start), msgpack.Packer().pack
 
-    assert is_list_of_floats(prefix + msgpack.packb(floats), start) == (count > 15)
-    assert not any(is_list_of_floats(prefix + msgpack.packb(other), start) for other in others)
+    assert is_list_of_floats(prefix + pack(floats), start) == (count > 15)
+    assert not any(is_list_of_floats(prefix + pack(other), start) for other in others)
