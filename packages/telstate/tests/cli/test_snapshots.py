@@ -180,15 +180,39 @@ def test_diff_with_a_server(a: Path, b: Path, newest_port: int) -> None:
 
 
 def test_diff_that_cannot_be_made(a: Path, tmp_path: Path) -> None:
-    """A glob that matches nothing, a missing file and a damaged one are errors, not differences."""
-    found = run("diff", a, a, "gain", "gian*")
-    assert found[:3] == (2, "", "Neither store has a key that matches 'gian*'.\n")
+    """A missing file and a damaged one are errors, not differences."""
     assert run("diff", a, tmp_path / "none.rdb")[:2] == (2, "")
     (tmp_path / "cut.rdb").write_bytes(a.read_bytes()[:-20])
     found = run("diff", a, tmp_path / "cut.rdb")
     assert found[:2] == (2, "")
     assert "cut.rdb, byte" in found.stderr
     assert run("diff", "-", "-").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ls A",
+        "range A",
+        "plot A",
+        "diff A A",
+        "dump A OUT.rdb",
+        "export A -o OUT.csv",
+        "merge A -o OUT.rdb --keys",
+    ],
+)
+def test_a_glob_that_matches_nothing(a: Path, tmp_path: Path, words: str) -> None:
+    """It is named in one line, the exit status is 1 of every command, and nothing is written."""
+    paths = {
+        "A": str(a),
+        "OUT.rdb": str(tmp_path / "out.rdb"),
+        "OUT.csv": str(tmp_path / "out.csv"),
+    }
+    before = set(tmp_path.iterdir())
+    found = run(*(paths.get(word, word) for word in words.split()), "gian*")
+    assert found[:2] == (1, "")
+    assert "'gian*'" in found.stderr and found.stderr.count("\n") == 1
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_completion(a: Path, b: Path) -> None:

@@ -14,6 +14,7 @@ from telstate._summaries import count_of, describe, is_pickle
 from telstate._texts import format_value, show_time
 from telstate.cli._store import StoreArgument, globs_argument, two_stores
 from telstate.cli._times import unix_option
+from telstate.errors import MissingKeyError
 from telstate_backends import KeyType
 from telstate_codec import DecodeError, EncodeError, PicklePolicy, decode_value
 from telstate_codec.json_form import value_to_json
@@ -53,7 +54,7 @@ def diff(
 
     Each is a file or a server. Full names and globs choose keys; views make no difference. A pickle
     and the same value in MessagePack are equal with --allow-pickle safe. The exit status is 0 if nothing
-    differs, and 1 otherwise.
+    differs, and 1 if something does or a GLOB matches nothing.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def diff(
     with first.open(globs or None) as a, second.open(globs or None) as b:
         for glob in globs:
             if not a.ts.keys(glob) and not b.ts.keys(glob):
-                raise click.ClickException(f"Neither store has a key that matches {glob!r}.")
+                raise MissingKeyError(f"Neither store has a key that matches {glob!r}.")
         found = compare(a.ts, b.ts, globs or "*", full=full)
         if output.is_terminal and not (found or as_json):
             keys = {key for glob in globs or ("*",) for key in a.ts.keys(glob)}
