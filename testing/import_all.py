@@ -1,7 +1,7 @@
 """Import every module of a package, in an environment with only the dependencies that it declares.
 
 Usage: ``python import_all.py PACKAGE``. A module that needs an extra may raise an ``ImportError`` whose
-message names the extra, such as ``telstate[pandas]``.
+message names the extra.
 """
 
 import importlib
@@ -16,7 +16,7 @@ def main(name: str) -> None:
         try:
             importlib.import_module(module.name)
         except ImportError as error:
-            if f"{name.replace('_', '-')}[" not in str(error):
+            if f"Install {name.replace('_', '-')} with its extra" not in str(error):
                 raise
             print(f"{module.name}: {error}")
 

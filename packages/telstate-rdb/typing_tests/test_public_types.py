@@ -64,6 +64,7 @@ from telstate_rdb import (
     split_rdb,
 )
 from telstate_rdb.entry_point import run_command
+from telstate_rdb.extras import require_extra
 from telstate_rdb.printable import escape, escape_path
 
 assert_type(read_rdb("dump.rdb"), RdbReader[KeyRecord[Value]])
@@ -174,4 +175,5 @@ def later_versions(array: Array, record: SlotImport, stream: Stream) -> None:
     assert_type(next(reader.batches()), list[KeyRecord[Value]])
 
 
-run_command("telstate_rdb.cli.main", "telstate-rdb", extra="telstate-rdb[cli]")
+run_command("telstate_rdb.cli.main", "telstate-rdb")
+assert_type(require_extra("telstate-rdb", "cli", "The command needs", "click"), None)

@@ -5,7 +5,7 @@ from telstate_rdb.entry_point import run_command
 
 def main() -> None:
     """Run the command."""
-    run_command("telstate_rdb.cli.main", "telstate-rdb", "telstate-rdb[cli]")
+    run_command("telstate_rdb.cli.main", "telstate-rdb")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import signal
 import sys
 from importlib import import_module
 
+from telstate_rdb.extras import MissingExtraError
+
 __all__ = ["run_command"]
 
 
-def run_command(module: str, name: str, extra: str) -> None:
-    """Run a command; without the packages that it needs, name the extra and exit with status 2.
+def run_command(module: str, name: str) -> None:
+    """Run a command; without the packages that it needs, name their extra and exit with status 2.
 
     Ctrl-C ends the process at once and without a traceback while modules are imported and while Python exits.
     Meanwhile it is a `KeyboardInterrupt`, unless it is ignored.
@@ -21,21 +23,17 @@ def run_command(module: str, name: str, extra: str) -> None:
         The module whose function ``main`` is the command.
     name
         The name of the command.
-    extra
-        What to install, as the error of that module for a package that is missing names it.
 
     Examples
     --------
-    >>> run_command("telstate_rdb.cli.main", "telstate-rdb", "telstate-rdb[cli]")  # doctest: +SKIP
+    >>> run_command("telstate_rdb.cli.main", "telstate-rdb")  # doctest: +SKIP
     """
     interrupted = signal.getsignal(signal.SIGINT)
     if interrupted is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         run = import_module(module).main
-    except ImportError as error:
-        if extra not in str(error):
-            raise
+    except MissingExtraError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     signal.signal(signal.SIGINT, interrupted)

@@ -5,7 +5,7 @@ from telstate_rdb.entry_point import run_command
 
 def main() -> None:
     """Run the command."""
-    run_command("telstate.cli.main", "telstate", "telstate[cli]")
+    run_command("telstate.cli.main", "telstate")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from urllib.parse import quote, unquote, urlsplit
 import attrs
 
 from telstate_backends.retry import RetryPolicy
+from telstate_rdb.extras import require_extra
 from telstate_rdb.printable import escape_path
 
 #: A function that is called with the number of bytes that were downloaded, and with all of them if known.
@@ -354,13 +355,7 @@ def _download_object(
     address: str, file: io.FileIO, progress: Downloaded, stop: threading.Event
 ) -> None:
     """Download an object through s3fs, which reads credentials and endpoint from the environment."""
-    try:
-        import_module("s3fs")
-    except ImportError as error:
-        raise ImportError(
-            "s3:// addresses need s3fs, which is not installed: pip install 'telstate[remote]'.",
-            name="s3fs",
-        ) from error
+    require_extra("telstate", "remote", "s3:// addresses need", "s3fs")
     shown = file.name = escape_path(address.partition("?")[0])
     with _translated_object_errors(shown):
         # fsspec takes settings from the environment, and the version of an object from its address.

@@ -41,6 +41,7 @@ from telstate_codec import (
 )
 from telstate_codec.json_form import value_to_json
 from telstate_rdb.atomic_file import AtomicFile
+from telstate_rdb.extras import require_extra
 from telstate_rdb.values import Hash, RawValue, SortedSet
 
 if TYPE_CHECKING:
@@ -216,14 +217,10 @@ def find_format(path: str | os.PathLike[str], unix: bool = False) -> Callable[[]
 
 def load_pyarrow() -> Any:
     """Import pyarrow, or raise an `ImportError` that says how to install it."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(
-            "Parquet files need pyarrow, which is not installed: pip install 'telstate[parquet]'.",
-            name="pyarrow",
-        ) from error
+    require_extra("telstate", "parquet", "Parquet files need", "pyarrow")
+    import pyarrow
+    import pyarrow.parquet
+
     return pyarrow
 
 

@@ -24,6 +24,7 @@ from telstate_codec import (
     encode_key,
     key_repr,
 )
+from telstate_rdb.extras import require_extra
 
 if TYPE_CHECKING:
     import pandas
@@ -98,13 +99,9 @@ def advising_table(key: Key) -> Iterator[None]:
 
 def load_pandas() -> Any:
     """Import pandas, or raise an `ImportError` that says how to install it."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "Tables need pandas, which is not installed: pip install 'telstate[pandas]'.",
-            name="pandas",
-        ) from error
+    require_extra("telstate", "pandas", "Tables need", "pandas")
+    import pandas
+
     return pandas
 
 

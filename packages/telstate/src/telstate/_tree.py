@@ -14,6 +14,7 @@ import attrs
 from telstate._summaries import KeySummary, natural, pattern_of, time_of
 from telstate._view import SEPARATOR
 from telstate_codec.printable import escape
+from telstate_rdb.extras import require_extra
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -113,14 +114,8 @@ def key_tree(
     ImportError
         If rich is not installed; `key_tree_text` works without it.
     """
-    try:
-        from rich import text, tree
-    except ImportError as error:
-        raise ImportError(
-            "key_tree needs rich, which is not installed: pip install 'telstate[cli]'. "
-            "key_tree_text draws the tree without it.",
-            name="rich",
-        ) from error
+    require_extra("telstate", "cli", "key_tree, unlike key_tree_text, needs", "rich")
+    from rich import text, tree
 
     @attrs.frozen
     class Label:

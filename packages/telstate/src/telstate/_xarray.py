@@ -14,6 +14,7 @@ from telstate.pipeline import select_keys
 from telstate.telescope_state import TelescopeState
 from telstate_backends import KeyType
 from telstate_codec import Key, SampleArrays, Time, decode_key, encode_key, key_repr
+from telstate_rdb.extras import require_extra
 
 if TYPE_CHECKING:
     import xarray
@@ -87,13 +88,9 @@ def to_xarray(
 
 def _load_xarray() -> Any:
     """Import xarray, or raise an `ImportError` that says how to install it."""
-    try:
-        import xarray
-    except ImportError as error:
-        raise ImportError(
-            "Arrays with coordinates need xarray, which is not installed: pip install 'telstate[xarray]'.",
-            name="xarray",
-        ) from error
+    require_extra("telstate", "xarray", "Arrays with coordinates need", "xarray")
+    import xarray
+
     return xarray
 
 

@@ -117,7 +117,7 @@ def test_not_installed(snapshot: Path, tmp_path: Path, monkeypatch: pytest.Monke
     for options in ((), ("-o", tmp_path / "a.png")):
         refused = run("plot", snapshot, "m000_azim", *options)
         assert (refused.exit_code, refused.stdout) == (2, "")
-        assert refused.stderr.endswith("pip install 'telstate[plot]'.\n")
+        assert refused.stderr.endswith("Install telstate with its extra 'plot'.\n")
         assert refused.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == [snapshot]
 

@@ -121,7 +121,7 @@ def test_without_the_extra_of_the_command(package: str) -> None:
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        f"The command needs {package}. Install it with: pip install 'telstate[cli]'\n"
+        f"The command needs {package}. Install telstate with its extra 'cli'.\n"
     )
 
 
@@ -147,6 +147,6 @@ def test_without_another_extra(
     monkeypatch.setitem(sys.modules, package, None)
     done = run(*words_of(command, observation, 1))
     assert (done.exit_code, done.stdout) == (2, "")
-    assert f"{package}, which is not installed: pip install 'telstate[{extra}]'." in done.stderr
+    assert f" {package}. Install telstate with its extra '{extra}'." in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -249,7 +249,7 @@ def test_without_the_extra(observation: Path, package: str) -> None:
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        f"The web page needs {package}, which is not installed: pip install 'telstate[web]'.\n"
+        f"The web page needs {package}. Install telstate with its extra 'web'.\n"
     )
 
 

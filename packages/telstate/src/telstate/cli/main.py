@@ -28,6 +28,7 @@ from telstate.snapshots import STRICT_ADVICE
 from telstate_backends import TelstateError
 from telstate_rdb import RdbError, RdbParseError
 from telstate_rdb.cli.group import FAILED, NO, Group
+from telstate_rdb.extras import MissingExtraError
 from telstate_rdb.printable import escape
 
 _STRICT_ADVICE = "; --damaged reads the intact parts"
@@ -40,7 +41,7 @@ class TelstateGroup(Group):
         MissingKeyError: NO,
         TelstateError: FAILED,
         RdbError: FAILED,
-        ImportError: FAILED,  # of an extra that is not installed
+        MissingExtraError: FAILED,
     }
 
     def describe(self, error: Exception) -> str:

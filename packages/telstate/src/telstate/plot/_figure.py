@@ -27,6 +27,7 @@ from telstate.plot._panels import (
 )
 from telstate.plot._pixels import Floats, envelope, image_of
 from telstate_codec import Key, Time
+from telstate_rdb.extras import require_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,7 +121,9 @@ def plot_sensors(
     >>> figure.axes[-1].get_xlabel()
     'UTC, 2023-11-14 22:13:20 to 2023-11-14 22:16:00'
     """
-    _load_matplotlib()  # fails before anything is requested
+    require_extra(
+        "telstate", "plot", "Plots need", "matplotlib"
+    )  # fails before anything is requested
     display_figures()
     given: list[Axes] = [] if ax is None else list(np.ravel(np.array(ax, object)))
     if stacked is None and given:
@@ -143,17 +146,6 @@ def plot_sensors(
         figure = figure.figure
     drawn: Figure = figure
     return drawn
-
-
-def _load_matplotlib() -> None:
-    """Import matplotlib, or raise an `ImportError` that says how to install it."""
-    try:
-        import matplotlib.figure  # noqa: F401  # imported for the error
-    except ImportError as error:
-        raise ImportError(
-            "Plots need matplotlib, which is not installed: pip install 'telstate[plot]'.",
-            name="matplotlib",
-        ) from error
 
 
 def _columns(width: float, plot: Plot) -> Floats:

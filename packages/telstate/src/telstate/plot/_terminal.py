@@ -33,6 +33,7 @@ from telstate.plot._panels import (
 from telstate.plot._pixels import Floats, envelope, image_of
 from telstate_codec import Key, Time
 from telstate_codec.printable import escape
+from telstate_rdb.extras import require_extra
 
 _LEAST_WIDTH, _FEWEST_ROWS, _FEWEST_VALUES = 40, 5, 8
 _FRAME = 4  # lines of a panel besides its rows: title, frame and labels of time
@@ -155,13 +156,9 @@ def plot_sensors_as_text(
 
 def _load_plotext() -> Any:
     """Import plotext, or raise an `ImportError` that says how to install it."""
-    try:
-        import plotext
-    except ImportError as error:
-        raise ImportError(
-            "Plots in a terminal need plotext, which is not installed: pip install 'telstate[plot]'.",
-            name="plotext",
-        ) from error
+    require_extra("telstate", "plot", "Plots in a terminal need", "plotext")
+    import plotext
+
     return plotext
 
 
