@@ -91,7 +91,7 @@ html_show_sourcelink = False
 # Without a mode, the theme reports an error to the console of the browser.
 html_context = {"default_mode": "auto"}
 # There is nothing beside the gallery, and pictures need the width.
-html_sidebars = {"gallery/*": []}
+html_sidebars: dict[str, list[str]] = {"gallery/*": []}
 html_copy_source = False
 html_theme_options = {
     "navbar_align": "left",

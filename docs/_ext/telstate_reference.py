@@ -146,8 +146,8 @@ def link_or_code(
 
 
 def resolve(
-    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.Node
-) -> nodes.Node | None:
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.Element
+) -> nodes.Element | None:
     """Link a name to the entry under another name of the same object, or leave it as it is.
 
     Names of other projects need no link, nor do types that are not exported. Others are broken links.
