@@ -6,7 +6,9 @@ import asyncio
 import shutil
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,46 @@ async def use(url: str) -> None:
 async def test_unix_sockets(server: RedisServer) -> None:
     """A unix:// URL reaches a server by its socket."""
     await use(f"unix://{server.unix_socket}?db=1")
+
+
+async def count_commands(url: str, ports: list[int]) -> Counter[str]:
+    """Return the commands that servers get until backends, synchronous and asyncio, are connected."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(redis.Redis(port=port)) for port in ports]
+        for client in clients:
+            client.config_resetstat()
+        with RedisBackend.from_url(url):
+            async with await AsyncRedisBackend.from_url(url):
+                statistics = [client.info("commandstats") for client in clients]
+    calls: Counter[str] = Counter()
+    for name, values in (item for each in statistics for item in each.items()):
+        calls[name.removeprefix("cmdstat_")] += values["calls"]
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", {"ping": 2}),
+        ("/1", {"ping": 2, "select": 2}),
+        ("?username=default&password=", {"ping": 2, "auth": 2}),
+        ("?protocol=3&client_name=ours", {"ping": 2, "hello": 2, "client|setname": 2}),
+    ],
+)
+async def test_a_connection_is_made_by_few_commands(
+    server: RedisServer, options: str, expected: dict[str, int]
+) -> None:
+    """Nothing is sent but what is needed, unless the URL says so."""
+    calls = await count_commands(server.url + options, [server.port])
+    ignored = ("config|resetstat", "client|maint_notifications")
+    assert {name: calls[name] for name in calls if name not in ignored} == expected
+
+
+@pytest.mark.slow
+async def test_connections_to_a_cluster_are_made_by_few_commands(cluster_ports: list[int]) -> None:
+    """The nodes are not told the name of the library."""
+    calls = await count_commands(f"redis+cluster://127.0.0.1:{cluster_ports[0]}", cluster_ports)
+    assert calls["hello"] == calls["client|setinfo"] == 0 < calls["ping"]
 
 
 @pytest.fixture

@@ -124,6 +124,15 @@ async def test_options_for_sentinels() -> None:
             assert credentials[-1] == "1"
 
 
+def test_the_name_of_the_library() -> None:
+    """It is left out, unless the URL has one."""
+    names = {"driver_info", "lib_name", "lib_version"}
+    unnamed = parse_url("redis://host", None).arguments
+    assert {unnamed[name] for name in names & unnamed.keys()} == {None}
+    named = parse_url("redis://host?lib_name=ours", None).arguments
+    assert names & named.keys() == {"lib_name"}
+
+
 @given(st.integers(0, 10**6), st.sampled_from(["redis://h/{}", "redis+sentinel://h/s/{}"]))
 def test_every_database(number: int, form: str) -> None:
     """A whole number is the database."""

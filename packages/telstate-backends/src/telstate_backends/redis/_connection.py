@@ -170,12 +170,13 @@ class _Limited:
         super().__init__(*args, **kwargs)
         self._command_packer = _client.Packer()
 
-    def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+    def connect_check_health(self, check_health: bool = True, **kwargs: Any) -> None:
         """Connect and log in, within the socket timeout altogether, or leave nothing."""
         # Each of the methods of `super` here is one of the class that this one is mixed into.
         parent: Any = super()
         try:
-            parent.connect_check_health(*args, **kwargs)
+            # redis-py would send a PING before a SELECT.
+            parent.connect_check_health(check_health=False, **kwargs)
             limit(self, None)
         except BaseException:
             parent.disconnect()

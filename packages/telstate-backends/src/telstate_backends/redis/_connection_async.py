@@ -434,14 +434,15 @@ class _Limited:
     socket_timeout: float | None
     socket_connect_timeout: float | None
 
-    async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+    async def connect_check_health(self, check_health: bool = True, **kwargs: Any) -> None:
         """Connect and log in, within both timeouts together, or leave nothing."""
         # The methods of `super` here are those of the class that this one is mixed into.
         parent: Any = super()
         limits = self.socket_timeout, self.socket_connect_timeout
         try:
             async with asyncio.timeout(None if None in limits else sum(filter(None, limits))):
-                await parent.connect_check_health(*args, **kwargs)
+                # redis-py would send a PING before a SELECT.
+                await parent.connect_check_health(check_health=False, **kwargs)
         except builtins.TimeoutError as error:
             await parent.disconnect(nowait=True)
             raise theirs.TimeoutError("Timeout connecting to server") from error

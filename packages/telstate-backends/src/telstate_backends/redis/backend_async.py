@@ -221,11 +221,13 @@ class AsyncRedisBackend(AsyncBackend):
     async def wait_closed(self) -> None:
         """Wait until all connections are closed, and every call in progress has ended."""
         await self._pubsub.wait_closed()
-        await self._server.close()
-        while self._is_busy():
-            await asyncio.sleep(_CLOSING_INTERVAL)
-            # Each may have connected since.
+        is_busy = True
+        while is_busy:
+            is_busy = self._is_busy()
+            # Also after the last call has ended, since it may have connected until then.
             await self._server.close()
+            if is_busy:
+                await asyncio.sleep(_CLOSING_INTERVAL)
 
     def _is_busy(self) -> bool:
         # An exchange that was interrupted while it ended has been left in the dictionary.

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any, NoReturn, TypeAlias
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -52,7 +53,16 @@ DEFAULTS: Mapping[str, Any] = {
     "health_check_interval": 30,
     # As good as no limit: each thread that waits or watches has one. From redis-py 8 on it is 100.
     "max_connections": 1 << 31,
+    # RESP3 costs round trips: a HELLO, and from redis-py 8 on a request for notices of maintenance.
+    "protocol": 2,
 }
+
+#: Without a name of the library, which costs two round trips; newer versions of redis-py have another option for it.
+_NAMELESS: Mapping[str, Any] = (
+    {"driver_info": None}
+    if find_spec("redis.driver_info")
+    else {"lib_name": None, "lib_version": None}
+)
 
 #: What katsdptelstate passes to redis-py, and tests of programs that use it expect of their mocks.
 _MOCK_ARGUMENTS: Mapping[str, Any] = {"socket_timeout": 5, "health_check_interval": 30}
@@ -153,6 +163,8 @@ def parse_url(url: str, db: int | None) -> ParsedUrl:
     if db is not None and chosen is not None and chosen != db:
         raise ValueError(f"The URL names database {chosen}, but db is {db}. Use only one of them.")
     arguments = {**DEFAULTS, **given}
+    if given.keys().isdisjoint(("driver_info", "lib_name", "lib_version")):
+        arguments |= _NAMELESS
     if "path" in arguments:
         del arguments["socket_keepalive"]
     if db is not None:
@@ -325,7 +337,7 @@ def _untyped(thing: Callable[..., Any]) -> Callable[..., Any]:
 def _for_sentinels(url: ParsedUrl) -> dict[str, Any]:
     """Return the arguments for connections to Sentinels."""
     given = url.arguments
-    shared = {name: given[name] for name in (*DEFAULTS, "ssl") if name in given}
+    shared = {name: given[name] for name in (*DEFAULTS, *_NAMELESS, "ssl") if name in given}
     # The URL's limit is for connections to the master.
     shared["max_connections"] = DEFAULTS["max_connections"]
     own = {
