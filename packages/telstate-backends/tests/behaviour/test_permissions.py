@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ READS: list[Operation[Any]] = [
     ),
     *(
         kind(key)
-        for kind in (Export, Peek)
+        for kind in (Export, partial(Export, is_long=True), Peek)
         for key in (b"a", b"s", b"i", b"big", b"bigs", b"nothing", b"foreign", b"scored")
     ),
     *(Peek(b"a", limit) for limit in (0, 1)),

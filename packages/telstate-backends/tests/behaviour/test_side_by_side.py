@@ -100,7 +100,7 @@ OPERATIONS: st.SearchStrategy[Operation[Any]] = st.one_of(
     st.builds(WhichExist, VIEWS),
     st.builds(Count),
     st.builds(SomeKeys),
-    st.builds(Export, KEYS),
+    st.builds(Export, KEYS, st.booleans()),
     st.builds(Clear),
 )
 

@@ -266,6 +266,22 @@ def test_a_user_without_transactions(newest_url: str) -> None:
             client.acl_deluser("bert")
 
 
+def test_long_keys_are_exported_without_a_script(server_url: str) -> None:
+    """A batch with long keys is one round trip of transactions for these and scripts for the others."""
+    with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
+        samples = [encode_sample(float(number), b"v") for number in range(1000)]
+        client.zadd("long", dict.fromkeys(samples, 0))
+        client.set("short", b"x")
+        operations = [Export(b"long", is_long=True), Export(b"short"), Export(b"nothing", True)]
+        expected = [samples, Immutable(b"x"), None]
+        assert backend.execute_many(operations) == expected
+        client.config_resetstat()
+        assert backend.execute_many(operations) == expected
+        calls = client.info("commandstats")
+        scripts = sum(entry["calls"] for name, entry in calls.items() if "evalsha" in name)
+        assert (scripts, calls["cmdstat_exec"]["calls"]) == (1, 2)
+
+
 def texts_of(error: BaseException | None) -> str:
     """Return the texts of an error and its causes."""
     return "" if error is None else f"{error!r} {error}\n{texts_of(error.__cause__)}"

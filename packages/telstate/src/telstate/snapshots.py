@@ -51,10 +51,12 @@ if TYPE_CHECKING:
     from telstate_rdb import RawValue, StoredValue, Value
 
 # The contents of so many keys, or bytes, are in memory at once; a larger key is alone.
-BATCH = 100
-BATCH_BYTES = 1 << 24
+BATCH = 500
+BATCH_BYTES = 1 << 22
 # How many sizes are requested at once.
-SIZE_BATCH = 200
+SIZE_BATCH = 1000
+# So many bytes are long.
+_LONG = 1 << 14
 # How many names an error shows, and a record in the log.
 _MAX_NAMES = 5
 _MAX_LOGGED = 100
@@ -470,11 +472,22 @@ class RDBWriter(RDBWriterBase):
             sizes: list[Any] = [None] * len(some)  # contents of a store in memory are there anyway
             if not in_memory:
                 sizes = backend.execute_many([Peek(key, 0) for key in some])
+            long = find_long(some, sizes)
             for batch in split_by_size(some, sizes):
-                contents = backend.execute_many([ExportPacked(key) for key in batch])
+                contents = backend.execute_many([ExportPacked(key, key in long) for key in batch])
                 self._write_batch(batch, contents, must_exist)
                 if progress is not None:
                     progress(self.keys_written)
+
+
+def find_long(keys: Iterable[bytes], sizes: Iterable[object]) -> set[bytes]:
+    """Return the keys whose contents are long; `sizes` are results of `Peek`."""
+    return {key for key, size in zip(keys, sizes) if _size_of(size) > _LONG}
+
+
+def _size_of(preview: object) -> int:
+    """Return about how many bytes a key has, by a result of `Peek`: none if it is missing or cannot be read."""
+    return preview.count * preview.size if isinstance(preview, KeyPreview) else 0
 
 
 WriterT = TypeVar("WriterT", bound=RDBWriter)
@@ -486,9 +499,8 @@ def split_by_size(
     """Split keys, in order, into batches whose contents fit into memory; `sizes` are results of `Peek`."""
     batch: list[bytes] = []
     batch_size = 0
-    for key, key_preview in zip(keys, sizes):
-        # Keys that are missing or cannot be read count as empty.
-        size = key_preview.count * key_preview.size if isinstance(key_preview, KeyPreview) else 0
+    for key, preview in zip(keys, sizes):
+        size = _size_of(preview)
         if batch and (len(batch) == max_keys or batch_size + size > BATCH_BYTES):
             yield batch
             batch, batch_size = [], 0

@@ -87,14 +87,14 @@ def run_forever(client: redis.Redis) -> None:
 
 
 class Interfered(RedisBackend):
-    """A backend with a function that is called before the fifth batch."""
+    """A backend with a function that is called before the third batch."""
 
     interfere: Callable[[], None]
     batches = 0
 
     def execute_many(self, operations: Sequence[Any], /, **options: Any) -> list[Any]:
         self.batches += 1
-        if self.batches == 5:
+        if self.batches == 3:
             self.interfere()
         return super().execute_many(operations, **options)
 

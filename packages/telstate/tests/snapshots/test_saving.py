@@ -272,8 +272,8 @@ def test_split_by_size() -> None:
         return KeyPreview(KeyType.MUTABLE, count, size, b"")
 
     names = [b"%d" % number for number in range(8)]
-    previews = [seen(1, 9), seen(1000, 10**6), seen(1, 9), None, seen(2, 6 * 10**6)]
-    previews += [seen(1, 5 * 10**6), seen(1, 10**7), seen(1, 9)]
+    previews = [seen(1, 9), seen(1000, 10**6), seen(1, 9), None, seen(2, 15 * 10**5)]
+    previews += [seen(1, 15 * 10**5), seen(1, 25 * 10**5), seen(1, 9)]
     assert list(split_by_size(names, previews)) == [
         [b"0"],
         [b"1"],
@@ -308,7 +308,7 @@ def test_long_values_are_not_in_memory_together(
 
     monkeypatch.setattr(RedisBackend, "execute_many", execute_many)
     assert ts.save(path) == 40
-    assert asked == [0, 16, 16, 8]
+    assert asked == [0] + [4] * 10
 
 
 def test_unwritable(path: Path) -> None:

@@ -189,16 +189,20 @@ class Export(KeyOperation[Stored | None]):
     ----------
     key : bytes
         The full key.
+    is_long : bool
+        Whether the contents are probably so long that a server returns them faster without a script (default: no).
+        The result is the same.
     """
 
     key: bytes
+    is_long: bool = False
 
     def apply(self, store: Store) -> Stored | None:
         stored = store.read(self.key)
         return None if stored is None else copy_contents(stored)
 
     def command(self) -> Command:
-        return Command("export", (self.key,), is_script=True)
+        return Command("export", (self.key,), is_script=True, is_long=self.is_long)
 
     def parse(self, reply: object) -> Stored | None:
         if reply is None:
@@ -220,9 +224,12 @@ class ExportPacked(KeyOperation[Stored | Packed | None]):
     ----------
     key : bytes
         The full key.
+    is_long : bool
+        As for `Export`.
     """
 
     key: bytes
+    is_long: bool = False
 
     def apply(self, store: Store) -> Stored | Packed | None:
         stored = store.data.get(self.key)
@@ -231,7 +238,7 @@ class ExportPacked(KeyOperation[Stored | Packed | None]):
         return Export(self.key).apply(store)
 
     def command(self) -> Command:
-        return Export(self.key).command()
+        return Export(self.key, self.is_long).command()
 
     def parse(self, reply: object) -> Stored | None:
         return Export(self.key).parse(reply)

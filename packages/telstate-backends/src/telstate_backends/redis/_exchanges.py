@@ -251,7 +251,10 @@ def _exchange_batch(
     if reads and not access.is_known and len(reads) < len(commands):
         # What is read must not be read again after a later write.
         yield from _exchange_probe(access)
-    if reads and not access.by_script:
+    is_read_only = len(reads) == len(commands)
+    if reads and (
+        not access.by_script or is_read_only and any(command.is_long for command, _ in commands)
+    ):
         return (
             yield from _exchange_together(
                 [exchange_command(command, access, announced) for command, announced in commands]

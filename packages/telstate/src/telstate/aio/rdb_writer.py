@@ -26,6 +26,7 @@ from telstate.snapshots import (
     RDBWriterBase,
     Selection,
     encode_names,
+    find_long,
     has_globs,
     select_names,
     split_by_size,
@@ -109,8 +110,11 @@ class RDBWriter(RDBWriterBase):
             sizes: list[Any] = [None] * len(some)  # contents of a store in memory are there anyway
             if not in_memory:
                 sizes = await backend.execute_many([Peek(key, 0) for key in some])
+            long = find_long(some, sizes)
             for batch in split_by_size(some, sizes, max_keys):
-                contents = await backend.execute_many([ExportPacked(key) for key in batch])
+                contents = await backend.execute_many(
+                    [ExportPacked(key, key in long) for key in batch]
+                )
                 await run_in_thread(partial(self._write_batch, batch, contents, must_exist))
                 if progress is not None:
                     progress(self.keys_written)
