@@ -159,9 +159,10 @@ def wheels(session: nox.Session, *names: str) -> list[str]:
             copy = Path(_WHEELS.name, "sources", name)
             shutil.copytree(source, copy, ignore=BUILT)
             options = ["-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+            compiler = shutil.which(os.environ.get("CC", "cc"))
             session.run(*pip, "wheel", *options, str(copy))
             (_built[name],) = folder.glob("*.whl")
-            if name == "telstate-rdb" and shutil.which(os.environ.get("CC", "cc")):
+            if name == "telstate-rdb" and compiler:
                 with zipfile.ZipFile(_built[name]) as archive:
                     if not any(file.endswith(".so") for file in archive.namelist()):
                         session.error("There is a C compiler, but telstate-rdb has no extension.")

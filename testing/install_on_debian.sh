@@ -70,15 +70,21 @@ mkdir -p "$1"
 folder=$(realpath "$1")
 . /etc/os-release
 
-command -v redis-server >/dev/null || install redis-server
-command -v openssl >/dev/null || install openssl # makes the certificates for tests of TLS
-command -v zsh >/dev/null || install zsh # for tests of completion
-command -v dot >/dev/null || install graphviz # for diagrams of the documentation
-command -v chromium >/dev/null || install chromium # opens the pages of the documentation, and the web page
-command -v cc >/dev/null || install gcc libc6-dev
-if [ "${VERSION_ID:-99}" -ge 13 ]; then
-    command -v valkey-server >/dev/null || install valkey-server
-elif [ ! -x "$folder/valkey-server" ]; then
+missing=()
+while read -r program needed; do
+    # shellcheck disable=SC2206  # some need two packages
+    command -v "$program" >/dev/null || missing+=($needed)
+done <<'END'
+redis-server redis-server
+openssl openssl
+zsh zsh
+dot graphviz
+chromium chromium
+cc gcc libc6-dev
+END
+[ "${VERSION_ID:-99}" -lt 13 ] || command -v valkey-server >/dev/null || missing+=(valkey-server)
+[ ${#missing[@]} = 0 ] || install "${missing[@]}"
+if [ "${VERSION_ID:-99}" -lt 13 ] && [ ! -x "$folder/valkey-server" ]; then
     rm -rf "$folder/trixie"
     unpack "$folder/trixie" "$VERSION_CODENAME"
     root=$folder/trixie/root
