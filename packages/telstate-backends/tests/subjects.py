@@ -35,6 +35,7 @@ from telstate_backends import (
     RetryPolicy,
     Samples,
     Store,
+    TelstateError,
     Wait,
     Watcher,
     load_rdb,
@@ -253,6 +254,14 @@ async def spread(asynchronous: bool, url: str, retry: RetryPolicy = RetryPolicy(
     if asynchronous:
         return AsyncSubject(await AsyncRedisBackend.from_url(url, retry=retry))
     return SyncSubject(RedisBackend.from_url(url, retry=retry))
+
+
+def outcome(backend: MemoryBackend, operation: Operation[Any]) -> object:
+    """Return the result of an operation, or its error."""
+    try:
+        return backend.execute(operation)
+    except TelstateError as error:
+        return type(error), str(error)
 
 
 def later(seconds: float, *actions: Callable[[], object]) -> threading.Thread:

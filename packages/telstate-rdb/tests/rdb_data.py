@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from telstate_rdb import (
     List,
     Module,
     RawValue,
+    RdbParseError,
     RdbSource,
     Set,
     SortedSet,
@@ -99,6 +100,14 @@ def read_lazily_and_decode(source: RdbSource, *, raw: bool = False) -> list[KeyR
         )
         for record in list(read_lazily(source, raw=raw))
     ]
+
+
+def outcome(read: Callable[..., Iterable[object]], source: RdbSource) -> object:
+    """Return the records of a file, or the text of its error."""
+    try:
+        return list(read(source))
+    except RdbParseError as error:
+        return str(error)
 
 
 def text(data: bytes) -> str:

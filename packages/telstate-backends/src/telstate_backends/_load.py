@@ -39,9 +39,8 @@ from telstate_backends.errors import (
     RefusedError,
     translate_rdb_errors,
 )
-from telstate_backends.memory import MemoryBackend
 from telstate_backends.operations.bulk import Load, Restore
-from telstate_backends.store import Store
+from telstate_backends.store import Packed, Stored
 from telstate_codec.keys import Key, encode_key, key_repr
 from telstate_rdb import Loss, RdbReader, RdbSource, read_in_place, read_lazily, read_rdb
 from telstate_rdb.globs import Glob
@@ -180,8 +179,8 @@ def load_rdb(
     ForeignKeyError, OSError, ConnectionError, RefusedError
         As for :func:`load_records`.
     """
-    if in_place and (store := backend.uncached.store) is not None and strict:
-        report = _load_in_place(store, source, foreign, progress, databases, keys, collisions)
+    if in_place and strict:
+        report = _load_in_place(backend, source, foreign, progress, databases, keys, collisions)
         if report is not None:
             return report
     with _read(backend, source, databases, keys, strict, collisions) as records:
@@ -210,8 +209,8 @@ async def load_rdb_async(
     # Imported here because synchronous programs do not need it.
     from asyncio import to_thread
 
-    if in_place and (store := backend.uncached.store) is not None and strict:
-        load_in_place = partial(_load_in_place, store, source, foreign, progress)
+    if in_place and strict:
+        load_in_place = partial(_load_in_place, backend, source, foreign, progress)
         report_in_place = await to_thread(load_in_place, databases, keys, collisions)
         if report_in_place is not None:
             return report_in_place
@@ -223,7 +222,7 @@ async def load_rdb_async(
 
 
 def _load_in_place(
-    store: Store,
+    backend: Backend | AsyncBackend,
     source: RdbSource,
     foreign: Foreign,
     progress: Progress | None,
@@ -231,12 +230,15 @@ def _load_in_place(
     keys: Patterns | None,
     collisions: Collisions,
 ) -> LoadReport | None:
-    """Load a file without its long values; return None if it must be read as others are.
+    """Load a file without its long values into a store in memory; return None if it cannot be read so.
 
-    It must be if anything is wrong with it: then what was read before the checksum may be wrong, too.
+    It cannot if anything is wrong with it: then what was read before the checksum may be wrong, too.
     """
-    if not isinstance(source, str | os.PathLike | io.BufferedReader) or not hasattr(os, "pread"):
-        return None  # Windows has no pread, and an open file could not be replaced there
+    store = backend.uncached.store
+    if store is None or not isinstance(source, str | os.PathLike | io.BufferedReader):
+        return None
+    if not hasattr(os, "pread"):
+        return None  # Windows has none, and an open file could not be replaced there
     name: object = None
     if isinstance(source, io.BufferedReader):
         name = source.name
@@ -247,11 +249,18 @@ def _load_in_place(
         with read_in_place(
             source, databases=databases, keys=_choice_of(keys), name=name
         ) as records:
-            backend = MemoryBackend(store)
             load = _LoadState(backend, records, foreign, progress, collisions)
-            return _load(backend, load)
+            entries = {record.key: contents for record, contents in load.contents(records, foreign)}
     except (telstate_rdb.RdbParseError, ForeignKeyError):
         return None
+    with store.lock:
+        if store.watched:
+            for key, contents in entries.items():
+                Load(key, contents).apply(store)
+        else:
+            store.data.update(entries)
+    load.count(Batch((), len(entries)))
+    return load.report
 
 
 @translate_rdb_errors()
@@ -488,6 +497,8 @@ class _LoadState:
             check_function(progress, _PROGRESS)
         self._refuses_collisions = collisions == "refuse"
         self.report = LoadReport()
+        #: The keys so far, each with its last database.
+        self._databases: dict[bytes, int] = {}
         #: The keys that are in the file more than once, and whether in one database.
         self._doubles: set[tuple[bytes, bool]] = set()
         self.batches = self._batches(records, foreign)
@@ -496,12 +507,26 @@ class _LoadState:
         self._refused: set[int] | None = set() if backend.takes_payloads else None
 
     def _batches(self, records: Iterable[Record], foreign: Foreign) -> Iterator[Batch]:
+        batch: list[Load | Restore] = []
+        size = keys = 0
+        for record, contents in self.contents(records, foreign):
+            for operation in operations_for(record, contents, self._refused):
+                batch.append(operation)
+                size += size_of(operation)
+                if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
+                    yield Batch(batch, len(self._databases) - keys)
+                    keys = len(self._databases)
+                    batch, size = [], 0
+        if batch:
+            yield Batch(batch, len(self._databases) - keys)
+
+    def contents(
+        self, records: Iterable[Record], foreign: Foreign
+    ) -> Iterator[tuple[Record, Stored | Packed]]:
+        """Yield the records to load and their contents; note the others in the report."""
         now = time.time()
         file = records.name if isinstance(records, RdbReader) else None
-        #: The keys so far, each with its last database.
-        databases: dict[bytes, int] = {}
-        batch: list[Load | Restore] = []
-        size = new_keys = 0
+        databases = self._databases
         database: int | None = None
         report = self.report
         with translate_rdb_errors():
@@ -522,23 +547,14 @@ class _LoadState:
                         report.databases.append(database)
                 known = len(databases)
                 before = databases.setdefault(key, record.database)
-                if len(databases) > known:
-                    new_keys += 1
-                else:
+                if len(databases) == known:
                     self._note_double(key, before == record.database)
                     databases[key] = record.database
                 if self._refuses_collisions and report.collisions:
                     continue  # nothing more is written, but the error names them all
-                for operation in operations_for(record, contents, self._refused):
-                    batch.append(operation)
-                    size += size_of(operation)
-                    if size >= BATCH_BYTES or len(batch) >= BATCH_LENGTH:
-                        yield Batch(batch, new_keys)
-                        batch, size, new_keys = [], 0, 0
+                yield record, contents
         if self._refuses_collisions and report.collisions:
             raise _collision_error(report, file)
-        if batch:
-            yield Batch(batch, new_keys)
 
     def _note_double(self, key: bytes, in_same_database: bool) -> None:
         if (key, in_same_database) not in self._doubles:

@@ -66,7 +66,7 @@ def operations_for(
             version = max(TYPE_VERSIONS[value.type], PAYLOAD_VERSION)
             return (Restore(record.key, value.dump(version), contents),)
         contents = unpacked(contents)
-    if type(contents) is Packed:
+    if type(contents) is Packed or type(contents) is Immutable:
         return (Load(record.key, contents),)
     return _loads(record.key, contents)
 
@@ -91,7 +91,7 @@ def _loads(key: bytes, contents: Stored) -> Iterator[Load]:
 
 def size_of(operation: Load | Restore) -> int:
     """Estimate the size of an operation in bytes."""
-    if isinstance(operation, Restore):
+    if type(operation) is Restore:
         return len(operation.key) + len(operation.payload)
     contents = operation.contents
     if type(contents) is Immutable:

@@ -13,7 +13,7 @@ import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subjects import Subject, SyncSubject
+from subjects import Subject, SyncSubject, outcome
 
 import telstate_rdb
 from telstate_backends import (
@@ -42,7 +42,6 @@ from telstate_backends import (
     Samples,
     SetImmutable,
     SetIndexed,
-    TelstateError,
     Update,
     load_rdb,
     load_rdb_async,
@@ -105,14 +104,6 @@ def eager(source: Path | bytes, **options: Any) -> tuple[MemoryBackend, LoadRepo
     """Load a snapshot, decoding everything."""
     backend = MemoryBackend()
     return backend, load_records(backend, read_rdb(source), **options)
-
-
-def outcome(backend: MemoryBackend, operation: Operation[Any]) -> object:
-    """Return the result of an operation, or its error."""
-    try:
-        return backend.execute(operation)
-    except TelstateError as error:
-        return type(error), str(error)
 
 
 def views(keys: st.SearchStrategy[bytes]) -> st.SearchStrategy[tuple[bytes, ...]]:

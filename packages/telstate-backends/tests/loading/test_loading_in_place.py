@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subjects import leave_in_file
+from subjects import leave_in_file, outcome
 
 from telstate_backends import (
     AddSample,
@@ -36,7 +36,6 @@ from telstate_backends import (
     Samples,
     SetImmutable,
     SetIndexed,
-    TelstateError,
     load_rdb,
     load_rdb_async,
 )
@@ -189,14 +188,6 @@ def test_writing_while_reading(tmp_path: Path) -> None:
                 assert outcome(backend, operation) == outcome(expected, operation)
 
     run()
-
-
-def outcome(backend: MemoryBackend, operation: Operation[Any]) -> object:
-    """Return the result of an operation, or its error."""
-    try:
-        return backend.execute(operation)
-    except TelstateError as error:
-        return type(error), str(error)
 
 
 @pytest.mark.parametrize(

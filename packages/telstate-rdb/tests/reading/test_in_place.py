@@ -15,7 +15,15 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdb_data import NO_SAMPLES, SAMPLES, encode_length, encode_string, make_file, sample_rows
+from rdb_data import (
+    NO_SAMPLES,
+    SAMPLES,
+    encode_length,
+    encode_string,
+    make_file,
+    outcome,
+    sample_rows,
+)
 from rdb_strategies import HASHES, SETS, SORTED_SETS, TEXTS
 
 from telstate_rdb import (
@@ -65,14 +73,6 @@ def read_and_decode(path: Path) -> list[KeyRecord[Value]]:
             value = found
         records.append(KeyRecord(record.database, record.key, value, *record[3:]))
     return records
-
-
-def outcome(read: object, source: Path) -> object:
-    """Return the records of a file, or the text of its error."""
-    try:
-        return list(read(source))  # type: ignore[operator]  # either of two readers
-    except RdbParseError as error:
-        return str(error)
 
 
 @given(

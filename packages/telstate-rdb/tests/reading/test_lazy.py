@@ -18,6 +18,7 @@ from rdb_data import (
     ChunkedReader,
     decode,
     make_file,
+    outcome,
     read_lazily_and_decode,
     sample_rows,
 )
@@ -52,14 +53,6 @@ BAD_TABLES = {
     "score as text": b"\x03\x01k\x02\x01a\x010" + BAD_LZF + b"\x010",
 }
 AFTER = b"\x00\x05after\x011"
-
-
-def outcome(read: object, source: bytes) -> object:
-    """Return the records of a file, or the text of its error."""
-    try:
-        return list(read(source))  # type: ignore[operator]  # either of two readers
-    except RdbParseError as error:
-        return str(error)
 
 
 @given(
