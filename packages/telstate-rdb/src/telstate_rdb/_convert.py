@@ -12,7 +12,7 @@ a plain string, of which nothing but the length can be wrong.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from telstate_rdb import constants as c
 from telstate_rdb._types.hashes import check_hash
@@ -22,8 +22,10 @@ from telstate_rdb._types.writers import default_version, encode_value
 from telstate_rdb._types.zsets import check_sorted_set
 from telstate_rdb.dump import decode_raw
 from telstate_rdb.lzf import Compress
-from telstate_rdb.stored import StoredValue
 from telstate_rdb.values import Hash, List, RawValue, Set, SortedSet, Value
+
+if TYPE_CHECKING:
+    from telstate_rdb.stored import StoredValue
 
 _RAW_NAME = "raw value"  # the name of the file in errors
 _NEVER_COPIED = frozenset({c.TYPE_HASH_ZIPMAP, c.TYPE_MODULE})

@@ -18,6 +18,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING, cast
 
 from telstate_rdb._auxiliary import encode_auxiliary
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string
@@ -37,8 +38,10 @@ from telstate_rdb.dump import PAYLOAD_NAME, parse_dump
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.lzf import compress_lzf
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
-from telstate_rdb.stored import StoredValue
 from telstate_rdb.values import RawValue, Value
+
+if TYPE_CHECKING:
+    from telstate_rdb.stored import StoredValue
 
 _FLUSH_BYTES = 1 << 18  # still in the processor's cache when it is written
 _BATCH = 256  # strings that are encoded at once
@@ -181,14 +184,16 @@ class RdbWriter:
             use = encode_use(key, idle, frequency)
             if self._requested is not None and self._requested >= _USE_VERSION:
                 head += use
-        if isinstance(value, StoredValue):
-            if self.can_copy(value):
-                self._put(b"%b%c%b" % (head, value.type, encode_string(key)))
-                self._copy(value)
+        if getattr(value, "is_stored", False):  # few writers need the module of `StoredValue`
+            stored = cast("StoredValue", value)
+            if self.can_copy(stored):
+                self._put(b"%b%c%b" % (head, stored.type, encode_string(key)))
+                self._copy(stored)
                 self._database = database
                 keys.add(key)
                 return
-            value = value.decode()
+            value = stored.decode()
+        value = cast("Value | RawValue", value)
         if self._compress is None and type(value) is bytes and len(value) >= _FLUSH_BYTES:
             self._put(head + b"\0" + encode_string(key) + encode_length(len(value)))
             self._flush()
