@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy
 from state_command import run, run_on_terminal
 
 from telstate import TelescopeState
@@ -17,10 +18,17 @@ def test_without_files(tmp_path: Path) -> None:
     assert "What was loaded again is the same." in shown.stdout
     assert "$ telstate ls demo.rdb --tree --limit 50\ndemo.rdb\n├── 1600000000\n" in shown.stdout
     assert "$ telstate range demo.rdb m000_pos_actual_scan_azim --last 8" in shown.stdout
-    assert "2020-09-13T12:41:36Z\t123.7435" in shown.stdout
+    assert "2020-09-13T12:41:36Z\t210.41\n" in shown.stdout
     kept = tmp_path / "demo.rdb"
     assert run("demo", "-o", kept).exit_code == 0
-    assert TelescopeState.from_snapshot(kept)["sub_band"] == "l"
+    ts = TelescopeState.from_snapshot(kept)
+    assert [value for value, _ in ts.get_range("m000_activity", 0)][:6] == ["slew", "track"] * 2 + [
+        "slew",
+        "scan",
+    ]
+    times, azimuth = ts.get_range_arrays("m000_pos_actual_scan_azim", 0)
+    turns = numpy.count_nonzero(numpy.diff(numpy.sign(numpy.diff(azimuth[56:75]))))
+    assert turns == 3  # in the four rows of a raster
     refused = run("demo", "-o", kept)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "exists. Use --force" in refused.stderr

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import shlex
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import chdir, nullcontext
 
 import click
@@ -27,12 +28,17 @@ from telstate_rdb.printable import escape_path
 ANTENNAS = ["m000", "m001", "m002", "m003"]
 CHANNELS = 256
 START = 1_600_000_000.0
-DURATION = 900.0
-# Name, right ascension and declination in degrees, and purpose.
+DURATION, SCAN, SLEW, PERIOD = (
+    900,
+    100,
+    24,
+    4,
+)  # seconds in all, on a target, to it, and from sample to sample
+# Name, right ascension, declination, purpose, and azimuth and elevation at the start, in degrees.
 TARGETS = [
-    ("J1939-6342", 294.854, -63.713, "bandpass calibrator"),
-    ("J0408-6545", 62.085, -65.753, "gain calibrator"),
-    ("NGC 641", 24.64, -42.51, "target"),
+    ("J1939-6342", 294.854, -63.713, "bandpass calibrator", 152.0, 38.0),
+    ("J0408-6545", 62.085, -65.753, "gain calibrator", 196.0, 45.0),
+    ("NGC 641", 24.64, -42.51, "target", 211.0, 61.0),
 ]
 ROWS = 8  # of the samples of a sensor
 LINES = 50  # of the tree of keys
@@ -167,19 +173,20 @@ def configure(ts: TelescopeState) -> None:
     stream["input_labels"] = [antenna + pol for antenna in ANTENNAS for pol in "hv"]
     for number, antenna in enumerate(ANTENNAS):
         ts[f"{antenna}_observer"] = f"{antenna}, -30:42:39.8, 21:26:38.0, 1086.6, 13.5, {number}.0"
-        ts.add(f"{antenna}_activity", "stop", ts=START)
 
 
-def times(period: float) -> Iterator[float]:
-    """Return the times of the samples of a sensor that reports every `period` seconds."""
-    return (START + step * period for step in range(int(DURATION / period)))
-
-
-def point(ts: TelescopeState, antenna: str, now: float) -> None:
-    """Add the pointing of an antenna."""
-    angle = 2 * math.pi * (now - START) / 86164.1
-    ts.add(f"{antenna}_pos_actual_scan_azim", 120.0 + math.degrees(angle), ts=now)
-    ts.add(f"{antenna}_pos_actual_scan_elev", 45.0 + 10 * math.sin(angle * 4), ts=now)
+def point(elapsed: float) -> tuple[float, float, str]:
+    """Return azimuth and elevation in degrees, and whether the antennas slew, track a calibrator or scan a target."""
+    number, since = divmod(elapsed, SCAN)
+    *_, purpose, azimuth, elevation = TARGETS[int(number) % len(TARGETS)]
+    *_, last_azimuth, last_elevation = TARGETS[int(number - 1) % len(TARGETS)]
+    left = max(0.0, 1 - since / SLEW)
+    azimuth += left * (last_azimuth - azimuth) - elapsed / 400
+    elevation += left * (last_elevation - elevation) + elapsed / 300
+    if left or purpose != "target":
+        return azimuth, elevation, "slew" if left else "track"
+    row, across = divmod(4 * (since - SLEW) / (SCAN - SLEW), 1)  # four rows to and fro
+    return azimuth + 8 * (1 - across if row % 2 else across), elevation + 2 * row, "scan"
 
 
 def calibrate(ts: TelescopeState, capture_block: str, now: float) -> None:
@@ -200,22 +207,27 @@ def observe(ts: TelescopeState) -> None:
     ts["capture_block_id"] = capture_block
     block = ts.view(capture_block)
     block["obs_params"] = {"observer": "A. Stronomer", "antennas": ANTENNAS, "horizon": 15.0}
-    scan = DURATION / 9
-    previous = None
-    for now in times(4.0):
+    noise = random.Random(START).gauss
+    activity = ""
+    for elapsed in range(0, DURATION, PERIOD):
+        now = START + elapsed
+        azimuth, elevation, doing = point(elapsed)
         for antenna in ANTENNAS:
-            point(ts, antenna, now)
-        number = int((now - START) / scan)
-        if number != previous:
-            name, right_ascension, declination, purpose = TARGETS[number % len(TARGETS)]
+            ts.add(f"{antenna}_pos_actual_scan_azim", round(noise(azimuth, 0.02), 3), ts=now)
+            ts.add(f"{antenna}_pos_actual_scan_elev", round(noise(elevation, 0.02), 3), ts=now)
+        if doing != activity:
+            activity = doing
+            for name in ("obs", *ANTENNAS):
+                ts.add(f"{name}_activity", activity, ts=now)
+        if elapsed % SCAN == 0:
+            number = elapsed // SCAN
+            name, right_ascension, declination, purpose, *_ = TARGETS[number % len(TARGETS)]
             ts.add("cbf_target", f"{name}, radec, {right_ascension}, {declination}", ts=now)
-            ts.add("obs_activity", "track", ts=now)
-            block.add("obs_script_log", f"INFO  tracking {name} ({purpose})", ts=now)
+            block.add("obs_script_log", f"INFO  observing {name} ({purpose})", ts=now)
             for channel in range(0, CHANNELS, 32):
                 block.set_indexed("peak_flux", (name, number, channel), 14.9 - channel / 100)
             if "calibrator" in purpose:
                 calibrate(ts, capture_block, now)
-            previous = number
-        if int(now - START) % 60 == 0:
-            ts.add("anc_air_temperature", 21.5 - (now - START) / 900, ts=now)
+        if elapsed % 60 == 0:
+            ts.add("anc_air_temperature", 21.5 - elapsed / 900, ts=now)
             ts.add("anc_wind_speed", 3 + 2 * math.sin(now / 300), ts=now)
