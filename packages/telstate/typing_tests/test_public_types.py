@@ -253,7 +253,9 @@ assert_type(endpoints_to_str([Endpoint("a", 1)]), str)
 assert_type(
     to_xarray(ts, "gain", "-2026-11-30", include_end=True), xarray.DataArray | xarray.Dataset
 )
-report = export(ts, "out.jsonl", ["m000_*"], exclude=["*_h"], progress=print)
+report = export(
+    ts, "out.jsonl", ["m000_*"], exclude=["*_h"], start=0.0, end="2026-11-30", progress=print
+)
 assert_type(report, ExportReport)
 assert_type(report.encoded, tuple[str, ...])
 imported = import_file(ts, Path("out.jsonl"), existing="keep")

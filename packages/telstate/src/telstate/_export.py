@@ -31,12 +31,15 @@ from telstate_codec import (
     ENCODING_MSGPACK,
     DecodeError,
     EncodeError,
+    InvalidTimestampError,
     Key,
+    Time,
     decode_key,
     decode_sample,
     decode_samples,
     decode_value,
     encode_key,
+    encode_timestamp,
     encode_value,
 )
 from telstate_codec.json_form import value_to_json
@@ -65,6 +68,7 @@ BATCH_BYTES = 1 << 22
 _BUFFER_BYTES = 1 << 18
 _GROUP_ROWS = 1 << 16
 _TIMESTAMP_BYTES = 8
+_END = b"\xff" * 9  # after every encoded time
 _COMPRESSION_LEVEL = 6
 _MAX_TIME = 9.2e9  # in 2261: later times are no 64-bit numbers of nanoseconds
 _SUFFIXES = ".csv, .csv.gz, .jsonl, .jsonl.gz or .parquet"
@@ -95,6 +99,8 @@ def export(
     keys: Iterable[Key] | None = None,
     *,
     exclude: Iterable[Key] = (),
+    start: Time | None = None,
+    end: Time | None = None,
     unix: bool = False,
     consistent: bool = False,
     keep_empty: bool = False,
@@ -117,6 +123,9 @@ def export(
         (Redis lists, for example) are left out and logged, unless they are named.
     exclude
         Full names or glob patterns of keys to leave out. Default: none.
+    start, end
+        The range of the samples, a `Time` each; the end is not included. Default: all samples. Keys that are no
+        sensors are exported in any case.
     unix
         Whether times in CSV are seconds since 1970 in place of ISO 8601 in UTC, which has microseconds.
         Default: False. JSON lines always have seconds, and Parquet both.
@@ -137,6 +146,8 @@ def export(
     ------
     ValueError
         If the path has another suffix.
+    InvalidTimestampError
+        If the range is empty, or `start` or `end` is not a valid time.
     ImportError
         If the format is Parquet and pyarrow is not installed.
     DecodeError
@@ -189,7 +200,12 @@ def export(
     """
     make_table = find_format(path, unix)
     selection = Selection(keys, exclude)
-    make_writer = partial(_Exporter, path, make_table)
+    span = encode_timestamp(0.0 if start is None else start), (
+        _END if end is None else encode_timestamp(end)
+    )
+    if span[0] >= span[1]:
+        raise InvalidTimestampError("The range is empty: its end is not after its start.")
+    make_writer = partial(_Exporter, path, make_table, span)
     writer = write_store(ts.backend, make_writer, selection, consistent, keep_empty, progress)
     table = writer.table
     if table.encoded:
@@ -227,8 +243,14 @@ def load_pyarrow() -> Any:
 class _Exporter(RDBWriter):
     """An `RDBWriter` that writes a table."""
 
-    def __init__(self, path: str | os.PathLike[str], make_table: Callable[[], Table]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        make_table: Callable[[], Table],
+        span: tuple[bytes, bytes],
+    ) -> None:
         self.table = make_table()
+        self.table.span = span
         super().__init__(path, keep_empty=True)
 
     def _make_writer(self) -> Table:
@@ -254,7 +276,12 @@ class Rows:
 
 
 class Table:
-    """The new content of a file while it is being written: the common part of all formats."""
+    """The new content of a file while it is being written: the common part of all formats.
+
+    Of sensors, it has the samples whose encoded times are in `span`.
+    """
+
+    span = b"", _END
 
     def __init__(self, path: str | os.PathLike[str], is_compressed: bool = False) -> None:
         self.rows = 0
@@ -295,7 +322,7 @@ class Table:
     def write(self, key: bytes, value: Value | RawValue, /) -> None:
         """Write the rows of a key."""
         try:
-            for rows in _split_rows(key, value):
+            for rows in _split_rows(key, value, *self.span):
                 self.write_rows(rows)
                 self.rows += len(rows.values)
                 if any(type(one) is Encoded for one in (*rows.values, *rows.sub_keys)):
@@ -460,11 +487,12 @@ class _Sink(io.RawIOBase):
         return len(data)
 
 
-def _split_rows(key: bytes, value: Value | RawValue) -> Iterator[Rows]:
+def _split_rows(key: bytes, value: Value | RawValue, first: bytes, end: bytes) -> Iterator[Rows]:
     """Decode the contents of a key, in batches."""
     name = name_to_json(key)
     if isinstance(value, SortedSet):
-        for members in _batches(value.members, len):
+        inside = (one for one in value.members if first <= one[:_TIMESTAMP_BYTES] < end)
+        for members in _batches(inside, len):
             values, times = zip(*_decode_members(members))
             yield Rows(name, KeyType.MUTABLE, values, times)
     elif isinstance(value, Hash):

@@ -79,6 +79,16 @@ def test_csv(observation: Path, tmp_path: Path) -> None:
     assert path.read_text().splitlines()[1].split(",")[1] == "1600000000.0"
 
 
+def test_range(observation: Path, tmp_path: Path) -> None:
+    """Of sensors there are samples of a range, which may be relative to the last sample of these keys."""
+    path = tmp_path / "out.csv"
+    words = ("export", observation, "m000_pos_*_azim", "sub_band", "-o", path, "--unix")
+    assert run(*words, "--start", "-4s", "--end", "1600000018").exit_code == 0
+    rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    assert {row[1] for row in rows} == {"1600000014.0", "1600000016.0", ""}
+    assert "--end is not after" in failed(run(*words, "--start", "-1s", "--end", "-2s", "--force"))
+
+
 @pytest.mark.parametrize("command", ["export", "dump"])
 def test_files_that_exist(observation: Path, tmp_path: Path, command: str) -> None:
     """They are overwritten with --force only, and never if a key or a pattern is not there."""

@@ -19,6 +19,7 @@ from fakeredis import FakeRedis
 from telstate import (
     DecodeError,
     ExportReport,
+    InvalidTimestampError,
     RdbWriteError,
     RedisBackend,
     TelescopeState,
@@ -153,6 +154,20 @@ def test_selected_keys(ts: TelescopeState, tmp_path: Path) -> None:
         assert sorted(keys) == ["n_chans", "peak"]
     export(ts, path, progress=lambda *counts: done.append(counts))
     assert done[-1] == (8, 8)
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+def test_range(ts: TelescopeState, tmp_path: Path, consistent: bool) -> None:
+    """Of sensors there are the samples from the start to before the end, and all other keys."""
+    path = tmp_path / "out.jsonl"
+    report = export(ts, path, ["gain", "n_chans"], start=1.6e9 + 1, end=1e12, consistent=consistent)
+    assert (report.keys, report.rows) == (2, 2)
+    assert [json.loads(line).get("time") for line in path.read_text().splitlines()] == [
+        1600000001.0000005,
+        None,
+    ]
+    with pytest.raises(InvalidTimestampError, match="The range is empty"):
+        export(ts, path, start=1.6e9, end=1.6e9)
 
 
 @pytest.mark.parametrize("suffix", EVERY_SUFFIX)

@@ -13,15 +13,18 @@ from telstate._calls.common import is_glob
 from telstate._export import export as export_store
 from telstate._export import find_format
 from telstate._import import Existing, import_file
+from telstate.cli._sensors import resolve_span
 from telstate.cli._store import (
     StoreArgument,
     complete_key,
     globs_argument,
     whole_store_argument,
 )
+from telstate.cli._times import CommandTime, span_options
 from telstate.errors import KeysExistError
 from telstate.snapshots import save_store
 from telstate_backends import ConnectionError, DatabaseCollisionError, RdbWriteError, RefusedError
+from telstate_codec import Key
 from telstate_codec.pickles import PicklePolicy, pickle_policy
 from telstate_rdb.cli.group import print_message, show_progress
 from telstate_rdb.cli.output import (
@@ -76,6 +79,7 @@ def _print_result(output: Output, as_json: bool, **facts: int) -> None:
     help="The file to write: .csv, .jsonl, .parquet, .csv.gz or .jsonl.gz.",
 )
 @_exclude_option
+@span_options
 @click.option(
     "--unix", "as_unix", is_flag=True, help="Times in CSV as seconds since 1970, not as ISO 8601."
 )
@@ -88,6 +92,8 @@ def export(
     globs: Sequence[str],
     path: str,
     exclude: Sequence[str],
+    start: CommandTime | None,
+    end: CommandTime | None,
     as_unix: bool,
     consistent: bool,
     force: bool,
@@ -97,11 +103,12 @@ def export(
     """Write keys to a table for other programs.
 
     Each value of an immutable key, each sample and each sub-key is a row. CSV is for spreadsheets. JSON lines and
-    Parquet lose nothing, and "telstate load" reads them. GLOB chooses keys by their full names.
+    Parquet lose nothing, and "telstate load" reads them. GLOB chooses keys by their full names, --start and --end
+    the samples of sensors.
 
     \b
     Examples:
-      telstate export observation.rdb 'm000_*' -o m000.csv
+      telstate export observation.rdb 'm000_*' -o m000.csv --start -1h
       telstate export localhost:6379 -o everything.parquet
     """
     try:
@@ -110,11 +117,17 @@ def export(
         raise click.UsageError(str(error)) from error
     refuse_existing(path, force)
     with store.open() as opened, _bar(path) as progress, _without_advice():
+        names: dict[Key, bool] = {
+            key: True for glob in globs or "*" for key in opened.ts.keys(glob) if start or end
+        }
+        first, last = resolve_span(opened, names, start, end)
         report = export_store(
             opened.ts,
             path,
             globs or None,
             exclude=exclude,
+            start=first,
+            end=last,
             unix=as_unix,
             consistent=consistent,
             progress=progress,
