@@ -4,7 +4,7 @@
   :mod:`telstate_rdb.atomic_file`.
 * Without a requested version the file is of version 6, which every reader accepts. The first value that
   version 6 cannot hold (a stream, a field with an expiry, the value of a module) raises the version of the
-  file to the lowest that can hold it. The keys before stay as they are, because later versions keep every
+  file to the lowest that can hold it; so does a sorted set that is copied from a server's file (8). The keys before stay as they are, because later versions keep every
   form of earlier ones. The version is at the start of the file, so the header is written again at the end
   and its checksum is combined with that of the rest, which needs no second pass (a CRC is linear).
 * A raw value (:class:`~telstate_rdb.values.RawValue`, a DUMP payload) is copied as it is if the file's
@@ -33,7 +33,7 @@ from telstate_rdb._record_headers import (
 )
 from telstate_rdb._types.writers import check_version
 from telstate_rdb.atomic_file import AtomicFile
-from telstate_rdb.constants import EVERY_READER_VERSION, OPCODE_END
+from telstate_rdb.constants import EVERY_READER_VERSION, OPCODE_END, TYPE_VERSIONS
 from telstate_rdb.dump import PAYLOAD_NAME, parse_dump
 from telstate_rdb.errors import RdbParseError, RdbWriteError
 from telstate_rdb.lzf import compress_lzf
@@ -64,7 +64,8 @@ class RdbWriter:
         before it: 6 is read by every server since Redis 2.6, 9 since Redis 5.0, 10 since Redis 7.0, 11
         since Redis 7.2 and Valkey 7.2, 12 by Redis 7.4 and later, 80 by Valkey 9. Valkey 9 reads no
         version between 11 and 80. By default 6, or the lowest above it that can hold everything that is
-        written; hashes with fields that expire need 12, or 80 if they came from Valkey.
+        written; hashes with fields that expire need 12, or 80 if they came from Valkey, and sorted sets that
+        are copied from the file of a server need 8.
     compress
         Whether to compress strings (LZF), slowly if the extension in C was not built. Every reader can
         decompress them.
@@ -187,6 +188,7 @@ class RdbWriter:
         if getattr(value, "is_stored", False):  # few writers need the module of `StoredValue`
             stored = cast("StoredValue", value)
             if self.can_copy(stored):
+                self._version = self._version_with(stored)
                 self._put(b"%b%c%b" % (head, stored.type, encode_string(key)))
                 self._copy(stored)
                 self._database = database
@@ -226,7 +228,15 @@ class RdbWriter:
 
     def can_copy(self, value: StoredValue) -> bool:
         """Return whether `write` copies a value in another file as it is, without decoding it."""
-        return self._compress is None and value.can_be_copied and can_copy(value, self._version)
+        return (
+            self._compress is None
+            and value.can_be_copied
+            and can_copy(value, self._version_with(value))
+        )
+
+    def _version_with(self, value: StoredValue) -> int:
+        """Return the version of the file if a value is copied to it."""
+        return self._requested or max(self._version, TYPE_VERSIONS[value.type])
 
     def write_dump(
         self, key: bytes, payload: bytes, expiry: int | None = None, database: int = 0

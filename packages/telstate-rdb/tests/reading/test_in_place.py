@@ -438,7 +438,7 @@ def copy(source: Path, target: Path, version: int | None = None) -> None:
             writer.write(record.key, record.value)
 
 
-@pytest.mark.parametrize(("version", "target"), [(6, None), (6, 12), (9, None), (11, 9)])
+@pytest.mark.parametrize(("version", "target"), [(6, None), (6, 12), (9, None), (9, 6), (11, 9)])
 def test_copies(tmp_path: Path, version: int, target: int | None) -> None:
     """A file of any version is copied from one that stays in place."""
     path = write(tmp_path / "x.rdb", CONTENTS, version)
@@ -447,13 +447,18 @@ def test_copies(tmp_path: Path, version: int, target: int | None) -> None:
 
 
 @pytest.mark.skipif(not _COMPILED, reason="no extension")
-def test_copies_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long strings, and sorted sets in order, are copied byte for byte."""
+@pytest.mark.parametrize(("version", "copied"), [(6, 6), (9, 8)])
+def test_copies_without_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, copied: int
+) -> None:
+    """Long strings, and sorted sets in order, are copied byte for byte, to a file of the version they need."""
     contents = {b"text": CONTENTS[b"text"], b"sensor": CONTENTS[b"sensor"]}
-    path = write(tmp_path / "x.rdb", contents)
+    path = write(tmp_path / "x.rdb", contents, version)
     monkeypatch.delattr(StoredValue, "decode")
     copy(path, tmp_path / "y.rdb")
-    assert (tmp_path / "y.rdb").read_bytes() == path.read_bytes()
+    before, after = path.read_bytes(), (tmp_path / "y.rdb").read_bytes()
+    assert after[:-8] == b"REDIS%04d" % copied + before[9:-8]
+    assert len(list(read_rdb(after))) == 2
 
 
 def test_repeated_members_are_not_copied(tmp_path: Path) -> None:
