@@ -379,6 +379,7 @@ def test_get_at(observation: Path) -> None:
     assert json.loads(at("1600000060", "--json").stdout)["time"] == "2020-09-13T12:27:40Z"
     early = at("1600000000.0", "--json")
     assert early.exit_code == 0
+    assert at("+10s").stdout == at("2020-09-13T12:26:50Z").stdout
     none = at("2020-09-13")
     assert none.exit_code == 1 and "the first is of 2020-09-13T12:26:40Z" in none.stderr
     assert run("get", observation, "sub_band", "--at", "-1h").exit_code == 2

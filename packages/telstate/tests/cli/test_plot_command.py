@@ -84,6 +84,8 @@ def test_range_and_view(snapshot: Path) -> None:
     options = ("--view", "beam", "--start", "-1h", "--end", "2023-11-14T23:00")
     shown = run("plot", snapshot, "activity", *options).stdout
     assert shown.endswith("UTC, 2023-11-14 21:43:20 to 2023-11-14 23:00:00\n")
+    shown = run("plot", snapshot, "beam_activity", "--end", "+1h").stdout
+    assert shown.endswith(" to 2023-11-14 23:13:20\n")
     shown = run("plot", snapshot, "m*_azim", "--shared", "--start", str(T + 60)).stdout
     assert "m00…_azim (2 sensors)" in shown
     assert "A m000_azim  B m001_azim" in shown

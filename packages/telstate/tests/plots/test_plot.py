@@ -9,9 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakeredis import FakeRedis
 from numpy.typing import NDArray
 
-from telstate import BatchError, ImmutableKeyError, InvalidTimestampError, TelescopeState
+from telstate import (
+    BatchError,
+    ImmutableKeyError,
+    InvalidTimestampError,
+    RedisBackend,
+    TelescopeState,
+)
 from telstate_backends import AddSample
 from telstate_codec import encode_sample
 
@@ -578,6 +585,31 @@ def test_times_of_any_form() -> None:
     ):
         axes = plot_sensors(ts, "key", start, T + 20).axes[0]
         assert seconds(axes.get_xlim()) == [0.0, 20.0]
+
+
+def test_times_relative_to_samples() -> None:
+    """An age is before the last sample of all sensors that are plotted, and ``+`` after the first one."""
+    ts = TelescopeState()
+    ts.add_many("x_late", [1.0, 2.0], [T + 100, T + 7200])
+    ts.add("early", "on", ts=T)
+    ts.add("other", 1, ts=T + 1e6)
+    keys = ["late", "ear*"]
+    axes = plot_sensors(ts.view("x"), keys, "-1h").axes[0]
+    assert seconds(axes.get_xlim())[0] == 3600.0
+    axes = plot_sensors(ts.view("x"), keys, " -1.5 h", "+2h").axes[0]
+    assert seconds(axes.get_xlim()) == [1800.0, 7200.0]
+    assert "22:43:20" in plot_sensors_as_text(ts, "early", end="+30min")
+    with pytest.raises(InvalidTimestampError, match="The range is empty"):
+        plot_sensors(ts, "early", "+1s", "-1s")
+
+
+def test_ages_on_a_server() -> None:
+    """On a server, which gets more samples, an age is before now."""
+    ts = TelescopeState(RedisBackend(FakeRedis()))
+    ts.add("key", 1.0, ts=T)
+    now = time.time()
+    begin, _ = plot_sensors(ts, "key", "-1h").axes[0].get_xlim()
+    assert now - 3600 - 1e-3 <= seconds([begin])[0] + T <= time.time() - 3600 + 1e-3
 
 
 # ----------------------------------------------------------------------------------------- errors

@@ -25,7 +25,7 @@ from telstate.cli._store import (
     key_argument,
     store_argument,
 )
-from telstate.cli._times import CommandTime, parse_time, unix_option
+from telstate.cli._times import CommandTime, parse_time, resolve_time, unix_option
 from telstate.cli._values import parse_value, unread_error, verdict_of
 from telstate.errors import MissingKeyError
 from telstate.overview import (
@@ -495,7 +495,7 @@ def _print_tree(
     "moment",
     callback=parse_time,
     metavar="TIME",
-    help="What a sensor said then: ISO 8601 (UTC), seconds since 1970, or an age such as -1h.",
+    help="What a sensor said then: ISO 8601 (UTC), seconds since 1970, -1h (before now, of a file before its last sample), or +1h (after the first).",
 )
 @click.option(
     "--raw", is_flag=True, help="Write text and bytes as they are, an array as a .npy file."
@@ -603,7 +603,7 @@ def _get_at(
     if kind is not KeyType.MUTABLE:
         raise click.UsageError(f"Key {escape(key)!r} has no times: it is {_name(kind)}.")
     full = [f"{prefix}{key}" for prefix in opened.ts.prefixes]
-    when = moment.resolve(opened.ts, full, opened.is_live)
+    when = resolve_time(moment, opened.ts, full)
     samples = opened.ts.get_range(key, when, when, include_previous=True, include_end=True)
     if not samples:
         all_samples = opened.ts.get_range(key, 0.0, include_previous=True)

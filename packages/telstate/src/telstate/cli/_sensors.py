@@ -15,7 +15,7 @@ from telstate._calls.common import with_key
 from telstate._pandas import samples_of, select_mutable
 from telstate._texts import format_value, show_time
 from telstate.cli._store import Opened, StoreArgument, key_argument, keys_argument, store_argument
-from telstate.cli._times import CommandTime, span_options, unix_option
+from telstate.cli._times import CommandTime, resolve_time, span_options, unix_option
 from telstate.cli._values import parse_value, unread_error
 from telstate.errors import BatchError
 from telstate.overview import describe
@@ -111,16 +111,14 @@ def resolve_span(
     start: CommandTime | None,
     end: CommandTime | None,
 ) -> tuple[float | None, float | None]:
-    """Return the limits of a range in seconds since 1970, which may be relative to the last sample."""
+    """Return the limits of a range in seconds since 1970, which may be relative to samples."""
     ts = opened.ts
     names = [
         prefix + str(name)
         for name, is_full in selected.items()
         for prefix in ([""] if is_full else ts.prefixes)
     ]
-    first, last = (
-        None if one is None else one.resolve(ts, names, opened.is_live) for one in (start, end)
-    )
+    first, last = (None if one is None else resolve_time(one, ts, names) for one in (start, end))
     if first is not None and last is not None and first >= last:
         raise click.UsageError("The range is empty: --end is not after --start.")
     return first, last

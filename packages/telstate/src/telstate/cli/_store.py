@@ -42,13 +42,10 @@ class Opened:
         The telescope state, with the views that were asked for.
     name : str
         What it was opened from, without a password, for messages.
-    is_live : bool
-        Whether it is on a server, and not from a file.
     """
 
     ts: TelescopeState
     name: str
-    is_live: bool
 
 
 @attrs.frozen
@@ -153,7 +150,7 @@ class StoreArgument:
             if self.is_file and self.database is not None and keys is None and not ts.keys():
                 raise click.ClickException(f"{self.name} has no keys in database {self.database}.")
             try:
-                yield Opened(ts, self.name, not self.is_file)
+                yield Opened(ts, self.name)
             except MissingKeyError as error:
                 str(error)  # which asks the store for similar names, while it is open
                 raise

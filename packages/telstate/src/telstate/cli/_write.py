@@ -8,7 +8,7 @@ import click
 
 from telstate._calls.common import is_glob
 from telstate.cli._store import StoreArgument, key_argument, store_argument, whole_store_argument
-from telstate.cli._times import CommandTime, parse_time
+from telstate.cli._times import CommandTime, parse_time, resolve_time
 from telstate.cli._values import parse_value
 from telstate_backends import Count
 from telstate_codec.printable import escape
@@ -80,7 +80,7 @@ def add(
     """
     content = parse_value(value, as_text)
     with store.open(writable=True) as opened:
-        seconds = None if moment is None else moment.resolve(opened.ts, (), is_live=True)
+        seconds = None if moment is None else resolve_time(moment, opened.ts, [key])
         opened.ts.add(key, content, seconds)
 
 

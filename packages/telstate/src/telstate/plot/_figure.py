@@ -78,9 +78,11 @@ def plot_sensors(
         A key, a Redis glob of full names such as ``"m000_*"`` (which selects the mutable keys that match, in
         every namespace), or an iterable of keys and globs.
     start
-        The beginning of the range, a `Time`. Default, and for 0: the first sample.
+        The beginning of the range: a `Time`, or a text such as ``"-1h"`` (an hour before the last sample of
+        these sensors, on a server before now) or ``"+1h"`` (after the first sample), with the units ``s``,
+        ``m``, ``h`` and ``d``. Default, and for 0: the first sample.
     end
-        The end of the range. Default: shortly after the last sample.
+        The end of the range, in the same forms. Default: shortly after the last sample.
     ax
         Axes to draw on, as many as there are panels; one for all sensors if they are all of one kind. Default:
         those of a new figure.

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from telstate._calls.common import is_glob
 from telstate._pandas import samples_of, select_mutable
+from telstate._relative_times import parse_relative
 from telstate.pipeline import Pipeline, list_keys
 from telstate.plot._pixels import TOO_LARGE, Floats, Integers, columns_with, magnitude
-from telstate_backends import KeyType
+from telstate_backends import Backend, KeyType
 from telstate_codec import (
     InvalidTimestampError,
     Key,
@@ -69,6 +70,9 @@ class Readable(Protocol):
 
     @property
     def prefixes(self) -> tuple[str, ...]: ...
+
+    @property
+    def backend(self) -> Backend: ...
 
     def __contains__(self, key: Key) -> bool: ...
 
@@ -220,13 +224,6 @@ def read_plot(
     stacked: bool | None,
 ) -> Plot:
     """Read sensors and arrange them."""
-    begin, until = _bound(start, -math.inf), _bound(end, math.inf)
-    if begin <= 0.0:  # where all samples are asked for
-        begin = -math.inf
-    if begin >= until:
-        raise InvalidTimestampError(
-            f"The range is empty: it begins at {begin!r} s and ends at {until!r} s."
-        )
     named = list_keys(keys)
     globs = [key for key in named if is_glob(key) and key not in ts]
     # Globs are of full names. Where the view is the root, those are the same keys.
@@ -239,6 +236,14 @@ def read_plot(
     if ts.prefixes == ("",):
         in_view |= matching
         matching = {}
+    full = [*(prefix + str(key) for key in in_view for prefix in ts.prefixes), *matching]
+    begin, until = _bound(start, -math.inf, ts, full), _bound(end, math.inf, ts, full)
+    if begin <= 0.0:  # where all samples are asked for
+        begin = -math.inf
+    if begin >= until:
+        raise InvalidTimestampError(
+            f"The range is empty: it begins at {begin!r} s and ends at {until!r} s."
+        )
     span = max(begin, 0.0), until, begin > 0.0
     with ts.pipeline(raise_errors=False) as p:
         queued = [(key, p.get_range_arrays(key, *span)) for key in in_view]
@@ -254,10 +259,13 @@ def read_plot(
     return Plot(_arrange(sensors, stacked), first, last, shown)
 
 
-def _bound(time: Time | None, default: float) -> float:
-    """Return a time in seconds; numbers too large for a float are infinite."""
+def _bound(time: Time | None, default: float, ts: Readable, keys: Sequence[Key]) -> float:
+    """Return a time in seconds, which may be relative to samples; numbers too large for a float are infinite."""
     if time is None:
         return default
+    relative = parse_relative(time) if isinstance(time, str) else None
+    if relative is not None:
+        return relative.resolve(ts.backend, keys)
     try:
         return to_seconds(time)
     except OverflowError:
