@@ -20,10 +20,13 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
+
+import attrs
 
 from telstate_backends.errors import ForeignKeyError, TelstateError
 from telstate_backends.events import CheckDue, Cleared, Deleted, Event, Update
@@ -46,13 +49,14 @@ Plan: TypeAlias = Generator[Sequence[Operation[Any]], list[Any], Result]
 # operation fits into memory.
 BATCH_SIZE = 20
 
-_DIGEST_MASK = (1 << 64) - 1
+#: So many digests are added to a set before duplicates are looked for.
+_SLACK = 1000
 
 
 def digest(piece: bytes) -> int:
     """Return the digest of a piece."""
     if len(piece) <= DIGEST_ABOVE:
-        return hash(piece) & _DIGEST_MASK
+        return hash(piece)
     # Imported here, because programs that watch nothing do not need it.
     from hashlib import sha1
 
@@ -61,7 +65,7 @@ def digest(piece: bytes) -> int:
 
 def digest_of_sha1(sha1: str | bytes) -> int:
     """Return the digest of a long piece whose SHA-1 is known, in hexadecimal."""
-    return int(sha1[:16], 16)
+    return int(sha1[:16], 16) - (1 << 63)
 
 
 def digest_of_item(sub_key: bytes, value: bytes) -> int:
@@ -79,60 +83,55 @@ def digest_of_update(update: Update) -> int:
 
 
 class DigestSet:
-    """A set of 64-bit digests in 12 to 24 bytes each, where a `set` needs about 70."""
+    """A set of digests, in 8 to 24 bytes each until one is looked up, which takes about 70."""
 
-    # The lowest bit of a digest does not count: in its place is a flag that an update of the piece is
-    # still expected.
-    __slots__ = ("_count", "_table")
+    __slots__ = ("_limit", "_numbers", "expected")
 
     def __init__(self) -> None:
-        # Open addressing: a digest is at its remainder or in the next free slot after it.
-        self._table = array("Q", bytes(8 * 8))
-        self._count = 0
+        # An array may have duplicates.
+        self._numbers: array[int] | set[int] = array("q")
+        self._limit = _SLACK
+        #: Those of pieces of which an update is still expected, sorted.
+        self.expected = array("q")
 
     def __len__(self) -> int:
-        return self._count
+        return len(set(self._numbers))
 
     def __contains__(self, number: int) -> bool:
-        return self._table[self._find_slot(number)] != 0
+        if not isinstance(self._numbers, set):
+            self._numbers = set(self._numbers)
+        return number in self._numbers
 
-    def add(self, number: int, is_expected: bool = False) -> None:
-        """Add a digest (zero is taken for two), and flag it if `is_expected`."""
-        slot = self._find_slot(number)
-        if self._table[slot] == 0:
-            self._count += 1
-            if 3 * self._count > 2 * len(self._table):
-                self._grow()
-                slot = self._find_slot(number)
-            self._table[slot] = number & ~1 or 2
-        self._table[slot] |= is_expected
+    def add(self, number: int) -> None:
+        """Add a digest."""
+        if isinstance(self._numbers, set):
+            self._numbers.add(number)
+            return
+        self._numbers.append(number)
+        if len(self._numbers) > self._limit:
+            self.pack()
 
-    def is_expected(self, number: int) -> bool:
-        """Return whether an update of this piece is still expected."""
-        return bool(self._table[self._find_slot(number)] & 1)
+    def add_new(self, numbers: Iterable[int]) -> None:
+        """Add digests before any is looked up."""
+        assert isinstance(self._numbers, array)
+        self._numbers.extend(numbers)
+
+    def pack(self) -> None:
+        """Reduce the memory to 8 bytes for each digest, until one is looked up."""
+        self._numbers = array("q", set(self._numbers))
+        self._limit = 2 * len(self._numbers) + _SLACK
+
+    def expect(self, numbers: Iterable[int]) -> None:
+        """Record that updates of these pieces, which are known, are expected."""
+        self.expected = array("q", sorted({*self.expected, *numbers}))
 
     def clear_expected(self, number: int) -> bool:
-        """Clear the flag of a digest; return whether it was set."""
-        slot = self._find_slot(number)
-        was_expected = bool(self._table[slot] & 1)
-        self._table[slot] &= ~1
+        """Expect no update of this piece any more; return whether one was expected."""
+        place = bisect_left(self.expected, number)
+        was_expected = place < len(self.expected) and self.expected[place] == number
+        if was_expected:
+            del self.expected[place]
         return was_expected
-
-    def _find_slot(self, number: int) -> int:
-        table = self._table
-        mask = len(table) - 1
-        number = number & ~1 or 2
-        slot = (number >> 1) & mask
-        while table[slot] and table[slot] & ~1 != number:
-            slot = (slot + 1) & mask
-        return slot
-
-    def _grow(self) -> None:
-        old = self._table
-        self._table = array("Q", bytes(8 * 2 * len(old)))
-        for number in old:
-            if number:
-                self._table[self._find_slot(number)] = number
 
 
 class ChangeTracker:
@@ -271,16 +270,42 @@ class ChangeTracker:
         )
         yield from scan.read_long_samples()
         # Nothing can fail from here on.
-        self._known = scan.known
+        before, self._known = self._known, scan.known
         self._existing = self._shadowing & scan.known.keys()
         if self.is_ready and reason is not CheckDue.UNREADABLE:
             self._outbox.append(reason)
+        expected: dict[bytes, list[int]] = {}
         for number, update in sorted(scan.new, key=_sort_key):
-            self._known[update.key].add(number, is_expected=True)
+            expected.setdefault(update.key, []).append(number)
             if self._is_visible(update.key):
                 self._outbox.append(update)
+        if self.is_ready:
+            for key, known in scan.known.items():
+                still = before[key].expected if key in before else ()
+                known.expect([*expected.get(key, ()), *filter(known.__contains__, still)])
+                if not self._late:
+                    known.pack()
         self._drop_known = self._late
         self.is_ready = True
+
+
+@attrs.define(eq=False)
+class _Reading:
+    """The pages of a key that are still to be read: the first shows how many samples one has, and then all are known."""
+
+    key: bytes
+    ranks: Iterator[int] = attrs.field(factory=lambda: iter((0,)))
+    size: int | None = None
+
+    def follow(self, rank: int, requested: int | None, page: SamplePage) -> bool:
+        """Plan the pages after one, if it is the first or ends too early; return whether there are more."""
+        if page.next_rank is None or requested != self.size:
+            return False
+        size = max(1, page.next_rank - rank)
+        if requested is not None and size >= requested:
+            return False
+        self.ranks, self.size = iter(range(page.next_rank, page.count, size)), size
+        return True
 
 
 class _Scan:
@@ -295,36 +320,48 @@ class _Scan:
 
     def read(self, keys: Iterable[bytes]) -> Plan[None]:
         """Read all that keys hold, long samples as digests."""
-        todo = deque([(key, 0) for key in keys])
+        todo = deque(map(_Reading, keys))
         while todo:
-            batch = [todo.popleft() for _ in range(min(BATCH_SIZE, len(todo)))]
-            results = yield [GetPage(key, rank) for key, rank in batch]
-            for (key, _), found in zip(batch, results, strict=True):
-                if found is not None and not isinstance(found, ForeignKeyError):
-                    rank = self._add_page(key, *_checked([found]))
-                    if rank is not None:
-                        todo.append((key, rank))
+            batch: list[tuple[_Reading, int, int | None]] = []
+            while todo and len(batch) < BATCH_SIZE:
+                rank = next(todo[0].ranks, None)
+                if rank is None:
+                    todo.popleft()
+                else:
+                    batch.append((todo[0], rank, todo[0].size))
+            results = yield [GetPage(reading.key, rank, size) for reading, rank, size in batch]
+            for (reading, rank, size), found in zip(batch, results, strict=True):
+                if found is None or isinstance(found, ForeignKeyError):
+                    continue
+                self._add_page(reading.key, *_checked([found]))
+                if isinstance(found, SamplePage) and reading.follow(rank, size, found):
+                    todo.append(reading)
 
-    def _add_page(self, key: bytes, found: Immutable | Indexed | SamplePage) -> int | None:
-        """Add what a key holds, or a page of it; return where the next page begins."""
+    def _add_page(self, key: bytes, found: Immutable | Indexed | SamplePage) -> None:
+        """Add what a key holds, or a page of it."""
         if isinstance(found, Immutable):
             update = Update(key, KeyType.IMMUTABLE, found.value)
             self._add_piece(digest(found.value), update)
-            return None
-        if isinstance(found, Indexed):
+        elif isinstance(found, Indexed):
             for sub_key, value in found.items.items():
                 update = Update(key, KeyType.INDEXED, value, sub_key=sub_key)
                 self._add_piece(digest_of_item(sub_key, value), update)
-            return None
-        for sample in found.samples:
+        elif self._before is None:
+            known = self.known.setdefault(key, DigestSet())
+            known.add_new(map(digest, found.samples))
+            known.add_new(digest_of_sha1(sha1) for _, sha1 in found.digests)
+        else:
+            self._add_samples(key, found)
+
+    def _add_samples(self, key: bytes, page: SamplePage) -> None:
+        for sample in page.samples:
             number = digest(sample)
             if self._add_digest(key, number):
                 self._add_sample(key, number, sample)
-        for time, sha1 in found.digests:
+        for time, sha1 in page.digests:
             number = digest_of_sha1(sha1)
             if self._add_digest(key, number):
                 self._long.setdefault((key, time), set()).add(number)
-        return found.next_rank
 
     def read_long_samples(self) -> Plan[None]:
         """Read the long samples that are new."""
@@ -344,14 +381,15 @@ class _Scan:
 
     def _add_digest(self, key: bytes, number: int) -> bool:
         """Add the digest of a piece; return whether the piece is new."""
-        known = self.known.setdefault(key, DigestSet())
+        known = self.known.get(key)
+        if known is None:
+            known = self.known[key] = DigestSet()
         if self._before is None or number in known:
             known.add(number)
             return False
         before = self._before.get(key)
-        is_new = before is None or number not in before
-        known.add(number, is_expected=before is not None and before.is_expected(number))
-        return is_new
+        known.add(number)
+        return before is None or number not in before
 
     def _add_sample(self, key: bytes, number: int, sample: bytes) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -196,3 +196,36 @@ async def test_a_user_without_the_channels_of_deletions(
     with pytest.raises(RefusedError):
         await follow(subject, started)
     await subject.close()
+
+
+class CountingBackend(RedisBackend):
+    """A backend that counts batches."""
+
+    batches = 0
+
+    def execute_many(self, operations: Sequence[Any], /, **options: Any) -> list[Any]:
+        self.batches += 1
+        return super().execute_many(operations, **options)
+
+
+def test_a_long_sensor(server_url: str) -> None:
+    """The samples of a long sensor are read in pages, many at once, also where they become longer; none is missed."""
+    sizes = [1] * 50_000 + [5000] * 500 + [1] * 5000 + [10] * 5000
+    samples = [encode_sample(float(time), bytes(size)) for time, size in enumerate(sizes)]
+    client = redis.Redis.from_url(server_url)
+    with client, CountingBackend.from_url(server_url) as backend:
+        client.zadd("s", dict.fromkeys(samples, 0))
+        with Follower(backend, [(b"s",)]) as follower:
+            assert backend.batches < 10
+            client.client_kill_filter(_type="pubsub")
+            new = [encode_sample(time, b"new") for time in (0.5, 20_000.5, 51_000.5, 1e9)]
+            client.zadd("s", dict.fromkeys(new, 0))
+            assert follower.next(LONG) is CheckDue.RECONNECTED
+            updates = [follower.next(LONG) for _ in new]
+            assert [each.timestamp for each in updates if isinstance(each, Update)] == [
+                0.5,
+                20_000.5,
+                51_000.5,
+                1e9,
+            ]
+            assert follower.next(0) is None

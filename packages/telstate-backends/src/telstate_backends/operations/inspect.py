@@ -327,11 +327,14 @@ class SamplePage:
         For each long one the 8 bytes of its time, and the hexadecimal SHA-1 digest of the whole sample.
     next_rank : int or None
         Where the next page begins, `None` if this is the last.
+    count : int
+        The number of all samples of the key.
     """
 
     samples: list[bytes]
     digests: list[tuple[bytes, bytes]]
     next_rank: int | None
+    count: int
 
 
 @attrs.frozen
@@ -347,10 +350,14 @@ class GetPage(KeyOperation[Immutable | Indexed | SamplePage | None]):
         The full key.
     rank : int
         The number of samples before the page (default 0).
+    size : int, optional
+        The number of samples in the page, about which it has if they are as long as those in a page without it
+        (default: as many as take the server a few milliseconds).
     """
 
     key: bytes
     rank: int = 0
+    size: int | None = None
 
     def apply(self, store: Store) -> Immutable | Indexed | SamplePage | None:
         stored = store.read(self.key)
@@ -360,20 +367,25 @@ class GetPage(KeyOperation[Immutable | Indexed | SamplePage | None]):
             contents = contents_of(self.key, stored)
             assert isinstance(contents, (Immutable, Indexed))
             return contents
-        end = self.rank + SAMPLES_PER_PAGE
-        return SamplePage(stored[self.rank : end], [], end if end < len(stored) else None)
+        end, count = self.rank + (self.size or SAMPLES_PER_PAGE), len(stored)
+        return SamplePage(stored[self.rank : end], [], end if end < count else None, count)
 
     def command(self) -> Command:
+        # Pages of one size can be requested together, as long as they do not become many times longer.
         limits = (DIGEST_ABOVE, SAMPLES_PER_PAGE, BYTES_PER_PAGE)
+        if self.size is not None:
+            limits = (DIGEST_ABOVE, self.size, 4 * BYTES_PER_PAGE)
         return Command("get_page", (self.key,), (self.rank, *limits), is_script=True)
 
     def parse(self, reply: object) -> Immutable | Indexed | SamplePage | None:
         if reply is None:
             return None
         kind, _, payload = find_kind(reply)
-        if kind is KeyType.MUTABLE and len(payload) == 3:
-            rank, samples, long = as_int(payload[0]), *map(as_bytes_list, payload[1:])
+        if kind is KeyType.MUTABLE and len(payload) == 4:
+            (rank, count), (samples, long) = map(as_int, payload[:2]), map(
+                as_bytes_list, payload[2:]
+            )
             digests = list(zip(long[::2], long[1::2], strict=True))
-            return SamplePage(samples, digests, None if rank < 0 else rank)
+            return SamplePage(samples, digests, None if rank < 0 else rank, count)
         (body,) = payload if len(payload) == 1 else unexpected(reply)
         return Immutable(as_bytes(body)) if kind is KeyType.IMMUTABLE else Indexed(as_pairs(body))

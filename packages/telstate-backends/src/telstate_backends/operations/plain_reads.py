@@ -159,7 +159,7 @@ def _get_page(command: Command) -> PlainRead:
             return _whole(kind, values)
         samples = as_list(values[-1])
         following = rank + len(samples)
-        return [following if samples and following < as_int(count) else -1, samples, []]
+        return [following if samples and following < as_int(count) else -1, count, samples, []]
 
     return _first_of(command.keys, ask, finish)
 

@@ -1,6 +1,6 @@
 -- The contents of KEYS[1]: its type, its name, and its value, its fields, or a page of its samples from rank
--- ARGV[1] on: the rank of the next page (-1 on the last page), the samples of up to ARGV[2] bytes, and the
--- time and SHA-1 of each longer one. A page ends after ARGV[3] samples or ARGV[4] bytes.
+-- ARGV[1] on: the rank of the next page (-1 on the last page), the number of all samples, those of up to ARGV[2]
+-- bytes, and the time and SHA-1 of each longer one. A page ends after ARGV[3] samples or ARGV[4] bytes.
 local key, rank = KEYS[1], tonumber(ARGV[1])
 local kind = redis.call('TYPE', key).ok
 if kind == 'none' then
@@ -34,4 +34,4 @@ repeat
   -- Few at first: they may be long.
   step = math.min(2 * step, 512)
 until rank < 0 or count >= tonumber(ARGV[3]) or size >= tonumber(ARGV[4])
-return {kind, key, rank, short, long}
+return {kind, key, rank, redis.call('ZCARD', key), short, long}
