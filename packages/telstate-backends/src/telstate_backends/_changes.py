@@ -291,20 +291,27 @@ class ChangeTracker:
 
 @attrs.define(eq=False)
 class _Reading:
-    """The pages of a key that are still to be read: the first shows how many samples one has, and then all are known."""
+    """The pages of a key that are still to be read: the first shows how many samples one has, and then all are known.
+
+    Samples that are added meanwhile move others to higher ranks, so pages are requested in order of rank, and
+    reading ends with a page after which there is none.
+    """
 
     key: bytes
     ranks: Iterator[int] = attrs.field(factory=lambda: iter((0,)))
+    #: The number of samples in a page, and the rank after the last page, if they are known.
     size: int | None = None
+    end: int = 0
 
     def follow(self, rank: int, requested: int | None, page: SamplePage) -> bool:
-        """Plan the pages after one, if it is the first or ends too early; return whether there are more."""
+        """Plan the pages after the first, after one that ends too early, and after the last; return whether it did."""
         if page.next_rank is None or requested != self.size:
             return False
         size = max(1, page.next_rank - rank)
-        if requested is not None and size >= requested:
+        if page.next_rank < self.end and size >= (requested or 0):
             return False
         self.ranks, self.size = iter(range(page.next_rank, page.count, size)), size
+        self.end = page.count
         return True
 
 
