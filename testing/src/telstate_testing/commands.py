@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
-import pty
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from telstate_testing.terminals import Terminal
 
 
 class Result(NamedTuple):
@@ -60,21 +58,9 @@ class Command:
         environment: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
         """Run the command on a pseudo-terminal; return its exit status and what the terminal got."""
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         unwanted = ("COLUMNS", "LINES", "NO_COLOR")
         variables = {name: text for name, text in os.environ.items() if name not in unwanted}
         variables |= {"TERM": "xterm-256color", **(environment or {})}
-        process = subprocess.Popen(
-            [*self.words, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=variables
-        )
-        os.close(theirs)
-        pieces = []
-        try:
-            while piece := os.read(ours, 1 << 16):
-                pieces.append(piece)
-        except OSError:  # the process has closed the terminal
-            pass
-        finally:
-            os.close(ours)
-        return process.wait(), b"".join(pieces).decode().replace("\r\n", "\n")
+        with Terminal([*self.words, *arguments], columns, env=variables) as terminal:
+            shown = terminal.read()
+            return terminal.process.wait(), shown

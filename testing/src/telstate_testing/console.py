@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import difflib
 import doctest
-import fcntl
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from telstate_testing.terminals import Terminal
 
 COLUMNS = 100
 #: A command of an example that has not ended by then hangs.
@@ -125,29 +123,13 @@ def _run(command: str, folder: Path, environment: Mapping[str, str], terminal: b
             text=True,
             timeout=TIMEOUT_SECONDS,
         ).stdout
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
     for name in ("COLUMNS", "LINES"):
         variables.pop(name, None)
-    process = subprocess.Popen(
-        [_bash(), "-c", command],
-        cwd=folder,
-        env=variables | {"TERM": "dumb"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    pieces = []
-    try:
-        while piece := os.read(ours, 1 << 16):
-            pieces.append(piece)
-    except OSError:  # the command has closed the terminal
-        pass
-    finally:
-        os.close(ours)
-    process.wait(TIMEOUT_SECONDS)
-    return b"".join(pieces).decode().replace("\r\n", "\n")
+    words = [_bash(), "-c", command]
+    with Terminal(words, COLUMNS, cwd=folder, env=variables | {"TERM": "dumb"}) as running:
+        printed = running.read()
+        running.process.wait(TIMEOUT_SECONDS)
+    return printed
 
 
 def _compare(command: str, shown: str, printed: str) -> None:

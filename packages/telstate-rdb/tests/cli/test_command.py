@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from telstate_rdb import Hash, List, RdbWriter
 from telstate_rdb._crc64 import crc64
 from telstate_rdb.cli.main import main
 from telstate_rdb.summary import show
+from telstate_testing.terminals import Terminal
 
 KEYS = b"\xfe\x00\x00\x04gain\x031.5\x00\x02:x\x01v\x01\x04list\x02\x01a\x01b"
 KEYS += b"\xfe\x03\xfc" + (1_700_000_000_000).to_bytes(8, "little") + b"\x00\x05a\x1b[2J\x02vv"
@@ -321,14 +321,10 @@ def test_progress_on_a_terminal_only(tmp_path: Path, arguments: tuple[str, ...])
     value = b"\x00\x01%c\x80" + (1 << 20).to_bytes(4, "big") + bytes(1 << 20)
     path.write_bytes(b"REDIS0004" + b"".join(value % n for n in range(17)) + b"\xff")
     command = [*COMMAND, *(argument.replace("{}", str(path)) for argument in arguments)]
-    ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm"}
-    try:
-        subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, env=environment)
-        assert b"large.rdb" in os.read(ours, 1 << 16)
-    finally:
-        os.close(ours)
-        os.close(theirs)
+    with Terminal(command, stdout=subprocess.DEVNULL, env=environment) as terminal:
+        assert "large.rdb" in terminal.read()
+        assert terminal.process.wait() == 0
     quiet = subprocess.run(command, capture_output=True, check=True)
     assert quiet.stderr == b""
 

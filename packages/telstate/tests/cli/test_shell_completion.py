@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import pty
 import re
-import select
 import shutil
 import socket
-import subprocess
 import sys
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +20,7 @@ from telstate.cli import _complete
 from telstate.cli.main import main
 from telstate_testing import missing
 from telstate_testing.commands import Command
+from telstate_testing.terminals import Terminal
 
 # They start many processes, which behave alike on every Python.
 pytestmark = pytest.mark.slow
@@ -43,25 +39,8 @@ SHELLS = {
 }
 
 
-class Shell:
+class Shell(Terminal):
     """A shell on a pseudo-terminal, in which TAB can be pressed."""
-
-    def __init__(self, terminal: int) -> None:
-        self._terminal = terminal
-        self.shown = ""
-
-    def type(self, text: str) -> None:
-        """Type some text."""
-        os.write(self._terminal, text.encode())
-
-    def read_until(self, ending: str) -> str:
-        """Read what is shown until some text; return what was shown before it."""
-        while ending not in self.shown:
-            ready, _, _ = select.select([self._terminal], [], [], 30.0)
-            assert ready, f"{ending!r} is not shown: {self.shown!r}"
-            self.shown += os.read(self._terminal, 1 << 16).decode(errors="replace")
-        before, _, self.shown = self.shown.partition(ending)
-        return before
 
     def complete(self, line: str) -> str:
         """Return a line after TAB, as the command gets it when the line is entered."""
@@ -84,8 +63,6 @@ def open_shell(name: str, folder: Path) -> Iterator[Shell]:
         f"exec {sys.executable} -m telstate\n"
     )
     script.chmod(0o755)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, b"\x28\x00\xff\x00\x00\x00\x00\x00")
     variables = {
         **os.environ,
         "PATH": f"{script.parent}:{os.environ['PATH']}",
@@ -93,26 +70,11 @@ def open_shell(name: str, folder: Path) -> Iterator[Shell]:
         "TERM": "dumb",
         "HOME": str(folder),
     }
-    process = subprocess.Popen(
-        command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=variables,
-        cwd=folder,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        shell = Shell(ours)
+    with Shell(command, 255, env=variables, cwd=folder, start_new_session=True) as shell:
         shell.read_until(PROMPT)
         shell.type(f"{setup}\n")
         shell.read_until(PROMPT)
         yield shell
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
 
 
 @pytest.fixture

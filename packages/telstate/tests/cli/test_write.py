@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from state_command import COMMAND, run
 from telstate import TelescopeState
 from telstate._texts import format_value
 from telstate.cli._values import parse_value
+from telstate_testing.terminals import Terminal
 
 
 @pytest.fixture
@@ -110,20 +109,12 @@ def test_writing_to_a_file(tmp_path: Path) -> None:
     assert path.read_bytes() == content
 
 
-def _answer(answer: bytes, *arguments: str) -> int:
+def _answer(answer: str, *arguments: str) -> int:
     """Return the status of a command whose question is answered on a terminal."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL
-    )
-    os.close(theirs)
-    asked = b""
-    while b"[y/N]" not in asked:
-        asked += os.read(ours, 1000)
-    os.write(ours, answer)
-    status = process.wait()
-    os.close(ours)
-    return status
+    with Terminal([*COMMAND, *arguments], stdout=subprocess.DEVNULL) as terminal:
+        terminal.read_until("[y/N]")
+        terminal.type(answer)
+        return terminal.process.wait()
 
 
 def test_delete(live: tuple[str, TelescopeState]) -> None:
@@ -132,9 +123,9 @@ def test_delete(live: tuple[str, TelescopeState]) -> None:
     ts["a"], ts["b"] = 1, 2
     refused = run("delete", url, "a")
     assert refused.exit_code == 2 and "--force" in refused.stderr
-    assert _answer(b"n\n", "delete", url, "a") == 1
+    assert _answer("n\n", "delete", url, "a") == 1
     assert ts.keys() == ["a", "b"]
-    assert _answer(b"y\n", "delete", url, "a") == 0
+    assert _answer("y\n", "delete", url, "a") == 0
     assert ts.keys() == ["b"]
     glob = run("delete", url, "*", "--force")
     assert glob.exit_code == 2 and "not a glob" in glob.stderr
@@ -146,7 +137,7 @@ def test_clear(live: tuple[str, TelescopeState]) -> None:
     """It asks, and deletes everything in the database."""
     url, ts = live
     ts["a"] = 1
-    assert _answer(b"n\n", "clear", url) == 1
+    assert _answer("n\n", "clear", url) == 1
     assert run("clear", url).exit_code == 2
     assert run("clear", url, "--force", "--view", "sdp").exit_code == 2
     assert run("clear", url, "--force", "--db", "1").exit_code == 0

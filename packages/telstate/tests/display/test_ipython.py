@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from telstate_testing.terminals import Terminal
 
 # They start many processes, which behave alike on every Python.
 pytestmark = pytest.mark.slow
@@ -141,27 +141,13 @@ IPython.start_ipython(["--no-banner", "-c", {loading + COMPLETE!r}], user_ns={{"
 
 def test_tab(environment: dict[str, str]) -> None:
     """The Tab key completes the only key that begins so, on a terminal."""
-    ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "IPython", "--no-banner", "-i", "-c", STATES]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-
-    def read_until(text: bytes) -> None:
-        output = b""
-        while text not in output:
-            assert select.select([ours], [], [], 60)[0], output
-            output += os.read(ours, 1 << 16)
-
-    try:
-        read_until(b"]: ")  # the prompt
-        os.write(ours, b'ts.get("n_\t')
-        read_until(b"chans")
-        os.write(ours, b'") * 3\r')
-        read_until(b"12288")
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+    with Terminal(command, env=environment) as terminal:
+        terminal.read_until("]: ")  # the prompt
+        terminal.type('ts.get("n_\t')
+        terminal.read_until("chans")
+        terminal.type('") * 3\r')
+        terminal.read_until("12288")
 
 
 #: Formats in which a figure is displayed: before pyplot is imported, and after the user chose one.

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +22,7 @@ from web_client import TIMEOUT, Client, serve
 from telstate import TelescopeState
 from telstate.cli import _serve
 from telstate.web import create_app
+from telstate_testing.terminals import Terminal
 
 slow = pytest.mark.slow  # they start processes, which behave alike on every Python
 
@@ -133,29 +131,16 @@ def test_termination(observation: Path) -> None:
 @slow
 def test_terminal(observation: Path) -> None:
     """On a terminal, Ctrl-C leaves it as it was."""
-    ours, theirs = pty.openpty()
-    before = termios.tcgetattr(theirs)
     words = [*COMMAND, "serve", str(observation), "--port", "0"]
-    process = subprocess.Popen(
-        words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-    )
-    try:
-        shown = b""
-        while b"http://" not in shown or not shown.endswith(b"\n"):
-            assert select.select([ours], [], [], TIMEOUT)[0]
-            shown += os.read(ours, 1000)
-        found = re.search(rb":(\d+)/", shown)
-        assert found
-        assert Client(int(found[1])).get("api/store").status == 200
-        process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT) == -signal.SIGINT
-        assert termios.tcgetattr(theirs) == before
-        assert b"Traceback" not in shown
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-        os.close(theirs)
+    with Terminal(words, start_new_session=True) as terminal:
+        before = terminal.settings
+        terminal.read_until("http://127.0.0.1:")
+        port = terminal.read_until("/")
+        assert Client(int(port)).get("api/store").status == 200
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.process.wait(TIMEOUT) == -signal.SIGINT
+        assert terminal.settings == before
+        assert "Traceback" not in terminal.read()
 
 
 @slow
