@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, assert_type
 
 import redis
@@ -29,7 +30,7 @@ def sync_results(backend: tb.Backend) -> None:
     assert_type(backend.execute(tb.Get((b"k",))), tb.Immutable | tb.Mutable | tb.Indexed | None)
     assert_type(backend.execute(tb.Find((b"k",))), tb.Found | None)
     assert_type(backend.execute(tb.GetIndexed((b"k",), b"s")), bytes | None)
-    assert_type(backend.execute(tb.GetRange((b"k",), b"", b"")), list[bytes] | None)
+    assert_type(backend.execute(tb.GetRange((b"k",), b"", b"")), Sequence[bytes] | None)
     assert_type(backend.execute(tb.SetImmutable(b"k", b"v")), bytes | None)
     assert_type(backend.execute(tb.SetIndexed(b"k", b"s", b"v")), bytes | None)
     assert_type(backend.execute(tb.Delete((b"k",))), int)

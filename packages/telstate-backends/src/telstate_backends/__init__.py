@@ -84,8 +84,8 @@ if TYPE_CHECKING:
     from telstate_backends.redis import AsyncRedisBackend as AsyncRedisBackend
     from telstate_backends.redis import RedisBackend as RedisBackend
     from telstate_backends.retry import RetryPolicy as RetryPolicy
+    from telstate_backends.samples import Samples as Samples
     from telstate_backends.store import Fields as Fields
-    from telstate_backends.store import Samples as Samples
     from telstate_backends.store import Store as Store
     from telstate_backends.types import Contents as Contents
     from telstate_backends.types import Immutable as Immutable
@@ -178,7 +178,8 @@ else:
             ),
             "telstate_backends.redis": ("AsyncRedisBackend", "RedisBackend"),
             "telstate_backends.retry": ("RetryPolicy",),
-            "telstate_backends.store": ("Fields", "Samples", "Store"),
+            "telstate_backends.samples": ("Samples",),
+            "telstate_backends.store": ("Fields", "Store"),
             "telstate_backends.types": ("Contents", "Immutable", "Indexed", "KeyType", "Mutable"),
             "telstate_rdb.globs": ("Glob",),
         },

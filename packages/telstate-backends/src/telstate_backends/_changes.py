@@ -377,7 +377,7 @@ class _Scan:
             results = yield [GetRange((key,), time, _next_time(time)) for (key, time), _ in batch]
             for ((key, _), numbers), samples in zip(batch, results, strict=True):
                 # The key may have been deleted since, and be of another kind now.
-                for sample in samples if isinstance(samples, list) else ():
+                for sample in samples if isinstance(samples, Sequence) else ():
                     number = digest(sample)
                     if number in numbers:
                         self._add_sample(key, number, sample)

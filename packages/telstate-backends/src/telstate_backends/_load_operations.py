@@ -14,7 +14,8 @@ from typing import TypeAlias
 import telstate_rdb
 from telstate_backends.errors import RdbParseError
 from telstate_backends.operations.bulk import Load, Restore, unpacked
-from telstate_backends.store import SCORES, Fields, Packed, Samples, Stored, stored_of
+from telstate_backends.samples import Samples
+from telstate_backends.store import SCORES, Fields, Packed, Stored, stored_of
 from telstate_backends.types import Immutable, KeyType
 from telstate_rdb import KeyRecord, LazyTable, RawValue, StoredValue, Value, decode_raw
 from telstate_rdb.constants import TYPE_VERSIONS

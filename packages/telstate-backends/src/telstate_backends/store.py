@@ -1,9 +1,7 @@
-"""The in-memory store: what a Redis database would hold, in dictionaries and sorted lists.
+"""The in-memory store: what a Redis database would hold, in dictionaries and sorted sequences.
 
-Keys and values are bytes, compared and sorted as bytes. The samples of a key are one sorted list without
-duplicates, so that appending a later sample and reading the latest cost the same at any length. An empty
-collection does not exist. The contents of a key from a snapshot may be :class:`Packed` until an operation
-needs them.
+Keys and values are bytes, compared and sorted as bytes. An empty collection does not exist. The contents of
+a key from a snapshot may be :class:`Packed` until an operation needs them.
 
 Operations are applied one at a time, while their backend holds the lock of the store. Those that change
 something call :meth:`Store.publish` if the store is :attr:`Store.watched`; listeners are called with the
@@ -15,53 +13,19 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from itertools import islice
-from operator import eq
 from typing import TYPE_CHECKING, TypeAlias, cast, final
 
 import attrs
 
 from telstate_backends.errors import translate_rdb_errors
 from telstate_backends.events import CHANNEL_PREFIX, Change, Event, place_of
+from telstate_backends.samples import Samples, sort_samples
 from telstate_backends.types import Contents, Immutable, Indexed, KeyType, Mutable
 from telstate_rdb.globs import Glob
 
 if TYPE_CHECKING:
     from telstate_rdb import LazyTable, StoredValue, Value
-
-# Among more than so many times as many later samples, inserting samples one by one is faster than sorting.
-_FEW = 100
-
-
-@final
-class Samples(list[bytes]):
-    """The samples of one mutable key: timestamp and value each, sorted, no two equal."""
-
-    __slots__ = ()
-
-    def insert_sample(self, member: bytes) -> bool:
-        """Insert a sample, by its member of the sorted set; return whether it is new."""
-        if not self or self[-1] < member:
-            self.append(member)
-            return True
-        index = bisect_left(self, member)
-        if self[index] == member:
-            return False
-        self.insert(index, member)
-        return True
-
-    def insert_samples(self, members: Iterable[bytes]) -> None:
-        """Insert one or more members of the sorted set: one by one if there are few, else by sorting."""
-        new = sorted(set(members))
-        start = bisect_left(self, new[0])
-        if len(self) - start > _FEW * len(new):
-            for member in new:
-                self.insert_sample(member)
-        else:
-            # Sorting merges the two runs.
-            self[start:] = dict.fromkeys(sorted([*self[start:], *new]))
 
 
 @final
@@ -171,20 +135,14 @@ def stored_of(value: Value) -> Stored | str:
         scores = value.scores
         if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
             return SCORES
-        return _samples(value.members) if value.members else "an empty sorted set"
+        # No server writes a member twice, but a broken file may.
+        samples = Samples(sort_samples(value.members))
+        return samples if value.members else "an empty sorted set"
     if isinstance(value, Hash):
         if value.expiries:
             return "a hash with fields that expire"
         return Fields(value.fields) if value.fields else "an empty hash"
     return f"a Redis {value.type_name}"
-
-
-def _samples(members: Iterable[bytes]) -> Samples:
-    samples = Samples(sorted(members))
-    if any(map(eq, samples, islice(samples, 1, None))):
-        # No server writes a member twice, but a broken file may.
-        return Samples(dict.fromkeys(samples))
-    return samples
 
 
 Listener: TypeAlias = Callable[[Event], None]
@@ -207,7 +165,7 @@ def contents_of(key: bytes, stored: Stored) -> Immutable | Mutable | Indexed:
     if type(stored) is Immutable:
         return stored
     if type(stored) is Samples:
-        return Mutable.of_member(stored[-1], key)
+        return Mutable.of_member(stored.latest, key)
     return Indexed(dict(stored))
 
 

@@ -326,7 +326,7 @@ def test_foreign_keys(tmp_path: Path) -> None:
 
 
 def test_memory_use(tmp_path: Path) -> None:
-    """Loading lazily takes no more memory than decoding everything, at its peak and afterwards."""
+    """Loading lazily takes less memory at its peak than decoding everything, and afterwards about the file's size."""
     contents: dict[bytes, Value] = {b"%d" % number: sorted_set(3000) for number in range(100)}
     path = write(tmp_path / "x.rdb", contents, 9)
     load_rdb(MemoryBackend(), path)
@@ -338,7 +338,7 @@ def test_memory_use(tmp_path: Path) -> None:
         tracemalloc.stop()
         del kept
     at_once, lazily = taken
-    assert lazily[0] < at_once[0] and lazily[1] < at_once[1]
+    assert lazily[1] < at_once[1]
     assert lazily[0] < 1.1 * path.stat().st_size
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ._joined_samples import JoinedSamples
 from ._msgpack.format import ALLOWED_ENCODINGS, ENCODING_DEFAULT, ENCODING_MSGPACK, ENCODING_PICKLE
 from .errors import (
     DecodeError,
@@ -12,7 +13,12 @@ from .errors import (
 )
 from .keys import Key, decode_key, encode_key, key_repr
 from .pickles import PICKLE_PROTOCOL, AllowPickle, PicklePolicy, set_allow_pickle
-from .samples import SampleArrays, decode_sample_arrays, decode_samples, encode_samples
+from .samples import (
+    SampleArrays,
+    decode_sample_arrays,
+    decode_samples,
+    encode_samples,
+)
 from .timestamps import (
     Time,
     decode_sample,
@@ -38,6 +44,7 @@ __all__ = [
     "EncodeError",
     "InvalidKeyError",
     "InvalidTimestampError",
+    "JoinedSamples",
     "Key",
     "PicklePolicy",
     "SampleArrays",

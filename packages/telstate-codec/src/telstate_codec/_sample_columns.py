@@ -19,12 +19,14 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._joined_samples import JoinedSamples, join_samples
 from ._msgpack.decoder import first_object
 from ._msgpack.format import (
     CODE_ARRAY,
     CODE_COMPLEX,
     CODE_SCALAR,
     FALSE,
+    FLOAT_64,
     FORMS,
     MSGPACK_BYTE,
     TRUE,
@@ -70,23 +72,33 @@ def decode_columns(members: Sequence[bytes]) -> tuple[Array, Array] | None:
     if len(first) <= _FORM_AT:
         return None
     form = first[_FORM_AT]
-    if FORMS[form].kind == "extension":
-        return _decode_extensions(members)
-    return _decode_numbers(members) if _SIZES[form] else None
-
-
-def _decode_numbers(members: Sequence[bytes]) -> tuple[Array, Array] | None:
-    """Decode samples that all hold plain numbers."""
-    lengths = set(map(len, members))
-    if min(lengths) < _NUMBER_AT:
+    is_extension = FORMS[form].kind == "extension"
+    if is_extension and len(first) >= _LARGE_SAMPLE:
+        return _decode_large(members)
+    if not is_extension and not _SIZES[form]:
         return None
-    raw = np.frombuffer(b"".join(members), np.uint8)
-    step = len(members[0]) if len(lengths) == 1 else 0
-    if step:
+    joined = join_samples(members)
+    columns = None
+    if joined is not None and (is_extension or form == FLOAT_64):
+        columns = _decode_uniform(joined)
+    return _decode_numbers(members, joined) if columns is None and not is_extension else columns
+
+
+def _decode_numbers(
+    members: Sequence[bytes], joined: JoinedSamples | None
+) -> tuple[Array, Array] | None:
+    """Decode samples that all hold plain numbers; if they are of one size, `joined` are the same."""
+    if joined is not None:
+        step = joined.size
+        raw = np.frombuffer(joined.joined, np.uint8)
         starts = np.arange(0, len(raw), step)
-        sizes = np.full(len(members), step)
+        sizes = np.full(len(starts), step)
     else:
+        step = 0
         sizes = np.fromiter(map(len, members), np.intp, len(members))
+        if sizes.min() < _NUMBER_AT:
+            return None
+        raw = np.frombuffer(b"".join(members), np.uint8)
         starts = np.cumsum(sizes) - sizes
     forms = raw[starts + _FORM_AT]
     if (raw[starts + SIZE] != MSGPACK_BYTE).any() or (sizes != _SIZES[forms]).any():
@@ -135,32 +147,29 @@ def _gather(raw: Array, starts: Array, dtype: DType, step: int) -> Array:
     return picked.view(dtype)[:, 0]
 
 
-def _decode_extensions(members: Sequence[bytes]) -> tuple[Array, Array] | None:
-    """Decode samples of an extension type that differ only in their numbers."""
-    first = members[0]
-    size = len(first)
-    if set(map(len, members)) != {size}:
-        return None
-    layout = _find_layout(first[SIZE:])
+def _decode_uniform(samples: JoinedSamples) -> tuple[Array, Array] | None:
+    """Decode samples of one size that differ only in their numbers."""
+    layout = _find_layout(samples[0][SIZE:])
     if layout is None:
         return None
     dtype, maybe_shape, order, start = layout
     shape, body = maybe_shape or (), SIZE + start
-    if size >= _LARGE_SAMPLE:
-        return _decode_large(members, dtype, shape, order, body)
-    count = len(members)
-    joined = b"".join(members)
-    prefixes: Array = np.ndarray((count, body - SIZE), np.uint8, joined, SIZE, (size, 1))
-    if (prefixes != prefixes[0]).any():
+    count, size, joined = len(samples), samples.size, samples.joined
+    prefixes: Array = np.ndarray((count, start), np.uint8, joined, SIZE, (size, 1))
+    if any((column != column[0]).any() for column in prefixes.T):
         return None
-    steps = np.ndarray(shape, dtype, first, body, None, order).strides
+    steps = np.ndarray(shape, dtype, joined, body, None, order).strides
     values: Array = np.ndarray((count, *shape), dtype, joined, body, (size, *steps))
     return _decode_times(joined, count, size), _copy(values, maybe_shape is None)
 
 
-def _decode_large(
-    members: Sequence[bytes], dtype: DType, shape: Shape, order: Order, body: int
-) -> tuple[Array, Array] | None:
+def _decode_large(members: Sequence[bytes]) -> tuple[Array, Array] | None:
+    """Decode large samples that differ only in their numbers, each by itself."""
+    layout = _find_layout(members[0][SIZE:])
+    if layout is None or set(map(len, members)) != {len(members[0])}:
+        return None
+    dtype, maybe_shape, order, start = layout
+    shape, body = maybe_shape or (), SIZE + start
     prefix = members[0][SIZE:body]
     if not all(member.startswith(prefix, SIZE) for member in members):
         return None
@@ -184,11 +193,13 @@ def _copy(values: Array, scalars: bool) -> Array:
 
 
 def _find_layout(value: bytes) -> Layout | None:
-    """Return the layout of an encoded extension type, or None if it is not of numbers of one size."""
+    """Return the layout of an encoded float64 or extension type, or None if it is not of numbers of one size."""
     if value[0] != MSGPACK_BYTE:
         return None
     decode_value(value)  # checks everything that the rest relies on
     start = 1 + FORMS[value[1]].start
+    if value[1] == FLOAT_64:
+        return _NUMBERS[FLOAT_64], None, "C", start
     code = value[start - 1]
     if code == CODE_COMPLEX:
         return np.dtype(">c16"), None, "C", start

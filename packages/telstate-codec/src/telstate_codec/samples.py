@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ._joined_samples import JoinedSamples, join_samples
 from ._msgpack.format import ENCODING_DEFAULT, ENCODING_MSGPACK, FLOAT_64
 from .errors import DecodeError, EncodeError, InvalidTimestampError
 from .timestamps import SIZE, Time, decode_sample, encode_timestamp
@@ -56,10 +57,20 @@ def decode_samples(
     >>> decode_samples([encode_sample(2.0, b"\xff\x2a"), encode_sample(3.0, b"\xff\x2b")])
     [(42, 2.0), (43, 3.0)]
     """
-    if not return_encoded:
-        floats = _decode_floats(members)
-        if floats is not None:
-            return floats
+    size = _FLOAT_SAMPLE.size
+    if isinstance(members, JoinedSamples):
+        samples: JoinedSamples | None = members
+    elif return_encoded or len(members) < _FEW or len(members[0]) != size:
+        samples = None
+    else:
+        samples = join_samples(members)
+    if samples is not None and samples.size >= SIZE:
+        if samples.size == size and not return_encoded:
+            floats = _decode_floats(samples.joined)
+            if floats is not None:
+                return floats
+        pairs = struct.iter_unpack(f">d{samples.size - SIZE}s", samples.joined)
+        return [(value if return_encoded else decode_value(value), time) for time, value in pairs]
     try:
         timed = zip(map(_TIMESTAMP.unpack_from, members), members)
         if return_encoded:
@@ -71,14 +82,12 @@ def decode_samples(
         raise DecodeError(f"A sample is not valid: {error}") from error
 
 
-def _decode_floats(members: Sequence[bytes]) -> list[tuple[Any, float]] | None:
+def _decode_floats(joined: bytes) -> list[tuple[Any, float]] | None:
     """Decode members if all of them hold a float, and return None otherwise."""
     size = _FLOAT_SAMPLE.size
-    if len(members) < _FEW or set(map(len, members)) != {size}:
-        return None
-    joined = b"".join(members)
+    count = len(joined) // size
     for offset, byte in enumerate(_FLOAT_BYTES, SIZE):
-        if joined[offset::size] != byte * len(members):
+        if joined[offset::size] != byte * count:
             return None
     return [(value, timestamp) for timestamp, value in _FLOAT_SAMPLE.iter_unpack(joined)]
 

@@ -11,7 +11,8 @@ from telstate._pickles import convert_pickle
 from telstate._summaries import HasBackend, describe, natural
 from telstate.snapshots import read_contents, split_keys
 from telstate_backends import Immutable, KeyType, KeyTypes
-from telstate_backends.store import Fields, Samples, Stored, kind_of
+from telstate_backends.samples import Samples
+from telstate_backends.store import Fields, Stored, kind_of
 from telstate_codec import (
     ENCODING_MSGPACK,
     DecodeError,

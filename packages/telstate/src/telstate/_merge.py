@@ -21,7 +21,8 @@ from telstate.snapshots import (
     split_keys,
 )
 from telstate_backends import Backend, Delete, Immutable, KeyType, KeyTypes, MemoryBackend
-from telstate_backends.store import Fields, Samples, Stored, kind_of
+from telstate_backends.samples import Samples
+from telstate_backends.store import Fields, Stored, kind_of
 from telstate_codec import Key, TelstateError, decode_key
 from telstate_codec.printable import escape
 from telstate_rdb.printable import escape_path

@@ -28,7 +28,8 @@ from telstate_backends.operations.base import (
     unexpected,
     wrong_kind,
 )
-from telstate_backends.store import Fields, Packed, Samples, Store, Stored, kind_of
+from telstate_backends.samples import Samples
+from telstate_backends.store import Fields, Packed, Store, Stored, kind_of
 from telstate_backends.types import Immutable, KeyType
 from telstate_codec.errors import DecodeError
 from telstate_codec.timestamps import decode_sample
@@ -86,12 +87,11 @@ class Load(KeyOperation[None]):
     def _merge(self, present: Stored, added: Stored) -> Stored:
         """Add contents to the present ones, and return those that are new."""
         if type(present) is Samples and type(added) is Samples:
-            if present[-1] < added[0]:
-                present.extend(added)
-            else:
+            if not present.latest < added[0]:
                 old = set(present)
                 added = Samples(sample for sample in added if sample not in old)
-                present[:] = sorted([*present, *added])
+            if added:
+                present.insert_samples(added)
         elif type(present) is Fields and type(added) is Fields:
             present.update(added)
         else:
@@ -124,7 +124,7 @@ def unpacked(contents: Stored | Packed) -> Stored:
 def copy_contents(stored: Stored) -> Stored:
     """Return contents that later changes of the store do not change."""
     if type(stored) is Samples:
-        return Samples(stored)
+        return stored.copy()
     return Fields(stored) if type(stored) is Fields else stored
 
 

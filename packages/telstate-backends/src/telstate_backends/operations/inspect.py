@@ -28,7 +28,8 @@ from telstate_backends.operations.base import (
     sum_of,
     unexpected,
 )
-from telstate_backends.store import Fields, Packed, Samples, Store, contents_of, kind_of
+from telstate_backends.samples import Samples
+from telstate_backends.store import Fields, Packed, Store, contents_of, kind_of
 from telstate_backends.types import REDIS_TYPES, Immutable, Indexed, KeyType
 from telstate_rdb.globs import Glob
 
@@ -279,8 +280,8 @@ class Peek(KeyOperation[KeyPreview | None]):
                 KeyType.IMMUTABLE, 1, size, value[: self.limit], total_size=total_size or size
             )
         if type(stored) is Samples:
-            total_size = total_size or sum(map(len, stored))
-            return self._preview_samples(len(stored), stored[0], stored[-1], total_size)
+            total_size = total_size or stored.size
+            return self._preview_samples(len(stored), stored[0], stored.latest, total_size)
         assert type(stored) is Fields
         total_size = total_size or sum(map(len, chain(stored.keys(), stored.values())))
         sub_key = next(iter(stored))

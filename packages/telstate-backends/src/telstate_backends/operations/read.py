@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import final
 
@@ -26,7 +25,8 @@ from telstate_backends.operations.base import (
     unexpected,
     wrong_kind,
 )
-from telstate_backends.store import Fields, Samples, Store, kind_of
+from telstate_backends.samples import Samples
+from telstate_backends.store import Fields, Store, kind_of
 from telstate_backends.types import (
     REDIS_TYPES,
     TYPE_NAMES,
@@ -291,7 +291,7 @@ class GetIndexed(Operation[bytes | None]):
 
 
 @attrs.frozen
-class GetRange(Operation[list[bytes] | None]):
+class GetRange(Operation[Sequence[bytes] | None]):
     """The samples from `start` to before `end`, `None` if none of the keys exists.
 
     Attributes
@@ -311,18 +311,14 @@ class GetRange(Operation[list[bytes] | None]):
     end: bytes
     include_previous: bool = False
 
-    def apply(self, store: Store) -> list[bytes] | None:
+    def apply(self, store: Store) -> Sequence[bytes] | None:
         found = store.find_range(self.keys, self.start, self.end)
         if found is None:
             return None
         key, samples = found
         if type(samples) is not Samples:
             raise wrong_kind(key, kind_of(samples), KeyType.MUTABLE)
-        first = bisect_left(samples, self.start)
-        stop = first if self.end == self.start else bisect_left(samples, self.end)
-        if self.include_previous and first:
-            first -= 1
-        return samples[first:stop]
+        return samples.find_range(self.start, self.end, self.include_previous)
 
     def command(self) -> Command:
         first, stop = b"[" + self.start, b"(" + self.end
@@ -335,7 +331,7 @@ class GetRange(Operation[list[bytes] | None]):
             is_long=len(self.keys) == 1 and self.start < self.end,
         )
 
-    def parse(self, reply: object) -> list[bytes] | None:
+    def parse(self, reply: object) -> Sequence[bytes] | None:
         if reply is None:
             return None
         (samples,) = need_kind(reply, KeyType.MUTABLE) or unexpected(reply)

@@ -18,7 +18,8 @@ from telstate_backends.operations.base import (
     sum_of,
     wrong_kind,
 )
-from telstate_backends.store import Fields, Samples, Store, kind_of
+from telstate_backends.samples import Samples, sort_samples
+from telstate_backends.store import Fields, Store, kind_of
 from telstate_backends.types import Immutable, KeyType
 from telstate_codec.timestamps import decode_sample
 
@@ -89,10 +90,12 @@ class AddSample(_Adding):
     def apply(self, store: Store) -> None:
         samples = store.get(self.key)
         if samples is None:
-            samples = store.data[self.key] = Samples()
+            store.data[self.key] = Samples((self.member,))
         elif type(samples) is not Samples:
             raise wrong_kind(self.key, kind_of(samples), KeyType.MUTABLE)
-        if samples.insert_sample(self.member) and store.watched:
+        elif not samples.insert_sample(self.member):
+            return
+        if store.watched:
             timestamp, value = decode_sample(self.member)
             store.publish(Update(self.key, KeyType.MUTABLE, value, timestamp=timestamp))
 
@@ -124,10 +127,10 @@ class AddSamples(_Adding):
         if store.watched:
             for member in self.members:
                 AddSample(self.key, member).apply(store)
+        elif present is not None and self.members:
+            present.insert_samples(self.members)
         elif self.members:
-            samples = Samples() if present is None else present
-            samples.insert_samples(self.members)
-            store.data[self.key] = samples
+            store.data[self.key] = Samples(sort_samples(self.members))
 
     def command(self) -> Command:
         # Without duplicates: the script publishes all that do not exist before it adds any.

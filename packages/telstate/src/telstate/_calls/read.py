@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -140,7 +140,10 @@ def _decode_existing(view: View, key: Key, contents: Contents | None) -> Any:
 
 
 def _decode_samples(
-    decode: Callable[[list[bytes]], Result], view: View, key: Key, samples: list[bytes] | None
+    decode: Callable[[Sequence[bytes]], Result],
+    view: View,
+    key: Key,
+    samples: Sequence[bytes] | None,
 ) -> Result:
     if samples is None:
         raise missing_key(view, key)

@@ -239,7 +239,7 @@ class Reader:
 
     # Samples
 
-    async def members(self, name: str, begin: float, end: float, previous: bool) -> list[bytes]:
+    async def members(self, name: str, begin: float, end: float, previous: bool) -> Sequence[bytes]:
         """Return the encoded samples from `begin` to `end`, perhaps with the one before."""
         preview = await self._sensor_preview(name)
         self._check_range(name, preview, begin, end)
@@ -250,7 +250,7 @@ class Reader:
 
     async def page_of_samples(
         self, name: str, begin: float, end: float, offset: int, limit: int
-    ) -> tuple[list[bytes], int]:
+    ) -> tuple[Sequence[bytes], int]:
         """Return some of the encoded samples from `begin` to `end`, and the number of all of these.
 
         The times of a long sensor are known from its plot, so that only a part of it need be read.
@@ -283,7 +283,7 @@ class Reader:
 
     async def members_of_all(
         self, names: Sequence[str], begin: float, end: float
-    ) -> list[list[bytes]]:
+    ) -> list[Sequence[bytes]]:
         """Return the encoded samples of several sensors, which are limited in all."""
         found, size = [], 0
         for name in names:
