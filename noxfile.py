@@ -328,9 +328,10 @@ def lint(session: nox.Session) -> None:
 def typecheck(session: nox.Session) -> None:
     """Check each package where only what it declares is installed, then its tests, and our tools."""
     needed = needed_by_tests(*PACKAGES)
-    browser = nox.project.dependency_groups(nox.project.load_toml(), "browser")
+    docs = nox.project.dependency_groups(nox.project.load_toml(), "docs")
+    imported = [one for one in docs if Requirement(one).name in {"playwright", "sphinx"}]
     ours = [*PACKAGES, "telstate-testing"]
-    install(session, ours, MYPY, "nox", "packaging", *needed, *browser)
+    install(session, ours, MYPY, "nox", "packaging", *needed, *imported)
     for package in PACKAGES:
         folder = Path("packages") / package
         alone = environment(session, f"alone-{package}")
@@ -350,6 +351,7 @@ def typecheck(session: nox.Session) -> None:
     session.run("mypy", "testing/src")
     session.run("mypy", "compat/katsdptelstate/src")
     session.run("mypy", "benchmarks")
+    session.run("mypy", "docs/conf.py", "docs/_ext", "docs/pictures")
     session.run("mypy", "noxfile.py", "testing/tests", *map(str, Path("testing").glob("*.py")))
 
 

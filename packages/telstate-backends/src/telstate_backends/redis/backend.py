@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import redis
 from redis.cluster import RedisCluster
@@ -127,7 +127,7 @@ class RedisBackend(Backend):
     @classmethod
     def from_url(
         cls, url: str, db: int | None = None, *, retry: RetryPolicy = RetryPolicy()
-    ) -> RedisBackend:
+    ) -> Self:
         """Connect to a server.
 
         Parameters

@@ -10,7 +10,7 @@ import builtins
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
@@ -119,7 +119,7 @@ class AsyncRedisBackend(AsyncBackend):
     @classmethod
     async def from_url(
         cls, url: str, db: int | None = None, *, retry: RetryPolicy = RetryPolicy()
-    ) -> AsyncRedisBackend:
+    ) -> Self:
         """Connect to a server.
 
         Parameters
