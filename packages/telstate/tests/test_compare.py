@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -265,3 +266,23 @@ def test_changes_of_pickles_that_would_be_endless() -> None:
         assert compare(states[0], states[0]) == []
     finally:
         set_allow_pickle(False)
+
+
+def test_archives_with_bounded_memory(tmp_path: Path) -> None:
+    """Of two archives, the values of one key are in memory at a time, and those that were read last."""
+    paths = [tmp_path / "a.rdb", tmp_path / "b.rdb"]
+    for path in paths:
+        with TelescopeState() as ts:
+            for number in range(40):
+                ts[f"array_{number}"] = np.random.default_rng(number).bytes(1_000_000)
+            ts["latest"] = path.name
+            ts.save(path)
+    with TelescopeState.from_snapshot(paths[0]) as a, TelescopeState.from_snapshot(paths[1]) as b:
+        tracemalloc.start()
+        try:
+            found = compare(a, b)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert [difference.name for difference in found] == ["latest"]
+    assert peak < 20_000_000

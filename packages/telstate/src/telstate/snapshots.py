@@ -517,7 +517,7 @@ def split_keys(backends: Sequence[Backend], keys: Sequence[bytes]) -> Iterator[l
         parts = [list(some)]
         for backend in backends:
             if backend.uncached.store is not None:
-                continue  # what is in memory is there anyway
+                continue  # which is read one key at a time
             previews = backend.execute_many([Peek(key, 0) for key in some])
             sizes = dict(zip(some, previews, strict=True))
             parts = [
@@ -526,14 +526,18 @@ def split_keys(backends: Sequence[Backend], keys: Sequence[bytes]) -> Iterator[l
         yield from parts
 
 
-def read_contents(backend: Backend, keys: Sequence[bytes]) -> list[Stored | None]:
-    """Return the contents of keys; None for one that has been deleted or replaced by another program."""
-    contents: list[Stored | None] = []
-    for result in backend.execute_many([Export(key) for key in keys]):
-        if isinstance(result, Exception) and not isinstance(result, ForeignKeyError):
-            raise result
-        contents.append(None if isinstance(result, ForeignKeyError) else result)
-    return contents
+def read_contents(backend: Backend, keys: Sequence[bytes]) -> Iterator[Stored | None]:
+    """Yield the contents of keys; None for one that has been deleted or replaced by another program.
+
+    They are read one at a time from a store in memory, as they may be in a file.
+    """
+    operations = [Export(key) for key in keys]
+    is_server = backend.uncached.store is None
+    for batch in [operations] if is_server else ([one] for one in operations):
+        for result in backend.execute_many(batch):
+            if isinstance(result, Exception) and not isinstance(result, ForeignKeyError):
+                raise result
+            yield None if isinstance(result, ForeignKeyError) else result
 
 
 class Selection:
