@@ -41,6 +41,7 @@ else:
 NO_ORDER = 2
 _DOUBLE = Struct("<d")
 _WINDOW = 1 << 17
+_AT_ONCE = 1 << 12  # strings, so that there is a window after some of them
 # More than the extension must have to take a string: two lengths and the beginning.
 _STRING_START = 128
 
@@ -249,7 +250,8 @@ class TableWalk:
     order
         1 if each string is greater than the one before it, -1 if each is less, otherwise another number.
     windows
-        The offset of a string at every 256 KB or so, and how many strings are before it, in turn.
+        The offset of a string at every 256 KB or so (1 MB if they are long), and how many strings are before
+        it, in turn.
     last_offset
         The offset of the last string, if they are in order.
     done
@@ -291,7 +293,7 @@ class TableWalk:
             position, walked, start, rest, is_uniform, order, head, last_size = walk(
                 source.buffer,
                 source.position,
-                stop - self.done,
+                min(stop - self.done, _AT_ONCE),
                 tail,
                 head,
                 last_size,

@@ -6,8 +6,8 @@ changed is noticed at the next read, because its size or its time of modificatio
 that is truncated would kill the process.)
 
 Nothing that is in memory depends on the size of a value: of a long sorted set whose members are in order,
-only the offset of a member at every 256 KB or so is kept, so that a range of it, or its ends, can be
-read without the rest.
+only the offset of a member at every 256 KB or so (1 MB if they are long) is kept, so that a range of it, or
+its ends, can be read without the rest.
 """
 
 from __future__ import annotations
@@ -135,8 +135,9 @@ class _Part:
         self._most = at_once
 
     def read(self, size: int, /) -> bytes:
-        count = min(size, self._stop - self._offset, self._most)
-        self._most = max(size, _PIECE)
+        """Return bytes, usually more than asked for: a large piece takes less time than small ones."""
+        count = min(max(size, _PIECE), self._stop - self._offset, self._most)
+        self._most = _EVERYTHING
         data = self._file.read(self._offset, count, self._key)
         self._offset += count
         return data
