@@ -57,7 +57,9 @@ class Measured:
 #: What a row prepares: a callable, or a text that says why this side has none.
 Timed = Callable[[], object] | Measured | str
 
-NO_SERVER = "no server"
+
+class NoServerError(Exception):
+    """A row needs a server, and there is none."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,13 @@ class Side:
     def is_ours(self) -> bool:
         """Whether our packages are timed."""
         return self.name == "ours"
+
+    @property
+    def redis_url(self) -> str:
+        """The URL of the server of this side."""
+        if "redis_url" not in self.settings:
+            raise NoServerError("no server")
+        return self.settings["redis_url"]
 
     @property
     def package(self) -> str:
@@ -269,6 +278,8 @@ def serve(side: Side) -> None:
     for line in sys.stdin:
         try:
             answer = answer_to(json.loads(line))
+        except NoServerError as error:
+            answer = {"lacks": str(error)}
         except Exception as error:
             traceback.print_exc()
             answer = {"error": repr(error)}

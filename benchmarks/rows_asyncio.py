@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from harness import NO_SERVER, Side, Timed, row
+from harness import Side, Timed, row
 
 SAMPLES = 1000
 TIMES = 20
@@ -26,7 +26,7 @@ class Loop:
         self._aio: Any = importlib.import_module(f"{side.package}.aio")
         self._redis: Any = importlib.import_module(f"{side.package}.aio.redis")
         self._samples = SAMPLES // 10 if side.is_quick else SAMPLES
-        self._url = side.settings["redis_url"]
+        self._url = side.redis_url
         self.loop = asyncio.new_event_loop()
         LOOPS.append(self)
 
@@ -56,8 +56,6 @@ def define(title: str, depth: int, call: Callable[[Any], Awaitable[Any]], times:
 
     @row(f"redis, asyncio: {title}")
     def prepare(side: Side) -> Timed:
-        if "redis_url" not in side.settings:
-            return NO_SERVER
         loop = Loop(side)
         ts = loop.run(loop.filled(depth))
 
@@ -78,8 +76,6 @@ define(f"{TIMES} adds", 1, lambda ts: ts.add("gain", 1.5, ts=float(next(CLOCK)))
 
 @row(f"redis, asyncio: {TIMES} gets at once in the root")
 def gather(side: Side) -> Timed:
-    if "redis_url" not in side.settings:
-        return NO_SERVER
     loop = Loop(side)
     ts = loop.run(loop.filled(1))
 
@@ -91,8 +87,6 @@ def gather(side: Side) -> Timed:
 
 @row("redis, asyncio: wake-up after a write", at_least=1)
 def wake_up(side: Side) -> Timed:
-    if "redis_url" not in side.settings:
-        return NO_SERVER
     loop = Loop(side)
     writer, waiter = loop.run(loop.filled(1)), loop.run(loop.connect())
     names = map("key{}".format, itertools.count())

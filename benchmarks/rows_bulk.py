@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import numpy as np
-from harness import NO_SERVER, Side, Timed, row
+from harness import Side, Timed, row
 from rows_redis import connect
 from rows_telstate import arrays_of, new
 
@@ -22,8 +22,6 @@ def add_each(ts: Any, clock: "itertools.count[int]") -> None:
 @row("redis: add_many of 1000 samples, against 1000 adds", at_least=20)
 def add_many(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     clock = itertools.count()
     if not side.is_ours:
         return lambda: add_each(ts, clock)
@@ -34,8 +32,6 @@ def add_many(side: Side) -> Timed:
 @row("redis: 1000 adds in a pipeline, against 1000 adds")
 def pipeline(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     clock = itertools.count()
     if not side.is_ours:
         return lambda: add_each(ts, clock)
@@ -50,8 +46,6 @@ def pipeline(side: Side) -> Timed:
 @row("redis: get_many of 100 keys, against 100 gets")
 def get_many(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     names = [f"key{number}" for number in range(100)]
     for name in names:
         ts[name] = 4096
@@ -63,8 +57,6 @@ def get_many(side: Side) -> Timed:
 @row("redis: names and kinds of 1500 keys")
 def key_types(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     for number in range(KEYS):
         ts[f"key{number}"] = number
     if side.is_ours:
@@ -78,8 +70,6 @@ def define_range(where: str, what: str, value: Any) -> None:
     @row(f"{where}: range of 1000 {what} as arrays")
     def get_range_arrays(side: Side) -> Timed:
         ts = new(side) if where == "memory" else connect(side)
-        if ts is None:
-            return NO_SERVER
         for number in range(SAMPLES):
             ts.add("gain", value + number, ts=float(number))
         return arrays_of(ts, side.is_ours)

@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from harness import NO_SERVER, Side, Timed, growth, row
+from harness import Side, Timed, growth, row
 from processes import time_fresh
 from rows_network import save_all
 from rows_redis import connect
@@ -83,11 +83,9 @@ def load_and_touch(side: Side) -> Timed:
 @row("snapshot of an observation: load into Redis", at_least=5, rounds=9)
 def load_into_redis(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     path = observation(side)
     redis: Any = importlib.import_module("redis")
-    flush = redis.Redis.from_url(side.settings["redis_url"]).flushdb
+    flush = redis.Redis.from_url(side.redis_url).flushdb
 
     def work() -> None:
         # Both sides load into an empty database, as the peer's commands do nothing to keys that exist.
@@ -101,8 +99,6 @@ def load_into_redis(side: Side) -> Timed:
 @row("snapshot of an observation: load into Redis, where it is already", rounds=9)
 def load_again(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     path = observation(side)
     return lambda: ts.load_from_file(path)
 
@@ -117,8 +113,6 @@ def save_from_memory(side: Side) -> Timed:
 @row("snapshot of an observation: save from Redis", at_least=1, rounds=9)
 def save_from_redis(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     ts.load_from_file(observation(side))
     return lambda: save_all(side, ts)
 
@@ -126,8 +120,6 @@ def save_from_redis(side: Side) -> Timed:
 @row("snapshot of 100 MB: save from Redis", at_least=1, rounds=5)
 def save_large_from_redis(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     ts.load_from_file(large_file(side, 1 if side.is_quick else 100))
     return lambda: save_all(side, ts)
 

@@ -1,6 +1,6 @@
 """The time to import a package in a new process, without the start of Python, and to connect."""
 
-from harness import NO_SERVER, Side, Timed, row
+from harness import Side, Timed, row
 from processes import time_fresh
 
 
@@ -20,9 +20,7 @@ def define_connect(what: str, setup: str) -> None:
 
     @row(f"redis: {what}", at_least=1)
     def connect(side: Side) -> Timed:
-        if "redis_url" not in side.settings:
-            return NO_SERVER
-        name, address = side.package, side.settings["redis_url"].removeprefix("redis://")
+        name, address = side.package, side.redis_url.removeprefix("redis://")
         use = f"{name}.TelescopeState({address!r}).get('missing')"
         return time_fresh(f"import {name}; {use}", setup.format(name=name, use=use))
 

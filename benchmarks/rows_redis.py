@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness import NO_SERVER, Measured, Measurement, Side, Timed, growth, row
+from harness import Measured, Measurement, Side, Timed, growth, row
 from processes import run_together
 from rows_telstate import CALLS, SIZES, arrays_of, error_text, fill, late_samples, view_of
 
@@ -17,19 +17,16 @@ SAMPLES = 1000
 
 
 def connect(side: Side) -> Any:
-    """Return a telescope state on an empty server, or None if there is no server."""
-    url = side.settings.get("redis_url")
-    if url is None:
-        return None
-    ts = importlib.import_module(side.package).TelescopeState(url.removeprefix("redis://"))
+    """Return a telescope state on an empty server."""
+    url = side.redis_url.removeprefix("redis://")
+    ts = importlib.import_module(side.package).TelescopeState(url)
     ts.clear()
     return ts
 
 
 def filled(side: Side, depth: int) -> Any:
     """Return a view of `depth` prefixes, with all keys in the root."""
-    ts = connect(side)
-    return None if ts is None else view_of(fill(side, ts), depth)
+    return view_of(fill(side, connect(side)), depth)
 
 
 def define_get(depth: int, at_least: float) -> None:
@@ -38,7 +35,7 @@ def define_get(depth: int, at_least: float) -> None:
     @row(f"redis: get in a view of {depth}", at_least=at_least)
     def get(side: Side) -> Timed:
         ts = filled(side, depth)
-        return NO_SERVER if ts is None else lambda: ts.get("n_chans")
+        return lambda: ts.get("n_chans")
 
 
 for number_of_prefixes, ratio in ((1, 1), (4, 3), (8, 6)):
@@ -51,9 +48,9 @@ def define_cached_get(depth: int) -> None:
     @row(f"redis: get of a cached immutable in a view of {depth}")
     def get(side: Side) -> Timed:
         ts = filled(side, depth)
-        if ts is None or not side.is_ours:
-            return NO_SERVER if ts is None else lambda: ts.get("n_chans")
-        ts = type(ts)(side.settings["redis_url"], prefixes=ts.prefixes, cache_size=100)
+        if not side.is_ours:
+            return lambda: ts.get("n_chans")
+        ts = type(ts)(side.redis_url, prefixes=ts.prefixes, cache_size=100)
         for _ in range(20):
             ts.get("n_chans")
             time.sleep(0.01)  # The subscription is confirmed meanwhile.
@@ -67,27 +64,25 @@ for number_of_prefixes in (1, 4):
 @row("redis: latest sample in a view of 4", at_least=3)
 def latest(side: Side) -> Timed:
     ts = filled(side, 4)
-    return NO_SERVER if ts is None else lambda: ts["gain"]
+    return lambda: ts["gain"]
 
 
 @row("redis: add")
 def add(side: Side) -> Timed:
     ts = connect(side)
     clock = itertools.count()
-    return NO_SERVER if ts is None else lambda: ts.add("gain", 1.5, ts=float(next(clock)))
+    return lambda: ts.add("gain", 1.5, ts=float(next(clock)))
 
 
 @row("redis: range of 1000 samples", at_least=1.5)
 def get_range(side: Side) -> Timed:
     ts = filled(side, 1)
-    return NO_SERVER if ts is None else lambda: ts.get_range("gain", st=0)
+    return lambda: ts.get_range("gain", st=0)
 
 
 @row("redis: 1000 samples in a batch, against 1000 adds", at_least=20)
 def batch(side: Side) -> Timed:
     ts = connect(side)
-    if ts is None:
-        return NO_SERVER
     clock = itertools.count()
     if not side.is_ours:
 
@@ -112,8 +107,6 @@ def batch(side: Side) -> Timed:
 @row("redis: wake-up after a write", at_least=1)
 def wake_up(side: Side) -> Timed:
     writer, waiter = connect(side), connect(side)
-    if writer is None:
-        return NO_SERVER
     wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
     names = map("key{}".format, itertools.count())
@@ -141,7 +134,7 @@ def define_call(what: str, call: Callable[[Any], object]) -> None:
     @row(f"redis: {what}", at_least=1)
     def prepare(side: Side) -> Timed:
         ts = filled(side, 1)
-        return NO_SERVER if ts is None else lambda: call(ts)
+        return lambda: call(ts)
 
 
 for title, function in CALLS.items():
@@ -154,10 +147,8 @@ for title, function in CALLS.items():
 def fill_by_client(side: Side, count: int) -> Any:
     """Return a telescope state on a server with so many immutables, written in pipelines."""
     ts = connect(side)
-    if ts is None:
-        return None
     redis: Any = importlib.import_module("redis")
-    with redis.Redis.from_url(side.settings["redis_url"]) as client:
+    with redis.Redis.from_url(side.redis_url) as client:
         for start in range(0, count, 10_000):
             with client.pipeline(transaction=False) as p:
                 for number in range(start, min(start + 10_000, count)):
@@ -169,19 +160,18 @@ def fill_by_client(side: Side, count: int) -> Any:
 @growth("redis: keys(), by keys", (100, 1_000, 10_000, 100_000))
 def keys_among(side: Side, size: int) -> Timed:
     ts = fill_by_client(side, size)
-    return NO_SERVER if ts is None else lambda: ts.keys()
+    return lambda: ts.keys()
 
 
 @growth("redis: keys(glob) of 10 keys, by keys", (100, 1_000, 10_000, 100_000))
 def glob_among(side: Side, size: int) -> Timed:
     ts = fill_by_client(side, size)
-    return NO_SERVER if ts is None else lambda: ts.keys("m00001?_*")
+    return lambda: ts.keys("m00001?_*")
 
 
 @growth("redis: text of a missing-key error, by keys", (100, 1_000, 10_000, 100_000))
 def missing_text(side: Side, size: int) -> Timed:
-    ts = fill_by_client(side, size)
-    return NO_SERVER if ts is None else error_text(ts)
+    return error_text(fill_by_client(side, size))
 
 
 @growth("redis: add_many of samples between as many others", SIZES, rounds=5)
@@ -189,17 +179,15 @@ def add_late(side: Side, size: int) -> Timed:
     if not side.is_ours and size > 10_000:
         return "not measured: takes half a minute, sample by sample"
     ts = connect(side)
-    return NO_SERVER if ts is None else late_samples(ts, size, side.is_ours)
+    return late_samples(ts, size, side.is_ours)
 
 
 def fill_sensor(side: Side, size: int) -> Any:
     """Return a telescope state on a server with one sensor of so many float samples."""
     ts = connect(side)
-    if ts is None:
-        return None
     ts.add("gain", 0.5, ts=0.0)
     redis: Any = importlib.import_module("redis")
-    with redis.Redis.from_url(side.settings["redis_url"]) as client:
+    with redis.Redis.from_url(side.redis_url) as client:
         # Samples as both sides store them; only the time differs.
         sample = client.zrange("gain", 0, 0)[0]
         for start in range(0, size, 10_000):
@@ -212,7 +200,7 @@ def fill_sensor(side: Side, size: int) -> Any:
 @growth("redis: get_range_arrays, by samples", (1_000, 10_000, 100_000, 1_000_000), rounds=5)
 def range_arrays(side: Side, size: int) -> Timed:
     ts = fill_sensor(side, size)
-    return NO_SERVER if ts is None else arrays_of(ts, side.is_ours)
+    return arrays_of(ts, side.is_ours)
 
 
 # What one of several processes does: it adds and reads in turn, and prints how long that took.
@@ -234,9 +222,8 @@ print(json.dumps([time.perf_counter() - start]))
     "redis: 500 adds and gets in each of several processes", (1, 4, 16), quick_up_to=1, rounds=5
 )
 def processes(side: Side, size: int) -> Timed:
-    if connect(side) is None:
-        return NO_SERVER
-    address = side.settings["redis_url"].removeprefix("redis://")
+    connect(side)
+    address = side.redis_url.removeprefix("redis://")
     codes = [
         CLIENT.format(package=side.package, address=address, number=number, count=500)
         for number in range(size)
