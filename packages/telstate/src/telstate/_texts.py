@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
+from telstate._summaries import describe
+from telstate_codec import DecodeError, EncodeError, decode_value
 from telstate_codec.errors import TRUST_ADVICE
 from telstate_codec.json_form import value_to_json
 from telstate_codec.pickles import REFUSAL
@@ -43,6 +45,14 @@ def format_value(value: Any) -> str:
     ('track', '1.5', '{"$tuple": [1, {"$bytes": "YQ=="}]}')
     """
     return value if isinstance(value, str) else json.dumps(value_to_json(value))
+
+
+def format_encoded(encoded: bytes) -> str:
+    """Return an encoded value as text that loses nothing; one that cannot be decoded in a few words."""
+    try:
+        return format_value(decode_value(encoded))
+    except (DecodeError, EncodeError):
+        return describe(encoded)
 
 
 def pretty_value(value: Any, width: int) -> str:

@@ -64,6 +64,8 @@ _MISSING = "there is no such key"
 _NO_MATCH = "no key matches"
 #: What the error for a damaged snapshot advises.
 STRICT_ADVICE = "; strict=False loads the intact parts"
+#: What the error for a file without keys advises.
+EMPTY_ADVICE = " For an empty file, use keep_empty=True."
 _GLOB_BYTES = frozenset(b"*?[\\")
 
 Progress = Callable[[int], object]
@@ -599,8 +601,7 @@ class Selection:
         if not writer.keys_written and not keep_empty:
             kind = MissingKeyError if self.names == {} else RdbWriteError
             raise kind(
-                f"There are no keys to save, so {writer._shown} was left as it was. For an empty "
-                "file, use keep_empty=True."
+                f"There are no keys to save, so {writer._shown} was left as it was.{EMPTY_ADVICE}"
             )
 
 

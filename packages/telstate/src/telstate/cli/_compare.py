@@ -11,7 +11,7 @@ import click
 
 from telstate._compare import KeyDifference, ValueDifference, compare
 from telstate._summaries import count_of, describe, is_pickle
-from telstate._texts import format_value, show_time
+from telstate._texts import format_encoded, show_time
 from telstate.cli._store import StoreArgument, globs_argument, two_stores
 from telstate.cli._times import unix_option
 from telstate.errors import MissingKeyError
@@ -79,7 +79,7 @@ def diff(
         for difference in found:
             print_json(output, _to_json(difference, as_unix))
     else:
-        show = describe if output.is_terminal else _format
+        show = describe if output.is_terminal else format_encoded
         rows_of = (_rows(difference, full, as_unix, show) for difference in found)
         print_rows(output, "table", _COLUMNS, chain.from_iterable(rows_of))
     output.flush()
@@ -137,16 +137,8 @@ def _counts_of(difference: KeyDifference, as_unix: bool) -> str:
 
 def _place(one: ValueDifference, as_unix: bool) -> str:
     if one.sub_key is not None:
-        return f"[{_format(one.sub_key)}]"
+        return f"[{format_encoded(one.sub_key)}]"
     return str(show_time(one.time, as_unix))
-
-
-def _format(encoded: bytes) -> str:
-    """Return a value as text in full; one that cannot be decoded in a few words."""
-    try:
-        return format_value(decode_value(encoded))
-    except (DecodeError, EncodeError):
-        return describe(encoded)
 
 
 def _to_json(difference: KeyDifference, as_unix: bool) -> dict[str, object]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from threading import Thread
 
+from telstate._calls.common import escape_glob
 from telstate._open import names_snapshot, open_store
 from telstate._sources import is_address, open_source
 from telstate._view import View
@@ -64,11 +65,5 @@ def _read_server(address: str, starts: Sequence[str], database: int | None) -> I
     """Yield the keys of a server that begin with one of some texts."""
     with open_store(address, database=database) as ts:
         for start in starts:
-            for key in ts.backend.execute(Keys(_glob(start))):
+            for key in ts.backend.execute(Keys(encode_key(f"{escape_glob(start)}*"))):
                 yield decode_key(key)
-
-
-def _glob(start: str) -> bytes:
-    r"""Return the glob for names that begin with a text: ``[a\*`` for ``[a``, with a backslash more."""
-    quoted = "".join(f"\\{one}" if one in "*?[]\\^" else one for one in start)
-    return encode_key(f"{quoted}*")

@@ -23,7 +23,7 @@ from telstate.cli._store import (
 from telstate.cli._times import CommandTime, span_options
 from telstate.errors import KeysExistError
 from telstate.snapshots import save_store
-from telstate_backends import ConnectionError, DatabaseCollisionError, RdbWriteError, RefusedError
+from telstate_backends import ConnectionError, DatabaseCollisionError, RefusedError
 from telstate_codec import Key
 from telstate_codec.pickles import PicklePolicy, pickle_policy
 from telstate_rdb.cli.group import print_message, show_progress
@@ -116,7 +116,7 @@ def export(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     refuse_existing(path, force)
-    with store.open() as opened, _bar(path) as progress, _without_advice():
+    with store.open() as opened, _bar(path) as progress:
         names: dict[Key, bool] = {
             key: True for glob in globs or "*" for key in opened.ts.keys(glob) if start or end
         }
@@ -170,7 +170,7 @@ def dump(
     if is_glob(path) and not globs:
         raise click.UsageError(f"{path!r} looks like a GLOB. FILE comes before it.")
     refuse_existing(path, force)
-    with store.open() as opened, _bar(path) as progress, _without_advice():
+    with store.open() as opened, _bar(path) as progress:
         count = save_store(
             opened.ts.backend, path, globs or None, consistent, False, exclude, progress
         )
@@ -265,15 +265,6 @@ def load(
     if replace or keep:
         facts["replaced" if replace else "kept"] = report.existing
     _print_result(output, as_json, **facts)
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """Leave out of the error for a file without keys which argument of the function writes one."""
-    try:
-        yield
-    except RdbWriteError as error:
-        raise click.ClickException(str(error).partition(" For an empty file")[0]) from error
 
 
 @contextmanager

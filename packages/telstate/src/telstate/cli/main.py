@@ -24,7 +24,7 @@ from telstate.cli import (
     _write,
 )
 from telstate.errors import MissingKeyError
-from telstate.snapshots import STRICT_ADVICE
+from telstate.snapshots import EMPTY_ADVICE, STRICT_ADVICE
 from telstate_backends import TelstateError
 from telstate_rdb import RdbError, RdbParseError
 from telstate_rdb.cli.group import FAILED, NO, Group
@@ -49,7 +49,8 @@ class TelstateGroup(Group):
         text = super().describe(error)
         if isinstance(error, RdbParseError) and error.key is not None:
             text = text.replace(f"key {error.key!r}", f"key {escape(error.key)}", 1)
-        return advise_on_options(text).replace(STRICT_ADVICE, _STRICT_ADVICE)
+        text = advise_on_options(text).replace(EMPTY_ADVICE, "")
+        return text.replace(STRICT_ADVICE, _STRICT_ADVICE)
 
 
 @click.group(cls=TelstateGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -25,7 +25,7 @@ from telstate.plot._panels import (
     shorten,
     shorten_all,
 )
-from telstate.plot._pixels import Floats, envelope, image_of
+from telstate.plot._pixels import Floats, edges_of, envelope, image_of
 from telstate_codec import Key, Time
 from telstate_rdb.extras import require_extra
 
@@ -123,9 +123,7 @@ def plot_sensors(
     >>> figure.axes[-1].get_xlabel()
     'UTC, 2023-11-14 22:13:20 to 2023-11-14 22:16:00'
     """
-    require_extra(
-        "telstate", "plot", "Plots need", "matplotlib"
-    )  # fails before anything is requested
+    require_extra("telstate", "plot", "Plots need", "matplotlib")
     display_figures()
     given: list[Axes] = [] if ax is None else list(np.ravel(np.array(ax, object)))
     if stacked is None and given:
@@ -152,10 +150,7 @@ def plot_sensors(
 
 def _columns(width: float, plot: Plot) -> Floats:
     """Return the edges of the columns of pixels of an axis."""
-    count = max(int(width), _FEWEST_PIXELS)
-    edges = plot.begin + (plot.end - plot.begin) * (np.arange(count + 1) / count)
-    edges[-1] = plot.end
-    return edges
+    return edges_of(plot.begin, plot.end, max(int(width), _FEWEST_PIXELS))
 
 
 def _draw_figure(plot: Plot) -> Figure:

@@ -20,6 +20,13 @@ TOO_LARGE = 1e307
 _MAX_FOR_MEDIAN = 1 << 20  # elements
 
 
+def edges_of(begin: float, end: float, columns: int) -> Floats:
+    """Return the edges of columns of the same width."""
+    edges = begin + (end - begin) * (np.arange(columns + 1) / columns)
+    edges[-1] = end
+    return edges
+
+
 def held_in_columns(times: Floats, edges: Floats) -> tuple[Integers, Integers]:
     """Return the first sample that is held in each column, and the one after the last; equal if none is."""
     first = np.searchsorted(times, edges[:-1])

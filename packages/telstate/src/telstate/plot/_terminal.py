@@ -9,7 +9,6 @@ import math
 import string
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import attrs
 import numpy as np
@@ -30,7 +29,7 @@ from telstate.plot._panels import (
     read_plot,
     shorten,
 )
-from telstate.plot._pixels import Floats, envelope, image_of
+from telstate.plot._pixels import edges_of, envelope, image_of
 from telstate_codec import Key, Time
 from telstate_codec.printable import escape
 from telstate_rdb.extras import require_extra
@@ -122,7 +121,9 @@ def plot_sensors_as_text(
                     22:14            22:15             22:16
     UTC, 2023-11-14 22:13:20 to 2023-11-14 22:16:20
     """
-    plotext = _load_plotext()  # fails before anything is requested
+    require_extra("telstate", "plot", "Plots in a terminal need", "plotext")
+    import plotext
+
     width = max(width, _LEAST_WIDTH)
     plot = read_plot(ts, keys, start, end, stacked)
     footer = textwrap.wrap(plot.time_label, width)
@@ -154,14 +155,6 @@ def plot_sensors_as_text(
     return "\n".join([*(line.rstrip() for line in lines), *footer, ""])
 
 
-def _load_plotext() -> Any:
-    """Import plotext, or raise an `ImportError` that says how to install it."""
-    require_extra("telstate", "plot", "Plots in a terminal need", "plotext")
-    import plotext
-
-    return plotext
-
-
 def _picture_of(panel: Panel, plot: Plot, rows: int, width: int) -> _Picture:
     first = panel.sensors[0]
     if isinstance(first, Bands):
@@ -184,7 +177,7 @@ def _numbers_picture(panel: Panel, plot: Plot, rows: int) -> _Picture:
 
     def draw(columns: int) -> list[_Series]:
         count = columns * (1 if several else 2)  # a character has two columns of dots
-        edges = _edges(plot, count)
+        edges = edges_of(plot.begin, plot.end, count)
         x = (np.arange(count) + 0.5) * columns / count - 0.5
         series = []
         for place, (sensor, some) in enumerate(zip(sensors, values)):
@@ -209,7 +202,11 @@ def _bands_picture(panel: Panel, plot: Plot, rows: int, width: int) -> _Picture:
     several = len(panel.sensors) > 1
     max_values = MAX_ROWS if several else max(rows, _FEWEST_VALUES)
     arranged, values = arrange_rows(
-        panel, plot, _edges(plot, 2 * width), max_values, min(width // 3, MAX_LABEL)
+        panel,
+        plot,
+        edges_of(plot.begin, plot.end, 2 * width),
+        max_values,
+        min(width // 3, MAX_LABEL),
     )
 
     def draw(columns: int) -> list[_Series]:
@@ -244,12 +241,14 @@ def _image_picture(sensor: Image, panel: Panel, plot: Plot, rows: int, width: in
     group = -(-sensor.values.shape[1] // rows)
     count = -(-sensor.values.shape[1] // group)
     # The limits are those of a picture that is a little wider.
-    pixels, _ = image_of(sensor.times, sensor.values, _edges(plot, width), rows)
+    pixels, _ = image_of(sensor.times, sensor.values, edges_of(plot.begin, plot.end, width), rows)
     shown = part_of(pixels, panel.part)
     low, high, beyond = limits_of(shown[~np.isnan(shown)], panel.part)
 
     def draw(columns: int) -> list[_Series]:
-        pixels, _ = image_of(sensor.times, sensor.values, _edges(plot, columns), rows)
+        pixels, _ = image_of(
+            sensor.times, sensor.values, edges_of(plot.begin, plot.end, columns), rows
+        )
         shown = part_of(pixels, panel.part)
         span = (high - low) or 1.0
         levels = np.clip((shown - low) / span * len(_SHADES), 0, len(_SHADES) - 1)
@@ -267,10 +266,6 @@ def _image_picture(sensor: Image, panel: Panel, plot: Plot, rows: int, width: in
     legend = f"{_SHADES[0]} {low:.4g}{less} to {_SHADES[-1]} {high:.4g}{more}"
     limits = (0.0, float(max(count - 1, 1)))
     return _Picture(max(count, 2), limits, ticks, labels, legend, draw)
-
-
-def _edges(plot: Plot, columns: int) -> Floats:
-    return np.linspace(plot.begin, plot.end, columns + 1)
 
 
 def _legend(names: Sequence[str]) -> str:

@@ -14,7 +14,13 @@ import attrs
 import numpy as np
 
 from telstate._summaries import KeySummary, describe, describe_value, natural
-from telstate._texts import advise_on_options, format_value, has_more_items, pretty_value, show_time
+from telstate._texts import (
+    advise_on_options,
+    format_encoded,
+    has_more_items,
+    pretty_value,
+    show_time,
+)
 from telstate._tree import Node, arrange
 from telstate.overview import StoreSummary, summarise_store
 from telstate.plot._panels import Bands
@@ -169,7 +175,10 @@ def write_csv(names: Sequence[str], found: Sequence[Sequence[bytes]]) -> Iterato
 def write_items(items: Mapping[bytes, bytes]) -> Iterator[bytes]:
     """Yield the sub-keys and values of an indexed key as CSV, in natural order."""
     sub_keys = (sub_key for _, sub_key in _named_sub_keys(items))
-    return _write(["sub_key", "value"], ([_cell(one), _cell(items[one])] for one in sub_keys))
+    return _write(
+        ["sub_key", "value"],
+        ([format_encoded(one), format_encoded(items[one])] for one in sub_keys),
+    )
 
 
 def _write(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
@@ -187,7 +196,7 @@ def _write(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[byt
 
 def _single(members: Iterable[bytes]) -> Iterator[list[Any]]:
     for time, encoded in map(decode_sample, members):
-        yield [show_time(time), _cell(encoded)]
+        yield [show_time(time), format_encoded(encoded)]
 
 
 def _joined(found: Sequence[Iterable[bytes]]) -> Iterator[list[Any]]:
@@ -206,16 +215,9 @@ def _joined(found: Sequence[Iterable[bytes]]) -> Iterator[list[Any]]:
         time, encoded = decode_sample(member)
         if key != moment:
             moment, row = key, [show_time(time), *[None] * len(found)]
-        row[place + 1] = _cell(encoded)
+        row[place + 1] = format_encoded(encoded)
     if moment:
         yield row
-
-
-def _cell(encoded: bytes) -> str:
-    try:
-        return format_value(decode_value(encoded))
-    except (DecodeError, EncodeError):
-        return describe(encoded)
 
 
 # ------------------------------------------------------------------------------------------ overview

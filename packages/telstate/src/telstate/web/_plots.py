@@ -26,7 +26,7 @@ from telstate.plot._panels import (
     limits_of,
     part_of,
 )
-from telstate.plot._pixels import Floats, envelope, image_of
+from telstate.plot._pixels import Floats, edges_of, envelope, image_of
 
 MAX_WIDTH = 4096
 """The most columns of a plot."""
@@ -72,7 +72,7 @@ def plot_of(sensor: Sensor, begin: float, end: float, width: int, part: str) -> 
         return answer | _plot_bands(sensor, begin, end, width)
     shown, parts = _choose_part(sensor.values, part)
     answer |= {"part": shown, "parts": parts, "notes": _notes(sensor.values)}
-    edges = _edges(begin, end, width)
+    edges = edges_of(begin, end, width)
     if isinstance(sensor, Image):
         return answer | _plot_image(sensor, edges, shown)
     return answer | _plot_numbers(sensor, edges, shown)
@@ -86,13 +86,6 @@ def window(begin: float, end: float, first: float, last: float) -> tuple[float, 
         margin = max(_MARGIN * (latest - begin), 4 * math.ulp(latest))
         end = latest + (margin if latest > begin else max(margin, 1.0))
     return begin, min(max(end, math.nextafter(begin, math.inf)), sys.float_info.max)
-
-
-def _edges(begin: float, end: float, count: int) -> Floats:
-    """Return the edges of pixels."""
-    edges = begin + (end - begin) * (np.arange(count + 1) / count)
-    edges[-1] = end
-    return edges
 
 
 def _choose_part(values: NDArray[Any], part: str) -> tuple[Part, list[Part]]:
@@ -142,7 +135,7 @@ def _plot_bands(sensor: Bands, begin: float, end: float, width: int) -> Json:
     is_merged = changes > MAX_BANDS
     while True:
         many = 0 if is_merged else math.inf
-        edges = _edges(begin, end, width)
+        edges = edges_of(begin, end, width)
         rows, labels = arrange_rows(panel, plot, edges, length=_LABEL, many=many)
         bands = [
             [first, last, code]
@@ -164,7 +157,7 @@ def _plot_image(sensor: Image, edges: Floats, part: Part) -> Json:
         starts = np.unique(np.maximum(sensor.times, edges[0]))
         edges = np.append(starts[starts < edges[-1]], edges[-1])
     elif len(edges) - 1 > columns:
-        edges = _edges(float(edges[0]), float(edges[-1]), columns)
+        edges = edges_of(float(edges[0]), float(edges[-1]), columns)
     pixels, group = image_of(sensor.times, sensor.values, edges, rows)
     shown = part_of(pixels, part)
     low, high, _ = limits_of(shown[np.isfinite(shown)], part)
