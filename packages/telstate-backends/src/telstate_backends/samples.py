@@ -8,6 +8,7 @@ interrupt leaves the samples as they were before it or after it.
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -73,9 +74,11 @@ class Samples(Sequence[bytes]):
         if isinstance(ranks, int):
             block, place = self._place_of(ranks)
             return _listed(self._blocks[block])[place]
+        if not ranks:
+            return []
         if ranks.step != 1:
             return list(self)[index]
-        return list(self._between(self._place_of(ranks.start), self._place_of(ranks.stop)))
+        return self._listed_between(self._place_of(ranks.start), self._place_of(ranks.stop))
 
     @property
     def latest(self) -> bytes:
@@ -192,7 +195,12 @@ class Samples(Sequence[bytes]):
                 parts.append(part)
             else:
                 return JoinedSamples(b"".join(_trim(parts, place * size, end * size)), size)
-        return list(chain.from_iterable(_trim(list(map(_listed, blocks)), place, end)))
+        return self._listed_between(start, stop)
+
+    def _listed_between(self, start: _Place, stop: _Place) -> list[bytes]:
+        (block, place), (last, end) = start, stop
+        lists = list(map(_listed, self._blocks[block : last + 1]))
+        return list(chain.from_iterable(_trim(lists, place, end)))
 
     def _known_starts(self) -> list[int]:
         """Return how many samples there are before each block."""
@@ -218,20 +226,23 @@ def _divide(members: list[bytes], is_end: bool = True) -> list[_Block]:
     """Divide samples into blocks, of which the last is a list if it is the end."""
     if not members:
         return []
-    rest = max(0, len(members) // _LENGTH - 1) * _LENGTH
-    parts = [members[at : at + _LENGTH] for at in range(0, rest, _LENGTH)]
-    parts.append(members[rest:])
-    blocks = [(part[0], _shortest(part)) for part in parts]
-    if is_end:
-        blocks[-1] = parts[-1][0], parts[-1]
-    return blocks
+    if not is_end:
+        return _joined_blocks(members)
+    count = max(0, len(members) // _LENGTH - 1) * _LENGTH
+    return [*_joined_blocks(members[:count]), (members[count], members[count:])]
 
 
-def _shortest(members: list[bytes]) -> bytes | list[bytes]:
-    """Return samples joined if they are short and of one size."""
-    size = len(members[0])
-    joined = _joined((members[0], members), size) if 0 < size <= _MAX_SIZE else None
-    return members if joined is None else joined
+def _joined_blocks(members: list[bytes]) -> list[_Block]:
+    """Divide samples into blocks; those of short samples of one size are joined."""
+    joined = JoinedSamples.join(members) if members and len(members[0]) <= _MAX_SIZE else None
+    if joined is not None:
+        raw, size = joined.joined, joined.size
+        step = _LENGTH * size
+        return [(raw[at : at + size], raw[at : at + step]) for at in range(0, len(raw), step)]
+    if len(members) <= _LENGTH:
+        return [(members[0], members)] if members else []
+    parts = (members[at : at + _LENGTH] for at in range(0, len(members), _LENGTH))
+    return list(chain.from_iterable(map(_joined_blocks, parts)))
 
 
 def _joined(block: _Block, size: int) -> bytes | None:
@@ -244,7 +255,10 @@ def _joined(block: _Block, size: int) -> bytes | None:
 
 def _listed(block: _Block) -> list[bytes]:
     first, members = block
-    return list(JoinedSamples(members, len(first))) if type(members) is bytes else members
+    if type(members) is bytes:
+        return list(struct.unpack(f"{len(first)}s" * _count(block), members))
+    listed: list[bytes] = members
+    return listed
 
 
 def _count(block: _Block) -> int:

@@ -41,6 +41,34 @@ class JoinedSamples(Sequence[bytes]):
         self.joined = joined
         self.size = size
 
+    @classmethod
+    def join(cls, members: Sequence[bytes]) -> JoinedSamples | None:
+        """Join members of one size.
+
+        Parameters
+        ----------
+        members : sequence of bytes
+            The samples.
+
+        Returns
+        -------
+        JoinedSamples or None
+            The same samples; `None` if they differ in size, or there are none.
+
+        Examples
+        --------
+        >>> JoinedSamples.join([b"abc", b"def"])
+        <2 joined samples of 3 bytes>
+        """
+        if isinstance(members, JoinedSamples):
+            return members
+        sizes = set(map(len, members))
+        size = sizes.pop() if len(sizes) == 1 else 0
+        if not size:
+            return None
+        parts = [b"".join(members[at : at + _PART]) for at in range(0, len(members), _PART)]
+        return cls(b"".join(parts), size)
+
     def __repr__(self) -> str:
         return f"<{len(self)} joined samples of {self.size} bytes>"
 
@@ -66,14 +94,3 @@ class JoinedSamples(Sequence[bytes]):
         if isinstance(other, JoinedSamples):
             return self.joined == other.joined and len(self) == len(other)
         return list(self) == other if isinstance(other, list) else NotImplemented
-
-
-def join_samples(members: Sequence[bytes]) -> JoinedSamples | None:
-    """Join one or more members, or return None if they differ in size."""
-    if isinstance(members, JoinedSamples):
-        return members
-    size = len(members[0])
-    if not size or set(map(len, members)) != {size}:
-        return None
-    parts = [b"".join(members[at : at + _PART]) for at in range(0, len(members), _PART)]
-    return JoinedSamples(b"".join(parts), size)

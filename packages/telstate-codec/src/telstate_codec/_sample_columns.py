@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._joined_samples import JoinedSamples, join_samples
+from ._joined_samples import JoinedSamples
 from ._msgpack.decoder import first_object
 from ._msgpack.format import (
     CODE_ARRAY,
@@ -77,7 +77,7 @@ def decode_columns(members: Sequence[bytes]) -> tuple[Array, Array] | None:
         return _decode_large(members)
     if not is_extension and not _SIZES[form]:
         return None
-    joined = join_samples(members)
+    joined = JoinedSamples.join(members)
     columns = None
     if joined is not None and (is_extension or form == FLOAT_64):
         columns = _decode_uniform(joined)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._joined_samples import JoinedSamples, join_samples
+from ._joined_samples import JoinedSamples
 from ._msgpack.format import ENCODING_DEFAULT, ENCODING_MSGPACK, FLOAT_64
 from .errors import DecodeError, EncodeError, InvalidTimestampError
 from .timestamps import SIZE, Time, decode_sample, encode_timestamp
@@ -63,7 +63,7 @@ def decode_samples(
     elif return_encoded or len(members) < _FEW or len(members[0]) != size:
         samples = None
     else:
-        samples = join_samples(members)
+        samples = JoinedSamples.join(members)
     if samples is not None and samples.size >= SIZE:
         if samples.size == size and not return_encoded:
             floats = _decode_floats(samples.joined)
