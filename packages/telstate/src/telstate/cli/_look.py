@@ -611,8 +611,7 @@ def _get_at(
         raise MissingKeyError(
             f"Key {escape(key)!r} has no sample up to {show_time(when)}; the first is of {show_time(first)}."
         )
-    value, timestamp = samples[-1]
-    return value, timestamp
+    return samples[-1]
 
 
 def _name(kind: KeyType | None) -> str:

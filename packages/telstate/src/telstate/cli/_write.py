@@ -63,7 +63,7 @@ def set_(store: StoreArgument, key: str, value: str, sub_key: str | None, as_tex
     "moment",
     callback=parse_time,
     metavar="TIME",
-    help="The time of the sample: ISO 8601 (UTC), seconds since 1970, or an age such as -1h. Default: now.",
+    help="The time of the sample: ISO 8601 (UTC), seconds since 1970, or -1h (before now). Default: now.",
 )
 @_text_option
 def add(
