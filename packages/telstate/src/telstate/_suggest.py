@@ -12,6 +12,7 @@ import heapq
 import time
 import weakref
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from telstate._view import SEPARATOR, View
 from telstate.errors import MissingAttributeError, MissingKeyError
@@ -19,7 +20,7 @@ from telstate_backends import AsyncBackend, Backend
 from telstate_codec import Key, decode_key, encode_key, key_repr
 
 # The number of keys that are compared.
-MAX_KEYS = 5_000
+MAX_KEYS = 2_000
 MAX_SUGGESTIONS = 3
 MAX_LENGTH = 200
 # How similar two names must be, from 0 to 1.
@@ -71,7 +72,10 @@ class Suggestion:
         if backend.uncached.store is None:
             return []
         (found,) = ask(backend, [SomeKeys(MAX_KEYS)])
-        return find_similar(self._name, view.first_names(map(decode_key, found)))
+        names: Iterable[str] = map(decode_key, found)
+        if view.prefixes != ("",):
+            names = view.first_names(names)
+        return find_similar(self._name, names)
 
 
 def missing_key(view: View, key: Key) -> MissingKeyError:
@@ -116,12 +120,14 @@ def find_similar(wanted: str, names: Iterable[str]) -> list[str]:
     """Return at most three names: the most similar ones, then those that only have a prefix in front."""
     if not wanted or len(wanted) > MAX_LENGTH:
         return []
-    candidates = [name for name in names if len(name) <= MAX_LENGTH]
-    prefixed = sorted(name for name in candidates if name.endswith(SEPARATOR + wanted))
     # One slip of the finger leaves one half as it is.
     start, end = wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]
-    candidates.sort(key=lambda name: not (name.startswith(start) or name.endswith(end)))
-    close = _find_closest(wanted, candidates)
+    names = [name for name in names if len(name) <= MAX_LENGTH]
+    likely = [name for name in names if name.startswith(start) or name.endswith(end)]
+    prefixed = sorted(name for name in likely if name.endswith(SEPARATOR + wanted))
+    known = set(likely)
+    others = (name for name in names if name not in known)
+    close = _find_closest(wanted, chain(likely, others))
     return list(dict.fromkeys([*close, *prefixed]))[:MAX_SUGGESTIONS]
 
 
