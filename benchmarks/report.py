@@ -138,6 +138,7 @@ def growth_table(results: Iterable[Result]) -> str:
     for title, group in growths(results).items():
         found = exponents(group)
         first, last = group[0], group[-1]
+        peaks = [(each["size"], each["ours_counts"].get("MB at most")) for each in group]
         lines.append(
             [
                 title,
@@ -145,10 +146,19 @@ def growth_table(results: Iterable[Result]) -> str:
                 f"{quantity(first['ours'], first['unit'])} to {quantity(last['ours'], last['unit'])}",
                 number(found["ours"]),
                 number(found.get("ours at the end")),
+                number(exponent(peaks) if all(peak for _, peak in peaks) else None),
                 number(found["peer"]),
             ]
         )
-    head = ["", "sizes", "telstate", "exponent", "of the last step", "katsdptelstate"]
+    head = [
+        "",
+        "sizes",
+        "telstate",
+        "exponent",
+        "of the last step",
+        "of peak memory",
+        "katsdptelstate",
+    ]
     return table(head, lines)
 
 
