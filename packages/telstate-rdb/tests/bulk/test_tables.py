@@ -12,8 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rdb_data import ChunkedReader, encode_length, encode_string, make_file, read_lazily_and_decode
 
-from telstate_rdb import Hash, KeyRecord, List, RawValue, Set, SortedSet, Value, read_rdb
+from telstate_rdb import (
+    Hash,
+    KeyRecord,
+    List,
+    RawValue,
+    RdbParseError,
+    Set,
+    SortedSet,
+    Value,
+    read_rdb,
+)
+from telstate_rdb._bulk.encode_strings import encode_string as encode_shortest
 from telstate_rdb._source import Source
+from telstate_rdb.lzf import compress_lzf
 
 # Lengths and numbers of strings: runs that are taken apart in one step, and what interrupts them.
 RUNS = st.lists(
@@ -191,3 +203,36 @@ def test_long_text_scores(size: int) -> None:
         encode_string(member) + bytes([len(text)]) + text for member, text in zip(members, texts)
     )
     check(3, 20, body, SortedSet(members, array("d", map(float, texts))), 50)
+
+
+MIXED = [
+    text
+    for number in range(300)
+    for text in (b"%d" % number, b"beam %d " % number * (10 + number), b"antenna m%03d" % number)
+]
+
+
+def test_compressed_strings_are_read_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers, compressed and plain strings in turn are read in blocks, not one by one."""
+    table = b"".join(encode_shortest(text, compress_lzf) for text in MIXED)
+    file = make_file(b"\x02\x03set" + encode_length(len(MIXED)) + table)
+    read_string = Source.read_string
+    calls: list[int] = []
+
+    def count(self: Source) -> bytes:
+        calls.append(self.offset)
+        return read_string(self)
+
+    monkeypatch.setattr(Source, "read_string", count)
+    assert [record.value for record in read_rdb(file)] == [Set(tuple(MIXED))]
+    assert len(calls) <= 2
+
+
+def test_a_string_that_cannot_be_decompressed() -> None:
+    """The error has the offset of the compressed bytes, whatever is before and after them."""
+    packed = compress_lzf(b"telstate" * 20)
+    assert packed is not None
+    before = b"\x02\x03set\x03\x04gain\xc3" + encode_length(len(packed)) + encode_length(161)
+    with pytest.raises(RdbParseError, match="shorter than its string") as caught:
+        list(read_rdb(make_file(before + packed + b"\xc0\x07")))
+    assert caught.value.offset == 9 + len(before)

@@ -3,8 +3,8 @@
 A table is a count and so many items; each item is one string or two, and perhaps a few bytes after
 them (see `Layout`). Items that all have the same layout, as the samples of a sensor have, form a run,
 which is found by comparing every n-th byte and taken apart by one `struct`. Other items are scanned
-from length to length, a block at a time. Items with a compressed or very long string, and those that
-are not completely in the buffer, are left to the caller, who reads them from the source.
+from length to length, a block at a time. Items with a very long string, and those that are not
+completely in the buffer, are left to the caller, who reads them from the source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 import attrs
 
 from telstate_rdb._source import Source
-from telstate_rdb.constants import STRING_INT8, STRING_INT32
+from telstate_rdb.constants import STRING_INT8, STRING_INT32, STRING_LZF
+from telstate_rdb.errors import RdbParseError
+from telstate_rdb.lzf import decompress_quickly
 
 MIN_RUN = 8
 """Shorter runs are not worth it."""
@@ -131,12 +133,16 @@ class Run:
 
 @attrs.define
 class Block:
-    """Items scanned one by one: the start (negative for integers) and stop of each string."""
+    """Items scanned one by one: the start and stop of each string.
+
+    The start of an integer or a compressed string is that of what follows its first byte, and negative.
+    """
 
     buffer: bytes
     count: int
     bounds: list[int]
     tail: int  # the number of bytes after the strings of an item
+    base: int  # the offset of the buffer in the file
 
     def column(self, place: int) -> list[bytes]:
         """Return the first or second string of every item."""
@@ -144,9 +150,25 @@ class Block:
         step = len(self.bounds) // self.count
         starts, stops = self.bounds[2 * place :: step], self.bounds[2 * place + 1 :: step]
         return [
-            buffer[start:stop] if start >= 0 else _integer_text(buffer[-start:stop])
+            buffer[start:stop] if start >= 0 else self._unusual_string(-start, stop)
             for start, stop in zip(starts, stops)
         ]
+
+    def _unusual_string(self, start: int, stop: int) -> bytes:
+        """Return the text of an integer, or a decompressed string."""
+        buffer = self.buffer
+        if buffer[start - 1] != STRING_LZF:
+            return b"%d" % int.from_bytes(buffer[start:stop], "little", signed=True)
+        start += 1 if buffer[start] < 64 else 2
+        size = buffer[start]
+        start += 1
+        if size >= 64:
+            size = (size & 63) << 8 | buffer[start]
+            start += 1
+        try:
+            return decompress_quickly(buffer[start:stop], size)
+        except ValueError as error:
+            raise RdbParseError(str(error), offset=self.base + start) from None
 
     def ends(self, place: int) -> tuple[bytes, bytes]:
         """Return the smallest and the largest of the first or second strings."""
@@ -208,7 +230,7 @@ def scan(
             bounds = scan_items(buffer, start, min(count, BLOCK_ITEMS), layout)
             found = len(bounds) // width
             source.position = bounds[-1] + tail
-            yield block(buffer, found, bounds, layout.tail)
+            yield block(buffer, found, bounds, layout.tail, source.base)
         count -= found
 
 
@@ -255,6 +277,19 @@ def _scan_items(buffer: bytes, position: int, count: int, layout: Layout) -> lis
                 start = position + 1
                 size = 1 << (size & 3)
                 note(-start)
+            elif size == STRING_LZF:
+                start = position + 2
+                size = buffer[position + 1]
+                if size >= 128:
+                    break
+                if size >= 64:
+                    size = (size & 63) << 8 | buffer[start]
+                    start += 1
+                full_size = buffer[start]
+                if full_size >= 128:
+                    break
+                start += 1 if full_size < 64 else 2
+                note(-position - 1)
             else:
                 break
             stop = start + size
@@ -291,10 +326,6 @@ def _count_equal(
         if limit < MIN_RUN:
             break
     return limit
-
-
-def _integer_text(data: bytes) -> bytes:
-    return b"%d" % int.from_bytes(data, "little", signed=True)
 
 
 def _make_struct(parts: tuple[int, int, int], count: int) -> Struct:
