@@ -46,6 +46,7 @@ _FORM_AT: Final = SIZE + 1  # offset of MessagePack's first byte, after the head
 _NUMBER_AT: Final = _FORM_AT + 1
 _NUMBER_KINDS: Final = "biufcmM"  # kinds of dtype whose scalars all have the same size
 _LARGE_SAMPLE: Final = 2**12  # bytes of a sample from which saving a copy is worth more calls
+_FEW_COLUMNS: Final = 16  # bytes up to which many samples are compared byte by byte
 _EXACT: Final = 2**53  # up to here, floats represent every integer
 
 _NUMBERS: Final = {
@@ -156,7 +157,9 @@ def _decode_uniform(samples: JoinedSamples) -> tuple[Array, Array] | None:
     shape, body = maybe_shape or (), SIZE + start
     count, size, joined = len(samples), samples.size, samples.joined
     prefixes: Array = np.ndarray((count, start), np.uint8, joined, SIZE, (size, 1))
-    if any((column != column[0]).any() for column in prefixes.T):
+    # NumPy is slow where the last axis is short.
+    parts = prefixes.T if start < _FEW_COLUMNS else [prefixes]
+    if any((part != part[0]).any() for part in parts):
         return None
     steps = np.ndarray(shape, dtype, joined, body, None, order).strides
     values: Array = np.ndarray((count, *shape), dtype, joined, body, (size, *steps))
