@@ -114,8 +114,11 @@ class Watcher(_AnyWatcher, Protocol):
         as the timeouts of the client allow.
     """
 
-    trouble: str | None
     deadline: Deadline | None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no events can arrive at the moment."""
 
     def next(self, timeout: float | None = None) -> Event | None:
         """Wait for the next event.

@@ -53,13 +53,14 @@ def test_more_threads_wait_than_redis_py_allows_connections(newest_url: str) -> 
         redis.Redis.from_url(newest_url) as client,
         RedisBackend.from_url(newest_url) as backend,
     ):
-        waiting = [threads.submit(wait, backend, KeyWait((b"k",)), LONG) for _ in range(MANY)]
+        names = [b"k%d" % number for number in range(MANY)]
+        waiting = [threads.submit(wait, backend, KeyWait((name,)), LONG) for name in names]
         deadline = time.monotonic() + LONG
         while (count := subscribers(client)) < MANY and time.monotonic() < deadline:
             time.sleep(0.05)
         assert count == MANY
         assert backend.execute_many([Exists((b"k",)), Delete((b"k",))]) == [False, 0]
-        backend.execute(SetImmutable(b"k", b"1"))
+        backend.execute_many([SetImmutable(name, b"1") for name in names])
         for each in waiting:
             each.result(LONG)
 
@@ -139,8 +140,8 @@ def test_a_watch_without_a_connection_is_logged(
 ) -> None:
     """The log says why no events arrive; the watcher subscribes as soon as a connection is free."""
     client = redis.Redis(port=port_of(newest_url), max_connections=1)
-    with RedisBackend(client) as backend, backend.watch([b"l"]) as second:
-        with backend.watch([b"k"]) as first:
+    with RedisBackend(client) as backend, backend.watch([b"l"], deletions=True) as second:
+        with backend.watch([b"k"], deletions=True) as first:
             assert first.next(LONG) is CheckDue.SUBSCRIBED
             with caplog.at_level(logging.WARNING, "telstate_backends"):
                 assert second.next(0.01) is None

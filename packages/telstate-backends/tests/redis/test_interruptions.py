@@ -11,6 +11,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -167,14 +168,17 @@ def test_a_call_that_connects(newest_url: str, slow_proxy: Proxy, most: int, ste
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_watcher(newest_url: str, slow_proxy: Proxy, step: int) -> None:
+@pytest.mark.parametrize("patterns", [(), (b"other*",)], ids=["shared", "own"])
+def test_a_watcher(
+    newest_url: str, slow_proxy: Proxy, patterns: tuple[bytes, ...], step: int
+) -> None:
     """A watcher that is interrupted reports an update all the same, or that a check is due."""
     fill(newest_url)
     slow_proxy.delay = 0.0
     with (
         RedisBackend.from_url(newest_url, db=1) as writer,
         RedisBackend.from_url(url_of(slow_proxy)) as backend,
-        backend.watch([b"k"]) as watcher,
+        backend.watch([b"k"], patterns) as watcher,
     ):
         assert watcher.next(LONG) is CheckDue.SUBSCRIBED
         for at in points(step):
@@ -208,6 +212,25 @@ def test_a_wait(newest_url: str, slow_proxy: Proxy, step: int) -> None:
             if not interrupt(call, at):
                 break
             check(backend)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_wait_beside_others(newest_url: str, step: int) -> None:
+    """An interrupted wait takes nothing from a wait of another thread, which shares its connection."""
+    with RedisBackend.from_url(newest_url) as backend, ThreadPoolExecutor(1) as threads:
+
+        def call() -> None:
+            with pytest.raises(telstate_backends.TimeoutError):
+                wait(backend, KeyWait((b"missing",)), timeout=0.005)
+
+        for at in points(2 * step):
+            key = b"k%d" % at
+            waiting = threads.submit(wait, backend, KeyWait((key,)), LONG)
+            came = interrupt(call, at)
+            backend.execute(SetImmutable(key, b"1"))
+            waiting.result()
+            if not came:
+                break
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -21,10 +21,11 @@ import redis.asyncio.sentinel
 import redis.cluster
 import redis.retry
 import redis.sentinel
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio.client import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.client import Redis
-from redis.exceptions import ConnectionError, MaxConnectionsError
+from redis.exceptions import ConnectionError, MaxConnectionsError, ResponseError
 
 #: A pool that allows fewer connections than this has none to spare.
 _SPARE = 8
@@ -387,11 +388,25 @@ def socket_of(connection: Any) -> socket.socket | None:
     return sock if isinstance(sock, socket.socket) else None
 
 
-def read_message(pubsub: Any) -> Any:
-    """Return what the next message of a synchronous pub/sub object says, in the form of redis-py."""
-    # Unlike `get_message`, this does not reconnect by itself.
-    reply = pubsub.connection.read_response(disconnect_on_error=False, push_request=True)
-    return pubsub.handle_message(reply)
+def reader_of(connection: Any) -> Any:
+    """Return the parser of hiredis that a synchronous connection has, None if it has another."""
+    return getattr(getattr(connection, "_parser", None), "_reader", None)
+
+
+def replies_of(reader: Any) -> list[Any]:
+    """Return all replies that a parser of hiredis has, errors among them."""
+    replies = []
+    while (reply := reader.gets()) is not NOT_ENOUGH_DATA:
+        replies.append(reply)
+    return replies
+
+
+def read_reply(connection: Any) -> Any:
+    """Return the next message or reply on a synchronous connection, or the error that it is."""
+    try:
+        return connection.read_response(disconnect_on_error=False, push_request=True)
+    except ResponseError as error:
+        return error
 
 
 def shut_down(connection: Any) -> None:

@@ -16,6 +16,7 @@ import functools
 import gc
 import math
 import select
+import ssl
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -115,6 +116,22 @@ class LimitedSocket:
             check_header(buffer, count)
         self._count(count)
         return count
+
+    def receive_available(self) -> bytes:
+        """Receive what is there, perhaps nothing."""
+        self.sock.settimeout(0.0)
+        try:
+            data: bytes = self.sock.recv(PROGRESS)
+            # TLS may have decrypted more than was asked for, which a poller does not see.
+            while data and getattr(self.sock, "pending", int)():
+                data += self.sock.recv(PROGRESS)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return b""
+        finally:
+            self.begin()
+        if not data:
+            raise redis.exceptions.ConnectionError("Connection closed by server.")
+        return data
 
     def _receive(self, receive: Callable[..., Any], *args: Any) -> Any:
         if self._timeout == 0:
@@ -388,15 +405,17 @@ def limit(connection: Any, deadline: Deadline | None) -> None:
         sock.limit(deadline)
 
 
-def read_message(pubsub: Any) -> Any:
-    """Return what the next message of a pub/sub object says, None if only a part of it has come so far."""
-    sock = getattr(pubsub.connection, "_sock", None)
-    if isinstance(sock, LimitedSocket):
-        sock.begin()
-        sock.limit(Deadline.after(0.0), POLL_INTERVAL)
-    try:
-        return _client.read_message(pubsub)
-    except redis.exceptions.TimeoutError:
-        return None  # the parser keeps the part
-    finally:
-        limit(pubsub.connection, None)
+def receive(connection: Any) -> list[Any]:
+    """Return what has come on a pub/sub connection, errors among it, without waiting."""
+    sock = getattr(connection, "_sock", None)
+    reader = _client.reader_of(connection)
+    if reader is None or not isinstance(sock, LimitedSocket):
+        replies = []
+        while connection.can_read(timeout=0):
+            replies.append(_client.read_reply(connection))
+        return replies
+    data = sock.receive_available()
+    if not reader.has_data():
+        check_header(data, len(data))
+    reader.feed(data)
+    return _client.replies_of(reader)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from telstate_backends.events import (
@@ -49,13 +49,17 @@ _EVENT_OVERHEAD = 256
 
 
 class EventQueue:
-    """A queue of events in bounded memory, with `CheckDue.OVERFLOWED` in place of changes beyond a limit."""
+    """A queue of events in bounded memory, with `CheckDue.OVERFLOWED` in place of changes beyond a limit.
+
+    One thread may push while another one pops.
+    """
 
     def __init__(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._events: deque[Event] = deque()
-        self._size = 0
+        #: Bytes that have ever been pushed, and popped: each is counted by one thread only.
+        self._pushed = self._popped = 0
         self._is_dropping = False
 
     def __len__(self) -> int:
@@ -65,19 +69,19 @@ class EventQueue:
         if not isinstance(event, CheckDue):
             if self._is_dropping:
                 return
-            if len(self._events) >= self._max_events or self._size >= self._max_bytes:
+            if len(self) >= self._max_events or self._pushed - self._popped >= self._max_bytes:
                 # By the time the reader gets here, the store has everything that is dropped.
                 self._is_dropping = True
                 event = CheckDue.OVERFLOWED
+        self._pushed += _size_of(event)
         self._events.append(event)
-        self._size += _size_of(event)
 
     def pop(self) -> Event | None:
         """Remove and return the oldest event, or `None`."""
         if not self._events:
             return None
         event = self._events.popleft()
-        self._size -= _size_of(event)
+        self._popped += _size_of(event)
         if event is CheckDue.OVERFLOWED:
             self._is_dropping = False
         return event
@@ -324,20 +328,19 @@ class Subscriptions:
     def subscribers_of(self, topic: Topic) -> tuple[Subscriber, ...]:
         return tuple(self._subscribers.get(topic, ()))
 
-    def receive(self, reply: Mapping[str, object] | None) -> Message | None:
-        """Process a reply of redis-py's ``get_message``; return a message for :meth:`deliver_untyped`."""
-        if reply is None:
-            return None
-        kind, channel, data = reply["type"], reply["channel"], reply["data"]
-        if kind in ("subscribe", "psubscribe") and isinstance(channel, bytes):
-            self.confirm(Topic(channel, kind == "psubscribe"))
-        elif kind in ("message", "pmessage") and isinstance(channel, bytes):
-            name = reply["pattern"] if kind == "pmessage" else channel
-            if isinstance(name, bytes) and isinstance(data, bytes):
+    def receive(self, reply: Sequence[object]) -> Message | None:
+        """Process what a server says, as it was received; return a message for :meth:`deliver_untyped`."""
+        kind = reply[0]
+        if kind == b"message" or kind == b"pmessage":
+            is_pattern = kind == b"pmessage"
+            name, channel, data = reply[1], reply[-2], reply[-1]
+            if isinstance(name, bytes) and isinstance(channel, bytes) and isinstance(data, bytes):
                 prefix, key = split_channel(channel)
-                message = Message(Topic(name, kind == "pmessage"), key, data, prefix)
+                message = Message(Topic(name, is_pattern), key, data, prefix)
                 if not self.deliver(message):
                     return message
+        elif kind in (b"subscribe", b"psubscribe") and isinstance(reply[1], bytes):
+            self.confirm(Topic(reply[1], kind == b"psubscribe"))
         return None
 
     def deliver(self, message: Message) -> bool:

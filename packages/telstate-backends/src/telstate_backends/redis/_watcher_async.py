@@ -269,7 +269,7 @@ class PubSubConnection:
         clock = asyncio.get_running_loop().time
         heartbeat = Heartbeat(clock())
         while True:
-            reply: Mapping[str, object] | None = None
+            reply: Mapping[str, Any] | None = None
             try:
                 timeout = max(0.001, heartbeat.seconds_left(clock()))
                 reply = await pubsub.get_message(timeout=timeout)
@@ -285,8 +285,12 @@ class PubSubConnection:
                 self._outages.end(self)
             await self._process(reply)
 
-    async def _process(self, reply: Mapping[str, object] | None) -> None:
-        untyped = self._subscriptions.receive(reply)
+    async def _process(self, reply: Mapping[str, Any] | None) -> None:
+        if reply is None:
+            return
+        name = reply["pattern"] or reply["channel"]
+        words = (reply["type"].encode(), name, reply["channel"], reply["data"])
+        untyped = self._subscriptions.receive(words)
         if untyped is None:
             return
         try:

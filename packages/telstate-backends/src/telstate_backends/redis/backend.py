@@ -33,7 +33,7 @@ from telstate_backends.redis._errors import (
     result_of,
     translate,
 )
-from telstate_backends.redis._watcher import RedisWatcher
+from telstate_backends.redis._watcher import RedisWatcher, SharedConnection, SharedRedisWatcher
 from telstate_backends.redis.url import connect, mocked_client, parse_url
 from telstate_backends.retry import OPERATIONS, OutageLog, RetryPolicy
 
@@ -96,11 +96,12 @@ class RedisBackend(Backend):
         self._closing = threading.Event()
         #: One for each exchange in progress; without a lock, which a fork might find taken.
         self._busy: set[object] = set()
-        self._watchers: set[RedisWatcher] = set()
+        self._watchers: set[RedisWatcher | SharedRedisWatcher] = set()
         self._snapshots: set[Snapshot] = set()
         _backends.add(self)
         self.address = self._server.address
         self._outages = OutageLog(self.address)
+        self._shared = SharedConnection(self._server, self.execute, self._outages)
         try:
             self._server.ping()
         except BaseException as error:
@@ -192,9 +193,15 @@ class RedisBackend(Backend):
     @contextmanager
     def watch(
         self, keys: Sequence[bytes] = (), patterns: Sequence[bytes] = (), *, deletions: bool = False
-    ) -> Iterator[RedisWatcher]:
+    ) -> Iterator[RedisWatcher | SharedRedisWatcher]:
         """Watch keys, and all keys that match glob patterns, from now on."""
-        watcher = RedisWatcher(self._server, self.execute, self._outages, keys, patterns, deletions)
+        watcher: RedisWatcher | SharedRedisWatcher
+        if patterns or deletions:
+            watcher = RedisWatcher(
+                self._server, self.execute, self._outages, keys, patterns, deletions
+            )
+        else:
+            watcher = SharedRedisWatcher(self._shared, keys)
         self._watchers.add(watcher)
         if self._closing.is_set():
             watcher.close()
@@ -234,6 +241,7 @@ class RedisBackend(Backend):
         self._closing.set()
         for watcher in tuple(self._watchers):
             watcher.close()
+        self._shared.close()
         for snapshot in tuple(self._snapshots):
             snapshot.cut()
         if not self._busy:
@@ -246,6 +254,7 @@ class RedisBackend(Backend):
         if closing.is_set():
             self._closing.set()
         self._server.forget_parent()
+        self._shared.forget_parent()
         for watcher in tuple(self._watchers):
             watcher.forget_parent()
 

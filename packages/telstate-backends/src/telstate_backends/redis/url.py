@@ -51,7 +51,7 @@ DEFAULTS: Mapping[str, Any] = {
     "socket_connect_timeout": 5.0,
     "socket_keepalive": True,
     "health_check_interval": 30,
-    # As good as no limit: each thread that waits or watches has one. From redis-py 8 on it is 100.
+    # As good as no limit: each thread that sends or watches has one. From redis-py 8 on it is 100.
     "max_connections": 1 << 31,
     # RESP3 costs round trips: a HELLO, and from redis-py 8 on a request for notices of maintenance.
     "protocol": 2,

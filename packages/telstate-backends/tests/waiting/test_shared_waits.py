@@ -1,0 +1,137 @@
+"""The waits of a synchronous backend share one pub/sub connection, which one thread reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis
+from subjects import LONG
+
+from telstate_backends import (
+    CheckDue,
+    KeyType,
+    KeyWait,
+    RedisBackend,
+    RefusedError,
+    SetImmutable,
+    Update,
+    wait,
+)
+
+
+@pytest.fixture
+def admin(newest_url: str) -> Iterator[Any]:
+    """A client of the server; most of its methods have no annotations."""
+    with redis.Redis.from_url(newest_url) as client:
+        yield client
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Return when a condition is true, which must be so soon."""
+    deadline = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def readers() -> list[threading.Thread]:
+    """Return the threads that read."""
+    return [each for each in threading.enumerate() if each.name == "telstate pub/sub"]
+
+
+def subscribed(admin: Any) -> int:
+    """Return how many connections have subscriptions."""
+    return sum(each["sub"] != "0" for each in admin.client_list())
+
+
+def test_one_connection_for_all_waits(newest_url: str, admin: Any) -> None:
+    """There is one, and one thread, for as long as anything waits; each wait gets what it waits for."""
+    names = [b"k%d" % number for number in range(40)]
+    with RedisBackend.from_url(newest_url) as backend, ThreadPoolExecutor(len(names)) as threads:
+        for _ in range(2):
+            waiting = [threads.submit(wait, backend, KeyWait((name,)), LONG) for name in names]
+            until(lambda: len(admin.pubsub_channels("update/k*")) == len(names))
+            assert subscribed(admin) == 1
+            until(lambda: len(readers()) == 1)
+            for name in names:
+                backend.execute(SetImmutable(name, b"1"))
+            for each in waiting:
+                each.result()
+            until(lambda: subscribed(admin) == 0 and not readers())
+            admin.flushall()
+
+
+def test_a_wait_takes_three_exchanges(newest_url: str, admin: Any) -> None:
+    """It reads, subscribes and reads again, on connections one of which is new."""
+    with RedisBackend.from_url(newest_url) as backend, ThreadPoolExecutor(1) as threads:
+        admin.config_resetstat()
+        waiting = threads.submit(wait, backend, KeyWait((b"k",)), LONG)
+        until(lambda: calls(admin, "evalsha") == 2)
+        assert calls(admin, "subscribe") == 1
+        backend.execute(SetImmutable(b"k", b"1"))
+        waiting.result()
+
+
+def calls(admin: Any, name: str) -> int:
+    """Return how often commands have been called whose names begin in a way."""
+    statistics = admin.info("commandstats").items()
+    return sum(each["calls"] for full, each in statistics if full.startswith(f"cmdstat_{name}"))
+
+
+def test_only_the_refused_waits_fail(newest_url: str, admin: Any) -> None:
+    """Of many waits that begin at once, those without permission fail; others are not disturbed."""
+    permissions = ("on", "nopass", "~*", "+@all", "resetchannels", "&update/mine*")
+    admin.execute_command("ACL", "SETUSER", "dora", *permissions)
+    names = [b"mine_%d" % number for number in range(30)]
+    names[3] = names[17] = names[29] = b"other"
+    url = newest_url.replace("//", "//dora:any@")
+    with RedisBackend.from_url(url) as backend, ThreadPoolExecutor(len(names)) as threads:
+        with backend.watch([b"mine_0"]) as watcher:
+            assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+            waiting = [threads.submit(wait, backend, KeyWait((name,)), LONG) for name in names]
+            for number in (3, 17, 29):
+                with pytest.raises(RefusedError, match="channel 'update/other' cannot be"):
+                    waiting[number].result()
+            for name, each in zip(names, waiting, strict=True):
+                if name != b"other":
+                    backend.execute(SetImmutable(name, b"1"))
+                    each.result()
+            assert watcher.next(LONG) == Update(b"mine_0", KeyType.IMMUTABLE, b"1")
+    admin.acl_deluser("dora")
+
+
+def test_keys_are_added_and_left(newest_url: str, admin: Any) -> None:
+    """A watcher adds and leaves keys while others of the same keys go on."""
+    with RedisBackend.from_url(newest_url) as backend:
+        with backend.watch([b"a"]) as one, backend.watch([b"a", b"b"]) as other:
+            assert one.next(LONG) is other.next(LONG) is CheckDue.SUBSCRIBED
+            assert (one.covers([b"a"]), one.covers([b"b"])) == (True, False)
+            one.add([b"b"])
+            assert one.next(LONG) is CheckDue.SUBSCRIBED
+            assert one.covers([b"a", b"b"])
+            one.discard([b"a"])
+            until(lambda: one.covers([b"b"]))
+            assert not one.covers([b"a"])
+            for key in (b"a", b"b"):
+                backend.execute(SetImmutable(key, b"1"))
+            updates = [Update(key, KeyType.IMMUTABLE, b"1") for key in (b"a", b"b")]
+            assert [other.next(LONG), other.next(LONG), one.next(LONG)] == [*updates, updates[1]]
+            assert one.poll() is None
+            one.wake()
+            assert one.next(LONG) is None
+
+
+def test_a_lost_connection_is_one_for_all(newest_url: str, admin: Any) -> None:
+    """Each watcher learns that updates may have been lost, and gets those that follow."""
+    with RedisBackend.from_url(newest_url) as backend:
+        with backend.watch([b"a"]) as one, backend.watch([b"b"]) as other:
+            assert one.next(LONG) is other.next(LONG) is CheckDue.SUBSCRIBED
+            admin.client_kill_filter(_type="pubsub")
+            assert one.next(LONG) is other.next(LONG) is CheckDue.RECONNECTED
+            backend.execute(SetImmutable(b"b", b"1"))
+            assert other.next(LONG) == Update(b"b", KeyType.IMMUTABLE, b"1")
