@@ -57,11 +57,11 @@ DEFAULTS: Mapping[str, Any] = {
     "protocol": 2,
 }
 
-#: Without a name of the library, which costs two round trips; newer versions of redis-py have another option for it.
+#: What leaves out the name of the library, which costs two round trips; redis-py 7.2 to 7.4 always send it.
 _NAMELESS: Mapping[str, Any] = (
     {"driver_info": None}
-    if find_spec("redis.driver_info")
-    else {"lib_name": None, "lib_version": None}
+    if int(redis.__version__.partition(".")[0]) >= 8
+    else {} if find_spec("redis.driver_info") else {"lib_name": None, "lib_version": None}
 )
 
 #: What katsdptelstate passes to redis-py, and tests of programs that use it expect of their mocks.
