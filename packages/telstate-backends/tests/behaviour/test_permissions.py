@@ -86,6 +86,7 @@ READS: list[Operation[Any]] = [
     ),
     *(Peek(b"a", limit) for limit in (0, 1)),
     Keys(),
+    Keys(b"[as]*"),
     KeyTypes(),
     KeyTypes(b"[as]"),
     Count(),

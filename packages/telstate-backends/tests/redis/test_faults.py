@@ -39,6 +39,7 @@ from telstate_backends import (
     wait,
     wait_async,
 )
+from telstate_backends.operations import inspect
 from telstate_codec.timestamps import encode_sample
 from telstate_testing import RedisBinary, RedisServer
 from telstate_testing.servers import free_port
@@ -282,6 +283,29 @@ def test_long_keys_are_exported_without_a_script(server_url: str) -> None:
         assert (scripts, calls["cmdstat_exec"]["calls"]) == (1, 2)
 
 
+@pytest.mark.parametrize("count, calls", [(10, 1), (1000, 0)])
+def test_a_glob_on_a_small_store_is_one_script(
+    server_url: str, monkeypatch: pytest.MonkeyPatch, count: int, calls: int
+) -> None:
+    """The server looks through few keys at once, and through many by pages; a user who may not do the first gets pages."""
+    monkeypatch.setattr(inspect, "KEYS_PER_PAGE", 100)
+    with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
+        client.mset({b"k%d" % number: b"x" for number in range(count)})
+        expected = sorted(b"k%d" % number for number in range(count) if b"1" in b"%d" % number)
+        client.config_resetstat()
+        assert backend.execute(Keys(b"k*1*")) == expected
+        assert client.info("commandstats").get("cmdstat_keys", {"calls": 0})["calls"] == calls
+        client.acl_setuser(
+            "carl", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-keys"]
+        )
+        try:
+            place = server_url.removeprefix("redis://")
+            with RedisBackend.from_url(f"redis://carl:any@{place}") as restricted:
+                assert restricted.execute(Keys(b"k*1*")) == expected
+        finally:
+            client.acl_deluser("carl")
+
+
 def texts_of(error: BaseException | None) -> str:
     """Return the texts of an error and its causes."""
     return "" if error is None else f"{error!r} {error}\n{texts_of(error.__cause__)}"
@@ -354,7 +378,7 @@ for _ in range(50):
 def test_many_processes_race_to_set_one_immutable(newest_url: str) -> None:
     """Of fifty processes exactly one sets the key, and all others get its value."""
     command = [sys.executable, "-c", RACE, newest_url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     replies = done.stdout.split()
     with RedisBackend.from_url(newest_url) as backend:
         stored = backend.execute(Get((b"race",)))

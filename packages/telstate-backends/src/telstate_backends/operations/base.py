@@ -94,6 +94,8 @@ class Command:
         If there are any, each stands for a listing by pages. It is what follows the arguments, and a cursor
         precedes these. The command is repeated with the cursor of each reply until that is 0. The reply
         is then a list of the second elements of these replies, for each listing.
+    whole : Command, optional
+        A script that returns the only listing at once, or nothing if it is too long for that.
     steps : tuple of Command
         A transaction that does the same faster, in a batch on a single server; its last reply counts.
     is_long : bool
@@ -106,6 +108,7 @@ class Command:
     arguments: tuple[Argument, ...] = ()
     is_script: bool = False
     pages: tuple[Args, ...] = ()
+    whole: Command | None = None
     steps: tuple[Command, ...] = ()
     is_long: bool = False
 

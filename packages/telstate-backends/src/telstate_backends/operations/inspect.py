@@ -66,7 +66,12 @@ class Keys(Operation[list[bytes]]):
         return sorted(filter(Glob(self.pattern).fullmatch, store.data))
 
     def command(self) -> Command:
-        return Command("SCAN", (), ("MATCH", self.pattern, "COUNT", KEYS_PER_PAGE), pages=((),))
+        # Scripts are slow to return many keys.
+        whole = None
+        if self.pattern != b"*":
+            whole = Command("keys", (), (self.pattern, KEYS_PER_PAGE), is_script=True)
+        arguments = ("MATCH", self.pattern, "COUNT", KEYS_PER_PAGE)
+        return Command("SCAN", (), arguments, pages=((),), whole=whole)
 
     def parse(self, reply: object) -> list[bytes]:
         (pages,) = as_list(reply)

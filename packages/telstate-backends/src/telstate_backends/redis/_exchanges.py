@@ -86,7 +86,7 @@ def exchange_command(
 ) -> Exchange[object]:
     """Return the reply to one command; raises redis-py's error if it fails."""
     if command.pages:
-        return (yield from _exchange_pages(command))
+        return (yield from _exchange_pages(command, access))
     if not command.is_read_script:
         return (yield from _exchange_in(Way.SCRIPT, command, asking))
     prefer_transaction = command.is_long and access.may_transact
@@ -206,7 +206,7 @@ def exchange_commands(
                 continue
             for command, _ in run:
                 try:
-                    replies.append((yield from _exchange_pages(command)))
+                    replies.append((yield from _exchange_pages(command, access)))
                 except ResponseError as error:
                     replies.append(error)
         except (*LOST, ResponseError) as error:
@@ -330,7 +330,14 @@ def _executed(replies: Sequence[object]) -> list[object]:
     return executed if isinstance(executed, list) else unexpected(executed)
 
 
-def _exchange_pages(command: Command) -> Exchange[list[list[object]]]:
+def _exchange_pages(command: Command, access: ReadAccess) -> Exchange[list[list[object]]]:
+    if command.whole is not None and access.by_script:
+        try:
+            listing = yield from _exchange_in(access.way, command.whole, asking=False)
+            if listing is not None:
+                return [[listing]]
+        except ResponseError:
+            pass  # pages show what is wrong
     listings: list[list[object]] = [[] for _ in command.pages]
     cursors = dict.fromkeys(range(len(listings)), 0)
     while cursors:
