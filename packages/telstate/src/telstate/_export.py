@@ -200,8 +200,9 @@ def export(
     """
     make_table = find_format(path, unix)
     selection = Selection(keys, exclude)
-    span = encode_timestamp(0.0 if start is None else start), (
-        _END if end is None else encode_timestamp(end)
+    span = (
+        b"" if start is None else encode_timestamp(start),
+        _END if end is None else encode_timestamp(end),
     )
     if span[0] >= span[1]:
         raise InvalidTimestampError("The range is empty: its end is not after its start.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import attrs
 
@@ -22,11 +23,17 @@ class RelativeTime:
     seconds: float
     is_before: bool
 
-    def resolve(self, backend: Backend, keys: Iterable[Key]) -> float:
-        """Return the time in seconds since 1970, relative to the samples of keys with these full names."""
+    def resolve(self, backend: Backend, keys: Iterable[Sequence[Key]]) -> float:
+        """Return the time in seconds since 1970, relative to the samples of keys.
+
+        Each is the full names that a view tries, of which the first that exists counts.
+        """
         if self.is_before and backend.uncached.store is None:
             return max(0.0, time.time() - self.seconds)
-        previews = backend.execute_many([Peek(encode_key(key), 0) for key in keys])
+        keys = list(keys)
+        peeks = [Peek(encode_key(name), 0) for name in chain.from_iterable(keys)]
+        found = iter(backend.execute_many(peeks))
+        previews = [next(filter(None, [next(found) for _ in names]), None) for names in keys]
         ends = [
             (decode_timestamp(one.first), decode_timestamp(one.last))
             for one in previews

@@ -1,7 +1,8 @@
 """Snapshots: loading RDB files into stores, and saving stores to RDB files.
 
 `telstate_rdb` reads and writes the files, `telstate_backends` the keys; this module connects them. Files
-that are written here can be read by Redis since 2.6, by Valkey and by katsdptelstate.
+that are written here can be read by Redis since 2.6 (since 4.0 if sensors were copied from a server's snapshot), by
+Valkey and by katsdptelstate.
 """
 
 from __future__ import annotations

@@ -72,6 +72,9 @@ def test_add(live: tuple[str, TelescopeState]) -> None:
     times = [moment for _, moment in ts.get_range("gain", 0)]
     assert before <= times[2] <= time.time()
     assert before - 3600 <= times[1] <= time.time() - 3600
+    ts.add("beam_gain", 4.0, ts=1_700_000_000.0)
+    assert run("add", url, "gain", "5", "--view", "beam", "--time", "+1m").exit_code == 0
+    assert ts.get_range("beam_gain", 0)[1] == (5, 1_700_000_060.0)
 
 
 def test_negative_numbers(live: tuple[str, TelescopeState]) -> None:

@@ -183,7 +183,7 @@ def test_old_file_is_kept(ts: TelescopeState, tmp_path: Path, suffix: str) -> No
         export(TelescopeState(), path)
     with pytest.raises(TypeError, match="single name"):
         export(ts, path, "n_chans")
-    ts.backend.execute(Load(b"short", Samples([b"1234567"])))
+    ts.backend.execute(Load(b"short", Samples([b"\0" * 7])))
     with pytest.raises(DecodeError, match="Key 'short': .*8 bytes"):
         export(ts, path)
     assert path.read_bytes() == b"old"

@@ -593,6 +593,7 @@ def test_times_relative_to_samples() -> None:
     ts.add_many("x_late", [1.0, 2.0], [T + 100, T + 7200])
     ts.add("early", "on", ts=T)
     ts.add("other", 1, ts=T + 1e6)
+    ts.add("late", 1, ts=T + 1e6)  # which x_late hides
     keys = ["late", "ear*"]
     axes = plot_sensors(ts.view("x"), keys, "-1h").axes[0]
     assert seconds(axes.get_xlim())[0] == 3600.0

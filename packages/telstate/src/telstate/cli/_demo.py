@@ -28,12 +28,8 @@ from telstate_rdb.printable import escape_path
 ANTENNAS = ["m000", "m001", "m002", "m003"]
 CHANNELS = 256
 START = 1_600_000_000.0
-DURATION, SCAN, SLEW, PERIOD = (
-    900,
-    100,
-    24,
-    4,
-)  # seconds in all, on a target, to it, and from sample to sample
+# Seconds in all, for each target, of these until the antennas are there, and from sample to sample.
+DURATION, SCAN, SLEW, PERIOD = 900, 100, 24, 4
 # Name, right ascension, declination, purpose, and azimuth and elevation at the start, in degrees.
 TARGETS = [
     ("J1939-6342", 294.854, -63.713, "bandpass calibrator", 152.0, 38.0),

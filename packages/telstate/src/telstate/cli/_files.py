@@ -158,6 +158,8 @@ def dump(
 ) -> None:
     """Write keys to a snapshot, which Redis since 2.6 and Valkey read.
 
+    Sensors from the snapshot of a server are copied as they are, which Redis reads since 4.0.
+
     Nothing is written if a GLOB matches no key. GLOB chooses keys by their full names.
 
     \b

@@ -603,7 +603,7 @@ def _get_at(
     if kind is not KeyType.MUTABLE:
         raise click.UsageError(f"Key {escape(key)!r} has no times: it is {_name(kind)}.")
     full = [f"{prefix}{key}" for prefix in opened.ts.prefixes]
-    when = resolve_time(moment, opened.ts, full)
+    when = resolve_time(moment, opened.ts, [full])
     samples = opened.ts.get_range(key, when, when, include_previous=True, include_end=True)
     if not samples:
         all_samples = opened.ts.get_range(key, 0.0, include_previous=True)

@@ -114,9 +114,8 @@ def resolve_span(
     """Return the limits of a range in seconds since 1970, which may be relative to samples."""
     ts = opened.ts
     names = [
-        prefix + str(name)
+        [prefix + str(name) for prefix in ([""] if is_full else ts.prefixes)]
         for name, is_full in selected.items()
-        for prefix in ([""] if is_full else ts.prefixes)
     ]
     first, last = (None if one is None else resolve_time(one, ts, names) for one in (start, end))
     if first is not None and last is not None and first >= last:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import click
@@ -16,8 +16,8 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 CommandTime: TypeAlias = float | RelativeTime
 
 
-def resolve_time(moment: CommandTime, ts: TelescopeState, keys: Iterable[str]) -> float:
-    """Return a time in seconds since 1970, which may be relative to samples of keys with these full names."""
+def resolve_time(moment: CommandTime, ts: TelescopeState, keys: Iterable[Sequence[str]]) -> float:
+    """Return a time in seconds since 1970, which may be relative to samples; see `RelativeTime.resolve`."""
     return moment.resolve(ts.backend, keys) if isinstance(moment, RelativeTime) else moment
 
 

@@ -63,7 +63,7 @@ def set_(store: StoreArgument, key: str, value: str, sub_key: str | None, as_tex
     "moment",
     callback=parse_time,
     metavar="TIME",
-    help="The time of the sample: ISO 8601 (UTC), seconds since 1970, or -1h (before now). Default: now.",
+    help="The time of the sample: ISO 8601 (UTC), seconds since 1970, -1h (before now), or +1h (after the first sample). Default: now.",
 )
 @_text_option
 def add(
@@ -80,8 +80,10 @@ def add(
     """
     content = parse_value(value, as_text)
     with store.open(writable=True) as opened:
-        seconds = None if moment is None else resolve_time(moment, opened.ts, [key])
-        opened.ts.add(key, content, seconds)
+        ts = opened.ts
+        names = [[ts.prefixes[0] + key]]
+        seconds = None if moment is None else resolve_time(moment, ts, names)
+        ts.add(key, content, seconds)
 
 
 @click.command()

@@ -236,7 +236,8 @@ def read_plot(
     if ts.prefixes == ("",):
         in_view |= matching
         matching = {}
-    full = [*(prefix + str(key) for key in in_view for prefix in ts.prefixes), *matching]
+    full = [[prefix + str(key) for prefix in ts.prefixes] for key in in_view]
+    full += [[str(key)] for key in matching]
     begin, until = _bound(start, -math.inf, ts, full), _bound(end, math.inf, ts, full)
     if begin <= 0.0:  # where all samples are asked for
         begin = -math.inf
@@ -259,7 +260,7 @@ def read_plot(
     return Plot(_arrange(sensors, stacked), first, last, shown)
 
 
-def _bound(time: Time | None, default: float, ts: Readable, keys: Sequence[Key]) -> float:
+def _bound(time: Time | None, default: float, ts: Readable, keys: list[list[str]]) -> float:
     """Return a time in seconds, which may be relative to samples; numbers too large for a float are infinite."""
     if time is None:
         return default
