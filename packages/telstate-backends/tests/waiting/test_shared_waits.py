@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -135,3 +137,19 @@ def test_a_lost_connection_is_one_for_all(newest_url: str, admin: Any) -> None:
             assert one.next(LONG) is other.next(LONG) is CheckDue.RECONNECTED
             backend.execute(SetImmutable(b"b", b"1"))
             assert other.next(LONG) == Update(b"b", KeyType.IMMUTABLE, b"1")
+
+
+def test_a_backend_that_is_dropped(newest_url: str) -> None:
+    """It is freed at once, with its connections, and not only by the collector of cycles."""
+    backend = RedisBackend.from_url(newest_url)
+    with backend.watch([b"nothing"]) as watcher:
+        assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+    until(lambda: not readers())
+    gc.collect()  # the tracebacks of errors that were caught
+    gc.disable()
+    try:
+        reference = weakref.ref(backend)
+        del backend
+        assert reference() is None
+    finally:
+        gc.enable()

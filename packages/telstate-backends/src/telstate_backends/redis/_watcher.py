@@ -529,8 +529,10 @@ class SharedConnection(_PubSubConnection):
         try:
             while self._requests:
                 self._is_reading = True
-                self._use()
-                self._is_reading = False
+                try:
+                    self._use()
+                finally:
+                    self._is_reading = False
         finally:
             self._turn.release()
 

@@ -101,7 +101,11 @@ class RedisBackend(Backend):
         _backends.add(self)
         self.address = self._server.address
         self._outages = OutageLog(self.address)
-        self._shared = SharedConnection(self._server, self.execute, self._outages)
+        # So that a backend that is dropped is freed, with its connections, at once.
+        myself = weakref.proxy(self)
+        self._shared = SharedConnection(
+            self._server, lambda operation: myself.execute(operation), self._outages
+        )
         try:
             self._server.ping()
         except BaseException as error:
