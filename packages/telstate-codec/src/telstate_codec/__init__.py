@@ -13,12 +13,7 @@ from .errors import (
 )
 from .keys import Key, decode_key, encode_key, key_repr
 from .pickles import PICKLE_PROTOCOL, AllowPickle, PicklePolicy, set_allow_pickle
-from .samples import (
-    SampleArrays,
-    decode_sample_arrays,
-    decode_samples,
-    encode_samples,
-)
+from .samples import SampleArrays, decode_sample_arrays, decode_samples, encode_samples
 from .timestamps import (
     Time,
     decode_sample,
