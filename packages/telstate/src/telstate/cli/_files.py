@@ -158,7 +158,7 @@ def dump(
 ) -> None:
     """Write keys to a snapshot, which Redis since 2.6 and Valkey read.
 
-    Sensors from the snapshot of a server are copied as they are, which Redis reads since 4.0.
+    A snapshot with sensors that are copied from that of a server needs Redis 4.0.
 
     Nothing is written if a GLOB matches no key. GLOB chooses keys by their full names.
 
