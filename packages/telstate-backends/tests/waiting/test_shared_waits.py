@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -24,6 +26,20 @@ from telstate_backends import (
     Update,
     wait,
 )
+
+#: Waits in a thread that goes on after the end of the main thread.
+LATE_WATCH = """
+import sys, threading
+from telstate_backends import RedisBackend
+
+def watch():
+    threading.main_thread().join()
+    with backend.watch([b"k"]) as watcher:
+        print(watcher.next(30), [thread.name for thread in threading.enumerate() if thread.daemon])
+
+backend = RedisBackend.from_url(sys.argv[1])
+threading.Thread(target=watch).start()
+"""
 
 
 @pytest.fixture
@@ -153,3 +169,18 @@ def test_a_backend_that_is_dropped(newest_url: str) -> None:
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_the_last_key_is_left_by_a_watcher_that_stays(newest_url: str, admin: Any) -> None:
+    """The connection, which is of no use for the time being, is still read and written."""
+    with RedisBackend.from_url(newest_url) as backend, backend.watch([b"k"]) as watcher:
+        assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+        watcher.discard([b"k"])
+        until(lambda: not admin.pubsub_channels("update/k"))
+
+
+def test_waits_after_the_end_of_the_main_thread(newest_url: str) -> None:
+    """They need no new thread, which some versions of Python refuse then."""
+    command = [sys.executable, "-c", LATE_WATCH, newest_url]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output == "CheckDue.SUBSCRIBED []\n"

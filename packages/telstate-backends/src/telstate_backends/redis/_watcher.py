@@ -122,7 +122,7 @@ class _PubSubConnection:
 
     def _step(self, left: float | None) -> bool:
         """Connect, or process what has come, waiting at most `left` seconds; return whether there was anything."""
-        if not self._subscriptions.topics:
+        if self._pubsub is None and not self._subscriptions.topics:
             self._sleep(left)
             return False
         try:

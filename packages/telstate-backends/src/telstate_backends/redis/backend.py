@@ -200,7 +200,8 @@ class RedisBackend(Backend):
     ) -> Iterator[RedisWatcher | SharedRedisWatcher]:
         """Watch keys, and all keys that match glob patterns, from now on."""
         watcher: RedisWatcher | SharedRedisWatcher
-        if patterns or deletions:
+        # After the end of the main thread, Python 3.12.1 starts no other.
+        if patterns or deletions or not threading.main_thread().is_alive():
             watcher = RedisWatcher(
                 self._server, self.execute, self._outages, keys, patterns, deletions
             )
