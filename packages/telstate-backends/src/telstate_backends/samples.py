@@ -97,7 +97,7 @@ class Samples(Sequence[bytes]):
     def find_range(self, start: bytes, end: bytes, include_previous: bool) -> Sequence[bytes]:
         """Return the samples from `start` to before `end`.
 
-        The last one before `start` comes first if it is wanted and before `end`.
+        With `include_previous`, the last one before `start` comes first, if that is before `end`.
         """
         first, last = self._blocks[-1]
         if first < start:  # as most ranges are
@@ -135,7 +135,7 @@ class Samples(Sequence[bytes]):
         return True
 
     def insert_samples(self, members: Iterable[bytes]) -> None:
-        """Insert one or more samples into one or more others: one by one if there are few, else by sorting."""
+        """Insert one or more `members`: one by one if there are few, else by sorting."""
         new = sort_samples(members)
         blocks = self._blocks
         block, place = self._find(new[0])
