@@ -30,7 +30,8 @@ from telstate_backends import (
     RedisBackend,
     RetryPolicy,
 )
-from telstate_backends.store import Fields, Samples
+from telstate_backends.samples import Samples
+from telstate_backends.store import Fields
 from telstate_codec import encode_value
 
 MARK: list[object] = []

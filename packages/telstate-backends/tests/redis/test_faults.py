@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +21,7 @@ from telstate_backends import (
     AddSamples,
     AsyncRedisBackend,
     ConnectionError,
+    Deadline,
     Delete,
     Exists,
     Export,
@@ -281,6 +283,23 @@ def test_long_keys_are_exported_without_a_script(server_url: str) -> None:
         calls = client.info("commandstats")
         scripts = sum(entry["calls"] for name, entry in calls.items() if "evalsha" in name)
         assert (scripts, calls["cmdstat_exec"]["calls"]) == (1, 2)
+
+
+def test_a_new_connection_does_not_keep_its_caller(server_url: str) -> None:
+    """A deadline with which a connection was made is freed with the call, and so is a watch that is dropped."""
+
+    class Caller:
+        def gave_up(self) -> bool:
+            return False
+
+    with redis.Redis.from_url(server_url) as client, RedisBackend.from_url(server_url) as backend:
+        client.client_kill_filter(_type="normal", skipme=True)
+        caller = Caller()
+        freed = weakref.ref(caller)
+        deadline = Deadline.after(LONG, caller.gave_up)
+        assert not backend.execute(Exists((b"k",)), deadline=deadline)
+        del caller, deadline
+        assert freed() is None
 
 
 @pytest.mark.parametrize("count, calls", [(10, 1), (1000, 0)])

@@ -22,7 +22,8 @@ from telstate import (
     TelstateError,
 )
 from telstate_backends import Load
-from telstate_backends.store import Fields, Samples
+from telstate_backends.samples import Samples
+from telstate_backends.store import Fields
 from telstate_codec import encode_value
 
 KEYS = ["ascii", "süd", "\udcff\udc80 not UTF-8", "", b"\xff\x00bytes", "new\nline", "\x1b[31mred"]

@@ -6,7 +6,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ def test_pages_of_a_long_sensor(
     read: list[int] = []
     members = _reader.Reader.members
 
-    async def count(*arguments: Any) -> list[bytes]:
+    async def count(*arguments: Any) -> Sequence[bytes]:
         found = await members(*arguments)
         read.append(len(found))
         return found

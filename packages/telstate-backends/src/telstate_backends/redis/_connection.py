@@ -321,6 +321,7 @@ class Connections:
             self._made.add(connection)
             connection.deadline = deadline
             connection.connect()
+            connection.deadline = None  # which refers to the caller, and is not needed again
         except BaseException:
             self.discard(connection)
             raise
