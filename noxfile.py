@@ -161,6 +161,7 @@ def wheels(session: nox.Session, *names: str) -> list[str]:
             copy = Path(_WHEELS.name, "sources", name)
             shutil.copytree(source, copy, ignore=BUILT)
             options = ["-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+            # Looked for before, since `.ci/run` may be installing one.
             compiler = shutil.which(os.environ.get("CC", "cc"))
             session.run(*pip, "wheel", *options, str(copy))
             (_built[name],) = folder.glob("*.whl")

@@ -293,8 +293,8 @@ class ChangeTracker:
 class _Reading:
     """The pages of a key that are still to be read: the first shows how many samples one has, and then all are known.
 
-    Samples that are added meanwhile move others to higher ranks, so pages are requested in order of rank, and
-    reading ends with a page after which there is none.
+    Samples that are added meanwhile move others to higher ranks, so pages are requested in order of rank, until
+    one is the last.
     """
 
     key: bytes

@@ -135,9 +135,10 @@ def stored_of(value: Value) -> Stored | str:
         scores = value.scores
         if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
             return SCORES
+        if not value.members:
+            return "an empty sorted set"
         # No server writes a member twice, but a broken file may.
-        samples = Samples(sort_samples(value.members))
-        return samples if value.members else "an empty sorted set"
+        return Samples(sort_samples(value.members))
     if isinstance(value, Hash):
         if value.expiries:
             return "a hash with fields that expire"

@@ -243,7 +243,8 @@ class _PubSubConnection:
                 pass  # an interruption came after it had been read
         return is_fake or bool(ready - {woken})
 
-    def _closed_error(self) -> CancelledError:
+    def closed_error(self) -> CancelledError:
+        """Return the error for a watcher of a backend that is closed."""
         return CancelledError(f"Redis at {self._address} was closed while it was watched.")
 
 
@@ -270,7 +271,7 @@ class RedisWatcher(_PubSubConnection):
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             if self._is_closed:
-                raise self._closed_error()
+                raise self.closed_error()
             if self._events:
                 return self._events.popleft()
             if self._is_woken:
@@ -284,7 +285,7 @@ class RedisWatcher(_PubSubConnection):
     def poll(self) -> Event | None:
         """Return an event that is there already; does not reconnect."""
         if self._is_closed:
-            raise self._closed_error()
+            raise self.closed_error()
         while not self._events and self._pubsub is not None and self._step(0.0):
             pass
         return self._events.popleft() if self._events else None
@@ -480,10 +481,6 @@ class SharedConnection(_PubSubConnection):
     def is_fresh(self) -> bool:
         """Return whether the connection is alive, as far as is known."""
         return self._pubsub is not None and self._heartbeat.is_fresh(time.monotonic())
-
-    def closed_error(self) -> CancelledError:
-        """Return the error for a watcher of a backend that is closed."""
-        return self._closed_error()
 
     def forget_parent(self) -> None:
         """Leave, in the child of a fork, the thread and the watchers to the parent."""
