@@ -156,6 +156,9 @@ def test_timestamps_of_msgpack_are_passed_through() -> None:
             lambda one: {one: 1},
             lambda one: {(one,): 1},
             lambda one: [2j, np.float32(1), (), (1, [one])],
+            lambda one: [1, Pair("a", {"b": Pair(1, one)})],
+            lambda one: [np.zeros(9999), (np.zeros(9999), one)],
+            lambda one: (np.zeros(9999), [one]),
         ]
     ),
 )

@@ -3,8 +3,8 @@
 msgpack's packer encodes the plain types strictly (it never takes a subclass for its base) and asks
 `_Worker.pack_other` about everything else. A packer is expensive to make and cheap to use again, but
 cannot be used by two threads at once, nor for a tuple while it is packing the list around the tuple.
-So idle workers, each with its own packer, wait in a list for each depth of tuples; one is taken out,
-used and put back.
+So idle workers are kept in a list, from which one is taken, used and put back; each has its own packer,
+and another worker for the tuples inside.
 
 A large array in a list, dictionary or tuple does not pass through the packer, which would copy it
 several times: a placeholder does, and the array replaces it when the parts are joined.
@@ -12,12 +12,13 @@ several times: a placeholder does, and the array replaces it when the parts are 
 
 from __future__ import annotations
 
-import itertools
+import gc
 import os
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, cast
+from itertools import chain
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import msgpack
 
@@ -61,7 +62,8 @@ _COMPLEX: Final = struct.Struct(">dd")
 _COMPLEX_HEADER: Final = ENCODING_MSGPACK + extension_header(CODE_COMPLEX, _COMPLEX.size)
 
 _ExtType: Final = msgpack.ExtType
-_CONTAINERS: Final = frozenset((list, dict))
+_CONTAINERS: Final = frozenset((list, dict, tuple))
+_PLAIN: Final = _CONTAINERS | {int, float, str, bytes, bool, type(None)}
 _EMPTY_TUPLE: Final = msgpack.ExtType(CODE_TUPLE, b"\x90")
 _new_extension: Final = tuple.__new__  # ExtType's own constructor takes longer than packing
 
@@ -85,6 +87,7 @@ class _Worker:
         self.pack: Final = msgpack.Packer(default=self.pack_other, strict_types=True).pack
         self.large: list[Parts] = []
         self._depth = depth
+        self._inner: _Worker | None = None
         # Random, so that no value contains it; it never leaves this module.
         self._placeholder = os.urandom(16)
 
@@ -94,7 +97,7 @@ class _Worker:
         placeholder = extension_header(CODE_ARRAY, len(self._placeholder)) + self._placeholder
         first, *rest = data.split(placeholder)
         pairs = ((*parts, following) for parts, following in zip(large, rest))
-        return (first, *itertools.chain.from_iterable(pairs))
+        return (first, *chain.from_iterable(pairs))
 
     def pack_other(self, value: Any) -> msgpack.ExtType:
         """Return the extension type for a value of a type that MessagePack does not have."""
@@ -102,16 +105,27 @@ class _Worker:
         if kind is tuple:
             if not value:
                 return _EMPTY_TUPLE
-            inside = pack_at(self._depth + 1, list(value))
-            if type(inside) is bytes:
-                return _new_extension(_ExtType, (CODE_TUPLE, inside))
-            return self._defer(CODE_TUPLE, cast(Parts, inside))
+            inner = self._inner or self._make_inner()
+            inside = inner.pack(list(value))
+            if len(inside) > _MAX_KEPT:
+                self._inner = None
+            if inner.large:
+                return self._defer(CODE_TUPLE, inner.insert_large(inside))
+            return _new_extension(_ExtType, (CODE_TUPLE, inside))
         code, encode, split = _payloads.get(kind) or _find_encoders(value).payload
         if encode is None:  # a subclass of tuple
-            return self.pack_other(tuple(value))
+            plain = tuple(value)
+            _refuse_extensions(plain)
+            return self.pack_other(plain)
         if split is None or value.nbytes < _LARGE_ARRAY:
             return _new_extension(_ExtType, (code, encode(value)))
         return self._defer(code, split(value))
+
+    def _make_inner(self) -> _Worker:
+        if self._depth == MAX_TUPLE_DEPTH:
+            raise EncodeError(f"Tuples nested more than {MAX_TUPLE_DEPTH} deep cannot be encoded.")
+        self._inner = _Worker(self._depth + 1)
+        return self._inner
 
     def _defer(self, code: int, parts: Parts) -> msgpack.ExtType:
         """Keep the parts of a payload for `insert_large`, and return a placeholder."""
@@ -119,15 +133,13 @@ class _Worker:
         return _new_extension(_ExtType, (CODE_ARRAY, self._placeholder))
 
 
-# Idle workers, by the number of tuples around the value. There is one for each thread that has been
-# packing at that depth at the same time.
-_idle: Final[list[list[_Worker]]] = [[] for _ in range(MAX_TUPLE_DEPTH + 1)]
+# Idle workers, by the number of tuples around the value, 0 or 1. There is one for each thread that has
+# been packing at the same time.
+_idle: Final[tuple[list[_Worker], list[_Worker]]] = ([], [])
 
 
-def pack_at(depth: int, value: object) -> Packed:
-    """Return the MessagePack of a value inside `depth` tuples; large parts are not yet copied."""
-    if depth > MAX_TUPLE_DEPTH:
-        raise EncodeError(f"Tuples nested more than {MAX_TUPLE_DEPTH} deep cannot be encoded.")
+def _pack_at(depth: int, value: object) -> Packed:
+    """Return the MessagePack of a value inside 0 or 1 tuples; large parts are not yet copied."""
     idle = _idle[depth]
     try:
         worker = idle.pop()
@@ -135,8 +147,6 @@ def pack_at(depth: int, value: object) -> Packed:
         worker = _Worker(depth)
     # After an error the worker is dropped, because its state is unknown.
     data = worker.pack(value)
-    if type(value) in _CONTAINERS and _may_have_extension(data) and not is_list_of_floats(data):
-        _refuse_extensions(value)
     packed: Packed = worker.insert_large(data) if worker.large else data
     if len(data) <= _MAX_KEPT:
         idle.append(worker)
@@ -159,25 +169,22 @@ def _may_have_extension(data: bytes) -> bool:
 
 
 def _refuse_extensions(value: Any) -> None:
-    """Refuse msgpack's own extension types in lists and dictionaries, which the packer encodes unasked."""
-    level = [value]
-    while level:
-        items: list[Any] = []
-        for container in level:
-            items += container
-            if type(container) is dict:
-                items += container.values()
+    """Refuse msgpack's own extension types within a value, which the packer encodes unasked."""
+    items: list[Any] = [value]
+    while True:
+        items = gc.get_referents(*items)
         kinds = set(map(type, items))
         if _ExtType in kinds:
             _refuse(_EMPTY_TUPLE)
         if kinds.isdisjoint(_CONTAINERS):
             return
-        level = [item for item in items if type(item) in _CONTAINERS]
+        if not kinds <= _PLAIN:  # an instance of a subclass of tuple refers to its class
+            items = [item for item in items if type(item) in _CONTAINERS]
 
 
 def pack(value: object) -> bytes:
     """Return a value as MessagePack."""
-    packed = pack_at(0, value)
+    packed = _pack_at(0, value)
     return packed if isinstance(packed, bytes) else b"".join(packed)
 
 
@@ -207,10 +214,17 @@ def encode_msgpack(value: object) -> bytes:
 
 
 def _encode_plain(value: object) -> bytes:
-    packed = pack_at(0, value)
+    packed = _pack_at(0, value)
     if isinstance(packed, bytes):
         return ENCODING_MSGPACK + packed
     return b"".join((ENCODING_MSGPACK, *packed))
+
+
+def _encode_container(value: list[Any] | dict[Any, Any]) -> bytes:
+    encoded = _encode_plain(value)
+    if _may_have_extension(encoded) and not is_list_of_floats(encoded, 1):
+        _refuse_extensions(value)
+    return encoded
 
 
 def _encode_bytes(value: bytes) -> bytes:
@@ -231,7 +245,10 @@ def _encode_large(form: int, content: bytes) -> bytes:
 
 
 def _encode_tuple(value: tuple[Any, ...]) -> bytes:
-    payload = pack_at(1, list(value))
+    items = list(value)
+    payload = _pack_at(1, items)
+    if not isinstance(payload, bytes) or _may_have_extension(payload):
+        _refuse_extensions(items)
     if isinstance(payload, bytes):
         return b"".join((ENCODING_MSGPACK, extension_header(CODE_TUPLE, len(payload)), payload))
     return b"".join(
@@ -247,7 +264,8 @@ def _pack_complex(value: complex) -> bytes:
     return _COMPLEX.pack(value.real, value.imag)
 
 
-_whole.update(dict.fromkeys((bool, type(None), int, float, list, dict), _encode_plain))
+_whole.update(dict.fromkeys((bool, type(None), int, float), _encode_plain))
+_whole.update(dict.fromkeys((list, dict), _encode_container))
 _whole.update({bytes: _encode_bytes, str: _encode_text})
 _TUPLE: Final = Encoders(_encode_tuple, (CODE_TUPLE, None, None))
 _COMPLEX_NUMBER: Final = Encoders(_encode_complex, (CODE_COMPLEX, _pack_complex, None))

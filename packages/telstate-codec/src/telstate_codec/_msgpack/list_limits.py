@@ -39,22 +39,28 @@ def limit_of(data: bytes, start: int) -> int:
     It is the length of the outermost list where the lists inside cannot abuse such a limit, and
     `QUICK_ITEMS` otherwise.
     """
-    items = start + _HEADER_SIZES.get(data[start : start + 1], 0)
-    count = int.from_bytes(data[start + 1 : items], "big")
+    items, count = _read_header(data, start)
     if count <= QUICK_ITEMS or count > len(data):
         return QUICK_ITEMS
-    if is_list_of_floats(data, start) or _is_harmless(data, items, count):
+    if _are_floats(data, items, count) or _is_harmless(data, items, count):
         return count
     return QUICK_ITEMS
 
 
 def is_list_of_floats(data: bytes, start: int = 0) -> bool:
     """Return whether the MessagePack from an offset on is a list of more than 15 floats and nothing else."""
+    return _are_floats(data, *_read_header(data, start))
+
+
+def _read_header(data: bytes, start: int) -> tuple[int, int]:
+    """Return the offset and the number of the items of a list of more than 15; for all else the number is 0."""
     items = start + _HEADER_SIZES.get(data[start : start + 1], 0)
-    count = int.from_bytes(data[start + 1 : items], "big")
-    return (
-        len(data) - items == _FLOAT_SIZE * count > 0 and data[items::_FLOAT_SIZE] == _FLOAT * count
-    )
+    return items, int.from_bytes(data[start + 1 : items], "big")
+
+
+def _are_floats(data: bytes, start: int, count: int) -> bool:
+    size = _FLOAT_SIZE * count
+    return len(data) - start == size > 0 and data[start::_FLOAT_SIZE] == _FLOAT * count
 
 
 def _is_harmless(data: bytes, start: int, limit: int) -> bool:
