@@ -136,7 +136,7 @@ class Samples(Sequence[bytes]):
 
     def insert_samples(self, members: Iterable[bytes]) -> None:
         """Insert one or more `members`: one by one if there are few, else by sorting."""
-        new = sort_samples(members)
+        new = sorted(members)
         blocks = self._blocks
         block, place = self._find(new[0])
         if len(self) - self._known_starts()[block] - place > _FEW * len(new):
@@ -144,11 +144,10 @@ class Samples(Sequence[bytes]):
                 self.insert_sample(member)
             return
         lists = list(map(_listed, blocks[block:]))
-        later = [*lists[0][place:], *chain.from_iterable(lists[1:])]
-        if later:
-            new = sort_samples(later + new)  # which merges the two
+        kept, lists[0] = lists[0][:place], lists[0][place:]
+        merged = sort_samples(chain(*lists, new))
         del self._starts[block + 1 :]
-        blocks[block:] = _divide(lists[0][:place] + new)
+        blocks[block:] = _divide(kept + merged)
 
     def _find_block(self, member: bytes) -> int:
         """Return the place of the last block that does not begin after a member, or of the first block."""

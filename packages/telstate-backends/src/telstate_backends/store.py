@@ -235,7 +235,7 @@ class Store:
                     if stored not in self._decoded and (latest := stored.find_latest()) is not None:
                         return key, Mutable.of_member(latest, key)
                     stored = self.decode(key, stored)
-                return key, contents_of(key, stored)
+                return key, stored if type(stored) is Immutable else contents_of(key, stored)
         return None
 
     def find_range(

@@ -353,6 +353,22 @@ async def test_load(subject: Subject) -> None:
     assert isinstance(exported, Fields) and len(exported) == 9001
 
 
+@pytest.mark.parametrize("empty", [Samples(), Fields()], ids=["samples", "fields"])
+async def test_load_of_nothing(subject: Subject, empty: Samples | Fields) -> None:
+    """Load with empty contents makes no key; it deletes the present contents, or leaves them."""
+    await fill(subject)
+    await subject.execute(Load(b"absent", empty))
+    await subject.execute(Load(b"absent", empty, replace=False))
+    await subject.execute(Load(b"fixed", empty))
+    key = b"sensor" if isinstance(empty, Samples) else b"table"
+    before = await subject.execute(Export(key))
+    await subject.execute(Load(key, empty, replace=False))
+    assert await subject.execute(Export(b"absent")) is None
+    assert await subject.execute(Export(b"fixed")) is None
+    assert before is not None
+    assert await subject.execute(Export(key)) == before
+
+
 async def test_updates(subject: Subject) -> None:
     """A watcher returns each change that took effect once, in order, and nothing else."""
     # In a cluster, only updates of one node keep their order, hence the common {x}.

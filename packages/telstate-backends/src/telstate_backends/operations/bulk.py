@@ -55,7 +55,7 @@ class Load(KeyOperation[None]):
     key : bytes
         The full key.
     contents : Immutable or Samples or Fields or Packed
-        Its new contents; not empty, samples sorted and without duplicates.
+        Its new contents, samples sorted and without duplicates. Without samples or fields there is no key.
     replace : bool
         Whether the present contents are deleted first (default). Otherwise samples and fields are added
         to the present ones, and fields of the same name (and the value of an immutable key) overwritten,
@@ -76,7 +76,9 @@ class Load(KeyOperation[None]):
                 store.data[self.key] = contents
                 return
             contents = contents.unpack()
-        if present is None or type(present) is type(contents) is Immutable:
+        if type(contents) is not Immutable and not contents and present is None:
+            store.data.pop(self.key, None)  # nothing empty exists, here as on a server
+        elif present is None or type(present) is type(contents) is Immutable:
             store.data[self.key] = copy_contents(contents)
         else:
             contents = self._merge(present, contents)
@@ -87,7 +89,7 @@ class Load(KeyOperation[None]):
     def _merge(self, present: Stored, added: Stored) -> Stored:
         """Add contents to the present ones, and return those that are new."""
         if type(present) is Samples and type(added) is Samples:
-            if not present.latest < added[0]:
+            if added and not present.latest < added[0]:
                 old = set(present)
                 added = Samples(sample for sample in added if sample not in old)
             if added:
