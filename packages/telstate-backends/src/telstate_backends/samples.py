@@ -45,6 +45,13 @@ class Samples(Sequence[bytes]):
         # How many samples there are before each of the first blocks, as far as that was needed.
         self._starts = [0]
 
+    @classmethod
+    def in_one_block(cls, members: list[bytes]) -> Samples:
+        """Return samples that are read once, so that dividing and joining them would not pay."""
+        new = cls()
+        new._blocks = [(members[0], members)] if members else []
+        return new
+
     def copy(self) -> Samples:
         """Return samples that later changes of these do not change."""
         new = Samples()

@@ -8,7 +8,7 @@ So they are the same for every backend and every version of the server, also for
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, overload
 
@@ -207,15 +207,19 @@ class Export(KeyOperation[Stored | None]):
         return Command("export", (self.key,), is_script=True, is_long=self.is_long)
 
     def parse(self, reply: object) -> Stored | None:
-        if reply is None:
-            return None
-        kind, _, payload = find_kind(reply)
-        (body,) = payload if len(payload) == 1 else unexpected(reply)
-        if kind is KeyType.IMMUTABLE:
-            return Immutable(as_bytes(body))
-        if kind is KeyType.MUTABLE:
-            return Samples(as_bytes_list(body))
-        return Fields(as_pairs(body))
+        return _parse_contents(reply, Samples)
+
+
+def _parse_contents(reply: object, make_samples: Callable[[list[bytes]], Samples]) -> Stored | None:
+    if reply is None:
+        return None
+    kind, _, payload = find_kind(reply)
+    (body,) = payload if len(payload) == 1 else unexpected(reply)
+    if kind is KeyType.IMMUTABLE:
+        return Immutable(as_bytes(body))
+    if kind is KeyType.MUTABLE:
+        return make_samples(as_bytes_list(body))
+    return Fields(as_pairs(body))
 
 
 @attrs.frozen
@@ -243,7 +247,7 @@ class ExportPacked(KeyOperation[Stored | Packed | None]):
         return Export(self.key, self.is_long).command()
 
     def parse(self, reply: object) -> Stored | None:
-        return Export(self.key).parse(reply)
+        return _parse_contents(reply, Samples.in_one_block)
 
 
 @translate_rdb_errors()
