@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from telstate_backends import (
     wait_async,
 )
 from telstate_backends.redis._client import cut
+from telstate_backends.redis.url import connect_async, parse_url
 from telstate_codec import encode_sample
 from telstate_testing import RedisBinary, RedisServer, clusters, missing, redis_binaries
 from telstate_testing.servers import free_port
@@ -98,9 +100,35 @@ async def test_a_connection_is_made_by_few_commands(
 
 @pytest.mark.slow
 async def test_connections_to_a_cluster_are_made_by_few_commands(cluster_ports: list[int]) -> None:
-    """The nodes are not told the name of the library."""
+    """The nodes are not told the name of the library, and only redis-py's synchronous client asks for all commands."""
     calls = await count_commands(f"redis+cluster://127.0.0.1:{cluster_ports[0]}", cluster_ports)
     assert calls["hello"] == calls["client|setinfo"] == 0 < calls["ping"]
+    assert calls["command"] == 1
+
+
+@pytest.mark.slow
+async def test_an_asyncio_client_of_a_cluster_takes_little_memory(cluster_ports: list[int]) -> None:
+    """It keeps no table of all commands, and a small one of the slots."""
+    url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}"
+    async with await AsyncRedisBackend.from_url(url):  # which imports all modules
+        tracemalloc.start()
+        try:
+            async with await AsyncRedisBackend.from_url(url):
+                taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert taken < 400_000  # with both tables, it is 1.9 MB
+
+
+@pytest.mark.slow
+async def test_a_client_of_a_cluster_asks_for_all_commands_when_it_needs_them(
+    cluster_ports: list[int],
+) -> None:
+    """The client of a backend works for other uses too."""
+    client = connect_async(parse_url(f"redis+cluster://127.0.0.1:{cluster_ports[0]}", None))
+    async with client:
+        await client.set("key", b"value")
+        assert await client.execute_command("OBJECT ENCODING", "key") == b"embstr"
 
 
 @pytest.fixture

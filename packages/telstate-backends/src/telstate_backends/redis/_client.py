@@ -21,10 +21,12 @@ import redis.asyncio.sentinel
 import redis.cluster
 import redis.retry
 import redis.sentinel
+from redis._parsers import AsyncCommandsParser
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio.client import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.client import Redis
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from redis.exceptions import ConnectionError, MaxConnectionsError, ResponseError
 
 #: A pool that allows fewer connections than this has none to spare.
@@ -257,6 +259,23 @@ def reset_cluster(cluster: Any) -> None:
             reset_pool(node.redis_connection.connection_pool)
 
 
+class LazyCommandsParser(AsyncCommandsParser):
+    """Asks a node of a cluster for its table of commands when that is first needed, which a backend never does."""
+
+    async def initialize(self, node: Any = None) -> None:
+        """Store which node to ask, or ask it."""
+        if node:
+            self.node = node
+        else:
+            await super().initialize()
+
+    async def get_keys(self, *args: Any) -> Any:
+        """Return the keys of a command."""
+        if not self.commands:
+            await self.initialize()
+        return await super().get_keys(*args)
+
+
 class Packer:
     """Encodes commands for redis-py's connections as :func:`pack` does."""
 
@@ -328,11 +347,25 @@ def cluster_uses_tls(cluster: Any) -> bool:
     return bool(arguments.get("ssl")) or issubclass(kind, redis.SSLConnection)
 
 
+class _SlotTable(list[Any]):
+    """The nodes that serve each slot, in an eighth of the memory of redis-py's dictionary."""
+
+    def get(self, slot: int) -> Any:
+        return self[slot]
+
+
+def compact_slots(cluster: Any) -> None:
+    """Store the slots of a cluster client in less memory."""
+    manager = cluster.nodes_manager
+    manager.slots_cache = _SlotTable(map(manager.slots_cache.get, range(REDIS_CLUSTER_HASH_SLOTS)))
+
+
 def refresh_slots(cluster: Any) -> None:
     """Ask the nodes of a cluster which of them serves which slot."""
     nodes = list(cluster.nodes_manager.startup_nodes.values())
     try:
         cluster.nodes_manager.initialize()
+        compact_slots(cluster)
     finally:
         # A reply may be outstanding after an interruption, which redis-py takes for the failure of a node.
         for node in nodes:
@@ -340,11 +373,12 @@ def refresh_slots(cluster: Any) -> None:
                 node.redis_connection.connection_pool.disconnect(inuse_connections=False)
 
 
-async def refresh_slots_async(cluster: Any) -> None:
+async def refresh_slots_async(cluster: Any, at_first: bool = False) -> None:
     """Ask the nodes of a cluster which of them serves which slot: :func:`refresh_slots`, awaited."""
     nodes = list(cluster.nodes_manager.startup_nodes.values())
     try:
-        await cluster.nodes_manager.initialize()
+        await (cluster if at_first else cluster.nodes_manager).initialize()
+        compact_slots(cluster)
     finally:
         for node in nodes:
             for connection in tuple(node._free):

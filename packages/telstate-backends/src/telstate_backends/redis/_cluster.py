@@ -47,6 +47,7 @@ class Cluster:
         _client.check_responses(self._cluster.get_connection_kwargs())
         self.address = _client.cluster_address(self._cluster.get_default_node())
         self.uses_tls = _client.cluster_uses_tls(self._cluster)
+        _client.compact_slots(self._cluster)
         self._servers: dict[str, Server] = {}
         #: The masters at the last listing; some may be missing from the slot table.
         self._masters: set[str] = set()
@@ -427,7 +428,7 @@ class AsyncCluster:
 
     async def ping(self) -> None:
         """Raise if the cluster does not answer."""
-        await self._cluster.initialize()
+        await _client.refresh_slots_async(self._cluster, at_first=True)
 
     async def release(self) -> None:
         """Leave the clients of the nodes as they were."""

@@ -41,7 +41,12 @@ from redis.asyncio.client import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.client import Redis
 
-from telstate_backends.redis._client import disconnect_nodes, join_address, master_address
+from telstate_backends.redis._client import (
+    LazyCommandsParser,
+    disconnect_nodes,
+    join_address,
+    master_address,
+)
 from telstate_backends.redis._connection import limited_pool
 from telstate_backends.redis._errors import is_invalid_reply
 
@@ -319,7 +324,9 @@ def connect_async(url: ParsedUrl) -> AsyncClient:
         return client
     if url.scheme.endswith("+cluster"):
         nodes = [redis.asyncio.cluster.ClusterNode(*host) for host in url.hosts]
-        return redis.asyncio.cluster.RedisCluster(startup_nodes=nodes, **_for_cluster(url))
+        cluster = redis.asyncio.cluster.RedisCluster(startup_nodes=nodes, **_for_cluster(url))
+        cluster.commands_parser = LazyCommandsParser()
+        return cluster
     kinds: dict[str, type[redis.asyncio.connection.AbstractConnection]] = {
         "rediss": redis.asyncio.SSLConnection,
         "unix": redis.asyncio.UnixDomainSocketConnection,
