@@ -30,8 +30,8 @@ PACKAGES = ["telstate-codec", "telstate-rdb", "telstate-backends", "telstate"]
 OTHER_SOURCES = {"telstate-testing": "testing", "katsdptelstate": "compat/katsdptelstate"}
 REQUIREMENTS = Requirements({name: ROOT / "packages" / name for name in PACKAGES})
 PYTHONS = ["3.11", "3.12", "3.13"]
-# The newest redis-py is in the other sessions, the lowest in `lowest`.
-OLDER_CLIENTS = ["6", "7"]
+# The newest redis-py is in the other sessions, the lowest in `lowest`. Clusters under asyncio changed after 7.2.
+OLDER_CLIENTS = ["7.2", "7"]
 CLIENT_TESTS = [
     "test_behaviour.py",
     "test_faults.py",
@@ -57,7 +57,7 @@ SERVER_WHEELS = [
 ]
 # Sessions that test on the newest server of one family. The others test on all: tests that are not slow run on
 # the newest server of each family; in `stack`, slow ones run on every server.
-FAMILIES = {"3.12": "valkey", "3.13": "redis", "6": "redis", "7": "redis"}
+FAMILIES = {"3.12": "valkey", "3.13": "redis", "7.2": "redis", "7": "redis"}
 
 # The program whose tests show that telstate can replace katsdptelstate, and what it needs besides, in
 # the versions for which the outcome (passed, skipped) is known. katsdptelstate itself is not installed.

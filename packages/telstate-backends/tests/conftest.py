@@ -53,6 +53,13 @@ SLOW = pytest.mark.slow
 QUICK_KINDS = ["memory", "memory-archive", *(NEWEST or ["fakeredis"]), CACHED_KINDS[0]]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Ignore a warning of redis-py 7.2, which passes arguments to its own connections that it deprecates."""
+    if (7, 2) <= redis.VERSION < (7, 3):
+        deprecated = "Call to '__init__' function with deprecated usage of input argument/s 'lib_"
+        config.addinivalue_line("filterwarnings", f"ignore:{deprecated}:DeprecationWarning")
+
+
 def marked(kinds: list[str]) -> list[Any]:
     """Return kinds as parameters, marked as slow if they are not tested on every Python."""
     return [pytest.param(kind, marks=() if kind in QUICK_KINDS else SLOW) for kind in kinds]

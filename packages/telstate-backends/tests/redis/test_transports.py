@@ -98,7 +98,6 @@ async def test_a_connection_is_made_by_few_commands(
     assert {name: calls[name] for name in calls if name not in ignored} == expected
 
 
-@pytest.mark.slow
 async def test_connections_to_a_cluster_are_made_by_few_commands(cluster_ports: list[int]) -> None:
     """The nodes are not told the name of the library, and only redis-py's synchronous client asks for all commands."""
     calls = await count_commands(f"redis+cluster://127.0.0.1:{cluster_ports[0]}", cluster_ports)
