@@ -115,6 +115,7 @@ class Source:
         "base",
         "size",
         "name",
+        "seek",
         "_crc",
         "_crc_stop",
         "_file",
@@ -137,6 +138,7 @@ class Source:
         self.base = 0  # the offset in the file of the first byte of the buffer
         self.size: int | None = None
         self.name = name_source(source, name)
+        self.seek: Callable[[int], object] | None = None  # of a file that is read in large pieces
         self._crc = 0
         self._crc_stop = 0  # the offset up to which the checksum goes
         self._file: BinaryReader | None = None
@@ -244,7 +246,13 @@ class Source:
             return have
         self._drop()
         tail = self.buffer[-_MARK_SIZE:]
-        parts = [self.buffer]
+        if (
+            self.seek is not None
+        ):  # reading a few bytes again takes less time than joining large pieces
+            self.seek(self.base)
+            self.buffer = b""
+            have = 0
+        parts = [self.buffer] if self.buffer else []
         while have < count:
             size = max(CHUNK_SIZE, self.position, min(count - have, _BIG_PIECE))
             try:

@@ -36,7 +36,7 @@ from telstate_rdb.values import Hash, RawValue, SortedSet, Value
 LEAST_SIZE = 512
 """A value of fewer bytes in the file takes less memory than its place does, and is read."""
 
-_PIECE = 1 << 20
+_PIECE = 1 << 21
 _EVERYTHING = 1 << 60
 _FIRST_READ = 1 << 9  # most of what is read is short, and the rest of a longer value follows
 _ASCENDING, _DESCENDING = 1, -1
@@ -94,7 +94,9 @@ class OpenFile:
     ) -> Source:
         """Return a source that reads it from one offset to another, at first no more than `at_once`."""
         stop = self.size if stop is None else stop
-        source = Source(_Part(self, key, start, stop, at_once), name=self.name)
+        part = _Part(self, key, start, stop, at_once)
+        source = Source(part, name=self.name)
+        source.seek = part.seek
         source.base = start
         source.size = stop
         return source
@@ -133,6 +135,10 @@ class _Part:
         self._offset = offset
         self._stop = stop
         self._most = at_once
+
+    def seek(self, offset: int) -> None:
+        """Go to an offset in the file."""
+        self._offset = offset
 
     def read(self, size: int, /) -> bytes:
         """Return bytes, usually more than asked for: a large piece takes less time than small ones."""
@@ -212,7 +218,7 @@ class StoredValue:
         return self._windows is not None
 
     def pieces(self) -> Iterator[bytes]:
-        """Return an iterator over the bytes of the value, a megabyte at a time."""
+        """Return an iterator over the bytes of the value, two megabytes at a time."""
         for start in range(self.offset, self.offset + self.size, _PIECE):
             yield self.file.read(start, min(_PIECE, self.offset + self.size - start), self.key)
 
