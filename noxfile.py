@@ -279,7 +279,17 @@ def run_tests(
         # Property tests try all their examples in the runs with slow tests, and a fifth elsewhere.
         "TELSTATE_EXAMPLES": "few" if marks == "not slow" else "all",
     }
-    pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
+    pytest = [
+        "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-rsfE",
+        "-c",
+        "pyproject.toml",
+        "--rootdir",
+        str(ROOT),
+    ]
     # The tests of the upper packages talk to servers, and wait most of the time.
     workers = "4" if package in PACKAGES[2:] else "2"
     chosen = []
@@ -467,7 +477,7 @@ def docs(session: nox.Session) -> None:
     install(session, ours, *group, *extras, *needed_by_tests("telstate"))
     variables = {"TELSTATE_REDIS_SERVER": servers(session)}
     # Each page by itself and in order.
-    pytest = ["python", "-m", "pytest", "-q", "-rs", "-p", "no:randomly", "-n", "2"]
+    pytest = ["python", "-m", "pytest", "-q", "-rsfE", "-p", "no:randomly", "-n", "2"]
     session.run(*pytest, "--dist", "loadfile", *(session.posargs or ["docs"]), env=variables)
     if session.posargs:
         return
@@ -492,7 +502,17 @@ def web(session: nox.Session) -> None:
     browser = nox.project.dependency_groups(nox.project.load_toml(), "browser")
     install(session, [*PACKAGES, "telstate-testing"], *browser, *needed_by_tests("telstate"))
     variables = {"TELSTATE_REDIS_SERVER": servers(session, "redis")}
-    pytest = ["python", "-m", "pytest", "-q", "-rs", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
+    pytest = [
+        "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-rsfE",
+        "-c",
+        "pyproject.toml",
+        "--rootdir",
+        str(ROOT),
+    ]
     tested = "packages/telstate/tests/web/browser"
     session.run(*pytest, tested, *session.posargs, env=variables)
 

@@ -15,6 +15,6 @@ def test_every_session_runs_in_ci() -> None:
     )
     script = (ROOT / ".ci" / "run").read_text()
     (upper,) = re.findall(r"^upper=\((.*)\)$", script, re.M)
-    in_ci = re.findall(r"nox -s (.+?)(?= >| \|\|)", script)
+    in_ci = re.findall(r"nox -s (.+?)(?= >| 2>)", script)
     words = shlex.split(" ".join(in_ci).replace('"${upper[@]}"', upper))
     assert sorted(words) == sorted(ast.literal_eval(default))

@@ -1,4 +1,6 @@
-"""The pytest plugin turns skips for want of what is required into failures."""
+"""The pytest plugin turns skips for want of what is required into failures, and keeps tracebacks of crashes."""
+
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,33 @@ def test_skips(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, requi
     else:
         result.assert_outcomes(passed=1, skipped=4)
         result.stdout.fnmatch_lines(["*This machine has no server with TLS.*"])
+
+
+CRASH = """
+import ctypes
+import threading
+import time
+
+def wait():
+    time.sleep(60)
+
+def test_that_crashes():
+    threading.Thread(target=wait, daemon=True).start()
+    ctypes.string_at(0)
+
+def test_that_passes():
+    pass
+"""
+
+
+def test_a_crash(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A worker that crashes leaves a traceback of all its threads in a file; the others leave nothing."""
+    monkeypatch.setenv("TELSTATE_CRASHES", str(tmp_path))
+    pytester.makepyfile(CRASH)
+    result = pytester.runpytest_subprocess("-n", "1", "-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=1)
+    (text,) = filter(None, (file.read_text() for file in tmp_path.iterdir()))
+    assert "Segmentation fault" in text
+    assert "in test_that_crashes" in text and "in wait" in text

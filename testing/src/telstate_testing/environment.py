@@ -6,6 +6,8 @@ from pathlib import Path
 PEER_VARIABLE = "TELSTATE_PEER_PYTHON"
 EXAMPLES_VARIABLE = "TELSTATE_EXAMPLES"
 REQUIRE_VARIABLE = "TELSTATE_REQUIRE"
+#: A folder in which each test process leaves the traceback of all its threads if it crashes.
+CRASHES_VARIABLE = "TELSTATE_CRASHES"
 _MISSING = "This machine has no "
 
 

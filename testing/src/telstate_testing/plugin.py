@@ -1,6 +1,8 @@
 """The pytest plugin: reports what the tests run against, and runs the examples of documentation."""
 
+import faulthandler
 import gc
+import os
 import signal
 from collections.abc import Generator
 from pathlib import Path
@@ -9,13 +11,19 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from telstate_testing.environment import is_required, peer_python
+from telstate_testing.environment import CRASHES_VARIABLE, is_required, peer_python
 from telstate_testing.pages import Page
 from telstate_testing.servers import redis_binaries
 
 
+# Last, because pytest's own plugin directs the traceback to stderr.
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers that all packages use, and see that SIGINT arrives."""
+    """Register the markers that all packages use, see that SIGINT arrives, and keep tracebacks of crashes."""
+    folder = os.environ.get(CRASHES_VARIABLE)
+    if folder:
+        # It stays open for the life of the process.
+        faulthandler.enable(Path(folder, f"{os.getpid()}.txt").open("w"))
     # A process that a script started in the background ignores it, and so would those that tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

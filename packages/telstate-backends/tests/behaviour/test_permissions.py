@@ -57,6 +57,8 @@ pytestmark = needs_server
 
 HOW_TO = Path(__file__).parents[4] / "docs" / "how-to"
 MAX = b"\xff" * 8
+#: On a busy machine, a server may need more than the default of 5 s for the large values.
+PATIENT = "socket_timeout=20"
 SAMPLES = tuple(encode_sample(float(time), encode_value(time)) for time in range(3000))
 CANDIDATES = [
     (b"a",),
@@ -170,7 +172,7 @@ def any_url(request: pytest.FixtureRequest, server_urls: dict[str, str]) -> str:
     with redis.Redis.from_url(url) as admin:
         admin.flushall()
         admin.script_flush()
-    return f"{url}?protocol={protocol or 2}"
+    return f"{url}?protocol={protocol or 2}&{PATIENT}"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -311,7 +313,9 @@ def documented_user(url: str, name: str) -> Iterator[RedisBackend]:
     with redis.Redis.from_url(url) as admin:
         set_user(admin, *documented(name, admin))
         try:
-            with RedisBackend.from_url(url.replace("//", f"//{name}:hush@")) as backend:
+            with RedisBackend.from_url(
+                f"{url.replace('//', f'//{name}:hush@')}?{PATIENT}"
+            ) as backend:
                 yield backend
         finally:
             admin.acl_deluser(name)
@@ -323,7 +327,7 @@ def check_reading(name: str, backend: RedisBackend, admin: redis.Redis) -> None:
     fill(admin)
     settings = admin.connection_pool.connection_kwargs
     place = f"{settings['host']}:{settings['port']}"
-    with RedisBackend.from_url(f"redis://{place}") as other:
+    with RedisBackend.from_url(f"redis://{place}?{PATIENT}") as other:
         other.execute(SetImmutable(b"later", encode_value(0)))
         assert results_of(backend, READS) == results_of(other, READS)
         assert batch_of(backend.execute_many(READS), "") == batch_of(other.execute_many(READS), "")
