@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 from operator import eq
 from typing import Any, TypeAlias, final, overload
@@ -165,19 +166,7 @@ class Samples(Sequence[bytes]):
     def _find(self, member: bytes) -> _Place:
         """Return the place of the first sample that is not before `member`, perhaps as the end of a block."""
         block = self._find_block(member)
-        first, members = self._blocks[block]
-        if type(members) is not bytes:
-            return block, bisect_left(members, member)
-        size = len(first)
-        low, high = 0, len(members) // size
-        while low < high:
-            middle = (low + high) // 2
-            at = middle * size
-            if members[at : at + size] < member:
-                low = middle + 1
-            else:
-                high = middle
-        return block, low
+        return block, bisect_left(_listed(self._blocks[block]), member)
 
     def _between(self, start: _Place, stop: _Place) -> Sequence[bytes]:
         """Return the samples between two places, joined if they are short and of one size, unless they are few."""
@@ -191,17 +180,13 @@ class Samples(Sequence[bytes]):
         if block == last:
             found: list[bytes] = members[place:end]
             return found
-        blocks = self._blocks[block : last + 1]
-        if size <= _MAX_SIZE:
-            parts = []
-            for one in blocks:
-                part = _joined(one, size)
-                if part is None:
-                    break
-                parts.append(part)
-            else:
-                return JoinedSamples(b"".join(_trim(parts, place * size, end * size)), size)
-        return self._listed_between(start, stop)
+        parts = []
+        for one in self._blocks[block : last + 1]:
+            part = _joined(one, size)
+            if part is None:
+                return self._listed_between(start, stop)
+            parts.append(part)
+        return JoinedSamples(b"".join(_trim(parts, place * size, end * size)), size)
 
     def _listed_between(self, start: _Place, stop: _Place) -> list[bytes]:
         (block, place), (last, end) = start, stop
@@ -252,19 +237,25 @@ def _joined_blocks(members: list[bytes]) -> list[_Block]:
 
 
 def _joined(block: _Block, size: int) -> bytes | None:
-    """Return the samples of a block in one `bytes`, or None if they are not all of this size."""
+    """Return the samples of a block in one `bytes`, or None if they are long, or not all of this size."""
     first, members = block
     if type(members) is bytes:
         return members if len(first) == size else None
-    return b"".join(members) if set(map(len, members)) <= {size} else None
+    return b"".join(members) if size <= _MAX_SIZE and set(map(len, members)) == {size} else None
 
 
 def _listed(block: _Block) -> list[bytes]:
     first, members = block
     if type(members) is bytes:
-        return list(struct.unpack(f"{len(first)}s" * _count(block), members))
+        size = len(first)
+        return list(_layout(size, len(members) // size).unpack(members))
     listed: list[bytes] = members
     return listed
+
+
+@lru_cache(1024)  # which takes less time than to make the format
+def _layout(size: int, count: int) -> struct.Struct:
+    return struct.Struct(f"{size}s" * count)
 
 
 def _count(block: _Block) -> int:

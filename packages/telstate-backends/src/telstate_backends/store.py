@@ -133,7 +133,7 @@ def stored_of(value: Value) -> Stored | str:
     if isinstance(value, SortedSet):
         # Bytes are compared much faster than floats; -0.0 is the only other zero.
         scores = value.scores
-        if scores.tobytes().strip(b"\0") and scores.count(0.0) != len(scores):
+        if scores.tobytes() != bytes(8 * len(scores)) and scores.count(0.0) != len(scores):
             return SCORES
         if not value.members:
             return "an empty sorted set"
