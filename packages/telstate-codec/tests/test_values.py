@@ -142,6 +142,20 @@ def test_timestamps_of_msgpack_are_passed_through() -> None:
     assert decode_value(encode_value(msgpack.Timestamp(1, 2))) == msgpack.Timestamp(1, 2)
 
 
+class Holder:
+    """An instance of a plain class, whose dictionary CPython 3.13 hides from the garbage collector."""
+
+    item: object = None
+
+    def attributes(self, item: object) -> dict[str, object]:
+        """Set an attribute, and return the dictionary of all of them."""
+        self.item = item
+        return vars(self)
+
+
+holder = Holder()
+
+
 @given(
     st.integers(0, 127),
     st.binary(max_size=20),
@@ -159,6 +173,7 @@ def test_timestamps_of_msgpack_are_passed_through() -> None:
             lambda one: [1, Pair("a", {"b": Pair(1, one)})],
             lambda one: [np.zeros(9999), (np.zeros(9999), one)],
             lambda one: (np.zeros(9999), [one]),
+            lambda one: [1, holder.attributes(one)],
         ]
     ),
 )

@@ -170,8 +170,11 @@ def _may_have_extension(data: bytes) -> bool:
 
 def _refuse_extensions(value: Any) -> None:
     """Refuse msgpack's own extension types within a value, which the packer encodes unasked."""
-    items: list[Any] = [value]
+    items, kinds = [value], {type(value)}
     while True:
+        # The garbage collector finds all items of lists and tuples, at once, but not of all dictionaries.
+        if dict in kinds:
+            items = [[*item, *item.values()] if type(item) is dict else item for item in items]
         items = gc.get_referents(*items)
         kinds = set(map(type, items))
         if _ExtType in kinds:
