@@ -93,6 +93,8 @@ async def test_a_connection_is_made_by_few_commands(
     server: RedisServer, options: str, expected: dict[str, int]
 ) -> None:
     """Nothing is sent but what is needed, unless the URL says so."""
+    if server.binary.version < (7,):
+        pytest.skip("Redis 6 does not count subcommands by themselves")
     calls = await count_commands(server.url + options, [server.port])
     ignored = ("config|resetstat", "client|maint_notifications")
     assert {name: calls[name] for name in calls if name not in ignored} == expected
