@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 import hiredis
@@ -238,12 +240,27 @@ def test_a_wait_beside_others(newest_url: str, step: int) -> None:
 def test_an_asyncio_operation(newest_url: str, slow_proxy: Proxy, name: str, step: int) -> None:
     """Of an event loop that goes on after a signal handler has raised."""
     fill(newest_url)
-    operations = BATCHES[name]
+    interrupt_asyncio(url_of(slow_proxy), BATCHES[name], step, telstate_backends, redis)
+
+
+@pytest.mark.slow
+def test_every_line_of_an_asyncio_connection(newest_url: str) -> None:
+    """Two commands at once, the second of which waits until the event loop goes round."""
+    fill(newest_url)
+    interrupt_asyncio(newest_url + "/1", BATCHES["get"], 1, telstate_backends.redis)
+
+
+def interrupt_asyncio(
+    url: str, operations: list[Operation[Any]], step: int, *packages: ModuleType
+) -> None:
+    """Interrupt an event loop that executes operations, and check that it goes on."""
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)  # for tasks that were interrupted
 
     async def make() -> AsyncRedisBackend:
-        return AsyncRedisBackend(redis.asyncio.Redis.from_url(url_of(slow_proxy)))
+        # A timeout, which some releases of redis-py have by default, would end what hangs.
+        client = redis.asyncio.Redis.from_url(url, socket_timeout=None)
+        return AsyncRedisBackend(client)
 
     backend = loop.run_until_complete(make())
 
@@ -251,10 +268,12 @@ def test_an_asyncio_operation(newest_url: str, slow_proxy: Proxy, name: str, ste
         calls: list[Any] = [asyncio.create_task(backend.execute(each)) for each in operations]
         calls.append(asyncio.create_task(backend.execute_many(operations)))
         # What is interrupted must not be raised once more when the loop goes on.
-        return await asyncio.gather(*calls, return_exceptions=True)
+        async with asyncio.timeout(LONG):
+            return await asyncio.gather(*calls, return_exceptions=True)
 
     for at in points(step):
-        if not interrupt(lambda: loop.run_until_complete(run(operations)), at):
+        call = partial(loop.run_until_complete, run(operations))
+        if not interruptions.interrupt(call, at, *packages):
             break
         assert loop.run_until_complete(run(READS)) == [*REPLIES, REPLIES]
 

@@ -234,14 +234,14 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         self._start(self._heard)
 
     def _flush(self) -> None:
-        if not self.is_lost:
-            try:
+        try:
+            if not self.is_lost:
                 packed = b"".join(self._outbox)
                 self._outbox.clear()
                 self._transport.write(packed)
-            except BaseException:
-                self._lose_track()
-                raise
+        except BaseException:
+            self._lose_track()
+            raise
 
     def _start(self, now: float) -> None:
         """Start the time of the oldest reply, or of the next part of it."""
