@@ -498,6 +498,8 @@ async def test_reading_from_a_cluster(cluster_ports: list[int], way: str) -> Non
     url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}"
     candidates = tuple(b"key%d" % number for number in range(8))
     try:
+        if "%" in RIGHTS[way] and not has_key_permissions(nodes[0]):
+            return  # the server does not know such users
         for node in nodes:
             rights = f"on >hush {RIGHTS[way]} {IN_CLUSTER}"
             set_user(node, "some", "reset", *rights.split())
