@@ -254,7 +254,7 @@ class Source:
             have = 0
         parts = [self.buffer] if self.buffer else []
         while have < count:
-            size = max(CHUNK_SIZE, self.position, min(count - have, _BIG_PIECE))
+            size = max(CHUNK_SIZE, min(count - have, _BIG_PIECE))
             try:
                 part = self._read(size)
             except Exception as error:

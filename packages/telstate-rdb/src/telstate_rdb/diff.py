@@ -234,7 +234,7 @@ def _count(value: Value) -> int:
     match value:
         case bytes():
             return len(value)
-        case List():
+        case List() | Array():
             return len(value.elements)
         case Set() | SortedSet():
             return len(value.members)
@@ -242,8 +242,6 @@ def _count(value: Value) -> int:
             return len(value.fields)
         case Stream():
             return len(value.entries)
-        case Array():
-            return len(value.elements)
         case Module():
             return len(value.body)
 

@@ -125,13 +125,11 @@ class LazyTable:
 
     def _tail_length(self, source: Source) -> int:
         """Return the number of bytes after each member, from those after the first; all are the same."""
-        if self.type != c.TYPE_ZSET:
-            return 8
         position = source.position
         source.skip_string()
-        length = source.read_byte()
+        tail, _ = read_score(source, self.type)
         source.position = position
-        return 1 + (0 if length in SPECIAL_SCORES else length)
+        return len(tail)
 
     def decode(self) -> SortedSet | Hash:
         """Return the decoded value.
@@ -179,40 +177,29 @@ def _read_lazy_table(
 # Each of these returns the number of items, 0 if the value must be decoded, and the score of all.
 
 
-def _skip_sorted_set(source: Source, is_trusted: bool) -> tuple[int, float | None]:
-    """Skip a table of members with scores as float64."""
+def _skip_sorted_set(type_: int, source: Source, is_trusted: bool) -> tuple[int, float | None]:
+    """Skip a table of members with scores."""
     count = source.read_length()
-    source.expect(9 * count)
+    source.expect((9 if type_ == c.TYPE_ZSET_2 else 2) * count)
     if not count:
         return 0, None
     _skip_string(source, is_trusted)
-    score = source.read(8)
-    if not _skip_with_tail(source, count - 1, score, is_trusted):
-        return 0, None
-    return count, _DOUBLE.unpack(score)[0]
-
-
-def _skip_text_sorted_set(source: Source, is_trusted: bool) -> tuple[int, float | None]:
-    """Skip a table of members with scores as text."""
-    count = source.read_length()
-    source.expect(2 * count)
-    if not count:
-        return 0, None
-    _skip_string(source, is_trusted)
-    tail, text = read_text_tail(source)
+    tail, score = read_score(source, type_)
     if not _skip_with_tail(source, count - 1, tail, is_trusted):
         return 0, None
-    return count, parse_score(text)
+    return count, score
 
 
-def read_text_tail(source: Source) -> tuple[bytes, bytes]:
-    """Read a score as text; return its bytes in the file, and the text."""
+def read_score(source: Source, type_: int) -> tuple[bytes, float]:
+    """Read the score of a member in a table of this type; return its bytes in the file, and the score."""
+    if type_ == c.TYPE_ZSET_2:
+        bits = source.read(8)
+        return bits, _DOUBLE.unpack(bits)[0]
     length = source.read_byte()
-    text = SPECIAL_SCORES.get(length)
-    if text is None:
-        text = source.read(length)
-        return bytes((length,)) + text, text
-    return bytes((length,)), text
+    if length in SPECIAL_SCORES:
+        return bytes((length,)), parse_score(SPECIAL_SCORES[length])
+    text = source.read(length)
+    return bytes((length,)) + text, parse_score(text)
 
 
 def _skip_with_tail(source: Source, count: int, tail: bytes, is_trusted: bool) -> bool:
@@ -335,7 +322,7 @@ def _skip_hash(source: Source, is_trusted: bool) -> tuple[int, float | None]:
 
 
 _SKIPPERS: dict[int, Callable[[Source, bool], tuple[int, float | None]]] = {
-    c.TYPE_ZSET: _skip_text_sorted_set,
+    c.TYPE_ZSET: partial(_skip_sorted_set, c.TYPE_ZSET),
     c.TYPE_HASH: _skip_hash,
-    c.TYPE_ZSET_2: _skip_sorted_set,
+    c.TYPE_ZSET_2: partial(_skip_sorted_set, c.TYPE_ZSET_2),
 }

@@ -35,7 +35,7 @@ import attrs
 
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import integer_of
-from telstate_rdb._bulk.read import SPECIAL_SCORES, parse_score
+from telstate_rdb._bulk.read import parse_score, read_text_score
 from telstate_rdb._packed.listpack import decode_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist
 from telstate_rdb._source import Source
@@ -386,9 +386,7 @@ def _scored(raw: RawValue) -> Iterator[tuple[bytes, float]]:
         if raw.type == c.TYPE_ZSET_2:
             yield member, _DOUBLE.unpack(source.read(8))[0]
         else:
-            size = source.read_byte()
-            special = SPECIAL_SCORES.get(size)
-            yield member, parse_score(source.read(size) if special is None else special)
+            yield member, parse_score(read_text_score(source))
 
 
 def _score_size(score: float) -> int:
@@ -525,8 +523,7 @@ def _measure_array(raw: RawValue, server: _Server) -> _Measured:
 
 
 def _measure_module(raw: RawValue, server: _Server) -> _Measured:
-    size = len(raw.body)
-    return _Measured("module", 1, size, None)
+    return _Measured("module", 1, len(raw.body), None)
 
 
 _MEASURES: dict[c.TypeName, Callable[[RawValue, _Server], _Measured]] = {

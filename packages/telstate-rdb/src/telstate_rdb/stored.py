@@ -18,18 +18,17 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import partial
-from struct import Struct
 from typing import ClassVar, TypeVar
 
 import attrs
 
 from telstate_rdb import constants as c
-from telstate_rdb._bulk.read import parse_score, skip_items, skip_table
+from telstate_rdb._bulk.read import skip_items, skip_table
 from telstate_rdb._bulk.runs import PAIRS, SCORED, TEXT_SCORED, Layout, scan
 from telstate_rdb._source import Source, open_path
 from telstate_rdb._types.readers import PACKED_DECODERS, codecs_of_version
 from telstate_rdb.errors import RdbParseError
-from telstate_rdb.lazy import NO_ORDER, LazyTable, TableWalk, read_text_tail, walk
+from telstate_rdb.lazy import NO_ORDER, LazyTable, TableWalk, read_score, walk
 from telstate_rdb.records import AuxiliaryRecord, KeyRecord
 from telstate_rdb.values import Hash, RawValue, SortedSet, Value
 
@@ -40,7 +39,6 @@ _PIECE = 1 << 21
 _EVERYTHING = 1 << 60
 _FIRST_READ = 1 << 9  # most of what is read is short, and the rest of a longer value follows
 _ASCENDING, _DESCENDING = 1, -1
-_DOUBLE = Struct("<d")
 
 Result = TypeVar("Result")
 
@@ -416,16 +414,11 @@ def _walk_sorted_set(
     is_uniform = True
     if count:
         table.skip(1, b"")
-        if type_ == c.TYPE_ZSET_2:
-            tail = source.read(8)
-            (score,) = _DOUBLE.unpack(tail)
-        else:
-            tail, text = read_text_tail(source)
-            score = parse_score(text)
+        tail, score = read_score(source, type_)
         is_uniform = table.skip(count - 1, tail)
     if not is_uniform:
         if table.is_after_string:
-            source.skip(8) if type_ == c.TYPE_ZSET_2 else read_text_tail(source)
+            read_score(source, type_)
         skip_items(source, count - table.done, layout)
     size = source.offset - start
     order = table.order or _ASCENDING  # a single member is in order

@@ -249,24 +249,13 @@ def _find_names(
     return [RepeatedKey(*place) for place, count in counts.items() if count > 1]
 
 
-def show(data: bytes) -> str:
-    """Return bytes as printable text, different for different bytes.
-
-    Examples
-    --------
-    >>> show("größe".encode()), show(b"a\\x1b[2J"), show(b"a\\\\b")
-    ('größe', 'a\\\\x1b[2J', 'a\\\\\\\\b')
-    """
-    return escape(data)
-
-
 def as_json(summary: Summary, file: str) -> dict[str, Any]:
     """Return a summary in the types of JSON."""
     databases: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
     for (database, kind, encoding), share in sorted(summary.shares.items()):
         types = databases.setdefault(str(database), {})
         types.setdefault(kind, {})[encoding] = _share(share)
-    report: dict[str, Any] = {
+    return {
         "file": file,
         "version": summary.version,
         "format": summary.format,
@@ -277,33 +266,24 @@ def as_json(summary: Summary, file: str) -> dict[str, Any]:
         "databases": databases,
         "functions": summary.functions,
         "facts": summary.facts,
-        "biggest": _keys(summary.biggest),
+        "biggest": [
+            {
+                "db": entry.database,
+                "key": text_to_json(entry.key),
+                "type": entry.type,
+                "bytes": entry.size,
+                "expiry": entry.expiry,
+            }
+            for entry in summary.biggest
+        ],
         "losses": [attrs.asdict(loss) | {"key": text_to_json(loss.key)} for loss in summary.losses],
         "repeated": [
-            {
-                "db": repeated.database,
-                "key": text_to_json(repeated.key),
-            }
+            {"db": repeated.database, "key": text_to_json(repeated.key)}
             for repeated in summary.repeated
         ],
     }
-    return report
 
 
 def _share(share: Share) -> dict[str, int]:
     """Return a share in the types of JSON."""
     return {"keys": share.keys, "expiring": share.expiring, "bytes": share.size}
-
-
-def _keys(entries: Iterable[KeySize]) -> list[dict[str, object]]:
-    """Return keys in the types of JSON."""
-    return [
-        {
-            "db": entry.database,
-            "key": text_to_json(entry.key),
-            "type": entry.type,
-            "bytes": entry.size,
-            "expiry": entry.expiry,
-        }
-        for entry in entries
-    ]

@@ -20,7 +20,7 @@ from rdb_command import COMMAND, run, run_in_shell, run_on_terminal
 from telstate_rdb import Hash, List, RdbWriter
 from telstate_rdb._crc64 import crc64
 from telstate_rdb.cli.main import main
-from telstate_rdb.summary import show
+from telstate_rdb.printable import escape
 from telstate_testing.terminals import Terminal
 
 KEYS = b"\xfe\x00\x00\x04gain\x031.5\x00\x02:x\x01v\x01\x04list\x02\x01a\x01b"
@@ -216,7 +216,7 @@ def test_filters(path: Path, command: str, options: str, expected: list[str]) ->
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     if command == "json":
-        lines = [show(json.loads(line)["key"].encode()) for line in lines]
+        lines = [escape(json.loads(line)["key"].encode()) for line in lines]
     assert lines == expected
 
 
@@ -255,7 +255,7 @@ def test_times_without_a_date(path: Path) -> None:
 @given(st.lists(st.binary() | st.text().map(str.encode), max_size=5, unique=True))
 def test_names_are_shown_differently(names: list[bytes]) -> None:
     """No two names are shown alike."""
-    assert len({show(name) for name in names}) == len(names)
+    assert len({escape(name) for name in names}) == len(names)
 
 
 # ----------------------------------------------------------------------------------------- manners

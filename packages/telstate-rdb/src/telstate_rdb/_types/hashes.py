@@ -18,8 +18,7 @@ from telstate_rdb._bulk.encode_strings import (
     encode_string,
     encode_strings,
 )
-from telstate_rdb._bulk.read import read_string_pairs, skip_table
-from telstate_rdb._bulk.runs import EXPIRING_PAIRS, PAIRS
+from telstate_rdb._bulk.read import read_string_pairs
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist
 from telstate_rdb._packed.zipmap import decode_zipmap
@@ -42,11 +41,6 @@ _VALKEY_EXPIRY_LIMIT = 1 << 63
 def read_hash(source: Source) -> Hash:
     """Read a table of fields and values (type 4)."""
     return _make_hash(*read_string_pairs(source))
-
-
-def skip_hash(source: Source) -> None:
-    """Skip a table of fields and values (type 4)."""
-    skip_table(source, PAIRS)
 
 
 def decode_hash_zipmap(data: bytes) -> Hash:
@@ -165,11 +159,6 @@ def read_valkey_hash(source: Source) -> Hash:
         expiry = source.read_signed(_EXPIRY.size)
         expiries.append(0 if expiry == _NO_EXPIRY else expiry)
     return _make_hash(fields, values, expiries, is_valkey=True)
-
-
-def skip_valkey_hash(source: Source) -> None:
-    """Skip a table of (field, value, expiry or -1) (type 22 of Valkey)."""
-    skip_table(source, EXPIRING_PAIRS)
 
 
 # --------------------------------------------------------------------------- with a hash template

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from telstate_rdb import constants as c
 from telstate_rdb._bulk.encode_strings import encode_length, encode_string, encode_strings
-from telstate_rdb._bulk.read import read_strings, skip_table
-from telstate_rdb._bulk.runs import STRINGS
+from telstate_rdb._bulk.read import read_strings
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack_entry, join_listpack
 from telstate_rdb._packed.ziplist import decode_ziplist, encode_ziplist, encode_ziplist_body
 from telstate_rdb._source import Source
@@ -29,11 +28,6 @@ _PLAIN_SIZE = {10: 1 << 30}
 def read_list(source: Source) -> List:
     """Read a table of elements (type 1)."""
     return List(tuple(read_strings(source, source.read_length())))
-
-
-def skip_list(source: Source) -> None:
-    """Skip a table of elements or of ziplists (types 1 and 14)."""
-    skip_table(source, STRINGS)
 
 
 def decode_list_ziplist(data: bytes) -> List:

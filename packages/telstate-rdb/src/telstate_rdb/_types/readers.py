@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 
 from telstate_rdb import constants as c
+from telstate_rdb._bulk.read import skip_table
+from telstate_rdb._bulk.runs import EXPIRING_PAIRS, PAIRS, SCORED, STRINGS, TEXT_SCORED
 from telstate_rdb._source import Source
 from telstate_rdb._types import arrays, hashes, lists, modules, sets, streams, zsets
 from telstate_rdb.values import Value
@@ -49,14 +51,14 @@ _COMMON: dict[int, tuple[Reader, Skipper]] = {
     **{
         type_: (_reader_of(decode), Source.skip_string) for type_, decode in PACKED_DECODERS.items()
     },
-    c.TYPE_LIST: (lists.read_list, lists.skip_list),
-    c.TYPE_SET: (sets.read_set, sets.skip_set),
-    c.TYPE_ZSET: (zsets.read_text_sorted_set, zsets.skip_text_sorted_set),
-    c.TYPE_HASH: (hashes.read_hash, hashes.skip_hash),
-    c.TYPE_ZSET_2: (zsets.read_sorted_set, zsets.skip_sorted_set),
+    c.TYPE_LIST: (lists.read_list, partial(skip_table, layout=STRINGS)),
+    c.TYPE_SET: (sets.read_set, partial(skip_table, layout=STRINGS)),
+    c.TYPE_ZSET: (zsets.read_text_sorted_set, partial(skip_table, layout=TEXT_SCORED)),
+    c.TYPE_HASH: (hashes.read_hash, partial(skip_table, layout=PAIRS)),
+    c.TYPE_ZSET_2: (zsets.read_sorted_set, partial(skip_table, layout=SCORED)),
     c.TYPE_MODULE: (modules.refuse_old_module, modules.refuse_old_module),
     c.TYPE_MODULE_2: (modules.read_module, modules.skip_module),
-    c.TYPE_LIST_QUICKLIST: (lists.read_quicklist, lists.skip_list),
+    c.TYPE_LIST_QUICKLIST: (lists.read_quicklist, partial(skip_table, layout=STRINGS)),
     c.TYPE_LIST_QUICKLIST_2: (lists.read_quicklist_2, lists.skip_quicklist_2),
     **{
         type_: (partial(streams.read_stream, type_), partial(streams.skip_stream, type_))
@@ -82,9 +84,9 @@ TEMPLATE_REFERENCES = frozenset({c.TYPE_HASH_TEMPLATE_LISTPACK_REF, c.TYPE_HASH_
 """The types that can be decoded only with what came before them in the file."""
 
 
-_VALKEY = {
+_VALKEY: dict[int, tuple[Reader, Skipper]] = {
     **{type_: pair for type_, pair in _COMMON.items() if type_ < c.TYPE_VALKEY_HASH_2},
-    c.TYPE_VALKEY_HASH_2: (hashes.read_valkey_hash, hashes.skip_valkey_hash),
+    c.TYPE_VALKEY_HASH_2: (hashes.read_valkey_hash, partial(skip_table, layout=EXPIRING_PAIRS)),
 }
 
 

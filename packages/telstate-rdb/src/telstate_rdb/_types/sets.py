@@ -8,8 +8,7 @@ from telstate_rdb._bulk.encode_strings import (
     encode_strings,
     integer_of,
 )
-from telstate_rdb._bulk.read import read_strings, skip_table
-from telstate_rdb._bulk.runs import STRINGS
+from telstate_rdb._bulk.read import read_strings
 from telstate_rdb._packed.intset import decode_intset, encode_intset
 from telstate_rdb._packed.listpack import decode_listpack, encode_listpack
 from telstate_rdb._source import Source
@@ -26,11 +25,6 @@ _INTSET_ITEMS = 512  # set-max-intset-entries
 def read_set(source: Source) -> Set:
     """Read a table of members (type 2)."""
     return _make_set(read_strings(source, source.read_length()))
-
-
-def skip_set(source: Source) -> None:
-    """Skip a table of members (type 2)."""
-    skip_table(source, STRINGS)
 
 
 def decode_set_intset(data: bytes) -> Set:

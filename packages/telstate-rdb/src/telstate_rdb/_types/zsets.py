@@ -23,13 +23,7 @@ from telstate_rdb._bulk.encode_strings import (
     encode_strings,
     encode_with_suffix,
 )
-from telstate_rdb._bulk.read import (
-    parse_score,
-    read_scored_strings,
-    read_text_scored_strings,
-    skip_table,
-)
-from telstate_rdb._bulk.runs import SCORED, TEXT_SCORED
+from telstate_rdb._bulk.read import parse_score, read_scored_strings, read_text_scored_strings
 from telstate_rdb._packed.listpack import (
     decode_listpack,
     decode_listpack_pairs,
@@ -71,20 +65,10 @@ def read_sorted_set(source: Source) -> SortedSet:
     return SortedSet(tuple(members), scores)
 
 
-def skip_sorted_set(source: Source) -> None:
-    """Skip a table of members, each with its score as a float64 (type 5)."""
-    skip_table(source, SCORED)
-
-
 def read_text_sorted_set(source: Source) -> SortedSet:
     """Read a table of members, each with its score as text (type 3)."""
     members, scores = read_text_scored_strings(source)
     return SortedSet(tuple(members), array("d", scores))
-
-
-def skip_text_sorted_set(source: Source) -> None:
-    """Skip a table of members, each with its score as text (type 3)."""
-    skip_table(source, TEXT_SCORED)
 
 
 def decode_sorted_set_ziplist(data: bytes) -> SortedSet:

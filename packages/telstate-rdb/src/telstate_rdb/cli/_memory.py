@@ -6,6 +6,7 @@ import heapq
 import os
 from collections.abc import Iterable
 from itertools import islice
+from operator import attrgetter
 from typing import get_args
 
 import click
@@ -43,6 +44,9 @@ _KEYS = (
     Column("memory", "number"),
     Column("expiry", "time"),
     Column("key", "name"),
+)
+_key_row = attrgetter(
+    "database", "type", "encoding", "elements", "longest", "size", "memory", "expiry", "key"
 )
 _PREFIXES = (
     Column("keys", "number"),
@@ -145,17 +149,3 @@ def _largest(keys: Iterable[KeyMemory], count: int | None) -> Iterable[KeyMemory
     if count is None:
         return keys
     return heapq.nlargest(count, keys, key=lambda key: key.memory or 0)
-
-
-def _key_row(key: KeyMemory) -> tuple[object, ...]:
-    return (
-        key.database,
-        key.type,
-        key.encoding,
-        key.elements,
-        key.longest,
-        key.size,
-        key.memory,
-        key.expiry,
-        key.key,
-    )
