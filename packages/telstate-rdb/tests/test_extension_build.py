@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -175,6 +176,14 @@ def test_fuzzed_under_sanitizers(tmp_path: Path, name: str, fuzz: str) -> None:
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["_lzf", "_walk"])
+def test_formats(name: str) -> None:
+    """No format has a "#": what CPython 3.13 compiles of it fails on 3.12 and before, for which it is meant too."""
+    source = (SOURCES / f"{name}.c").read_text()
+    calls = re.findall(r"Py(?:Arg_ParseTuple|_BuildValue)\([^;]*;", source)
+    assert calls and not [call for call in calls if "#" in call]
 
 
 def build(folder: Path, compiler: str) -> Path:

@@ -2,11 +2,11 @@
  *
  * The forms of lengths and strings are drawn in telstate_rdb.constants. Rules: every read is checked against
  * the end of the buffer before it happens; nothing is ever found wrong here: at anything unusual the walk ends,
- * and the caller reads that string and raises the errors. Only the stable ABI of CPython 3.11 is used.
+ * and the caller reads that string and raises the errors. Only the stable ABI of CPython 3.11 is used, and no
+ * format with a "#": what CPython 3.13 compiles of it fails on 3.12 and before.
  */
 
 #define Py_LIMITED_API 0x030B0000
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <stdint.h>
@@ -190,25 +190,25 @@ take_string(const uint8_t *data, size_t end, size_t *position, uint64_t *size, i
 static PyObject *
 walk(PyObject *module, PyObject *args)
 {
-    Py_buffer buffer, tail;
-    Py_ssize_t start, wanted, head_size, walked = 0, last_start = -1;
-    const char *head;
+    Py_buffer buffer, tail, head;
+    Py_ssize_t start, wanted, walked = 0, last_start = -1;
     unsigned long long previous_size, rest = 0;
     int order, is_trusted, is_uniform = 1;
     const uint8_t *data;
-    size_t position, end, tail_size;
+    size_t position, end, tail_size, head_size;
     string previous;
     PyObject *result;
 
-    if (!PyArg_ParseTuple(args, "y*nny*y#Kip:walk", &buffer, &start, &wanted, &tail, &head, &head_size,
-                          &previous_size, &order, &is_trusted))
+    if (!PyArg_ParseTuple(args, "y*nny*y*Kip:walk", &buffer, &start, &wanted, &tail, &head, &previous_size,
+                          &order, &is_trusted))
         return NULL;
     data = buffer.buf;
     end = (size_t)buffer.len;
     tail_size = (size_t)tail.len;
+    head_size = (size_t)head.len;
     position = start < 0 || start > buffer.len ? end : (size_t)start;
     memset(&previous, 0, sizeof previous);
-    memcpy(previous.head, head, head_size < HEAD ? (size_t)head_size : HEAD);
+    memcpy(previous.head, head.buf, head_size < HEAD ? head_size : HEAD);
     previous.size = previous_size;
     while (walked < wanted && position < end) {
         string here;
@@ -255,11 +255,12 @@ walk(PyObject *module, PyObject *args)
             position = at + (size_t)size + tail_size;
         }
     }
-    result = Py_BuildValue("nnnKiiy#K", (Py_ssize_t)position, walked, last_start, rest, is_uniform, order,
-                           (const char *)previous.head, (Py_ssize_t)(head_size ? HEAD : 0),
+    result = Py_BuildValue("nnnKiiNK", (Py_ssize_t)position, walked, last_start, rest, is_uniform, order,
+                           PyBytes_FromStringAndSize((const char *)previous.head, head_size ? HEAD : 0),
                            (unsigned long long)previous.size);
     PyBuffer_Release(&buffer);
     PyBuffer_Release(&tail);
+    PyBuffer_Release(&head);
     return result;
 }
 
