@@ -150,7 +150,7 @@ _WHEELS = Path(os.environ.get("TELSTATE_WHEELS") or _OWN.name)
 
 def wheels(session: nox.Session, *names: str) -> list[str]:
     """Build the wheels of our packages that are not built yet and return the paths of all."""
-    with (_WHEELS / "lock").open("w") as lock:
+    with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         missing = [name for name in names if not any(_WHEELS.glob(f"{name}/*.whl"))]
         if missing:
@@ -160,10 +160,13 @@ def wheels(session: nox.Session, *names: str) -> list[str]:
 
 def build_wheels(session: nox.Session, names: list[str]) -> None:
     """Build the wheels of some of our packages, each in its own folder."""
-    builder = environment(session, "build")
-    pip = ["python", "-m", "pip", "--python", builder]
+    # Of the Python that runs nox, whichever session comes first.
+    builder = cache("environments") / "build"
+    if not (builder / "bin" / "python").exists():
+        session.run(sys.executable, "-m", "venv", "--without-pip", str(builder), external=True)
+    pip = ["python", "-m", "pip", "--python", str(builder)]
     session.run(*pip, "install", "-q", *BUILD_BACKENDS)
-    session.run("python", str(ROOT / "testing" / "crates.py"), str(Path(builder).parents[1]))
+    session.run("python", str(ROOT / "testing" / "crates.py"), str(builder))
     for name in names:
         source = ROOT / OTHER_SOURCES.get(name, f"packages/{name}")
         folder = _WHEELS / name
