@@ -42,6 +42,7 @@ READ_SCRIPTS = frozenset(
         "get_page",
         "get_range",
         "key_type",
+        "keys",
         "peek",
         "which_exist",
     }

@@ -34,7 +34,7 @@ from telstate_backends.types import REDIS_TYPES, Immutable, Indexed, KeyType
 from telstate_rdb.globs import Glob
 
 #: Keys per page of a listing: a few milliseconds of the server's time.
-KEYS_PER_PAGE = 10_000
+KEYS_PER_PAGE = 20_000
 #: A page of samples ends after so many, or so many bytes: a few milliseconds of the server's time.
 SAMPLES_PER_PAGE = 2000
 BYTES_PER_PAGE = 1 << 18

@@ -215,6 +215,12 @@ def _peek_samples(key: bytes, limit: int) -> PlainRead:
     return [count, size, last[8 : 8 + limit], first[:8], last[:8]]
 
 
+def _no_keys(command: Command) -> PlainRead:
+    """Reply nothing, so that the keys are listed by pages."""
+    yield from ()
+    return None
+
+
 _PEEKS: Mapping[bytes, Callable[[bytes, int], PlainRead]] = {
     b"string": _peek_string,
     b"hash": _peek_hash,
@@ -229,6 +235,7 @@ _READS: Mapping[str, Callable[[Command], PlainRead]] = {
     "get_page": _get_page,
     "get_range": _get_range,
     "key_type": _key_type,
+    "keys": _no_keys,
     "peek": _peek,
     "which_exist": _which_exist,
 }

@@ -96,7 +96,7 @@ def exchange_command(
     except ResponseError as error:
         if not _has_alternative(error):
             raise
-        return (yield from _exchange_otherwise(command, access, asking, first, error))
+        return (yield from exchange_otherwise(command, access, first, error, asking))
 
 
 def _has_alternative(error: ResponseError) -> bool:
@@ -105,8 +105,12 @@ def _has_alternative(error: ResponseError) -> bool:
     return is_refusal(error) or isinstance(error, OutOfMemoryError)
 
 
-def _exchange_otherwise(
-    command: Command, access: ReadAccess, asking: bool, first: Way, failure: ResponseError
+def exchange_otherwise(
+    command: Command,
+    access: ReadAccess,
+    first: Way,
+    failure: ResponseError,
+    asking: bool = False,
 ) -> Exchange[object]:
     """Return the reply to a script that only reads, and that must not be called in the first way."""
     failures = [failure]
@@ -333,7 +337,7 @@ def _executed(replies: Sequence[object]) -> list[object]:
 def _exchange_pages(command: Command, access: ReadAccess) -> Exchange[list[list[object]]]:
     if command.whole is not None and access.by_script:
         try:
-            listing = yield from _exchange_in(access.way, command.whole, asking=False)
+            listing = yield from exchange_command(command.whole, access)
             if listing is not None:
                 return [[listing]]
         except ResponseError:

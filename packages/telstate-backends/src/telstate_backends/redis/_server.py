@@ -28,6 +28,7 @@ from telstate_backends.redis._exchanges import (
     Result,
     exchange_command,
     exchange_commands,
+    exchange_otherwise,
     is_refusal,
 )
 from telstate_backends.redis._sentinel import AsyncMasterFollower, MasterFollower
@@ -55,6 +56,7 @@ class Server:
         access = self.access
         if deadline is None and not command.is_long and not command.pages and access.by_script:
             # The usual case is an exchange without a generator, which would cost a tenth of the time.
+            way = access.way
             try:
                 return self._connection.request(command.args(access.read_only))
             except NoScriptError:
@@ -62,6 +64,7 @@ class Server:
             except ResponseError as error:
                 if not command.is_read_script or not is_refusal(error):
                     raise
+                return self.run(exchange_otherwise(command, access, way, error), deadline)
         return self.run(exchange_command(command, access), deadline)
 
     def execute_many(
@@ -141,6 +144,7 @@ class AsyncServer:
         command = operation.command()
         access = self.access
         if not command.is_long and not command.pages and access.by_script:
+            way = access.way
             (reply,) = await self._connection.request_many((command.args(access.read_only),))
             if isinstance(reply, NoScriptError):
                 source = command.args_with_source(access.read_only)
@@ -149,6 +153,7 @@ class AsyncServer:
                 return reply
             if not command.is_read_script or not is_refusal(reply):
                 raise reply
+            return await self.run(exchange_otherwise(command, access, way, reply))
         return await self.run(exchange_command(command, access))
 
     async def execute_many(self, operations: Sequence[Operation[Any]]) -> list[object]:
