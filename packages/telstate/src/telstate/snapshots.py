@@ -51,11 +51,12 @@ if TYPE_CHECKING:
     from telstate_backends.abc import SnapshotEntry
     from telstate_rdb import RawValue, StoredValue, Value
 
-# The contents of so many keys, or bytes, are in memory at once; a larger key is alone.
-BATCH = 500
+# The contents of so many bytes are in memory at once; a larger key is alone.
 BATCH_BYTES = 1 << 22
-# How many sizes are requested at once.
-SIZE_BATCH = 1000
+# How many sizes are requested at once, which is also the most keys of a batch.
+SIZE_BATCH = 2000
+# The keys of a batch from a store in memory, whose sizes are not requested.
+MEMORY_BATCH = 500
 # So many bytes are long.
 _LONG = 1 << 14
 # How many names an error shows, and a record in the log.
@@ -476,7 +477,7 @@ class RDBWriter(RDBWriterBase):
             if not in_memory:
                 sizes = backend.execute_many([Peek(key, 0) for key in some])
             long = find_long(some, sizes)
-            for batch in split_by_size(some, sizes):
+            for batch in split_by_size(some, sizes, MEMORY_BATCH if in_memory else SIZE_BATCH):
                 contents = backend.execute_many([ExportPacked(key, key in long) for key in batch])
                 self._write_batch(batch, contents, must_exist)
                 if progress is not None:
@@ -497,7 +498,7 @@ WriterT = TypeVar("WriterT", bound=RDBWriter)
 
 
 def split_by_size(
-    keys: Iterable[bytes], sizes: Iterable[object], max_keys: int = BATCH
+    keys: Iterable[bytes], sizes: Iterable[object], max_keys: int = SIZE_BATCH
 ) -> Iterator[list[bytes]]:
     """Split keys, in order, into batches whose contents fit into memory; `sizes` are results of `Peek`."""
     batch: list[bytes] = []

@@ -109,7 +109,7 @@ def exchange_otherwise(
     command: Command,
     access: ReadAccess,
     first: Way,
-    failure: ResponseError,
+    failure: Exception,
     asking: bool = False,
 ) -> Exchange[object]:
     """Return the reply to a script that only reads, and that must not be called in the first way."""

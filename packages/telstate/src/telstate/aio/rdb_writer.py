@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, Self
 from telstate._base import TelescopeStateBase
 from telstate._connect import class_name
 from telstate.snapshots import (
-    BATCH,
-    SIZE_BATCH,
     Progress,
 )
 from telstate.snapshots import RDBWriter as SyncRDBWriter
@@ -42,7 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RDBWriter"]
 
-# A store in memory is asked for fewer keys at once: it answers in the thread of the event loop.
+# Fewer keys at once than in a thread: replies are parsed, and stores in memory read, by the event loop.
+BATCH = 1000
 MEMORY_BATCH = 5
 
 
@@ -104,14 +103,14 @@ class RDBWriter(RDBWriterBase):
     ) -> None:
         """Write keys of a store; one that has been deleted is a failure if it `must_exist`."""
         in_memory = backend.uncached.store is not None
-        max_keys, step = (MEMORY_BATCH, MEMORY_BATCH) if in_memory else (BATCH, SIZE_BATCH)
-        for start in range(0, len(wanted), step):
-            some = wanted[start : start + step]
+        size = MEMORY_BATCH if in_memory else BATCH
+        for start in range(0, len(wanted), size):
+            some = wanted[start : start + size]
             sizes: list[Any] = [None] * len(some)  # contents of a store in memory are there anyway
             if not in_memory:
                 sizes = await backend.execute_many([Peek(key, 0) for key in some])
             long = find_long(some, sizes)
-            for batch in split_by_size(some, sizes, max_keys):
+            for batch in split_by_size(some, sizes):
                 contents = await backend.execute_many(
                     [ExportPacked(key, key in long) for key in batch]
                 )
