@@ -289,17 +289,24 @@ def test_split_by_size() -> None:
     assert list(split_by_size([], [])) == []
 
 
+@pytest.mark.parametrize(
+    "count, size, batches", [(40, 1_000_000, [0] + [4] * 10), (4000, 10, [0, 2000] * 2)]
+)
 def test_long_values_are_not_in_memory_together(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    any_port: int,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    size: int,
+    batches: list[int],
 ) -> None:
-    """Long values of a server are read a few at a time."""
-    from fakeredis import FakeRedis
-
+    """Long values of a server are read a few at a time, and short ones thousands at a time."""
     from telstate_backends import RedisBackend
 
-    ts = TelescopeState(RedisBackend(FakeRedis()))
-    for number in range(40):
-        ts[f"k{number}"] = bytes(1_000_000)
+    ts = TelescopeState(f"127.0.0.1:{any_port}")
+    with ts.pipeline() as pipeline:
+        for number in range(count):
+            pipeline.set(f"k{number}", bytes(size))
     asked = []
     original = RedisBackend.execute_many
 
@@ -308,8 +315,9 @@ def test_long_values_are_not_in_memory_together(
         return original(self, operations)
 
     monkeypatch.setattr(RedisBackend, "execute_many", execute_many)
-    assert ts.save(path) == 40
-    assert asked == [0] + [4] * 10
+    assert ts.save(path) == count
+    ts.backend.close()
+    assert asked == batches
 
 
 def test_unwritable(path: Path) -> None:
