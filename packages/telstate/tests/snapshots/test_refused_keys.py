@@ -87,31 +87,32 @@ def run_forever(client: redis.Redis) -> None:
 
 
 class Interfered(RedisBackend):
-    """A backend with a function that is called before the third batch."""
+    """A backend with a function that is called before a batch: by default the second, which is the first of contents."""
 
     interfere: Callable[[], None]
+    interferes_before = 2
     batches = 0
 
     def execute_many(self, operations: Sequence[Any], /, **options: Any) -> list[Any]:
         self.batches += 1
-        if self.batches == 3:
+        if self.batches == self.interferes_before:
             self.interfere()
         return super().execute_many(operations, **options)
 
 
 def test_busy_server(port: int, path: Path) -> None:
     """If a server becomes busy with a script during a save, that is an error, and the old file stays."""
-    fill(port, 2000)
-    client = redis.Redis(port=port)
-    ts = TelescopeState(Interfered(client, retry=RetryPolicy(seconds=0)))
+    fill(port, 3000)
+    backend = Interfered(redis.Redis(port=port), retry=RetryPolicy(seconds=0))
+    backend.interferes_before = 3  # when a part of the keys is in the file
+    ts = TelescopeState(backend)
     with looping_script(port) as start:
-        ts.backend.interfere = start  # type: ignore[attr-defined]  # it is an `Interfered`
+        backend.interfere = start
         with pytest.raises(TelstateError, match="BUSY"):
             ts.save(path)
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
-    ts.backend.interfere = bool  # type: ignore[attr-defined]  # the same
-    assert ts.save(path) == 2000
+    assert ts.save(path) == 3000
     ts.close()
 
 
