@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import subprocess
 import sys
 import threading
@@ -22,10 +23,12 @@ from telstate_backends import (
     KeyWait,
     RedisBackend,
     RefusedError,
+    RetryPolicy,
     SetImmutable,
     Update,
     wait,
 )
+from telstate_backends.redis import _watcher
 
 #: Waits in a thread that goes on after the end of the main thread.
 LATE_WATCH = """
@@ -39,6 +42,24 @@ def watch():
 
 backend = RedisBackend.from_url(sys.argv[1])
 threading.Thread(target=watch).start()
+"""
+
+#: Ends while the connection is kept, and closes the backend after everything else.
+EXIT = """
+import atexit, sys, threading
+
+def close():
+    backend.close()
+    for thread in threading.enumerate():
+        if thread.daemon:
+            thread.join()
+
+atexit.register(close)
+from telstate_backends import RedisBackend
+
+backend = RedisBackend.from_url(sys.argv[1])
+with backend.watch([b"k"]) as watcher:
+    print(watcher.next(30))
 """
 
 
@@ -67,8 +88,26 @@ def subscribed(admin: Any) -> int:
     return sum(each["sub"] != "0" for each in admin.client_list())
 
 
+@pytest.fixture
+def forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is kept for longer than a test takes."""
+    monkeypatch.setattr(_watcher, "_KEPT", 3600.0)  # private
+
+
+def connections(admin: Any) -> int:
+    """Return how many connections have ever been made to the server."""
+    return int(admin.info("stats")["total_connections_received"])
+
+
+def subscribe(backend: RedisBackend, key: bytes = b"k") -> None:
+    """Watch a key until it is subscribed."""
+    with backend.watch([key]) as watcher:
+        assert watcher.next(LONG) is CheckDue.SUBSCRIBED
+
+
+@pytest.mark.usefixtures("forever")
 def test_one_connection_for_all_waits(newest_url: str, admin: Any) -> None:
-    """There is one, and one thread, for as long as anything waits; each wait gets what it waits for."""
+    """There is one, and one thread; each wait gets what it waits for, and leaves no subscription."""
     names = [b"k%d" % number for number in range(40)]
     with RedisBackend.from_url(newest_url) as backend, ThreadPoolExecutor(len(names)) as threads:
         for _ in range(2):
@@ -80,8 +119,61 @@ def test_one_connection_for_all_waits(newest_url: str, admin: Any) -> None:
                 backend.execute(SetImmutable(name, b"1"))
             for each in waiting:
                 each.result()
-            until(lambda: subscribed(admin) == 0 and not readers())
+            until(lambda: subscribed(admin) == 0)
             admin.flushall()
+
+
+@pytest.mark.usefixtures("forever")
+def test_waits_one_after_another(newest_url: str, admin: Any) -> None:
+    """They use one connection and one thread, which end when the backend is closed."""
+    with RedisBackend.from_url(newest_url) as backend:
+        subscribe(backend)
+        before = readers(), connections(admin)
+        for number in range(10):
+            until(lambda: subscribed(admin) == 0)
+            subscribe(backend, b"k%d" % number)
+        assert (readers(), connections(admin)) == before
+    until(lambda: not readers())
+
+
+def test_nothing_is_kept_for_long(
+    newest_url: str, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection and its thread end some time after the last wait, and are made anew for the next."""
+    monkeypatch.setattr(_watcher, "_KEPT", 0.05)  # private
+    with RedisBackend.from_url(newest_url) as backend:
+        for _ in range(2):
+            before = connections(admin)
+            subscribe(backend)
+            until(lambda: not readers())
+            assert connections(admin) == before + 1
+
+
+@pytest.mark.usefixtures("forever")
+def test_a_connection_that_is_lost_while_nothing_waits(
+    newest_url: str, admin: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not made anew before the next wait, and not logged."""
+    with RedisBackend.from_url(newest_url) as backend, caplog.at_level(logging.INFO):
+        subscribe(backend)
+        until(lambda: subscribed(admin) == 0)
+        before = connections(admin)
+        (kept,) = (each["id"] for each in admin.client_list() if "subscribe" in each["cmd"])
+        admin.client_kill_filter(_id=kept)
+        until(lambda: not readers())
+        assert (connections(admin), caplog.records) == (before, [])
+        subscribe(backend)
+        assert connections(admin) == before + 1
+
+
+@pytest.mark.usefixtures("forever")
+def test_a_client_that_may_make_few_connections(newest_url: str) -> None:
+    """It has none to keep: calls can use its last one after a wait."""
+    client = redis.Redis.from_url(newest_url, max_connections=1)
+    with RedisBackend(client, retry=RetryPolicy(0.0)) as backend:
+        subscribe(backend)
+        until(lambda: not readers())
+        backend.execute(SetImmutable(b"k", b"1"))
 
 
 def test_a_wait_takes_three_exchanges(newest_url: str, admin: Any) -> None:
@@ -155,18 +247,18 @@ def test_a_lost_connection_is_one_for_all(newest_url: str, admin: Any) -> None:
             assert other.next(LONG) == Update(b"b", KeyType.IMMUTABLE, b"1")
 
 
+@pytest.mark.usefixtures("forever")
 def test_a_backend_that_is_dropped(newest_url: str) -> None:
-    """It is freed at once, with its connections, and not only by the collector of cycles."""
+    """It is freed at once, with its thread, and not only by the collector of cycles."""
     backend = RedisBackend.from_url(newest_url)
-    with backend.watch([b"nothing"]) as watcher:
-        assert watcher.next(LONG) is CheckDue.SUBSCRIBED
-    until(lambda: not readers())
+    subscribe(backend)
     gc.collect()  # the tracebacks of errors that were caught
     gc.disable()
     try:
         reference = weakref.ref(backend)
         del backend
         assert reference() is None
+        until(lambda: not readers())
     finally:
         gc.enable()
 
@@ -184,3 +276,10 @@ def test_waits_after_the_end_of_the_main_thread(newest_url: str) -> None:
     command = [sys.executable, "-c", LATE_WATCH, newest_url]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert output == "CheckDue.SUBSCRIBED []\n"
+
+
+def test_the_end_of_a_program(newest_url: str) -> None:
+    """It may come while the connection is kept, and causes no message of the thread."""
+    command = [sys.executable, "-c", EXIT, newest_url]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("CheckDue.SUBSCRIBED\n", "")

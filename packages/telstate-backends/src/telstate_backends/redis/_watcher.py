@@ -1,9 +1,9 @@
 """Watching keys of a Redis server from threads.
 
 - A watcher of keys alone, as every wait has one, shares a connection with the others of its backend. A
-  thread reads it for as long as there are any, and puts events into the bounded queue of each. It alone
-  touches the connection and the subscriptions, so that an interruption (Ctrl-C) of those that wait breaks
-  nothing; the others only append requests.
+  thread reads it for as long as there are any, and some seconds longer for the next one, and puts events
+  into the bounded queue of each. It alone touches the connection and the subscriptions, so that an
+  interruption (Ctrl-C) of those that wait breaks nothing; the others only append requests.
 - A watcher of patterns or of deletions has a connection of its own, which its thread reads when it asks for
   events: a cache must know what has arrived by then.
 
@@ -35,7 +35,7 @@ from telstate_backends.errors import (
 )
 from telstate_backends.events import CheckDue, Event
 from telstate_backends.operations.read import GetKeyType
-from telstate_backends.redis._client import socket_of
+from telstate_backends.redis._client import can_spare, socket_of
 from telstate_backends.redis._cluster import AnyServer, NodeCheck
 from telstate_backends.redis._connection import receive
 from telstate_backends.redis._errors import (
@@ -64,6 +64,9 @@ _FAKE_POLL_INTERVAL = 0.01
 
 # Seconds for which a new thread waits for one that is beginning or ending, before it looks which.
 _TURN_INTERVAL = 0.01
+
+# Seconds for which the shared connection is kept after the last watcher has left.
+_KEPT = 5.0
 
 # Seconds of the longest sleep, because operating systems do not accept a timeout of years.
 _MAX_SLEEP = 3600.0
@@ -115,6 +118,8 @@ class _PubSubConnection:
         sender.setblocking(False)
         # Also for a watcher that is dropped without being released.
         self._close_sockets = weakref.finalize(self, _close, self._wake_receiver, sender)
+        # At exit a thread may still use them. mypy takes no note of the setter.
+        self._close_sockets.atexit = False  # type: ignore[misc]
         #: Waits for the first of these, and for the socket of the connection if it has one.
         self._poller = select.poll()
         self._poller.register(self._wake_receiver, select.POLLIN)
@@ -519,7 +524,7 @@ class SharedConnection(_PubSubConnection):
         done()
 
     def _run(self) -> None:
-        """Read for as long as there are watchers, unless another thread does."""
+        """Read for as long as there are watchers, and a little longer, unless another thread does."""
         while not self._turn.acquire(timeout=_TURN_INTERVAL):
             if self._is_reading:
                 return  # it looks for requests once more before it ends
@@ -534,18 +539,29 @@ class SharedConnection(_PubSubConnection):
             self._turn.release()
 
     def _use(self) -> None:
+        end = 0.0
         while not self._is_closed:
             try:
                 while self._requests:
                     method, args = self._requests.popleft()
                     method(*args)
                 if not self._failing:
-                    break
-                if self._wake_sender is None:
-                    self._make_sockets()
-                    continue  # requests that came before could not wake this thread
-                self._step(None)
+                    left = end - time.monotonic()
+                    # It is not made anew before it is needed.
+                    if (
+                        left <= 0
+                        or self._pubsub is None
+                        or not can_spare(self._pubsub.connection_pool)
+                    ):
+                        break
+                    self._read(left)
+                elif self._wake_sender is None:
+                    self._make_sockets()  # requests that came before could not wake this thread
+                else:
+                    self._step(None)
+                    end = time.monotonic() + _KEPT
             except Exception as error:  # whatever it is, those who wait raise it
+                self._disconnect()
                 self._fail(tuple(self._failing), error)
         if self._is_closed:
             self._requests.clear()

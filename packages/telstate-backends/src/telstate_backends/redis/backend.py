@@ -106,6 +106,8 @@ class RedisBackend(Backend):
         self._shared = SharedConnection(
             self._server, lambda operation: myself.execute(operation), self._outages
         )
+        # At exit there is no need to. mypy takes no note of the setter.
+        weakref.finalize(self, self._shared.close).atexit = False  # type: ignore[misc]
         try:
             self._server.ping()
         except BaseException as error:
