@@ -392,7 +392,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         TypeError
             If `condition` is not an ordinary function.
         """
-        from telstate._calls import wait as calls
+        import telstate._calls.wait as calls
 
         wanted = calls.key_wait(self._view, key, condition)
         calls.wait(self._backend, wanted, timeout, cancel_future)
@@ -414,7 +414,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         ImmutableKeyError
             If the key is of another kind, now or when it appears.
         """
-        from telstate._calls import wait as calls
+        import telstate._calls.wait as calls
 
         wanted = calls.indexed_wait(self._view, key, sub_key, condition)
         calls.wait(self._backend, wanted, timeout, cancel_future)
@@ -458,7 +458,7 @@ class TelescopeState(Closing, TelescopeStateBase[Backend]):
         >>> ts.wait_keys(["n_pols", "n_chans"], require="any")
         ('n_chans',)
         """
-        from telstate._calls import wait as calls
+        import telstate._calls.wait as calls
 
         wanted, existing = calls.keys_wait(self._view, keys, require)
         calls.wait(self._backend, wanted, timeout, cancel_future)

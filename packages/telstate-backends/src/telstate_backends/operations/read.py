@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import attrs
 
@@ -46,8 +46,7 @@ _TYPE_NAMES: dict[type[Contents], bytes] = {
 
 
 @final
-@attrs.frozen
-class Found:
+class Found(NamedTuple):
     """The first candidate key that exists.
 
     Attributes
