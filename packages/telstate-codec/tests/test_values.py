@@ -190,12 +190,12 @@ def test_values_that_look_like_extension_types_are_encoded(value: Any) -> None:
 
 
 def test_a_value_that_contains_itself_is_an_encode_error() -> None:
-    """Lists, dictionaries and tuples that contain themselves are refused."""
+    """Lists, dictionaries and tuples that contain themselves are refused, also within a named tuple."""
     endless_list: list[Any] = []
     endless_list.append(endless_list)
     endless_dict: dict[str, Any] = {}
     endless_dict["a"] = (endless_dict,)
-    for value in (endless_list, endless_dict, (endless_list,)):
+    for value in (endless_list, endless_dict, (endless_list,), [Pair(endless_list, 1)]):
         with pytest.raises(EncodeError, match="deep"):
             encode_value(value)
 

@@ -115,8 +115,10 @@ class _Worker:
         code, encode, split = _payloads.get(kind) or _find_encoders(value).payload
         if encode is None:  # a subclass of tuple
             plain = tuple(value)
+            packed = self.pack_other(plain)
+            # After packing, which ends with an error if the value contains itself.
             _refuse_extensions(plain)
-            return self.pack_other(plain)
+            return packed
         if split is None or value.nbytes < _LARGE_ARRAY:
             return _new_extension(_ExtType, (code, encode(value)))
         return self._defer(code, split(value))
