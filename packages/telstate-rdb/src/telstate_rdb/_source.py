@@ -246,9 +246,8 @@ class Source:
             return have
         self._drop()
         tail = self.buffer[-_MARK_SIZE:]
-        if (
-            self.seek is not None
-        ):  # reading a few bytes again takes less time than joining large pieces
+        # Reading a few bytes again takes less time than joining large pieces.
+        if self.seek is not None:
             self.seek(self.base)
             self.buffer = b""
             have = 0
