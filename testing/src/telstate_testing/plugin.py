@@ -22,8 +22,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers that all packages use, see that SIGINT arrives, and keep tracebacks of crashes."""
     folder = os.environ.get(CRASHES_VARIABLE)
     if folder:
-        # It stays open for the life of the process.
-        faulthandler.enable(Path(folder, f"{os.getpid()}.txt").open("w"))
+        # A descriptor, which stays open for the life of the process: a file object would be closed with a warning.
+        faulthandler.enable(os.open(Path(folder, f"{os.getpid()}.txt"), os.O_WRONLY | os.O_CREAT))
     # A process that a script started in the background ignores it, and so would those that tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
