@@ -249,6 +249,17 @@ def _find_names(
     return [RepeatedKey(*place) for place, count in counts.items() if count > 1]
 
 
+def show(data: bytes) -> str:
+    """Return bytes as printable text, different for different bytes.
+
+    Examples
+    --------
+    >>> show("größe".encode()), show(b"a\\x1b[2J"), show(b"a\\\\b")
+    ('größe', 'a\\\\x1b[2J', 'a\\\\\\\\b')
+    """
+    return escape(data)
+
+
 def as_json(summary: Summary, file: str) -> dict[str, Any]:
     """Return a summary in the types of JSON."""
     databases: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
