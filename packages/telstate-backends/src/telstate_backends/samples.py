@@ -48,7 +48,18 @@ class Samples(Sequence[bytes]):
 
     @classmethod
     def in_one_block(cls, members: list[bytes]) -> Samples:
-        """Return samples that are read once, so that dividing and joining them would not pay."""
+        """Return samples that are read once, so that dividing and joining them would not pay.
+
+        Parameters
+        ----------
+        members : list of bytes
+            Packed samples, sorted and without duplicates. The list is not copied.
+
+        Examples
+        --------
+        >>> list(Samples.in_one_block([b"\\0" * 8 + b"\\xff\\x01"]))
+        [b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\xff\\x01']
+        """
         new = cls()
         new._blocks = [(members[0], members)] if members else []
         return new
