@@ -248,9 +248,13 @@ class KeysWait:
     def __init__(self, names: Iterable[tuple[bytes, ...]], require_all: bool = True) -> None:
         self._names = tuple(names)
         self._require_all = require_all
-        self.keys = tuple(dict.fromkeys(key for name in self._names for key in name))
-        self._existing: set[bytes] = set()
+        self._names_of: dict[bytes, list[tuple[bytes, ...]]] = {}
+        for name in self._names:
+            for key in name:
+                self._names_of.setdefault(key, []).append(name)
+        self.keys = tuple(self._names_of)
         self.found = (False,) * len(self._names)
+        self._missing = set(self._names)
 
     @property
     def name(self) -> str:
@@ -265,20 +269,17 @@ class KeysWait:
         return WhichExist(self.keys)
 
     def check_reply(self, reply: list[bool]) -> bool:
-        self._existing = {key for key, exists in zip(self.keys, reply, strict=True) if exists}
-        self.found = self._find()
-        return self._is_enough(self.found)
+        existing = {key for key, exists in zip(self.keys, reply, strict=True) if exists}
+        self.found = tuple(not existing.isdisjoint(name) for name in self._names)
+        self._missing = {name for name in self._names if existing.isdisjoint(name)}
+        return all(self.found) if self._require_all else any(self.found)
 
     def check_update(self, update: Update) -> Verdict:
-        self._existing.add(update.key)
+        self._missing.difference_update(self._names_of[update.key])
+        if self._require_all and self._missing:
+            return Verdict.IGNORE
         # By now another key may be gone: the query shows whether they exist at the same time.
-        return Verdict.CHECK if self._is_enough(self._find()) else Verdict.IGNORE
-
-    def _find(self) -> tuple[bool, ...]:
-        return tuple(not self._existing.isdisjoint(name) for name in self._names)
-
-    def _is_enough(self, found: tuple[bool, ...]) -> bool:
-        return all(found) if self._require_all else any(found)
+        return Verdict.CHECK
 
 
 def _name_of(keys: tuple[bytes, ...]) -> str:
