@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -57,3 +59,13 @@ def test_documents_are_those_of_the_recorded_results() -> None:
     documents = runpy.run_path(str(BENCHMARKS / "report.py"))["documents"](folder)
     for name, content in documents.items():
         assert content == (folder / name).read_text(), name
+
+
+def test_the_readme_quotes_the_recorded_results() -> None:
+    """The time to open a large archive, and how much faster that is."""
+    results = json.loads((BENCHMARKS / "recorded" / "speed.json").read_text())["results"]
+    title = "files: import, open and read one key, by megabytes: 1,500"
+    (row,) = [each for each in results if each["row"] == title]
+    text = (BENCHMARKS.parent / "README.md").read_text()
+    quoted = re.findall(r"1\.5 GB open in ([\d.]+) s, (\d+) times as fast", text)
+    assert quoted == [(f"{row['ours']:.1f}", f"{row['ratio']:.0f}")]
