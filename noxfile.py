@@ -31,6 +31,13 @@ PACKAGES = ["telstate-codec", "telstate-rdb", "telstate-backends", "telstate"]
 OTHER_SOURCES = {"telstate-testing": "testing", "katsdptelstate": "compat/katsdptelstate"}
 REQUIREMENTS = Requirements({name: ROOT / "packages" / name for name in PACKAGES})
 PYTHONS = ["3.11", "3.12", "3.13"]
+PYTEST = [
+    "python",
+    "-m",
+    "pytest",
+    "-q",
+    "-rsfE",
+]  # names what was skipped and what failed at the end
 # The newest redis-py is in the other sessions, the lowest in `lowest`. Clusters under asyncio changed after 7.2.
 OLDER_CLIENTS = ["7.2", "7"]
 CLIENT_TESTS = [
@@ -290,17 +297,7 @@ def run_tests(
         # Property tests try all their examples in the runs with slow tests, and a fifth elsewhere.
         "TELSTATE_EXAMPLES": "few" if marks == "not slow" else "all",
     }
-    pytest = [
-        "python",
-        "-m",
-        "pytest",
-        "-q",
-        "-rsfE",
-        "-c",
-        "pyproject.toml",
-        "--rootdir",
-        str(ROOT),
-    ]
+    pytest = [*PYTEST, "-c", "pyproject.toml", "--rootdir", str(ROOT)]
     # The tests of the upper packages talk to servers, and wait most of the time.
     workers = "4" if package in PACKAGES[2:] else "2"
     chosen = []
@@ -477,7 +474,7 @@ def docs(session: nox.Session) -> None:
     install(session, ours, *group, *extras, *needed_by_tests("telstate"))
     variables = {"TELSTATE_REDIS_SERVER": servers(session)}
     # Each page by itself and in order.
-    pytest = ["python", "-m", "pytest", "-q", "-rsfE", "-p", "no:randomly", "-n", "2"]
+    pytest = [*PYTEST, "-p", "no:randomly", "-n", "2"]
     session.run(*pytest, "--dist", "loadfile", *(session.posargs or ["docs"]), env=variables)
     if session.posargs:
         return
@@ -505,17 +502,7 @@ def web(session: nox.Session) -> None:
     needed += [one for one in needed_by_tests("telstate") if Requirement(one).name in imported]
     install(session, [*PACKAGES, "telstate-testing"], *needed)
     variables = {"TELSTATE_REDIS_SERVER": servers(session, "redis")}
-    pytest = [
-        "python",
-        "-m",
-        "pytest",
-        "-q",
-        "-rsfE",
-        "-c",
-        "pyproject.toml",
-        "--rootdir",
-        str(ROOT),
-    ]
+    pytest = [*PYTEST, "-c", "pyproject.toml", "--rootdir", str(ROOT)]
     tested = "packages/telstate/tests/web/browser"
     session.run(*pytest, tested, *session.posargs, env=variables)
 
