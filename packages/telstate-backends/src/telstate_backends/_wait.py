@@ -271,7 +271,8 @@ class KeysWait:
     def check_reply(self, reply: list[bool]) -> bool:
         existing = {key for key, exists in zip(self.keys, reply, strict=True) if exists}
         self.found = tuple(not existing.isdisjoint(name) for name in self._names)
-        self._missing = {name for name in self._names if existing.isdisjoint(name)}
+        pairs = zip(self._names, self.found, strict=True)
+        self._missing = {name for name, found in pairs if not found}
         return all(self.found) if self._require_all else any(self.found)
 
     def check_update(self, update: Update) -> Verdict:
